@@ -1,0 +1,46 @@
+# make setup   a virtual environment with everything the workbook needs, and the frozen models
+# make demo    set-up, then notebooks/00_quickstart.ipynb headless: outputs/<run>/talking_face.mp4
+# make test    set-up, then linters, types, layers and tests
+# make lab     set-up, then JupyterLab on the notebooks
+# make bench   set-up, then the figures of the README's table
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: setup demo test lab bench lock clean
+
+setup: $(READY)
+
+# torch comes first: when nothing is installed, other packages would draw in its several GB of GPU libraries.
+$(READY): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps -e .
+	$(BIN)/avi models
+	touch $(READY)
+
+demo: setup
+	$(BIN)/avi run 00
+
+test: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lab: setup
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+bench: setup
+	$(BIN)/python -m avi_lib.evaluation.bench
+
+# Refresh the exact lock and environment.yml after a change of pyproject.toml.
+lock: setup
+	$(BIN)/pip install --quiet torch==2.13.0 -e ".[dev]"
+	$(BIN)/python -m avi_lib.workbook.environment
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,150 @@
+"""The `avi` command: thin functions over the library.
+
+    avi talk my.wav --instruction "She is furious." -o angry.mp4
+    avi export motion.npz motion.csv
+    avi models · avi doctor · avi run 00
+
+Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from avi_lib import __version__
+from avi_lib.errors import AviError, InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"avi: {message}; see `{self.prog} --help`\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except AviError as error:
+        print(f"avi: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("avi: stopped", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
+    parser.add_argument("--version", action="version", version=f"avi {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_talk, _add_export, _add_run, _add_models, _add_doctor):
+        add(commands)
+    return parser
+
+
+def _add_talk(commands: argparse._SubParsersAction) -> None:
+    talk = commands.add_parser("talk", help="make a talking face from a recording and an instruction")
+    talk.add_argument("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, videos, or folders of them")
+    talk.add_argument("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
+    talk.add_argument("--instruction", metavar="TEXT", help="what the face should do; neutral when left out")
+    talk.add_argument("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
+    talk.add_argument("--generator", choices=("performer",), default="performer", help="what makes the motion")
+    talk.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
+    talk.add_argument("--head", default="open", metavar="NAME-or-PATH", help="the head to drive (default open)")
+    talk.add_argument("--motion", type=Path, metavar="OUT.{npz,csv}", help="also write the motion")
+    talk.add_argument("--no-video", action="store_true", help="write no video")
+    talk.add_argument("--size", type=int, default=512, metavar="PIXELS", help="width and height (default 512)")
+    talk.add_argument("--renderer", choices=("auto", "moderngl", "numba"), default="auto", help="default auto")
+    talk.add_argument("--json", action="store_true", help="print one JSON object a recording and nothing else")
+    talk.set_defaults(command=_talk)
+
+
+def _talk(options: argparse.Namespace) -> int:
+    from avi_lib.batch import talk_all
+    from avi_lib.settings import RenderSettings, TalkSettings, validated
+
+    render = validated(RenderSettings, size=options.size, renderer=options.renderer)
+    settings = validated(
+        TalkSettings, generator=options.generator, head=options.head, seed=options.seed, render=render
+    )
+    failed = 0
+    for outcome in talk_all(
+        options.speech,
+        settings,
+        instruction=options.instruction,
+        text=options.text,
+        output=options.output,
+        motion=options.motion,
+        video=not options.no_video,
+    ):
+        failed += outcome.error is not None
+        if options.json:
+            print(json.dumps(outcome.as_json(), ensure_ascii=False), flush=True)
+        elif outcome.error is None:
+            print("\n".join(outcome.lines()), flush=True)
+        if outcome.error is not None:
+            print(f"avi: {outcome.path}: {outcome.error}", file=sys.stderr)
+            if outcome.alone:
+                return outcome.error.exit_code
+    return 1 if failed else 0
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser("export", help="convert motion: npz <-> csv (Live Link Face)")
+    export.add_argument("motion", type=Path, metavar="MOTION")
+    export.add_argument("output", type=Path, metavar="OUT")
+    export.set_defaults(command=_export)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from avi_lib.pipeline import read_motion, write_motion
+
+    write_motion(read_motion(options.motion), options.output)
+    return 0
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = commands.add_parser("run", help="execute numbered notebooks through papermill")
+    run.add_argument("numbers", nargs="*", metavar="NN", help="numbers of the notebooks, such as 00; all when left out")
+    run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
+    run.add_argument("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
+    run.set_defaults(command=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from avi_lib.workbook.runs import run_notebooks
+
+    run = run_notebooks(options.numbers, dict(map(_assignment, options.parameters)), options.output)
+    print(f"run: {run}")
+    return 0
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise InputError("a parameter as NAME=VALUE", text, "write for example -p SEED=7")
+    return name, value
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    models = commands.add_parser("models", help="fetch and check the frozen models")
+    models.add_argument("names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out")
+    models.add_argument("--all", action="store_true", help="fetch every model")
+    models.add_argument("--check", action="store_true", help="check what is there and fetch nothing")
+    models.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    models.set_defaults(command=_models)
+
+
+def _add_doctor(commands: argparse._SubParsersAction) -> None:
+    doctor = commands.add_parser("doctor", help="say what is installed, found and chosen, and why")
+    doctor.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    doctor.set_defaults(command=_doctor)

@@ -1,0 +1,153 @@
+"""What `avi doctor` says: what is installed, found and chosen on this machine, and why.
+
+>>> for check in doctor():
+...     print("ok" if check.ok else "NO", check.name, check.detail)
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from avi_lib.assets.digest import file_sha256
+from avi_lib.assets.manifest import load_manifest
+from avi_lib.assets.resolver import Resolver
+from avi_lib.assets.store import cache_folder
+from avi_lib.errors import AviError
+from avi_lib.files import check_writable
+
+PACKAGES = ("torch", "numpy", "av", "soxr", "librosa", "numba", "moderngl", "transformers", "safetensors", "papermill")
+PHONE_PACKAGES = {
+    "hama": "phone recognition (code and weights, Apache-2.0)",
+    "pocketsphinx": "forced alignment (code and acoustic model, BSD-2-Clause)",
+}
+FREE_DISK_BYTES = 2 * 10**9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: its name, whether it is as the product needs it, and what was found and why."""
+
+    name: str
+    ok: bool
+    detail: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def doctor(outputs: Path = Path("outputs")) -> list[Check]:
+    """Look at this machine; `outputs` is where results are to be written. Changes and fetches nothing."""
+    looks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("python", _python),
+        ("processor", _processor),
+        ("device", _device),
+        ("video and sound encoders", _encoders),
+        ("renderer", _renderer),
+        ("outputs folder", lambda: _folder(outputs)),
+        ("cache folder", lambda: _folder(cache_folder())),
+    )
+    checks = [_look(name, look) for name, look in looks]
+    checks += [_look(f"package {name}", lambda name=name: _package(name)) for name in (*PACKAGES, *PHONE_PACKAGES)]
+    return [*checks, *_shipped(), *_models()]
+
+
+class _Unfit(AviError):
+    """Something looked at is there but not as the product needs it."""
+
+
+def _look(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (AviError, ImportError, OSError) as error:
+        return Check(name, False, str(error) or type(error).__name__)
+
+
+def _python() -> str:
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        raise _Unfit("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
+    return f"{platform.python_version()} at {sys.executable} on {platform.platform()}"
+
+
+def _processor() -> str:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{usable} usable of {os.cpu_count()} cores, {platform.machine()}"
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name()}, because torch {torch.__version__} sees it"
+    why = "torch was built without CUDA" if torch.version.cuda is None else "torch sees no CUDA device"
+    return f"cpu with {torch.get_num_threads()} threads, because {why}"
+
+
+def _encoders() -> str:
+    import av
+    from av.codec.codec import UnknownCodecError
+
+    for codec in ("libx264", "aac"):
+        try:
+            av.Codec(codec, "w")
+        except UnknownCodecError as error:
+            raise _Unfit(f"the encoder {codec} in PyAV", "none", "reinstall the package av from its wheel") from error
+    return f"H.264 (libx264) and AAC, PyAV {av.__version__}"
+
+
+def _renderer() -> str:
+    from avi_lib.face.head import load_head
+    from avi_lib.face.renderer import choose_renderer
+
+    renderer, reason = choose_renderer(load_head())
+    with renderer:
+        return reason
+
+
+def _folder(folder: Path) -> str:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    check_writable(place / "probe")
+    free = shutil.disk_usage(place).free
+    if free < FREE_DISK_BYTES:
+        raise _Unfit(f"{FREE_DISK_BYTES / 1e9:.0f} GB free in {folder}", f"{free / 1e9:.1f} GB", "free some space")
+    return f"{folder.absolute()}, writable, {free / 1e9:.0f} GB free"
+
+
+def _package(name: str) -> str:
+    version = importlib.metadata.version(name)
+    purpose = PHONE_PACKAGES.get(name)
+    return f"{version}: {purpose}" if purpose else version
+
+
+def _shipped() -> Iterator[Check]:
+    for asset in load_manifest().shipped:
+        if not asset.path.is_file():
+            yield Check(f"shipped {asset.name}", False, f"{asset.path} is missing: install the package again")
+        elif file_sha256(asset.path) != asset.sha256:
+            yield Check(
+                f"shipped {asset.name}", False, f"{asset.path} is not the pinned file: install the package again"
+            )
+        else:
+            yield Check(f"shipped {asset.name}", True, f"{asset.path}, {asset.licence}, SHA-256 {asset.sha256[:12]}…")
+
+
+def _models() -> Iterator[Check]:
+    chain = Resolver()
+    for model in chain.manifest.models:
+        state, detail = chain.inspect(model.name, thorough=True)
+        if state == "absent":
+            detail += f"; `avi models {model.name}` fetches {model.bytes / 1e6:.0f} MB"
+            if not model.set_up:
+                detail += "; not needed unless asked for"
+        ok = state in ("own", "cached") or (state == "absent" and not model.set_up)
+        yield Check(f"model {model.name}", ok, f"{state}: {detail} ({model.licence})")

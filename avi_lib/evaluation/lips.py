@@ -1,0 +1,126 @@
+"""Do the lips close when they must, and move as a real mouth does? Measured on a head's mesh against reference phones.
+
+    python -m avi_lib.evaluation.lips SOURCE        (SOURCE: clips with audio, phones.json, index.csv and tracked landmarks)
+
+Lip closure d: the mean inner-lip gap on open vowels minus that on /m b p/, in standard deviations of the clip's gap.
+Lip correlation r: Pearson correlation of the gap with that of the real video, frame by frame at zero lag, silence included.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from avi_lib.errors import InputError
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.performer import perform
+from avi_lib.motion.visemes import BILABIALS, OPEN_VOWELS
+from avi_lib.speech.align import align_phones
+from avi_lib.speech.audio import load_speech
+from avi_lib.speech.phones import Phone
+from avi_lib.speech.prosody import prosody
+from avi_lib.speech.recognise import recognise_phones
+
+UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
+"""Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A tracked talking clip: its sound, what is said, reference phones and the real lip gap in eye distances."""
+
+    name: str
+    audio: Path
+    text: str
+    phones: tuple[Phone, ...]
+    gap: Float[np.ndarray, " frames"]
+    fps: float
+
+
+def lip_closure(gap: Float[np.ndarray, " frames"], phones: Sequence[Phone], fps: float) -> float:
+    """Lip closure d of a gap curve against phones with known times; NaN without an open vowel or without /m b p/."""
+    kinds = frame_phones(phones, len(gap), fps)
+    vowels, bilabials = np.isin(kinds, list(OPEN_VOWELS)), np.isin(kinds, list(BILABIALS))
+    if not vowels.any() or not bilabials.any() or gap.std() == 0:
+        return float("nan")
+    return float((gap[vowels].mean() - gap[bilabials].mean()) / gap.std())
+
+
+def frame_phones(phones: Sequence[Phone], frames: int, fps: float) -> np.ndarray:
+    """The phone spoken at the middle of every frame, (frames,) of strings."""
+    ends_s = np.array([phone.end_s for phone in phones])
+    labels = np.array([phone.phone for phone in phones])
+    middles_s = (np.arange(frames) + 0.5) / fps
+    return labels[np.minimum(np.searchsorted(ends_s, middles_s, side="right"), len(labels) - 1)]
+
+
+def correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " frames"]) -> float:
+    """Pearson correlation over the frames both curves have."""
+    shared = min(len(a), len(b))
+    return float(np.corrcoef(a[:shared], b[:shared])[0, 1])
+
+
+def read_clips(source: Path) -> list[Clip]:
+    """The tracked clips of a folder as described above; InputError when a file of it is missing."""
+    try:
+        references = json.loads((source / "phones.json").read_text("utf-8"))
+        with (source / "index.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        return [_read_clip(source, row, references[row["clip"]]) for row in rows]
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            "a folder with index.csv, phones.json and an npz and a flac for every clip", f"{source}: {error}", "check the path"
+        ) from error
+
+
+def _read_clip(source: Path, row: dict[str, str], reference: list[list]) -> Clip:
+    with np.load(source / f"{row['clip']}.npz", allow_pickle=False) as track:
+        marks, fps = track["landmarks"], float(track["fps"])
+    eyes = np.linalg.norm(marks[:, EYE_OUTER[0], :2] - marks[:, EYE_OUTER[1], :2], axis=1)
+    gap = np.linalg.norm(marks[:, LOWER_LIP, :2] - marks[:, UPPER_LIP, :2], axis=1) / eyes
+    phones = tuple(Phone(phone, float(start), float(end)) for _, phone, start, end in reference)
+    return Clip(row["clip"], source / f"{row['clip']}.flac", row["text"], phones, gap, fps)
+
+
+def evaluate(source: Path) -> dict[str, list[float]]:
+    """Scores of every clip: d and r of the real video, and of the performer with phones from four sources."""
+    from avi_lib.face.head import load_head
+
+    head, clips = load_head(), read_clips(source)
+    neutral = Instruction.parse("A person speaks calmly.")
+    waves = [load_speech(clip.audio).wave for clip in clips]
+    tracks = {
+        "recording": [recognise_phones(wave).phones for wave in waves],
+        "text": [align_phones(wave, clip.text).phones for wave, clip in zip(waves, clips, strict=True)],
+        "reference": [clip.phones for clip in clips],
+    }
+    tracks["another"] = tracks["text"][1:] + tracks["text"][:1]
+    scores: dict[str, list[float]] = {"d real": [], "r real": []}
+    for i, (clip, wave) in enumerate(zip(clips, waves, strict=True)):
+        scores["d real"].append(lip_closure(clip.gap, clip.phones, clip.fps))
+        scores["r real"].append(1.0)
+        for name, phones in tracks.items():
+            motion = perform(phones[i], prosody(wave), neutral, len(wave) / 16000, seed=0)
+            gap = head.lip_gap(motion.values)
+            scores.setdefault(f"d {name}", []).append(lip_closure(gap, clip.phones, clip.fps))
+            scores.setdefault(f"r {name}", []).append(correlation(gap, clip.gap))
+    return scores
+
+
+def main() -> None:
+    """Print the table for the folder named on the command line."""
+    scores = evaluate(Path(sys.argv[1]))
+    print(f"{'phones from':12s} {'closure d':>10s} {'r with the video':>18s}   (means over {len(scores['d real'])} clips)")
+    for name in ("real", "reference", "text", "recording", "another"):
+        print(f"{name:12s} {np.mean(scores[f'd {name}']):10.2f} {np.mean(scores[f'r {name}']):18.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""How well phones with times agree with a corpus' own: `python -m avi_lib.evaluation.phones SOURCE [--clips N] [--json]`.
+
+SOURCE is a folder with recordings (`CLIP.flac`, beside or in `flac/`), `phones.json` (clip -> [[word, phone, start_s, end_s], ...])
+and, to score alignment with the text too, an `index.csv` with the columns `clip` and `text`.
+
+>>> score([(reference, found)])["bilabials_hit"]
+0.93
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from avi_lib.errors import InputError
+from avi_lib.speech.align import align_phones
+from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, tidy
+from avi_lib.speech.recognise import recognise_phones
+
+CLASSES = {
+    "silence": {SILENCE},
+    "bilabial": set(BILABIAL),
+    "labiodental": {"F", "V"},
+    "rounded": {"W", "UW", "UH", "OW", "AO", "OY"},
+    "open": {"AA", "AE", "AY", "AW"},
+}
+HOP_S = 0.01
+NEAR_S = 0.06
+
+
+def mouth_class(phone: str) -> str:
+    """The class of mouth shape of an ARPAbet phone: silence, bilabial, labiodental, rounded, open or other."""
+    return next((name for name, phones in CLASSES.items() if phone in phones), "other")
+
+
+def score(pairs: Iterable[tuple[Sequence[Phone], Sequence[Phone]]]) -> dict[str, float]:
+    """Agreement of found with reference phones, over pairs (reference, found) of the same recordings.
+
+    boundary_ms: median distance of the starts of phones that match; boundary_p90_ms; bias_ms: median of found - reference.
+    frames: share of 10-ms frames of the same mouth class. bilabials_hit: share of reference /m b p/ with a found one whose
+    centre is within 60 ms; bilabials_false: found /m b p/ with none of the reference so near, per reference one;
+    bilabial_bias_ms: median of found - reference centres of the hits. matched: share of reference phones found by name.
+    """
+    offsets: list[float] = []
+    same = frames = hits = false = bilabials = sounds = 0
+    centres: list[float] = []
+    for reference, found in pairs:
+        grid = np.arange(0, reference[-1].end_s, HOP_S) + HOP_S / 2
+        same += sum(a == b for a, b in zip(_classes(reference, grid), _classes(found, grid), strict=True))
+        frames += len(grid)
+        offsets += [b.start_s - a.start_s for a, b in match(reference, found)]
+        sounds += sum(phone.phone != SILENCE for phone in reference)
+        wanted, given = _centres(reference), _centres(found)
+        distance = given[None] - wanted[:, None]
+        near = np.abs(distance) <= NEAR_S
+        hits += int(near.any(axis=1).sum())
+        false += int((~near.any(axis=0)).sum())
+        bilabials += len(wanted)
+        centres += [row[np.abs(row).argmin()] for row, hit in zip(distance, near.any(axis=1), strict=True) if hit]
+    return {
+        "matched": len(offsets) / max(sounds, 1),
+        "boundary_ms": float(np.median(np.abs(offsets)) * 1000),
+        "boundary_p90_ms": float(np.quantile(np.abs(offsets), 0.9) * 1000),
+        "bias_ms": float(np.median(offsets) * 1000),
+        "frames": same / max(frames, 1),
+        "bilabials_hit": hits / max(bilabials, 1),
+        "bilabials_false": false / max(bilabials, 1),
+        "bilabial_bias_ms": float(np.median(centres) * 1000) if centres else float("nan"),
+    }
+
+
+def match(reference: Sequence[Phone], found: Sequence[Phone]) -> list[tuple[Phone, Phone]]:
+    """Pairs of phones with the same name in the best monotonic matching, which prefers pairs close in time (edit distance)."""
+    a = [phone for phone in reference if phone.phone != SILENCE]
+    b = [phone for phone in found if phone.phone != SILENCE]
+    cost = np.zeros((len(a) + 1, len(b) + 1))
+    cost[:, 0], cost[0] = np.arange(len(a) + 1), np.arange(len(b) + 1)
+    for i, wanted in enumerate(a):
+        for j, given in enumerate(b):
+            replace = min(abs(wanted.start_s - given.start_s), 0.5) + (0.0 if wanted.phone == given.phone else 1.0)
+            cost[i + 1, j + 1] = min(cost[i, j] + replace, cost[i, j + 1] + 1, cost[i + 1, j] + 1)
+    pairs = []
+    i, j = len(a), len(b)
+    while i and j:
+        if cost[i, j] == cost[i - 1, j] + 1:
+            i -= 1
+        elif cost[i, j] == cost[i, j - 1] + 1:
+            j -= 1
+        else:
+            i, j = i - 1, j - 1
+            if a[i].phone == b[j].phone:
+                pairs.append((a[i], b[j]))
+    return pairs[::-1]
+
+
+def read_source(source: Path, clips: int | None = None) -> list[tuple[Path, str | None, tuple[Phone, ...]]]:
+    """(recording, text or None, reference phones) of up to `clips` recordings, spread evenly over the folder's."""
+    labels = source / "phones.json"
+    if not labels.is_file():
+        raise InputError("a folder with phones.json", str(source), "name a corpus with labelled phones")
+    texts: dict[str, str] = {}
+    if (source / "index.csv").is_file():
+        with (source / "index.csv").open(newline="", encoding="utf-8") as file:
+            texts = {row["clip"]: row["text"] for row in csv.DictReader(file) if row.get("text")}
+    result = []
+    for clip, rows in json.loads(labels.read_text(encoding="utf-8")).items():
+        path = next((p for p in (source / f"{clip}.flac", source / "flac" / f"{clip}.flac") if p.is_file()), None)
+        if path is not None:
+            phones = (Phone(phone, start, end) for _, phone, start, end in rows)
+            result.append((path, texts.get(clip), tidy(phones, max(end for *_, end in rows))))
+    step = max(len(result) // clips, 1) if clips else 1
+    return result[::step][:clips]
+
+
+def evaluate(source: Path, clips: int | None = None) -> dict[str, dict[str, float]]:
+    """Scores of the phones from the recording alone ("audio") and, where texts exist, with them ("text")."""
+    import soundfile
+
+    pairs: dict[str, list[tuple[Sequence[Phone], Sequence[Phone]]]] = {"audio": [], "text": []}
+    seconds = {"audio": 0.0, "text": 0.0}
+    warned = {"audio": 0, "text": 0}
+    length_s = 0.0
+    for path, text, reference in read_source(source, clips):
+        wave, rate_hz = soundfile.read(path, dtype="float32")
+        length_s += len(wave) / rate_hz
+        for mode in pairs:
+            began = time.process_time()
+            track: PhoneTrack
+            if mode == "audio":
+                track = recognise_phones(wave)
+            elif text is not None:
+                track = align_phones(wave, text)
+            else:
+                continue
+            seconds[mode] += time.process_time() - began
+            warned[mode] += bool(track.warning)
+            pairs[mode].append((reference, track.phones))
+    return {
+        mode: score(found) | {"clips": len(found), "warnings": warned[mode], "cpu_s_per_s": seconds[mode] / length_s}
+        for mode, found in pairs.items()
+        if found
+    }
+
+
+def _classes(phones: Sequence[Phone], times_s: np.ndarray) -> list[str]:
+    starts = np.array([phone.start_s for phone in phones])
+    index = np.clip(np.searchsorted(starts, times_s, side="right") - 1, 0, len(phones) - 1)
+    return [mouth_class(phones[i].phone) for i in index]
+
+
+def _centres(phones: Sequence[Phone]) -> np.ndarray:
+    return np.array([(phone.start_s + phone.end_s) / 2 for phone in phones if phone.phone in BILABIAL])
+
+
+def main() -> None:
+    """Print the table of one corpus."""
+    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.phones", description=main.__doc__)
+    parser.add_argument("source", type=Path, help="folder with recordings and phones.json")
+    parser.add_argument("--clips", type=int, help="use that many clips, spread evenly")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    scores = evaluate(options.source, options.clips)
+    if options.json:
+        print(json.dumps(scores))
+        return
+    names = list(next(iter(scores.values())))
+    print(f"{'':18}" + "".join(f"{mode:>10}" for mode in scores))
+    for name in names:
+        print(f"{name:18}" + "".join(f"{scores[mode][name]:10.3f}" for mode in scores))
+
+
+if __name__ == "__main__":
+    main()

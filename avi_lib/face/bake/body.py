@@ -1,0 +1,108 @@
+"""The person the open head shows: the MakeHuman body at a chosen identity, in metres about the eyes, with every displacement.
+
+>>> body = Body(MakeHuman(source))
+>>> body.shapes.shape, body.identity.shape  # ARKit shapes and identity sliders
+((52, 19158, 3), (K, 19158, 3))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float64
+
+from avi_lib.face.bake.makehuman import MakeHuman
+from avi_lib.motion.space import ARKIT_BLENDSHAPES
+
+METRES = 0.1
+"""MakeHuman counts decimetres."""
+
+REST = {"sex": 0.70, "caucasian": 0.60, "asian": 0.20, "african": 0.20}
+"""The shown identity: 0 female to 1 male, and the mix of the three ethnic targets."""
+
+REST_TARGETS: dict[str, float] = {}
+"""Local targets that are part of the shown identity."""
+
+PAIRED_SLIDERS: dict[str, tuple[str, str]] = {
+    "headWidth": ("head/head-scale-horiz", "incr decr"),
+    "headRound": ("head/head-round", ""),
+    "foreheadHeight": ("forehead/forehead-scale-vert", "incr decr"),
+    "browRidge": ("eyebrows/eyebrows-trans", "forward backward"),
+    "eyeSize": ("eyes/{side}-eye-scale", "incr decr"),
+    "eyeSpacing": ("eyes/{side}-eye-trans", "out in"),
+    "noseWidth": ("nose/nose-scale-horiz", "incr decr"),
+    "noseLength": ("nose/nose-scale-vert", "incr decr"),
+    "noseHump": ("nose/nose-hump", "incr decr"),
+    "mouthWidth": ("mouth/mouth-scale-horiz", "incr decr"),
+    "upperLipVolume": ("mouth/mouth-upperlip-volume", "incr decr"),
+    "lowerLipVolume": ("mouth/mouth-lowerlip-volume", "incr decr"),
+    "cheekbones": ("cheek/{side}-cheek-bones", "incr decr"),
+    "cheekVolume": ("cheek/{side}-cheek-volume", "incr decr"),
+    "chinHeight": ("chin/chin-height", "incr decr"),
+    "chinProminence": ("chin/chin-prominent", "incr decr"),
+    "jawWidth": ("chin/chin-width", "incr decr"),
+    "earSize": ("ears/{side}-ear-scale", "incr decr"),
+}
+"""Slider name to MakeHuman target stem and its two ends; -1 to 1, half the difference of the ends a unit."""
+
+MACRO_SLIDERS = ("male", "old", "asian", "african", "caucasian")
+IDENTITY_NAMES = MACRO_SLIDERS + tuple(PAIRED_SLIDERS)
+
+
+class Body:
+    """Rest `vertices` (N, 3) in metres, `shapes` (52, N, 3) and `identity` (K, N, 3) displacements, eye centres and radius."""
+
+    def __init__(self, source: MakeHuman) -> None:
+        self.source = source
+        rest = source.vertices + self._macro(REST["sex"], "young", REST)
+        for name, weight in REST_TARGETS.items():
+            rest = rest + weight * _both_sides(source, name)
+        centres = np.array([_sphere(rest[source.group_vertices(f"helper-{side}-eye")])[0] for side in "lr"])
+        self._origin = centres.mean(axis=0)
+        self.vertices: Float64[np.ndarray, "N 3"] = (rest - self._origin) * METRES
+        spheres = [_sphere(self.vertices[source.group_vertices(f"helper-{side}-eye")]) for side in "lr"]
+        self.eye_centres: Float64[np.ndarray, "2 3"] = np.array([centre for centre, _ in spheres])
+        self.eye_radius_m = float(np.mean([radius for _, radius in spheres]))
+        self.shapes: Float64[np.ndarray, "52 N 3"] = METRES * np.stack([source.face_unit(s) for s in ARKIT_BLENDSHAPES])
+        self.identity: Float64[np.ndarray, "K N 3"] = METRES * self._identity()
+
+    def _macro(self, sex: float, age: str, mix: dict[str, float]) -> np.ndarray:
+        total = np.zeros_like(self.source.vertices)
+        folder = "targets/macrodetails/"
+        for gender, share in (("female", 1.0 - sex), ("male", sex)):
+            for race in ("caucasian", "asian", "african"):
+                if share * mix[race]:
+                    total += share * mix[race] * self.source.target(f"{folder}{race}-{gender}-{age}.target.gz")
+            if share:
+                name = f"{folder}universal-{gender}-{age}-averagemuscle-averageweight.target.gz"
+                total += share * self.source.target(name)
+        return total
+
+    def _identity(self) -> np.ndarray:
+        races = ("asian", "african", "caucasian")
+        shown = self._macro(REST["sex"], "young", REST)
+        displacements = [
+            self._macro(1.0, "young", REST) - self._macro(0.0, "young", REST),
+            self._macro(REST["sex"], "old", REST) - shown,
+        ]
+        for race in races:
+            displacements.append(self._macro(REST["sex"], "young", {r: float(r == race) for r in races}) - shown)
+        for stem, ends in PAIRED_SLIDERS.values():
+            if not ends:
+                displacements.append(_both_sides(self.source, stem))
+                continue
+            more, less = (_both_sides(self.source, f"{stem}-{end}") for end in ends.split())
+            displacements.append((more - less) / 2.0)
+        eyes = np.concatenate([self.source.group_vertices(f"helper-{side}-eye") for side in "lr"])
+        return np.stack([d - d[eyes].mean(axis=0) for d in displacements])
+
+
+def _both_sides(source: MakeHuman, stem: str) -> np.ndarray:
+    sides = ("l", "r") if "{side}" in stem else ("",)
+    total: np.ndarray = sum(source.target(f"targets/{stem.format(side=side)}.target.gz") for side in sides)
+    return total
+
+
+def _sphere(points: Float64[np.ndarray, "P 3"]) -> tuple[np.ndarray, float]:
+    system = np.column_stack([2.0 * points, np.ones(len(points))])
+    solution = np.linalg.lstsq(system, (points**2).sum(axis=1), rcond=None)[0]
+    return solution[:3], float(np.sqrt(solution[3] + solution[:3] @ solution[:3]))

@@ -1,0 +1,86 @@
+"""What a renderer needs to know of a mesh, whichever head it comes from.
+
+>>> check_mesh(head)  # raises InputError when an array does not fit the others
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+
+from avi_lib.errors import InputError
+from avi_lib.face.shading import MATERIAL_NAMES
+
+
+class RenderMesh(Protocol):
+    """A textured triangle mesh, its render vertices split at texture seams."""
+
+    @property
+    def vertices(self) -> Float32[np.ndarray, "V 3"]:
+        """Positions at rest in metres, y up, facing +z."""
+        ...
+
+    @property
+    def triangles(self) -> Int32[np.ndarray, "T 3"]:
+        """Vertex numbers, counter-clockwise seen from outside."""
+        ...
+
+    @property
+    def uv(self) -> Float32[np.ndarray, "V 2"]:
+        """Places in the atlas, 0-1, v growing downwards as the atlas rows do."""
+        ...
+
+    @property
+    def weld(self) -> Int32[np.ndarray, " V"]:
+        """The geometric point each vertex belongs to; vertices of one point share a normal."""
+        ...
+
+    @property
+    def material(self) -> UInt8[np.ndarray, " T"]:
+        """Each triangle's place in `shading.MATERIALS`."""
+        ...
+
+    @property
+    def occlusion(self) -> Float32[np.ndarray, " V"]:
+        """Ambient occlusion, 1 = open, 0 = no light gets there."""
+        ...
+
+    @property
+    def atlas(self) -> UInt8[np.ndarray, "H W 3"]:
+        """One sRGB texture."""
+        ...
+
+
+def check_mesh(mesh: RenderMesh) -> None:
+    """Raise InputError when the arrays of `mesh` do not fit together."""
+    count, triangles = len(mesh.vertices), len(mesh.triangles)
+    shapes = {
+        "vertices": (mesh.vertices.shape, (count, 3)),
+        "triangles": (mesh.triangles.shape, (triangles, 3)),
+        "uv": (mesh.uv.shape, (count, 2)),
+        "weld": (mesh.weld.shape, (count,)),
+        "material": (mesh.material.shape, (triangles,)),
+        "occlusion": (mesh.occlusion.shape, (count,)),
+        "atlas": (mesh.atlas.shape, (*mesh.atlas.shape[:2], 3)),
+    }
+    for name, (got, expected) in shapes.items():
+        if got != expected or 0 in got:
+            raise InputError(f"mesh {name} of shape {expected}, not empty", str(got), "check the head's file")
+    if mesh.triangles.min() < 0 or mesh.triangles.max() >= count:
+        raise InputError(f"triangles that name vertices 0-{count - 1}", str(mesh.triangles.max()), "check the head's file")
+    if mesh.weld.min() < 0 or mesh.weld.max() >= count:
+        raise InputError(f"weld numbers 0-{count - 1}", str(mesh.weld.max()), "check the head's file")
+    if mesh.material.max() >= len(MATERIAL_NAMES):
+        raise InputError(f"materials 0-{len(MATERIAL_NAMES) - 1}", str(mesh.material.max()), "check the head's file")
+
+
+def check_vertices(vertices: Float32[np.ndarray, "V 3"], count: int) -> Float32[np.ndarray, "V 3"]:
+    """The vertices as contiguous float32; InputError unless they are `count` finite points."""
+    vertices = np.ascontiguousarray(vertices, np.float32)
+    if vertices.shape != (count, 3):
+        raise InputError(f"vertices of shape ({count}, 3)", str(vertices.shape), "pass one frame of this mesh")
+    if not np.isfinite(vertices).all():
+        raise InputError("finite vertices", "NaN or infinity", "check the motion that moved them")
+    return vertices

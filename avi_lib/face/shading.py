@@ -1,0 +1,98 @@
+"""The look of a rendered head: lights, materials, background and the one shading formula both rasterisers use.
+
+In: the constants below. Out: GLSL text for the OpenGL rasteriser, plain arrays for the numba one, the background picture.
+
+>>> material_table().shape  # one row a material, see MATERIAL_COLUMNS
+(7, 6)
+
+The formula, in linear light, for a surface of colour `albedo` with unit normal n, unit vector v to the camera and ambient
+occlusion o (1 = open):
+
+    n         turned towards the camera when n.v < 0, so both sides of a surface are lit
+    diffuse   sum over key and fill of colour * max(0, (n.l + wrap) / (1 + wrap)) / (1 + wrap), with one wrap per colour channel:
+              where light ends, red wraps further than green and blue, as it does under skin (Green, GPU Gems 1, chapter 16)
+    ambient   from ground to sky colour by the height of n
+    specular  sum over key and fill of colour * strength * GGX(n.h, roughness) * n.l (Walter et al., 2007)
+    rim       colour * (1 - n.v)^3 * max(0, n.l_rim + 0.3) * rim weight of the material
+    light     (albedo * (diffuse * o + ambient * o) + (specular + rim) * o) * exposure
+    display   (0.7 sqrt(x) + 1.9 x) / (1 + 1.9 x), within 7/255 of the sRGB curve with a soft shoulder for highlights
+
+Texture colours are decoded by a cubic that stays within 3/255 of the sRGB curve after encoding. Samples of one pixel are
+averaged as displayed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+
+class Material(NamedTuple):
+    """How one kind of surface answers light."""
+
+    name: str
+    wrap_rgb: tuple[float, float, float]
+    specular: float
+    roughness: float
+    rim: float
+
+
+class Light(NamedTuple):
+    """A distant light: the direction towards it (normalised when used) and its linear colour."""
+
+    direction: tuple[float, float, float]
+    rgb: tuple[float, float, float]
+
+
+MATERIALS: tuple[Material, ...] = (
+    Material("skin", (0.42, 0.20, 0.12), 0.030, 0.42, 0.5),
+    Material("lips", (0.36, 0.18, 0.14), 0.045, 0.30, 0.4),
+    Material("eye", (0.25, 0.22, 0.20), 0.060, 0.11, 0.0),
+    Material("teeth", (0.30, 0.26, 0.22), 0.050, 0.22, 0.0),
+    Material("tongue", (0.36, 0.18, 0.14), 0.045, 0.30, 0.0),
+    Material("hair", (0.15, 0.13, 0.12), 0.030, 0.45, 0.5),
+    Material("cloth", (0.10, 0.10, 0.10), 0.006, 0.65, 0.3),
+)
+"""Triangles name their material by its place in this table."""
+
+MATERIAL_NAMES: tuple[str, ...] = tuple(material.name for material in MATERIALS)
+MATERIAL_COLUMNS: tuple[str, ...] = ("wrap_r", "wrap_g", "wrap_b", "specular", "roughness", "rim")
+
+KEY = Light((-0.50, 0.55, 0.75), (2.10, 1.98, 1.82))
+FILL = Light((0.75, 0.05, 0.60), (0.48, 0.54, 0.64))
+RIM = Light((0.55, 0.45, -0.60), (1.30, 1.36, 1.45))
+SKY_RGB = (0.46, 0.48, 0.52)
+GROUND_RGB = (0.26, 0.23, 0.21)
+EXPOSURE = 0.62
+
+BACKGROUND_TOP = (116, 125, 136)
+BACKGROUND_BOTTOM = (62, 68, 77)
+
+DECODE = (0.0324, 0.6004, 0.3762)
+DISPLAY_ROOT, DISPLAY_LINEAR = 0.7, 1.9
+RIM_REACH = 0.3
+
+
+def material_table() -> Float32[np.ndarray, "materials 6"]:
+    """The materials as an array with the columns MATERIAL_COLUMNS."""
+    return np.array([(*m.wrap_rgb, m.specular, m.roughness, m.rim) for m in MATERIALS], np.float32)
+
+
+def light_table() -> Float32[np.ndarray, "7 3"]:
+    """Rows: key direction and colour, fill direction and colour, rim direction and colour, sky, ground; exposure applied."""
+    rows = []
+    for light in (KEY, FILL, RIM):
+        direction = np.asarray(light.direction)
+        rows += [direction / np.linalg.norm(direction), np.asarray(light.rgb) * EXPOSURE]
+    rows += [np.asarray(SKY_RGB) * EXPOSURE, np.asarray(GROUND_RGB) * EXPOSURE]
+    return np.array(rows, np.float32)
+
+
+def background(size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The studio wall behind the head: a soft vertical gradient."""
+    down = np.linspace(0.0, 1.0, size)[:, None]
+    smooth = down * down * (3.0 - 2.0 * down)
+    rows = np.asarray(BACKGROUND_TOP) * (1.0 - smooth) + np.asarray(BACKGROUND_BOTTOM) * smooth
+    return np.repeat(np.rint(rows).astype(np.uint8)[:, None], size, axis=1)

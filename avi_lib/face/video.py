@@ -1,0 +1,136 @@
+"""Writes pictures and sound as one MP4 that browsers play: H.264 with AAC, both ending at the same moment.
+
+>>> write_video(Path("talk.mp4"), renderer.stream(vertices), 25.0, speech.wave, speech.rate_hz)
+
+The pictures set the duration: frames / fps. Longer sound is cut there, shorter sound is followed by silence. Frames are taken
+one at a time and encoded as they come, so memory does not grow with the length. The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.video.stream import VideoStream
+from jaxtyping import Float, UInt8
+
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path
+
+SOUND_RATE_HZ = 48_000
+VIDEO_OPTIONS = {
+    "preset": "veryfast",
+    "crf": "18",
+    "bf": "0",
+    "threads": "4",
+    "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709",
+}
+"""A fixed number of threads keeps the bytes the same on every machine; no B-frames keep picture and sound starts together."""
+SOUND_BITS_PER_S = 128_000
+MAX_FPS = 240.0
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[UInt8[np.ndarray, "height width 3"]],
+    fps: float,
+    wave: Float[np.ndarray, " samples"],
+    rate_hz: int,
+) -> None:
+    """Write sRGB pictures and a mono wave (-1 to 1, clipped beyond) to `path`; nothing is left behind when this raises.
+
+    Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave cannot be
+    used and when `path` cannot be written.
+    """
+    rate = _frame_rate(fps)
+    wave = _checked_wave(wave, rate_hz)
+    with atomic_path(Path(path)) as temporary:
+        pictures = iter(frames)
+        first = next(pictures, None)
+        if first is None:
+            raise InputError("at least one frame", "none", "give a longer recording")
+        _check_first(first)
+        with av.open(str(temporary), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            video = _video_stream(container, rate, first.shape)
+            sound = _sound_stream(container)
+            _encode(container, video, sound, chain((first,), pictures), rate, wave, rate_hz)
+
+
+def _encode(
+    container: OutputContainer,
+    video: VideoStream,
+    sound: AudioStream,
+    frames: Iterator[UInt8[np.ndarray, "height width 3"]],
+    rate: Fraction,
+    wave: Float[np.ndarray, " samples"],
+    rate_hz: int,
+) -> None:
+    """Encode each frame followed by the sound that plays while it is seen, so that the file is interleaved."""
+    shape = (video.height, video.width, 3)
+    done = 0
+    for number, picture in enumerate(frames):
+        if picture.shape != shape or picture.dtype != np.uint8:
+            got = f"frame {number} is {picture.shape} {picture.dtype}"
+            raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        frame.pts, frame.time_base = number, 1 / rate
+        container.mux(video.encode(frame))
+        end = round((number + 1) * rate_hz / rate)
+        container.mux(sound.encode(_sound_frame(wave, done, end, rate_hz)))
+        done = end
+    container.mux(video.encode(None))
+    container.mux(sound.encode(None))
+
+
+def _sound_frame(wave: Float[np.ndarray, " samples"], start: int, end: int, rate_hz: int) -> av.AudioFrame:
+    samples = np.zeros((1, end - start), np.float32)
+    part = wave[start:end]
+    samples[0, : len(part)] = np.clip(part, -1.0, 1.0)
+    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+    frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
+    return frame
+
+
+def _video_stream(container: OutputContainer, rate: Fraction, shape: tuple[int, ...]) -> VideoStream:
+    stream: VideoStream = container.add_stream("libx264", rate=rate, options=VIDEO_OPTIONS)
+    stream.height, stream.width, stream.pix_fmt = shape[0], shape[1], "yuv420p"
+    stream.time_base = 1 / rate
+    return stream
+
+
+def _sound_stream(container: OutputContainer) -> AudioStream:
+    stream: AudioStream = container.add_stream("aac", rate=SOUND_RATE_HZ, layout="mono")
+    stream.bit_rate = SOUND_BITS_PER_S
+    return stream
+
+
+def _frame_rate(fps: float) -> Fraction:
+    if not 0.0 < fps <= MAX_FPS:
+        raise InputError(f"a frame rate above 0 and up to {MAX_FPS:g} per second", f"{fps:g}", "use 25")
+    return Fraction(fps).limit_denominator(1001)
+
+
+def _checked_wave(wave: Float[np.ndarray, " samples"], rate_hz: int) -> Float[np.ndarray, " samples"]:
+    wave = np.asarray(wave, np.float32)
+    if wave.ndim != 1:
+        raise InputError("a mono wave of shape (samples,)", str(wave.shape), "mix the channels first")
+    if not 4_000 <= rate_hz <= 192_000:
+        raise InputError("a sound rate of 4000-192000 Hz", str(rate_hz), "resample the wave")
+    if not np.isfinite(wave).all():
+        raise InputError("a finite wave", "NaN or infinity", "load it with load_speech")
+    return wave
+
+
+def _check_first(picture: UInt8[np.ndarray, "height width 3"]) -> None:
+    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        raise InputError("frames (height, width, 3) uint8", f"{picture.shape} {picture.dtype}", "convert them first")
+    if picture.shape[0] % 2 or picture.shape[1] % 2:
+        got = f"{picture.shape[1]} x {picture.shape[0]}"
+        raise InputError("frames with even sides, as H.264 with 4:2:0 colour needs", got, "choose an even size")

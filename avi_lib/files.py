@@ -1,0 +1,65 @@
+"""Atomic writes: a file is either the whole new one or the old one, never half of either.
+
+>>> with atomic_path(Path("curve.csv")) as temporary:
+...     temporary.write_text("...")
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from avi_lib.errors import InputError
+
+_CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path` with the same suffix; move it to `path` when the block succeeds.
+
+    The temporary file is flushed to disk before the move and removed when the block raises, so `path` is untouched then.
+    Raises InputError when the folder does not exist or cannot be written, or when `path` is a folder.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError("a file to write", f"the folder {path}", "give a file name inside it")
+    check_writable(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        got = error.strerror or str(error)
+        raise InputError(f"room and permission to write {path}", got, "free space or choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError unless a file can be created at `path`; nothing is left behind."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise InputError("an existing folder to write into", str(folder), "create it or choose another place")
+    probe = folder / f".{path.stem}.{secrets.token_hex(4)}.probe"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"a writable folder {folder}", error.strerror or str(error), "choose another place") from error
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,375 @@
+"""From a sentence to what it asks for: words are reduced to stems, looked up as phrases, and joined clause by clause.
+
+>>> scan("She is furious, with slightly raised brows.").units
+{'inner_brow_raise': 0.3, 'outer_brow_raise': 0.3}
+
+1. `tokenise`: words, numbers and punctuation, in lower case.
+2. The longest phrase of the lexicon at each place becomes an item: an emotion, units, a part of the face, a movement, a
+   strength, a negation or the end of a clause; other words are kept as unknown.
+3. In each clause parts and movements pair up to units, strengths and negations go to the nearest emotion or units.
+
+Time is linear in the length of the text; nothing in it is executed, looked up elsewhere or formatted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Literal
+
+from avi_lib.instruction.unit_phrases import COMPOSITIONS, LIGHT_MOVES, MOVES, PARTS, PHRASES, Units
+from avi_lib.instruction.vocabulary import (
+    BREAKS,
+    DETERMINERS,
+    EMOTION_WORDS,
+    FUNCTION_WORDS,
+    NEGATIONS,
+    PLAIN_STRENGTH,
+    STRENGTH_WORDS,
+)
+
+_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*|[%.,;:!?()—–]")
+"""A number, a word (apostrophes inside it), or a mark; hyphens only separate words."""
+
+_MARKS = frozenset("%.,;:!?()—–")
+
+_IRREGULAR_STEMS = {
+    "drawn": "draw", "drew": "draw", "fell": "fal", "fallen": "fal", "sank": "sink", "sunk": "sink", "rose": "ris",
+    "risen": "ris", "shook": "shak", "shaken": "shaken", "shown": "show", "blown": "blow", "blew": "blow", "hung": "hang",
+    "bit": "bit", "bitten": "bite", "biting": "bite", "bite": "bite", "bites": "bite", "stuck": "stick", "swollen": "swol",
+    "thrown": "throw", "threw": "throw", "wept": "weep", "hidden": "hid", "hide": "hid", "kept": "keep", "wore": "wear",
+    "made": "made", "please": "please", "hardly": "hardly", "barely": "barely", "bare": "bare", "lately": "lately",
+    "hers": "hers", "his": "his", "only": "only", "this": "this", "does": "does", "has": "has", "was": "was", "is": "is",
+    "nearly": "nearly", "during": "during", "something": "something", "nothing": "nothing", "anything": "anything",
+    "less": "less", "lays": "lay", "goes": "go", "lying": "lie", "feeling": "feeling", "tied": "tie", "shed": "shed",
+    "need": "need", "speed": "speed", "indeed": "indeed", "women": "woman", "men": "man", "content": "content",
+    "contents": "content", "contentment": "contentment", "contain": "contain", "lip": "lip", "sidelong": "sidelong",
+    "sideways": "sideways", "always": "always", "lines": "lin", "openly": "openly", "closely": "closely", "highs": "highs",
+    "eyes": "eye", "eye": "eye", "eyed": "eye", "teeth": "teeth", "tooth": "teeth", "looking": "look", "seething": "seeth",
+}  # fmt: skip
+
+
+@cache
+def stem(word: str) -> str:
+    """The stem that a word shares with its inflections: raise, raises, raised, raising -> "rais".
+
+    A light form of step 1 of Porter, "An algorithm for suffix stripping" (1980), with -ly removed as well, so that
+    "slight" and "slightly" are one word, and -ize read as -ise.
+    """
+    if word in _IRREGULAR_STEMS:
+        return _IRREGULAR_STEMS[word]
+    if word.endswith("ily") and len(word) > 5:
+        word = word[:-3] + "y"
+    elif word.endswith("bly") and len(word) > 5:
+        word = word[:-1] + "e"
+    elif word.endswith("ly") and len(word) > 5:
+        word = word[:-2]
+    if word.endswith(("ies", "ied")) and len(word) > 4:
+        word = word[:-3] + "y"
+    else:
+        for suffix in ("ing", "ed", "es", "s"):
+            rest = word[: -len(suffix)]
+            if word.endswith(suffix) and len(rest) >= 3 and not word.endswith(("ss", "us")) and _has_vowel(rest):
+                word = rest
+                break
+    if word.endswith("e") and len(word) > 3:
+        word = word[:-1]
+    if word.endswith("iz") and len(word) > 4:
+        word = word[:-1] + "s"
+    if len(word) > 3 and word[-1] == word[-2]:
+        word = word[:-1]
+    return word
+
+
+def _has_vowel(word: str) -> bool:
+    return any(letter in "aeiouy" for letter in word)
+
+
+def tokenise(text: str) -> list[str]:
+    """Words, numbers and punctuation marks of a text in lower case; a possessive 's is cut off, n't becomes "not"."""
+    tokens = []
+    for token in _TOKEN.findall(text.casefold().replace("’", "'")):
+        if token.endswith("n't"):
+            tokens.append("not")
+        else:
+            tokens.append(token.split("'")[0] if "'" in token else token)
+    return tokens
+
+
+def _key(phrase: str) -> tuple[str, ...]:
+    return tuple(stem(word) for word in tokenise(phrase) if word not in DETERMINERS)
+
+
+Kind = Literal["emotion", "units", "part", "move", "strength", "level", "not", "break", "function", "unknown"]
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a phrase of the lexicon stands for; which fields count depends on `kind`."""
+
+    kind: Kind
+    name: str = ""
+    level: int = 0
+    units: Units = ()
+    strength: float = 0.0
+    shift: int = 0
+
+
+@dataclass
+class Item:
+    """A phrase found in a text: its meaning, its words, and what its clause says about it."""
+
+    meaning: Meaning
+    words: tuple[str, ...]
+    place: int
+    end: int
+    strengths: list[Meaning] = field(default_factory=list)
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Everything a sentence asks for; `others` are the (emotion, level) named after the first."""
+
+    emotion: str | None
+    level: int | None
+    others: tuple[tuple[str, int], ...]
+    units: dict[str, float]
+    unknown: tuple[str, ...]
+
+
+def lexicon_entries() -> Iterator[tuple[str, Meaning]]:
+    """Every phrase with its meaning; of phrases with the same stems the first one counts."""
+    for units, phrases in PHRASES.items():
+        yield from ((phrase, Meaning("units", units=units)) for phrase in phrases)
+    for emotion, words in EMOTION_WORDS.items():
+        for level in (1, 2, 3):
+            yield from ((word, Meaning("emotion", emotion, level)) for word in words.understood(level))
+    for bucket in STRENGTH_WORDS:
+        for word in (*bucket.before, *bucket.after, *bucket.adjectives, *bucket.felt, *bucket.also):
+            yield word, Meaning("strength", strength=bucket.strength, shift=bucket.shift)
+    for word in ("half", "halfway", "half way"):
+        yield word, Meaning("strength", strength=0.5, shift=-1)
+    for part, nouns in PARTS.items():
+        yield from ((noun, Meaning("part", part)) for noun in nouns)
+    for move, verbs in MOVES.items():
+        yield from ((verb, Meaning("move", move)) for verb in verbs)
+    for kind, group in (("not", NEGATIONS), ("break", BREAKS), ("function", FUNCTION_WORDS)):
+        for word in group:
+            yield word, Meaning(kind, word)  # type: ignore[arg-type]
+
+
+@cache
+def _lexicon() -> tuple[dict[tuple[str, ...], Meaning], int]:
+    """Stems of a phrase to its meaning, and the length of the longest phrase."""
+    table: dict[tuple[str, ...], Meaning] = {}
+    for phrase, meaning in lexicon_entries():
+        if key := _key(phrase):
+            table.setdefault(key, meaning)
+    return table, max(map(len, table))
+
+
+def _number(words: list[str], i: int) -> tuple[Meaning, int] | None:
+    """ "70 %", "70 percent" and "level 2" at place i, with the number of words they take."""
+    following = words[i + 1] if i + 1 < len(words) else ""
+    if words[i][0].isdecimal() and following in ("%", "percent", "per"):
+        strength = min(float(words[i]), 100.0) / 100.0
+        shift = -1 if strength < 0.5 else 0 if strength < 0.85 else 1
+        taken = 3 if words[i + 1 : i + 3] == ["per", "cent"] else 2
+        return Meaning("strength", strength=strength, shift=shift), taken
+    if words[i] in ("level", "intensity") and following in ("1", "2", "3"):
+        return Meaning("level", level=int(following)), 2
+    return None
+
+
+def _items(tokens: list[str]) -> list[Item]:
+    table, longest = _lexicon()
+    words = [token for token in tokens if token not in DETERMINERS]
+    stems = [stem(word) for word in words]
+    items: list[Item] = []
+    i = 0
+    while i < len(words):
+        meaning, taken = Meaning("unknown"), 1
+        if number := _number(words, i):
+            meaning, taken = number
+        elif words[i] in _MARKS:
+            meaning = Meaning("break", words[i])
+        else:
+            for length in range(min(longest, len(words) - i), 0, -1):
+                if found := table.get(tuple(stems[i : i + length])):
+                    meaning, taken = found, length
+                    break
+        items.append(Item(meaning, tuple(words[i : i + taken]), i, i + taken))
+        i += taken
+    return items
+
+
+def _clauses(items: Iterable[Item]) -> Iterator[tuple[str, list[Item]]]:
+    """Clauses without function words, each with the break before it."""
+    opener, clause = ".", []
+    for item in items:
+        if item.meaning.kind == "break":
+            if clause:
+                yield opener, clause
+                opener, clause = item.meaning.name, []
+            elif opener not in (".", ";", "!", "?"):
+                opener = item.meaning.name
+        elif item.meaning.kind != "function":
+            clause.append(item)
+    if clause:
+        yield opener, clause
+
+
+def _compose(part: str, moves: Iterable[str]) -> Units | None:
+    """The units of a part with its movements: the exact mix, then without light movements, then the movement that fits."""
+    named = set(moves)
+    candidates = [named]
+    for light in LIGHT_MOVES:
+        if len(named) > 1 and light in named:
+            named = named - {light}
+            candidates.append(named)
+    candidates += [{move} for move in sorted(named)]
+    for candidate in candidates:
+        units = COMPOSITIONS.get((part, " ".join(sorted(candidate))))
+        if units:
+            return units
+    return None
+
+
+def _join(part: Item, moves: list[Item]) -> list[Item]:
+    """One item of units from a part and its movements; the same items when they mean nothing together."""
+    units = _compose(part.meaning.name, (move.meaning.name for move in moves))
+    group = sorted([part, *moves], key=lambda item: item.place)
+    if units is None:
+        return group
+    words = tuple(word for item in group for word in item.words)
+    return [Item(Meaning("units", units=units), words, group[0].place, group[-1].end)]
+
+
+def _pair(clause: list[Item]) -> list[Item]:
+    """Parts of a clause joined with their movements.
+
+    Where the clause begins with a movement ("raise your brows") each part takes the movements before it and the last one
+    also those after it; otherwise ("brows raised") each part takes the movements that follow.
+    """
+    bodies = [item for item in clause if item.meaning.kind in ("part", "move")]
+    rest = [item for item in clause if item.meaning.kind not in ("part", "move")]
+    parts = [item for item in bodies if item.meaning.kind == "part"]
+    if not parts or len(parts) == len(bodies):
+        return clause
+    verb_first = bodies[0].meaning.kind == "move"
+    groups: list[tuple[Item, list[Item]]] = [(part, []) for part in parts]
+    for move in (item for item in bodies if item.meaning.kind == "move"):
+        before = sum(part.place < move.place for part in parts)
+        groups[min(before, len(parts) - 1) if verb_first else before - 1][1].append(move)
+    return sorted(rest + [item for group in groups for item in _join(*group)], key=lambda item: item.place)
+
+
+def _share(clauses: list[tuple[str, list[Item]]]) -> None:
+    """Let joined clauses share a movement ("brows and lids raised") or a part ("eyes raised and narrowed")."""
+
+    def lone(clause: list[Item]) -> str:
+        kinds = {item.meaning.kind for item in clause}
+        return "part" if "part" in kinds and not kinds & {"move", "units"} else "move" if kinds & {"move"} else ""
+
+    original = [list(clause) for _, clause in clauses]
+    for i, (_, clause) in enumerate(clauses):
+        wanting = lone(clause)
+        if not wanting or any(item.meaning.kind == "part" for item in clause) == (wanting == "move"):
+            continue
+        given = "move" if wanting == "part" else "part"
+        after = i + 1 < len(clauses) and clauses[i + 1][0] in ("and", "or", ",")
+        before = i > 0 and clauses[i][0] in ("and", "or", ",", "then", "but")
+        neighbours = ([original[i + 1]] if after and wanting == "part" else []) + ([original[i - 1]] if before else [])
+        for neighbour in neighbours:
+            lent = [item for item in neighbour if item.meaning.kind == given]
+            if lent and (given == "move" or len(lent) == 1):
+                place = clause[-1].end if given == "move" else clause[0].place
+                clause[:] = sorted(
+                    [*clause, *(replace(item, place=place, end=place, words=()) for item in lent)], key=lambda x: x.place
+                )
+                break
+
+
+def _attach(clause: list[Item]) -> list[Item]:
+    """Emotions and units of a clause with their strengths and negations; strengths without one are returned too."""
+    heads = [item for item in clause if item.meaning.kind in ("emotion", "units")]
+    if not heads:
+        return [item for item in clause if item.meaning.kind in ("strength", "not")]
+    for item in clause:
+        kind = item.meaning.kind
+        following = next((head for head in heads if head.end > item.place), None)
+        preceding = next((head for head in reversed(heads) if head.end <= item.place), None)
+        if kind == "not":
+            target = following or heads[-1]
+            target.negated = True
+        elif kind == "strength":
+            close_before = preceding is not None and preceding.end == item.place
+            close_after = following is not None and following.place <= item.end
+            target = preceding if preceding and (following is None or (close_before and not close_after)) else following
+            assert target is not None
+            target.strengths.append(item.meaning)
+    return heads
+
+
+def _heads(clauses: list[tuple[str, list[Item]]]) -> list[Item]:
+    heads: list[Item] = []
+    for opener, clause in clauses:
+        found = _attach(_pair(clause))
+        loose = [item for item in found if item.meaning.kind == "strength"]
+        if loose and heads and not heads[-1].strengths:
+            heads[-1].strengths.append(loose[-1].meaning)
+        new = [item for item in found if item.meaning.kind in ("emotion", "units")]
+        if opener in ("or", "nor") and heads and heads[-1].negated and new:
+            new[0].negated = True
+        heads.extend(new)
+    return heads
+
+
+def _level(item: Item) -> int:
+    shift = item.strengths[-1].shift if item.strengths else 0
+    if item.negated:
+        shift = -1
+    return min(max(item.meaning.level + shift, 1), 3)
+
+
+def _strength(item: Item) -> float:
+    said = item.strengths[-1].strength if item.strengths else None
+    if item.negated:
+        return 0.3 if said is not None and said > PLAIN_STRENGTH else 0.0
+    return PLAIN_STRENGTH if said is None else said
+
+
+def _denied(item: Item) -> bool:
+    """ "Not angry" denies the emotion; "not very angry" only weakens it."""
+    return item.negated and not (item.strengths and item.strengths[-1].strength > PLAIN_STRENGTH)
+
+
+def scan(text: str) -> Scan:
+    """What a sentence asks for; see the module's docstring for how. Never raises."""
+    items = _items(tokenise(text))
+    clauses = list(_clauses(items))
+    _share(clauses)
+    heads = _heads(clauses)
+
+    felt: dict[str, int] = {}
+    units: dict[str, float] = {}
+    for head in heads:
+        if head.meaning.kind == "units":
+            strength = _strength(head)
+            for name, factor in head.meaning.units:
+                units[name] = round(min(strength * factor, 1.0), 4)
+        elif not _denied(head):
+            felt[head.meaning.name] = max(felt.get(head.meaning.name, 0), _level(head))
+    stated = next((item.meaning.level for item in items if item.meaning.kind == "level"), None)
+    if felt and stated:
+        felt[next(iter(felt))] = stated
+    single = {name: level if EMOTION_WORDS[name].mild else 1 for name, level in felt.items()}
+    (emotion, level), *others = list(single.items()) or [(None, None)]
+
+    used = {word for head in heads for word in range(head.place, head.end)}
+    lost = ("unknown", "part", "move")
+    unknown = tuple(w for item in items if item.meaning.kind in lost and item.place not in used for w in item.words)
+    return Scan(emotion, level, tuple(others), units, unknown)

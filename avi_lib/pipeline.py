@@ -1,0 +1,129 @@
+"""The one place that joins the stages: speech -> instruction -> motion -> face -> video and data.
+
+>>> with Talker() as talker:
+...     talk = talker.listen(Path("my.wav"), Instruction.parse("She is furious."))
+...     talker.write_video(talk, Path("angry.mp4"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from avi_lib.errors import InputError
+from avi_lib.face.head import Head, load_head
+from avi_lib.face.renderer import Renderer, choose_renderer
+from avi_lib.face.video import write_video
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.clip import MotionClip, load_motion, save_motion
+from avi_lib.motion.livelink import load_livelink, save_livelink
+from avi_lib.motion.performer import perform
+from avi_lib.settings import TalkSettings
+from avi_lib.speech.align import align_phones
+from avi_lib.speech.audio import Speech, load_speech
+from avi_lib.speech.phones import PhoneTrack
+from avi_lib.speech.prosody import Prosody, prosody
+from avi_lib.speech.recognise import recognise_phones
+
+NEUTRAL = "A person speaks with a neutral face."
+CHUNK_FRAMES = 100
+"""Frames deformed at a time: memory stays the same for any length."""
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Everything known about one talking face: what was heard, what was asked for, and the motion that carries it out."""
+
+    speech: Speech
+    phones: PhoneTrack
+    prosody: Prosody
+    instruction: Instruction
+    motion: MotionClip
+
+
+class Talker:
+    """Holds what several recordings share: settings, head and renderer, each made when first needed."""
+
+    def __init__(self, settings: TalkSettings | None = None) -> None:
+        self.settings = settings or TalkSettings()
+
+    @cached_property
+    def head(self) -> Head:
+        """The head named in the settings."""
+        return load_head(self.settings.head)
+
+    @cached_property
+    def renderer(self) -> tuple[Renderer, str]:
+        """The renderer and the reason for its choice."""
+        render = self.settings.render
+        return choose_renderer(self.head, size=render.size, prefer=render.renderer)
+
+    def listen(self, recording: Path, instruction: Instruction, text: str | None = None) -> Talk:
+        """Load a recording, find its phones (aligned when its `text` is given) and perform the instruction over it."""
+        speech = load_speech(recording)
+        phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
+        heard = prosody(speech.wave, fps=self.settings.performer.fps)
+        motion = self.perform(speech, phones, heard, instruction)
+        return Talk(speech, phones, heard, instruction, motion)
+
+    def direct(self, talk: Talk, instruction: Instruction) -> Talk:
+        """The same recording under another instruction, without listening again."""
+        motion = self.perform(talk.speech, talk.phones, talk.prosody, instruction)
+        return Talk(talk.speech, talk.phones, talk.prosody, instruction, motion)
+
+    def perform(self, speech: Speech, phones: PhoneTrack, heard: Prosody, instruction: Instruction) -> MotionClip:
+        """Motion from the generator of the settings."""
+        return perform(
+            phones.phones, heard, instruction, speech.duration_s, self.settings.seed, self.settings.performer
+        )
+
+    def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+        """Pictures of a motion, one at a time."""
+        return self.renderer[0].stream(self._vertices(motion))
+
+    def write_video(self, talk: Talk, output: Path) -> None:
+        """Render a talk to H.264 with its sound, atomically."""
+        write_video(output, self.frames(talk.motion), talk.motion.fps, talk.speech.wave, talk.speech.rate_hz)
+
+    def _vertices(self, motion: MotionClip) -> Iterator[Float32[np.ndarray, "V 3"]]:
+        for start in range(0, len(motion), CHUNK_FRAMES):
+            yield from self.head.deform(motion.values[start : start + CHUNK_FRAMES])
+
+    def close(self) -> None:
+        """Give back the renderer's threads and graphics memory."""
+        if "renderer" in self.__dict__:
+            self.renderer[0].close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+MOTION_SUFFIXES = (".npz", ".csv")
+
+
+def write_motion(motion: MotionClip, output: Path) -> None:
+    """Write motion as npz or Live Link Face CSV, by the suffix of `output`."""
+    check_motion_suffix(output)
+    (save_livelink if output.suffix == ".csv" else save_motion)(motion, output)
+
+
+def read_motion(path: Path) -> MotionClip:
+    """Read motion from npz or Live Link Face CSV, by the suffix of `path`."""
+    check_motion_suffix(path)
+    return load_livelink(path) if path.suffix == ".csv" else load_motion(path)
+
+
+def check_motion_suffix(path: Path) -> None:
+    """Raise InputError unless the suffix names a motion format."""
+    if path.suffix not in MOTION_SUFFIXES:
+        raise InputError(f"a motion file ending in {' or '.join(MOTION_SUFFIXES)}", str(path), "change the suffix")

@@ -1,0 +1,60 @@
+"""Frozen settings of every stage; JSON in, JSON out.
+
+>>> PerformerSettings.model_validate_json(PerformerSettings(fps=30.0).model_dump_json()).fps
+30.0
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from avi_lib.errors import InputError
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and a name that is not known is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PerformerSettings(Settings):
+    """What the performer adds to speech, each part with its own random stream."""
+
+    fps: float = Field(25.0, ge=1, le=100, description="frames per second of the motion")
+    loudness_widens: float = Field(0.5, ge=0, le=2, description="extra opening 10 dB above the median loudness, as a share")
+    beats: bool = Field(True, description="stress moves brows and head")
+    blinks: bool = Field(True, description="the eyes blink now and then")
+    gaze: bool = Field(True, description="the eyes rest and jump")
+    sway: bool = Field(True, description="the head sways")
+
+
+class RenderSettings(Settings):
+    """The picture."""
+
+    size: int = Field(512, ge=64, le=2048, multiple_of=2, description="width and height in pixels")
+    renderer: Literal["auto", "moderngl", "numba"] = Field("auto", description="auto tries moderngl, then numba")
+
+
+class TalkSettings(Settings):
+    """Everything that decides a talking face beside its speech and its instruction."""
+
+    generator: Literal["performer"] = Field("performer", description="what turns speech and instruction into motion")
+    head: str = Field("open", description="name of a shipped head, or a path to one")
+    seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
+    performer: PerformerSettings = PerformerSettings()
+    render: RenderSettings = RenderSettings()
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def validated(kind: type[S], **values: object) -> S:
+    """Settings from outside values; InputError names the first that does not fit."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        raise InputError(f"a valid {name}", f"{first['input']!r}: {first['msg']}", "see `avi talk --help`") from error

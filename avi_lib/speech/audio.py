@@ -1,0 +1,247 @@
+"""Speech in: a recording of any usual kind becomes a checked 16 kHz mono wave, or a clear error.
+
+>>> speech = load_speech("my.m4a")
+>>> speech.wave.shape, speech.wave.dtype, speech.rate_hz, round(speech.duration_s, 2)
+((149024,), dtype('float32'), 16000, 9.31)
+>>> print(*speech.report.lines(), sep="\\n")
+
+The checks, in order: a regular file within the size cap, decodable (in a child process, see `decode`), 1-8 channels,
+4-192 kHz, finite samples, 0.1 s to `max_minutes`, silence, clipping, constant offset, cancelling channels, peak. Each
+ends in an InputError or in a repair or warning of `Speech.report`. Blocks are resampled as they are decoded and kept in
+a spool that moves to disk, so memory is bounded by the resulting mono wave (230 MB for an hour) and 64 MB.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, BinaryIO
+
+import numpy as np
+import soxr
+from jaxtyping import Float32
+
+from avi_lib.errors import InputError
+from avi_lib.speech.channels import ChannelStatistics, choose_mix
+from avi_lib.speech.decode import Decoder, Source
+from avi_lib.speech.report import Finding, SpeechReport
+
+RATE_HZ = 16_000
+MAX_CHANNELS = 8
+RATES_HZ = (4_000, 192_000)
+MIN_S = 0.1
+MAX_NOT_FINITE = 1e-3
+SILENT_DBFS = -60.0
+"""A frame below this level is silent whatever surrounds it."""
+SILENT_BELOW_SPEECH_DB = 35.0
+"""A frame this far below the loud frames is silent."""
+MOSTLY_SILENT = 0.8
+CLIPPED = 1e-3
+
+_FRAME = RATE_HZ // 40
+_SPOOL_BYTES = 64 << 20
+_CHUNK = 1 << 18
+_FLOOR = 1e-10
+
+
+@dataclass(frozen=True)
+class Speech:
+    """A recording ready for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it came about."""
+
+    wave: Float32[np.ndarray, " samples"]
+    report: SpeechReport
+
+    @property
+    def rate_hz(self) -> int:
+        """Samples per second, always 16 000."""
+        return RATE_HZ
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.wave) / RATE_HZ
+
+
+def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30) -> Speech:
+    """Load the sound of a recording or a video as 16 kHz mono with a report of its health.
+
+    Samples that are not finite are interpolated when they are at most 0.1 % of all. A peak above full scale is scaled
+    to 1; nothing is amplified. Raises InputError for whatever cannot be used: the text says what came and what to do.
+    """
+    path = Path(path)
+    repairs: list[Finding] = []
+    with _open_recording(path, max_bytes) as file, _spool() as spool:
+        with Decoder(file, path.name) as decoder:
+            source = decoder.source
+            _check_source(source, path.name)
+            statistics = _resample_to(spool, decoder, max_minutes, path.name)
+            repairs += _stream_repairs(decoder, statistics)
+        duration_s = statistics.samples / source.rate_hz
+        repairs += _check_samples(statistics, duration_s, path.name)
+        mix = choose_mix(statistics)
+        wave = _mix_down(spool, source.channels, mix.offsets, mix.weights)
+    repairs += mix.repairs
+    peak = float(max(wave.max(), -wave.min()))
+    if peak > 1:
+        wave /= np.float32(peak)
+        np.clip(wave, -1, 1, out=wave)
+        repairs.append(Finding(name="peak", value=peak, text=f"peak {peak:.4g} of full scale, scaled to 1"))
+    levels = _levels(wave, path.name)
+    warnings = _warnings(source, statistics.clipping_fraction, levels["silence_ratio"])
+    report = SpeechReport(
+        path=str(path),
+        container=source.container,
+        codec=source.codec,
+        channels=source.channels,
+        source_rate_hz=source.rate_hz,
+        claimed_s=source.claimed_s,
+        duration_s=len(wave) / RATE_HZ,
+        clipping_fraction=statistics.clipping_fraction,
+        dc_offset=float(np.abs(statistics.mean).max() / max(1.0, statistics.peak)),
+        repairs=tuple(repairs),
+        warnings=tuple(warnings),
+        **levels,
+    )
+    return Speech(wave, report)
+
+
+@contextmanager
+def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError("an existing recording", f"{path}, which is not there", "check the path") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise InputError("a recording that can be read", f"{path}: {reason}", "check the path and its permissions") from None
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError("a recording", f"the folder {path}", "name a file inside it")
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("a regular file", f"the device or pipe {path}", "save the recording to a file first")
+        if not status.st_size:
+            raise InputError("a recording", f"{path}, an empty file (0 bytes)", "copy or record it again")
+        if status.st_size > max_bytes:
+            got = f"{path} with {status.st_size / 1e6:.0f} MB"
+            raise InputError(f"a file of at most {max_bytes / 1e6:.0f} MB", got, "extract the sound track or split the recording")
+        yield file
+
+
+@contextmanager
+def _spool() -> Iterator[IO[bytes]]:
+    try:
+        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+            yield spool
+    except OSError as error:
+        got = f"{error.strerror} in {tempfile.gettempdir()}"
+        raise InputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
+
+
+def _check_source(source: Source, name: str) -> None:
+    if not 1 <= source.channels <= MAX_CHANNELS:
+        raise InputError(f"1 to {MAX_CHANNELS} channels", f"{source.channels} in {name}", "mix the recording down to mono")
+    low, high = RATES_HZ
+    if not low <= source.rate_hz <= high:
+        got = f"{source.rate_hz} Hz in {name}"
+        raise InputError(f"a sampling rate of {low} to {high} Hz", got, "record or export it at 16000 Hz or above")
+
+
+def _resample_to(spool: IO[bytes], decoder: Decoder, max_minutes: float, name: str) -> ChannelStatistics:
+    """Fill the spool with interleaved float32 samples at 16 kHz; the statistics are of the samples before that."""
+    source = decoder.source
+    statistics = ChannelStatistics(source.channels)
+    resampler = None
+    if source.rate_hz != RATE_HZ:
+        resampler = soxr.ResampleStream(source.rate_hz, RATE_HZ, source.channels, dtype="float32", quality="HQ")
+    for block in decoder.blocks():
+        clean = statistics.add(block)
+        if statistics.samples > max_minutes * 60 * source.rate_hz:
+            got = f"{name}, which goes on after that"
+            raise InputError(f"at most {max_minutes:g} minutes", got, "split the recording or raise max_minutes")
+        spool.write(np.ascontiguousarray(resampler.resample_chunk(clean) if resampler else clean).data)
+    if resampler:
+        spool.write(resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True).data)
+    return statistics
+
+
+def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator[Finding]:
+    source, found_s = decoder.source, statistics.samples / decoder.source.rate_hz
+    exact = source.codec.startswith("pcm") or source.codec == "flac"
+    if source.claimed_s is not None and source.claimed_s - found_s > (0.02 if exact else 0.15):
+        text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
+        yield Finding(name="truncated", value=source.claimed_s - found_s, text=text)
+    if decoder.damaged:
+        text = f"{decoder.damaged} damaged pieces could not be decoded and were left out"
+        yield Finding(name="damaged", value=decoder.damaged, text=text)
+    if decoder.changes:
+        text = f"rate or channels change {decoder.changes} times on the way; all brought to those of the beginning"
+        yield Finding(name="changes", value=decoder.changes, text=text)
+
+
+def _check_samples(statistics: ChannelStatistics, duration_s: float, name: str) -> Iterator[Finding]:
+    """Finite, then long enough."""
+    if not statistics.samples:
+        raise InputError(f"at least {MIN_S} s of sound", f"{name}, which has a header and no samples", "record it again")
+    bad = statistics.not_finite / (statistics.samples * len(statistics.mean))
+    if bad > MAX_NOT_FINITE:
+        got = f"{bad:.2%} of the samples in {name} not finite"
+        raise InputError(f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers", got, "export it again, as 16-bit WAV")
+    if duration_s < MIN_S:
+        raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
+    if statistics.not_finite:
+        text = f"{statistics.not_finite} samples that were not finite numbers interpolated"
+        yield Finding(name="not_finite", value=statistics.not_finite, text=text)
+
+
+def _mix_down(
+    spool: IO[bytes], channels: int, offsets: Float32[np.ndarray, " channels"], weights: Float32[np.ndarray, " channels"]
+) -> Float32[np.ndarray, " samples"]:
+    frame_bytes = 4 * channels
+    wave = np.empty(spool.tell() // frame_bytes, np.float32)
+    spool.seek(0)
+    for start in range(0, len(wave), _CHUNK):
+        part = wave[start : start + _CHUNK]
+        block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, channels)
+        np.matmul(block - offsets, weights, out=part)
+    return wave
+
+
+def _levels(wave: Float32[np.ndarray, " samples"], name: str) -> dict[str, float]:
+    """Levels of 25 ms frames; raises InputError when every one of them is silent."""
+    frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
+    level_db = 10 * np.log10(np.maximum(power, _FLOOR))
+    if level_db.max() < SILENT_DBFS:
+        got = f"{name}, silent throughout (loudest 25 ms at {level_db.max():.0f} dBFS)"
+        raise InputError("a recording in which somebody speaks", got, "check the microphone and record again")
+    loud_db, noise_db = np.percentile(level_db, (95, 10))
+    silent = level_db < max(SILENT_DBFS, loud_db - SILENT_BELOW_SPEECH_DB)
+    speech, noise = power[~silent].mean(), 10 ** (noise_db / 10)
+    peak = float(max(wave.max(), -wave.min()))
+    return {
+        "peak_dbfs": 20 * np.log10(peak),
+        "rms_dbfs": 10 * np.log10(power.mean()),
+        "speech_dbfs": 10 * np.log10(speech),
+        "noise_dbfs": float(noise_db),
+        "snr_db": 10 * np.log10(max(speech / noise - 1, 0.1)),
+        "silence_ratio": float(silent.mean()),
+    }
+
+
+def _warnings(source: Source, clipping_fraction: float, silence_ratio: float) -> Iterator[Finding]:
+    if silence_ratio > MOSTLY_SILENT:
+        yield Finding(name="mostly_silent", value=silence_ratio, text=f"{silence_ratio:.0%} of the recording is silent")
+    if clipping_fraction > CLIPPED:
+        text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
+        yield Finding(name="clipping", value=clipping_fraction, text=text)
+    if source.rate_hz < RATE_HZ:
+        text = f"recorded at {source.rate_hz} Hz: nothing above {source.rate_hz // 2} Hz can be heard"
+        yield Finding(name="narrow_band", value=source.rate_hz, text=text)

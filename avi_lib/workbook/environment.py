@@ -1,0 +1,79 @@
+"""The workbook's environment: pyproject.toml's pins in, environment.yml and requirements.lock out.
+
+    python -m avi_lib.workbook.environment
+
+pyproject.toml is the one place where a direct dependency is pinned. environment.yml repeats those pins for conda users;
+requirements.lock names the exact version of everything they draw in, as installed in the running environment.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import distribution, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from avi_lib.files import atomic_path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD_TOOLS = {"pip", "setuptools", "wheel"}
+
+
+def direct_pins(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], list[str]]:
+    """The pinned run-time and development requirements of pyproject.toml, in its order."""
+    project = tomllib.loads(pyproject.read_text("utf-8"))
+    return project["project"]["dependencies"], project["project"]["optional-dependencies"]["dev"]
+
+
+def environment_yml(pyproject: Path = ROOT / "pyproject.toml") -> str:
+    """Text of environment.yml: Python from conda, everything else from the package index with pyproject.toml's pins."""
+    runtime, development = direct_pins(pyproject)
+    lines = [
+        "# Written by `make lock` from pyproject.toml; edit that file instead.",
+        "name: avi",
+        "channels: [conda-forge]",
+        "dependencies:",
+        "  - python=3.11",
+        "  - pip",
+        "  - pip:",
+        *[f"      - {pin}" for pin in [*runtime, *development]],
+        "      - -e .",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def requirements_lock(pyproject: Path = ROOT / "pyproject.toml") -> str:
+    """Text of requirements.lock: the closure of the direct pins with the versions installed here."""
+    runtime, development = direct_pins(pyproject)
+    closure: dict[str, str] = {}
+    queue = [Requirement(pin) for pin in [*runtime, *development]]
+    seen: set[tuple[str, str]] = set()
+    while queue:
+        requirement = queue.pop()
+        name = canonicalize_name(requirement.name)
+        key = (name, ",".join(sorted(requirement.extras)))
+        if key in seen or name in BUILD_TOOLS:
+            continue
+        seen.add(key)
+        closure[name] = distribution(name).version.split("+")[0]
+        for line in requires(name) or []:
+            child = Requirement(line)
+            extras = requirement.extras or {""}
+            if child.marker is None or any(child.marker.evaluate({"extra": extra}) for extra in extras):
+                queue.append(child)
+    header = "# Written by `make lock`: the exact versions CI installs. torch is installed before the rest.\n"
+    return header + "".join(f"{name}=={version}\n" for name, version in sorted(closure.items()))
+
+
+def main() -> None:
+    """Write both files at the root of the project."""
+    for name, text in (("environment.yml", environment_yml()), ("requirements.lock", requirements_lock())):
+        with atomic_path(ROOT / name) as temporary:
+            temporary.write_text(text, "utf-8")
+        print(f"wrote {name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Plots for inline use: speech with its phones, motion by groups, the lip gap under the waveform, pictures in a row.
+
+>>> figure = plot_trajectories(motion)
+
+Every function returns a matplotlib figure and shows nothing by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.pyplot import subplots
+
+from avi_lib.motion.clip import MotionClip
+from avi_lib.speech.audio import Speech
+from avi_lib.speech.phones import SILENCE, Phone
+from avi_lib.speech.prosody import Prosody
+
+WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
+WIDTH_IN = 11.0
+
+
+def plot_speech(speech: Speech, phones: Sequence[Phone], heard: Prosody) -> Figure:
+    """Waveform with phones above, pitch and loudness below."""
+    figure, (top, bottom) = subplots(2, 1, figsize=(WIDTH_IN, 4.2), sharex=True, layout="constrained")
+    _draw_wave(top, speech)
+    _draw_phones(top, phones)
+    times_s = (np.arange(len(heard.f0_hz)) + 0.5) / heard.fps
+    bottom.plot(times_s, np.where(heard.voiced, heard.f0_hz, np.nan), ".", color=ACCENT, markersize=3)
+    bottom.set(xlabel="time (s)", ylabel="F0 (Hz)")
+    loudness = bottom.twinx()
+    loudness.plot(times_s, heard.energy_db, color=WAVE, linewidth=1)
+    loudness.set_ylabel("energy (dB)")
+    return figure
+
+
+def plot_trajectories(motion: MotionClip, most: int = 5, moved: float = 0.02) -> Figure:
+    """The channels that move most, one panel a group; channels whose range is below `moved` are left out."""
+    ranges = np.ptp(motion.values, axis=0)
+    groups = {
+        name: sorted((i for i in members if ranges[i] >= moved), key=lambda i: -ranges[i])[:most]
+        for name, members in motion.space.groups.items()
+    }
+    shown = {name: members for name, members in groups.items() if members}
+    figure, panels = subplots(
+        len(shown), 1, figsize=(WIDTH_IN, 1.5 * len(shown) + 0.6), sharex=True, squeeze=False, layout="constrained"
+    )
+    times_s = (np.arange(len(motion)) + 0.5) / motion.fps
+    for panel, (name, members) in zip(panels[:, 0], shown.items(), strict=True):
+        for i in members:
+            panel.plot(times_s, motion.values[:, i], linewidth=1.2, label=motion.space.channels[i])
+        panel.set_ylabel(f"{name} (rad)" if name == "head" else name)
+        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False)
+    panels[-1, 0].set_xlabel("time (s)")
+    return figure
+
+
+def plot_lip_gap(speech: Speech, phones: Sequence[Phone], gap_m: Float[np.ndarray, " frames"], fps: float) -> Figure:
+    """The inner-lip gap of the mesh in millimetres under the waveform; /m b p/ are shaded."""
+    figure, (top, bottom) = subplots(2, 1, figsize=(WIDTH_IN, 3.8), sharex=True, layout="constrained")
+    _draw_wave(top, speech)
+    _draw_phones(top, phones)
+    bottom.plot((np.arange(len(gap_m)) + 0.5) / fps, 1000 * gap_m, color=INK, linewidth=1.3)
+    for phone, start_s, end_s in phones:
+        if phone in ("M", "B", "P"):
+            bottom.axvspan(start_s, end_s, color=ACCENT, alpha=0.25, linewidth=0)
+    bottom.set(xlabel="time (s)", ylabel="lip gap (mm)")
+    return figure
+
+
+def plot_pictures(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], titles: Sequence[str], columns: int = 4) -> Figure:
+    """Pictures in rows, each under its title."""
+    rows = -(-len(pictures) // columns)
+    side = WIDTH_IN / columns
+    figure, panels = subplots(rows, columns, figsize=(WIDTH_IN, rows * side * 1.08), squeeze=False, layout="constrained")
+    for panel in panels.flat:
+        panel.axis("off")
+    for panel, picture, title in zip(panels.flat, pictures, titles, strict=False):
+        panel.imshow(picture)
+        panel.set_title(title, fontsize=8)
+    return figure
+
+
+def _draw_wave(panel: Axes, speech: Speech) -> None:
+    """The waveform as its extremes in at most 2,000 columns."""
+    columns = max(1, min(2000, len(speech.wave)))
+    step = len(speech.wave) // columns
+    blocks = speech.wave[: step * columns].reshape(columns, step)
+    times_s = (np.arange(columns) + 0.5) * step / speech.rate_hz
+    panel.fill_between(times_s, blocks.min(axis=1), blocks.max(axis=1), color=WAVE, linewidth=0)
+    panel.set(ylabel="wave", xlim=(0, speech.duration_s))
+
+
+def _draw_phones(panel: Axes, phones: Sequence[Phone]) -> None:
+    top = panel.get_ylim()[1]
+    for phone, start_s, end_s in phones:
+        if phone == SILENCE:
+            continue
+        panel.axvline(start_s, color=INK, linewidth=0.3, alpha=0.5)
+        panel.text((start_s + end_s) / 2, top, phone, ha="center", va="bottom", fontsize=6, color=INK)
