@@ -148,3 +148,31 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
     doctor = commands.add_parser("doctor", help="say what is installed, found and chosen, and why")
     doctor.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     doctor.set_defaults(command=_doctor)
+
+
+def _models(options: argparse.Namespace) -> int:
+    from avi_lib.assets.models import models_command
+
+    rows = models_command(options.names, options.all, options.check)
+    if options.json:
+        print(json.dumps({"models": rows}, ensure_ascii=False))
+    else:
+        for row in rows:
+            print(f"{row['name']:20s} {row['state']:8s} {row['licence']:12s} {row['detail']}")
+    return 1 if any(row["state"] == "failed" for row in rows) else 0
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from avi_lib.doctor import doctor
+
+    checks = doctor()
+    if options.json:
+        print(json.dumps({"checks": [check.as_json() for check in checks]}, ensure_ascii=False))
+    else:
+        for check in checks:
+            print(f"{'ok ' if check.ok else 'BAD'} {check.name:22s} {check.detail}")
+    return 0 if all(check.ok for check in checks) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

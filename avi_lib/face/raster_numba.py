@@ -24,31 +24,43 @@ from numba import njit
 from avi_lib.face.camera import Camera
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.shading import DECODE, DISPLAY_LINEAR, DISPLAY_ROOT, RIM_REACH, background, light_table, material_table
+from avi_lib.face.shading import DECODE, DISPLAY_LINEAR, DISPLAY_ROOT, RIM_REACH, Studio, background, material_table, studio
 
 BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
-SAMPLE_REACH = (np.float32(0.375), np.float32(0.125))
 SAME_SURFACE = np.float32(0.004)
 """Samples of one material whose distances differ by less than this share of it are one surface."""
-RESPONSE = np.array([*DECODE, DISPLAY_ROOT, DISPLAY_LINEAR, RIM_REACH], np.float32)
+RESPONSE = tuple(np.float32(value) for value in (*DECODE, DISPLAY_ROOT, DISPLAY_LINEAR, RIM_REACH))
 
 
 class Surface(NamedTuple):
-    """What the mesh looks like: per-triangle material and the texture."""
+    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6), padding."""
 
+    triangles: np.ndarray
     material: np.ndarray
+    attributes: np.ndarray
     atlas: np.ndarray
-
-
-class Look(NamedTuple):
-    """The constants of the shading formula and the rays towards the camera."""
-
     materials: np.ndarray
-    lights: np.ndarray
-    response: np.ndarray
-    rays: np.ndarray
+
+
+class Layers(NamedTuple):
+    """Four samples a pixel, side by side in each row: inverse distance, triangle; and where in its row each sample lies."""
+
+    depth: np.ndarray
+    owner: np.ndarray
+    across: np.ndarray
+    down: np.ndarray
+
+
+class Found(NamedTuple):
+    """Surfaces seen in one row of pixels, in order of pixel."""
+
+    pixel: np.ndarray
+    share: np.ndarray
+    material: np.ndarray
+    values: np.ndarray
+    rgb: np.ndarray
 
 
 class NumbaRenderer:
@@ -57,35 +69,32 @@ class NumbaRenderer:
     def __init__(self, mesh: RenderMesh, size: int, camera: Camera) -> None:
         self.size = size
         check_mesh(mesh)
-        self._count = len(mesh.vertices)
-        self._triangles = np.ascontiguousarray(mesh.triangles, np.int32)
-        self._weld = np.ascontiguousarray(mesh.weld, np.int32)
-        self._surface = Surface(np.ascontiguousarray(mesh.material, np.uint8), np.ascontiguousarray(mesh.atlas, np.uint8))
-        self._look = Look(material_table(), light_table(), RESPONSE, camera.rays(size))
+        attributes = np.zeros((len(mesh.vertices), 8), np.float32)
+        attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
+        atlas = np.dstack([mesh.atlas, np.zeros(mesh.atlas.shape[:2], np.uint8)])
+        triangles, material = mesh.triangles.astype(np.uint32), mesh.material.astype(np.uint8)
+        self._surface = Surface(triangles, material, attributes, atlas, material_table())
+        self._weld = mesh.weld.astype(np.uint32)
+        self._light = (camera.rays(size), studio(), RESPONSE)
         self._matrix = camera.matrix()
         self._background = background(size)
-        self._corners = np.empty((self._count, 9), np.float32)
-        self._corners[:, 6:8] = mesh.uv
-        self._corners[:, 8] = mesh.occlusion
-        self._depth = np.empty((size, size, 4), np.float32)
-        self._owner = np.empty((size, size, 4), np.int32)
+        self._layers = _layers(size)
         self._bands = (size + BAND_ROWS - 1) // BAND_ROWS
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """One picture of the mesh with its vertices (metres) moved here."""
-        vertices = check_vertices(vertices, self._count)
-        corners, triangles = self._corners, self._triangles
-        corners[:, 3:6] = vertex_normals(vertices, triangles, self._weld)
-        _project(vertices, self._matrix, self.size, corners)
-        starts, members = _bin(corners, triangles, self.size, BAND_ROWS)
+        surface, layers = self._surface, self._layers
+        vertices = check_vertices(vertices, len(surface.attributes))
+        surface.attributes[:, :3] = vertex_normals(vertices, surface.triangles, self._weld)
+        screen = _project(vertices, self._matrix, self.size)
+        starts, members = _bin(screen, surface.triangles, self.size, BAND_ROWS)
         picture = self._background.copy()
 
         def draw_band(band: int) -> None:
             top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, self.size)
-            inside = members[starts[band] : starts[band + 1]]
-            _cover(corners, triangles, inside, top, bottom, SAMPLES, self._depth, self._owner)
-            _shade(top, bottom, self._owner, self._depth, corners, triangles, self._surface, self._look, picture)
+            _cover(screen, surface.triangles, members[starts[band] : starts[band + 1]], top, bottom, layers)
+            _paint(top, bottom, screen, surface, layers, *self._light, picture)
 
         list(self._pool.map(draw_band, range(self._bands)))
         return picture
@@ -105,56 +114,64 @@ class NumbaRenderer:
         self.close()
 
 
+def _layers(size: int) -> Layers:
+    columns = np.arange(size, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
+    rows = np.tile(SAMPLES[:, 1], size)
+    empty = (size, 4 * size)
+    return Layers(np.empty(empty, np.float32), np.zeros(empty, np.uint32), columns.ravel(), rows)
+
+
 def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     compiled: Callable[..., Any] = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
     return compiled
 
 
 @_kernel
-def _project(vertices: np.ndarray, matrix: np.ndarray, size: int, corners: np.ndarray) -> None:
-    """Set pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
+def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+    """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
+    screen = np.zeros((vertices.shape[0], 3), np.float32)
     half = np.float32(0.5 * size)
     for v in range(vertices.shape[0]):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
-        corners[v, 2] = 0
         if w > np.float32(1e-3):
             near = np.float32(1.0) / w
-            corners[v, 0] = half + half * near * (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3])
-            corners[v, 1] = half + half * near * (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3])
-            corners[v, 2] = near
+            screen[v, 0] = half + half * near * (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3])
+            screen[v, 1] = half + half * near * (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3])
+            screen[v, 2] = near
+    return screen
 
 
 @_kernel
-def _rows(corners: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, int]:
+def _rows(screen: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, int]:
     """First and last row whose samples the triangle can touch; last < first when it cannot be seen."""
-    if corners[a, 2] <= 0 or corners[b, 2] <= 0 or corners[c, 2] <= 0:
+    if screen[a, 2] <= 0 or screen[b, 2] <= 0 or screen[c, 2] <= 0:
         return 0, -1
-    low = min(corners[a, 1], corners[b, 1], corners[c, 1])
-    high = max(corners[a, 1], corners[b, 1], corners[c, 1])
-    left = min(corners[a, 0], corners[b, 0], corners[c, 0])
-    right = max(corners[a, 0], corners[b, 0], corners[c, 0])
+    low = min(screen[a, 1], screen[b, 1], screen[c, 1])
+    high = max(screen[a, 1], screen[b, 1], screen[c, 1])
+    left = min(screen[a, 0], screen[b, 0], screen[c, 0])
+    right = max(screen[a, 0], screen[b, 0], screen[c, 0])
     if right < 0 or left > size or high < 0 or low > size:
         return 0, -1
     return max(0, int(low)), min(size - 1, int(high))
 
 
 @_kernel
-def _bin(corners: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _bin(screen: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangles that touch each band of rows: members[starts[band]:starts[band + 1]], in the mesh's order."""
     bands = (size + band_rows - 1) // band_rows
     starts = np.zeros(bands + 1, np.int64)
     for t in range(triangles.shape[0]):
-        first, last = _rows(corners, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
+        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
         if last >= first:
             for band in range(first // band_rows, last // band_rows + 1):
                 starts[band + 1] += 1
     for band in range(bands):
         starts[band + 1] += starts[band]
-    members = np.empty(starts[bands], np.int32)
+    members = np.empty(starts[bands], np.uint32)
     fill = starts.copy()
     for t in range(triangles.shape[0]):
-        first, last = _rows(corners, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
+        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
         if last >= first:
             for band in range(first // band_rows, last // band_rows + 1):
                 members[fill[band]] = t
@@ -163,183 +180,196 @@ def _bin(corners: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) 
 
 
 @_kernel
-def _cover(
-    corners: np.ndarray,
-    triangles: np.ndarray,
-    members: np.ndarray,
-    top: int,
-    bottom: int,
-    samples: np.ndarray,
-    depth: np.ndarray,
-    owner: np.ndarray,
-) -> None:
-    """Nearest triangle (owner, -1 for none) and its inverse distance (depth) at every sample of the rows top to bottom."""
+def _cover(screen: np.ndarray, triangles: np.ndarray, members: np.ndarray, top: int, bottom: int, layers: Layers) -> None:
+    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at every sample of the rows top to bottom."""
+    depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
     depth[top:bottom] = 0
-    owner[top:bottom] = -1
-    half, far, near = np.float32(0.5), SAMPLE_REACH[0], SAMPLE_REACH[1]
+    half, one = np.float32(0.5), np.float32(1)
+    width = depth.shape[1] // 4
     for t in members:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = corners[a, 0], corners[a, 1], corners[a, 2]
-        bx, by, bz = corners[b, 0], corners[b, 1], corners[b, 2]
-        cx, cy, cz = corners[c, 0], corners[c, 1], corners[c, 2]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0:
-            continue
-        inverse = np.float32(1.0) / area
-        bdx, bdy = (cy - ay) * inverse, -(cx - ax) * inverse
-        cdx, cdy = -(by - ay) * inverse, (bx - ax) * inverse
-        adx, ady = -bdx - cdx, -bdy - cdy
-        zdx, zdy = adx * az + bdx * bz + cdx * cz, ady * az + bdy * bz + cdy * cz
-        reach_a = max(far * abs(adx) + near * abs(ady), near * abs(adx) + far * abs(ady))
-        reach_b = max(far * abs(bdx) + near * abs(bdy), near * abs(bdx) + far * abs(bdy))
-        reach_c = max(far * abs(cdx) + near * abs(cdy), near * abs(cdx) + far * abs(cdy))
-        left, right = max(0, int(min(ax, bx, cx))), min(depth.shape[1] - 1, int(max(ax, bx, cx)))
+        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
+        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        inverse = one / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+        bdx, bdy = (cy - ay) * inverse, (ax - cx) * inverse
+        cdx, cdy = (ay - by) * inverse, (bx - ax) * inverse
+        zdx, zdy = bdx * (bz - az) + cdx * (cz - az), bdy * (bz - az) + cdy * (cz - az)
+        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
         for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
-            dx, dy = np.float32(left) + half - ax, np.float32(y) + half - ay
-            wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
-            wa = np.float32(1.0) - wb - wc
-            z = az + zdx * dx + zdy * dy
-            for x in range(left, right + 1):
-                if wa >= -reach_a and wb >= -reach_b and wc >= -reach_c:
-                    inside = wa >= reach_a and wb >= reach_b and wc >= reach_c
-                    for s in range(4):
-                        ox, oy = samples[s, 0], samples[s, 1]
-                        if inside or (
-                            wa + adx * ox + ady * oy >= 0 and wb + bdx * ox + bdy * oy >= 0 and wc + cdx * ox + cdy * oy >= 0
-                        ):
-                            here = z + zdx * ox + zdy * oy
-                            if here > depth[y, x, s]:
-                                depth[y, x, s] = here
-                                owner[y, x, s] = t
-                wa += adx
-                wb += bdx
-                wc += cdx
-                z += zdx
+            middle = np.float32(y) + half - ay
+            first, stop = 4 * left, 4 * right + 4
+            depths, owners = depth[y, first:stop], owner[y, first:stop]
+            places, heights = across[first:stop], down[first:stop]
+            for i in range(stop - first):
+                dx, dy = places[i] - ax, middle + heights[i]
+                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
+                z = az + zdx * dx + zdy * dy
+                seen, shown = depths[i], owners[i]
+                nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
+                depths[i] = z if nearer else seen
+                owners[i] = t if nearer else shown
 
 
 @_kernel
-def _shade(
-    top: int,
-    bottom: int,
-    owner: np.ndarray,
-    depth: np.ndarray,
-    corners: np.ndarray,
-    triangles: np.ndarray,
-    surface: Surface,
-    look: Look,
-    picture: np.ndarray,
-) -> None:
-    """Colour the rows top to bottom of `picture`, which holds the background."""
-    rgb = np.empty(3, np.float32)
-    material = surface.material
-    for y in range(top, bottom):
-        for x in range(picture.shape[1]):
-            if owner[y, x, 0] < 0 and owner[y, x, 1] < 0 and owner[y, x, 2] < 0 and owner[y, x, 3] < 0:
+def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
+    """List what row y shows, each surface seen in a pixel once: pixel, share of its samples, attributes, texture colour."""
+    zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
+    triangles, material, atlas, attributes = surface.triangles, surface.material, surface.atlas, surface.attributes
+    depth, owner, across, down = layers.depth[y], layers.owner[y], layers.across, layers.down
+    wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
+    line = np.float32(y) + half
+    count = 0
+    for x in range(owner.shape[0] // 4):
+        done = 0
+        for s in range(4 * x, 4 * x + 4):
+            here = depth[s]
+            if here <= zero or done & (1 << (s - 4 * x)):
                 continue
-            rgb[:] = np.float32(0.5)
-            done = 0
-            for s in range(4):
-                t = owner[y, x, s]
-                if t < 0:
-                    for channel in range(3):
-                        rgb[channel] += np.float32(0.25) * picture[y, x, channel]
-                elif not done & (1 << s):
-                    share = np.float32(0.25)
-                    near = depth[y, x, s] * SAME_SURFACE
-                    for other in range(s + 1, 4):
-                        o = owner[y, x, other]
-                        if not done & (1 << other) and (
-                            o == t or (o >= 0 and material[o] == material[t] and abs(depth[y, x, other] - depth[y, x, s]) < near)
-                        ):
-                            done |= 1 << other
-                            share += np.float32(0.25)
-                    _colour(x, y, t, share * np.float32(255), corners, triangles, surface, look, rgb)
-            for channel in range(3):
-                picture[y, x, channel] = np.uint8(rgb[channel])
+            t, share = owner[s], quarter
+            alone = True
+            if s == 4 * x and t == owner[s + 1] and t == owner[s + 2] and t == owner[s + 3] and depth[s + 1] * depth[s + 2] * depth[s + 3] > zero:
+                done, share = 15, one
+            for other in range(s + 1, 4 * x + 4):
+                if depth[other] > zero and not done & (1 << (other - 4 * x)):
+                    o = owner[other]
+                    if o == t or (material[o] == material[t] and abs(depth[other] - here) < here * SAME_SURFACE):
+                        done |= 1 << (other - 4 * x)
+                        share += quarter
+                        alone = alone and o == t
+            found.pixel[count], found.share[count], found.material[count] = x, share, material[t]
+
+            middle = alone and share == one
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            ax, ay = screen[a, 0], screen[a, 1]
+            ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
+            px = (np.float32(x) + half if middle else across[s]) - ax
+            py = (line if middle else line + down[s]) - ay
+            inverse = one / (ux * vy - uy * vx)
+            wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
+            wa, wb, wc = (one - wb - wc) * screen[a, 2], wb * screen[b, 2], wc * screen[c, 2]
+            scale = one / (wa + wb + wc)
+            wa, wb, wc = wa * scale, wb * scale, wc * scale
+            nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
+            nz, clear = _mix(attributes, 2, a, b, c, wa, wb, wc), _mix(attributes, 3, a, b, c, wa, wb, wc)
+            u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
+
+            u = min(max(u * (wide + one) - half, zero), wide)
+            v = min(max(v * (high + one) - half, zero), high)
+            left, up = np.uint32(u), np.uint32(v)
+            right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
+            u, v = u - np.float32(left), v - np.float32(up)
+            red, green, blue = _texel(atlas, 0, left, right, up, low, u, v), _texel(atlas, 1, left, right, up, low, u, v), _texel(atlas, 2, left, right, up, low, u, v)
+            values = found.values
+            values[0, count], values[1, count], values[2, count], values[3, count] = nx, ny, nz, clear
+            values[4, count], values[5, count], values[6, count] = red, green, blue
+            count += 1
+    return count
 
 
 @_kernel
-def _colour(
-    x: int,
-    y: int,
-    t: int,
-    share: float,
-    corners: np.ndarray,
-    triangles: np.ndarray,
-    surface: Surface,
-    look: Look,
-    rgb: np.ndarray,
+def _mix(attributes: np.ndarray, part: int, a: int, b: int, c: int, wa: float, wb: float, wc: float) -> float:
+    return wa * attributes[a, part] + wb * attributes[b, part] + wc * attributes[c, part]
+
+
+@_kernel
+def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low: int, u: float, v: float) -> float:
+    one = np.float32(1)
+    above = (one - u) * np.float32(atlas[up, left, channel]) + u * np.float32(atlas[up, right, channel])
+    below = (one - u) * np.float32(atlas[low, left, channel]) + u * np.float32(atlas[low, right, channel])
+    return ((one - v) * above + v * below) * np.float32(1 / 255)
+
+
+@_kernel
+def _light(
+    y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio, response: tuple[float, ...]
 ) -> None:
-    """Add `share` of the displayed colour of triangle t at the pixel's middle, or at the triangle's edge beside it."""
+    """Displayed colour (0-1) of a run of listed surfaces of one material: the formula of `shading`, in a loop that vectorises."""
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
-    materials, lights, response, rays, atlas = look.materials, look.lights, look.response, look.rays, surface.atlas
-    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    ax, ay = corners[a, 0], corners[a, 1]
-    ux, uy, vx, vy = corners[b, 0] - ax, corners[b, 1] - ay, corners[c, 0] - ax, corners[c, 1] - ay
-    column, row = np.float32(x) + half, np.float32(y) + half
-    px, py = column - ax, row - ay
-    inverse = one / (ux * vy - uy * vx)
-    wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-    wa = max(zero, one - wb - wc) * corners[a, 2]
-    wb, wc = max(zero, wb) * corners[b, 2], max(zero, wc) * corners[c, 2]
-    scale = one / (wa + wb + wc)
-    wa, wb, wc = wa * scale, wb * scale, wc * scale
-
-    nx = wa * corners[a, 3] + wb * corners[b, 3] + wc * corners[c, 3]
-    ny = wa * corners[a, 4] + wb * corners[b, 4] + wc * corners[c, 4]
-    nz = wa * corners[a, 5] + wb * corners[b, 5] + wc * corners[c, 5]
-    ex = rays[0, 0] + column * rays[1, 0] + row * rays[2, 0]
-    ey = rays[0, 1] + column * rays[1, 1] + row * rays[2, 1]
-    ez = rays[0, 2] + column * rays[1, 2] + row * rays[2, 2]
-    scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
-    ex, ey, ez = ex * scale, ey * scale, ez * scale
-    scale = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
-    if nx * ex + ny * ey + nz * ez < zero:
-        scale = -scale
-    nx, ny, nz = nx * scale, ny * scale, nz * scale
-
-    kind = surface.material[t]
-    strength, roughness = materials[kind, 3], materials[kind, 4]
-    key = nx * lights[0, 0] + ny * lights[0, 1] + nz * lights[0, 2]
-    fill = nx * lights[2, 0] + ny * lights[2, 1] + nz * lights[2, 2]
-    back = nx * lights[4, 0] + ny * lights[4, 1] + nz * lights[4, 2]
-    key_gloss = strength * max(zero, key) * _gloss(nx, ny, nz, ex + lights[0, 0], ey + lights[0, 1], ez + lights[0, 2], roughness)
-    fill_gloss = strength * max(zero, fill) * _gloss(nx, ny, nz, ex + lights[2, 0], ey + lights[2, 1], ez + lights[2, 2], roughness)
-    edge = one - (nx * ex + ny * ey + nz * ez)
-    rim = materials[kind, 5] * edge * edge * edge * max(zero, back + response[5])
-    sky = half + half * ny
-    open_share = wa * corners[a, 8] + wb * corners[b, 8] + wc * corners[c, 8]
-
-    wide, high = atlas.shape[1] - 1, atlas.shape[0] - 1
-    u = (wa * corners[a, 6] + wb * corners[b, 6] + wc * corners[c, 6]) * np.float32(wide + 1) - half
-    v = (wa * corners[a, 7] + wb * corners[b, 7] + wc * corners[c, 7]) * np.float32(high + 1) - half
-    u, v = min(max(u, zero), np.float32(wide)), min(max(v, zero), np.float32(high))
-    left, up = int(u), int(v)
-    right, down = min(left + 1, wide), min(up + 1, high)
-    u, v = u - np.float32(left), v - np.float32(up)
-    for channel in range(3):
-        above = atlas[up, left, channel] * (one - u) + atlas[up, right, channel] * u
-        below = atlas[down, left, channel] * (one - u) + atlas[down, right, channel] * u
-        coded = (above * (one - v) + below * v) * np.float32(1 / 255)
-        albedo = coded * (response[0] + coded * (response[1] + coded * response[2]))
-        wrap = one / (one + materials[kind, channel])
-        key_diffuse = max(zero, (key + materials[kind, channel]) * wrap) * wrap
-        fill_diffuse = max(zero, (fill + materials[kind, channel]) * wrap) * wrap
-        ambient = lights[7, channel] + (lights[6, channel] - lights[7, channel]) * sky
-        light = albedo * (key_diffuse * lights[1, channel] + fill_diffuse * lights[3, channel] + ambient)
-        light += key_gloss * lights[1, channel] + fill_gloss * lights[3, channel] + rim * lights[5, channel]
-        light *= open_share
-        shown = response[4] * light
-        rgb[channel] += share * min(one, (response[3] * np.sqrt(light) + shown) / (one + shown))
+    row = np.float32(y) + half
+    x0, y0, z0 = rays[0, 0] + row * rays[2, 0], rays[0, 1] + row * rays[2, 1], rays[0, 2] + row * rays[2, 2]
+    x1, y1, z1 = rays[1, 0], rays[1, 1], rays[1, 2]
+    slope, offset = (material[0], material[1], material[2]), (material[3], material[4], material[5])
+    specular, width, rim_share = material[6], material[7], material[8]
+    pixel, values, rgb = found.pixel, found.values, found.rgb
+    for i in range(np.uint64(first), np.uint64(stop)):
+        column = np.float32(pixel[i]) + half
+        ex, ey, ez = x0 + column * x1, y0 + column * y1, z0 + column * z1
+        scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
+        ex, ey, ez = ex * scale, ey * scale, ez * scale
+        nx, ny, nz = values[0, i], values[1, i], values[2, i]
+        scale = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+        scale = scale if nx * ex + ny * ey + nz * ez > zero else -scale
+        nx, ny, nz = nx * scale, ny * scale, nz * scale
+        key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
+        fill = nx * studio.fill[0] + ny * studio.fill[1] + nz * studio.fill[2]
+        back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
+        key_gloss = specular * max(zero, key) * _gloss(nx, ny, nz, ex + studio.key[0], ey + studio.key[1], ez + studio.key[2], width)
+        fill_gloss = specular * max(zero, fill) * _gloss(nx, ny, nz, ex + studio.fill[0], ey + studio.fill[1], ez + studio.fill[2], width)
+        edge = one - (nx * ex + ny * ey + nz * ez)
+        rim = rim_share * edge * edge * edge * max(zero, back + response[5])
+        sky = half + half * ny
+        for channel in range(3):
+            coded = values[4 + channel, i]
+            albedo = coded * (response[0] + coded * (response[1] + coded * response[2]))
+            diffuse = max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
+            diffuse += max(zero, slope[channel] * fill + offset[channel]) * studio.fill_rgb[channel]
+            ambient = studio.ground_rgb[channel] + (studio.sky_rgb[channel] - studio.ground_rgb[channel]) * sky
+            light = albedo * (diffuse + ambient) + key_gloss * studio.key_rgb[channel] + fill_gloss * studio.fill_rgb[channel] + rim * studio.rim_rgb[channel]
+            light *= values[3, i]
+            bent = response[4] * light
+            rgb[channel, i] = min(one, (response[3] * np.sqrt(light) + bent) / (one + bent))
 
 
 @_kernel
-def _gloss(nx: float, ny: float, nz: float, hx: float, hy: float, hz: float, roughness: float) -> float:
+def _gloss(nx: float, ny: float, nz: float, hx: float, hy: float, hz: float, width: float) -> float:
     """GGX lobe around the half vector h (any length), without 1 / pi."""
     one = np.float32(1)
     cosine = nx * hx + ny * hy + nz * hz
-    squared = cosine * cosine / (hx * hx + hy * hy + hz * hz)
-    alpha = roughness * roughness
-    width = alpha * alpha
-    spread = squared * (width - one) + one
+    spread = cosine * cosine / (hx * hx + hy * hy + hz * hz) * (width - one) + one
     return width / (spread * spread)
+
+
+@_kernel
+def _paint(
+    top: int,
+    bottom: int,
+    screen: np.ndarray,
+    surface: Surface,
+    layers: Layers,
+    rays: np.ndarray,
+    studio: Studio,
+    response: tuple[float, ...],
+    picture: np.ndarray,
+) -> None:
+    """Colour the rows top to bottom of `picture`, which holds the background."""
+    most = layers.owner.shape[1]
+    found = Found(
+        np.empty(most, np.uint32),
+        np.empty(most, np.float32),
+        np.empty(most, np.uint8),
+        np.empty((7, most), np.float32),
+        np.empty((3, most), np.float32),
+    )
+    half, one, full = np.float32(0.5), np.float32(1), np.float32(255)
+    for y in range(top, bottom):
+        count = _list(y, screen, surface, layers, found)
+        first = 0
+        while first < count:
+            kind, stop = found.material[first], first + 1
+            while stop < count and found.material[stop] == kind:
+                stop += 1
+            _light(y, first, stop, found, surface.materials[kind], rays, studio, response)
+            first = stop
+        i = 0
+        while i < count:
+            x, rest = found.pixel[i], one
+            red, green, blue = half, half, half
+            while i < count and found.pixel[i] == x:
+                share = full * found.share[i]
+                red, green, blue = red + share * found.rgb[0, i], green + share * found.rgb[1, i], blue + share * found.rgb[2, i]
+                rest -= found.share[i]
+                i += 1
+            picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
+            picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
+            picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))

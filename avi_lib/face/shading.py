@@ -2,8 +2,8 @@
 
 In: the constants below. Out: GLSL text for the OpenGL rasteriser, plain arrays for the numba one, the background picture.
 
->>> material_table().shape  # one row a material, see MATERIAL_COLUMNS
-(7, 6)
+>>> material_table().shape  # one row a material
+(7, 9)
 
 The formula, in linear light, for a surface of colour `albedo` with unit normal n, unit vector v to the camera and ambient
 occlusion o (1 = open):
@@ -58,7 +58,6 @@ MATERIALS: tuple[Material, ...] = (
 """Triangles name their material by its place in this table."""
 
 MATERIAL_NAMES: tuple[str, ...] = tuple(material.name for material in MATERIALS)
-MATERIAL_COLUMNS: tuple[str, ...] = ("wrap_r", "wrap_g", "wrap_b", "specular", "roughness", "rim")
 
 KEY = Light((-0.50, 0.55, 0.75), (2.10, 1.98, 1.82))
 FILL = Light((0.75, 0.05, 0.60), (0.48, 0.54, 0.64))
@@ -75,19 +74,45 @@ DISPLAY_ROOT, DISPLAY_LINEAR = 0.7, 1.9
 RIM_REACH = 0.3
 
 
-def material_table() -> Float32[np.ndarray, "materials 6"]:
-    """The materials as an array with the columns MATERIAL_COLUMNS."""
-    return np.array([(*m.wrap_rgb, m.specular, m.roughness, m.rim) for m in MATERIALS], np.float32)
+Rgb = tuple[np.float32, np.float32, np.float32]
 
 
-def light_table() -> Float32[np.ndarray, "7 3"]:
-    """Rows: key direction and colour, fill direction and colour, rim direction and colour, sky, ground; exposure applied."""
+class Studio(NamedTuple):
+    """The lights as the kernels take them: unit directions, colours with the exposure applied."""
+
+    key: Rgb
+    key_rgb: Rgb
+    fill: Rgb
+    fill_rgb: Rgb
+    rim: Rgb
+    rim_rgb: Rgb
+    sky_rgb: Rgb
+    ground_rgb: Rgb
+
+
+def studio() -> Studio:
+    """The lights of this module."""
+    lit = [part for light in (KEY, FILL, RIM) for part in (_unit(light.direction), _exposed(light.rgb))]
+    return Studio(*lit, _exposed(SKY_RGB), _exposed(GROUND_RGB))
+
+
+def material_table() -> Float32[np.ndarray, "materials 9"]:
+    """One row a material: scale and offset of n.l per channel, so that wrapped light is max(0, scale n.l + offset); specular, roughness^4, rim."""
     rows = []
-    for light in (KEY, FILL, RIM):
-        direction = np.asarray(light.direction)
-        rows += [direction / np.linalg.norm(direction), np.asarray(light.rgb) * EXPOSURE]
-    rows += [np.asarray(SKY_RGB) * EXPOSURE, np.asarray(GROUND_RGB) * EXPOSURE]
+    for material in MATERIALS:
+        wrap = np.asarray(material.wrap_rgb)
+        rows.append([*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim])
     return np.array(rows, np.float32)
+
+
+def _unit(direction: tuple[float, float, float]) -> Rgb:
+    x, y, z = (np.float32(value) for value in np.asarray(direction) / np.linalg.norm(direction))
+    return x, y, z
+
+
+def _exposed(rgb: tuple[float, float, float]) -> Rgb:
+    red, green, blue = (np.float32(value * EXPOSURE) for value in rgb)
+    return red, green, blue
 
 
 def background(size: int) -> UInt8[np.ndarray, "size size 3"]:

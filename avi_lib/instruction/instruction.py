@@ -11,13 +11,13 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS
+from avi_lib.instruction.grammar import MAX_LENGTH, Frame, describe
 from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
 from avi_lib.instruction.scanner import scan
-
-MAX_LENGTH = 400
-"""Characters an instruction may have after normalisation."""
 
 SECOND_EMOTION = 0.7
 """How much of a second emotion's prototype a mix ("happy and surprised") takes over as named units."""
@@ -94,3 +94,11 @@ class Instruction:
                 if name not in found.units and strength * SECOND_EMOTION > first.get(name, 0.0):
                     units[name] = max(units.get(name, 0.0), round(strength * SECOND_EMOTION, 4))
         return cls(plain, found.emotion, found.level, units, found.unknown)
+
+    def render(self, rng: np.random.Generator, frame: Frame | None = None) -> str:
+        """A sentence of the grammar that says the parsed parts; see `grammar.describe`.
+
+        Raises:
+            InputError: more units than a sentence holds, or a frame that does not fit.
+        """
+        return describe(self.action_units, self.emotion, self.level, rng=rng, frame=frame)

@@ -45,7 +45,8 @@ _IRREGULAR_STEMS = {
     "nearly": "nearly", "during": "during", "something": "something", "nothing": "nothing", "anything": "anything",
     "less": "less", "lays": "lay", "goes": "go", "lying": "lie", "feeling": "feeling", "tied": "tie", "shed": "shed",
     "need": "need", "speed": "speed", "indeed": "indeed", "women": "woman", "men": "man", "content": "content",
-    "contents": "content", "contentment": "contentment", "contain": "contain", "lip": "lip", "sidelong": "sidelong",
+    "contents": "content", "contentment": "contentment", "contain": "contain", "widely": "widely", "tightly": "tightly", "partly": "partly", "heavily": "heavily", "visibly": "visibly",
+    "lowers": "lowered", "lowered": "lowered", "lowering": "lowered", "sidelong": "sidelong",
     "sideways": "sideways", "always": "always", "lines": "lin", "openly": "openly", "closely": "closely", "highs": "highs",
     "eyes": "eye", "eye": "eye", "eyed": "eye", "teeth": "teeth", "tooth": "teeth", "looking": "look", "seething": "seeth",
 }  # fmt: skip
@@ -184,9 +185,18 @@ def _number(words: list[str], i: int) -> tuple[Meaning, int] | None:
     return None
 
 
+def _split(words: list[str], owned: list[bool], i: int, length: int) -> bool:
+    """Whether a determiner tears a noun apart: "lower lip" is a part, "lower your lip" is not."""
+    return any(owned[j] and words[j - 1] not in ("of", "on") for j in range(i + 1, i + length))
+
+
 def _items(tokens: list[str]) -> list[Item]:
     table, longest = _lexicon()
-    words = [token for token in tokens if token not in DETERMINERS]
+    words, owned = [], []
+    for previous, token in zip(["", *tokens], tokens, strict=False):
+        if token not in DETERMINERS:
+            words.append(token)
+            owned.append(previous in DETERMINERS)
     stems = [stem(word) for word in words]
     items: list[Item] = []
     i = 0
@@ -198,7 +208,8 @@ def _items(tokens: list[str]) -> list[Item]:
             meaning = Meaning("break", words[i])
         else:
             for length in range(min(longest, len(words) - i), 0, -1):
-                if found := table.get(tuple(stems[i : i + length])):
+                found = table.get(tuple(stems[i : i + length]))
+                if found and not (found.kind == "part" and _split(words, owned, i, length)):
                     meaning, taken = found, length
                     break
         items.append(Item(meaning, tuple(words[i : i + taken]), i, i + taken))
@@ -347,6 +358,20 @@ def _denied(item: Item) -> bool:
     return item.negated and not (item.strengths and item.strengths[-1].strength > PLAIN_STRENGTH)
 
 
+def _unknown(items: list[Item], clauses: list[tuple[str, list[Item]]], heads: list[Item]) -> tuple[str, ...]:
+    """Words that are in no lexicon, and parts and movements of clauses that ask for nothing."""
+    places = {head.place for head in heads}
+    idle = {
+        item.place
+        for _, clause in clauses
+        if places.isdisjoint(range(clause[0].place, clause[-1].end))
+        for item in clause
+        if item.meaning.kind in ("part", "move")
+    }
+    lost = (item for item in items if item.meaning.kind == "unknown" or item.place in idle)
+    return tuple(word for item in lost for word in item.words)
+
+
 def scan(text: str) -> Scan:
     """What a sentence asks for; see the module's docstring for how. Never raises."""
     items = _items(tokenise(text))
@@ -369,7 +394,4 @@ def scan(text: str) -> Scan:
     single = {name: level if EMOTION_WORDS[name].mild else 1 for name, level in felt.items()}
     (emotion, level), *others = list(single.items()) or [(None, None)]
 
-    used = {word for head in heads for word in range(head.place, head.end)}
-    lost = ("unknown", "part", "move")
-    unknown = tuple(w for item in items if item.meaning.kind in lost and item.place not in used for w in item.words)
-    return Scan(emotion, level, tuple(others), units, unknown)
+    return Scan(emotion, level, tuple(others), units, _unknown(items, clauses, heads))

@@ -41,7 +41,7 @@ STRENGTH_WORDS = (
         adjectives=("faint", "tiny", "barely visible", "fleeting"),
         felt=("ever so slightly", "faintly", "marginally"),
         also=("hardly", "scarcely", "very slightly", "very lightly", "very faintly", "very little", "hint of", "trace of",
-              "bare", "minimal", "minimally", "minimum", "imperceptible", "only a touch", "just a touch", "subtle",
+              "minimal", "minimally", "minimum", "imperceptible", "only a touch", "just a touch", "subtle",
               "subtly", "hint", "marginal", "very small", "very slight", "very faint"),
     ),
     StrengthWords(
@@ -84,7 +84,7 @@ STRENGTH_WORDS = (
         after=("strongly", "markedly", "a lot", "very much", "hard"),
         adjectives=("strong", "marked", "pronounced", "big"),
         felt=("very", "really", "deeply", "intensely", "strongly"),
-        also=("more", "firmly", "firm", "significantly", "significant", "truly", "broadly", "broad", "heavy", "deep",
+        also=("more", "firmly", "firm", "significantly", "significant", "truly", "broadly", "broad", "deep",
               "intense", "sharp", "great", "greatly", "high", "highly", "much more", "way more", "lot more", "wildly",
               "particularly", "especially", "exceedingly", "dramatic", "dramatically", "vigorous", "vigorously", "large",
               "boldly", "awfully", "forceful", "forcefully", "pretty much", "widely", "extra", "quite strongly",
@@ -136,7 +136,9 @@ class EmotionWords:
 
     def adjectives(self, level: int) -> tuple[str, ...]:
         """Adjectives that mean the level without an adverb."""
-        return (self.mild, self.plain, self.intense)[level - 1] if self.mild else self.plain
+        if self.mild:
+            return (self.mild, self.plain, self.intense)[level - 1]
+        return self.plain if level == 1 else ()
 
     def understood(self, level: int) -> tuple[str, ...]:
         """Every word of the level."""
@@ -147,7 +149,7 @@ EMOTION_WORDS: dict[str, EmotionWords] = {
     "neutral": EmotionWords(
         plain=("neutral", "impassive", "unemotional", "dispassionate", "matter-of-fact", "emotionless", "unmoved",
                "expressionless"),
-        nouns=(("neutrality", "composed indifference", "no emotion at all", "impassiveness"), (), ()),
+        nouns=(("neutrality", "impassiveness", "dispassion"), (), ()),
         also=(("deadpan", "straight-faced", "stone-faced", "blank", "poker-faced", "no emotion", "no expression",
                "without emotion", "without expression", "without any emotion", "without any expression", "neutrally",
                "no particular emotion", "emotionally flat", "no feeling", "businesslike"), (), ()),
@@ -179,7 +181,7 @@ EMOTION_WORDS: dict[str, EmotionWords] = {
                  "in despair"),
         nouns=(("disappointment", "gloom", "wistfulness"), ("sadness", "sorrow", "unhappiness", "dejection"),
                ("grief", "despair", "anguish", "heartbreak")),
-        also=(("feeling down", "feeling low", "feeling blue", "bit down", "down in the dumps", "low spirits", "subdued",
+        also=(("feeling down", "feeling low", "feeling blue", "feel down", "feel a bit down", "feel low", "feel blue", "down in the dumps", "low spirits", "subdued",
                "sombre", "somber", "dismayed", "disheartened", "melancholic", "sullen", "crestfallen", "downbeat"),
               ("upset", "depressed", "depressing", "in tears", "weepy", "crying", "weeping", "lonely", "woeful",
                "regretful", "mourning", "sorry", "hurt", "miserable", "misery", "depression"),
@@ -256,7 +258,7 @@ EMOTION_WORDS: dict[str, EmotionWords] = {
                ("utter boredom", "crushing boredom", "mind-numbing boredom")),
         also=(("distracted", "absent-minded", "inattentive", "detached", "disinterested", "lacking interest",
                "without interest", "without much interest", "lacklustre", "lackluster", "lethargic"),
-              ("sleepy", "drowsy", "dull", "fatigued", "fatigue", "yawning", "tedium", "monotonous", "world-weary",
+              ("sleepy", "drowsy", "dull", "fatigued", "fatigue", "tedium", "monotonous", "world-weary",
                "exhausted", "tiredness"),
               ("bored out of his mind", "bored out of her mind", "bored out of their mind", "bored out of your mind",
                "mind-numbing", "mind-numbingly", "bored rigid")),
@@ -290,9 +292,9 @@ FUNCTION_WORDS = (
     "such", "mood", "emotion", "emotional", "feeling", "tone", "voice", "deliver", "word", "sentence", "way", "manner",
     "line", "air", "state", "time", "try", "tri", "keep", "kept", "get", "got", "become", "go", "went", "while speaking",
     "start", "begin", "clearly visible", "hers", "mine", "yours", "theirs", "himself", "herself", "themself", "themselves",
-    "yourself", "itself", "each", "every", "other", "same", "through", "during", "throughout", "over", "about", "up to",
+    "yourself", "itself", "each", "every", "other", "same", "through", "during", "throughout", "over", "about", "you", "see", "camera",
     "speech", "talking", "act", "wear", "hold", "held", "hide", "contain", "full of", "filled with", "strength", "intensity",
-    "percent", "anymore", "more than", "less than", "much", "look like", "like", "looking", "visible", "side of face",
+    "percent", "anymore", "more than", "less than", "much", "look like", "like", "looking", "side of face", "visible",
 )  # fmt: skip
 """Words that a sentence needs but that ask for nothing; they are not reported as unknown."""
 

@@ -85,7 +85,7 @@ def add_head_sway(values: Curves, fps: float, rng: np.random.Generator, amount: 
 def add_head_rhythm(values: Curves, fps: float, rng: np.random.Generator, nod: float = 0.0, shake: float = 0.0) -> None:
     """Nods (yes) and shakes (no) in bursts of about two seconds, in place; nod and shake are strengths 0-1."""
     times_s = (np.arange(len(values)) + 0.5) / fps
-    for channel, strength, rate_hz, reach_rad in (("headPitch", nod, 1.3, 0.10), ("headYaw", shake, 1.1, 0.16)):
+    for channel, strength, rate_hz, reach_rad in (("headPitch", nod, 1.3, 0.14), ("headYaw", shake, 1.1, 0.20)):
         start_s = rng.uniform(0.0, 0.4)
         while start_s < len(values) / fps and strength:
             length_s, rest_s = rng.uniform(1.6, 2.4), rng.uniform(0.6, 1.4)

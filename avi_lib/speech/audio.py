@@ -3,7 +3,8 @@
 >>> speech = load_speech("my.m4a")
 >>> speech.wave.shape, speech.wave.dtype, speech.rate_hz, round(speech.duration_s, 2)
 ((149024,), dtype('float32'), 16000, 9.31)
->>> print(*speech.report.lines(), sep="\\n")
+>>> for line in speech.report.lines():
+...     print(line)
 
 The checks, in order: a regular file within the size cap, decodable (in a child process, see `decode`), 1-8 channels,
 4-192 kHz, finite samples, 0.1 s to `max_minutes`, silence, clipping, constant offset, cancelling channels, peak. Each
@@ -51,7 +52,7 @@ _FLOOR = 1e-10
 
 @dataclass(frozen=True)
 class Speech:
-    """A recording ready for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it came about."""
+    """A recording ready for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it was loaded."""
 
     wave: Float32[np.ndarray, " samples"]
     report: SpeechReport
@@ -75,7 +76,7 @@ def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_by
     """
     path = Path(path)
     repairs: list[Finding] = []
-    with _open_recording(path, max_bytes) as file, _spool() as spool:
+    with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         with Decoder(file, path.name) as decoder:
             source = decoder.source
             _check_source(source, path.name)
@@ -119,7 +120,9 @@ def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
         raise InputError("an existing recording", f"{path}, which is not there", "check the path") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError("a recording that can be read", f"{path}: {reason}", "check the path and its permissions") from None
+        raise InputError(
+            "a recording that can be read", f"{path}: {reason}", "check the path and its permissions"
+        ) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise InputError("a recording", f"the folder {path}", "name a file inside it")
@@ -131,23 +134,17 @@ def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
             raise InputError("a recording", f"{path}, an empty file (0 bytes)", "copy or record it again")
         if status.st_size > max_bytes:
             got = f"{path} with {status.st_size / 1e6:.0f} MB"
-            raise InputError(f"a file of at most {max_bytes / 1e6:.0f} MB", got, "extract the sound track or split the recording")
+            raise InputError(
+                f"a file of at most {max_bytes / 1e6:.0f} MB", got, "extract the sound track or split the recording"
+            )
         yield file
-
-
-@contextmanager
-def _spool() -> Iterator[IO[bytes]]:
-    try:
-        with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-            yield spool
-    except OSError as error:
-        got = f"{error.strerror} in {tempfile.gettempdir()}"
-        raise InputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
 
 
 def _check_source(source: Source, name: str) -> None:
     if not 1 <= source.channels <= MAX_CHANNELS:
-        raise InputError(f"1 to {MAX_CHANNELS} channels", f"{source.channels} in {name}", "mix the recording down to mono")
+        raise InputError(
+            f"1 to {MAX_CHANNELS} channels", f"{source.channels} in {name}", "mix the recording down to mono"
+        )
     low, high = RATES_HZ
     if not low <= source.rate_hz <= high:
         got = f"{source.rate_hz} Hz in {name}"
@@ -166,10 +163,18 @@ def _resample_to(spool: IO[bytes], decoder: Decoder, max_minutes: float, name: s
         if statistics.samples > max_minutes * 60 * source.rate_hz:
             got = f"{name}, which goes on after that"
             raise InputError(f"at most {max_minutes:g} minutes", got, "split the recording or raise max_minutes")
-        spool.write(np.ascontiguousarray(resampler.resample_chunk(clean) if resampler else clean).data)
+        _store(spool, resampler.resample_chunk(clean) if resampler else clean)
     if resampler:
-        spool.write(resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True).data)
+        _store(spool, resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True))
     return statistics
+
+
+def _store(spool: IO[bytes], samples: Float32[np.ndarray, "samples channels"]) -> None:
+    try:
+        spool.write(np.ascontiguousarray(samples).data)
+    except OSError as error:
+        got = f"{error.strerror} in {tempfile.gettempdir()}"
+        raise InputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
 
 
 def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator[Finding]:
@@ -179,8 +184,13 @@ def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator
         text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
         yield Finding(name="truncated", value=source.claimed_s - found_s, text=text)
     if decoder.damaged:
-        text = f"{decoder.damaged} damaged pieces could not be decoded and were left out"
+        pieces = "1 damaged piece" if decoder.damaged == 1 else f"{decoder.damaged} damaged pieces"
+        text = f"{pieces} could not be decoded and left out"
         yield Finding(name="damaged", value=decoder.damaged, text=text)
+    if decoder.unfinished:
+        yield Finding(
+            name="unfinished", value=found_s, text=f"broken off after {found_s:.2f} s: the end is not marked as such"
+        )
     if decoder.changes:
         text = f"rate or channels change {decoder.changes} times on the way; all brought to those of the beginning"
         yield Finding(name="changes", value=decoder.changes, text=text)
@@ -189,11 +199,15 @@ def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator
 def _check_samples(statistics: ChannelStatistics, duration_s: float, name: str) -> Iterator[Finding]:
     """Finite, then long enough."""
     if not statistics.samples:
-        raise InputError(f"at least {MIN_S} s of sound", f"{name}, which has a header and no samples", "record it again")
+        raise InputError(
+            f"at least {MIN_S} s of sound", f"{name}, which has a header and no samples", "record it again"
+        )
     bad = statistics.not_finite / (statistics.samples * len(statistics.mean))
     if bad > MAX_NOT_FINITE:
         got = f"{bad:.2%} of the samples in {name} not finite"
-        raise InputError(f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers", got, "export it again, as 16-bit WAV")
+        raise InputError(
+            f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers", got, "export it again, as 16-bit WAV"
+        )
     if duration_s < MIN_S:
         raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
     if statistics.not_finite:
@@ -202,7 +216,10 @@ def _check_samples(statistics: ChannelStatistics, duration_s: float, name: str) 
 
 
 def _mix_down(
-    spool: IO[bytes], channels: int, offsets: Float32[np.ndarray, " channels"], weights: Float32[np.ndarray, " channels"]
+    spool: IO[bytes],
+    channels: int,
+    offsets: Float32[np.ndarray, " channels"],
+    weights: Float32[np.ndarray, " channels"],
 ) -> Float32[np.ndarray, " samples"]:
     frame_bytes = 4 * channels
     wave = np.empty(spool.tell() // frame_bytes, np.float32)
@@ -237,6 +254,9 @@ def _levels(wave: Float32[np.ndarray, " samples"], name: str) -> dict[str, float
 
 
 def _warnings(source: Source, clipping_fraction: float, silence_ratio: float) -> Iterator[Finding]:
+    if source.container == "wav" and source.claimed_s is None:
+        text = "the header leaves the length open, as a writer that was stopped does"
+        yield Finding(name="open_length", value=0.0, text=text)
     if silence_ratio > MOSTLY_SILENT:
         yield Finding(name="mostly_silent", value=silence_ratio, text=f"{silence_ratio:.0%} of the recording is silent")
     if clipping_fraction > CLIPPED:

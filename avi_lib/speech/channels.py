@@ -21,8 +21,8 @@ from avi_lib.speech.report import Finding
 LARGEST_SAMPLE = 1e30
 """Samples beyond this magnitude count as not finite: filters of float32 would overflow on them."""
 
-DC_FLOOR = 0.002
-"""A channel's mean is removed from this fraction of full scale (or of a higher peak) on; -54 dB."""
+DC_OF_SCALE, DC_OF_RMS = 0.005, 0.1
+"""Constant offsets are removed from this fraction of full scale (or of a higher peak), or of the channel's RMS, on."""
 
 CANCELLED_RATIO = 0.1
 """The channels cancel when their mean has less than this fraction of the power it would have were they unrelated."""
@@ -112,19 +112,25 @@ class Mix:
 def choose_mix(statistics: ChannelStatistics) -> Mix:
     """The mean of all channels, without constant offsets, dead channels and cancelling phases."""
     repairs = []
+    covariance = statistics.covariance
+    power = np.maximum(np.diagonal(covariance), 0.0)
     offsets = statistics.mean
     share = np.abs(offsets) / max(1.0, statistics.peak)
-    if share.max() >= DC_FLOOR:
-        repairs.append(Finding(name="dc_offset", value=share.max(), text=f"constant offset of {share.max():.2%} of full scale removed"))
+    if (share >= DC_OF_SCALE).any() or (np.abs(offsets) > DC_OF_RMS * np.sqrt(power)).any():
+        worst = float(share.max())
+        text = f"constant offset of {worst:.2g} of full scale removed"
+        repairs.append(Finding(name="dc_offset", value=worst, text=text))
     else:
         offsets = np.zeros_like(offsets)
-    covariance = statistics.covariance
-    power = np.diagonal(covariance)
     loudest = int(power.argmax())
     live = power > DEAD_RATIO * power[loudest]
     if 0 < live.sum() < len(live):
         dead = int(len(live) - live.sum())
-        repairs.append(Finding(name="dead_channels", value=dead, text=f"{dead} of {len(live)} channels carry nothing and were left out"))
+        repairs.append(
+            Finding(
+                name="dead_channels", value=dead, text=f"{dead} of {len(live)} channels carry nothing and were left out"
+            )
+        )
     weights = live / max(1, live.sum())
     unrelated = float((weights**2 * power).sum())
     if unrelated and weights @ covariance @ weights < CANCELLED_RATIO * unrelated:
@@ -134,7 +140,7 @@ def choose_mix(statistics: ChannelStatistics) -> Mix:
             Finding(
                 name="phase_cancelled",
                 value=loss_db,
-                text=f"the channels cancel each other ({loss_db:.0f} dB in their mean); those in opposite phase were inverted",
+                text=f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted",
             )
         )
     return Mix(offsets.astype(np.float32), weights.astype(np.float32), tuple(repairs))

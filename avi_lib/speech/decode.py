@@ -35,7 +35,7 @@ BASE_TIME_CAP_S, TIME_CAP_S_PER_MB = 30.0, 2.0
 _MAX_HEADER_BYTES = 1 << 12
 _MAX_PIECE_BYTES = 1 << 26
 _READABLE = "a recording in WAV, FLAC, OGG, MP3, M4A or a video with sound"
-_CONVERT = "convert it, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`, or export it again"
+_CONVERT = "see whether it plays; convert what plays, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,15 @@ def time_cap_s(size_bytes: int) -> float:
 class Decoder:
     """A child process that decodes one open file; a context manager that leaves no process behind.
 
-    `source` is known on entry, `blocks()` gives the samples once, `damaged` and `changes` are known after the last
-    block: packets that could not be decoded, and changes of rate or channels on the way.
+    `source` is known on entry, `blocks()` gives the samples once, the rest is known after the last block: `damaged`
+    packets that could not be decoded, `changes` of rate or channels on the way, and whether the file is `unfinished`.
     Raises InputError from entry or from `blocks()` for whatever the file is, AviError when the decoder cannot start.
     """
 
     source: Source
     damaged: int = 0
     changes: int = 0
+    unfinished: bool = False
 
     def __init__(self, file: BinaryIO, name: str = "", cap_s: float | None = None) -> None:
         self._file = file
@@ -76,9 +77,12 @@ class Decoder:
     def __enter__(self) -> Decoder:
         self._file.seek(0)
         command = (*CHILD_COMMAND, str(MEMORY_CAP_BYTES), str(int(self._cap_s) + 1))
-        self._process = subprocess.Popen(
-            command, stdin=self._file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True, bufsize=0
-        )
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=self._file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True, bufsize=0
+            )
+        except OSError as error:
+            raise AviError("a decoder that starts", str(error), "free memory and try again") from error
         self._timer = threading.Timer(self._cap_s, self._stop_late_child)
         self._timer.daemon = True
         self._timer.start()
@@ -105,7 +109,7 @@ class Decoder:
         while True:
             kind, payload = self._message()
             if kind == b"T":
-                self.damaged, self.changes = self._parse_counts(payload)
+                self._take_counts(payload)
                 return
             if kind != b"P" or len(payload) % frame_bytes:
                 raise self._refusal()
@@ -142,7 +146,9 @@ class Decoder:
             return AviError("a decoder that starts", "an exit at its start", "see why with: python -c 'import av'")
         if self._timed_out or code == -signal.SIGXCPU:
             return InputError(
-                f"decoding to end within {self._cap_s:.0f} s", f"{self._name}, which did not", f"{_CONVERT}, or split it"
+                f"decoding to end within {self._cap_s:.0f} s",
+                f"{self._name}, which did not",
+                f"{_CONVERT}, or split it",
             )
         return InputError(_READABLE, f"{self._name}, on which the decoder broke off (exit {code})", _CONVERT)
 
@@ -156,7 +162,9 @@ class Decoder:
             got = f"{self._name}, which wants more"
             return InputError(f"decoding to need at most {MEMORY_CAP_BYTES >> 20} MB", got, _CONVERT)
         if kind == "no_sound":
-            return InputError("a recording or a video with sound", f"{self._name} without a sound track", "choose another file")
+            return InputError(
+                "a recording or a video with sound", f"{self._name} without a sound track", "choose another file"
+            )
         return InputError(_READABLE, f"{self._name}, which could not be decoded ({detail})", _CONVERT)
 
     def _parse(self, payload: bytes) -> dict[str, Any]:
@@ -171,16 +179,16 @@ class Decoder:
     def _parse_source(self, payload: bytes) -> Source:
         fields = self._parse(payload)
         claim = fields.get("claimed_s")
-        numbers = (fields.get("channels"), fields.get("rate_hz"))
-        if not all(isinstance(number, int) for number in numbers) or not isinstance(claim, int | float | None):
+        container, codec, channels, rate_hz = (fields.get(key) for key in ("container", "codec", "channels", "rate_hz"))
+        if not (isinstance(channels, int) and isinstance(rate_hz, int) and isinstance(claim, int | float | None)):
             raise self._refusal()
-        if not all(isinstance(fields.get(key), str) for key in ("container", "codec")):
+        if not (isinstance(container, str) and isinstance(codec, str)) or (claim is not None and not 0 <= claim < 1e9):
             raise self._refusal()
-        return Source(fields["container"], fields["codec"], *numbers, None if claim is None else float(claim))
+        return Source(container, codec, channels, rate_hz, None if claim is None else float(claim))
 
-    def _parse_counts(self, payload: bytes) -> tuple[int, int]:
+    def _take_counts(self, payload: bytes) -> None:
         fields = self._parse(payload)
-        damaged, changes = fields.get("damaged"), fields.get("changes")
-        if not isinstance(damaged, int) or not isinstance(changes, int):
+        damaged, changes, unfinished = (fields.get(name) for name in ("damaged", "changes", "unfinished"))
+        if not (isinstance(damaged, int) and isinstance(changes, int) and isinstance(unfinished, int)):
             raise self._refusal()
-        return damaged, changes
+        self.damaged, self.changes, self.unfinished = damaged, changes, bool(unfinished)

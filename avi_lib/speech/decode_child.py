@@ -1,11 +1,12 @@
 """The decoder's own process: a recording on standard input, samples on standard output, nothing else.
 
-`decode.py` starts it by path with `python -P -B decode_child.py MEMORY_BYTES CPU_SECONDS < my.m4a`. It imports PyAV and the standard
-library only, so it starts in about 0.15 s; it caps its own memory and processor time, may not write a file, opens no
-path and no network address (the recording is the one open descriptor), and knows only the containers of `CONTAINERS`.
+`decode.py` starts it by path with `python -P -B decode_child.py MEMORY_BYTES CPU_SECONDS < my.m4a`. It imports PyAV
+and the standard library only, so it starts in about 0.15 s; it caps its own memory and processor time, may not write a
+file, opens no path and no network address (the recording is the one open descriptor), and knows only `CONTAINERS`.
 
 The answer is a sequence of messages, each one kind byte, a little-endian uint32 length and that many bytes:
-`H` JSON about the source (once, before any samples), `P` interleaved float32 samples, `T` JSON trailer (all went well), `E` JSON error.
+`H` JSON about the source (once, before any samples), `P` interleaved float32 samples, `T` JSON trailer (all went
+well), `E` JSON error.
 """
 
 from __future__ import annotations
@@ -21,15 +22,19 @@ from typing import Any, BinaryIO
 import av
 from av.stream import Discard
 
-CONTAINERS = "aac aiff amr asf au avi caf flac flv matroska mov mp3 mpeg mpegts ogg w64 wav".split()
+CONTAINERS = (
+    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "flv", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg",
+    "w64", "wav",
+)  # fmt: skip
 """FFmpeg's names of the containers that are read; play lists, image sequences and scripts are not among them."""
 
-CODECS = [
-    *"aac aac_latm ac3 eac3 alac flac mp1 mp1float mp2 mp2float mp3 mp3float opus libopus vorbis speex".split(),
-    *"amrnb amrwb libopencore_amrnb libopencore_amrwb gsm gsm_ms wavpack wmav1 wmav2 wmapro".split(),
-    *"adpcm_ima_qt adpcm_ima_wav adpcm_ms pcm_alaw pcm_mulaw pcm_bluray pcm_dvd pcm_s8 pcm_u8".split(),
-    *(f"pcm_{kind}{bits}{end}" for kind in "sf" for bits in (16, 24, 32, 64) for end in ("le", "be")),
-]
+CODECS = (
+    "aac", "aac_latm", "ac3", "eac3", "alac", "flac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus",
+    "libopus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms", "wavpack",
+    "wmav1", "wmav2", "wmapro", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "pcm_bluray",
+    "pcm_dvd", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le",
+    "pcm_s64be", "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
+)  # fmt: skip
 """FFmpeg's names of the decoders that may run; a video's pictures are never decoded, not even to probe them."""
 
 MAX_CHANNELS = 8
@@ -42,14 +47,14 @@ Send = Callable[[bytes, bytes], None]
 def main() -> None:
     """Cap this process, decode standard input to standard output and exit."""
     limit_resources(memory_bytes=int(sys.argv[1]), cpu_s=int(sys.argv[2]))
-    output = open(1, "wb", buffering=0, closefd=False)  # noqa: PTH123, SIM115 (a descriptor, open as long as the process)
+    output = open(1, "wb", buffering=0, closefd=False)  # noqa: SIM115 (open as long as the process)
 
     def send(kind: bytes, payload: bytes) -> None:
         message = memoryview(kind + struct.pack("<I", len(payload)) + payload)
         while message:
             message = message[output.write(message) :]
 
-    with open(0, "rb", closefd=False) as recording, suppress(BrokenPipeError):  # noqa: PTH123
+    with open(0, "rb", closefd=False) as recording, suppress(BrokenPipeError):
         decode(recording, send)
 
 
@@ -81,7 +86,9 @@ def decode(recording: BinaryIO, send: Send) -> None:
 
 
 def _decode(recording: BinaryIO, send: Send) -> None:
-    claim_s = wav_claim_s(recording)
+    wav = wav_header(recording)
+    if wav and not (1 <= wav["channels"] <= MAX_CHANNELS and wav["rate_hz"]):
+        return _send_json(send, b"H", wav)
     options = {
         "format_whitelist": ",".join(CONTAINERS),
         "codec_whitelist": ",".join(CODECS),
@@ -93,7 +100,7 @@ def _decode(recording: BinaryIO, send: Send) -> None:
         stream = container.streams.best("audio") or container.streams.audio[0]
         for other in container.streams:
             other.discard = Discard.default if other is stream else Discard.all
-        context = stream.codec_context
+        context: Any = stream.codec_context
         if context is None or context.name not in CODECS:
             return _send_error(send, "undecodable", f"codec {context.name if context else 'unknown'}")
         context.thread_count = 1
@@ -102,11 +109,15 @@ def _decode(recording: BinaryIO, send: Send) -> None:
             "codec": context.name,
             "channels": context.channels,
             "rate_hz": context.sample_rate,
-            "claimed_s": claimed_s(recording, container, stream) if claim_s is None else claim_s,
+            "claimed_s": wav["claimed_s"] if wav else claimed_s(recording, container, stream),
         }
         if not 1 <= context.channels <= MAX_CHANNELS:
             return _send_json(send, b"H", source)
-        counts = {"damaged": 0, "changes": 0}
+        counts = {
+            "damaged": 0,
+            "changes": 0,
+            "unfinished": int(container.format.name == "ogg" and not ogg_ends(recording)),
+        }
         pieces = _pieces(_frames(container, stream, counts), source, counts)
         first = next(pieces, b"")
         if not first and counts["damaged"]:
@@ -173,7 +184,7 @@ def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
     name = container.format.name
     if name == "mp3" and not _starts_with_xing(recording):
         return None
-    if name in ("ogg", "mpeg", "mpegts", "aac", "amr", "wav"):
+    if name in ("ogg", "mpeg", "mpegts", "aac", "amr"):
         return None
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
@@ -182,31 +193,43 @@ def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
     return None
 
 
-def wav_claim_s(recording: BinaryIO) -> float | None:
-    """Seconds that the `data` chunk of a RIFF/WAVE file claims (FFmpeg corrects a lie in silence); None for others.
+def wav_header(recording: BinaryIO) -> dict[str, Any] | None:
+    """Source of a RIFF/WAVE file as its header has it, since FFmpeg corrects a lie in silence; None for other files.
 
-    Leaves the recording at its start.
+    A `data` chunk of 0xFFFFFFFF bytes, as streaming writers leave it, claims nothing. Leaves the recording at its start.
     """
     try:
         recording.seek(0)
         head = recording.read(12)
         if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
             return None
+        source: dict[str, Any] | None = None
         bytes_per_s = 0
         for _ in range(64):
-            chunk = recording.read(8)
-            if len(chunk) < 8:
-                return None
-            name, size = chunk[:4], struct.unpack("<I", chunk[4:])[0]
-            if name == b"data":
-                return size / bytes_per_s if bytes_per_s and size != 0xFFFFFFFF else None
-            body = recording.read(16) if name == b"fmt " else b""
-            if len(body) == 16:
-                bytes_per_s = struct.unpack("<8xI4x", body)[0]
-            recording.seek(size + size % 2 - len(body), 1)
-        return None
+            name, size = struct.unpack("<4sI", recording.read(8).ljust(8))
+            if name == b"fmt " and size >= 16:
+                tag, channels, rate_hz, bytes_per_s = struct.unpack("<HHII4x", recording.read(16).ljust(16, b"\0"))
+                source = {"container": "wav", "codec": f"format {tag}", "channels": channels, "rate_hz": rate_hz}
+                source["claimed_s"] = None
+                size -= 16
+            elif name == b"data":
+                if source and bytes_per_s and size != 0xFFFFFFFF:
+                    source["claimed_s"] = size / bytes_per_s
+                return source
+            recording.seek(size + size % 2, 1)
+        return source
     finally:
         recording.seek(0)
+
+
+def ogg_ends(recording: BinaryIO) -> bool:
+    """Whether the last page of an Ogg file is marked as the last; Ogg promises no length. Keeps the position."""
+    position = recording.tell()
+    recording.seek(max(0, recording.seek(0, 2) - (1 << 17)))
+    tail = recording.read()
+    recording.seek(position)
+    flags = tail.rfind(b"OggS") + 5
+    return 5 <= flags < len(tail) and bool(tail[flags] & 4)
 
 
 def _starts_with_xing(recording: BinaryIO) -> bool:

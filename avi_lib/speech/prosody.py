@@ -3,8 +3,8 @@
 >>> melody = prosody(speech.wave)
 >>> melody.f0_hz.shape, melody.voiced.mean(), [(b.time_s, b.strength) for b in melody.beats()]
 
-Pitch is YIN (de Cheveigné & Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music"), run twice: the
-second time within the range of pitch that the first found (De Looze & Hirst 2008), which takes away octave errors.
+Pitch is YIN (de Cheveigné & Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music"), run twice:
+the second time within the range of pitch that the first found (De Looze & Hirst 2008), which takes away octave errors.
 Syllables are voiced peaks of intensity (Mermelstein 1975; de Jong & Wempe 2009). A syllable leans out by loudness and
 length more than by pitch (Kochanski, Grabe, Coleman & Rosner 2005, "Loudness predicts prominence").
 """
@@ -149,7 +149,7 @@ def _yin_periods(
 ) -> Float[np.ndarray, " hops"]:
     """f0 in Hz of each segment; 0 where no lag makes it repeat."""
     energy = np.cumsum(np.pad(np.square(segments, dtype=np.float64), ((0, 0), (1, 0))), axis=1)
-    energy = energy[:, _WINDOW:] - energy[:, : -_WINDOW or None]
+    energy = energy[:, _WINDOW:] - energy[:, :-_WINDOW]
     spectrum = np.fft.rfft(segments, _FFT)
     head = np.fft.rfft(segments[:, :_WINDOW], _FFT)
     product = np.fft.irfft(spectrum * np.conj(head), _FFT)[:, : longest + 1]
@@ -190,7 +190,9 @@ def _median_smooth(f0_hz: Float[np.ndarray, " hops"]) -> Float[np.ndarray, " hop
 def _syllables(power: Float[np.ndarray, " hops"], f0_hz: Float[np.ndarray, " hops"]) -> Iterator[Beat]:
     """Voiced peaks of the smoothed intensity, at least 2 dB above the dips beside them, with their strength."""
     bell = np.hanning(9)[1:-1]
-    level_db = _decibel(np.convolve(power, bell / bell.sum(), mode="same")) if len(power) >= len(bell) else _decibel(power)
+    level_db = (
+        _decibel(np.convolve(power, bell / bell.sum(), mode="same")) if len(power) >= len(bell) else _decibel(power)
+    )
     peaks, lengths_s = _peaks(level_db, f0_hz > 0)
     if not len(peaks):
         return

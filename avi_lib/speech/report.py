@@ -1,7 +1,8 @@
 """The health report of a recording: what it was, what was repaired, what a person should know.
 
 >>> speech = load_speech("my.m4a")
->>> print(*speech.report.lines(), sep="\\n")
+>>> for line in speech.report.lines():
+...     print(line)
 my.m4a: mov aac, 2 channels, 44100 Hz, 9.31 s
 repaired: peak 1.31 of full scale, scaled to 1
 >>> speech.report.model_dump_json()

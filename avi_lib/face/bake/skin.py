@@ -1,6 +1,6 @@
 """The skin: the body's head, neck and shoulders laid out in the atlas, with the face given most of the texture.
 
->>> skin = skin_part(body)  # a Part; its points are body vertices
+>>> skin = skin_part(body_surface(body))
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def neckline_field(points: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 
 
 
 def body_surface(body: Body) -> Part:
-    """The body's skin above the bust's edge with its uv islands placed in the atlas, cut by the plane of the edge."""
+    """The body's skin above the plane of the bust's edge, with MakeHuman's own uv."""
     source = body.source
     picked = source.groups == "body"
     heights = body.vertices[source.triangles][:, :, 1]
@@ -38,7 +38,7 @@ def body_surface(body: Body) -> Part:
     keys = triangles * (len(source.uv) + 1) + uv_triangles
     unique, inverse = np.unique(keys, return_inverse=True)
     weld, uv_index = unique // (len(source.uv) + 1), unique % (len(source.uv) + 1)
-    uv = _layout(source.uv[uv_index])
+    uv = source.uv[uv_index]
     identity = sparse.identity(len(body.vertices), format="csr")
     part = Part(
         body.vertices, identity, weld, uv, inverse.reshape(-1, 3), np.full(len(triangles), SKIN)
@@ -46,12 +46,12 @@ def body_surface(body: Body) -> Part:
     return part.cut(part.points[:, 1] - BUST_EDGE_M)
 
 
-def skin_part(body: Body, surface: Part, under_shirt_m: float = 0.012) -> Part:
-    """The skin that shows, and a rim of it under the shirt."""
+def skin_part(surface: Part, under_shirt_m: float = 0.012) -> Part:
+    """The skin that shows and a rim of it under the shirt, with MakeHuman's own uv; `layout` places that in the atlas."""
     return surface.cut(neckline_field(surface.points) + under_shirt_m)
 
 
-def _layout(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 2"]:
+def layout(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 2"]:
     """MakeHuman's uv (rows growing upwards, the face lying on its side) to the atlas."""
     u, v = uv[:, 0], uv[:, 1]
     placed = place(np.column_stack([(u - 0.18) / 0.41, (0.985 - v) / 0.22]), "neck")

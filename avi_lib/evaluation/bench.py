@@ -1,0 +1,154 @@
+"""The figures of the README's table, measured on this machine.
+
+    python -m avi_lib.evaluation.bench [--json] [--real FOLDER]
+
+FOLDER holds the real recordings (default: $AVI_REAL_DATA, else ../shared/data beside the project); its lines are left out,
+with the reason, where it is absent. Times are medians; the number of threads is the machine's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from avi_lib.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIP_S = 10.0
+INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside what it must reach."""
+
+    name: str
+    value: float
+    unit: str
+    must: str
+    how: str
+
+
+def measure_import() -> Iterator[Figure]:
+    """CPU time of a fresh interpreter that imports the package."""
+    spent = [_child([sys.executable, "-c", "import avi_lib"])[1] for _ in range(7)]
+    yield Figure("import avi_lib", statistics.median(spent), "CPU s", "<= 0.3", "fresh interpreter included, median of 7")
+
+
+def measure_talk() -> Iterator[Figure]:
+    """Wall time and peak memory of `avi talk` on ten seconds of real speech, from a cold process."""
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "ten_seconds.wav"
+        ten_seconds(recording)
+        command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "--instruction", INSTRUCTION]
+        command += ["-o", str(Path(folder) / "talk.mp4")]
+        runs = [_child(command) for _ in range(3)]
+    yield Figure("10 s of speech to mp4", statistics.median(run[0] for run in runs), "s wall", "<= 10", "median of 3")
+    yield Figure("peak memory of that", max(run[2] for run in runs) / 1024, "MB", "<= 2048", "largest process, most of 3")
+
+
+def measure_renderers() -> Iterator[Figure]:
+    """Pictures a second of both rasterisers over a performed motion, one after the other, at 512 x 512."""
+    from avi_lib.face.head import load_head
+    from avi_lib.face.renderer import choose_renderer
+
+    head = load_head()
+    weights = np.abs(np.sin(np.arange(50)[:, None] * 0.1 + np.arange(55)[None])).astype(np.float32) * 0.4
+    weights[:, 52:] *= 0.3
+    vertices = list(head.deform(weights))
+    for kind, must in (("moderngl", ">= 60"), ("numba", "-")):
+        try:
+            renderer, reason = choose_renderer(head, 512, kind)
+        except InputError as error:
+            print(f"left out: {kind}: {error}", file=sys.stderr)
+            continue
+        with renderer:
+            for _ in renderer.stream(vertices[:5]):
+                pass
+            spent = [_seconds(lambda: sum(1 for _ in renderer.stream(vertices))) for _ in range(5)]
+        yield Figure(f"rasteriser {kind} at 512", len(vertices) / statistics.median(spent), "fps", must, reason)
+
+
+def measure_lips(real: Path) -> Iterator[Figure]:
+    """Lip closure and correlation with real talkers."""
+    from avi_lib.evaluation.lips import evaluate
+
+    if not (real / "grid10").is_dir():
+        print(f"left out: lips: no folder {real / 'grid10'}", file=sys.stderr)
+        return
+    scores = {name: float(np.nanmean(values)) for name, values in evaluate(real / "grid10").items()}
+    how = "GRID, mean over the clips with /m b p/"
+    yield Figure("lip closure, recording alone", scores["d recording"], "SD", ">= 1.5", how)
+    yield Figure("lip closure, text given", scores["d text"], "SD", ">= 1.8", how)
+    yield Figure("lip closure, another recording", scores["d another"], "SD", "about 0", how)
+    yield Figure("lip closure, real video", scores["d real"], "SD", "-", how)
+    how = "GRID, mean over ten clips, zero lag, silence included"
+    yield Figure("lip gap r, text given", scores["r text"], "", ">= 0.45", how)
+    yield Figure("lip gap r, recording alone", scores["r recording"], "", "-", how)
+    yield Figure("lip gap r, another recording", scores["r another"], "", "-", how)
+
+
+def ten_seconds(target: Path) -> None:
+    """Write exactly ten seconds of the shipped real recordings, one after the other, as 16-bit WAV."""
+    import soundfile
+
+    from avi_lib.speech.audio import load_speech
+
+    real = sorted((ROOT / "data" / "samples").glob("real_*.flac"))
+    wave = np.concatenate([load_speech(path).wave for path in real])
+    soundfile.write(target, np.resize(wave, int(CLIP_S * 16000)), 16000)
+
+
+def _child(command: list[str]) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and peak resident KB of one child process; raises when it fails."""
+    begun = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=ROOT)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, float(usage.ru_maxrss)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def markdown(figures: list[Figure]) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| figure | measured | must reach | how |", "|---|---|---|---|"]
+    lines += [f"| {f.name} | {f.value:.2f} {f.unit} | {f.must} | {f.how} |" for f in figures]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure everything and print it."""
+    parser = argparse.ArgumentParser(description="Measure the figures of the README's table.")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    default = Path(os.environ.get("AVI_REAL_DATA", ROOT.parent / "shared" / "data"))
+    parser.add_argument("--real", type=Path, default=default, metavar="FOLDER", help="folder of real recordings")
+    options = parser.parse_args()
+    figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
+    if options.json:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({"cores": os.cpu_count(), "own_kb": memory, "figures": [asdict(f) for f in figures]}))
+    else:
+        print(f"{os.cpu_count()} cores\n\n{markdown(figures)}")
+
+
+if __name__ == "__main__":
+    main()

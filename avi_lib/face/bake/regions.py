@@ -1,0 +1,51 @@
+"""Named parts of the face as render vertices of the skin.
+
+>>> find_regions(body, skin)["upper_lip_inner"]  # the middle third of the upper lip's line of contact
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Int64
+
+from avi_lib.face.bake.body import Body
+from avi_lib.face.bake.paint import sample_mask
+from avi_lib.face.bake.part import Part
+from avi_lib.motion.space import ARKIT_BLENDSHAPES
+
+INNER_COLUMN_M = 0.0012
+"""Lip vertices this close sideways are compared to find the line of contact."""
+
+
+def find_regions(body: Body, skin: Part) -> dict[str, Int64[np.ndarray, " R"]]:
+    """Vertex numbers of each region; the skin is the first part of the head, so its numbers are the head's."""
+    lips = np.flatnonzero(sample_mask(body, "lips", skin.uv) > 0.3)
+    face = np.flatnonzero(sample_mask(body, "face", skin.uv) > 0.5)
+    eyes = np.flatnonzero(_near_eyes(body, skin))
+    heights = skin.points[skin.weld, 1]
+    shift = (skin.binding @ body.shapes[ARKIT_BLENDSHAPES.index("jawOpen")])[skin.weld, 1]
+    return {
+        "lips": lips,
+        "upper_lip_inner": _contact(skin, lips[shift[lips] > -0.010], np.minimum.reduce),
+        "lower_lip_inner": _contact(skin, lips[shift[lips] < -0.016], np.maximum.reduce),
+        "eyes": eyes,
+        "upper_face": face[heights[face] > -0.030],
+        "face": np.union1d(face, lips),
+    }
+
+
+def _near_eyes(body: Body, skin: Part) -> np.ndarray:
+    points = skin.points[skin.weld]
+    distance = np.min([np.linalg.norm(points - centre, axis=1) for centre in body.eye_centres], axis=0)
+    return distance < 1.45 * body.eye_radius_m
+
+
+def _contact(skin: Part, lip: np.ndarray, extreme: np.ufunc) -> np.ndarray:
+    across, heights = skin.points[skin.weld[lip], 0], skin.points[skin.weld[lip], 1]
+    middle = np.abs(across) < np.abs(across).max() / 3.0
+    chosen = [
+        vertex
+        for vertex, x, y in zip(lip[middle], across[middle], heights[middle], strict=True)
+        if y == extreme(heights[middle][np.abs(across[middle] - x) < INNER_COLUMN_M])
+    ]
+    return np.array(chosen)

@@ -1,0 +1,217 @@
+"""The open head: a textured bust with the 52 ARKit blendshapes, identity sliders, eyes that turn and a neck that bends.
+
+>>> head = load_head()                                  # the shipped head; or a path to another baked one
+>>> older = head.with_identity({"old": 0.6, "noseWidth": -0.5})
+>>> vertices = head.deform(motion.values)               # (frames, V, 3) float32, metres
+>>> gap_m = head.lip_gap(motion.values)                 # (frames,) inner-lip gap at the mouth's middle
+
+Coordinates: metres, y up, +z towards the viewer, x to the person's left, origin midway between the eyes.
+
+Blendshapes are linear except for the gaze: a straight displacement would shrink an eyeball that turns, so `deform` turns the
+eyeballs rigidly about their centres by up to GAZE_YAW_RAD sideways and GAZE_PITCH_RAD up or down. `shapes` holds the same turn
+at full weight as a displacement, for losses and exports that need linear shapes.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32, Int32, UInt8
+from PIL import Image
+
+from avi_lib.errors import AssetError, InputError
+from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+
+HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
+FORMAT = 1
+GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
+REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
+REBAKE = "bake it again with python -m avi_lib.face.bake"
+
+_GAZE = np.zeros((2, 2, len(ARKIT_BLENDSHAPES)), np.float32)
+"""(eye, yaw or pitch, blendshape): signs of the eyeLook weights; yaw > 0 to the person's left, pitch > 0 down."""
+for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
+    _GAZE[_eye, 0, ARKIT.index(f"eyeLookOut{_side}")] = _out
+    _GAZE[_eye, 0, ARKIT.index(f"eyeLookIn{_side}")] = -_out
+    _GAZE[_eye, 1, ARKIT.index(f"eyeLookDown{_side}")] = 1.0
+    _GAZE[_eye, 1, ARKIT.index(f"eyeLookUp{_side}")] = -1.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head at rest and everything that moves it.
+
+    `weld` names the geometric point of each render vertex; `material` indexes `shading.MATERIALS`; `eyeballs` holds the vertex
+    numbers of the left and the right eyeball, `eye_centres` their middles; `regions` are named vertex numbers (REGIONS).
+    """
+
+    name: str
+    vertices: Float32[np.ndarray, "V 3"]
+    triangles: Int32[np.ndarray, "T 3"]
+    uv: Float32[np.ndarray, "V 2"]
+    weld: Int32[np.ndarray, " V"]
+    shapes: Float32[np.ndarray, "52 V 3"]
+    identity_names: tuple[str, ...]
+    identity: Float32[np.ndarray, "K V 3"]
+    material: UInt8[np.ndarray, " T"]
+    occlusion: Float32[np.ndarray, " V"]
+    head_weight: Float32[np.ndarray, " V"]
+    pivot: Float32[np.ndarray, " 3"]
+    eyeballs: tuple[Int32[np.ndarray, " E"], Int32[np.ndarray, " E"]]
+    eye_centres: Float32[np.ndarray, "2 3"]
+    regions: dict[str, Int32[np.ndarray, " R"]]
+    atlas: UInt8[np.ndarray, "H W 3"]
+
+    @cached_property
+    def _moving(self) -> tuple[np.ndarray, np.ndarray]:
+        """Vertices that blendshapes displace linearly, and their basis (52, 3 moving)."""
+        moved = np.abs(self.shapes).max(axis=(0, 2)) > 0.0
+        moved[np.concatenate(self.eyeballs)] = False
+        moving = np.flatnonzero(moved)
+        return moving, np.ascontiguousarray(self.shapes[:, moving].reshape(len(self.shapes), -1))
+
+    @cached_property
+    def _turning(self) -> np.ndarray:
+        return np.flatnonzero(self.head_weight > 0.0)
+
+    @cached_property
+    def _lip_gap_basis(self) -> np.ndarray:
+        heights = [self.shapes[:, self.regions[f"{lip}_lip_inner"], 1].mean(axis=1) for lip in ("upper", "lower")]
+        basis: np.ndarray = heights[0] - heights[1]
+        return basis
+
+    def deform(self, values: Float[np.ndarray, "frames 55"]) -> Float32[np.ndarray, "frames V 3"]:
+        """Vertices in metres of every frame of ARKit motion: 52 weights, then head pitch, yaw and roll in radians.
+
+        Frames are independent, so long motion can be passed in chunks. Raises InputError for another shape or values that
+        are not finite.
+        """
+        values = _checked(values)
+        weights = values[:, : len(ARKIT_BLENDSHAPES)]
+        vertices = np.repeat(self.vertices[None], len(values), axis=0)
+        moving, basis = self._moving
+        vertices[:, moving] += (weights @ basis).reshape(len(values), len(moving), 3)
+        for eye, (members, centre) in enumerate(zip(self.eyeballs, self.eye_centres, strict=True)):
+            yaw, pitch = weights @ _GAZE[eye, 0] * GAZE_YAW_RAD, weights @ _GAZE[eye, 1] * GAZE_PITCH_RAD
+            turn = rotations(pitch, yaw, np.zeros_like(yaw))
+            vertices[:, members] = (self.vertices[members] - centre) @ turn.transpose(0, 2, 1) + centre
+        bend = rotations(*values[:, len(ARKIT_BLENDSHAPES) :].T) - np.eye(3, dtype=np.float32)
+        if bend.any():
+            turning = self._turning
+            arms = (vertices[:, turning] - self.pivot) @ bend.transpose(0, 2, 1)
+            vertices[:, turning] += arms * self.head_weight[turning, None]
+        return vertices
+
+    def lip_gap(self, values: Float[np.ndarray, "frames 55"]) -> Float32[np.ndarray, " frames"]:
+        """Vertical distance in metres between the inner lips at the mouth's middle; 0 at rest, negative when pressed."""
+        gap: np.ndarray = _checked(values)[:, : len(ARKIT_BLENDSHAPES)] @ self._lip_gap_basis
+        return gap
+
+    def with_identity(self, sliders: Mapping[str, float]) -> Head:
+        """The same head with another face: slider name (see `identity_names`) to strength, about -1 to 1; 0 leaves it.
+
+        Raises InputError for a name that is no slider.
+        """
+        for name in sliders:
+            if name not in self.identity_names:
+                raise InputError(f"an identity slider of {', '.join(self.identity_names)}", name, "rename it")
+        strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
+        moved = np.tensordot(strengths, self.identity, axes=1)
+        centres = np.stack([moved[members].mean(axis=0) for members in self.eyeballs])
+        return replace(self, vertices=self.vertices + moved, eye_centres=self.eye_centres + centres)
+
+
+def rotations(
+    pitch: Float[np.ndarray, " frames"], yaw: Float[np.ndarray, " frames"], roll: Float[np.ndarray, " frames"]
+) -> Float32[np.ndarray, "frames 3 3"]:
+    """Rotation matrices of angles in radians: pitch > 0 down, yaw > 0 to the person's left, roll > 0 to the person's right."""
+    (cp, sp), (cy, sy), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in (pitch, yaw, roll))
+    zero, one = np.zeros_like(cp), np.ones_like(cp)
+    about_x = np.array([[one, zero, zero], [zero, cp, -sp], [zero, sp, cp]]).transpose(2, 0, 1)
+    about_y = np.array([[cy, zero, sy], [zero, one, zero], [-sy, zero, cy]]).transpose(2, 0, 1)
+    about_z = np.array([[cr, -sr, zero], [sr, cr, zero], [zero, zero, one]]).transpose(2, 0, 1)
+    matrices: np.ndarray = (about_y @ about_x @ about_z).astype(np.float32)
+    return matrices
+
+
+def load_head(name_or_path: str | Path = "open") -> Head:
+    """The head shipped under a name (HEADS) or baked at a path.
+
+    Raises InputError when there is no such file and AssetError when the file is no baked head; pickled arrays are refused.
+    """
+    path = HEADS.get(str(name_or_path), Path(name_or_path))
+    if not path.is_file():
+        raise InputError(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(name_or_path), "check the path")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            fields = {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
+        raise AssetError(f"a baked head in {path}", f"an unreadable file ({error})", REBAKE) from error
+    if int(fields.get("format", np.int64(0))) != FORMAT:
+        raise AssetError(f"format {FORMAT} in {path}", str(fields.get("format", "none")), REBAKE)
+    try:
+        return _assemble(path.stem, fields)
+    except (KeyError, IndexError, ValueError, OSError) as error:
+        raise AssetError(f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE) from error
+
+
+def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:
+    weld = fields["weld"].astype(np.int32)
+    points = int(weld.max()) + 1
+    shapes = _unpack(fields, "shape", points)[:, weld]
+    shape_names = tuple(str(shape) for shape in fields["shape_names"])
+    if shape_names != ARKIT_BLENDSHAPES:
+        raise ValueError("the blendshapes are not ARKit's 52 in order")
+    vertices = fields["points"][weld]
+    bounds = fields["eyeball_bounds"]
+    eyeballs = tuple(np.arange(low, high, dtype=np.int32) for low, high in bounds)
+    for eye, centre in enumerate(fields["eye_centres"]):
+        for axis, (yaw, pitch) in enumerate(((GAZE_YAW_RAD, 0.0), (0.0, GAZE_PITCH_RAD))):
+            for shape in np.flatnonzero(_GAZE[eye, axis]):
+                sign = _GAZE[eye, axis, shape]
+                turn = rotations(np.array([sign * pitch]), np.array([sign * yaw]), np.zeros(1))[0]
+                arms = vertices[eyeballs[eye]] - centre
+                shapes[shape, eyeballs[eye]] = arms @ turn.T - arms
+    return Head(
+        name=name,
+        vertices=vertices,
+        triangles=fields["triangles"].astype(np.int32),
+        uv=fields["uv"].astype(np.float32) / np.float32(65535.0),
+        weld=weld,
+        shapes=shapes,
+        identity_names=tuple(str(slider) for slider in fields["identity_names"]),
+        identity=_unpack(fields, "identity", points)[:, weld],
+        material=fields["material"],
+        occlusion=fields["occlusion"].astype(np.float32) / np.float32(255.0),
+        head_weight=fields["head_weight"].astype(np.float32) / np.float32(65535.0),
+        pivot=fields["pivot"],
+        eyeballs=(eyeballs[0], eyeballs[1]),
+        eye_centres=fields["eye_centres"],
+        regions={region: fields[f"region_{region}"].astype(np.int32) for region in REGIONS},
+        atlas=np.asarray(Image.open(io.BytesIO(fields["atlas"].tobytes())).convert("RGB")),
+    )
+
+
+def _unpack(fields: Mapping[str, np.ndarray], kind: str, points: int) -> Float32[np.ndarray, "K P 3"]:
+    """Displacements kept as the moved points of each shape and 16-bit steps."""
+    starts = fields[f"{kind}_starts"]
+    dense = np.zeros((len(starts) - 1, points, 3), np.float32)
+    steps = fields[f"{kind}_steps"].astype(np.float32) * fields[f"{kind}_step_m"]
+    for row, (low, high) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        dense[row, fields[f"{kind}_points"][low:high]] = steps[low:high]
+    return dense
+
+
+def _checked(values: Float[np.ndarray, "frames 55"]) -> Float32[np.ndarray, "frames 55"]:
+    values = np.asarray(values, np.float32)
+    if values.ndim != 2 or values.shape[1] != len(ARKIT):
+        raise InputError(f"motion of shape (frames, {len(ARKIT)})", str(values.shape), "convert it to the ARKit space")
+    if not np.isfinite(values).all():
+        raise InputError("finite motion", "NaN or infinity", "check the clip it came from")
+    return values

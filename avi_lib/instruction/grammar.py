@@ -1,0 +1,319 @@
+"""From parts to a sentence: sentence frames, and the wording of emotions and action units.
+
+>>> describe({"brow_down": 0.9}, "angry", 2, np.random.default_rng(0))
+'The speaker sounds quite angry, speaking with strongly furrowed brows.'
+
+Every sentence says exactly its parts: `Instruction.parse(describe(units, emotion, level, rng))` has the same emotion and
+level, and each strength at its word's bucket (`vocabulary.quantise`).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import ACTION_UNITS
+from avi_lib.instruction.prototypes import EMOTIONS, levels
+from avi_lib.instruction.vocabulary import EMOTION_WORDS, STRENGTH_WORDS, quantise, strength_words
+from avi_lib.instruction.wordings import WORDINGS, Wording
+
+if TYPE_CHECKING:
+    from avi_lib.instruction.instruction import Instruction
+
+MAX_LENGTH = 400
+"""Characters an instruction may have."""
+
+MAX_UNITS = 8
+"""Action units that one sentence is made to hold; `salient` chooses them from measured ones."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """Who a sentence is about: its subject, possessive, noun, and whether verbs take the plural form."""
+
+    subject: str
+    possessive: str
+    noun: str
+    plural: bool = False
+
+
+SPEAKERS = (
+    Speaker("a person", "their", "person"),
+    Speaker("the person", "their", "person"),
+    Speaker("he", "his", "man"),
+    Speaker("she", "her", "woman"),
+    Speaker("they", "their", "speaker", plural=True),
+    Speaker("the woman", "her", "woman"),
+    Speaker("the man", "his", "man"),
+    Speaker("the speaker", "their", "speaker"),
+)
+_ADDRESSEE = Speaker("you", "your", "person", plural=True)
+_FACE = Speaker("a face", "its", "face")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sentence with slots; it serves an instruction that has exactly the parts its slots name.
+
+    `{who}` subject, `{someone_felt}` noun phrase with the emotion, `{noun}`, `{poss}`; `{felt}` adjective phrase, `{mood}`
+    noun phrase; `{states}` list after "with"; `{acts}`, `{doing}`, `{do}` verb phrases in the third person, as participles,
+    as orders; `{feel}`, `{speak}` ... verbs that agree with the subject.
+    """
+
+    text: str
+
+    def slots(self) -> frozenset[str]:
+        """Names of the slots."""
+        return frozenset(name for _, name, _, _ in string.Formatter().parse(self.text) if name)
+
+    def serves(self, emotion: bool, units: bool) -> bool:
+        """Whether the frame says an emotion and units just when they are there."""
+        slots = self.slots()
+        return bool(slots & {"felt", "mood", "someone_felt"}) == emotion and bool(slots & set(_UNIT_SLOTS)) == units
+
+    def speakers(self) -> tuple[Speaker, ...]:
+        """Those the sentence can be about: any speaker, or the one it addresses, or a face."""
+        if self.slots() & {"who", "someone_felt", "noun"}:
+            return SPEAKERS
+        return (_FACE,) if "face" in self.text else (_ADDRESSEE,)
+
+
+_UNIT_SLOTS = ("states", "acts", "doing", "do")
+_VERBS = ("feel", "speak", "look", "talk", "show", "sound", "seem", "say")
+
+FRAMES = tuple(
+    Frame(text)
+    for text in (
+        "{who} {feel} {felt} and {speak} with {states}.",
+        "{who} {look} {felt} and {talk} with {states}.",
+        "{someone_felt} speaks with {states}.",
+        "{who} {show} {mood} and {speak} with {states}.",
+        "{who} {sound} {felt}, speaking with {states}.",
+        "speaking with {states}, {who} {seem} {felt}.",
+        "with {states}, {who} {look} {felt}.",
+        "{who} {are} {felt}, {doing}.",
+        "{who} {seem} {felt} and {acts}.",
+        "feeling {felt}, {who} {acts} while speaking.",
+        "look {felt}, and {do}.",
+        "speak as if you were {felt}: {do}.",
+        "{someone_felt}, with {states}.",
+        "{who} {acts}, and {look} {felt}.",
+        "with {mood} in {poss} voice, {who} {talk} with {states}.",
+        "{who} {speak} with {mood}, {doing}.",
+        "{who} {feel} {felt}.",
+        "{who} {look} {felt} while speaking.",
+        "{someone_felt} is speaking.",
+        "{who} {speak} with {mood}.",
+        "{who} {sound} {felt}.",
+        "sound {felt}.",
+        "you can see {mood} on the {noun}'s face.",
+        "feeling {felt}, {who} {speak}.",
+        "there is {mood} in {poss} voice as {who} {speak}.",
+        "{who} {speak} with {states}.",
+        "{who} {talk}, {doing}.",
+        "{who} {acts} while speaking.",
+        "while speaking, {who} {acts}.",
+        "please {do}.",
+        "when you speak, {do}.",
+        "a face with {states}.",
+        "{who} {say} this with {states}.",
+        "{who} {speak}.",
+        "{who} {talk} to the camera.",
+        "just speak.",
+    )
+)
+"""Sentence frames; the first is the plain template of captioned talking-face corpora."""
+
+_PREDICATIVE = frozenset(("afraid", "glad", "content", "cross", "mad", "aloof", "riled", "put", "turned", "sickened"))
+_LOOSE_DEGREES = ("a ", "to some", "ever so")
+_DOUBLED = frozenset(("drop", "knit", "shut", "let", "nod", "bob", "jut", "thin"))
+
+
+def _pick(rng: np.random.Generator, choices: Sequence[_T]) -> _T:
+    return choices[int(rng.integers(len(choices)))]
+
+
+def _with_article(phrase: str) -> str:
+    vowel = phrase[0] in "aeiou" and not phrase.startswith(("eu", "uni"))
+    return f"an {phrase}" if vowel else f"a {phrase}"
+
+
+def _third_person(verb: str) -> str:
+    return f"{verb}es" if verb.endswith(("s", "sh", "ch", "x")) else f"{verb}s"
+
+
+def _participle(verb: str) -> str:
+    if verb in _DOUBLED:
+        return f"{verb}{verb[-1]}ing"
+    return f"{verb[:-1]}ing" if verb.endswith("e") else f"{verb}ing"
+
+
+def _felt(emotion: str, level: int, rng: np.random.Generator) -> str:
+    """An adjective phrase that means the emotion at the level: a word of that level, or a plain word with a degree."""
+    words = EMOTION_WORDS[emotion]
+    if not words.mild or rng.random() < 0.5:
+        return _pick(rng, words.adjectives(level))
+    degrees = [degree for bucket in STRENGTH_WORDS if bucket.shift == level - 2 for degree in bucket.felt]
+    single = [word for word in words.plain if " " not in word]
+    return f"{_pick(rng, degrees)} {_pick(rng, single)}".strip()
+
+
+def _someone(felt: str, noun: str) -> str:
+    """ "An angry man", or "a man who is full of scorn" where the adjective cannot stand before the noun."""
+    *degree, last = felt.split()
+    clumsy = last in _PREDICATIVE or felt.startswith(_LOOSE_DEGREES) or len(degree) > 1 or not felt.isascii()
+    phrasal = bool(degree) and all(felt not in (f"{word} {last}" for word in bucket.felt) for bucket in STRENGTH_WORDS)
+    return f"a {noun} who is {felt}" if clumsy or phrasal else _with_article(f"{felt} {noun}")
+
+
+def _fill(phrase: str, strength: float, possessive: str, rng: np.random.Generator) -> str:
+    """A phrasing with its adverb or adjective, possessive and article put in."""
+    words = strength_words(strength)
+    phrase = phrase.replace("~", _pick(rng, words.adjectives)) if "~" in phrase else phrase
+    phrase = phrase.replace("*", _pick(rng, words.after if phrase.endswith("*") else words.before))
+    phrase = " ".join(phrase.replace("@", possessive).split())
+    if not phrase.startswith("a "):
+        return phrase
+    noun_phrase = phrase.removeprefix("a ")
+    return noun_phrase if noun_phrase.startswith("a ") else _with_article(noun_phrase)
+
+
+def _listed(phrases: Sequence[str], joint: str = "and") -> str:
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {joint} {phrases[-1]}"
+
+
+def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[Wording, float]]:
+    """Wordings that cover the units, in random order; units that move together at one strength are said together."""
+    left = dict(units)
+    found = []
+    for wording in WORDINGS:
+        strengths = {left.get(name) for name in wording.units}
+        strength = strengths.pop()
+        if strength is not None and not strengths:
+            found.append((wording, strength))
+            for name in wording.units:
+                del left[name]
+    return [found[i] for i in rng.permutation(len(found))]
+
+
+def _act(wording: Wording, strength: float, form: str, speaker: Speaker, rng: np.random.Generator) -> str:
+    verb, _, rest = _pick(rng, wording.acts).partition(" ")
+    if form == "acts" and not speaker.plural:
+        verb = _third_person(verb)
+    elif form == "doing":
+        verb = _participle(verb)
+    return _fill(f"{verb} {rest}", strength, speaker.possessive, rng)
+
+
+def _said(slot: str, groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.random.Generator) -> str:
+    if slot == "states":
+        return _listed([_fill(_pick(rng, w.states), s, speaker.possessive, rng) for w, s in groups])
+    return _listed([_act(wording, strength, slot, speaker, rng) for wording, strength in groups])
+
+
+def _denied(groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.random.Generator) -> str:
+    """ ", without smiling or lowering his brows" for the units at strength 0."""
+    phrases = []
+    for wording, _ in groups:
+        verb, _, rest = _pick(rng, wording.acts).removesuffix("*").replace("@", speaker.possessive).partition(" ")
+        phrases.append(f"{_participle(verb)} {rest}".strip())
+    return f", without {' or '.join(phrases)}" if phrases else ""
+
+
+def _sentence(
+    units: Mapping[str, float], emotion: str | None, level: int | None, rng: np.random.Generator, frame: Frame
+) -> str:
+    speaker = _pick(rng, frame.speakers())
+    groups = _groups(units, rng)
+    moving = [group for group in groups if group[1] > 0]
+    slots = {
+        "who": speaker.subject,
+        "noun": speaker.noun,
+        "poss": speaker.possessive,
+        "are": "are" if speaker.plural else "is",
+        **{verb: verb if speaker.plural else _third_person(verb) for verb in _VERBS},
+    }
+    if emotion and level:
+        felt = _felt(emotion, level, rng)
+        slots |= {"felt": felt, "someone_felt": _someone(felt, speaker.noun)}
+        slots |= {"mood": _pick(rng, EMOTION_WORDS[emotion].nouns[level - 1])}
+    slots |= {slot: _said(slot, moving, speaker, rng) for slot in _UNIT_SLOTS if slot in frame.slots()}
+    text = frame.text.format_map(slots)
+    text = text.removesuffix(".") + _denied([group for group in groups if group[1] == 0], speaker, rng) + "."
+    return text[0].upper() + text[1:]
+
+
+def _spoken(action_units: Mapping[str, float]) -> dict[str, float]:
+    """Strengths at their words' buckets, without those too faint for the faintest word; an exact 0 stays."""
+    return {name: quantise(value) for name, value in action_units.items() if value == 0.0 or quantise(value) > 0.0}
+
+
+def salient(action_units: Mapping[str, float], most: int = MAX_UNITS) -> dict[str, float]:
+    """The strongest action units that words can say, at most `most`: what to keep of measured ones for `describe`."""
+    audible = {name: value for name, value in action_units.items() if quantise(value) > 0.0}
+    return dict(sorted(audible.items(), key=lambda pair: (-pair[1], pair[0]))[:most])
+
+
+def describe(
+    action_units: Mapping[str, float],
+    emotion: str | None = None,
+    level: int | None = None,
+    *,
+    rng: np.random.Generator,
+    frame: Frame | None = None,
+) -> str:
+    """A sentence that says an emotion and action units, and nothing else.
+
+    Args:
+        action_units: name to strength 0-1, at most `MAX_UNITS`; said at the bucket nearest to it. Exactly 0 is said as
+            "without ...", less than half of the faintest word is left out.
+        emotion: one of `EMOTIONS`, or None to say none.
+        level: the emotion's level; None takes 2, or 1 where the emotion has no other.
+        rng: draws the frame, the speaker and the words.
+        frame: one of `FRAMES`; drawn among those that fit when None.
+
+    Raises:
+        InputError: an unknown emotion, level or unit, too many units, or a frame with other slots than there are parts.
+    """
+    if emotion is not None and emotion not in EMOTIONS:
+        raise InputError(f"an emotion of {', '.join(EMOTIONS)}", repr(emotion), "choose one of them")
+    if emotion is not None and level is None:
+        level = levels(emotion)[len(levels(emotion)) // 2]
+    if emotion is not None and level not in levels(emotion):
+        raise InputError(f"for emotion {emotion} a level of {levels(emotion)}", repr(level), "choose one of them")
+    if unknown := sorted(set(action_units) - set(ACTION_UNITS)):
+        raise InputError("known action units", ", ".join(unknown), "see avi_lib.instruction.action_units.ACTION_UNITS")
+    if len(action_units) > MAX_UNITS:
+        raise InputError(f"at most {MAX_UNITS} action units", f"{len(action_units)}", "keep the strongest with `salient`")
+    units = _spoken(action_units)
+    fitting = [f for f in FRAMES if f.serves(emotion is not None, any(units.values()))]
+    if frame is not None and frame not in fitting:
+        raise InputError("a frame with a slot for each part", repr(frame.text), "leave the frame out to have one drawn")
+    while True:
+        text = _sentence(units, emotion, level, rng, frame or _pick(rng, fitting))
+        if len(text) <= MAX_LENGTH:
+            return text
+
+
+def paraphrases(instruction: Instruction, n: int, seed: int) -> tuple[str, ...]:
+    """`n` different sentences that say what an instruction asks for; the same seed gives the same ones.
+
+    Raises:
+        InputError: the grammar has fewer sentences for it, or it holds more than `MAX_UNITS` units.
+    """
+    rng = np.random.default_rng(seed)
+    found: dict[str, None] = {}
+    for _ in range(50 * n):
+        if len(found) == n:
+            break
+        found[describe(instruction.action_units, instruction.emotion, instruction.level, rng=rng)] = None
+    if len(found) < n:
+        raise InputError(f"an instruction with {n} paraphrases", f"about {len(found)}", "ask for fewer")
+    return tuple(found)

@@ -1,0 +1,54 @@
+"""Atomic writes."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path, check_writable
+
+
+def test_the_new_file_replaces_the_old_one_whole(tmp_path: Path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert target.read_text() == "old" and temporary.suffix == ".txt"
+    assert target.read_text() == "new" and [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path: Path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert target.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_full_disk_is_an_input_error_and_keeps_the_old_file(tmp_path: Path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(InputError, match="No space left"), atomic_path(target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert target.read_text() == "old"
+
+
+def test_other_trouble_while_writing_is_not_called_a_full_disk(tmp_path: Path):
+    with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
+        Path(tmp_path / "absent").read_text()
+
+
+@pytest.mark.parametrize("place", ["missing/a.txt", "file/a.txt"])
+def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, place: str):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="existing folder"):
+        check_writable(tmp_path / place)
+
+
+def test_a_folder_is_no_target(tmp_path: Path):
+    with pytest.raises(InputError, match="file name"), atomic_path(tmp_path):
+        pass
