@@ -1,6 +1,8 @@
-"""A batch of recordings through the pipeline: models and renderer are made once, a recording that fails does not stop the rest.
+"""A batch of recordings through the pipeline; one that fails does not stop the rest.
 
->>> for outcome in talk_all([Path("interviews/")], TalkSettings(), instruction="She is furious.", output=Path("faces/")):
+Head and renderer are made once for all of them.
+
+>>> for outcome in talk_all([Path("interviews/")], TalkSettings(), "She is furious.", output=Path("faces/")):
 ...     print(outcome.path, outcome.error or outcome.video)
 """
 
@@ -97,8 +99,9 @@ def talk_all(
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
-    With one file, `output` and `motion` name files; with several or with a folder they name folders. Without `output` a video
-    goes beside the current work as `<recording>.talk.mp4`. Raises InputError for arguments that suit no recording.
+    With one file, `output` and `motion` name files; with several or with a folder they name folders. Without `output`
+    a video goes beside the current work as `<recording>.talk.mp4`. Raises InputError for arguments that suit no
+    recording.
     """
     recordings, alone = _recordings(sources)
     asked = Instruction.parse(NEUTRAL if instruction is None else instruction)
@@ -167,7 +170,9 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"a folder {folder} for the results", error.strerror or str(error), "name another one") from error
+        raise InputError(
+            f"a folder {folder} for the results", error.strerror or str(error), "name another one"
+        ) from error
 
 
 def _check_targets(recordings: Sequence[Path], targets: Sequence[tuple[Path | None, Path | None]]) -> None:
@@ -179,7 +184,9 @@ def _check_targets(recordings: Sequence[Path], targets: Sequence[tuple[Path | No
         if path.resolve() in sources:
             raise InputError("a new file to write", f"the recording {path} itself", "choose another name")
         if path.resolve() in taken:
-            raise InputError("recordings of different names", f"two that would both become {path}", "rename one of them")
+            raise InputError(
+                "recordings of different names", f"two that would both become {path}", "rename one of them"
+            )
         taken.add(path.resolve())
     for video, _ in targets:
         if video and video.suffix.lower() not in (".mp4", ".mov"):

@@ -73,9 +73,7 @@ def _talk(options: argparse.Namespace) -> int:
     from avi_lib.settings import RenderSettings, TalkSettings, validated
 
     render = validated(RenderSettings, size=options.size, renderer=options.renderer)
-    settings = validated(
-        TalkSettings, generator=options.generator, head=options.head, seed=options.seed, render=render
-    )
+    settings = validated(TalkSettings, generator=options.generator, head=options.head, seed=options.seed, render=render)
     failed = 0
     for outcome in talk_all(
         options.speech,
@@ -137,7 +135,9 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _add_models(commands: argparse._SubParsersAction) -> None:
     models = commands.add_parser("models", help="fetch and check the frozen models")
-    models.add_argument("names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out")
+    models.add_argument(
+        "names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out"
+    )
     models.add_argument("--all", action="store_true", help="fetch every model")
     models.add_argument("--check", action="store_true", help="check what is there and fetch nothing")
     models.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -167,7 +167,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
     checks = doctor()
     if options.json:
-        print(json.dumps({"checks": [check.as_json() for check in checks]}, ensure_ascii=False))
+        print(json.dumps({"checks": [check.as_dict() for check in checks]}, ensure_ascii=False))
     else:
         for check in checks:
             print(f"{'ok ' if check.ok else 'BAD'} {check.name:22s} {check.detail}")

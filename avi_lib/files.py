@@ -22,8 +22,8 @@ _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EP
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` with the same suffix; move it to `path` when the block succeeds.
 
-    The temporary file is flushed to disk before the move and removed when the block raises, so `path` is untouched then.
-    Raises InputError when the folder does not exist or cannot be written, or when `path` is a folder.
+    The temporary file is flushed to disk before the move and removed when the block raises, so `path` is untouched
+    then. Raises InputError when the folder does not exist or cannot be written, or when `path` is a folder.
     """
     path = Path(path)
     if path.is_dir():
@@ -33,7 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        os.replace(temporary, path)
+        temporary.replace(path)
         _sync(path.parent)
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:

@@ -39,7 +39,7 @@ CHUNK_FRAMES = 100
 
 @dataclass(frozen=True)
 class Talk:
-    """Everything known about one talking face: what was heard, what was asked for, and the motion that carries it out."""
+    """One talking face: what was heard, what was asked for, and the motion that carries it out."""
 
     speech: Speech
     phones: PhoneTrack
@@ -104,7 +104,9 @@ class Talker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -23,7 +23,9 @@ class PerformerSettings(Settings):
     """What the performer adds to speech, each part with its own random stream."""
 
     fps: float = Field(25.0, ge=1, le=100, description="frames per second of the motion")
-    loudness_widens: float = Field(0.5, ge=0, le=2, description="extra opening 10 dB above the median loudness, as a share")
+    loudness_widens: float = Field(
+        0.5, ge=0, le=2, description="extra opening 10 dB above the median loudness, as a share"
+    )
     beats: bool = Field(True, description="stress moves brows and head")
     blinks: bool = Field(True, description="the eyes blink now and then")
     gaze: bool = Field(True, description="the eyes rest and jump")

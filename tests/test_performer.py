@@ -78,7 +78,9 @@ def test_labiodentals_roll_the_lower_lip_and_rounded_vowels_pucker():
 
 def test_rounding_reaches_back_over_the_consonant_before_it():
     spread = articulate([Phone("S", 0.0, 0.2), Phone("IY", 0.2, 0.5)], 0.5, 100.0).values[:, ARKIT.index("mouthPucker")]
-    rounded = articulate([Phone("S", 0.0, 0.2), Phone("UW", 0.2, 0.5)], 0.5, 100.0).values[:, ARKIT.index("mouthPucker")]
+    rounded = articulate([Phone("S", 0.0, 0.2), Phone("UW", 0.2, 0.5)], 0.5, 100.0).values[
+        :, ARKIT.index("mouthPucker")
+    ]
     assert rounded[15] > spread[15] + 0.1
 
 
@@ -159,7 +161,9 @@ def test_blinks_heads_and_gaze_stay_within_what_real_people_do():
 def test_rhythm_units_are_carried_out():
     nods = long_idle("She nods.")["headPitch"] - long_idle()["headPitch"]
     assert nods.std() > 0.02 and nods.max() > 0.06
-    assert (long_idle("She blinks a lot.")["eyeBlinkLeft"] > 0.6).mean() > 1.3 * (long_idle()["eyeBlinkLeft"] > 0.6).mean()
+    assert (long_idle("She blinks a lot.")["eyeBlinkLeft"] > 0.6).mean() > 1.3 * (
+        long_idle()["eyeBlinkLeft"] > 0.6
+    ).mean()
 
 
 def test_beats_nod_the_head_and_lift_the_brows():

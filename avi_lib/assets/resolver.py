@@ -28,9 +28,13 @@ State = Literal["own", "cached", "damaged", "wrong", "absent"]
 
 @dataclass(frozen=True)
 class Resolved:
-    """A model's files by name, where they came from and why, their licence, and SHA-256 by file (or `folder/`) name."""
+    """A model's files by name below `folder`, where they came from and why, their licence, and SHA-256.
+
+    `sha256` is by file name, and by `name/` for a folder of many small files.
+    """
 
     name: str
+    folder: Path
     files: dict[str, Path]
     source: Source
     reason: str
@@ -120,8 +124,8 @@ class Resolver:
             self.fetch_hub(model.hub, model, folder)
 
     def _cached(self, model: Model, source: Source, reason: str) -> Resolved:
-        files = files_of(model, self.store.path(model))
-        return Resolved(model.name, files, source, reason, model.licence, model.sha256)
+        folder = self.store.path(model)
+        return Resolved(model.name, folder, files_of(model, folder), source, reason, model.licence, model.sha256)
 
 
 def resolve(name: str, path: Path | None = None) -> Resolved:
@@ -148,7 +152,8 @@ def _from_path(model: Model, path: Path, origin: str) -> Resolved:
     same = sha256 == model.sha256
     reason = f"{origin} {path}: " + ("the pinned content" if same else "your own content, not the pinned one")
     licence = model.licence if same else f"that of your own copy (the pinned model: {model.licence})"
-    return Resolved(model.name, files, "path", reason, licence, sha256)
+    folder = path if path.is_dir() else path.parent
+    return Resolved(model.name, folder, files, "path", reason, licence, sha256)
 
 
 def _own_files(model: Model, path: Path) -> dict[str, Path]:

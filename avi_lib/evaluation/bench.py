@@ -2,8 +2,8 @@
 
     python -m avi_lib.evaluation.bench [--json] [--real FOLDER]
 
-FOLDER holds the real recordings (default: $AVI_REAL_DATA, else ../shared/data beside the project); its lines are left out,
-with the reason, where it is absent. Times are medians; the number of threads is the machine's.
+FOLDER holds the real recordings (default: $AVI_REAL_DATA, else ../shared/data beside the project); its lines are left
+out, with the reason, where it is absent. Times are medians; the number of threads is the machine's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avi_lib.errors import InputError
 
+if TYPE_CHECKING:
+    from avi_lib.face.renderer import Preference, Renderer
+
 ROOT = Path(__file__).resolve().parents[2]
 CLIP_S = 10.0
+REAL_SAMPLES = ("arctic.flac", "librivox.flac")
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
 
 
@@ -44,7 +50,9 @@ class Figure:
 def measure_import() -> Iterator[Figure]:
     """CPU time of a fresh interpreter that imports the package."""
     spent = [_child([sys.executable, "-c", "import avi_lib"])[1] for _ in range(7)]
-    yield Figure("import avi_lib", statistics.median(spent), "CPU s", "<= 0.3", "fresh interpreter included, median of 7")
+    yield Figure(
+        "import avi_lib", statistics.median(spent), "CPU s", "<= 0.3", "fresh interpreter included, median of 7"
+    )
 
 
 def measure_talk() -> Iterator[Figure]:
@@ -56,7 +64,9 @@ def measure_talk() -> Iterator[Figure]:
         command += ["-o", str(Path(folder) / "talk.mp4")]
         runs = [_child(command) for _ in range(3)]
     yield Figure("10 s of speech to mp4", statistics.median(run[0] for run in runs), "s wall", "<= 10", "median of 3")
-    yield Figure("peak memory of that", max(run[2] for run in runs) / 1024, "MB", "<= 2048", "largest process, most of 3")
+    yield Figure(
+        "peak memory of that", max(run[2] for run in runs) / 1024, "MB", "<= 2048", "largest process, most of 3"
+    )
 
 
 def measure_renderers() -> Iterator[Figure]:
@@ -68,16 +78,16 @@ def measure_renderers() -> Iterator[Figure]:
     weights = np.abs(np.sin(np.arange(50)[:, None] * 0.1 + np.arange(55)[None])).astype(np.float32) * 0.4
     weights[:, 52:] *= 0.3
     vertices = list(head.deform(weights))
-    for kind, must in (("moderngl", ">= 60"), ("numba", "-")):
+    asked: tuple[tuple[Preference, str], ...] = (("moderngl", ">= 60"), ("numba", "-"))
+    for kind, must in asked:
         try:
             renderer, reason = choose_renderer(head, 512, kind)
         except InputError as error:
             print(f"left out: {kind}: {error}", file=sys.stderr)
             continue
         with renderer:
-            for _ in renderer.stream(vertices[:5]):
-                pass
-            spent = [_seconds(lambda: sum(1 for _ in renderer.stream(vertices))) for _ in range(5)]
+            _exhaust(renderer, vertices[:5])
+            spent = [_seconds(partial(_exhaust, renderer, vertices)) for _ in range(5)]
         yield Figure(f"rasteriser {kind} at 512", len(vertices) / statistics.median(spent), "fps", must, reason)
 
 
@@ -106,9 +116,13 @@ def ten_seconds(target: Path) -> None:
 
     from avi_lib.speech.audio import load_speech
 
-    real = sorted((ROOT / "data" / "samples").glob("real_*.flac"))
-    wave = np.concatenate([load_speech(path).wave for path in real])
+    wave = np.concatenate([load_speech(ROOT / "data" / "samples" / name).wave for name in REAL_SAMPLES])
     soundfile.write(target, np.resize(wave, int(CLIP_S * 16000)), 16000)
+
+
+def _exhaust(renderer: Renderer, vertices: list[np.ndarray]) -> None:
+    for _ in renderer.stream(vertices):
+        pass
 
 
 def _child(command: list[str]) -> tuple[float, float, float]:

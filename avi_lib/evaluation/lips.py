@@ -1,9 +1,11 @@
 """Do the lips close when they must, and move as a real mouth does? Measured on a head's mesh against reference phones.
 
-    python -m avi_lib.evaluation.lips SOURCE        (SOURCE: clips with audio, phones.json, index.csv and tracked landmarks)
+    python -m avi_lib.evaluation.lips SOURCE        (SOURCE: clips with audio, phones.json, index.csv and tracked
+    landmarks)
 
 Lip closure d: the mean inner-lip gap on open vowels minus that on /m b p/, in standard deviations of the clip's gap.
-Lip correlation r: Pearson correlation of the gap with that of the real video, frame by frame at zero lag, silence included.
+Lip correlation r: Pearson correlation of the gap with that of the real video, frame by frame at zero lag, silence
+included.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
 from avi_lib.motion.visemes import BILABIALS, OPEN_VOWELS
 from avi_lib.speech.align import align_phones
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.recognise import recognise_phones
@@ -76,7 +78,9 @@ def read_clips(source: Path) -> list[Clip]:
         return [_read_clip(source, row, references[row["clip"]]) for row in rows]
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
-            "a folder with index.csv, phones.json and an npz and a flac for every clip", f"{source}: {error}", "check the path"
+            "a folder with index.csv, phones.json and an npz and a flac for every clip",
+            f"{source}: {error}",
+            "check the path",
         ) from error
 
 
@@ -90,7 +94,10 @@ def _read_clip(source: Path, row: dict[str, str], reference: list[list]) -> Clip
 
 
 def evaluate(source: Path) -> dict[str, list[float]]:
-    """Scores of every clip: d and r of the real video, and of the performer with phones from four sources."""
+    """Scores of every clip: d of the real video, d and r of the performer with phones from three sources.
+
+    "another" are the curves of every other clip: what the scores are worth when the phones are wrong.
+    """
     from avi_lib.face.head import load_head
 
     head, clips = load_head(), read_clips(source)
@@ -101,25 +108,37 @@ def evaluate(source: Path) -> dict[str, list[float]]:
         "text": [align_phones(wave, clip.text).phones for wave, clip in zip(waves, clips, strict=True)],
         "reference": [clip.phones for clip in clips],
     }
-    tracks["another"] = tracks["text"][1:] + tracks["text"][:1]
-    scores: dict[str, list[float]] = {"d real": [], "r real": []}
-    for i, (clip, wave) in enumerate(zip(clips, waves, strict=True)):
+    melodies = [prosody(wave) for wave in waves]
+    gaps = {
+        name: [
+            head.lip_gap(perform(phones, melody, neutral, len(wave) / RATE_HZ, seed=0).values)
+            for phones, melody, wave in zip(track, melodies, waves, strict=True)
+        ]
+        for name, track in tracks.items()
+    }
+    scores: dict[str, list[float]] = {"d real": [], "d another": [], "r another": []}
+    for i, clip in enumerate(clips):
         scores["d real"].append(lip_closure(clip.gap, clip.phones, clip.fps))
-        scores["r real"].append(1.0)
-        for name, phones in tracks.items():
-            motion = perform(phones[i], prosody(wave), neutral, len(wave) / 16000, seed=0)
-            gap = head.lip_gap(motion.values)
-            scores.setdefault(f"d {name}", []).append(lip_closure(gap, clip.phones, clip.fps))
-            scores.setdefault(f"r {name}", []).append(correlation(gap, clip.gap))
+        for name, curves in gaps.items():
+            scores.setdefault(f"d {name}", []).append(lip_closure(curves[i], clip.phones, clip.fps))
+            scores.setdefault(f"r {name}", []).append(correlation(curves[i], clip.gap))
+        for other in (curve for j, curve in enumerate(gaps["text"]) if j != i):
+            scores["d another"].append(lip_closure(other, clip.phones, clip.fps))
+            scores["r another"].append(correlation(other, clip.gap))
     return scores
 
 
 def main() -> None:
     """Print the table for the folder named on the command line."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m avi_lib.evaluation.lips SOURCE")
     scores = evaluate(Path(sys.argv[1]))
-    print(f"{'phones from':12s} {'closure d':>10s} {'r with the video':>18s}   (means over {len(scores['d real'])} clips)")
-    for name in ("real", "reference", "text", "recording", "another"):
-        print(f"{name:12s} {np.mean(scores[f'd {name}']):10.2f} {np.mean(scores[f'r {name}']):18.2f}")
+    closing = int(np.isfinite(scores["d real"]).sum())
+    print(f"means over {len(scores['d real'])} clips, closure over the {closing} that have open vowels and /m b p/")
+    print(f"{'phones from':12s} {'closure d':>10s} {'r with the video':>18s}")
+    print(f"{'real video':12s} {np.nanmean(scores['d real']):10.2f} {1:18.2f}")
+    for name in ("reference", "text", "recording", "another"):
+        print(f"{name:12s} {np.nanmean(scores[f'd {name}']):10.2f} {np.mean(scores[f'r {name}']):18.2f}")
 
 
 if __name__ == "__main__":

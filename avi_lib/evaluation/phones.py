@@ -1,7 +1,7 @@
-"""How well phones with times agree with a corpus' own: `python -m avi_lib.evaluation.phones SOURCE [--clips N] [--json]`.
+"""Phones with times against a corpus' own: `python -m avi_lib.evaluation.phones SOURCE [--clips N] [--json]`.
 
-SOURCE is a folder with recordings (`CLIP.flac`, beside or in `flac/`), `phones.json` (clip -> [[word, phone, start_s, end_s], ...])
-and, to score alignment with the text too, an `index.csv` with the columns `clip` and `text`.
+SOURCE is a folder with recordings (`CLIP.flac`, beside or in `flac/`), `phones.json` (clip -> [[word, phone,
+start_s, end_s], ...]) and, to score alignment with the text too, an `index.csv` with the columns `clip` and `text`.
 
 >>> score([(reference, found)])["bilabials_hit"]
 0.93
@@ -42,9 +42,9 @@ def mouth_class(phone: str) -> str:
 def score(pairs: Iterable[tuple[Sequence[Phone], Sequence[Phone]]]) -> dict[str, float]:
     """Agreement of found with reference phones, over pairs (reference, found) of the same recordings.
 
-    boundary_ms: median distance of the starts of phones that match; boundary_p90_ms; bias_ms: median of found - reference.
-    frames: share of 10-ms frames of the same mouth class. bilabials_hit: share of reference /m b p/ with a found one whose
-    centre is within 60 ms; bilabials_false: found /m b p/ with none of the reference so near, per reference one;
+    boundary_ms: median distance of the starts of matching phones; boundary_p90_ms; bias_ms: median of found - reference.
+    frames: share of 10-ms frames of the same mouth class. bilabials_hit: share of reference /m b p/ with a found one
+    whose centre is within 60 ms; bilabials_false: found /m b p/ with none of the reference so near, per reference one;
     bilabial_bias_ms: median of found - reference centres of the hits. matched: share of reference phones found by name.
     """
     offsets: list[float] = []
@@ -76,7 +76,7 @@ def score(pairs: Iterable[tuple[Sequence[Phone], Sequence[Phone]]]) -> dict[str,
 
 
 def match(reference: Sequence[Phone], found: Sequence[Phone]) -> list[tuple[Phone, Phone]]:
-    """Pairs of phones with the same name in the best monotonic matching, which prefers pairs close in time (edit distance)."""
+    """Pairs of phones with the same name on the cheapest edit path, which prefers pairs close in time."""
     a = [phone for phone in reference if phone.phone != SILENCE]
     b = [phone for phone in found if phone.phone != SILENCE]
     cost = np.zeros((len(a) + 1, len(b) + 1))

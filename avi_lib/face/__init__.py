@@ -1,0 +1,1 @@
+"""Heads, rasterisers and video."""

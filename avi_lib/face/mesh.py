@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
@@ -14,6 +14,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.shading import MATERIAL_NAMES
 
 
+@runtime_checkable
 class RenderMesh(Protocol):
     """A textured triangle mesh, its render vertices split at texture seams."""
 

@@ -6,22 +6,24 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Int32
-from numba import njit
+from jaxtyping import Float32, Integer
+
+from avi_lib.face.kernel import kernel
 
 
 def vertex_normals(
-    vertices: Float32[np.ndarray, "V 3"], triangles: Int32[np.ndarray, "T 3"], weld: Int32[np.ndarray, " V"]
+    vertices: Float32[np.ndarray, "V 3"], triangles: Integer[np.ndarray, "T 3"], weld: Integer[np.ndarray, " V"]
 ) -> Float32[np.ndarray, "V 3"]:
     """Area-weighted triangle normals summed per welded point `weld` (the geometric point of each vertex), unit length.
 
     Vertices of no triangle get a zero normal.
     """
-    result: np.ndarray = _welded_normals(vertices, triangles, weld, int(weld.max()) + 1)
+    points = int(weld.max()) + 1
+    result: np.ndarray = _welded_normals(vertices, triangles.astype(np.uint32, copy=False), weld.astype(np.uint32, copy=False), points)
     return result
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+@kernel
 def _welded_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray, points: int) -> np.ndarray:
     sums = np.zeros((points, 3), np.float32)
     for t in range(triangles.shape[0]):

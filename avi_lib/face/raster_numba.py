@@ -12,25 +12,26 @@ the result does not depend on the number of threads. The kernels are compiled at
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from numba import njit
 
 from avi_lib.face.camera import Camera
+from avi_lib.face.kernel import is_kept, kernel
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.shading import DECODE, DISPLAY_LINEAR, DISPLAY_ROOT, RIM_REACH, Studio, background, material_table, studio
+from avi_lib.face.shading import DECODE, DISPLAY_LINEAR, DISPLAY_ROOT, MATERIALS, RIM_REACH, Studio, background, material_table, studio
 
 BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
 SAME_SURFACE = np.float32(0.004)
 """Samples of one material whose distances differ by less than this share of it are one surface."""
+TWO_SIDED = np.array([material.two_sided for material in MATERIALS])
 RESPONSE = tuple(np.float32(value) for value in (*DECODE, DISPLAY_ROOT, DISPLAY_LINEAR, RIM_REACH))
 
 
@@ -39,6 +40,7 @@ class Surface(NamedTuple):
 
     triangles: np.ndarray
     material: np.ndarray
+    two_sided: np.ndarray
     attributes: np.ndarray
     atlas: np.ndarray
     materials: np.ndarray
@@ -73,7 +75,7 @@ class NumbaRenderer:
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
         atlas = np.dstack([mesh.atlas, np.zeros(mesh.atlas.shape[:2], np.uint8)])
         triangles, material = mesh.triangles.astype(np.uint32), mesh.material.astype(np.uint8)
-        self._surface = Surface(triangles, material, attributes, atlas, material_table())
+        self._surface = Surface(triangles, material, TWO_SIDED[material], attributes, atlas, material_table())
         self._weld = mesh.weld.astype(np.uint32)
         self._light = (camera.rays(size), studio(), RESPONSE)
         self._matrix = camera.matrix()
@@ -93,7 +95,7 @@ class NumbaRenderer:
 
         def draw_band(band: int) -> None:
             top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, self.size)
-            _cover(screen, surface.triangles, members[starts[band] : starts[band + 1]], top, bottom, layers)
+            _cover(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
             _paint(top, bottom, screen, surface, layers, *self._light, picture)
 
         list(self._pool.map(draw_band, range(self._bands)))
@@ -107,11 +109,16 @@ class NumbaRenderer:
         """Stop the worker threads."""
         self._pool.shutdown()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> NumbaRenderer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def compiled_before() -> bool:
+    """Whether the kernels are on disk already; if not, the first picture waits while they are compiled."""
+    return is_kept(_paint)
 
 
 def _layers(size: int) -> Layers:
@@ -121,12 +128,7 @@ def _layers(size: int) -> Layers:
     return Layers(np.empty(empty, np.float32), np.zeros(empty, np.uint32), columns.ravel(), rows)
 
 
-def _kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    compiled: Callable[..., Any] = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")(function)
-    return compiled
-
-
-@_kernel
+@kernel
 def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
     screen = np.zeros((vertices.shape[0], 3), np.float32)
@@ -142,7 +144,7 @@ def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     return screen
 
 
-@_kernel
+@kernel
 def _rows(screen: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, int]:
     """First and last row whose samples the triangle can touch; last < first when it cannot be seen."""
     if screen[a, 2] <= 0 or screen[b, 2] <= 0 or screen[c, 2] <= 0:
@@ -156,7 +158,7 @@ def _rows(screen: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, i
     return max(0, int(low)), min(size - 1, int(high))
 
 
-@_kernel
+@kernel
 def _bin(screen: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangles that touch each band of rows: members[starts[band]:starts[band + 1]], in the mesh's order."""
     bands = (size + band_rows - 1) // band_rows
@@ -179,9 +181,10 @@ def _bin(screen: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -
     return starts, members
 
 
-@_kernel
-def _cover(screen: np.ndarray, triangles: np.ndarray, members: np.ndarray, top: int, bottom: int, layers: Layers) -> None:
+@kernel
+def _cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, bottom: int, layers: Layers) -> None:
     """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at every sample of the rows top to bottom."""
+    triangles, two_sided = surface.triangles, surface.two_sided
     depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
     depth[top:bottom] = 0
     half, one = np.float32(0.5), np.float32(1)
@@ -191,7 +194,10 @@ def _cover(screen: np.ndarray, triangles: np.ndarray, members: np.ndarray, top: 
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
         cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
-        inverse = one / ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area == 0 or (area > 0 and not two_sided[t]):
+            continue
+        inverse = one / area
         bdx, bdy = (cy - ay) * inverse, (ax - cx) * inverse
         cdx, cdy = (ay - by) * inverse, (bx - ax) * inverse
         zdx, zdy = bdx * (bz - az) + cdx * (cz - az), bdy * (bz - az) + cdy * (cz - az)
@@ -211,7 +217,7 @@ def _cover(screen: np.ndarray, triangles: np.ndarray, members: np.ndarray, top: 
                 owners[i] = t if nearer else shown
 
 
-@_kernel
+@kernel
 def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
     """List what row y shows, each surface seen in a pixel once: pixel, share of its samples, attributes, texture colour."""
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
@@ -261,18 +267,19 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             u, v = u - np.float32(left), v - np.float32(up)
             red, green, blue = _texel(atlas, 0, left, right, up, low, u, v), _texel(atlas, 1, left, right, up, low, u, v), _texel(atlas, 2, left, right, up, low, u, v)
             values = found.values
-            values[0, count], values[1, count], values[2, count], values[3, count] = nx, ny, nz, clear
+            side = one if inverse < zero else -one
+            values[0, count], values[1, count], values[2, count], values[3, count] = side * nx, side * ny, side * nz, clear
             values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
 
 
-@_kernel
+@kernel
 def _mix(attributes: np.ndarray, part: int, a: int, b: int, c: int, wa: float, wb: float, wc: float) -> float:
     return wa * attributes[a, part] + wb * attributes[b, part] + wc * attributes[c, part]
 
 
-@_kernel
+@kernel
 def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low: int, u: float, v: float) -> float:
     one = np.float32(1)
     above = (one - u) * np.float32(atlas[up, left, channel]) + u * np.float32(atlas[up, right, channel])
@@ -280,7 +287,7 @@ def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low:
     return ((one - v) * above + v * below) * np.float32(1 / 255)
 
 
-@_kernel
+@kernel
 def _light(
     y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio, response: tuple[float, ...]
 ) -> None:
@@ -299,14 +306,13 @@ def _light(
         ex, ey, ez = ex * scale, ey * scale, ez * scale
         nx, ny, nz = values[0, i], values[1, i], values[2, i]
         scale = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
-        scale = scale if nx * ex + ny * ey + nz * ez > zero else -scale
         nx, ny, nz = nx * scale, ny * scale, nz * scale
         key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
         fill = nx * studio.fill[0] + ny * studio.fill[1] + nz * studio.fill[2]
         back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
         key_gloss = specular * max(zero, key) * _gloss(nx, ny, nz, ex + studio.key[0], ey + studio.key[1], ez + studio.key[2], width)
         fill_gloss = specular * max(zero, fill) * _gloss(nx, ny, nz, ex + studio.fill[0], ey + studio.fill[1], ez + studio.fill[2], width)
-        edge = one - (nx * ex + ny * ey + nz * ez)
+        edge = one - max(zero, nx * ex + ny * ey + nz * ez)
         rim = rim_share * edge * edge * edge * max(zero, back + response[5])
         sky = half + half * ny
         for channel in range(3):
@@ -321,7 +327,7 @@ def _light(
             rgb[channel, i] = min(one, (response[3] * np.sqrt(light) + bent) / (one + bent))
 
 
-@_kernel
+@kernel
 def _gloss(nx: float, ny: float, nz: float, hx: float, hy: float, hz: float, width: float) -> float:
     """GGX lobe around the half vector h (any length), without 1 / pi."""
     one = np.float32(1)
@@ -330,7 +336,7 @@ def _gloss(nx: float, ny: float, nz: float, hx: float, hy: float, hz: float, wid
     return width / (spread * spread)
 
 
-@_kernel
+@kernel
 def _paint(
     top: int,
     bottom: int,

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import PORTRAIT, Camera
+from avi_lib.face.egl_probe import probe_egl
 from avi_lib.face.mesh import RenderMesh
 
 Preference = Literal["auto", "moderngl", "numba"]
 MIN_SIZE, MAX_SIZE = 64, 4096
+AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE = 0.5, 12, 0.995
+"""Both renderers draw the same picture: mean absolute difference at most 0.5 of 255, and 99.5 % of pixels within 12 of 255."""
 
 
+@runtime_checkable
 class Renderer(Protocol):
     """Turns moved vertices into pictures; a context manager."""
 
@@ -39,7 +43,7 @@ class Renderer(Protocol):
         """Give back threads and graphics memory."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Renderer: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
@@ -47,9 +51,30 @@ class Renderer(Protocol):
 def choose_renderer(
     mesh: RenderMesh, size: int = 512, prefer: Preference = "auto", camera: Camera = PORTRAIT
 ) -> tuple[Renderer, str]:
-    """A renderer for `mesh` with pictures of `size` x `size` pixels (even, 64-4096), and the reason for the choice."""
+    """A renderer for `mesh` with pictures of `size` x `size` pixels (even, 64-4096), and the reason for the choice.
+
+    "auto" takes moderngl where a test picture in a child process comes out right, and the numba z-buffer elsewhere. Raises
+    InputError for a size or preference that is not offered, a mesh whose arrays do not fit, and for "moderngl" where it
+    does not work.
+    """
     if size % 2 or not MIN_SIZE <= size <= MAX_SIZE:
         raise InputError(f"an even picture size of {MIN_SIZE}-{MAX_SIZE}", str(size), "use 512")
-    from avi_lib.face.raster_numba import NumbaRenderer
+    if prefer not in get_args(Preference):
+        raise InputError(f"a renderer among {', '.join(get_args(Preference))}", prefer, "use auto")
+    if prefer == "numba":
+        return _numba(mesh, size, camera, "asked for")
+    probe = probe_egl()
+    if probe.works:
+        from avi_lib.face.raster_gl import GlRenderer
 
-    return NumbaRenderer(mesh, size, camera), "numba z-buffer: asked for"
+        return GlRenderer(mesh, size, camera), f"moderngl on {probe.finding} via EGL: a test picture came out right"
+    if prefer == "moderngl":
+        raise InputError("OpenGL through EGL", probe.finding, "install libegl1 and libgl1-mesa-dri, or use the numba renderer")
+    return _numba(mesh, size, camera, f"EGL is not available ({probe.finding})")
+
+
+def _numba(mesh: RenderMesh, size: int, camera: Camera, why: str) -> tuple[Renderer, str]:
+    from avi_lib.face.raster_numba import NumbaRenderer, compiled_before
+
+    compiling = "" if compiled_before() else "; the first picture waits some seconds while it is compiled"
+    return NumbaRenderer(mesh, size, camera), f"numba z-buffer: {why}{compiling}"

@@ -8,7 +8,7 @@ In: the constants below. Out: GLSL text for the OpenGL rasteriser, plain arrays 
 The formula, in linear light, for a surface of colour `albedo` with unit normal n, unit vector v to the camera and ambient
 occlusion o (1 = open):
 
-    n         turned towards the camera when n.v < 0, so both sides of a surface are lit
+    n         turned over on the back of a triangle; backs are drawn for two-sided materials only
     diffuse   sum over key and fill of colour * max(0, (n.l + wrap) / (1 + wrap)) / (1 + wrap), with one wrap per colour channel:
               where light ends, red wraps further than green and blue, as it does under skin (Green, GPU Gems 1, chapter 16)
     ambient   from ground to sky colour by the height of n
@@ -23,6 +23,7 @@ averaged as displayed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,7 @@ class Material(NamedTuple):
     specular: float
     roughness: float
     rim: float
+    two_sided: bool = False
 
 
 class Light(NamedTuple):
@@ -52,8 +54,8 @@ MATERIALS: tuple[Material, ...] = (
     Material("eye", (0.25, 0.22, 0.20), 0.060, 0.11, 0.0),
     Material("teeth", (0.30, 0.26, 0.22), 0.050, 0.22, 0.0),
     Material("tongue", (0.36, 0.18, 0.14), 0.045, 0.30, 0.0),
-    Material("hair", (0.15, 0.13, 0.12), 0.030, 0.45, 0.5),
-    Material("cloth", (0.10, 0.10, 0.10), 0.006, 0.65, 0.3),
+    Material("hair", (0.15, 0.13, 0.12), 0.030, 0.45, 0.5, two_sided=True),
+    Material("cloth", (0.10, 0.10, 0.10), 0.006, 0.65, 0.3, two_sided=True),
 )
 """Triangles name their material by its place in this table."""
 
@@ -121,3 +123,60 @@ def background(size: int) -> UInt8[np.ndarray, "size size 3"]:
     smooth = down * down * (3.0 - 2.0 * down)
     rows = np.asarray(BACKGROUND_TOP) * (1.0 - smooth) + np.asarray(BACKGROUND_BOTTOM) * smooth
     return np.repeat(np.rint(rows).astype(np.uint8)[:, None], size, axis=1)
+
+
+VERTEX_GLSL = """#version 330
+uniform mat4 to_clip;
+in vec3 position;
+in vec3 normal;
+in vec3 surface;
+out vec3 pixel_normal;
+out vec3 pixel_surface;
+void main() {
+    gl_Position = to_clip * vec4(position, 1.0);
+    pixel_normal = normal;
+    pixel_surface = surface;
+}
+"""
+"""`surface` is the place in the atlas and the openness."""
+
+
+def fragment_glsl(material: Material) -> str:
+    """The shading formula for one material, its constants written into the text so that the compiler can fold them."""
+    row = material_table()[MATERIALS.index(material)]
+    lights = studio()
+    return f"""#version 330
+uniform sampler2D atlas;
+uniform vec3 rays[3];
+in vec3 pixel_normal;
+in vec3 pixel_surface;
+out vec4 shown;
+float gloss(vec3 n, vec3 h) {{
+    float cosine = dot(n, h);
+    float spread = cosine * cosine / dot(h, h) * {row[7] - 1.0:.7f} + 1.0;
+    return {row[7]:.7e} / (spread * spread);
+}}
+void main() {{
+    vec3 eye = normalize(rays[0] + gl_FragCoord.x * rays[1] + gl_FragCoord.y * rays[2]);
+    vec3 n = normalize(gl_FrontFacing ? pixel_normal : -pixel_normal);
+    float key = dot(n, {_vec3(lights.key)});
+    float fill = dot(n, {_vec3(lights.fill)});
+    float edge = 1.0 - max(0.0, dot(n, eye));
+    float rim = {row[8]:.6f} * edge * edge * edge * max(0.0, dot(n, {_vec3(lights.rim)}) + {RIM_REACH:.6f});
+    vec3 coded = texture(atlas, pixel_surface.xy).rgb;
+    vec3 albedo = coded * ({DECODE[0]:.6f} + coded * ({DECODE[1]:.6f} + coded * {DECODE[2]:.6f}));
+    vec3 light = mix({_vec3(lights.ground_rgb)}, {_vec3(lights.sky_rgb)}, 0.5 + 0.5 * n.y);
+    light += max(vec3(0.0), {_vec3(row[0:3])} * key + {_vec3(row[3:6])}) * {_vec3(lights.key_rgb)};
+    light += max(vec3(0.0), {_vec3(row[0:3])} * fill + {_vec3(row[3:6])}) * {_vec3(lights.fill_rgb)};
+    light *= albedo;
+    light += {row[6]:.6f} * max(0.0, key) * gloss(n, eye + {_vec3(lights.key)}) * {_vec3(lights.key_rgb)};
+    light += {row[6]:.6f} * max(0.0, fill) * gloss(n, eye + {_vec3(lights.fill)}) * {_vec3(lights.fill_rgb)};
+    light = (light + rim * {_vec3(lights.rim_rgb)}) * pixel_surface.z;
+    vec3 bent = {DISPLAY_LINEAR:.6f} * light;
+    shown = vec4(({DISPLAY_ROOT:.6f} * sqrt(light) + bent) / (1.0 + bent), 1.0);
+}}
+"""
+
+
+def _vec3(values: Sequence[np.float32] | np.ndarray) -> str:
+    return "vec3(" + ", ".join(f"{value:.7f}" for value in values) + ")"

@@ -128,7 +128,7 @@ def _checked_wave(wave: Float[np.ndarray, " samples"], rate_hz: int) -> Float[np
     return wave
 
 
-def _check_first(picture: UInt8[np.ndarray, "height width 3"]) -> None:
+def _check_first(picture: np.ndarray) -> None:
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
         raise InputError("frames (height, width, 3) uint8", f"{picture.shape} {picture.dtype}", "convert them first")
     if picture.shape[0] % 2 or picture.shape[1] % 2:

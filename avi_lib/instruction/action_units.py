@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 class ActionUnit:
     """One movement of the face, head or eyes.
 
-    `channels` are ARKit weights (0-1) or head rotations (signed radians) at strength 1; a strength scales them linearly.
+    `channels` are ARKit weights (0-1) or head rotations (signed radians) at strength 1; strength scales them linearly.
     A unit with a `rhythm` unfolds over time instead (nods, blinks): it has no channels and its performer decides when.
     """
 

@@ -1,10 +1,10 @@
 """From parts to a sentence: sentence frames, and the wording of emotions and action units.
 
->>> describe({"brow_down": 0.9}, "angry", 2, np.random.default_rng(0))
-'The speaker sounds quite angry, speaking with strongly furrowed brows.'
+>>> describe({"brow_down": 0.9}, "angry", 2, rng=np.random.default_rng(0))
+'The woman frowns strongly, and looks indignant.'
 
-Every sentence says exactly its parts: `Instruction.parse(describe(units, emotion, level, rng))` has the same emotion and
-level, and each strength at its word's bucket (`vocabulary.quantise`).
+Every sentence says exactly its parts: parsed again, it gives the same emotion and level, and each strength at its
+word's bucket (`vocabulary.quantise`).
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ _FACE = Speaker("a face", "its", "face")
 class Frame:
     """A sentence with slots; it serves an instruction that has exactly the parts its slots name.
 
-    `{who}` subject, `{someone_felt}` noun phrase with the emotion, `{noun}`, `{poss}`; `{felt}` adjective phrase, `{mood}`
-    noun phrase; `{states}` list after "with"; `{acts}`, `{doing}`, `{do}` verb phrases in the third person, as participles,
-    as orders; `{feel}`, `{speak}` ... verbs that agree with the subject.
+    `{who}` subject, `{someone_felt}` noun phrase with the emotion, `{noun}`, `{poss}`; `{felt}` adjective phrase,
+    `{mood}` noun phrase; `{states}` list after "with"; `{acts}`, `{doing}`, `{do}` verb phrases in the third person, as
+    participles, as orders; `{feel}`, `{speak}` ... verbs that agree with the subject.
     """
 
     text: str
@@ -99,7 +99,7 @@ FRAMES = tuple(
         "speaking with {states}, {who} {seem} {felt}.",
         "with {states}, {who} {look} {felt}.",
         "{who} {are} {felt}, {doing}.",
-        "{who} {seem} {felt} and {acts}.",
+        "{who} {seem} {felt} and, while speaking, {acts}.",
         "feeling {felt}, {who} {acts} while speaking.",
         "look {felt}, and {do}.",
         "speak as if you were {felt}: {do}.",
@@ -166,7 +166,7 @@ def _felt(emotion: str, level: int, rng: np.random.Generator) -> str:
 
 
 def _someone(felt: str, noun: str) -> str:
-    """ "An angry man", or "a man who is full of scorn" where the adjective cannot stand before the noun."""
+    """Such as "an angry man", or "a man who is full of scorn" where the adjective cannot stand before the noun."""
     *degree, last = felt.split()
     clumsy = last in _PREDICATIVE or felt.startswith(_LOOSE_DEGREES) or len(degree) > 1 or not felt.isascii()
     phrasal = bool(degree) and all(felt not in (f"{word} {last}" for word in bucket.felt) for bucket in STRENGTH_WORDS)
@@ -219,7 +219,7 @@ def _said(slot: str, groups: Sequence[tuple[Wording, float]], speaker: Speaker, 
 
 
 def _denied(groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.random.Generator) -> str:
-    """ ", without smiling or lowering his brows" for the units at strength 0."""
+    """Such as ", without smiling or lowering his brows" for the units at strength 0."""
     phrases = []
     for wording, _ in groups:
         verb, _, rest = _pick(rng, wording.acts).removesuffix("*").replace("@", speaker.possessive).partition(" ")
@@ -291,12 +291,14 @@ def describe(
     if unknown := sorted(set(action_units) - set(ACTION_UNITS)):
         raise InputError("known action units", ", ".join(unknown), "see avi_lib.instruction.action_units.ACTION_UNITS")
     if len(action_units) > MAX_UNITS:
-        raise InputError(f"at most {MAX_UNITS} action units", f"{len(action_units)}", "keep the strongest with `salient`")
+        raise InputError(
+            f"at most {MAX_UNITS} action units", f"{len(action_units)}", "keep the strongest with `salient`"
+        )
     units = _spoken(action_units)
     fitting = [f for f in FRAMES if f.serves(emotion is not None, any(units.values()))]
     if frame is not None and frame not in fitting:
         raise InputError("a frame with a slot for each part", repr(frame.text), "leave the frame out to have one drawn")
-    while True:
+    while True:  # a draw is rarely too long: 8 units take 250 characters on average
         text = _sentence(units, emotion, level, rng, frame or _pick(rng, fitting))
         if len(text) <= MAX_LENGTH:
             return text

@@ -1,7 +1,7 @@
 """An instruction: the sentence a person reads and edits, and what is understood of it.
 
 >>> Instruction.parse("A person feels quite angry and speaks with brow strongly down.")
-Instruction(text='A person feels quite angry ...', emotion='angry', level=2, action_units={'brow_down': 0.9}, unknown=())
+Instruction(text='A person feels quite angry ...', emotion='angry', level=2, action_units={...}, unknown=())
 """
 
 from __future__ import annotations
@@ -18,19 +18,22 @@ from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.grammar import MAX_LENGTH, Frame, describe
 from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
 from avi_lib.instruction.scanner import scan
+from avi_lib.instruction.vocabulary import quantise
 
 SECOND_EMOTION = 0.7
 """How much of a second emotion's prototype a mix ("happy and surprised") takes over as named units."""
 
 
-def normalise_text(text: str) -> str:
+def normalise_text(text: object) -> str:
     """One line of plain text: NFKC, straight quotes, single spaces; control and format characters and emoji removed.
 
     Raises:
         InputError: not a string, empty, or longer than `MAX_LENGTH`.
     """
     if not isinstance(text, str):
-        raise InputError("an instruction as text", f"{type(text).__name__}", 'write a sentence such as "She is furious."')
+        raise InputError(
+            "an instruction as text", f"{type(text).__name__}", 'write a sentence such as "She is furious."'
+        )
     kept = []
     for char in unicodedata.normalize("NFKC", text):
         category = unicodedata.category(char)
@@ -40,7 +43,9 @@ def normalise_text(text: str) -> str:
             kept.append({"‘": "'", "’": "'", "“": '"', "”": '"'}.get(char, char))
     plain = " ".join("".join(kept).split())
     if not plain:
-        raise InputError("an instruction with at least one word", "an empty text", 'write for example "She is furious."')
+        raise InputError(
+            "an instruction with at least one word", "an empty text", 'write for example "She is furious."'
+        )
     if len(plain) > MAX_LENGTH:
         raise InputError(f"an instruction of at most {MAX_LENGTH} characters", f"{len(plain)}", "shorten the sentence")
     return plain
@@ -51,7 +56,7 @@ class Instruction:
     """A sentence and its understood parts.
 
     `action_units` maps names of `ACTION_UNITS` to strengths 0-1; 0 means the sentence forbids the movement ("without
-    smiling"). `level` is 1-3 and there is one whenever there is an emotion. `unknown` are words that ask for nothing we know.
+    smiling"). `level` is 1-3 and there is one whenever there is an emotion. `unknown` are the words not understood.
 
     Raises:
         InputError: a part is outside its range.
@@ -91,8 +96,9 @@ class Instruction:
         first = prototype(found.emotion, found.level or 1) if found.emotion else {}
         for emotion, level in found.others:
             for name, strength in prototype(emotion, level).items():
-                if name not in found.units and strength * SECOND_EMOTION > first.get(name, 0.0):
-                    units[name] = max(units.get(name, 0.0), round(strength * SECOND_EMOTION, 4))
+                lent = round(strength * SECOND_EMOTION, 4)
+                if name not in found.units and lent > first.get(name, 0.0) and quantise(lent) > 0.0:
+                    units[name] = max(units.get(name, 0.0), lent)
         return cls(plain, found.emotion, found.level, units, found.unknown)
 
     def render(self, rng: np.random.Generator, frame: Frame | None = None) -> str:

@@ -25,7 +25,7 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgusted", "su
 
 _PROTOTYPES: dict[str, dict[str, tuple[float, ...]]] = {
     "neutral": {},
-    "calm": {"lip_corner_pull": (0.15,), "lid_droop": (0.15,)},
+    "calm": {"lip_corner_pull": (0.2,), "lid_droop": (0.2,)},
     "happy": {
         "lip_corner_pull": (0.4, 0.65, 0.9),
         "cheek_raise": (0.25, 0.55, 0.85),
@@ -117,8 +117,8 @@ def expression_targets(instruction: Instruction) -> dict[str, float]:
     The emotion's prototype is the base. A unit the instruction names takes its main channels over at the named strength
     (0 switches them off), weakens the prototype's channels that oppose it (raised brows undo an angry face's lowered
     ones) and otherwise only adds. Two named units that oppose each other are both kept: the sentence asked for both.
-    Jaw and mouth channels are meant as offsets to the speech movement; units with a rhythm (`ActionUnit.rhythm`) are not
-    in here and are read from `instruction.action_units`.
+    Jaw and mouth channels are meant as offsets to the speech movement; units with a rhythm (`ActionUnit.rhythm`) are
+    not in here and are read from `instruction.action_units`.
 
     Returns:
         channel to target: blendshape weights in 0-1, head rotations in radians; absent channels rest at 0.

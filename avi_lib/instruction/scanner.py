@@ -8,17 +8,17 @@
    strength, a negation or the end of a clause; other words are kept as unknown.
 3. In each clause parts and movements pair up to units, strengths and negations go to the nearest emotion or units.
 
-Time is linear in the length of the text; nothing in it is executed, looked up elsewhere or formatted.
+Nothing in the text is executed or used as a pattern or format.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Literal
 
+from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.unit_phrases import COMPOSITIONS, LIGHT_MOVES, MOVES, PARTS, PHRASES, Units
 from avi_lib.instruction.vocabulary import (
     BREAKS,
@@ -29,79 +29,7 @@ from avi_lib.instruction.vocabulary import (
     PLAIN_STRENGTH,
     STRENGTH_WORDS,
 )
-
-_TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*|[%.,;:!?()—–]")
-"""A number, a word (apostrophes inside it), or a mark; hyphens only separate words."""
-
-_MARKS = frozenset("%.,;:!?()—–")
-
-_IRREGULAR_STEMS = {
-    "drawn": "draw", "drew": "draw", "fell": "fal", "fallen": "fal", "sank": "sink", "sunk": "sink", "rose": "ris",
-    "risen": "ris", "shook": "shak", "shaken": "shaken", "shown": "show", "blown": "blow", "blew": "blow", "hung": "hang",
-    "bit": "bit", "bitten": "bite", "biting": "bite", "bite": "bite", "bites": "bite", "stuck": "stick", "swollen": "swol",
-    "thrown": "throw", "threw": "throw", "wept": "weep", "hidden": "hid", "hide": "hid", "kept": "keep", "wore": "wear",
-    "made": "made", "please": "please", "hardly": "hardly", "barely": "barely", "bare": "bare", "lately": "lately",
-    "hers": "hers", "his": "his", "only": "only", "this": "this", "does": "does", "has": "has", "was": "was", "is": "is",
-    "nearly": "nearly", "during": "during", "something": "something", "nothing": "nothing", "anything": "anything",
-    "less": "less", "lays": "lay", "goes": "go", "lying": "lie", "feeling": "feeling", "tied": "tie", "shed": "shed",
-    "need": "need", "speed": "speed", "indeed": "indeed", "women": "woman", "men": "man", "content": "content",
-    "contents": "content", "contentment": "contentment", "contain": "contain", "widely": "widely", "tightly": "tightly", "partly": "partly", "heavily": "heavily", "visibly": "visibly",
-    "lowers": "lowered", "lowered": "lowered", "lowering": "lowered", "sidelong": "sidelong",
-    "sideways": "sideways", "always": "always", "lines": "lin", "openly": "openly", "closely": "closely", "highs": "highs",
-    "eyes": "eye", "eye": "eye", "eyed": "eye", "teeth": "teeth", "tooth": "teeth", "looking": "look", "seething": "seeth",
-}  # fmt: skip
-
-
-@cache
-def stem(word: str) -> str:
-    """The stem that a word shares with its inflections: raise, raises, raised, raising -> "rais".
-
-    A light form of step 1 of Porter, "An algorithm for suffix stripping" (1980), with -ly removed as well, so that
-    "slight" and "slightly" are one word, and -ize read as -ise.
-    """
-    if word in _IRREGULAR_STEMS:
-        return _IRREGULAR_STEMS[word]
-    if word.endswith("ily") and len(word) > 5:
-        word = word[:-3] + "y"
-    elif word.endswith("bly") and len(word) > 5:
-        word = word[:-1] + "e"
-    elif word.endswith("ly") and len(word) > 5:
-        word = word[:-2]
-    if word.endswith(("ies", "ied")) and len(word) > 4:
-        word = word[:-3] + "y"
-    else:
-        for suffix in ("ing", "ed", "es", "s"):
-            rest = word[: -len(suffix)]
-            if word.endswith(suffix) and len(rest) >= 3 and not word.endswith(("ss", "us")) and _has_vowel(rest):
-                word = rest
-                break
-    if word.endswith("e") and len(word) > 3:
-        word = word[:-1]
-    if word.endswith("iz") and len(word) > 4:
-        word = word[:-1] + "s"
-    if len(word) > 3 and word[-1] == word[-2]:
-        word = word[:-1]
-    return word
-
-
-def _has_vowel(word: str) -> bool:
-    return any(letter in "aeiouy" for letter in word)
-
-
-def tokenise(text: str) -> list[str]:
-    """Words, numbers and punctuation marks of a text in lower case; a possessive 's is cut off, n't becomes "not"."""
-    tokens = []
-    for token in _TOKEN.findall(text.casefold().replace("’", "'")):
-        if token.endswith("n't"):
-            tokens.append("not")
-        else:
-            tokens.append(token.split("'")[0] if "'" in token else token)
-    return tokens
-
-
-def _key(phrase: str) -> tuple[str, ...]:
-    return tuple(stem(word) for word in tokenise(phrase) if word not in DETERMINERS)
-
+from avi_lib.instruction.words import MARKS, stem, stems_of, tokenise
 
 Kind = Literal["emotion", "units", "part", "move", "strength", "level", "not", "break", "function", "unknown"]
 
@@ -143,6 +71,8 @@ class Scan:
 
 def lexicon_entries() -> Iterator[tuple[str, Meaning]]:
     """Every phrase with its meaning; of phrases with the same stems the first one counts."""
+    for unit in ACTION_UNITS.values():
+        yield unit.facs, Meaning("units", units=((unit.name, 1.0),))
     for units, phrases in PHRASES.items():
         yield from ((phrase, Meaning("units", units=units)) for phrase in phrases)
     for emotion, words in EMOTION_WORDS.items():
@@ -167,20 +97,23 @@ def _lexicon() -> tuple[dict[tuple[str, ...], Meaning], int]:
     """Stems of a phrase to its meaning, and the length of the longest phrase."""
     table: dict[tuple[str, ...], Meaning] = {}
     for phrase, meaning in lexicon_entries():
-        if key := _key(phrase):
+        if key := stems_of(phrase):
             table.setdefault(key, meaning)
     return table, max(map(len, table))
 
 
+_COUNTED = ("level", "intensity")
+
+
 def _number(words: list[str], i: int) -> tuple[Meaning, int] | None:
-    """ "70 %", "70 percent" and "level 2" at place i, with the number of words they take."""
+    """The meaning of "70 %", "70 percent" or "level 2" at place i, with the number of words it takes."""
     following = words[i + 1] if i + 1 < len(words) else ""
     if words[i][0].isdecimal() and following in ("%", "percent", "per"):
         strength = min(float(words[i]), 100.0) / 100.0
         shift = -1 if strength < 0.5 else 0 if strength < 0.85 else 1
         taken = 3 if words[i + 1 : i + 3] == ["per", "cent"] else 2
         return Meaning("strength", strength=strength, shift=shift), taken
-    if words[i] in ("level", "intensity") and following in ("1", "2", "3"):
+    if words[i] in _COUNTED and following in ("1", "2", "3"):
         return Meaning("level", level=int(following)), 2
     return None
 
@@ -202,14 +135,16 @@ def _items(tokens: list[str]) -> list[Item]:
     i = 0
     while i < len(words):
         meaning, taken = Meaning("unknown"), 1
-        if number := _number(words, i):
+        counts = words[i][0].isdecimal() or words[i] in _COUNTED
+        if counts and (number := _number(words, i)):
             meaning, taken = number
-        elif words[i] in _MARKS:
+        elif words[i] in MARKS:
             meaning = Meaning("break", words[i])
         else:
             for length in range(min(longest, len(words) - i), 0, -1):
                 found = table.get(tuple(stems[i : i + length]))
-                if found and not (found.kind == "part" and _split(words, owned, i, length)):
+                torn = found and length > 1 and found.kind == "part" and _split(words, owned, i, length)
+                if found and not torn:
                     meaning, taken = found, length
                     break
         items.append(Item(meaning, tuple(words[i : i + taken]), i, i + taken))
@@ -219,7 +154,8 @@ def _items(tokens: list[str]) -> list[Item]:
 
 def _clauses(items: Iterable[Item]) -> Iterator[tuple[str, list[Item]]]:
     """Clauses without function words, each with the break before it."""
-    opener, clause = ".", []
+    opener = "."
+    clause: list[Item] = []
     for item in items:
         if item.meaning.kind == "break":
             if clause:
@@ -234,7 +170,7 @@ def _clauses(items: Iterable[Item]) -> Iterator[tuple[str, list[Item]]]:
 
 
 def _compose(part: str, moves: Iterable[str]) -> Units | None:
-    """The units of a part with its movements: the exact mix, then without light movements, then the movement that fits."""
+    """The units of a part with its movements: of the exact mix, else without light movements, else of one that fits."""
     named = set(moves)
     candidates = [named]
     for light in LIGHT_MOVES:
@@ -262,8 +198,8 @@ def _join(part: Item, moves: list[Item]) -> list[Item]:
 def _pair(clause: list[Item]) -> list[Item]:
     """Parts of a clause joined with their movements.
 
-    Where the clause begins with a movement ("raise your brows") each part takes the movements before it and the last one
-    also those after it; otherwise ("brows raised") each part takes the movements that follow.
+    Where the clause begins with a movement ("raise your brows") each part takes the movements before it and the last
+    one also those after it; otherwise ("brows raised") each part takes the movements that follow.
     """
     bodies = [item for item in clause if item.meaning.kind in ("part", "move")]
     rest = [item for item in clause if item.meaning.kind not in ("part", "move")]
@@ -278,29 +214,30 @@ def _pair(clause: list[Item]) -> list[Item]:
     return sorted(rest + [item for group in groups for item in _join(*group)], key=lambda item: item.place)
 
 
+def _lacks(clause: list[Item]) -> Kind | None:
+    """What would complete a clause of parts alone or of movements alone."""
+    kinds = {item.meaning.kind for item in clause}
+    if "units" in kinds or ("part" in kinds) == ("move" in kinds):
+        return None
+    return "move" if "part" in kinds else "part"
+
+
 def _share(clauses: list[tuple[str, list[Item]]]) -> None:
     """Let joined clauses share a movement ("brows and lids raised") or a part ("eyes raised and narrowed")."""
-
-    def lone(clause: list[Item]) -> str:
-        kinds = {item.meaning.kind for item in clause}
-        return "part" if "part" in kinds and not kinds & {"move", "units"} else "move" if kinds & {"move"} else ""
-
     original = [list(clause) for _, clause in clauses]
-    for i, (_, clause) in enumerate(clauses):
-        wanting = lone(clause)
-        if not wanting or any(item.meaning.kind == "part" for item in clause) == (wanting == "move"):
-            continue
-        given = "move" if wanting == "part" else "part"
-        after = i + 1 < len(clauses) and clauses[i + 1][0] in ("and", "or", ",")
-        before = i > 0 and clauses[i][0] in ("and", "or", ",", "then", "but")
-        neighbours = ([original[i + 1]] if after and wanting == "part" else []) + ([original[i - 1]] if before else [])
-        for neighbour in neighbours:
-            lent = [item for item in neighbour if item.meaning.kind == given]
-            if lent and (given == "move" or len(lent) == 1):
-                place = clause[-1].end if given == "move" else clause[0].place
-                clause[:] = sorted(
-                    [*clause, *(replace(item, place=place, end=place, words=()) for item in lent)], key=lambda x: x.place
-                )
+    openers = [opener for opener, _ in clauses]
+    for i, (opener, clause) in enumerate(clauses):
+        lacking = _lacks(clause)
+        neighbours = []
+        if lacking == "move" and i + 1 < len(clauses) and openers[i + 1] in ("and", "or", ":"):
+            neighbours.append(original[i + 1])
+        if i > 0 and opener in (("and", "or", ":") if lacking == "move" else ("and", "or", "but", "then", ",")):
+            neighbours.append(original[i - 1])
+        for neighbour in neighbours if lacking else ():
+            lent = [item for item in neighbour if item.meaning.kind == lacking]
+            if lent and (lacking == "move" or len(lent) == 1):
+                place = clause[-1].end if lacking == "move" else clause[0].place
+                clause += [replace(item, place=place, end=place, words=()) for item in lent]
                 break
 
 
@@ -313,15 +250,13 @@ def _attach(clause: list[Item]) -> list[Item]:
         kind = item.meaning.kind
         following = next((head for head in heads if head.end > item.place), None)
         preceding = next((head for head in reversed(heads) if head.end <= item.place), None)
-        if kind == "not":
-            target = following or heads[-1]
-            target.negated = True
+        if kind == "not" and following:
+            following.negated = True
         elif kind == "strength":
-            close_before = preceding is not None and preceding.end == item.place
-            close_after = following is not None and following.place <= item.end
-            target = preceding if preceding and (following is None or (close_before and not close_after)) else following
-            assert target is not None
-            target.strengths.append(item.meaning)
+            touches = preceding is not None and preceding.end == item.place
+            leads = following is not None and following.place <= item.end
+            target = preceding if touches and not leads else following
+            (target or heads[-1]).strengths.append(item.meaning)
     return heads
 
 
@@ -354,7 +289,7 @@ def _strength(item: Item) -> float:
 
 
 def _denied(item: Item) -> bool:
-    """ "Not angry" denies the emotion; "not very angry" only weakens it."""
+    """Whether an emotion is denied: "not angry" is, "not very angry" is only weak."""
     return item.negated and not (item.strengths and item.strengths[-1].strength > PLAIN_STRENGTH)
 
 
@@ -364,7 +299,7 @@ def _unknown(items: list[Item], clauses: list[tuple[str, list[Item]]], heads: li
     idle = {
         item.place
         for _, clause in clauses
-        if places.isdisjoint(range(clause[0].place, clause[-1].end))
+        if places.isdisjoint(range(clause[0].place, max(item.end for item in clause)))
         for item in clause
         if item.meaning.kind in ("part", "move")
     }
@@ -373,7 +308,7 @@ def _unknown(items: list[Item], clauses: list[tuple[str, list[Item]]], heads: li
 
 
 def scan(text: str) -> Scan:
-    """What a sentence asks for; see the module's docstring for how. Never raises."""
+    """What a sentence asks for; see the module's docstring for how. Any text is allowed; most words may be unknown."""
     items = _items(tokenise(text))
     clauses = list(_clauses(items))
     _share(clauses)
@@ -392,6 +327,6 @@ def scan(text: str) -> Scan:
     if felt and stated:
         felt[next(iter(felt))] = stated
     single = {name: level if EMOTION_WORDS[name].mild else 1 for name, level in felt.items()}
-    (emotion, level), *others = list(single.items()) or [(None, None)]
-
-    return Scan(emotion, level, tuple(others), units, _unknown(items, clauses, heads))
+    emotion = next(iter(single), None)
+    level = single.pop(emotion) if emotion else None
+    return Scan(emotion, level, tuple(single.items()), units, _unknown(items, clauses, heads))

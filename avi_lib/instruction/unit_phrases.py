@@ -13,12 +13,12 @@ Units = tuple[tuple[str, float], ...]
 """Action units with the factor a phrase puts on its strength."""
 
 PARTS: dict[str, tuple[str, ...]] = {
-    "inner brow": ("inner brow", "inner eyebrow", "inner corner of brow", "inner corner of eyebrow", "inner end of brow",
-                   "inner end of eyebrow", "inner part of brow", "inner part of eyebrow", "inner half of brow",
-                   "middle of brow", "inner edge of brow", "inside of brow"),
-    "outer brow": ("outer brow", "outer eyebrow", "outer corner of brow", "outer corner of eyebrow", "outer end of brow",
-                   "outer end of eyebrow", "outer part of brow", "outer part of eyebrow", "outer half of brow",
-                   "tail of brow", "tail of eyebrow", "outer edge of brow"),
+    "inner brow": ("inner brow", "inner eyebrow", "inner corner of brow", "inner corner of eyebrow",
+                   "inner end of brow", "inner end of eyebrow", "inner part of brow", "inner part of eyebrow",
+                   "inner half of brow", "middle of brow", "inner edge of brow", "inside of brow"),
+    "outer brow": ("outer brow", "outer eyebrow", "outer corner of brow", "outer corner of eyebrow",
+                   "outer end of brow", "outer end of eyebrow", "outer part of brow", "outer part of eyebrow",
+                   "outer half of brow", "tail of brow", "tail of eyebrow", "outer edge of brow"),
     "left brow": ("left brow", "left eyebrow", "one brow", "one eyebrow", "single eyebrow", "single brow"),
     "right brow": ("right brow", "right eyebrow", "other brow", "other eyebrow"),
     "brow": ("brow", "eyebrow", "both brow", "both eyebrow"),
@@ -52,7 +52,8 @@ PARTS: dict[str, tuple[str, ...]] = {
 """Parts of the face and the words for them."""
 
 MOVES: dict[str, tuple[str, ...]] = {
-    "raise": ("raise", "lift", "up", "upward", "upwards", "elevate", "arch", "hike", "climb", "rise", "cock", "upturned"),
+    "raise": ("raise", "lift", "up", "upward", "upwards", "elevate", "arch", "hike", "climb", "rise", "cock",
+              "upturned"),
     "lower": ("lower", "down", "downward", "downwards", "drop", "fall", "sink", "downturned", "sag", "bow", "lowered",
               "lowers", "lowering"),
     "furrow": ("furrow", "knit", "knot", "pinch", "contract", "crease", "bunch", "scrunch together"),
@@ -68,7 +69,8 @@ MOVES: dict[str, tuple[str, ...]] = {
     "funnel": ("funnel", "trumpet", "round"),
     "stretch": ("stretch", "sideways", "back", "horizontal", "horizontally"),
     "roll": ("roll", "suck", "tuck", "bite", "fold"),
-    "in": ("inward", "inwards", "in"),
+    "in": ("in",),
+    "inward": ("inward", "inwards"),
     "wrinkle": ("wrinkle", "crinkle", "scrunch", "screw", "wrinkled up"),
     "puff": ("puff", "blow", "balloon", "swell", "swollen", "inflate", "fill with air", "full of air", "bloat"),
     "dimple": ("dimple",),
@@ -85,9 +87,9 @@ MOVES: dict[str, tuple[str, ...]] = {
     "shake": ("shake",),
     "carry": ("pull", "draw", "push", "move", "bring", "put", "tug", "set", "cast", "direct", "point", "curl"),
 }  # fmt: skip
-"""Movements and the words for them; `turn` and `carry` only carry another movement ("pulled down" is "down")."""
+"""Movements and the words for them; `in`, `carry` and `turn` give way to another movement ("pulled down" is "down")."""
 
-LIGHT_MOVES = ("carry", "turn")
+LIGHT_MOVES = ("in", "carry", "turn")
 """Movements that give way to any other in the same pairing, weakest first."""
 
 
@@ -106,7 +108,8 @@ _UNITS_OF: dict[Units, tuple[tuple[str, str], ...]] = {
     _one("brow_down"): (
         ("brow", "lower"), ("brow", "furrow"), ("brow", "together"), ("brow", "furrow together"), ("brow", "wrinkle"),
         ("brow", "lower together"), ("brow", "droop"), ("forehead", "furrow"), ("forehead", "lower"),
-        ("inner brow", "lower"), ("outer brow", "lower"), ("brow", "tighten"), ("brow", "in"), ("brow", "furrow lower"),
+        ("inner brow", "lower"), ("outer brow", "lower"), ("brow", "tighten"), ("brow", "inward"),
+        ("brow", "furrow lower"),
     ),
     _one("upper_lid_raise"): (
         ("eye", "widen"), ("eye", "open"), ("upper lid", "raise"), ("lid", "raise"), ("upper lid", "open"),
@@ -115,7 +118,7 @@ _UNITS_OF: dict[Units, tuple[tuple[str, str], ...]] = {
     _one("cheek_raise"): (("cheek", "raise"), ("cheek", "carry"), ("cheek", "wrinkle")),
     _one("lid_tighten"): (
         ("eye", "narrow"), ("lid", "tighten"), ("lower lid", "tighten"), ("lower lid", "raise"), ("eye", "tighten"),
-        ("lid", "narrow"), ("eye", "wrinkle"), ("eye", "wrinkle raise"), ("lower lid", "narrow"),
+        ("lid", "narrow"), ("eye", "wrinkle"), ("eye", "raise wrinkle"), ("lower lid", "narrow"),
     ),
     _one("lid_droop"): (
         ("lid", "droop"), ("upper lid", "droop"), ("eye", "droop"), ("lid", "lower"), ("upper lid", "lower"),
@@ -140,8 +143,8 @@ _UNITS_OF: dict[Units, tuple[tuple[str, str], ...]] = {
         ("right lip corner", "stretch"), ("right lip corner", "dimple"), ("right lip corner", "raise tighten"),
     ),
     _one("dimple"): (
-        ("lip corner", "tighten"), ("lip corner", "dimple"), ("cheek", "dimple"), ("lip corner", "in"),
-        ("lip corner", "roll"), ("lip corner", "press"), ("lip corner", "in roll"),
+        ("lip corner", "tighten"), ("lip corner", "dimple"), ("cheek", "dimple"), ("lip corner", "inward"),
+        ("lip corner", "roll"), ("lip corner", "press"), ("lip corner", "inward roll"),
     ),
     _one("lip_corner_down"): (
         ("lip corner", "lower"), ("mouth", "lower"), ("lip corner", "droop"), ("mouth", "droop"), ("lip", "lower"),
@@ -154,24 +157,29 @@ _UNITS_OF: dict[Units, tuple[tuple[str, str], ...]] = {
     _one("pucker"): (("lip", "pucker"), ("mouth", "pucker"), ("lip", "pucker together")),
     _one("tongue_show"): (("tongue", "show"), ("tongue", "out"), ("tongue", "out show")),
     _one("lip_stretch"): (
-        ("lip", "stretch"), ("mouth", "stretch"), ("lip corner", "stretch"), ("lip", "widen"), ("lip", "stretch widen"),
-        ("mouth", "stretch widen"), ("mouth", "side"), ("lip corner", "side"), ("lip", "carry"),
+        ("lip", "stretch"), ("mouth", "stretch"), ("lip corner", "stretch"), ("lip", "widen"),
+        ("lip", "stretch widen"), ("mouth", "stretch widen"), ("mouth", "side"), ("lip corner", "side"),
+        ("lip", "carry"),
     ),
-    _one("funnel"): (("lip", "funnel"), ("mouth", "funnel"), ("lip", "out"), ("lip", "funnel out"), ("mouth", "funnel out")),
+    _one("funnel"): (
+        ("lip", "funnel"), ("mouth", "funnel"), ("lip", "out"), ("lip", "funnel out"), ("mouth", "funnel out"),
+    ),
     _one("lip_tighten"): (("lip", "tighten"), ("mouth", "tighten"), ("mouth", "narrow"), ("lip", "narrow")),
     _one("lip_press"): (
-        ("lip", "press"), ("lip", "press together"), ("lip", "together"), ("mouth", "press"), ("mouth", "press close"), ("mouth", "close"), ("mouth", "close tighten"),
-        ("lip", "close"), ("lip", "press tighten"), ("lip", "together tighten"), ("lip", "press together tighten"),
-        ("lip", "close press"), ("lip", "close tighten"),
+        ("lip", "press"), ("lip", "press together"), ("lip", "together"), ("mouth", "press"), ("mouth", "close press"),
+        ("mouth", "close"), ("mouth", "close tighten"), ("lip", "close"), ("lip", "press tighten"),
+        ("lip", "tighten together"), ("lip", "press tighten together"), ("lip", "close press"),
+        ("lip", "close tighten"),
     ),
     _one("lips_part"): (("lip", "part"), ("lip", "open"), ("lip", "open part"), ("mouth", "part")),
     _one("jaw_drop"): (
-        ("jaw", "lower"), ("jaw", "open"), ("mouth", "open"), ("jaw", "lower open"), ("mouth", "open widen"), ("mouth", "widen"),
-        ("chin", "lower open"), ("jaw", "droop"), ("jaw", "widen"), ("jaw", "open widen"),
+        ("jaw", "lower"), ("jaw", "open"), ("mouth", "open"), ("jaw", "lower open"), ("mouth", "open widen"),
+        ("mouth", "widen"), ("chin", "lower open"), ("jaw", "droop"), ("jaw", "widen"), ("jaw", "open widen"),
+        ("mouth", "lower open"),
     ),
     _one("lip_roll"): (
-        ("lip", "roll"), ("lip", "in roll"), ("lip", "in"), ("lower lip", "roll"), ("upper lip", "roll"),
-        ("lower lip", "in roll"), ("upper lip", "in roll"),
+        ("lip", "roll"), ("lip", "inward roll"), ("lip", "inward"), ("lower lip", "roll"), ("upper lip", "roll"),
+        ("lower lip", "inward roll"), ("upper lip", "inward roll"),
     ),
     _one("jaw_forward"): (("jaw", "out"), ("chin", "out")),
     _one("jaw_left"): (("jaw", "left"),),
@@ -184,19 +192,22 @@ _UNITS_OF: dict[Units, tuple[tuple[str, str], ...]] = {
     _one("head_up"): (("head", "raise"), ("head", "stretch"), ("head", "raise tilt"), ("head", "stretch tilt")),
     _one("head_down"): (
         ("head", "lower"), ("head", "lower tilt"), ("head", "droop"), ("chin", "lower"), ("chin", "roll"),
-        ("chin", "in roll"), ("chin", "lower roll"), ("head", "out"), ("head", "out tilt"),
+        ("chin", "inward roll"), ("chin", "lower roll"), ("head", "out"), ("head", "out tilt"),
     ),
-    _one("head_tilt_left"): (("head", "tilt"), ("head", "left tilt"), ("head", "side tilt"), ("head", "left side tilt")),
+    _one("head_tilt_left"): (
+        ("head", "tilt"), ("head", "left tilt"), ("head", "side tilt"), ("head", "left side tilt"),
+    ),
     _one("head_tilt_right"): (("head", "right tilt"), ("head", "right side tilt")),
     _one("gaze_left"): (
-        ("eye", "left"), ("gaze", "left"), ("eye", "side"), ("gaze", "side"), ("gaze", "left side"), ("eye", "left side"),
+        ("eye", "left"), ("gaze", "left"), ("eye", "side"), ("gaze", "side"), ("gaze", "left side"),
+        ("eye", "left side"),
     ),
     _one("gaze_right"): (("eye", "right"), ("gaze", "right"), ("gaze", "right side"), ("eye", "right side")),
     _one("gaze_up"): (("eye", "raise"), ("gaze", "raise"), ("eye", "roll"), ("eye", "raise roll")),
     _one("gaze_down"): (("eye", "lower"), ("gaze", "lower")),
     _one("gaze_away"): (("eye", "away"), ("gaze", "away"), ("gaze", "turn"), ("eye", "away side")),
-    _one("head_nod"): (("head", "nod"), ("head", "nod raise lower")),
-    _one("head_shake"): (("head", "shake"), ("head", "shake left right"), ("head", "shake side")),
+    _one("head_nod"): (("head", "nod"), ("head", "lower nod raise")),
+    _one("head_shake"): (("head", "shake"), ("head", "left right shake"), ("head", "shake side")),
 }  # fmt: skip
 
 COMPOSITIONS: dict[tuple[str, str], Units] = {pair: units for units, pairs in _UNITS_OF.items() for pair in pairs}
@@ -205,7 +216,7 @@ COMPOSITIONS: dict[tuple[str, str], Units] = {pair: units for units, pairs in _U
 PHRASES: dict[Units, tuple[str, ...]] = {
     _one("lip_corner_pull"): ("smile", "smiley", "simper"),
     (("lip_corner_pull", 1.0), ("cheek_raise", 1.0)): ("smiling eyes", "warm smile", "genuine smile", "real smile",
-                                                       "heartfelt smile", "smile with eyes"),
+                                                       "heartfelt smile"),
     (("lip_corner_pull", 1.3), ("lips_part", 0.8)): ("grin", "toothy smile", "smile with teeth"),
     (("lip_corner_pull", 1.5), ("cheek_raise", 1.2)): ("beam", "wide smile", "smile wide", "smile from ear to ear",
                                                        "grin from ear to ear", "smile ear to ear"),
@@ -219,11 +230,13 @@ PHRASES: dict[Units, tuple[str, ...]] = {
     (("brow_down", 1.0), ("upper_lid_raise", 0.6), ("lid_tighten", 0.6)): ("glare", "look daggers", "dagger"),
     (("brow_down", 1.0), ("lid_tighten", 1.0), ("cheek_raise", 0.6)): ("wince", "screw up face", "scrunch up face"),
     (("brow_down", 0.8), ("lip_stretch", 1.0), ("lid_tighten", 0.6)): ("grimace",),
-    (("nose_wrinkle", 0.6), ("upper_lip_raise", 1.0)): ("sneer", "snarl", "curl of lip", "curl upper lip", "curl lip"),
+    (("nose_wrinkle", 0.6), ("upper_lip_raise", 1.0)): ("sneer", "snarl", "curl of lip", "curl upper lip", "curl lip",
+                                                        "lip curl", "lip curled up"),
     (("chin_raise", 1.0), ("pucker", 0.8)): ("pout", "pouty", "sulk"),
     (("lip_corner_down", 1.0), ("chin_raise", 0.6)): ("quivering lip", "trembling lip", "long face", "down in mouth"),
     (("upper_lid_raise", 1.0), ("jaw_drop", 0.8)): ("gasp", "open-mouthed stare", "gawp", "gawk"),
-    _one("jaw_drop"): ("open-mouthed", "slack-jawed", "mouth agape", "jaw hanging", "jaw hang", "yawn", "open up mouth"),
+    _one("jaw_drop"): ("open-mouthed", "slack-jawed", "mouth agape", "jaw hanging", "jaw hang", "yawn",
+                       "open up mouth"),
     _one("upper_lid_raise"): ("wide-eyed", "bug-eyed", "saucer-eyed", "goggle", "goggle-eyed"),
     _one("lid_tighten"): ("squint", "squinting eyes", "screw up eyes", "screwed-up eyes", "beady-eyed", "narrow-eyed"),
     _one("lid_droop"): ("heavy-lidded", "sleepy eyes", "sleepy-eyed", "droopy-eyed", "half-lidded", "bleary-eyed",
@@ -238,15 +251,16 @@ PHRASES: dict[Units, tuple[str, ...]] = {
     _one("tongue_show"): ("tongue between teeth", "tongue between lips", "tongue poking out"),
     _one("cheek_puff"): ("puffy-cheeked", "chubby-cheeked", "puffed-up cheeks"),
     _one("nose_wrinkle"): ("turn up nose", "wrinkly nose", "screw up nose", "scrunch up nose", "nose turned up"),
-    _one("head_up"): ("chin up", "chin lift", "lift chin", "chin high", "raise chin in air", "head high", "head thrown back",
-                      "hold head high", "throw head back", "nose in air", "nose up in air", "head back"),
-    _one("head_down"): ("chin on chest", "chin to chest", "hang head", "head hung", "head hang", "bow head", "bowed head",
-                        "tuck chin", "drop chin"),
-    _one("head_tilt_left"): ("cocked head", "cock head", "head on one side",
-                             "head to one side"),
+    _one("head_up"): ("chin up", "chin lift", "lift chin", "chin high", "raise chin in air", "head high",
+                      "head thrown back", "hold head high", "throw head back", "nose in air", "nose up in air",
+                      "head back"),
+    _one("head_down"): ("chin on chest", "chin to chest", "hang head", "head hung", "head hang", "bow head",
+                        "bowed head", "tuck chin", "drop chin"),
+    _one("head_tilt_left"): ("cocked head", "cock head", "head on one side", "head to one side"),
     _one("head_tilt_right"): ("cock head to right", "head on right side"),
-    _one("gaze_up"): ("look up", "look upward", "look upwards", "glance up", "gaze up", "stare at ceiling", "look at ceiling",
-                      "look skyward", "eye-roll", "eye roll", "upward look", "upward glance", "look to sky"),
+    _one("gaze_up"): ("look up", "look upward", "look upwards", "glance up", "gaze up", "stare at ceiling",
+                      "look at ceiling", "look skyward", "eye-roll", "eye roll", "upward look", "upward glance",
+                      "look to sky"),
     _one("gaze_down"): ("look down", "look downward", "look downwards", "glance down", "gaze down", "downcast eye",
                         "downcast gaze", "look at floor", "stare at floor", "look at ground", "downward look",
                         "downward glance", "eye on floor", "gaze at floor", "glance at floor"),
@@ -256,18 +270,21 @@ PHRASES: dict[Units, tuple[str, ...]] = {
     _one("gaze_right"): ("look right", "look to right", "glance right", "glance to right", "gaze to right",
                          "rightward glance", "rightward look"),
     _one("gaze_away"): ("look away", "glance away", "gaze away", "avoid eye contact", "avoid eye", "evasive look",
-                        "avoid camera", "avoid gaze", "without eye contact", "no eye contact", "look off", "shifty-eyed",
-                        "look elsewhere", "evasive gaze", "absent gaze", "stare off", "stare into space"),
-    _one("blink_more"): ("blink", "blink more", "blink often", "blink rapidly", "blink fast", "blink a lot", "bat eyelashes",
-                         "frequent blink", "rapid blink", "blink quickly", "blink frequently", "blink more often",
-                         "flutter eyelids", "eyelids flutter", "fluttering eyelids", "flutter eyelashes", "nervous blink"),
-    _one("blink_less"): ("stare", "blink less", "blink rarely", "unblinking", "without blinking", "fixed stare", "do not blink",
-                         "hardly blink", "barely blink", "fixed gaze", "fix gaze", "no blinking", "rarely blink",
-                         "blink less often", "seldom blink", "rare blink", "unblinking eyes", "unblinking gaze", "dont blink",
-                         "unblinking stare", "unwavering gaze", "steady gaze", "steady stare"),
-    _one("head_nod"): ("nod", "nod of head", "nod head", "head nod", "head bob", "head goes up and down",
-                       "bob of head", "move head up and down", "nod along", "nod up and down"),
-    _one("head_shake"): ("shake of head", "head shake", "shake head", "move head from side to side", "wag head",
-                         "head wag", "head from side to side", "shake head from side to side"),
+                        "avoid camera", "avoid gaze", "without eye contact", "no eye contact", "look off",
+                        "shifty-eyed", "look elsewhere", "evasive gaze", "absent gaze", "stare off",
+                        "stare into space"),
+    _one("blink_more"): ("blink", "blink more", "blink often", "blink rapidly", "blink fast", "blink a lot",
+                         "bat eyelashes", "frequent blink", "rapid blink", "blink quickly", "blink frequently",
+                         "blink more often", "flutter eyelids", "eyelids flutter", "fluttering eyelids",
+                         "flutter eyelashes", "nervous blink"),
+    _one("blink_less"): ("stare", "blink less", "blink rarely", "unblinking", "without blinking", "fixed stare",
+                         "do not blink", "hardly blink", "barely blink", "fixed gaze", "fix gaze", "no blinking",
+                         "rarely blink", "blink less often", "seldom blink", "rare blink", "unblinking eyes",
+                         "unblinking gaze", "dont blink", "unblinking stare", "unwavering gaze", "steady gaze",
+                         "steady stare"),
+    _one("head_nod"): ("nod", "nod of head", "nod head", "head nod", "head bob", "head goes up and down", "bob of head",
+                       "move head up and down", "nod along", "nod up and down"),
+    _one("head_shake"): ("shake of head", "headshake", "head shake", "shake head", "move head from side to side",
+                         "wag head", "head wag", "head from side to side", "shake head from side to side"),
 }  # fmt: skip
 """Phrases that name units as a whole."""

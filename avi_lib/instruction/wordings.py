@@ -13,8 +13,8 @@ from dataclasses import dataclass
 class Wording:
     """Phrasings of one unit, or of several that share a strength.
 
-    `*` is the place of an adverb, `~` of an adjective, `@` of a possessive ("his"). `states` stand in lists after "with";
-    `acts` begin with a verb in its base form. Every phrasing is understood again by `scanner.scan`.
+    `*` is the place of an adverb, `~` of an adjective, `@` of a possessive ("his"). `states` stand in lists after
+    "with"; `acts` begin with a verb in its base form. Every phrasing is understood again by `scanner.scan`.
     """
 
     units: tuple[str, ...]
@@ -62,8 +62,8 @@ WORDINGS = (
     ),
     Wording(
         ("upper_lid_raise",),
-        ("upper lids * raised", "upper lid * lifted", "eyes * widened", "eyes * wide", "* widened eyes", "eyes * wide open",
-         "eyelids * raised", "* raised upper eyelids"),
+        ("upper lids * raised", "upper lid * lifted", "eyes * widened", "eyes * wide", "* widened eyes",
+         "eyes * wide open", "eyelids * raised", "* raised upper eyelids"),
         ("widen @ eyes *", "raise @ upper eyelids *", "open @ eyes wide *", "lift @ upper lids *"),
     ),
     Wording(
@@ -114,7 +114,8 @@ WORDINGS = (
     Wording(
         ("lip_corner_pull",),
         ("a ~ smile", "lip corner * pulled", "lip corners * raised", "the corners of @ mouth * pulled up",
-         "mouth corners * lifted", "the corners of @ mouth * turned up", "* raised lip corners", "mouth corners * up"),
+         "mouth corners * lifted", "the corners of @ mouth * turned up", "* raised lip corners",
+         "mouth corners * up"),
         ("smile *", "pull up the corners of @ mouth *", "lift the corners of @ mouth *", "raise @ lip corners *"),
     ),
     Wording(
@@ -131,14 +132,15 @@ WORDINGS = (
     ),
     Wording(
         ("dimple",),
-        ("lip corners * tightened", "lip corner * dimpled", "* dimpled cheeks", "cheeks * dimpled", "mouth corners * tucked in",
-         "the corners of @ mouth * tightened"),
+        ("lip corners * tightened", "lip corner * dimpled", "* dimpled cheeks", "cheeks * dimpled",
+         "mouth corners * tucked in", "the corners of @ mouth * tightened"),
         ("tighten the corners of @ mouth *", "dimple @ cheeks *", "tuck in the corners of @ mouth *"),
     ),
     Wording(
         ("lip_corner_down",),
-        ("lip corner * down", "lip corners * lowered", "the corners of @ mouth * turned down", "mouth corners * pulled down",
-         "* downturned lip corners", "* drooping mouth corners", "the mouth * turned down", "a * downturned mouth"),
+        ("lip corner * down", "lip corners * lowered", "the corners of @ mouth * turned down",
+         "mouth corners * pulled down", "* downturned lip corners", "* drooping mouth corners",
+         "the mouth * turned down", "a * downturned mouth"),
         ("lower the corners of @ mouth *", "pull down @ lip corners *", "turn down the corners of @ mouth *",
          "draw @ mouth corners down *"),
     ),
@@ -149,13 +151,14 @@ WORDINGS = (
     ),
     Wording(
         ("chin_raise",),
-        ("chin * wrinkled", "a * wrinkled chin", "the lower lip * pushed up", "the chin * bunched", "the chin * pushed up",
-         "the lower lip * pushed out"),
+        ("chin * wrinkled", "a * wrinkled chin", "the lower lip * pushed up", "the chin * bunched",
+         "the chin * pushed up", "the lower lip * pushed out"),
         ("push up @ chin *", "bunch @ chin *", "push @ lower lip up *", "wrinkle @ chin *"),
     ),
     Wording(
         ("pucker",),
-        ("lips * puckered", "lips * pursed", "* pursed lips", "* puckered lips", "the mouth * pursed", "a * puckered mouth"),
+        ("lips * puckered", "lips * pursed", "* pursed lips", "* puckered lips", "the mouth * pursed",
+         "a * puckered mouth"),
         ("pucker @ lips *", "purse @ lips *", "pucker @ mouth *"),
     ),
     Wording(
@@ -176,7 +179,8 @@ WORDINGS = (
     ),
     Wording(
         ("lip_tighten",),
-        ("lips * tightened", "* tightened lips", "lips * tensed", "the mouth * tensed", "* thinned lips", "lips * narrowed"),
+        ("lips * tightened", "* tightened lips", "lips * tensed", "the mouth * tensed", "* thinned lips",
+         "lips * narrowed"),
         ("tighten @ lips *", "tense @ lips *", "thin @ lips *"),
     ),
     Wording(
@@ -191,8 +195,8 @@ WORDINGS = (
     ),
     Wording(
         ("jaw_drop",),
-        ("jaw * dropped", "a * dropped jaw", "the mouth * open", "the jaw * lowered", "a * opened mouth", "the jaw * open",
-         "mouth * agape", "jaw * fallen"),
+        ("jaw * dropped", "a * dropped jaw", "the mouth * open", "the jaw * lowered", "a * opened mouth",
+         "the jaw * open", "mouth * agape", "jaw * fallen"),
         ("drop @ jaw *", "open @ mouth *", "lower @ jaw *", "let @ jaw fall *"),
     ),
     Wording(
@@ -222,7 +226,8 @@ WORDINGS = (
     ),
     Wording(
         ("head_turn_left",),
-        ("the head * turned to the left", "head * turned left", "a ~ turn of the head to the left", "the head * rotated left"),
+        ("the head * turned to the left", "head * turned left", "a ~ turn of the head to the left",
+         "the head * rotated left"),
         ("turn @ head to the left *", "turn @ head left *"),
     ),
     Wording(
@@ -279,7 +284,7 @@ WORDINGS = (
     ),
     Wording(
         ("blink_more",),
-        ("* frequent blinks", "* rapid blinking", "* frequent blinking", "* nervous blinking"),
+        ("~ blinking", "* frequent blinking", "* rapid blinking"),
         ("flutter @ eyelids *", "bat @ eyelashes *"),
     ),
     Wording(
@@ -289,12 +294,12 @@ WORDINGS = (
     ),
     Wording(
         ("head_nod",),
-        ("a ~ nod", "a ~ nod of the head", "the head * nodding", "a * nodding head"),
+        ("a ~ nod", "a ~ nod of the head", "a ~ bob of the head"),
         ("nod *", "nod @ head *", "bob @ head *"),
     ),
     Wording(
         ("head_shake",),
-        ("a ~ shake of the head", "the head * shaking", "a * shaking head"),
+        ("a ~ shake of the head", "a ~ headshake"),
         ("shake @ head *",),
     ),
 )  # fmt: skip

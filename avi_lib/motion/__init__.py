@@ -1,0 +1,1 @@
+"""Motion spaces and clips, and what performs them."""

@@ -1,9 +1,9 @@
 """Phones with times to mouth curves: coarticulation by dominance functions.
 
-Every phone pulls the mouth towards its viseme with a strength that is full inside the phone and decays exponentially outside;
-the mouth follows the weighted mean (Cohen and Massaro 1993, "Modeling coarticulation in synthetic visual speech"). Lip
-closure is kept out of that mean, since a closure half reached is heard as a wrong phone: it has its own curve, full for the
-whole contact (JALI's hard constraint), and acts last.
+Every phone pulls the mouth towards its viseme with a strength that is full inside the phone and decays exponentially
+outside; the mouth follows the weighted mean (Cohen and Massaro 1993, "Modeling coarticulation in synthetic visual
+speech"). Lip closure is kept out of that mean, since a closure half reached is heard as a wrong phone: it has its own
+curve, full for the whole contact (JALI's hard constraint), and acts last.
 
 >>> curves = articulate(phones, duration_s=2.0, fps=25.0)
 >>> curves.values.shape, curves.closure.shape
@@ -40,7 +40,7 @@ BRIEF_PAUSE_S = 0.20
 
 @dataclass(frozen=True)
 class MouthCurves:
-    """values (frames, 55) in the ARKIT space before closure; closure (frames,), the share of lip opening that is shut."""
+    """ARKIT values (frames, 55) before closure, and closure (frames,): the share of the lip opening that is shut."""
 
     values: Float32[np.ndarray, "frames channels"]
     closure: Float32[np.ndarray, " frames"]

@@ -23,8 +23,8 @@ from avi_lib.motion.space import SPACES, MotionSpace
 class MotionClip:
     """Curves of every channel of a motion space at a fixed frame rate.
 
-    `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. Raises InputError when the shape does
-    not fit the space, a value is not finite, or the frame rate is not positive.
+    `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. Raises InputError when
+    the shape does not fit the space, a value is not finite, or the frame rate is not positive.
     """
 
     values: Float32[np.ndarray, "frames channels"]

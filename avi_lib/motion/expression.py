@@ -1,9 +1,9 @@
 """The face's expression over time: action-unit targets in, channel curves with dynamics out.
 
-An expression comes on before the first sound, swells on stressed syllables, breathes a little while it lasts and fades to a
-remainder after the last sound: onset, apex and offset as the Facial Action Coding System times them (Ekman, Friesen and
-Hager 2002); stress moves brows and head (Cave et al. 1996, "About the relationship between eyebrow movements and F0
-variations"; Graf et al. 2002, "Visual prosody: facial movements accompanying speech").
+An expression comes on before the first sound, swells on stressed syllables, breathes a little while it lasts and
+fades to a remainder after the last sound: onset, apex and offset as the Facial Action Coding System times them
+(Ekman, Friesen and Hager 2002); stress moves brows and head (Cave et al. 1996, "About the relationship between
+eyebrow movements and F0 variations"; Graf et al. 2002, "Visual prosody: facial movements accompanying speech").
 
 >>> curves = express({"browDownLeft": 0.8, "browDownRight": 0.8}, span, beats, frames=100, fps=25.0, rng=rng)
 >>> curves.shape
@@ -48,7 +48,8 @@ def express(
 ) -> Float32[np.ndarray, "frames 55"]:
     """Curves (frames, 55) that carry channel targets (weights, radians for the head) through a recording.
 
-    speech_s: times of the first and last sound. Every group of channels starts and swells a little differently, from `rng`.
+    speech_s: times of the first and last sound. Every group of channels starts and swells a little differently, from
+    `rng`.
     """
     times_s = (np.arange(frames) + 0.5) / fps
     swell = pulses(times_s, beats)
@@ -56,7 +57,9 @@ def express(
     for members in ARKIT.groups.values():
         delay_s, breath = rng.uniform(-0.08, 0.08), rng.uniform(0.03, 0.07)
         phase, period_s = rng.uniform(0, 2 * np.pi), rng.uniform(2.5, 4.5)
-        strength = _envelope(times_s - delay_s, *speech_s) * (1.0 + breath * np.sin(2 * np.pi * times_s / period_s + phase))
+        strength = _envelope(times_s - delay_s, *speech_s) * (
+            1.0 + breath * np.sin(2 * np.pi * times_s / period_s + phase)
+        )
         strength = strength * (1.0 + BEAT_SWELL * (swell - swell.mean()))
         for channel in members:
             target = targets.get(ARKIT.channels[channel], 0.0)
@@ -82,7 +85,9 @@ def pulses(times_s: Float[np.ndarray, " frames"], beats: Sequence[Beat]) -> Floa
     """One asymmetric raised-cosine bump a beat, as high as its strength; overlapping bumps do not add up."""
     curve = np.zeros(len(times_s))
     for beat in beats:
-        away = np.where(times_s < beat.time_s, (beat.time_s - times_s) / BEAT_RISE_S, (times_s - beat.time_s) / BEAT_FALL_S)
+        away = np.where(
+            times_s < beat.time_s, (beat.time_s - times_s) / BEAT_RISE_S, (times_s - beat.time_s) / BEAT_FALL_S
+        )
         curve = np.maximum(curve, beat.strength * (0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))))
     return curve
 

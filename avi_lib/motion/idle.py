@@ -1,8 +1,9 @@
 """Idle behaviour of a living face: blinks, gaze nods and head sway, each from its own random stream.
 
-Rates and amplitudes follow real talk: 10-44 blinks a minute; heads that turn with standard deviations of 1.3-2.5 degrees in
-pitch, 2.3-5.2 in yaw and 2.6-4.6 in roll. A blink closes in under 0.1 s and opens over twice that (VanderWerf et al. 2003,
-"Eyelid movements: behavioral studies of blinking in humans"). Gaze rests and jumps (Lee, Badler and Badler 2002, "Eyes alive").
+Rates and amplitudes follow real talk: 10-44 blinks a minute; heads that turn with standard deviations of 1.3-2.5
+degrees in pitch, 2.3-5.2 in yaw and 2.6-4.6 in roll. A blink closes in under 0.1 s and opens over twice that
+(VanderWerf et al. 2003, "Eyelid movements: behavioral studies of blinking in humans"). Gaze rests and jumps (Lee,
+Badler and Badler 2002, "Eyes alive").
 
 >>> add_blinks(values, fps=25.0, rng=np.random.default_rng(7), per_minute=18)
 """
@@ -58,7 +59,9 @@ def add_gaze(values: Curves, fps: float, rng: np.random.Generator, restlessness:
         frame += rest
     yaw, pitch = _glide(yaw, fps, 0.05), _glide(pitch, fps, 0.05)
     drift = 0.012
-    add_gaze_direction(values, yaw + _wander(frames, fps, rng, 3.0, drift), pitch + _wander(frames, fps, rng, 3.0, drift))
+    add_gaze_direction(
+        values, yaw + _wander(frames, fps, rng, 3.0, drift), pitch + _wander(frames, fps, rng, 3.0, drift)
+    )
 
 
 def add_gaze_direction(values: Curves, yaw: Float[np.ndarray, " frames"], pitch: Float[np.ndarray, " frames"]) -> None:
@@ -75,7 +78,7 @@ def add_gaze_direction(values: Curves, yaw: Float[np.ndarray, " frames"], pitch:
 
 
 def add_head_sway(values: Curves, fps: float, rng: np.random.Generator, amount: float = 1.0) -> None:
-    """Slow head movement, in place: smooth noise with the spread of real talkers (degrees: pitch 1.6, yaw 3.0, roll 2.8)."""
+    """Slow head movement, in place: smooth noise with the spread of real talkers."""
     for channel, spread_deg in (("headPitch", 1.6), ("headYaw", 3.0), ("headRoll", 2.8)):
         slow = _wander(len(values), fps, rng, 2.2, 0.85)
         quick = _wander(len(values), fps, rng, 0.7, 0.5)

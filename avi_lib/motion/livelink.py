@@ -51,8 +51,8 @@ def save_livelink(clip: MotionClip, path: Path) -> None:
 def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
     """Read Live Link Face CSV into the ARKIT space; the frame rate comes from the timecodes unless given.
 
-    Columns are found by name, so either order of left and right is read rightly. Raises InputError for a missing column, a row
-    of another length, a value that is no number, or fewer than two frames.
+    Columns are found by name, so either order of left and right is read rightly. Raises InputError for a missing
+    column, a row of another length, a value that is no number, or fewer than two frames.
     """
     path = Path(path)
     try:

@@ -1,7 +1,7 @@
 """Manner: how an emotion colours movement beyond the face's expression.
 
-Arousal widens articulation and quickens head, gaze and lids; low arousal stills them (Busso et al. 2007, "Rigid head motion
-in expressive speech animation"; Scherer 2003, "Vocal communication of emotion").
+Arousal widens articulation and quickens head, gaze and lids; low arousal stills them (Busso et al. 2007, "Rigid head
+motion in expressive speech animation"; Scherer 2003, "Vocal communication of emotion").
 
 >>> manner("angry", 3).articulation > manner("sad", 3).articulation
 True

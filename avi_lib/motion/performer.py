@@ -1,7 +1,8 @@
-"""The performer: phones, prosody and an instruction in, ARKit motion out; the procedural baseline and source of targets.
+"""The performer: phones, prosody and an instruction in, ARKit motion out.
 
-It is a function: the same phones, instruction and seed give the same motion, and another instruction changes only what the
-instruction is about, so every pairing of speech and instruction has a true answer.
+It is the procedural baseline and the source of training targets. It is a function: the same phones, instruction and
+seed give the same motion, and another instruction changes only what the instruction is about, so every pairing of
+speech and instruction has a true answer.
 
 >>> clip = perform(phones, prosody, Instruction.parse("She is furious."), duration_s=3.0, seed=7)
 >>> clip.values.shape
@@ -45,8 +46,8 @@ def perform(
 ) -> MotionClip:
     """Motion (ceil(duration_s * fps), 55) in the ARKIT space at `settings.fps`.
 
-    phones cover the recording; prosody gives the beats and the loudness. Every random choice comes from `seed`, each part
-    of the behaviour from its own stream, so that switching one off leaves the others as they were.
+    phones cover the recording; prosody gives the beats and the loudness. Every random choice comes from `seed`, each
+    part of the behaviour from its own stream, so that switching one off leaves the others as they were.
     """
     settings = settings or PerformerSettings()
     streams = dict(zip(_STREAMS, np.random.SeedSequence(seed).spawn(len(_STREAMS)), strict=True))

@@ -25,7 +25,7 @@ ARKIT_BLENDSHAPES = (
 """The 52 face blendshapes of Apple's ARKit in the order of `ARFaceAnchor.BlendShapeLocation`; weights in 0-1."""
 
 HEAD_ROTATION = ("headPitch", "headYaw", "headRoll")
-"""Head rotation in radians: pitch > 0 nods down, yaw > 0 turns to the person's left, roll > 0 tilts to the person's right."""
+"""Head rotation in radians: pitch > 0 nods down, yaw > 0 turns to the person's left, roll > 0 tilts to their right."""
 
 
 @dataclass(frozen=True)

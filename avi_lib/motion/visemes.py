@@ -22,8 +22,9 @@ from avi_lib.motion.space import ARKIT
 class Viseme:
     """An articulatory target and how strongly and how far it pulls on its neighbours.
 
-    targets: ARKit channel -> weight; names without Left or Right mean both sides. dominance: pull relative to a vowel's 1.
-    before_s, after_s: time constants of the pull outside the phone. closure: share of the lip opening that is shut, 0-1.
+    targets: ARKit channel -> weight; names without Left or Right mean both sides. dominance: pull relative to a
+    vowel's 1. before_s, after_s: time constants of the pull outside the phone. closure: share of the lip opening that
+    is shut, 0-1.
     """
 
     targets: Mapping[str, float]
@@ -38,7 +39,7 @@ class Viseme:
         spelled: dict[str, float] = {}
         for name, weight in self.targets.items():
             sides = [name] if name in ARKIT.channels else [f"{name}Left", f"{name}Right"]
-            spelled.update({side: weight for side in sides})
+            spelled.update(dict.fromkeys(sides, weight))
         unknown = set(spelled) - set(ARKIT.channels)
         if unknown:
             raise KeyError(f"no ARKit channel {sorted(unknown)}")

@@ -1,0 +1,1 @@
+"""Audio in, checked; phones with times; prosody."""

@@ -41,7 +41,10 @@ SILENT_DBFS = -60.0
 """A frame below this level is silent whatever surrounds it."""
 SILENT_BELOW_SPEECH_DB = 35.0
 """A frame this far below the loud frames is silent."""
+MIN_AUDIBLE = 3
+"""A recording with fewer frames than this that are not silent holds a click at most."""
 MOSTLY_SILENT = 0.8
+QUIET_DBFS = -45.0
 CLIPPED = 1e-3
 
 _FRAME = RATE_HZ // 40
@@ -52,7 +55,7 @@ _FLOOR = 1e-10
 
 @dataclass(frozen=True)
 class Speech:
-    """A recording ready for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it was loaded."""
+    """A recording for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it was loaded."""
 
     wave: Float32[np.ndarray, " samples"]
     report: SpeechReport
@@ -75,15 +78,16 @@ def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_by
     to 1; nothing is amplified. Raises InputError for whatever cannot be used: the text says what came and what to do.
     """
     path = Path(path)
+    name = _shown(path.name)
     repairs: list[Finding] = []
     with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-        with Decoder(file, path.name) as decoder:
+        with Decoder(file, name) as decoder:
             source = decoder.source
-            _check_source(source, path.name)
-            statistics = _resample_to(spool, decoder, max_minutes, path.name)
+            _check_source(source, name)
+            statistics = _resample_to(spool, decoder, max_minutes, name)
             repairs += _stream_repairs(decoder, statistics)
         duration_s = statistics.samples / source.rate_hz
-        repairs += _check_samples(statistics, duration_s, path.name)
+        repairs += _check_samples(statistics, duration_s, name)
         mix = choose_mix(statistics)
         wave = _mix_down(spool, source.channels, mix.offsets, mix.weights)
     repairs += mix.repairs
@@ -92,10 +96,10 @@ def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_by
         wave /= np.float32(peak)
         np.clip(wave, -1, 1, out=wave)
         repairs.append(Finding(name="peak", value=peak, text=f"peak {peak:.4g} of full scale, scaled to 1"))
-    levels = _levels(wave, path.name)
-    warnings = _warnings(source, statistics.clipping_fraction, levels["silence_ratio"])
+    levels = _levels(wave, name, peak)
+    warnings = _warnings(source, statistics.clipping_fraction, levels)
     report = SpeechReport(
-        path=str(path),
+        path=_shown(path),
         container=source.container,
         codec=source.codec,
         channels=source.channels,
@@ -111,29 +115,35 @@ def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_by
     return Speech(wave, report)
 
 
+def _shown(path: str | Path) -> str:
+    """The path as it may be printed: characters that a terminal would obey, or cannot show, are replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(path))
+
+
 @contextmanager
 def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
     """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
+    shown = _shown(path)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise InputError("an existing recording", f"{path}, which is not there", "check the path") from None
+        raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(
-            "a recording that can be read", f"{path}: {reason}", "check the path and its permissions"
+            "a recording that can be read", f"{shown}: {reason}", "check the path and its permissions"
         ) from None
     if stat.S_ISDIR(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise InputError("a recording", f"the folder {path}", "name a file inside it")
+        raise InputError("a recording", f"the folder {shown}", "name a file inside it")
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise InputError("a regular file", f"the device or pipe {path}", "save the recording to a file first")
+            raise InputError("a regular file", f"the device or pipe {shown}", "save the recording to a file first")
         if not status.st_size:
-            raise InputError("a recording", f"{path}, an empty file (0 bytes)", "copy or record it again")
+            raise InputError("a recording", f"{shown}, an empty file (0 bytes)", "copy or record it again")
         if status.st_size > max_bytes:
-            got = f"{path} with {status.st_size / 1e6:.0f} MB"
+            got = f"{shown} with {status.st_size / 1e6:.0f} MB"
             raise InputError(
                 f"a file of at most {max_bytes / 1e6:.0f} MB", got, "extract the sound track or split the recording"
             )
@@ -184,8 +194,7 @@ def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator
         text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
         yield Finding(name="truncated", value=source.claimed_s - found_s, text=text)
     if decoder.damaged:
-        pieces = "1 damaged piece" if decoder.damaged == 1 else f"{decoder.damaged} damaged pieces"
-        text = f"{pieces} could not be decoded and left out"
+        text = f"damaged: {decoder.damaged} of its pieces could not be decoded and were left out"
         yield Finding(name="damaged", value=decoder.damaged, text=text)
     if decoder.unfinished:
         yield Finding(
@@ -227,18 +236,24 @@ def _mix_down(
     for start in range(0, len(wave), _CHUNK):
         part = wave[start : start + _CHUNK]
         block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, channels)
-        np.matmul(block - offsets, weights, out=part)
+        part[:] = -(offsets @ weights)
+        for column, weight in zip(block.T, weights, strict=True):
+            part += weight * column
     return wave
 
 
-def _levels(wave: Float32[np.ndarray, " samples"], name: str) -> dict[str, float]:
-    """Levels of 25 ms frames; raises InputError when every one of them is silent."""
+def _levels(wave: Float32[np.ndarray, " samples"], name: str, source_peak: float) -> dict[str, float]:
+    """Levels of 25 ms frames; raises InputError when fewer than three can be heard."""
     frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
     level_db = 10 * np.log10(np.maximum(power, _FLOOR))
-    if level_db.max() < SILENT_DBFS:
-        got = f"{name}, silent throughout (loudest 25 ms at {level_db.max():.0f} dBFS)"
-        raise InputError("a recording in which somebody speaks", got, "check the microphone and record again")
+    audible = int((level_db >= SILENT_DBFS).sum())
+    if audible < MIN_AUDIBLE:
+        loudest = f"loudest 25 ms at {level_db.max():.0f} dBFS, peak {source_peak:.3g}"
+        got = f"{name}, silent throughout ({loudest})" if not audible else f"{name}, silent but for a click ({loudest})"
+        raise InputError(
+            "a recording in which somebody speaks", got, "check the microphone and record or export it again"
+        )
     loud_db, noise_db = np.percentile(level_db, (95, 10))
     silent = level_db < max(SILENT_DBFS, loud_db - SILENT_BELOW_SPEECH_DB)
     speech, noise = power[~silent].mean(), 10 ** (noise_db / 10)
@@ -253,12 +268,15 @@ def _levels(wave: Float32[np.ndarray, " samples"], name: str) -> dict[str, float
     }
 
 
-def _warnings(source: Source, clipping_fraction: float, silence_ratio: float) -> Iterator[Finding]:
+def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
+    silence_ratio, speech_dbfs = levels["silence_ratio"], levels["speech_dbfs"]
     if source.container == "wav" and source.claimed_s is None:
         text = "the header leaves the length open, as a writer that was stopped does"
         yield Finding(name="open_length", value=0.0, text=text)
     if silence_ratio > MOSTLY_SILENT:
         yield Finding(name="mostly_silent", value=silence_ratio, text=f"{silence_ratio:.0%} of the recording is silent")
+    if speech_dbfs < QUIET_DBFS:
+        yield Finding(name="quiet", value=speech_dbfs, text=f"quiet: speech at {speech_dbfs:.0f} dBFS")
     if clipping_fraction > CLIPPED:
         text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
         yield Finding(name="clipping", value=clipping_fraction, text=text)

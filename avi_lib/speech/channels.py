@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64
 
 from avi_lib.speech.report import Finding
 
-LARGEST_SAMPLE = 1e30
+LARGEST_SAMPLE = 1e36
 """Samples beyond this magnitude count as not finite: filters of float32 would overflow on them."""
 
 DC_OF_SCALE, DC_OF_RMS = 0.005, 0.1
@@ -50,11 +50,11 @@ class ChannelStatistics:
     def add(self, block: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:
         """Take in the next block and return it with samples that are not finite interpolated."""
         block = self._finite(block)
-        wide = block.astype(np.float64)
+        columns = np.ascontiguousarray(block.T, np.float64)
         self.samples += len(block)
-        self._sum += wide.sum(axis=0)
-        self._product += wide.T @ wide
-        self._count_clipping(np.abs(wide, out=wide))
+        self._sum += columns.sum(axis=1)
+        self._product += columns @ columns.T
+        self._count_clipping(columns)
         self._last = block[-1]
         return block
 
@@ -74,10 +74,9 @@ class ChannelStatistics:
         return float(self._clip_count.sum() / (self.samples * len(self._sum)))
 
     def _finite(self, block: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:
-        with np.errstate(invalid="ignore"):
-            good = np.abs(block) <= LARGEST_SAMPLE
-        if good.all():
+        if block.min() >= -LARGEST_SAMPLE and block.max() <= LARGEST_SAMPLE:
             return block
+        good = np.abs(block) <= LARGEST_SAMPLE
         self.not_finite += int(good.size - good.sum())
         block = block.copy()
         index = np.arange(len(block))
@@ -86,16 +85,16 @@ class ChannelStatistics:
             column[~fine] = np.interp(index[~fine], index[fine] if fine.any() else [0], known)
         return block
 
-    def _count_clipping(self, magnitude: Float64[np.ndarray, "samples channels"]) -> None:
+    def _count_clipping(self, columns: Float64[np.ndarray, "channels samples"]) -> None:
         """Count flat tops at the highest level so far; a level that turns out higher starts the count again."""
-        top = magnitude.max(axis=0)
-        higher = top > self._clip_level * (1 + _CLIP_STEP)
-        self._clip_count[higher] = 0
+        top = np.maximum(columns.max(axis=1), -columns.min(axis=1))
+        self._clip_count[top > self._clip_level * (1 + _CLIP_STEP)] = 0
         self._clip_level = np.maximum(self._clip_level, top)
         self.peak = float(self._clip_level.max())
-        for channel in np.flatnonzero((top >= self._clip_level * (1 - _CLIP_STEP)) & (top > 0)):
-            flat = magnitude[:, channel] >= self._clip_level[channel] * (1 - _CLIP_STEP)
-            edges = np.flatnonzero(np.diff(flat.astype(np.int8), prepend=0, append=0))
+        near = self._clip_level * (1 - _CLIP_STEP)
+        for channel in np.flatnonzero((top >= near) & (top > 0)):
+            flat = np.abs(columns[channel]) >= near[channel]
+            edges = np.flatnonzero(np.diff(flat, prepend=False, append=False))
             runs = edges[1::2] - edges[::2]
             self._clip_count[channel] += int(runs[runs >= _CLIP_RUN].sum())
 

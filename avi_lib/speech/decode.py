@@ -30,7 +30,7 @@ from avi_lib.errors import AviError, InputError
 
 CHILD_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-B", str(Path(__file__).with_name("decode_child.py")))
 MEMORY_CAP_BYTES = 768 << 20
-BASE_TIME_CAP_S, TIME_CAP_S_PER_MB = 30.0, 2.0
+BASE_TIME_CAP_S, TIME_CAP_S_PER_MB, LONGEST_TIME_CAP_S = 30.0, 10.0, 1800.0
 
 _MAX_HEADER_BYTES = 1 << 12
 _MAX_PIECE_BYTES = 1 << 26
@@ -50,8 +50,8 @@ class Source:
 
 
 def time_cap_s(size_bytes: int) -> float:
-    """Wall-clock seconds that decoding a file of this size may take: 30 s and 2 s for each megabyte."""
-    return BASE_TIME_CAP_S + TIME_CAP_S_PER_MB * size_bytes / 1e6
+    """Wall-clock seconds that decoding a file of this size may take: 30 s, 10 s a megabyte, half an hour at most."""
+    return min(BASE_TIME_CAP_S + TIME_CAP_S_PER_MB * size_bytes / 1e6, LONGEST_TIME_CAP_S)
 
 
 class Decoder:
@@ -67,10 +67,10 @@ class Decoder:
     changes: int = 0
     unfinished: bool = False
 
-    def __init__(self, file: BinaryIO, name: str = "", cap_s: float | None = None) -> None:
+    def __init__(self, file: BinaryIO, name: str = "the recording") -> None:
         self._file = file
-        self._name = name or str(getattr(file, "name", "the recording"))
-        self._cap_s = time_cap_s(os.fstat(file.fileno()).st_size) if cap_s is None else cap_s
+        self._name = name
+        self._cap_s = time_cap_s(os.fstat(file.fileno()).st_size)
         self._timed_out = False
         self._answered = False
 
@@ -111,7 +111,7 @@ class Decoder:
             if kind == b"T":
                 self._take_counts(payload)
                 return
-            if kind != b"P" or len(payload) % frame_bytes:
+            if kind != b"P" or not payload or len(payload) % frame_bytes:
                 raise self._refusal()
             yield np.frombuffer(payload, "<f4").reshape(-1, self.source.channels)
 

@@ -30,8 +30,9 @@ CONTAINERS = (
 
 CODECS = (
     "aac", "aac_latm", "ac3", "eac3", "alac", "flac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus",
-    "libopus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms", "wavpack",
-    "wmav1", "wmav2", "wmapro", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw", "pcm_bluray",
+    "libopus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms",
+    "wavpack", "wmav1", "wmav2", "wmapro", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw",
+    "pcm_bluray",
     "pcm_dvd", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le",
     "pcm_s64be", "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
 )  # fmt: skip
@@ -59,18 +60,24 @@ def main() -> None:
 
 
 def limit_resources(memory_bytes: int, cpu_s: int) -> None:
-    """Cap address space and processor time; forbid writing files, core dumps and many open files (POSIX only)."""
+    """Cap address space and processor time; forbid writing files, core dumps and many open files (POSIX only).
+
+    macOS maps more address space into every process than any sensible cap, so memory is not capped there.
+    """
     import resource
 
-    for limit, value in (
-        (resource.RLIMIT_AS, memory_bytes),
-        (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 32),
-    ):
+    limits = {
+        resource.RLIMIT_CPU: cpu_s,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: 32,
+    }
+    if sys.platform != "darwin":
+        limits[resource.RLIMIT_AS] = memory_bytes
+    for limit, value in limits.items():
         hard = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (value, value) if hard == resource.RLIM_INFINITY else (min(value, hard),) * 2)
+        lowest = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (lowest, lowest))
 
 
 def decode(recording: BinaryIO, send: Send) -> None:
@@ -111,7 +118,7 @@ def _decode(recording: BinaryIO, send: Send) -> None:
             "rate_hz": context.sample_rate,
             "claimed_s": wav["claimed_s"] if wav else claimed_s(recording, container, stream),
         }
-        if not 1 <= context.channels <= MAX_CHANNELS:
+        if context.channels > MAX_CHANNELS:
             return _send_json(send, b"H", source)
         counts = {
             "damaged": 0,
@@ -120,7 +127,7 @@ def _decode(recording: BinaryIO, send: Send) -> None:
         }
         pieces = _pieces(_frames(container, stream, counts), source, counts)
         first = next(pieces, b"")
-        if not first and counts["damaged"]:
+        if not first and (counts["damaged"] or not source["channels"]):
             return _send_error(send, "undecodable", f"no piece of {context.name} sound in it is whole")
         _send_json(send, b"H", source)
         while first:
@@ -180,7 +187,10 @@ def _interleaved(frames: list[Any]) -> bytes:
 
 
 def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
-    """Seconds of sound that the container's header promises; None where it promises nothing (FFmpeg then guesses)."""
+    """Seconds of sound that the container's header promises; None where it promises nothing (FFmpeg then guesses).
+
+    MPEG streams, bare AAC and an MP3 without a Xing header promise nothing, so a cut between packets leaves no trace.
+    """
     name = container.format.name
     if name == "mp3" and not _starts_with_xing(recording):
         return None
@@ -196,7 +206,7 @@ def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
 def wav_header(recording: BinaryIO) -> dict[str, Any] | None:
     """Source of a RIFF/WAVE file as its header has it, since FFmpeg corrects a lie in silence; None for other files.
 
-    A `data` chunk of 0xFFFFFFFF bytes, as streaming writers leave it, claims nothing. Leaves the recording at its start.
+    A `data` chunk of 0xFFFFFFFF bytes, as streaming writers leave it, claims nothing. Seeks back to the start.
     """
     try:
         recording.seek(0)

@@ -24,7 +24,8 @@ ONES = (
 TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
 SCALES = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"), (10**2, "hundred"))
 ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth", "twelve": "twelfth",
+    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
+    "twelve": "twelfth",
 }  # fmt: skip
 SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "@": "at", "=": "equals", "°": "degrees"}
 CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
@@ -64,7 +65,9 @@ def spoken_words(text: str) -> list[str]:
             words.append(SYMBOLS[token])
         elif any(character.isdigit() for character in token):
             words += _spoken_number(token)
-        elif token.isupper() and 1 < len(token) <= 5 and normal != normal.upper() and token.lower() not in _dictionary():
+        elif (
+            token.isupper() and 1 < len(token) <= 5 and normal != normal.upper() and token.lower() not in _dictionary()
+        ):
             words += token.lower()
         else:
             words.append(token.lower())
@@ -125,7 +128,7 @@ def _reader() -> Any:
 
 @cache
 def _guess(spelling: str) -> tuple[tuple[str, ...], ...]:
-    """hama's reading of a word the dictionary lacks; none where the network gives no sound."""
+    """The reading hama gives a word the dictionary lacks; none where the network gives no sound."""
     symbols = [alignment.phoneme for alignment in _reader().predict(spelling).alignments]
     phones = [phone for symbol in symbols for phone in arpabet(symbol)]
     kept = phones[:1] + [after for before, after in pairwise(phones) if after != before]

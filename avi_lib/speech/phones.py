@@ -32,8 +32,9 @@ class Phone(NamedTuple):
 class PhoneTrack:
     """The phones of a recording and how they were found.
 
-    `phones` run from 0 to the recording's duration without gaps; `method` names what produced them and `reason` says why
-    that one; `text` is the transcript that was given, None without one; `warning` is empty unless the phones deserve doubt.
+    `phones` run from 0 to the recording's duration without gaps; `method` names what produced them and `reason` says
+    why that one; `text` is the transcript that was given, None without one; `warning` is empty unless the phones
+    deserve doubt.
     """
 
     phones: tuple[Phone, ...]
@@ -44,21 +45,23 @@ class PhoneTrack:
 
 
 _IPA = {
-    "a": "AA", "aɪ": "AY", "aʊ": "AW", "b": "B", "c": "K", "d": "D", "d͡ʒ": "JH", "e": "EH", "eə": "EH R", "eɪ": "EY", "f": "F",
-    "g": "G", "h": "HH", "i": "IY", "j": "Y", "k": "K", "l": "L", "m": "M", "n": "N", "o": "OW", "oʊ": "OW", "p": "P", "r": "R",
-    "s": "S", "t": "T", "t͡ɕ": "CH", "t͡ʃ": "CH", "u": "UW", "v": "V", "w": "W", "x": "HH", "y": "UW", "z": "Z", "æ": "AE",
-    "ç": "HH", "ð": "DH", "ø": "ER", "ħ": "HH", "ŋ": "NG", "œ": "ER", "ɐ": "AH", "ɑ": "AA", "ɒ": "AO", "ɓ": "B", "ɔ": "AO",
-    "ɔɪ": "OY", "ɕ": "SH", "ɖ": "D", "ɗ": "D", "ɘ": "AH", "ə": "AH", "ɚ": "ER", "ɛ": "EH", "ɜ": "ER", "ɝ": "ER", "ɟ": "G",
-    "ɡ": "G", "ɣ": "G", "ɤ": "AH", "ɥ": "W", "ɦ": "HH", "ɨ": "IH", "ɪ": "IH", "ɪə": "IH R", "ɫ": "L", "ɮ": "L", "ɯ": "UH",
-    "ɯi": "UH IY", "ɰ": "G", "ɱ": "M", "ɲ": "N", "ɴ": "NG", "ɵ": "UH", "ɸ": "F", "ɹ": "R", "ɻ": "R", "ɽ": "R", "ɾ": "D",
-    "ʀ": "R", "ʁ": "R", "ʂ": "SH", "ʃ": "SH", "ʈ": "T", "ʉ": "UW", "ʊ": "UH", "ʋ": "V", "ʌ": "AH", "ʎ": "L", "ʏ": "UH",
-    "ʐ": "ZH", "ʑ": "ZH", "ʒ": "ZH", "ʙ": "B", "ʝ": "Y", "β": "V", "θ": "TH", "χ": "HH", "ᵊ": "AH", "ja": "Y AA", "je": "Y EH",
-    "jo": "Y OW", "ju": "Y UW", "jʌ": "Y AH", "wa": "W AA", "we": "W EH", "wi": "W IY", "wʌ": "W AH",
+    "a": "AA", "aɪ": "AY", "aʊ": "AW", "b": "B", "c": "K", "d": "D", "d͡ʒ": "JH", "e": "EH", "eə": "EH R",
+    "eɪ": "EY", "f": "F", "g": "G", "h": "HH", "i": "IY", "j": "Y", "k": "K", "l": "L", "m": "M", "n": "N",
+    "o": "OW", "oʊ": "OW", "p": "P", "r": "R", "s": "S", "t": "T", "t͡ɕ": "CH", "t͡ʃ": "CH", "u": "UW",
+    "v": "V", "w": "W", "x": "HH", "y": "UW", "z": "Z", "æ": "AE", "ç": "HH", "ð": "DH", "ø": "ER", "ħ": "HH",
+    "ŋ": "NG", "œ": "ER", "ɐ": "AH", "ɑ": "AA", "ɒ": "AO", "ɓ": "B", "ɔ": "AO", "ɔɪ": "OY", "ɕ": "SH",
+    "ɖ": "D", "ɗ": "D", "ɘ": "AH", "ə": "AH", "ɚ": "ER", "ɛ": "EH", "ɜ": "ER", "ɝ": "ER", "ɟ": "G", "ɡ": "G",
+    "ɣ": "G", "ɤ": "AH", "ɥ": "W", "ɦ": "HH", "ɨ": "IH", "ɪ": "IH", "ɪə": "IH R", "ɫ": "L", "ɮ": "L",
+    "ɯ": "UH", "ɯi": "UH IY", "ɰ": "G", "ɱ": "M", "ɲ": "N", "ɴ": "NG", "ɵ": "UH", "ɸ": "F", "ɹ": "R",
+    "ɻ": "R", "ɽ": "R", "ɾ": "D", "ʀ": "R", "ʁ": "R", "ʂ": "SH", "ʃ": "SH", "ʈ": "T", "ʉ": "UW", "ʊ": "UH",
+    "ʋ": "V", "ʌ": "AH", "ʎ": "L", "ʏ": "UH", "ʐ": "ZH", "ʑ": "ZH", "ʒ": "ZH", "ʙ": "B", "ʝ": "Y", "β": "V",
+    "θ": "TH", "χ": "HH", "ᵊ": "AH", "ja": "Y AA", "je": "Y EH", "jo": "Y OW", "ju": "Y UW", "jʌ": "Y AH",
+    "wa": "W AA", "we": "W EH", "wi": "W IY", "wʌ": "W AH",
 }  # fmt: skip
 
 
 def arpabet(ipa: str) -> tuple[str, ...]:
-    """The ARPAbet phones of one IPA symbol; empty for marks (length, tone, glottal stop) that no ARPAbet phone stands for.
+    """The ARPAbet phones of one IPA symbol; empty for marks (length, tone, glottal stop) that none stands for.
 
     Accents and secondary articulations are dropped first, so "pʰ" and "p͈" read as "p". Symbols of other languages map
     to the phone with the nearest lip shape (front rounded "y" to UW).
@@ -80,7 +83,9 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
 
     A gap shorter than `shortest_s` seconds is closed by its neighbours; phones outside the recording are dropped.
     """
-    kept = sorted((phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s), key=lambda p: p.start_s)
+    kept = sorted(
+        (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s), key=lambda p: p.start_s
+    )
     result: list[Phone] = []
     for phone in kept:
         start, end = max(phone.start_s, 0.0), min(phone.end_s, duration_s)
@@ -101,6 +106,11 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
     else:
         result[-1] = result[-1]._replace(end_s=duration_s)
     return merge_silence(result)
+
+
+def shift(phones: Iterable[Phone], seconds: float) -> list[Phone]:
+    """The same phones `seconds` later."""
+    return [Phone(phone, start_s + seconds, end_s + seconds) for phone, start_s, end_s in phones]
 
 
 def merge_silence(phones: Iterable[Phone]) -> tuple[Phone, ...]:

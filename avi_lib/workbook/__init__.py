@@ -1,0 +1,1 @@
+"""Runs of notebooks, their records and plots."""

@@ -2,18 +2,20 @@
 
 >>> figure = plot_trajectories(motion)
 
-Every function returns a matplotlib figure and shows nothing by itself.
+Every function returns a matplotlib figure that is shown once, where it is displayed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.pyplot import subplots
+from matplotlib.pyplot import close, subplots
 
 from avi_lib.motion.clip import MotionClip
 from avi_lib.speech.audio import Speech
@@ -26,7 +28,7 @@ WIDTH_IN = 11.0
 
 def plot_speech(speech: Speech, phones: Sequence[Phone], heard: Prosody) -> Figure:
     """Waveform with phones above, pitch and loudness below."""
-    figure, (top, bottom) = subplots(2, 1, figsize=(WIDTH_IN, 4.2), sharex=True, layout="constrained")
+    figure, (top, bottom) = _panels(2, figsize=(WIDTH_IN, 4.2), sharex=True)
     _draw_wave(top, speech)
     _draw_phones(top, phones)
     times_s = (np.arange(len(heard.f0_hz)) + 0.5) / heard.fps
@@ -46,22 +48,20 @@ def plot_trajectories(motion: MotionClip, most: int = 5, moved: float = 0.02) ->
         for name, members in motion.space.groups.items()
     }
     shown = {name: members for name, members in groups.items() if members}
-    figure, panels = subplots(
-        len(shown), 1, figsize=(WIDTH_IN, 1.5 * len(shown) + 0.6), sharex=True, squeeze=False, layout="constrained"
-    )
+    figure, panels = _panels(len(shown), 1, figsize=(WIDTH_IN, 1.5 * len(shown) + 0.6), sharex=True, squeeze=False)
     times_s = (np.arange(len(motion)) + 0.5) / motion.fps
     for panel, (name, members) in zip(panels[:, 0], shown.items(), strict=True):
         for i in members:
             panel.plot(times_s, motion.values[:, i], linewidth=1.2, label=motion.space.channels[i])
         panel.set_ylabel(f"{name} (rad)" if name == "head" else name)
         panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False)
-    panels[-1, 0].set_xlabel("time (s)")
+    panels[-1, 0].set(xlabel="time (s)", xlim=(0, motion.duration_s))
     return figure
 
 
 def plot_lip_gap(speech: Speech, phones: Sequence[Phone], gap_m: Float[np.ndarray, " frames"], fps: float) -> Figure:
     """The inner-lip gap of the mesh in millimetres under the waveform; /m b p/ are shaded."""
-    figure, (top, bottom) = subplots(2, 1, figsize=(WIDTH_IN, 3.8), sharex=True, layout="constrained")
+    figure, (top, bottom) = _panels(2, figsize=(WIDTH_IN, 3.8), sharex=True)
     _draw_wave(top, speech)
     _draw_phones(top, phones)
     bottom.plot((np.arange(len(gap_m)) + 0.5) / fps, 1000 * gap_m, color=INK, linewidth=1.3)
@@ -72,17 +72,26 @@ def plot_lip_gap(speech: Speech, phones: Sequence[Phone], gap_m: Float[np.ndarra
     return figure
 
 
-def plot_pictures(pictures: Sequence[UInt8[np.ndarray, "height width 3"]], titles: Sequence[str], columns: int = 4) -> Figure:
+def plot_pictures(
+    pictures: Sequence[UInt8[np.ndarray, "height width 3"]], titles: Sequence[str], columns: int = 4
+) -> Figure:
     """Pictures in rows, each under its title."""
     rows = -(-len(pictures) // columns)
     side = WIDTH_IN / columns
-    figure, panels = subplots(rows, columns, figsize=(WIDTH_IN, rows * side * 1.08), squeeze=False, layout="constrained")
+    figure, panels = _panels(rows, columns, figsize=(WIDTH_IN, rows * side * 1.08), squeeze=False)
     for panel in panels.flat:
         panel.axis("off")
     for panel, picture, title in zip(panels.flat, pictures, titles, strict=False):
         panel.imshow(picture)
-        panel.set_title(title, fontsize=8)
+        panel.set_title("\n".join(wrap(title, 96 // columns)), fontsize=8)
     return figure
+
+
+def _panels(rows: int, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """A figure with panels that pyplot does not keep, so that a notebook does not show it a second time."""
+    figure, panels = subplots(rows, columns, layout="constrained", **options)
+    close(figure)
+    return figure, panels
 
 
 def _draw_wave(panel: Axes, speech: Speech) -> None:

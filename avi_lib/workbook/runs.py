@@ -9,7 +9,6 @@ The folder holds each executed notebook, what it made, and what its record cell 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -101,8 +100,6 @@ def _execute(path: Path, run: Path, parameters: Mapping[str, Any]) -> None:
     if "OUT" in _defaults(path):
         parameters = {"OUT": str(run), **parameters}
     executed = run / path.name
-    environment = os.environ.get("MPLBACKEND")
-    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     try:
         execute_notebook(
             str(path),
@@ -115,8 +112,3 @@ def _execute(path: Path, run: Path, parameters: Mapping[str, Any]) -> None:
     except PapermillExecutionError as error:
         got = f"{error.ename}: {error.evalue} in cell {error.exec_count}"
         raise RunError(f"{path.name} to run to its end", got, f"open {executed}") from error
-    finally:
-        if environment is None:
-            del os.environ["MPLBACKEND"]
-        else:
-            os.environ["MPLBACKEND"] = environment

@@ -13,19 +13,25 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from avi_lib.face.bake.body import IDENTITY_NAMES, Body
+from avi_lib.face.bake.complexion import Places
+from avi_lib.face.bake.corrections import correct
 from avi_lib.face.bake.eyes import eyeballs
-from avi_lib.face.bake.hair import hair_part
+from avi_lib.face.bake.hair import hair_shell
+from avi_lib.face.bake.lashes import lash_part, lid_line, margins
+from avi_lib.face.bake.locks import lock_part
 from avi_lib.face.bake.makehuman import MakeHuman
-from avi_lib.face.bake.mouth import teeth, tongue_part
+from avi_lib.face.bake.mouth import LOWER, UPPER, depth_openness, teeth_part, tongue_part
 from avi_lib.face.bake.neck import PIVOT_M, head_weights
 from avi_lib.face.bake.occlusion import ambient_occlusion
-from avi_lib.face.bake.paint import paint_atlas, sample_mask
-from avi_lib.face.bake.part import LIPS, Part, point_normals
-from avi_lib.face.bake.regions import find_regions
-from avi_lib.face.bake.shirt import shirt_part
-from avi_lib.face.bake.skin import body_surface, layout, skin_part
+from avi_lib.face.bake.paint import paint_atlas
+from avi_lib.face.bake.part import LIPS, SKIN, Part, point_normals
+from avi_lib.face.bake.regions import find_regions, sample_mask
+from avi_lib.face.bake.shirt import collar_part, shirt_part
+from avi_lib.face.bake.skin import above_shirt, body_surface, layout, skin_part
+from avi_lib.face.bake.texels import Texels
 from avi_lib.face.head import FORMAT
 from avi_lib.files import atomic_path
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
@@ -40,30 +46,40 @@ STEP_M = 2e-6
 def bake(source: MakeHuman) -> dict[str, np.ndarray]:
     """Every field of the asset."""
     body = Body(source)
+    correct(body)
     surface = body_surface(body)
-    skin = skin_part(surface)
-    lips = sample_mask(body, "lips", skin.uv)[skin.triangles].mean(axis=1) > 0.5
-    skin.material = np.where(lips, LIPS, skin.material)
+    above = above_shirt(surface)
+    skin = skin_part(above)
+    eyes = eyeballs(body)
+    mouth = [teeth_part(body, UPPER), teeth_part(body, LOWER), tongue_part(body)]
+    hair = [hair_shell(surface), lock_part(surface, SEED)]
+    parts = [skin, eyes, *mouth, lash_part(body, SEED), *hair, shirt_part(surface), collar_part(surface)]
+    still = {id(part) for part in (eyes, *parts[-2:])}
     skin_uv = layout(skin.uv)
-    shirt, hair = shirt_part(surface), hair_part(surface)
-    parts = [skin, shirt, hair, eyeballs(body), teeth(body, "upper"), teeth(body, "lower"), tongue_part(body)]
-    follow = head_weights(surface)
-    weights = [surface_weights(part, surface, follow) for part in (skin, shirt, hair)]
-    weights += [np.ones(len(part.points)) for part in parts[3:]]
-    weights[1] *= 0.0
-    weights[2] = np.ones(len(hair.points))
+    in_lips = sample_mask(body, "lips", skin.uv)
+    skin.material = np.where(in_lips[skin.triangles].mean(axis=1) > 0.5, LIPS, SKIN)
     first_point = np.cumsum([0] + [len(part.points) for part in parts])
     first_vertex = np.cumsum([0] + [len(part.weld) for part in parts])
     points = np.concatenate([part.points for part in parts])
     weld = np.concatenate([part.weld + first for part, first in zip(parts, first_point[:-1], strict=True)])
     triangles = np.concatenate([part.triangles + first for part, first in zip(parts, first_vertex[:-1], strict=True)])
-    uv = np.concatenate([skin_uv] + [part.uv for part in parts[1:]])
-    shapes = displacements(parts, body.shapes)
-    shapes[:, first_point[3] : first_point[4]] = 0.0
+    uv = np.concatenate([skin_uv, *(part.uv for part in parts[1:6]), layout(hair[0].uv), *(part.uv for part in parts[7:])])
     welded = weld[triangles]
     openness = ambient_occlusion(points, point_normals(points, welded), welded)
-    openness[first_point[3] :] = 0.85
-    balls = first_vertex[3] + np.array([0, len(parts[3].weld) // 2, len(parts[3].weld)])
+    inner = np.zeros(len(skin.points))
+    np.maximum.at(inner, skin.weld, sample_mask(body, "inside-mouth", skin.uv))
+    skin_openness = openness[: len(skin.points)] * (1.0 - inner) + depth_openness(skin.points) * inner
+    openness[: len(skin.points)] = skin_openness
+    for part, first in zip(mouth, first_point[2:5], strict=True):
+        openness[first : first + len(part.points)] = depth_openness(part.points)
+    openness[first_point[1] : first_point[2]] = 0.9
+    openness[first_point[5] : first_point[6]] = 0.8
+    follow = [np.ones(len(part.points)) for part in parts]
+    follow[0] = surface_values(skin, surface, head_weights(surface))
+    follow[-2:] = [np.zeros(len(part.points)) for part in parts[-2:]]
+    texels = Texels(above.triangles, layout(above.uv)[above.triangles])
+    places = find_places(body, above, texels, surface_values(above, skin, skin_openness))
+    balls = first_vertex[1] + np.array([0, len(eyes.weld) // 2, len(eyes.weld)])
     fields = {
         "format": np.int64(FORMAT),
         "points": points.astype(np.float32),
@@ -72,34 +88,47 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
         "uv": np.rint(uv * 65535.0).astype(np.uint16),
         "material": np.concatenate([part.material for part in parts]).astype(np.uint8),
         "occlusion": np.rint(openness * 255.0).astype(np.uint8)[weld],
-        "head_weight": np.rint(np.concatenate(weights) * 65535.0).astype(np.uint16)[weld],
+        "head_weight": np.rint(np.concatenate(follow) * 65535.0).astype(np.uint16)[weld],
         "pivot": np.array(PIVOT_M, np.float32),
         "eyeball_bounds": np.column_stack([balls[:-1], balls[1:]]).astype(np.int32),
         "eye_centres": body.eye_centres.astype(np.float32),
         "shape_names": np.array(ARKIT_BLENDSHAPES),
         "identity_names": np.array(IDENTITY_NAMES),
-        "atlas": _webp(paint_atlas(body, skin, skin_uv, SEED)),
+        "atlas": _webp(paint_atlas(texels, places, SEED)),
     }
-    fields |= _pack("shape", shapes) | _pack("identity", displacements(parts, body.identity))
+    shapes = [np.concatenate([part.binding @ d * (id(part) not in still) for part in parts]) for d in body.shapes]
+    identity = [np.concatenate([part.binding @ d for part in parts]) for d in body.identity]
+    fields |= _pack("shape", shapes) | _pack("identity", identity)
     fields |= {f"region_{name}": v.astype(np.uint16) for name, v in find_regions(body, skin).items()}
     return fields
 
 
-def surface_weights(part: Part, surface: Part, weights: np.ndarray) -> np.ndarray:
-    """Weights given at the points of `surface` read at a part cut from it, through the shared body vertices."""
-    by_vertex = np.zeros(part.binding.shape[1])
-    total = np.zeros(part.binding.shape[1])
-    np.add.at(by_vertex, surface.binding.indices, surface.binding.data * np.repeat(weights, np.diff(surface.binding.indptr)))
-    np.add.at(total, surface.binding.indices, surface.binding.data)
-    return np.asarray(part.binding @ (by_vertex / np.maximum(total, 1e-9)))
+def find_places(body: Body, skin: Part, texels: Texels, openness: np.ndarray) -> Places:
+    """What the painter needs to know of each texel of the skin."""
+    points, uv = texels.spread(skin.points[skin.weld]), texels.spread(skin.uv)
+    margin = np.concatenate([lid_line(body, members) for members, _, _ in margins(body)])
+    return Places(
+        points=points,
+        openness=texels.spread(openness[skin.weld]),
+        lips=sample_mask(body, "lips", uv),
+        inside_mouth=sample_mask(body, "inside-mouth", uv),
+        ears=sample_mask(body, "ears", uv),
+        eyelids=sample_mask(body, "eyelids", uv),
+        socket=(uv[:, 0] < 0.16).astype(np.float64),
+        lid_margin_m=cKDTree(margin).query(points)[0],
+    )
 
 
-def displacements(parts: list[Part], of_body: np.ndarray) -> np.ndarray:
-    """Displacements (K, P, 3) of all points from those of the body's vertices."""
-    return np.stack([np.concatenate([part.binding @ d for part in parts]) for d in of_body])
+def surface_values(part: Part, known: Part, values: np.ndarray) -> np.ndarray:
+    """Values given at the points of `known` read at another part cut from the same surface; 1 where nothing is known."""
+    total, weight = np.zeros(part.binding.shape[1]), np.zeros(part.binding.shape[1])
+    np.add.at(total, known.binding.indices, known.binding.data * np.repeat(values, np.diff(known.binding.indptr)))
+    np.add.at(weight, known.binding.indices, known.binding.data)
+    by_vertex = np.where(weight > 0.0, total / np.maximum(weight, 1e-9), 1.0)
+    return np.asarray(part.binding @ by_vertex)
 
 
-def _pack(kind: str, dense: np.ndarray) -> dict[str, np.ndarray]:
+def _pack(kind: str, dense: list[np.ndarray]) -> dict[str, np.ndarray]:
     moved = [np.flatnonzero(np.abs(d).max(axis=1) > MOVED_M) for d in dense]
     steps = [np.rint(d[m] / STEP_M).astype(np.int16) for d, m in zip(dense, moved, strict=True)]
     return {

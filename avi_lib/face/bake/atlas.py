@@ -25,14 +25,15 @@ class Tile(NamedTuple):
 
 TILES = {
     "face": Tile(0, 0, 1152, 1024),
-    "left_ear": Tile(1156, 0, 186, 220),
-    "right_ear": Tile(1346, 0, 186, 220),
-    "mouth": Tile(1156, 224, 376, 300),
-    "neck": Tile(1156, 528, 376, 240),
-    "tongue": Tile(1156, 772, 180, 252),
-    "cloth": Tile(1340, 772, 192, 252),
+    "left_socket": Tile(1156, 0, 120, 120),
+    "right_socket": Tile(1280, 0, 120, 120),
+    "lash": Tile(1404, 0, 64, 120),
+    "collar": Tile(1472, 0, 60, 120),
+    "mouth": Tile(1156, 124, 376, 300),
+    "neck": Tile(1156, 428, 376, 300),
+    "tongue": Tile(1156, 732, 120, 292),
+    "cloth": Tile(1280, 732, 252, 292),
     "eye": Tile(1536, 0, 404, 404),
-    "lash": Tile(1944, 0, 104, 404),
     "teeth": Tile(1536, 408, 512, 120),
     "hair": Tile(1536, 532, 512, 492),
 }

@@ -65,6 +65,17 @@ class Body:
         self.shapes: Float64[np.ndarray, "52 N 3"] = METRES * np.stack([source.face_unit(s) for s in ARKIT_BLENDSHAPES])
         self.identity: Float64[np.ndarray, "K N 3"] = METRES * self._identity()
 
+    def lip_weights(self) -> Float64[np.ndarray, " N"]:
+        """1 on the lips, 0 elsewhere, for every body vertex."""
+        mask = self.source.mask("lips")
+        rows = np.clip((1.0 - self.source.uv[:, 1]) * mask.shape[0], 0, mask.shape[0] - 1).astype(int)
+        columns = np.clip(self.source.uv[:, 0] * mask.shape[1], 0, mask.shape[1] - 1).astype(int)
+        weights = np.zeros(len(self.vertices))
+        body = self.source.groups == "body"
+        corners, uv_corners = self.source.triangles[body].ravel(), self.source.uv_triangles[body].ravel()
+        np.maximum.at(weights, corners, mask[rows, columns][uv_corners])
+        return weights
+
     def _macro(self, sex: float, age: str, mix: dict[str, float]) -> np.ndarray:
         total = np.zeros_like(self.source.vertices)
         folder = "targets/macrodetails/"

@@ -12,7 +12,7 @@ from avi_lib.face.bake.atlas import place
 from avi_lib.face.bake.body import Body
 from avi_lib.face.bake.part import EYE, Part
 
-RINGS, SECTORS = 15, 24
+RINGS, SECTORS = 13, 22
 SHOWN_DEG = 110.0
 """How far from the pupil the ball is modelled; the rest stays behind the lids."""
 

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
+from scipy.ndimage import map_coordinates
 
 from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.paint import sample_mask
 from avi_lib.face.bake.part import Part
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
@@ -32,6 +32,14 @@ def find_regions(body: Body, skin: Part) -> dict[str, Int64[np.ndarray, " R"]]:
         "upper_face": face[heights[face] > -0.030],
         "face": np.union1d(face, lips),
     }
+
+
+def sample_mask(body: Body, name: str, uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, " V"]:
+    """One of MakeHuman's painted regions (lips, inside-mouth, eyelids, face, ears) read at MakeHuman's uv."""
+    mask = body.source.mask(name)
+    places = np.stack([(1.0 - uv[:, 1]) * mask.shape[0] - 0.5, uv[:, 0] * mask.shape[1] - 0.5])
+    result: np.ndarray = map_coordinates(mask, places, order=1, mode="nearest")
+    return result
 
 
 def _near_eyes(body: Body, skin: Part) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The skin: the body's head, neck and shoulders laid out in the atlas, with the face given most of the texture.
 
->>> skin = skin_part(body_surface(body))
+>>> skin = skin_part(above_shirt(body_surface(body)))
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ from scipy import sparse
 
 from avi_lib.face.bake.atlas import place
 from avi_lib.face.bake.body import Body
+from avi_lib.face.bake.hair import hairline_field, on_scalp
 from avi_lib.face.bake.part import SKIN, Part
 
-BUST_EDGE_M = -0.34
+BUST_EDGE_M = -0.325
 """Height of the plane that ends the bust, below what the portrait camera sees."""
+
+SCALP_RIM_M = 0.014
+"""How far the skin goes on under the hair."""
 
 NECKLINE_FRONT_M, NECKLINE_BACK_M = (-0.186, -0.050), (-0.140, -0.145)
 """The shirt's neckline is the body's section with the plane through these two (height, depth) points."""
@@ -46,24 +50,32 @@ def body_surface(body: Body) -> Part:
     return part.cut(part.points[:, 1] - BUST_EDGE_M)
 
 
-def skin_part(surface: Part, under_shirt_m: float = 0.012) -> Part:
-    """The skin that shows and a rim of it under the shirt, with MakeHuman's own uv; `layout` places that in the atlas."""
+def above_shirt(surface: Part, under_shirt_m: float = 0.012) -> Part:
+    """The body's surface down to a rim under the shirt; the painter colours all of it, the scalp too."""
     return surface.cut(neckline_field(surface.points) + under_shirt_m)
+
+
+def skin_part(above: Part) -> Part:
+    """The skin that shows and a rim of it under the hair, with MakeHuman's own uv; `layout` places that in the atlas."""
+    shown = above.cut(np.where(on_scalp(above), SCALP_RIM_M - hairline_field(above.points), SCALP_RIM_M))
+    socket = shown.uv[shown.triangles, 0].max(axis=1) < 0.16
+    depth = shown.points[shown.weld[shown.triangles], 2].max(axis=1)
+    return shown.keep(~(socket & (depth < 0.005)))
 
 
 def layout(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 2"]:
     """MakeHuman's uv (rows growing upwards, the face lying on its side) to the atlas."""
     u, v = uv[:, 0], uv[:, 1]
     placed = place(np.column_stack([(u - 0.18) / 0.41, (0.985 - v) / 0.22]), "neck")
-    face = (u > 0.63) & (v > 0.14) & (v < 0.83)
+    face = (u > 0.63) & (v > 0.175) & (v < 0.83)
     across = _magnify((v[face] - 0.484) / 0.337)
     down = _magnify((u[face] - 0.86) / np.where(u[face] < 0.86, 0.221, 0.137))
     placed[face] = place(np.column_stack([0.5 - 0.5 * across, 0.5 + 0.5 * down]), "face")
-    mouth = (u > 0.74) & (v < 0.15)
-    placed[mouth] = place(np.column_stack([(u[mouth] - 0.755) / 0.172, (0.14 - v[mouth]) / 0.13]), "mouth")
-    for tile, low in (("left_ear", 0.008), ("right_ear", 0.084)):
-        ear = (u > low) & (u < low + 0.0755) & (v > 0.53) & (v < 0.65)
-        placed[ear] = place(np.column_stack([(u[ear] - low) / 0.0755, (0.64 - v[ear]) / 0.1]), tile)
+    mouth = (u > 0.74) & (v < 0.175)
+    placed[mouth] = place(np.column_stack([(u[mouth] - 0.755) / 0.172, (0.163 - v[mouth]) / 0.153]), "mouth")
+    for tile, low in (("left_socket", 0.008), ("right_socket", 0.084)):
+        socket = (u > low) & (u < low + 0.0755) & (v > 0.53) & (v < 0.65)
+        placed[socket] = place(np.column_stack([(u[socket] - low) / 0.0755, (0.64 - v[socket]) / 0.1]), tile)
     return placed
 
 

@@ -1,0 +1,79 @@
+"""The README's pictures, made by the code they show.
+
+    python -m avi_lib.workbook.gallery
+
+Writes `docs/faces.png`, the open head at the height of one sentence for each emotion, and `docs/talking.png`, frames
+of a shipped recording performed under an instruction.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from matplotlib.figure import Figure
+
+from avi_lib.files import atomic_path
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.prototypes import expression_targets
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT
+from avi_lib.pipeline import Talker
+from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.workbook.plots import plot_pictures
+from avi_lib.workbook.runs import project_root
+
+SENTENCES = (
+    "A person speaks with a neutral face.",
+    "She is very happy.",
+    "He is deeply sad.",
+    "She is furious.",
+    "They are terrified.",
+    "He is utterly disgusted.",
+    "She is amazed.",
+    "He looks down on you with contempt.",
+)
+TURNS_RAD = (0.0, 0.45)
+
+
+def picture_faces(talker: Talker, sentences: tuple[str, ...] = SENTENCES) -> list[UInt8[np.ndarray, "size size 3"]]:
+    """Each sentence's face at its height, silent, from the front and then turned."""
+    values = np.zeros((len(TURNS_RAD) * len(sentences), len(ARKIT)), np.float32)
+    for row, (turn, sentence) in enumerate((turn, sentence) for turn in TURNS_RAD for sentence in sentences):
+        for channel, weight in expression_targets(Instruction.parse(sentence)).items():
+            values[row, ARKIT.index(channel)] = weight
+        values[row, ARKIT.index("headYaw")] += turn
+    return list(talker.frames(MotionClip(values, 25.0, ARKIT)))
+
+
+def picture_talk(talker: Talker, recording: Path, sentence: str, count: int) -> tuple[list[np.ndarray], list[str]]:
+    """`count` frames spread over a performance of a recording, and their times as titles."""
+    talk = talker.listen(recording, Instruction.parse(sentence))
+    picks = np.linspace(0.08, 0.92, count) * len(talk.motion)
+    frames = [frame for i, frame in enumerate(talker.frames(talk.motion)) if i in picks.astype(int)]
+    return frames, [f"{pick / talk.motion.fps:.2f} s" for pick in picks.astype(int)]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+    print(f"wrote {path}")
+
+
+def main() -> None:
+    """Write both pictures."""
+    root = project_root()
+    (root / "docs").mkdir(exist_ok=True)
+    with Talker(TalkSettings(render=RenderSettings(size=320))) as talker:
+        faces = picture_faces(talker)
+        half = len(SENTENCES) // 2
+        rows = [faces[start : start + half] for start in (0, 2 * half, half, 3 * half)]
+        titles = [*SENTENCES[:half], *[""] * half, *SENTENCES[half:], *[""] * half]
+        _save(plot_pictures([face for row in rows for face in row], titles, half), root / "docs" / "faces.png")
+        frames, times = picture_talk(talker, root / "data" / "samples" / "angry.flac", "She is furious.", 8)
+        _save(plot_pictures(frames, times, 8), root / "docs" / "talking.png")
+
+
+if __name__ == "__main__":
+    main()

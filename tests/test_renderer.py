@@ -1,0 +1,267 @@
+"""The two rasterisers: they agree, they are smooth at edges, and the choice between them says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jaxtyping import Float32, Int32, UInt8
+
+from avi_lib.errors import InputError
+from avi_lib.face import egl_probe
+from avi_lib.face.camera import PORTRAIT, Camera
+from avi_lib.face.egl_probe import EglProbe, probe_egl
+from avi_lib.face.head import Head, load_head
+from avi_lib.face.normals import vertex_normals
+from avi_lib.face.raster_numba import NumbaRenderer
+from avi_lib.face.renderer import AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE, Renderer, choose_renderer
+from avi_lib.face.shading import MATERIAL_NAMES, background
+from avi_lib.motion.space import ARKIT
+
+AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
+
+
+@dataclass(frozen=True)
+class Mesh:
+    vertices: Float32[np.ndarray, "V 3"]
+    triangles: Int32[np.ndarray, "T 3"]
+    uv: Float32[np.ndarray, "V 2"]
+    weld: Int32[np.ndarray, " V"]
+    material: UInt8[np.ndarray, " T"]
+    occlusion: Float32[np.ndarray, " V"]
+    atlas: UInt8[np.ndarray, "H W 3"]
+
+
+def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped: bool = False) -> Mesh:
+    corners = np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float32) * np.float32(side_m / 2)
+    corners[:, 2] = z
+    triangles = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+    return Mesh(
+        vertices=corners,
+        triangles=triangles[:, ::-1].copy() if flipped else triangles,
+        uv=np.array([(0, 1), (1, 1), (1, 0), (0, 0)], np.float32),
+        weld=np.arange(4, dtype=np.int32),
+        material=np.full(2, MATERIAL_NAMES.index(material), np.uint8),
+        occlusion=np.ones(4, np.float32),
+        atlas=np.full((4, 4, 3), 180, np.uint8),
+    )
+
+
+def renderers() -> list[str]:
+    return ["numba", "moderngl"] if probe_egl().works else ["numba"]
+
+
+@pytest.fixture(params=["numba", "moderngl"])
+def kind(request: pytest.FixtureRequest) -> str:
+    if request.param not in renderers():
+        pytest.skip(f"EGL does not work here: {probe_egl().finding}")
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+def picture(kind: str, mesh: Mesh, camera: Camera = AHEAD, size: int = 128) -> np.ndarray:
+    renderer, _ = choose_renderer(mesh, size, kind, camera)
+    with renderer:
+        return renderer.draw(mesh.vertices)
+
+
+def poses(head: Head) -> np.ndarray:
+    """Rest; a wide open smile; a frown with the head turned."""
+    values = np.zeros((3, len(ARKIT.channels)), np.float32)
+    wanted = [
+        {},
+        {"jawOpen": 0.6, "mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "tongueOut": 0.3},
+        {"browDownLeft": 1.0, "eyeBlinkRight": 0.6, "mouthPucker": 0.7, "headYaw": 0.5, "headPitch": -0.2},
+    ]
+    for row, weights in zip(values, wanted, strict=True):
+        for name, weight in weights.items():
+            row[ARKIT.index(name)] = weight
+    return head.deform(values)
+
+
+def test_both_renderers_draw_the_same_head(head: Head) -> None:
+    if "moderngl" not in renderers():
+        pytest.skip(f"EGL does not work here: {probe_egl().finding}")
+    for camera in (PORTRAIT, PORTRAIT.orbit(40.0)):
+        pair = [choose_renderer(head, 512, kind, camera)[0] for kind in ("numba", "moderngl")]
+        with pair[0] as numba, pair[1] as graphics:
+            for vertices in poses(head):
+                difference = np.abs(numba.draw(vertices).astype(int) - graphics.draw(vertices))
+                assert difference.mean() <= AGREEMENT_MEAN
+                assert (difference.max(axis=2) <= AGREEMENT_PIXEL).mean() >= AGREEMENT_SHARE
+
+
+def test_stream_gives_the_pictures_that_draw_gives(kind: str, head: Head) -> None:
+    frames = poses(head)
+    renderer, _ = choose_renderer(head, 128, kind)
+    with renderer:
+        one_by_one = [renderer.draw(vertices) for vertices in frames]
+        assert np.array_equal(np.stack(list(renderer.stream(frames))), np.stack(one_by_one))
+        assert list(renderer.stream([])) == []
+    assert not np.array_equal(one_by_one[0], one_by_one[1])
+
+
+def test_two_renderers_at_once_do_not_disturb_each_other(kind: str) -> None:
+    near, far = square(0.2), square(0.1)
+    alone = picture(kind, near), picture(kind, far)
+    with choose_renderer(near, 128, kind, AHEAD)[0] as first, choose_renderer(far, 128, kind, AHEAD)[0] as second:
+        for _ in range(2):
+            assert np.array_equal(first.draw(near.vertices), alone[0])
+            assert np.array_equal(second.draw(far.vertices), alone[1])
+
+
+def test_a_square_covers_the_pixels_geometry_says(kind: str) -> None:
+    mesh = square(0.2)
+    covered = (picture(kind, mesh).astype(int) != background(128)).any(axis=2)
+    side = 0.2 / (2.0 * np.tan(np.radians(12.0))) * 128
+    assert abs(np.sqrt(covered.sum()) - side) < 1.0
+    rows, columns = np.nonzero(covered)
+    assert abs(rows.mean() - 63.5) < 0.1
+    assert abs(columns.mean() - 63.5) < 0.1
+
+
+def test_up_is_up_and_the_persons_left_is_at_the_right(kind: str) -> None:
+    mesh = square(0.1)
+    moved = mesh.vertices + np.array([0.1, 0.1, 0.0], np.float32)
+    with choose_renderer(mesh, 128, kind, AHEAD)[0] as renderer:
+        rows, columns = np.nonzero((renderer.draw(moved).astype(int) != background(128)).any(axis=2))
+    assert rows.mean() < 50
+    assert columns.mean() > 78
+
+
+def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall(kind: str) -> None:
+    mesh = square(0.2)
+    turn = np.radians(20.0)
+    spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
+    with choose_renderer(mesh, 128, kind, AHEAD)[0] as renderer:
+        seen = renderer.draw(mesh.vertices @ spin.T).astype(int)
+    wall = background(128).astype(int)
+    inside = seen[64, 64, 0]
+    share = (seen[64, :, 0] - wall[64, :, 0]) / (inside - wall[64, 0, 0])
+    everywhere = (seen[..., 0] - wall[..., 0]) / (inside - wall[..., 0])
+    partly = np.unique(np.rint(everywhere[(everywhere > 0.1) & (everywhere < 0.9)] * 4))
+    assert set(partly) >= {1.0, 2.0, 3.0}
+    assert share.max() <= 1.05
+
+
+def test_the_nearer_surface_hides_the_farther_whatever_their_order(kind: str) -> None:
+    front, back = square(0.1, z=0.1), square(0.1, z=-0.1)
+    bright, dark = np.full(4, 0.9, np.float32), np.full(4, 0.2, np.float32)
+    for first, second, light in ((front, back, (bright, dark)), (back, front, (dark, bright))):
+        both = Mesh(
+            vertices=np.concatenate([first.vertices, second.vertices]),
+            triangles=np.concatenate([first.triangles, second.triangles + 4]),
+            uv=np.concatenate([first.uv, second.uv]),
+            weld=np.arange(8, dtype=np.int32),
+            material=np.concatenate([first.material, second.material]),
+            occlusion=np.concatenate(light),
+            atlas=front.atlas,
+        )
+        alone = Mesh(**{**vars(front), "occlusion": bright})
+        assert np.array_equal(picture(kind, both)[64, 64], picture(kind, alone)[64, 64])
+
+
+def test_backs_are_hidden_for_skin_and_lit_like_fronts_for_cloth(kind: str) -> None:
+    assert np.array_equal(picture(kind, square(flipped=True)), background(128))
+    front, back = picture(kind, square(material="cloth")), picture(kind, square(material="cloth", flipped=True))
+    assert np.abs(front.astype(int) - back).max() <= 1
+
+
+def test_occluded_surfaces_are_darker(kind: str) -> None:
+    open_square = square()
+    closed = Mesh(**{**vars(open_square), "occlusion": np.full(4, 0.3, np.float32)})
+    assert picture(kind, closed)[64, 64].mean() < 0.75 * picture(kind, open_square)[64, 64].mean()
+
+
+def test_the_face_is_neither_overexposed_nor_dark(kind: str, head: Head) -> None:
+    with choose_renderer(head, 256, kind)[0] as renderer:
+        seen = renderer.draw(head.vertices)
+    drawn = seen[(seen.astype(int) != background(256)).any(axis=2)]
+    assert (drawn.max(axis=1) >= 250).mean() < 0.01
+    skin = renderer_face_patch(seen)
+    assert 120 < skin.mean() < 215
+    assert skin[..., 0].mean() > skin[..., 2].mean() + 15
+
+
+def renderer_face_patch(seen: np.ndarray) -> np.ndarray:
+    """The cheeks and nose of the portrait view."""
+    size = seen.shape[0]
+    return seen[int(0.45 * size) : int(0.55 * size), int(0.43 * size) : int(0.57 * size)]
+
+
+def test_normals_are_smooth_across_a_welded_seam_and_sharp_without() -> None:
+    vertices = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 1, 0), (0, 0, 1)], np.float32)
+    triangles = np.array([(0, 1, 2), (3, 4, 5)], np.int32)
+    welded = vertex_normals(vertices, triangles, np.array([0, 1, 2, 0, 2, 3], np.int32))
+    assert np.allclose(welded[0], np.array([1, 0, 1]) / np.sqrt(2), atol=1e-6)
+    assert np.array_equal(welded[0], welded[3])
+    sharp = vertex_normals(vertices, triangles, np.arange(6, dtype=np.int32))
+    assert np.allclose(sharp[[0, 3]], [(0, 0, 1), (1, 0, 0)], atol=1e-6)
+
+
+def test_the_number_of_threads_does_not_change_the_numba_picture(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = []
+    for threads in (1, 5):
+        monkeypatch.setattr("os.cpu_count", lambda count=threads: count)
+        with NumbaRenderer(head, 192, PORTRAIT) as renderer:
+            pictures.append(renderer.draw(head.vertices))
+    assert np.array_equal(*pictures)
+
+
+def test_auto_without_egl_takes_numba_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avi_lib.face.renderer.probe_egl", lambda: EglProbe(False, "libEGL.so.1 not found"))
+    renderer, reason = choose_renderer(square())
+    with renderer:
+        assert isinstance(renderer, NumbaRenderer)
+    assert reason.startswith("numba z-buffer: EGL is not available (libEGL.so.1 not found)")
+    with pytest.raises(InputError, match=r"OpenGL through EGL; got libEGL\.so\.1 not found; install"):
+        choose_renderer(square(), prefer="moderngl")
+
+
+def test_a_driver_that_cannot_start_is_found_out_in_a_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
+    probe = probe_egl.__wrapped__()
+    if not probe.works:
+        assert probe.finding
+    monkeypatch.setattr(egl_probe.sys, "executable", str(Path("/bin/false")))
+    assert probe_egl.__wrapped__() == EglProbe(False, "exit status 1")
+
+
+def test_a_driver_that_crashes_does_not_end_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    crash = tmp_path / "python"
+    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    crash.chmod(0o755)
+    monkeypatch.setattr(egl_probe.sys, "executable", str(crash))
+    assert probe_egl.__wrapped__() == EglProbe(False, "the driver ended the process with signal 11")
+
+
+@pytest.mark.parametrize("size", [0, 63, 129, 5000])
+def test_sizes_that_cannot_be_drawn_are_refused(size: int) -> None:
+    with pytest.raises(InputError, match="even picture size of 64-4096"):
+        choose_renderer(square(), size)
+
+
+@pytest.mark.parametrize(
+    ("vertices", "message"),
+    [
+        (np.zeros((5, 3), np.float32), r"expected vertices of shape \(4, 3\); got \(5, 3\)"),
+        (np.full((4, 3), np.nan, np.float32), "expected finite vertices"),
+    ],
+)
+def test_vertices_that_do_not_fit_are_refused(kind: str, vertices: np.ndarray, message: str) -> None:
+    renderer: Renderer = choose_renderer(square(), 128, kind)[0]
+    with renderer, pytest.raises(InputError, match=message):
+        renderer.draw(vertices)
+
+
+def test_a_mesh_whose_arrays_do_not_fit_is_refused(kind: str) -> None:
+    mesh = square()
+    broken = Mesh(**{**vars(mesh), "triangles": mesh.triangles + 4})
+    with pytest.raises(InputError, match="triangles that name vertices 0-3"):
+        choose_renderer(broken, 128, kind)

@@ -1,0 +1,485 @@
+"""Speech in: every recording ends as a sound 16 kHz wave with a report, or as an error a person can act on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pytest
+from bad_audio import (
+    FORMATS,
+    REFUSED,
+    REPAIRED,
+    encoded,
+    mp3_with_huge_picture,
+    voice,
+    wav_bytes,
+    write_video,
+)
+
+from avi_lib.errors import AviError, InputError
+from avi_lib.speech import decode, decode_child
+from avi_lib.speech.audio import Speech, load_speech
+from avi_lib.speech.channels import ChannelStatistics, choose_mix
+from avi_lib.speech.report import SpeechReport
+
+ROOT = Path(__file__).resolve().parents[1]
+LOSSLESS = ("wav", "flac", "aiff", "caf", "w64")
+NO_ERROR_TALK = re.compile(r"Traceback|Error\(|\[Errno|av\.error|0x[0-9a-f]{6}")
+
+
+def save(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def lag_and_snr_db(wave: np.ndarray, reference: np.ndarray) -> tuple[int, float]:
+    """Delay in samples at which the two agree best, and the agreement in dB there (delays up to 0.1 s)."""
+    n = min(len(wave), len(reference))
+    x, y = reference[:n].astype(np.float64), wave[:n].astype(np.float64)
+    size = 1 << (2 * n).bit_length()
+    products = np.fft.irfft(np.fft.rfft(y, size) * np.conj(np.fft.rfft(x, size)))
+    lag = max(range(-1600, 1601), key=lambda k: products[k])
+    inner = slice(1600, n - 1600)
+    difference = np.roll(y, -lag)[inner] - x[inner]
+    return lag, float(10 * np.log10((x[inner] ** 2).sum() / (difference**2).sum()))
+
+
+@pytest.mark.parametrize("suffix", ["wav", *FORMATS])
+def test_every_format_gives_the_same_wave_in_place(tmp_path: Path, suffix: str) -> None:
+    wave = voice(1.0)
+    speech = load_speech(save(tmp_path / f"a.{suffix}", encoded(wave, suffix)))
+    assert speech.wave.dtype == np.float32
+    assert speech.rate_hz == 16_000
+    assert speech.duration_s == pytest.approx(1.0, abs=0.05)
+    if suffix in LOSSLESS:
+        np.testing.assert_allclose(speech.wave, wave, atol=1.5 / 32768)
+        assert speech.report.repairs == ()
+    elif suffix != "mpg":
+        lag, snr_db = lag_and_snr_db(speech.wave, wave)
+        assert abs(lag) <= 1
+        assert snr_db > 10
+
+
+def test_sound_track_of_a_video_is_loaded_and_a_silent_film_refused(tmp_path: Path) -> None:
+    wave = voice(1.0)
+    speech = load_speech(write_video(tmp_path / "film.mp4", wave))
+    assert lag_and_snr_db(speech.wave, wave)[0] == 0
+    with pytest.raises(InputError, match="without a sound track"):
+        load_speech(write_video(tmp_path / "silent.mp4", None))
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_unusable_recording_is_refused_in_words(tmp_path: Path, name: str) -> None:
+    make, words = REFUSED[name]
+    with pytest.raises(InputError) as caught:
+        load_speech(save(tmp_path / name, make()))
+    message = str(caught.value)
+    assert words in message
+    assert name in message
+    assert not NO_ERROR_TALK.search(message)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", REPAIRED)
+def test_repair_is_made_and_recorded_with_its_number(tmp_path: Path, name: str) -> None:
+    make, repair, value = REPAIRED[name]
+    speech = load_speech(save(tmp_path / name, make()))
+    finding = speech.report.repair(repair)
+    assert finding is not None
+    assert finding.value == pytest.approx(value, rel=1e-3)
+    assert any(finding.text in line for line in speech.report.lines())
+    assert np.isfinite(speech.wave).all()
+    assert np.abs(speech.wave).max() <= 1
+    correlation = np.corrcoef(speech.wave, voice(len(speech.wave) / 16000))[0, 1]
+    assert abs(correlation) > 0.999
+
+
+@pytest.mark.parametrize("suffix", ["flac", "mp3", "webm", "aiff", "caf", "w64"])
+def test_file_cut_off_in_the_middle_keeps_its_beginning_and_says_so(tmp_path: Path, suffix: str) -> None:
+    whole = encoded(voice(2.0), suffix)
+    speech = load_speech(save(tmp_path / f"cut.{suffix}", whole[: 2 * len(whole) // 3]))
+    assert 0.5 < speech.duration_s < 1.7
+    assert speech.report.repair("truncated") or speech.report.repair("damaged")
+
+
+def test_ogg_cut_after_a_page_is_recorded_as_unfinished(tmp_path: Path) -> None:
+    whole = encoded(voice(4.0), "ogg")
+    last_page = whole.rfind(b"OggS")
+    speech = load_speech(save(tmp_path / "cut.ogg", whole[:last_page]))
+    assert 0.5 < speech.duration_s < 4.0
+    assert speech.report.repair("unfinished") is not None
+    assert load_speech(save(tmp_path / "whole.ogg", whole)).report.repair("unfinished") is None
+
+
+def test_m4a_with_its_index_first_and_its_end_missing_is_recorded_as_truncated(tmp_path: Path) -> None:
+    options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
+    whole = encoded(voice(3.0), "m4a", options=options)
+    speech = load_speech(save(tmp_path / "cut.m4a", whole[: len(whole) // 2]))
+    assert 0.4 < speech.duration_s < 2.5
+    assert speech.report.repairs
+
+
+def test_rate_that_changes_on_the_way_is_followed_and_recorded(tmp_path: Path) -> None:
+    parts = [
+        encoded(voice(1.0, rate), "mp3", rate, {"write_xing": "0", "id3v2_version": "0"}) for rate in (16000, 32000)
+    ]
+    speech = load_speech(save(tmp_path / "joined.mp3", b"".join(parts)))
+    assert speech.report.repair("changes").value >= 1
+    assert speech.duration_s == pytest.approx(2.1, abs=0.1)
+
+
+def test_paths_that_are_no_recordings_are_refused_at_once(tmp_path: Path) -> None:
+    fifo = tmp_path / "pipe.wav"
+    os.mkfifo(fifo)
+    (tmp_path / "dangling.wav").symlink_to(tmp_path / "nowhere.wav")
+    cases = {
+        tmp_path: "folder",
+        tmp_path / "missing.wav": "not there",
+        tmp_path / "dangling.wav": "not there",
+        fifo: "pipe",
+        Path("/dev/zero"): "device",
+        tmp_path / ("x" * 300): "too long",
+        tmp_path / "nul\0.wav": "null",
+    }
+    started = time.monotonic()
+    for path, words in cases.items():
+        with pytest.raises(InputError, match=words):
+            load_speech(path)
+    assert time.monotonic() - started < 2
+
+
+def test_file_without_permission_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "secret.wav", encoded(voice(0.3), "wav")).chmod(0)
+    tmp_path.chmod(0o711)
+    code = (
+        "import os\nfrom avi_lib.errors import InputError\nfrom avi_lib.speech.audio import load_speech\n"
+        "if os.getuid() == 0:\n    os.setuid(65534)\n"
+        "try:\n    load_speech('secret.wav')\nexcept InputError as error:\n    print(error)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert "secret.wav: Permission denied; check the path and its permissions" in run.stdout
+
+
+def test_name_that_no_terminal_can_show_is_loaded_and_reported(tmp_path: Path) -> None:
+    path = save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\x1b[2J\nb.wav")), encoded(voice(1), "wav"))
+    report = load_speech(path).report
+    assert SpeechReport.model_validate_json(report.model_dump_json()) == report
+    assert "\n" not in "".join(report.lines())
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError) as caught:
+        load_speech(path)
+    assert str(caught.value).isprintable()
+
+
+def test_size_cap_is_checked_before_anything_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "huge.wav"
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+    with pytest.raises(InputError, match="at most 4295 MB"):
+        load_speech(path)
+    with pytest.raises(InputError, match="0 MB"):
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")), max_bytes=1000)
+
+
+def test_longer_than_allowed_is_refused_with_the_argument_to_raise(tmp_path: Path) -> None:
+    path = save(tmp_path / "long.flac", encoded(voice(3), "flac"))
+    with pytest.raises(InputError, match="max_minutes"):
+        load_speech(path, max_minutes=2.9 / 60)
+    assert load_speech(path, max_minutes=3 / 60).duration_s == 3.0
+
+
+def test_eight_kilohertz_stereo_becomes_sixteen_kilohertz_mono(tmp_path: Path) -> None:
+    t = np.arange(8000) / 8000
+    tone = 0.4 * np.sin(2 * np.pi * 440 * t)
+    path = save(tmp_path / "phone.wav", wav_bytes(np.stack((tone, tone), 1), rate_hz=8000))
+    speech = load_speech(path)
+    assert speech.wave.shape == (16000,)
+    middle = slice(1000, -1000)
+    expected = 0.4 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(speech.wave[middle], expected[middle], atol=2e-4)
+    assert (speech.report.channels, speech.report.source_rate_hz) == (2, 8000)
+    assert speech.report.warning("narrow_band").value == 8000
+
+
+@pytest.mark.parametrize("rate_hz", [4000, 11025, 44100, 48000, 192000])
+def test_resampling_keeps_length_and_time(tmp_path: Path, rate_hz: int) -> None:
+    t = np.arange(rate_hz) / rate_hz
+    path = save(tmp_path / "a.wav", wav_bytes(0.4 * np.sin(2 * np.pi * 300 * t), rate_hz=rate_hz))
+    wave = load_speech(path).wave
+    assert len(wave) == 16000
+    middle = slice(1000, -1000)
+    expected = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
+    np.testing.assert_allclose(wave[middle], expected[middle], atol=3e-4)
+
+
+@pytest.mark.parametrize("channels", range(1, decode_child.MAX_CHANNELS + 1))
+def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    block = 0.1 * rng.standard_normal((8000, channels)).clip(-3, 3)
+    speech = load_speech(save(tmp_path / "a.wav", wav_bytes(block, kind="<f4")))
+    np.testing.assert_allclose(speech.wave, block.mean(axis=1), atol=1e-6)
+
+
+def test_clipping_is_measured_and_a_full_scale_tone_is_not_clipped(tmp_path: Path) -> None:
+    t = np.arange(16000) / 16000
+    tone = np.sin(2 * np.pi * 110 * t)
+    clipped = load_speech(save(tmp_path / "c.wav", wav_bytes(np.clip(2 * tone, -1, 1))))
+    assert clipped.report.warning("clipping").value == pytest.approx(2 / 3, abs=0.02)
+    assert load_speech(save(tmp_path / "t.wav", wav_bytes(tone))).report.clipping_fraction < 1e-3
+
+
+def test_mostly_silent_and_open_length_are_noted(tmp_path: Path) -> None:
+    wave = np.zeros(32000)
+    wave[:3200] = voice(0.2)
+    report = load_speech(save(tmp_path / "a.wav", wav_bytes(wave, claim_bytes=0xFFFFFFFF))).report
+    assert report.warning("mostly_silent").value == pytest.approx(0.9, abs=0.06)
+    assert report.warning("open_length") is not None
+    assert report.claimed_s is None
+
+
+def test_quiet_recording_is_kept_as_it_is_and_noted(tmp_path: Path) -> None:
+    speech = load_speech(save(tmp_path / "a.wav", wav_bytes(voice(1) / 100, kind="<f4")))
+    np.testing.assert_allclose(speech.wave, voice(1) / 100, atol=1e-7)
+    assert speech.report.warning("quiet").value == pytest.approx(speech.report.speech_dbfs)
+
+
+def test_one_loud_word_in_a_long_silence_is_speech(tmp_path: Path) -> None:
+    wave = np.zeros(16000 * 20)
+    wave[50_000:53_200] = 3 * voice(0.2)
+    speech = load_speech(save(tmp_path / "a.wav", wav_bytes(wave, kind="<f4")))
+    assert speech.report.repair("peak").value == pytest.approx(1.5)
+    assert speech.report.warning("mostly_silent").value > 0.98
+
+
+def test_levels_of_a_known_recording(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wave = 1e-3 * rng.standard_normal(32000)
+    wave[8000:24000] += 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000)
+    report = load_speech(save(tmp_path / "a.wav", wav_bytes(wave, kind="<f4"))).report
+    assert report.peak_dbfs == pytest.approx(-6.0, abs=0.1)
+    assert report.speech_dbfs == pytest.approx(-9.03, abs=0.1)
+    assert report.noise_dbfs == pytest.approx(-60.0, abs=0.5)
+    assert report.snr_db == pytest.approx(51.0, abs=0.6)
+    assert report.silence_ratio == pytest.approx(0.5, abs=0.02)
+
+
+def test_report_survives_json(tmp_path: Path) -> None:
+    report = load_speech(save(tmp_path / "a.wav", REPAIRED["antiphase.wav"][0]())).report
+    assert SpeechReport.model_validate_json(report.model_dump_json()) == report
+    assert json.loads(report.model_dump_json())["repairs"][0]["name"] == "phase_cancelled"
+
+
+def test_mix_of_partly_cancelling_channels_keeps_what_they_share() -> None:
+    rng = np.random.default_rng(0)
+    voice_, left, right = rng.standard_normal((3, 20000)) * [[0.2], [0.02], [0.02]]
+    statistics = ChannelStatistics(3)
+    block = np.stack((voice_ + left, -voice_ + right, voice_), 1).astype(np.float32)
+    for part in np.array_split(block, 7):
+        statistics.add(part)
+    assert choose_mix(statistics).repairs == ()
+    pair = ChannelStatistics(2)
+    pair.add(block[:, :2])
+    mix = choose_mix(pair)
+    assert [finding.name for finding in mix.repairs] == ["phase_cancelled"]
+    assert np.corrcoef(block[:, :2] @ mix.weights, voice_)[0, 1] > 0.99
+
+
+def test_statistics_do_not_depend_on_the_blocks() -> None:
+    rng = np.random.default_rng(0)
+    block = np.clip(rng.standard_normal((9000, 2)), -1, 1).astype(np.float32)
+    one, many = ChannelStatistics(2), ChannelStatistics(2)
+    one.add(block)
+    for part in np.array_split(block, [1000, 1001, 5000]):
+        many.add(part)
+    np.testing.assert_allclose(many.covariance, one.covariance, rtol=1e-9)
+    np.testing.assert_allclose(many.mean, one.mean, atol=1e-12)
+    assert one.clipping_fraction == pytest.approx(many.clipping_fraction, abs=1e-3)
+
+
+SOURCE = b'{"container": "wav", "codec": "pcm", "channels": 1, "rate_hz": 16000, "claimed_s": null}'
+ANSWER = b"H" + len(SOURCE).to_bytes(4, "little") + SOURCE
+
+
+def child(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+def test_decoder_that_hangs_is_stopped_at_the_time_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "CHILD_COMMAND", child("import time; time.sleep(60)"))
+    monkeypatch.setattr(decode, "LONGEST_TIME_CAP_S", 0.5)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="to end within"):
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+    assert time.monotonic() - started < 5
+
+
+def test_child_caps_its_own_time_and_memory_and_files() -> None:
+    prelude = f"import sys; sys.path.insert(0, {str(Path(decode_child.__file__).parent)!r}); import decode_child as c; "
+    prelude += "c.limit_resources(300 << 20, 1); "
+    run = subprocess.run(child(prelude + "bytearray(400 << 20)"), capture_output=True, text=True, check=False)
+    assert "MemoryError" in run.stderr
+    run = subprocess.run(child(prelude + "\nwhile True: pass"), capture_output=True, check=False, timeout=20)
+    assert run.returncode < 0
+    code = prelude + "import tempfile; f = tempfile.TemporaryFile(); f.write(b'x'); f.flush()"
+    run = subprocess.run(child(code), capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+
+
+def test_decoder_that_eats_memory_is_stopped_at_its_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    eater = f"import sys; sys.path.insert(0, {str(Path(decode_child.__file__).parent)!r}); import decode_child as c\n"
+    eater += "c._decode = lambda recording, send: bytearray(4 << 30)\nc.main()"
+    monkeypatch.setattr(decode, "CHILD_COMMAND", child(eater))
+    with pytest.raises(InputError, match="at most 768 MB"):
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+
+
+def test_huge_cover_picture_does_not_get_past_the_memory_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MEMORY_CAP_BYTES", 250 << 20)
+    speech = load_speech(mp3_with_huge_picture(tmp_path / "cover.mp3", 200 << 20))
+    assert speech.duration_s == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os; os.write(1, b'H\\xff\\xff\\xff\\xff')", "malformed"),
+        ("import os; os.write(1, b'H\\2\\0\\0\\0[]')", "malformed"),
+        ("import os; os.write(1, b'H\\2\\0\\0\\0{}')", "malformed"),
+        ("import os; os.write(1, b'P\\4\\0\\0\\0abcd')", "malformed"),
+        (f"import os; os.write(1, {ANSWER + b'P' + bytes(4)!r})", "malformed"),
+        (f"import os; os.write(1, {ANSWER + b'P' + bytes([3, 0, 0, 0]) + b'abc'!r})", "malformed"),
+        (f"import os; os.write(1, {ANSWER!r})", "broke off"),
+        ("import os; os.write(1, b'hello')", "malformed|broke off"),
+        ("import os; os.kill(os.getpid(), 11)", "broke off"),
+    ],
+)
+def test_answer_of_a_child_gone_wrong_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, words: str
+) -> None:
+    monkeypatch.setattr(decode, "CHILD_COMMAND", child(code))
+    with pytest.raises(InputError, match=words):
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+
+
+def test_decoder_that_cannot_start_is_an_error_of_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "CHILD_COMMAND", child("import no_such_module"))
+    with pytest.raises(AviError, match="decoder that starts") as caught:
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+    assert not isinstance(caught.value, InputError)
+
+
+def test_no_child_is_left_behind(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.wav", encoded(voice(1), "wav"))
+    with path.open("rb") as file, decode.Decoder(file) as decoder:
+        process = decoder._process
+        assert process.poll() is None or process.returncode == 0
+    assert process.returncode is not None
+
+
+def test_full_temporary_folder_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> IO[bytes]:
+        return Path("/dev/full").open("r+b", buffering=0)
+
+    monkeypatch.setattr("avi_lib.speech.audio.tempfile.SpooledTemporaryFile", full)
+    with pytest.raises(InputError, match="TMPDIR"):
+        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+
+
+def mutate(content: bytes, rng: np.random.Generator) -> bytes:
+    """Cut, overwrite or drop some bytes, most of them near the beginning where headers are."""
+    mutated = bytearray(content)
+    if rng.random() < 0.2:
+        del mutated[int(rng.integers(1, len(mutated))) :]
+    for _ in range(int(rng.integers(1, 12))):
+        at = int(rng.integers(min(len(mutated), 200) if rng.random() < 0.6 else len(mutated)))
+        kind = rng.integers(3)
+        if kind == 0:
+            mutated[at] = int(rng.integers(256))
+        elif kind == 1:
+            mutated[at : at + 4] = b"\xff\xff\xff\x7f"
+        elif len(mutated) > 100:
+            del mutated[at : at + int(rng.integers(1, 64))]
+    return bytes(mutated)
+
+
+def test_mutated_recordings_never_raise_in_the_decoder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    for suffix in ("wav", *FORMATS):
+        whole = encoded(voice(0.2), suffix)
+        for _ in range(12):
+            kinds: list[bytes] = []
+            with save(tmp_path / "mutated", mutate(whole, rng)).open("rb") as file:
+                decode_child.decode(file, lambda kind, _, kinds=kinds: kinds.append(kind))
+            assert kinds[-1] in (b"T", b"E", b"H")
+
+
+def test_mutated_recordings_are_loaded_or_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(11)
+    loaded = 0
+    for suffix in ("wav", *FORMATS):
+        path = save(tmp_path / f"m.{suffix}", mutate(encoded(voice(0.2), suffix), rng))
+        try:
+            speech = load_speech(path)
+        except InputError as error:
+            assert not NO_ERROR_TALK.search(str(error))
+        else:
+            loaded += 1
+            assert isinstance(speech, Speech)
+            assert np.abs(speech.wave).max() <= 1
+    assert loaded >= 2
+
+
+def test_ten_minutes_of_stereo_load_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "ten.wav"
+    second = wav_bytes(np.stack((voice(1, 44100), voice(1, 44100, seed=1)), 1), rate_hz=44100)
+    samples = second[44:]
+    with path.open("wb") as file:
+        file.write(second[:40] + (600 * len(samples)).to_bytes(4, "little"))
+        file.writelines(samples for _ in range(600))
+    code = (
+        "import resource, sys\nfrom avi_lib.speech.audio import load_speech\n"
+        "def peak(who): return resource.getrusage(who).ru_maxrss / 1024\n"
+        "before = peak(resource.RUSAGE_SELF)\nspeech = load_speech(sys.argv[1])\n"
+        "print(speech.duration_s, peak(resource.RUSAGE_SELF) - before, peak(resource.RUSAGE_CHILDREN))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    duration_s, parent_mb, child_mb = map(float, run.stdout.split())
+    assert duration_s == 600.0
+    assert parent_mb < 300
+    assert child_mb < 300
+
+
+def test_sound_of_the_grid_videos_is_that_of_the_recordings(real_data: Path) -> None:
+    recordings = sorted((real_data / "grid10").glob("*.flac"))
+    assert len(recordings) == 10
+    for path in recordings:
+        reference = load_speech(path)
+        speech = load_speech(path.with_suffix(".mpg"))
+        lag, snr_db = lag_and_snr_db(speech.wave, reference.wave)
+        assert lag == 0
+        assert snr_db > 30
+
+
+def test_real_recordings_need_no_repair(real_data: Path) -> None:
+    paths = [
+        *sorted((real_data / "ravdess" / "flac").glob("*.flac"))[::240],
+        *sorted((real_data / "emodb" / "flac_full").glob("*.flac"))[::120],
+        *sorted((real_data / "demo_speech").glob("*.flac")),
+    ]
+    assert len(paths) >= 8
+    for path in paths:
+        report = load_speech(path).report
+        assert {finding.name for finding in report.repairs} <= {"peak"}
+        assert report.snr_db > 5

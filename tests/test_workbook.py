@@ -1,0 +1,98 @@
+"""The notebooks: kept clean, executed headless, judged from outside by what they record."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import av
+import nbformat
+import numpy as np
+import pytest
+
+from avi_lib.errors import InputError
+from avi_lib.motion.clip import load_motion
+from avi_lib.workbook.runs import RunError, record, run_notebooks
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_committed_notebook_is_clean_and_of_the_house_form(path: Path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+    assert max(len(cell.source.splitlines()) for cell in code) <= 25
+    assert 20 <= len(notebook.cells) <= 40
+    assert notebook.cells[0].source.startswith(f"# {path.name[:2]} ")
+    assert "**In**" in notebook.cells[0].source and "**Out**" in notebook.cells[0].source
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", path.read_text("utf-8"))
+
+
+@pytest.mark.workbook
+def test_the_quick_start_leaves_a_talking_face_and_a_record(tmp_path: Path):
+    run = run_notebooks(["00"], {"SIZE": "128", "SEED": "3"}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["emotion"] == "angry" and told["level"] == 2 and told["frames"] == 100
+    assert told["lip_closure_sd"] > 1.5
+    assert 3 < told["largest_gap_mm"] < 30
+    with av.open(str(run / "talking_face.mp4")) as video:
+        assert video.streams.video[0].frames == 100
+    assert np.isfinite(load_motion(run / "motion.npz").values).all()
+    executed = nbformat.read(run / "00_quickstart.ipynb", as_version=4)
+    pictures = [
+        output
+        for cell in executed.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert len(pictures) == 5
+
+
+def tiny_workbook(root: Path, code: str) -> Path:
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell('NAME = "a"\nCOUNT = 1\nOUT = "x"', metadata={"tags": ["parameters"]}),
+            nbformat.v4.new_code_cell(code),
+        ],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}},
+    )
+    (root / "notebooks").mkdir()
+    nbformat.write(notebook, root / "notebooks" / "00_tiny.ipynb")
+    return root
+
+
+def test_parameters_keep_their_kind(tmp_path: Path):
+    code = 'from pathlib import Path; Path(OUT, "told").write_text(repr((NAME, COUNT)))'
+    run = run_notebooks(["00"], {"NAME": "0012", "COUNT": "3"}, tmp_path / "run", tiny_workbook(tmp_path, code))
+    assert (run / "told").read_text() == "('0012', 3)"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "parameters", "named"),
+    [(["07"], {}, "07"), (["00"], {"NAMES": "b"}, "NAMES"), (["00"], {"COUNT": "many"}, "COUNT")],
+)
+def test_unknown_numbers_and_parameters_are_refused_before_anything_runs(
+    numbers: list[str], parameters: dict[str, str], named: str, tmp_path: Path
+):
+    root = tiny_workbook(tmp_path, "1")
+    with pytest.raises(InputError, match=named):
+        run_notebooks(numbers, parameters, tmp_path / "run", root)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failing_cell_is_an_error_and_its_notebook_is_kept(tmp_path: Path):
+    with pytest.raises(RunError, match="ZeroDivisionError"):
+        run_notebooks(["00"], {}, tmp_path / "run", tiny_workbook(tmp_path, "1 / 0"))
+    assert "ZeroDivisionError" in (tmp_path / "run" / "00_tiny.ipynb").read_text()
+
+
+def test_records_add_up(tmp_path: Path):
+    record(tmp_path, a=1)
+    record(tmp_path, b=2.5, a=3)
+    assert json.loads((tmp_path / "record.json").read_text()) == {"a": 3, "b": 2.5}
