@@ -14,10 +14,13 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from avi_lib import __version__
 from avi_lib.errors import AviError, InputError
+
+if TYPE_CHECKING:
+    from avi_lib.assets.manifest import Model
 
 
 class _Parser(argparse.ArgumentParser):
@@ -139,7 +142,7 @@ def _add_models(commands: argparse._SubParsersAction) -> None:
         "names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out"
     )
     models.add_argument("--all", action="store_true", help="fetch every model")
-    models.add_argument("--check", action="store_true", help="check what is there and fetch nothing")
+    models.add_argument("--check", action="store_true", help="compare every digest; fetch only what is damaged")
     models.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     models.set_defaults(command=_models)
 
@@ -153,7 +156,10 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
 def _models(options: argparse.Namespace) -> int:
     from avi_lib.assets.models import models_command
 
-    rows = models_command(options.names, options.all, options.check)
+    def announce(model: Model) -> None:
+        print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr)
+
+    rows = models_command(options.names, options.all, options.check, announce=announce)
     if options.json:
         print(json.dumps({"models": rows}, ensure_ascii=False))
     else:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -101,7 +100,7 @@ class Talker:
         if "renderer" in self.__dict__:
             self.renderer[0].close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Talker:
         return self
 
     def __exit__(

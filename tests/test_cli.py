@@ -176,9 +176,13 @@ def test_an_unwritable_folder_is_exit_code_2_with_nothing_written(recording: Pat
 
 
 def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, tmp_path: Path):
-    """Speech for two minutes, silence and speech again: ten minutes without holding vertices or pictures."""
-    wave = load_speech(recording).wave
-    soundfile.write(tmp_path / "long.wav", np.resize(wave, 600 * 16000), 16000)
+    """Ten minutes at 44.1 kHz in stereo with four seconds of speech in every hundred; pictures come one at a time."""
+    spoken = load_speech(recording).wave
+    wave = np.zeros(600 * 44100, np.float32)
+    for start in range(0, len(wave), 100 * 44100):
+        stretched = np.interp(np.arange(0, len(spoken), 16000 / 44100), np.arange(len(spoken)), spoken)
+        wave[start + 44100 : start + 44100 + len(stretched)] = stretched
+    soundfile.write(tmp_path / "long.wav", np.stack([wave, 0.5 * wave], axis=1), 44100)
     code = (
         "import resource, sys; from avi_lib.cli import main; code = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"

@@ -60,6 +60,6 @@ def test_anger_is_louder_than_joy_and_sadness_softest() -> None:
 def test_a_recogniser_hears_the_words_of_the_angry_sample() -> None:
     from avi_lib.speech.recognise import recognise_phones
 
-    heard = " ".join(phone.phone for phone in recognise_phones(load_speech(SAMPLES / "angry.flac").wave))
+    heard = " ".join(phone.phone for phone in recognise_phones(load_speech(SAMPLES / "angry.flac").wave).phones)
     for word in ("T OW L D", "T W AY S", "L IY V", "AH L OW N", "B R EY K", "M AY"):
         assert word in heard

@@ -42,7 +42,7 @@ def mouth_class(phone: str) -> str:
 def score(pairs: Iterable[tuple[Sequence[Phone], Sequence[Phone]]]) -> dict[str, float]:
     """Agreement of found with reference phones, over pairs (reference, found) of the same recordings.
 
-    boundary_ms: median distance of the starts of matching phones; boundary_p90_ms; bias_ms: median of found - reference.
+    boundary_ms: median distance of starts of matching phones; boundary_p90_ms; bias_ms: median of found - reference.
     frames: share of 10-ms frames of the same mouth class. bilabials_hit: share of reference /m b p/ with a found one
     whose centre is within 60 ms; bilabials_false: found /m b p/ with none of the reference so near, per reference one;
     bilabial_bias_ms: median of found - reference centres of the hits. matched: share of reference phones found by name.

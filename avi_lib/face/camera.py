@@ -69,5 +69,5 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-PORTRAIT = Camera(position=(0.0, -0.045, 1.08), target=(0.0, -0.055, 0.0))
+PORTRAIT = Camera(position=(0.0, -0.030, 0.96), target=(0.0, -0.047, 0.0))
 """A bust, seen as with an 85 mm lens from a metre away, the eyes a little above the middle."""

@@ -19,7 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
+from avi_lib.face.atlas import atlas_levels, material_levels
 from avi_lib.face.camera import Camera
 from avi_lib.face.kernel import is_kept, kernel
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
@@ -30,7 +33,9 @@ BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
 SAME_SURFACE = np.float32(0.004)
-"""Samples of one material whose distances differ by less than this share of it are one surface."""
+"""Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
+BEYOND = np.float32(-1)
+"""How far outside its triangle, in barycentric coordinates, a pixel's middle may lie when the triangle covers only some samples."""
 TWO_SIDED = np.array([material.two_sided for material in MATERIALS])
 RESPONSE = tuple(np.float32(value) for value in (*DECODE, DISPLAY_ROOT, DISPLAY_LINEAR, RIM_REACH))
 
@@ -40,9 +45,11 @@ class Surface(NamedTuple):
 
     triangles: np.ndarray
     material: np.ndarray
+    part: np.ndarray
     two_sided: np.ndarray
     attributes: np.ndarray
-    atlas: np.ndarray
+    atlases: tuple[np.ndarray, ...]
+    levels: np.ndarray
     materials: np.ndarray
 
 
@@ -65,40 +72,70 @@ class Found(NamedTuple):
     rgb: np.ndarray
 
 
-class NumbaRenderer:
-    """Draws a mesh on the processor; `draw` is not to be called from two threads at once."""
+class ZBuffer:
+    """Finds what four samples of every pixel see, and shades it: every pixel, or only those at edges."""
 
     def __init__(self, mesh: RenderMesh, size: int, camera: Camera) -> None:
-        self.size = size
-        check_mesh(mesh)
         attributes = np.zeros((len(mesh.vertices), 8), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
-        atlas = np.dstack([mesh.atlas, np.zeros(mesh.atlas.shape[:2], np.uint8)])
-        triangles, material = mesh.triangles.astype(np.uint32), mesh.material.astype(np.uint8)
-        self._surface = Surface(triangles, material, TWO_SIDED[material], attributes, atlas, material_table())
-        self._weld = mesh.weld.astype(np.uint32)
+        atlases = tuple(np.dstack([level, np.zeros(level.shape[:2], np.uint8)]) for level in atlas_levels(mesh.atlas))
+        levels = np.zeros(len(MATERIALS), np.uint8)
+        for material, level in material_levels(mesh, camera, size).items():
+            levels[material] = level
+        triangles = mesh.triangles.astype(np.uint32)
+        two_sided = TWO_SIDED[mesh.material]
+        self._surface = Surface(triangles, mesh.material, _parts(mesh), two_sided, attributes, atlases, levels, material_table())
         self._light = (camera.rays(size), studio(), RESPONSE)
         self._matrix = camera.matrix()
-        self._background = background(size)
+        self._wall = background(size)
+        self._size = size
         self._layers = _layers(size)
         self._bands = (size + BAND_ROWS - 1) // BAND_ROWS
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
+    def paint(
+        self,
+        vertices: Float32[np.ndarray, "V 3"],
+        normals: Float32[np.ndarray, "V 3"],
+        picture: UInt8[np.ndarray, "size size 3"],
+        edges_only: bool,
+    ) -> None:
+        """Draw the mesh over `picture`; with `edges_only` just the pixels whose samples see more than one surface.
+
+        Past the mesh the background shows.
+        """
+        surface, layers, size = self._surface, self._layers, self._size
+        surface.attributes[:, :3] = normals
+        screen = _project(vertices, self._matrix, size)
+        starts, members = _bin(screen, surface.triangles, size, BAND_ROWS)
+
+        def paint_band(band: int) -> None:
+            top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, size)
+            _cover(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
+            _paint(top, bottom, screen, surface, layers, *self._light, self._wall, picture, edges_only)
+
+        list(self._pool.map(paint_band, range(self._bands)))
+
+    def close(self) -> None:
+        """Stop the worker threads."""
+        self._pool.shutdown()
+
+
+class NumbaRenderer:
+    """Draws a mesh on the processor; `draw` is not to be called from two threads at once."""
+
+    def __init__(self, mesh: RenderMesh, size: int, camera: Camera) -> None:
+        check_mesh(mesh)
+        self.size = size
+        self._count, self._triangles, self._weld = len(mesh.vertices), mesh.triangles, mesh.weld
+        self._wall = background(size)
+        self._buffer = ZBuffer(mesh, size, camera)
+
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """One picture of the mesh with its vertices (metres) moved here."""
-        surface, layers = self._surface, self._layers
-        vertices = check_vertices(vertices, len(surface.attributes))
-        surface.attributes[:, :3] = vertex_normals(vertices, surface.triangles, self._weld)
-        screen = _project(vertices, self._matrix, self.size)
-        starts, members = _bin(screen, surface.triangles, self.size, BAND_ROWS)
-        picture = self._background.copy()
-
-        def draw_band(band: int) -> None:
-            top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, self.size)
-            _cover(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
-            _paint(top, bottom, screen, surface, layers, *self._light, picture)
-
-        list(self._pool.map(draw_band, range(self._bands)))
+        vertices = check_vertices(vertices, self._count)
+        picture = self._wall.copy()
+        self._buffer.paint(vertices, vertex_normals(vertices, self._triangles, self._weld), picture, edges_only=False)
         return picture
 
     def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
@@ -107,7 +144,7 @@ class NumbaRenderer:
 
     def close(self) -> None:
         """Stop the worker threads."""
-        self._pool.shutdown()
+        self._buffer.close()
 
     def __enter__(self) -> NumbaRenderer:
         return self
@@ -119,6 +156,15 @@ class NumbaRenderer:
 def compiled_before() -> bool:
     """Whether the kernels are on disk already; if not, the first picture waits while they are compiled."""
     return is_kept(_paint)
+
+
+def _parts(mesh: RenderMesh) -> np.ndarray:
+    """A number for each triangle's part: triangles of one material that hang together through welded points."""
+    points = mesh.weld[mesh.triangles]
+    links = coo_array((np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())), shape=2 * (mesh.weld.max() + 1,))
+    _, component = connected_components(links, directed=False)
+    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
+    return parts.astype(np.uint32)
 
 
 def _layers(size: int) -> Layers:
@@ -218,12 +264,15 @@ def _cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, 
 
 
 @kernel
-def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
-    """List what row y shows, each surface seen in a pixel once: pixel, share of its samples, attributes, texture colour."""
+def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_only: bool, found: Found) -> int:
+    """List what row y shows, each surface seen in a pixel once: pixel, share of its samples, attributes, texture colour.
+
+    With edges_only, pixels that show one surface alone are left out.
+    """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
-    triangles, material, atlas, attributes = surface.triangles, surface.material, surface.atlas, surface.attributes
-    depth, owner, across, down = layers.depth[y], layers.owner[y], layers.across, layers.down
-    wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
+    triangles, material, part = surface.triangles, surface.material, surface.part
+    attributes = surface.attributes
+    depth, owner = layers.depth[y], layers.owner[y]
     line = np.float32(y) + half
     count = 0
     for x in range(owner.shape[0] // 4):
@@ -233,33 +282,33 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             if here <= zero or done & (1 << (s - 4 * x)):
                 continue
             t, share = owner[s], quarter
-            alone = True
             if s == 4 * x and t == owner[s + 1] and t == owner[s + 2] and t == owner[s + 3] and depth[s + 1] * depth[s + 2] * depth[s + 3] > zero:
                 done, share = 15, one
             for other in range(s + 1, 4 * x + 4):
                 if depth[other] > zero and not done & (1 << (other - 4 * x)):
                     o = owner[other]
-                    if o == t or (material[o] == material[t] and abs(depth[other] - here) < here * SAME_SURFACE):
+                    if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
                         done |= 1 << (other - 4 * x)
                         share += quarter
-                        alone = alone and o == t
+            if edges_only and share == one:
+                continue
             found.pixel[count], found.share[count], found.material[count] = x, share, material[t]
 
-            middle = alone and share == one
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             ax, ay = screen[a, 0], screen[a, 1]
             ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
-            px = (np.float32(x) + half if middle else across[s]) - ax
-            py = (line if middle else line + down[s]) - ay
+            px, py = np.float32(x) + half - ax, line - ay
             inverse = one / (ux * vy - uy * vx)
             wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-            wa, wb, wc = (one - wb - wc) * screen[a, 2], wb * screen[b, 2], wc * screen[c, 2]
+            wa, wb, wc = max(BEYOND, one - wb - wc) * screen[a, 2], max(BEYOND, wb) * screen[b, 2], max(BEYOND, wc) * screen[c, 2]
             scale = one / (wa + wb + wc)
             wa, wb, wc = wa * scale, wb * scale, wc * scale
             nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
             nz, clear = _mix(attributes, 2, a, b, c, wa, wb, wc), _mix(attributes, 3, a, b, c, wa, wb, wc)
             u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
 
+            atlas = surface.atlases[surface.levels[material[t]]]
+            wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
             u = min(max(u * (wide + one) - half, zero), wide)
             v = min(max(v * (high + one) - half, zero), high)
             left, up = np.uint32(u), np.uint32(v)
@@ -268,7 +317,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             red, green, blue = _texel(atlas, 0, left, right, up, low, u, v), _texel(atlas, 1, left, right, up, low, u, v), _texel(atlas, 2, left, right, up, low, u, v)
             values = found.values
             side = one if inverse < zero else -one
-            values[0, count], values[1, count], values[2, count], values[3, count] = side * nx, side * ny, side * nz, clear
+            values[0, count], values[1, count], values[2, count], values[3, count] = side * nx, side * ny, side * nz, max(zero, clear)
             values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
@@ -346,9 +395,11 @@ def _paint(
     rays: np.ndarray,
     studio: Studio,
     response: tuple[float, ...],
+    wall: np.ndarray,
     picture: np.ndarray,
+    edges_only: bool,
 ) -> None:
-    """Colour the rows top to bottom of `picture`, which holds the background."""
+    """Colour what the rows top to bottom of `picture` show of the mesh, in front of the wall."""
     most = layers.owner.shape[1]
     found = Found(
         np.empty(most, np.uint32),
@@ -359,7 +410,7 @@ def _paint(
     )
     half, one, full = np.float32(0.5), np.float32(1), np.float32(255)
     for y in range(top, bottom):
-        count = _list(y, screen, surface, layers, found)
+        count = _list(y, screen, surface, layers, edges_only, found)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -376,6 +427,6 @@ def _paint(
                 red, green, blue = red + share * found.rgb[0, i], green + share * found.rgb[1, i], blue + share * found.rgb[2, i]
                 rest -= found.share[i]
                 i += 1
-            picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
-            picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
-            picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))
+            picture[y, x, 0] = np.uint8(red + rest * np.float32(wall[y, x, 0]))
+            picture[y, x, 1] = np.uint8(green + rest * np.float32(wall[y, x, 1]))
+            picture[y, x, 2] = np.uint8(blue + rest * np.float32(wall[y, x, 2]))

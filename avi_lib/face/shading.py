@@ -49,13 +49,13 @@ class Light(NamedTuple):
 
 
 MATERIALS: tuple[Material, ...] = (
-    Material("skin", (0.42, 0.20, 0.12), 0.030, 0.42, 0.5),
-    Material("lips", (0.36, 0.18, 0.14), 0.045, 0.30, 0.4),
-    Material("eye", (0.25, 0.22, 0.20), 0.060, 0.11, 0.0),
-    Material("teeth", (0.30, 0.26, 0.22), 0.050, 0.22, 0.0),
-    Material("tongue", (0.36, 0.18, 0.14), 0.045, 0.30, 0.0),
-    Material("hair", (0.15, 0.13, 0.12), 0.030, 0.45, 0.5, two_sided=True),
-    Material("cloth", (0.10, 0.10, 0.10), 0.006, 0.65, 0.3, two_sided=True),
+    Material("skin", (0.42, 0.20, 0.12), 0.0095, 0.50, 0.35),
+    Material("lips", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.25),
+    Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0),
+    Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0),
+    Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0),
+    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.30, two_sided=True),
+    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.20, two_sided=True),
 )
 """Triangles name their material by its place in this table."""
 
@@ -171,7 +171,7 @@ void main() {{
     light *= albedo;
     light += {row[6]:.6f} * max(0.0, key) * gloss(n, eye + {_vec3(lights.key)}) * {_vec3(lights.key_rgb)};
     light += {row[6]:.6f} * max(0.0, fill) * gloss(n, eye + {_vec3(lights.fill)}) * {_vec3(lights.fill_rgb)};
-    light = (light + rim * {_vec3(lights.rim_rgb)}) * pixel_surface.z;
+    light = (light + rim * {_vec3(lights.rim_rgb)}) * max(0.0, pixel_surface.z);
     vec3 bent = {DISPLAY_LINEAR:.6f} * light;
     shown = vec4(({DISPLAY_ROOT:.6f} * sqrt(light) + bent) / (1.0 + bent), 1.0);
 }}

@@ -37,7 +37,7 @@ MAX_CHANNELS = 8
 RATES_HZ = (4_000, 192_000)
 MIN_S = 0.1
 MAX_NOT_FINITE = 1e-3
-SILENT_DBFS = -60.0
+SILENT_DBFS = -65.0
 """A frame below this level is silent whatever surrounds it."""
 SILENT_BELOW_SPEECH_DB = 35.0
 """A frame this far below the loud frames is silent."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from itertools import pairwise
+from itertools import chain, count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,11 +43,9 @@ class Word(NamedTuple):
 
 def pronounce(text: str) -> tuple[Word, ...]:
     """The words of a transcript as they are spoken, in order; punctuation and words without a sound are left out."""
-    dictionary = _dictionary()
     words = []
     for spelling in spoken_words(text):
-        found = dictionary.get(spelling) or dictionary.get(spelling.strip("'"))
-        pronunciations = tuple(tuple(entry.split()) for entry in found) if found else _guess(spelling)
+        pronunciations = _look_up(spelling) or _look_up(spelling.strip("'")) or _guess(spelling)
         if pronunciations:
             words.append(Word(spelling, pronunciations))
     return tuple(words)
@@ -107,16 +105,19 @@ def _spoken_number(token: str) -> list[str]:
     return [*words, currency] if currency else words
 
 
+def _look_up(spelling: str) -> tuple[tuple[str, ...], ...]:
+    dictionary = _dictionary()
+    names = takewhile(dictionary.__contains__, chain([spelling], (f"{spelling}({number})" for number in count(2))))
+    return tuple(tuple(dictionary[name].split()) for name in names)
+
+
 @cache
-def _dictionary() -> dict[str, list[str]]:
+def _dictionary() -> dict[str, str]:
+    """Phones of every entry; further pronunciations of "read" are entries "read(2)", "read(3)" ..."""
     from pocketsphinx import get_model_path
 
-    entries: dict[str, list[str]] = {}
-    path = Path(get_model_path("en-us/cmudict-en-us.dict"))
-    for line in path.read_text(encoding="utf-8").splitlines():
-        word, phones = line.split(" ", 1)
-        entries.setdefault(word.partition("(")[0], []).append(phones)
-    return entries
+    lines = Path(get_model_path("en-us/cmudict-en-us.dict")).read_text(encoding="utf-8").splitlines()
+    return dict(line.split(" ", 1) for line in lines)
 
 
 @cache

@@ -27,7 +27,7 @@ YIN_THRESHOLD = 0.15
 """A lag counts as the period from this depth of the normalised difference on (0 = repeats exactly)."""
 VOICED_BELOW = 0.4
 """A frame is voiced below this depth; on real speech this finds the vowels and hardly anything of noise."""
-SILENT_DB = -60.0
+SILENT_DB = -75.0
 SILENT_BELOW_LOUD_DB = 35.0
 SYLLABLE_DIP_DB = 2.0
 BEAT_SPACING_S = 0.35

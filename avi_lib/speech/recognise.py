@@ -39,7 +39,7 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     check_wave(wave)
     phones: list[Phone] = []
     failures = []
-    for section in sections(wave):
+    for section in filter(audible, sections(wave)):
         found, failure = recognise_section(section, hear(section.wave))
         phones += found
         failures += [failure] if failure else []
@@ -51,7 +51,7 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
 def recognise_section(section: Section, heard: Heard) -> tuple[list[Phone], str]:
     """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
     words = [[tuple(phone.phone for phone in word)] for word in heard.words()]
-    if not words or np.sqrt(np.mean(np.square(section.wave, dtype=np.float64))) < SILENT_RMS:
+    if not words or not audible(section):
         return [], ""
     try:
         phones, failure = time_phones(section.wave, heard, words)
@@ -59,6 +59,11 @@ def recognise_section(section: Section, heard: Heard) -> tuple[list[Phone], str]
         phones, failure = [phone for word in heard.words() for phone in word], str(error)
     where = f"pocketsphinx could not align the phones heard at {section.start_s:.1f} s ({failure})"
     return shift(phones, section.start_s), where if failure else ""
+
+
+def audible(section: Section) -> bool:
+    """Whether a section is loud enough to be listened to."""
+    return bool(np.sqrt(np.mean(np.square(section.wave, dtype=np.float64))) >= SILENT_RMS)
 
 
 def method_name(failed: bool) -> str:

@@ -11,8 +11,8 @@ This script runs in an environment of its own, not in the product's:
     apt-get download pocketsphinx-testdata && dpkg -x pocketsphinx-testdata_*.deb testdata  # the LibriVox recording
     samples-env/bin/python make_samples.py --voices kokoro-js-1.2.1.tgz --arctic pysptk-1.0.1.tar.gz --librivox testdata
 
-In: the four packages above, each file checked by SHA-256. Out: FLAC files and `index.csv` beside this script. `--report`
-also measures how each emotional reading differs from the same sentence as the voice says it by itself.
+In: the four packages above, each file checked by SHA-256. Out: FLAC files and `index.csv` beside this script.
+`--report` also measures how each emotional reading differs from the same sentence as the voice says it by itself.
 
 Kokoro predicts durations, fundamental frequency and energy before it makes sound. The network is cut there: the
 predictions are taken out, changed and put back. The directions of the changes follow Scherer (2003), "Vocal
@@ -256,8 +256,8 @@ def synthesise(kokoro: Kokoro, reading: Reading) -> np.ndarray:
 def measured(wave: np.ndarray) -> dict[str, float]:
     """What marks an emotion in a voice, of a sound at 24 kHz.
 
-    Mean F0 in Hz and its range in semitones (10th to 90th percentile; WORLD's DIO and StoneMask), time from the first to
-    the last sound in s, level of the sounding part in dB, and energy in 1-5 kHz against 0.05-1 kHz in dB.
+    Mean F0 in Hz and its range in semitones (10th to 90th percentile; WORLD's DIO and StoneMask), time from the first
+    to the last sound in s, level of the sounding part in dB, and energy in 1-5 kHz against 0.05-1 kHz in dB.
     """
     signal = wave.astype(np.float64)
     coarse, times = pyworld.dio(signal, RATE_HZ, *F0_LIMITS_HZ)

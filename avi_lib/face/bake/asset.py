@@ -97,9 +97,11 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
         "atlas": _webp(paint_atlas(texels, places, SEED)),
     }
     shapes = [np.concatenate([part.binding @ d * (id(part) not in still) for part in parts]) for d in body.shapes]
+    regions = find_regions(body, skin)
+    _balance_mouth_close(shapes, {name: weld[members] for name, members in regions.items()})
     identity = [np.concatenate([part.binding @ d for part in parts]) for d in body.identity]
     fields |= _pack("shape", shapes) | _pack("identity", identity)
-    fields |= {f"region_{name}": v.astype(np.uint16) for name, v in find_regions(body, skin).items()}
+    fields |= {f"region_{name}": v.astype(np.uint16) for name, v in regions.items()}
     return fields
 
 
@@ -126,6 +128,15 @@ def surface_values(part: Part, known: Part, values: np.ndarray) -> np.ndarray:
     np.add.at(weight, known.binding.indices, known.binding.data)
     by_vertex = np.where(weight > 0.0, total / np.maximum(weight, 1e-9), 1.0)
     return np.asarray(part.binding @ by_vertex)
+
+
+def _balance_mouth_close(shapes: list[np.ndarray], regions: dict[str, np.ndarray]) -> None:
+    """Scale mouthClose so that at any equal weights it closes exactly the gap between the lips that jawOpen opens."""
+    jaw_open, mouth_close = (ARKIT_BLENDSHAPES.index(name) for name in ("jawOpen", "mouthClose"))
+    gaps = [
+        shape[regions["upper_lip_inner"], 1].mean() - shape[regions["lower_lip_inner"], 1].mean() for shape in shapes
+    ]
+    shapes[mouth_close] *= -gaps[jaw_open] / gaps[mouth_close]
 
 
 def _pack(kind: str, dense: list[np.ndarray]) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ def brow_cover(points: Float64[np.ndarray, "N 3"], seed: int) -> Float64[np.ndar
     angle = np.arctan(slope) + lean + rng.normal(0.0, 0.10, HAIRS)
     length = np.interp(along, [0.0, 0.3, 1.0], [0.0045, 0.0070, 0.0050]) * rng.uniform(0.8, 1.2, HAIRS)
     end = start + length[:, None] * np.column_stack([np.cos(angle), np.sin(angle)])
-    strength = rng.uniform(0.65, 1.0, HAIRS)
+    strength = rng.uniform(0.65, 1.0, HAIRS) * (0.35 + 0.65 * smoothstep(along, 0.0, 0.16))
     cover = np.zeros(len(points))
     mirrored = np.column_stack([np.abs(points[:, 0]), points[:, 1]])
     near = np.flatnonzero(

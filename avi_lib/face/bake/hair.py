@@ -51,7 +51,8 @@ def flow(
 ) -> Float64[np.ndarray, "P 3"]:
     """Unit tangents along which hair lies, from root to tip."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    top = smoothstep(y, 0.045, 0.088)[:, None] * smoothstep(z, -0.135, -0.105)[:, None]
+    front = smoothstep(z, -0.050, -0.015)
+    top = smoothstep(y - 0.088 + 0.035 * front, -0.043, 0.0)[:, None] * smoothstep(z, -0.135, -0.105)[:, None]
     across = np.tanh((PARTING_M - x) / 0.006)
     swept = np.column_stack([-0.95 * across, np.zeros_like(x), 0.28 - 0.40 * smoothstep(z, -0.035, 0.0)])
     side = np.column_stack([0.12 * np.sign(x), -np.ones_like(x), -0.35 + 0.3 * smoothstep(-z, 0.09, 0.13)])

@@ -18,8 +18,10 @@ UPPER_ROOTS = (14763, 14762, 14761, 14760, 14743, 14742, 14744, 14745, 14746, 14
 LOWER_ROOTS = (14765, 14759, 14758, 14757, 14756, 14755, 14754, 14753, 14752, 14751)
 """Body vertices of the left eye's lid margins, from the nose outwards."""
 
-SWING = 1.6
-UPPER_COUNT, LOWER_COUNT = 26, 11
+SWING = 0.7
+"""How much of MakeHuman's turning of the lash cards the spikes take over."""
+
+UPPER_COUNT, LOWER_COUNT = 28, 11
 
 
 def margins(body: Body) -> list[tuple[np.ndarray, bool, int]]:
@@ -81,13 +83,13 @@ def _spike(
     tangent = curve.derivative()(share)  # type: ignore[attr-defined]
     tangent /= np.linalg.norm(tangent)
     away = (root - centre) / np.linalg.norm(root - centre)
-    length = (0.0046 + 0.0030 * share) if upper else (0.0022 + 0.0010 * share)
+    length = (0.0042 + 0.0024 * share) if upper else (0.0022 + 0.0010 * share)
     length *= rng.uniform(0.8, 1.1) * min(1.0, 0.45 + 3.0 * share)
-    splay = np.array([outwards * (-0.25 + 1.05 * share + rng.normal(0.0, 0.10)), 0.0, 0.0])
+    splay = np.array([outwards * (-0.25 + 0.85 * share + rng.normal(0.0, 0.10)), 0.0, 0.0])
     lift = np.array([0.0, 0.55 if upper else -0.75, 0.0])
     middle = root + length * 0.55 * _unit(away + 0.4 * lift + 0.7 * splay)
-    tip = middle + length * 0.55 * _unit(0.9 * away + (1.5 if upper else 1.2) * lift + 1.2 * splay)
-    half = tangent * (0.00036 if upper else 0.00022)
+    tip = middle + length * 0.55 * _unit(0.9 * away + (1.25 if upper else 1.2) * lift + 1.2 * splay)
+    half = tangent * (0.00060 if upper else 0.00026)
     start = root + 0.0006 * away
     return np.array([start - half, start + half, middle - 0.7 * half, middle + 0.7 * half, tip])
 
@@ -95,7 +97,7 @@ def _spike(
 def _line(curve: object, share: float, centre: np.ndarray) -> np.ndarray:
     root = curve(share)  # type: ignore[operator]
     away = (root - centre) / np.linalg.norm(root - centre)
-    return np.array([root + 0.0004 * away, root + 0.0022 * away + np.array([0.0, 0.0003, 0.0])])
+    return np.array([root + 0.0004 * away, root + 0.0026 * away + np.array([0.0, 0.0003, 0.0])])
 
 
 def _on_curve(body: Body, members: np.ndarray, share: float) -> sparse.csr_matrix:

@@ -41,10 +41,10 @@ class Jaw(NamedTuple):
 
 
 UPPER = Jaw(
-    "helper-upper-teeth", (0.0086, 0.0068, 0.0076, 0.0070, 0.0068, 0.0098), 0.0255, 0.042, 0.0205, -0.0600, -0.0692
+    "helper-upper-teeth", (0.0086, 0.0068, 0.0076, 0.0070, 0.0068, 0.0098), 0.0243, 0.042, 0.0192, -0.0600, -0.0692
 )
 LOWER = Jaw(
-    "helper-lower-teeth", (0.0056, 0.0060, 0.0068, 0.0070, 0.0070, 0.0104), 0.0236, 0.040, 0.0180, -0.0772, -0.0686
+    "helper-lower-teeth", (0.0056, 0.0060, 0.0068, 0.0070, 0.0070, 0.0104), 0.0220, 0.040, 0.0160, -0.0772, -0.0686
 )
 EDGE_DROP = np.array([0.0, -0.09, 0.02, -0.10, -0.12, -0.16])
 """How much longer (shorter when negative) each tooth is than the first, as a share of its height."""

@@ -19,12 +19,12 @@ PIVOT_M = (0.0, -0.052, -0.085)
 def head_weights(surface: Part) -> Float64[np.ndarray, " P"]:
     """Solve the Laplace equation on the mesh between the jaw's rim (1) and the neck's foot (0)."""
     y, z = surface.points[:, 1], surface.points[:, 2]
-    rigid = y + 0.45 * z > -0.118
-    still = y - 0.45 * z < -0.128
+    rigid = y + 0.45 * z > -0.112
+    still = y - 0.45 * z < -0.142
     still &= ~rigid
     triangles = surface.point_triangles()
-    a, b = np.concatenate([triangles, np.roll(triangles, 1, axis=1)]).reshape(-1), None
-    b = np.concatenate([np.roll(triangles, 1, axis=1), triangles]).reshape(-1)
+    next_corner = np.roll(triangles, 1, axis=1)
+    a, b = (np.concatenate(pair).ravel() for pair in ((triangles, next_corner), (next_corner, triangles)))
     count = len(y)
     links = sparse.csr_matrix((np.ones(len(a)), (a, b)), shape=(count, count)).sign()
     laplacian = sparse.diags(np.asarray(links.sum(axis=1)).ravel()) - links
@@ -34,5 +34,4 @@ def head_weights(surface: Part) -> Float64[np.ndarray, " P"]:
     right = -laplacian[free][:, np.flatnonzero(fixed)] @ weights[fixed]
     weights[free] = spsolve(laplacian[free][:, free].tocsc(), right)
     result: np.ndarray = np.clip(weights, 0.0, 1.0)
-    result = result * result * (3.0 - 2.0 * result)
     return result

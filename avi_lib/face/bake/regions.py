@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.ndimage import map_coordinates
@@ -13,8 +15,7 @@ from avi_lib.face.bake.body import Body
 from avi_lib.face.bake.part import Part
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
-INNER_COLUMN_M = 0.0012
-"""Lip vertices this close sideways are compared to find the line of contact."""
+CONTACT_COLUMNS = 5
 
 
 def find_regions(body: Body, skin: Part) -> dict[str, Int64[np.ndarray, " R"]]:
@@ -26,8 +27,8 @@ def find_regions(body: Body, skin: Part) -> dict[str, Int64[np.ndarray, " R"]]:
     shift = (skin.binding @ body.shapes[ARKIT_BLENDSHAPES.index("jawOpen")])[skin.weld, 1]
     return {
         "lips": lips,
-        "upper_lip_inner": _contact(skin, lips[shift[lips] > -0.010], np.minimum.reduce),
-        "lower_lip_inner": _contact(skin, lips[shift[lips] < -0.016], np.maximum.reduce),
+        "upper_lip_inner": _contact(skin, lips[shift[lips] > -0.010], np.argmin),
+        "lower_lip_inner": _contact(skin, lips[shift[lips] < -0.016], np.argmax),
         "eyes": eyes,
         "upper_face": face[heights[face] > -0.030],
         "face": np.union1d(face, lips),
@@ -48,12 +49,10 @@ def _near_eyes(body: Body, skin: Part) -> np.ndarray:
     return distance < 1.45 * body.eye_radius_m
 
 
-def _contact(skin: Part, lip: np.ndarray, extreme: np.ufunc) -> np.ndarray:
+def _contact(skin: Part, lip: np.ndarray, extreme: Callable[[np.ndarray], np.intp]) -> np.ndarray:
+    """The vertex nearest the other lip in each of CONTACT_COLUMNS columns over the middle third of a lip."""
     across, heights = skin.points[skin.weld[lip], 0], skin.points[skin.weld[lip], 1]
-    middle = np.abs(across) < np.abs(across).max() / 3.0
-    chosen = [
-        vertex
-        for vertex, x, y in zip(lip[middle], across[middle], heights[middle], strict=True)
-        if y == extreme(heights[middle][np.abs(across[middle] - x) < INNER_COLUMN_M])
-    ]
-    return np.array(chosen)
+    third = np.abs(across).max() / 3.0
+    column = np.floor((across + third) / (2.0 * third) * CONTACT_COLUMNS)
+    members = [np.flatnonzero(column == number) for number in range(CONTACT_COLUMNS)]
+    return np.unique([lip[inside[extreme(heights[inside])]] for inside in members if len(inside)])

@@ -20,8 +20,9 @@ SECTORS, NECK_DEPTH_M = 60, -0.100
 
 def shirt_part(surface: Part) -> Part:
     """The shirt over the body surface, ending under the collar and on the bust's edge."""
-    shirt = surface.cut(-neckline_field(surface.points) - 0.002)
+    shirt = surface.cut(-neckline_field(surface.points) - 0.003)
     points = shirt.points + THICKNESS_M * shirt.normals()
+    points[:, 1] = np.maximum(points[:, 1], BUST_EDGE_M)
     points[shirt.points[:, 1] < BUST_EDGE_M + 1e-6, 1] = BUST_EDGE_M
     local = np.column_stack([0.5 + shirt.points[:, 0] / 0.72, (-0.10 - shirt.points[:, 1]) / 0.26])
     uv = place(local, "cloth")
@@ -36,7 +37,7 @@ def collar_part(surface: Part) -> Part:
     tree = cKDTree(surface.points)
     ring = _neckline(surface)
     rows = []
-    for share, out in ((0.0, -0.001), (0.02, 0.0040), (0.22, 0.0078), (0.6, 0.0090), (0.92, 0.0080), (1.0, 0.0045)):
+    for share, out in ((0.0, -0.001), (0.03, 0.0056), (0.22, 0.0084), (0.6, 0.0094), (0.92, 0.0082), (1.0, 0.0045)):
         foot = _slide(ring, surface.points, normals, tree, share * COLLAR_M)
         rows.append(foot + out * _smooth(normals[tree.query(foot)[1]]))
     points = np.concatenate(rows)

@@ -1,0 +1,247 @@
+"""The open head: what its shapes move, how its eyes, lids, lips and neck behave, and what its loader refuses."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avi_lib.errors import AssetError, InputError
+from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, load_head
+from avi_lib.face.mesh import check_mesh
+from avi_lib.face.shading import MATERIAL_NAMES
+from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+
+MAX_ASSET_BYTES = 3_000_000
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+def frame(**weights: float) -> np.ndarray:
+    """One frame of motion; a name without a side sets both sides."""
+    values = np.zeros((1, len(ARKIT)), np.float32)
+    for name, weight in weights.items():
+        for channel in (name, f"{name}Left", f"{name}Right"):
+            if channel in ARKIT.channels:
+                values[0, ARKIT.index(channel)] = weight
+    assert values.any() or not weights
+    return values
+
+
+def material(head: Head, name: str) -> np.ndarray:
+    """Vertices used by triangles of a material."""
+    return np.unique(head.triangles[head.material == MATERIAL_NAMES.index(name)])
+
+
+def test_asset_is_within_its_size_and_triangle_budget(head: Head) -> None:
+    assert HEADS["open"].stat().st_size <= MAX_ASSET_BYTES
+    assert len(head.triangles) <= 16_500
+    assert len(head.vertices) <= 10_500
+    check_mesh(head)
+
+
+def test_all_52_shapes_move_the_head_by_at_least_a_millimetre(head: Head) -> None:
+    reach = np.linalg.norm(head.shapes, axis=2).max(axis=1)
+    assert head.shapes.shape == (52, len(head.vertices), 3)
+    assert reach.min() > 0.001, ARKIT_BLENDSHAPES[reach.argmin()]
+
+
+def test_every_region_holds_vertices(head: Head) -> None:
+    assert set(head.regions) == set(REGIONS)
+    for members in head.regions.values():
+        assert 3 <= len(members) and members.max() < len(head.vertices)
+
+
+@pytest.mark.parametrize("shape", [s for s in ARKIT_BLENDSHAPES if s.endswith(("Left", "Right")) and "outh" not in s])
+def test_sided_shapes_move_their_own_side(head: Head, shape: str) -> None:
+    if shape in ("jawLeft", "jawRight"):
+        assert (head.shapes[ARKIT.index(shape), head.regions["lips"], 0].mean() > 0) == shape.endswith("Left")
+        return
+    moved = np.linalg.norm(head.shapes[ARKIT.index(shape)], axis=1)
+    left = moved[head.vertices[:, 0] > 0.0].sum()
+    share = left / moved.sum()
+    assert share > 0.7 if shape.endswith("Left") else share < 0.3
+
+
+def test_blink_covers_the_eyeball_that_rest_shows(head: Head) -> None:
+    for eye in (0, 1):
+        assert _seen_share(head, head.vertices, eye) > 0.10
+        assert _seen_share(head, head.deform(frame(eyeBlink=1.0))[0], eye) == 0.0
+
+
+def _seen_share(head: Head, vertices: np.ndarray, eye: int) -> float:
+    """Share of an eyeball's front that a viewer straight ahead sees past the lids."""
+    ball = vertices[head.eyeballs[eye]]
+    front = ball[ball[:, 2] > head.eye_centres[eye, 2] + 0.005]
+    lids = vertices[head.triangles[head.material == MATERIAL_NAMES.index("skin")]]
+    seen = 0
+    for point in front:
+        a, b, c = (lids[:, i, :2] - point[:2] for i in range(3))
+        areas = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)])
+        over = (areas >= 0.0).all(axis=0) | (areas <= 0.0).all(axis=0)
+        total = areas.sum(axis=0)
+        over &= total != 0.0
+        heights = (areas[:, over] * lids[over, :, 2].T).sum(axis=0) / total[over]
+        seen += not (heights > point[2]).any()
+    return seen / len(front)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def test_lip_gap_is_zero_at_rest_and_centimetres_when_the_jaw_drops(head: Head) -> None:
+    assert head.lip_gap(frame())[0] == 0.0
+    assert 0.02 < head.lip_gap(frame(jawOpen=1.0))[0] < 0.05
+
+
+@pytest.mark.parametrize("weight", [0.2, 0.5, 1.0])
+def test_mouth_close_cancels_jaw_open(head: Head, weight: float) -> None:
+    assert abs(head.lip_gap(frame(jawOpen=weight, mouthClose=weight))[0]) < 0.0005
+
+
+def test_lip_gap_agrees_with_deformed_vertices(head: Head) -> None:
+    values = frame(jawOpen=0.4, mouthFunnel=0.3)
+    moved, rest = head.deform(values)[0], head.vertices
+    upper, lower = head.regions["upper_lip_inner"], head.regions["lower_lip_inner"]
+    gap = (moved[upper] - rest[upper])[:, 1].mean() - (moved[lower] - rest[lower])[:, 1].mean()
+    assert head.lip_gap(values)[0] == pytest.approx(gap, abs=1e-6)
+
+
+@pytest.mark.parametrize("gaze", ["eyeLookUp", "eyeLookDown", "eyeLookOut", "eyeLookIn"])
+def test_eyes_stay_spherical_and_keep_their_centre_under_gaze(head: Head, gaze: str) -> None:
+    moved = head.deform(frame(**{gaze: 1.0}))[0]
+    for members, centre in zip(head.eyeballs, head.eye_centres, strict=True):
+        before = np.linalg.norm(head.vertices[members] - centre, axis=1)
+        after = np.linalg.norm(moved[members] - centre, axis=1)
+        np.testing.assert_allclose(after, before, atol=1e-6)
+        assert np.linalg.norm(moved[members] - head.vertices[members], axis=1).max() > 0.005
+
+
+def test_left_eye_looks_towards_the_persons_left_when_it_looks_out(head: Head) -> None:
+    members = head.eyeballs[0]
+    pupil = members[head.vertices[members, 2].argmax()]
+    moved = head.deform(frame(eyeLookOutLeft=1.0))[0, pupil] - head.eye_centres[0]
+    assert np.arctan2(moved[0], moved[2]) == pytest.approx(GAZE_YAW_RAD, abs=0.01)
+
+
+def test_lower_teeth_follow_the_jaw_and_upper_teeth_stay(head: Head) -> None:
+    moved = head.deform(frame(jawOpen=1.0))[0, :, 1] - head.vertices[:, 1]
+    teeth = material(head, "teeth")
+    drop = moved[teeth]
+    still, dropped = teeth[drop > -1e-4], teeth[drop < -0.005]
+    assert len(still) + len(dropped) == len(teeth)
+    assert 0.4 < len(still) / len(teeth) < 0.6
+    assert head.vertices[still, 1].mean() > head.vertices[dropped, 1].mean()
+
+
+def test_tongue_out_brings_the_tongue_past_the_lips(head: Head) -> None:
+    tongue, lips = material(head, "tongue"), head.regions["lips"]
+    moved = head.deform(frame(jawOpen=0.5, tongueOut=1.0))[0]
+    assert head.vertices[tongue, 2].max() < head.vertices[lips, 2].max()
+    assert moved[tongue, 2].max() > moved[lips, 2].max()
+
+
+@pytest.mark.parametrize("turn", ["headPitch", "headYaw", "headRoll"])
+def test_head_turns_rigidly_over_still_shoulders(head: Head, turn: str) -> None:
+    moved = head.deform(frame(**{turn: 0.3}))[0]
+    shirt = material(head, "cloth")
+    np.testing.assert_array_equal(moved[shirt], head.vertices[shirt])
+    for members in (head.regions["eyes"], *head.eyeballs):
+        before, after = head.vertices[members] - head.pivot, moved[members] - head.pivot
+        np.testing.assert_allclose(np.linalg.norm(after, axis=1), np.linalg.norm(before, axis=1), atol=2e-5)
+    edges = head.triangles[:, [0, 1]]
+    before = np.linalg.norm(head.vertices[edges[:, 0]] - head.vertices[edges[:, 1]], axis=1)
+    after = np.linalg.norm(moved[edges[:, 0]] - moved[edges[:, 1]], axis=1)
+    long = before > 0.004
+    assert (after[long] / before[long]).max() < 1.5
+
+
+def test_positive_angles_nod_down_turn_left_and_tilt_right(head: Head) -> None:
+    nose = head.vertices[:, 2].argmax()
+    crown = head.vertices[:, 1].argmax()
+    assert head.deform(frame(headPitch=0.3))[0, nose, 1] < head.vertices[nose, 1]
+    assert head.deform(frame(headYaw=0.3))[0, nose, 0] > head.vertices[nose, 0]
+    assert head.deform(frame(headRoll=0.3))[0, crown, 0] < head.vertices[crown, 0]
+
+
+def test_bust_ends_on_a_plane(head: Head) -> None:
+    lowest = head.vertices[:, 1].min()
+    cloth = head.triangles[head.material == MATERIAL_NAMES.index("cloth")]
+    welded = head.weld[cloth]
+    edges = np.sort(np.concatenate([welded[:, [0, 1]], welded[:, [1, 2]], welded[:, [2, 0]]]), axis=1)
+    unique, counts = np.unique(edges, axis=0, return_counts=True)
+    open_points = np.unique(unique[counts == 1])
+    heights = np.array([head.vertices[head.weld == point, 1][0] for point in open_points])
+    base = heights[heights < lowest + 0.03]
+    assert len(base) > 40
+    np.testing.assert_allclose(base, lowest, atol=1e-5)
+
+
+def test_deforming_chunks_gives_the_same_as_the_whole(head: Head) -> None:
+    values = np.random.default_rng(3).uniform(0.0, 0.5, (23, len(ARKIT))).astype(np.float32)
+    whole = head.deform(values)
+    chunks = np.concatenate([head.deform(values[:10]), head.deform(values[10:])])
+    np.testing.assert_allclose(chunks, whole, atol=2e-6)
+
+
+def test_deform_of_ten_seconds_is_quick(head: Head) -> None:
+    values = np.random.default_rng(4).uniform(0.0, 0.5, (250, len(ARKIT))).astype(np.float32)
+    head.deform(values[:2])
+    start = time.process_time()
+    head.deform(values)
+    assert time.process_time() - start < 1.5
+
+
+def test_identity_sliders_change_the_face_and_carry_the_eyes(head: Head) -> None:
+    assert {"male", "old", "asian", "african"} <= set(head.identity_names)
+    for slider in head.identity_names:
+        changed = head.with_identity({slider: 1.0})
+        assert np.linalg.norm(changed.vertices - head.vertices, axis=1).max() > 0.001, slider
+    apart = head.with_identity({"eyeSpacing": 1.0})
+    assert np.ptp(apart.eye_centres[:, 0]) > np.ptp(head.eye_centres[:, 0]) + 0.001
+    members = apart.eyeballs[0]
+    spread = np.linalg.norm(apart.vertices[members] - apart.eye_centres[0], axis=1)
+    np.testing.assert_allclose(spread, np.linalg.norm(head.vertices[members] - head.eye_centres[0], axis=1), atol=1e-6)
+
+
+def test_unknown_identity_slider_is_an_input_error(head: Head) -> None:
+    with pytest.raises(InputError, match="chinChin"):
+        head.with_identity({"chinChin": 1.0})
+
+
+@pytest.mark.parametrize("values", [np.zeros((3, 52)), np.full((1, 55), np.nan)])
+def test_motion_of_a_wrong_shape_or_not_finite_is_an_input_error(head: Head, values: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        head.deform(values)
+
+
+def test_missing_head_names_what_was_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nobody"):
+        load_head(tmp_path / "nobody.npz")
+
+
+def test_head_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    path.write_bytes(b"not an archive")
+    with pytest.raises(AssetError, match="unreadable"):
+        load_head(path)
+
+
+def test_head_file_with_pickled_objects_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    np.savez(path, format=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(AssetError, match="unreadable"):
+        load_head(path)
+
+
+def test_head_file_without_its_fields_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "head.npz"
+    np.savez(path, format=np.int64(1), weld=np.zeros(3, np.uint16))
+    with pytest.raises(AssetError, match="shape_starts"):
+        load_head(path)
