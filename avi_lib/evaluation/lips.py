@@ -63,7 +63,7 @@ def frame_phones(phones: Sequence[Phone], frames: int, fps: float) -> np.ndarray
     return labels[np.minimum(np.searchsorted(ends_s, middles_s, side="right"), len(labels) - 1)]
 
 
-def correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " frames"]) -> float:
+def correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " others"]) -> float:
     """Pearson correlation over the frames both curves have."""
     shared = min(len(a), len(b))
     return float(np.corrcoef(a[:shared], b[:shared])[0, 1])

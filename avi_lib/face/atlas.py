@@ -30,7 +30,9 @@ def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
     levels = [np.ascontiguousarray(atlas)]
     for _ in range(LEVELS - 1):
         fine = levels[-1].astype(np.uint16)
-        levels.append(((fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2] + 2) // 4).astype(np.uint8))
+        levels.append(
+            ((fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2] + 2) // 4).astype(np.uint8)
+        )
     return tuple(levels)
 
 

@@ -70,7 +70,9 @@ def check_mesh(mesh: RenderMesh) -> None:
         if got != expected or 0 in got:
             raise InputError(f"mesh {name} of shape {expected}, not empty", str(got), "check the head's file")
     if mesh.triangles.min() < 0 or mesh.triangles.max() >= count:
-        raise InputError(f"triangles that name vertices 0-{count - 1}", str(mesh.triangles.max()), "check the head's file")
+        raise InputError(
+            f"triangles that name vertices 0-{count - 1}", str(mesh.triangles.max()), "check the head's file"
+        )
     if mesh.weld.min() < 0 or mesh.weld.max() >= count:
         raise InputError(f"weld numbers 0-{count - 1}", str(mesh.weld.max()), "check the head's file")
     if mesh.material.max() >= len(MATERIAL_NAMES):

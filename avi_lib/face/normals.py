@@ -19,7 +19,9 @@ def vertex_normals(
     Vertices of no triangle get a zero normal.
     """
     points = int(weld.max()) + 1
-    result: np.ndarray = _welded_normals(vertices, triangles.astype(np.uint32, copy=False), weld.astype(np.uint32, copy=False), points)
+    result: np.ndarray = _welded_normals(
+        vertices, triangles.astype(np.uint32, copy=False), weld.astype(np.uint32, copy=False), points
+    )
     return result
 
 

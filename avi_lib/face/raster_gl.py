@@ -28,7 +28,7 @@ from avi_lib.face.shading import MATERIALS, VERTEX_GLSL, background, fragment_gl
 
 
 class GlRenderer:
-    """Draws a mesh with OpenGL 3.3, one sample a pixel, and its edges with the z-buffer; to be used in the thread that made it."""
+    """Draws a mesh with OpenGL 3.3 and its edges with the z-buffer; to be used in the thread that made it."""
 
     def __init__(self, mesh: RenderMesh, size: int, camera: Camera) -> None:
         check_mesh(mesh)
@@ -46,19 +46,24 @@ class GlRenderer:
         context.front_face = "cw"
         self._moved = context.buffer(reserve=self._moving.nbytes, dynamic=True)
         surface = context.buffer(np.column_stack([mesh.uv, mesh.occlusion]).astype(np.float32).tobytes())
-        atlases = [context.texture(level.shape[1::-1], 3, level.tobytes(), alignment=1) for level in atlas_levels(mesh.atlas)]
+        atlases = [
+            context.texture(level.shape[1::-1], 3, level.tobytes(), alignment=1) for level in atlas_levels(mesh.atlas)
+        ]
         for atlas in atlases:
             atlas.repeat_x = atlas.repeat_y = False
         self._parts: list[tuple[int, moderngl.Texture, moderngl.VertexArray]] = []
         for kind, level in material_levels(mesh, camera, size).items():
             program = context.program(vertex_shader=VERTEX_GLSL, fragment_shader=fragment_glsl(MATERIALS[kind]))
             program["to_clip"].write(camera.matrix().T.tobytes())
-            program["rays"].write(camera.rays(size).tobytes())
+            if "rays" in program:
+                program["rays"].write(camera.rays(size).tobytes())
             members = context.buffer(mesh.triangles[mesh.material == kind].astype(np.uint32).tobytes())
             layout = [(self._moved, "3f 3f", "position", "normal"), (surface, "3f", "surface")]
             flags = moderngl.DEPTH_TEST | (moderngl.NOTHING if MATERIALS[kind].two_sided else moderngl.CULL_FACE)
             self._parts.append((flags, atlases[level], context.vertex_array(program, layout, members)))
-        self._target = context.framebuffer([context.renderbuffer((size, size), 4)], context.depth_renderbuffer((size, size)))
+        self._target = context.framebuffer(
+            [context.renderbuffer((size, size), 4)], context.depth_renderbuffer((size, size))
+        )
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """One picture of the mesh with its vertices (metres) moved here."""
@@ -91,7 +96,9 @@ class GlRenderer:
     def __enter__(self) -> GlRenderer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

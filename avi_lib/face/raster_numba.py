@@ -27,7 +27,17 @@ from avi_lib.face.camera import Camera
 from avi_lib.face.kernel import is_kept, kernel
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.shading import DECODE, DISPLAY_LINEAR, DISPLAY_ROOT, MATERIALS, RIM_REACH, Studio, background, material_table, studio
+from avi_lib.face.shading import (
+    DECODE,
+    DISPLAY_LINEAR,
+    DISPLAY_ROOT,
+    MATERIALS,
+    RIM_REACH,
+    Studio,
+    background,
+    material_table,
+    studio,
+)
 
 BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
@@ -35,7 +45,7 @@ SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 BEYOND = np.float32(-1)
-"""How far outside its triangle, in barycentric coordinates, a pixel's middle may lie when the triangle covers only some samples."""
+"""How far outside its triangle, in barycentric coordinates, a pixel's middle may lie that is seen by some samples only."""
 TWO_SIDED = np.array([material.two_sided for material in MATERIALS])
 RESPONSE = tuple(np.float32(value) for value in (*DECODE, DISPLAY_ROOT, DISPLAY_LINEAR, RIM_REACH))
 
@@ -84,7 +94,9 @@ class ZBuffer:
             levels[material] = level
         triangles = mesh.triangles.astype(np.uint32)
         two_sided = TWO_SIDED[mesh.material]
-        self._surface = Surface(triangles, mesh.material, _parts(mesh), two_sided, attributes, atlases, levels, material_table())
+        self._surface = Surface(
+            triangles, mesh.material, _parts(mesh), two_sided, attributes, atlases, levels, material_table()
+        )
         self._light = (camera.rays(size), studio(), RESPONSE)
         self._matrix = camera.matrix()
         self._wall = background(size)
@@ -149,7 +161,9 @@ class NumbaRenderer:
     def __enter__(self) -> NumbaRenderer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -161,7 +175,10 @@ def compiled_before() -> bool:
 def _parts(mesh: RenderMesh) -> np.ndarray:
     """A number for each triangle's part: triangles of one material that hang together through welded points."""
     points = mesh.weld[mesh.triangles]
-    links = coo_array((np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())), shape=2 * (mesh.weld.max() + 1,))
+    links = coo_array(
+        (np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())),
+        shape=2 * (mesh.weld.max() + 1,),
+    )
     _, component = connected_components(links, directed=False)
     parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
     return parts.astype(np.uint32)
@@ -276,19 +293,25 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
     line = np.float32(y) + half
     count = 0
     for x in range(owner.shape[0] // 4):
-        done = 0
-        for s in range(4 * x, 4 * x + 4):
+        first = 4 * x
+        deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
+        t = owner[first]
+        whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
+        if (whole and edges_only) or max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
+            continue
+        done = 14 if whole else 0
+        for s in range(first, first + 4):
             here = depth[s]
-            if here <= zero or done & (1 << (s - 4 * x)):
+            if here <= zero or done & (1 << (s - first)):
                 continue
             t, share = owner[s], quarter
-            if s == 4 * x and t == owner[s + 1] and t == owner[s + 2] and t == owner[s + 3] and depth[s + 1] * depth[s + 2] * depth[s + 3] > zero:
-                done, share = 15, one
-            for other in range(s + 1, 4 * x + 4):
-                if depth[other] > zero and not done & (1 << (other - 4 * x)):
+            if whole:
+                share = one
+            for other in range(s + 1, first + 4):
+                if depth[other] > zero and not done & (1 << (other - first)):
                     o = owner[other]
                     if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
-                        done |= 1 << (other - 4 * x)
+                        done |= 1 << (other - first)
                         share += quarter
             if edges_only and share == one:
                 continue
@@ -300,7 +323,11 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
             px, py = np.float32(x) + half - ax, line - ay
             inverse = one / (ux * vy - uy * vx)
             wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-            wa, wb, wc = max(BEYOND, one - wb - wc) * screen[a, 2], max(BEYOND, wb) * screen[b, 2], max(BEYOND, wc) * screen[c, 2]
+            wa, wb, wc = (
+                max(BEYOND, one - wb - wc) * screen[a, 2],
+                max(BEYOND, wb) * screen[b, 2],
+                max(BEYOND, wc) * screen[c, 2],
+            )
             scale = one / (wa + wb + wc)
             wa, wb, wc = wa * scale, wb * scale, wc * scale
             nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
@@ -314,10 +341,19 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
             left, up = np.uint32(u), np.uint32(v)
             right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
             u, v = u - np.float32(left), v - np.float32(up)
-            red, green, blue = _texel(atlas, 0, left, right, up, low, u, v), _texel(atlas, 1, left, right, up, low, u, v), _texel(atlas, 2, left, right, up, low, u, v)
+            red, green, blue = (
+                _texel(atlas, 0, left, right, up, low, u, v),
+                _texel(atlas, 1, left, right, up, low, u, v),
+                _texel(atlas, 2, left, right, up, low, u, v),
+            )
             values = found.values
             side = one if inverse < zero else -one
-            values[0, count], values[1, count], values[2, count], values[3, count] = side * nx, side * ny, side * nz, max(zero, clear)
+            values[0, count], values[1, count], values[2, count], values[3, count] = (
+                side * nx,
+                side * ny,
+                side * nz,
+                max(zero, clear),
+            )
             values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
@@ -338,7 +374,14 @@ def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low:
 
 @kernel
 def _light(
-    y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio, response: tuple[float, ...]
+    y: int,
+    first: int,
+    stop: int,
+    found: Found,
+    material: np.ndarray,
+    rays: np.ndarray,
+    studio: Studio,
+    response: tuple[float, ...],
 ) -> None:
     """Displayed colour (0-1) of a run of listed surfaces of one material: the formula of `shading`, in a loop that vectorises."""
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
@@ -359,8 +402,10 @@ def _light(
         key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
         fill = nx * studio.fill[0] + ny * studio.fill[1] + nz * studio.fill[2]
         back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
-        key_gloss = specular * max(zero, key) * _gloss(nx, ny, nz, ex + studio.key[0], ey + studio.key[1], ez + studio.key[2], width)
-        fill_gloss = specular * max(zero, fill) * _gloss(nx, ny, nz, ex + studio.fill[0], ey + studio.fill[1], ez + studio.fill[2], width)
+        hx, hy, hz = ex + studio.key[0], ey + studio.key[1], ez + studio.key[2]
+        cosine = nx * hx + ny * hy + nz * hz
+        spread = cosine * cosine / (hx * hx + hy * hy + hz * hz) * (width - one) + one
+        gloss = specular * max(zero, key) * width / (spread * spread)
         edge = one - max(zero, nx * ex + ny * ey + nz * ez)
         rim = rim_share * edge * edge * edge * max(zero, back + response[5])
         sky = half + half * ny
@@ -370,19 +415,10 @@ def _light(
             diffuse = max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
             diffuse += max(zero, slope[channel] * fill + offset[channel]) * studio.fill_rgb[channel]
             ambient = studio.ground_rgb[channel] + (studio.sky_rgb[channel] - studio.ground_rgb[channel]) * sky
-            light = albedo * (diffuse + ambient) + key_gloss * studio.key_rgb[channel] + fill_gloss * studio.fill_rgb[channel] + rim * studio.rim_rgb[channel]
+            light = albedo * (diffuse + ambient) + gloss * studio.key_rgb[channel] + rim * studio.rim_rgb[channel]
             light *= values[3, i]
             bent = response[4] * light
             rgb[channel, i] = min(one, (response[3] * np.sqrt(light) + bent) / (one + bent))
-
-
-@kernel
-def _gloss(nx: float, ny: float, nz: float, hx: float, hy: float, hz: float, width: float) -> float:
-    """GGX lobe around the half vector h (any length), without 1 / pi."""
-    one = np.float32(1)
-    cosine = nx * hx + ny * hy + nz * hz
-    spread = cosine * cosine / (hx * hx + hy * hy + hz * hz) * (width - one) + one
-    return width / (spread * spread)
 
 
 @kernel
@@ -424,7 +460,11 @@ def _paint(
             red, green, blue = half, half, half
             while i < count and found.pixel[i] == x:
                 share = full * found.share[i]
-                red, green, blue = red + share * found.rgb[0, i], green + share * found.rgb[1, i], blue + share * found.rgb[2, i]
+                red, green, blue = (
+                    red + share * found.rgb[0, i],
+                    green + share * found.rgb[1, i],
+                    blue + share * found.rgb[2, i],
+                )
                 rest -= found.share[i]
                 i += 1
             picture[y, x, 0] = np.uint8(red + rest * np.float32(wall[y, x, 0]))

@@ -45,7 +45,9 @@ class Renderer(Protocol):
 
     def __enter__(self) -> Renderer: ...
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 def choose_renderer(
@@ -69,7 +71,9 @@ def choose_renderer(
 
         return GlRenderer(mesh, size, camera), f"moderngl on {probe.finding} via EGL: a test picture came out right"
     if prefer == "moderngl":
-        raise InputError("OpenGL through EGL", probe.finding, "install libegl1 and libgl1-mesa-dri, or use the numba renderer")
+        raise InputError(
+            "OpenGL through EGL", probe.finding, "install libegl1 and libgl1-mesa-dri, or use the numba renderer"
+        )
     return _numba(mesh, size, camera, f"EGL is not available ({probe.finding})")
 
 

@@ -12,7 +12,7 @@ occlusion o (1 = open):
     diffuse   sum over key and fill of colour * max(0, (n.l + wrap) / (1 + wrap)) / (1 + wrap), with one wrap per colour channel:
               where light ends, red wraps further than green and blue, as it does under skin (Green, GPU Gems 1, chapter 16)
     ambient   from ground to sky colour by the height of n
-    specular  sum over key and fill of colour * strength * GGX(n.h, roughness) * n.l (Walter et al., 2007)
+    specular  key colour * strength * GGX(n.h, roughness) * n.l (Walter et al., 2007)
     rim       colour * (1 - n.v)^3 * max(0, n.l_rim + 0.3) * rim weight of the material
     light     (albedo * (diffuse * o + ambient * o) + (specular + rim) * o) * exposure
     display   (0.7 sqrt(x) + 1.9 x) / (1 + 1.9 x), within 7/255 of the sRGB curve with a soft shoulder for highlights
@@ -54,8 +54,8 @@ MATERIALS: tuple[Material, ...] = (
     Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0),
     Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0),
     Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0),
-    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.30, two_sided=True),
-    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.20, two_sided=True),
+    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.12, two_sided=True),
+    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.0, two_sided=True),
 )
 """Triangles name their material by its place in this table."""
 
@@ -99,11 +99,15 @@ def studio() -> Studio:
 
 
 def material_table() -> Float32[np.ndarray, "materials 9"]:
-    """One row a material: scale and offset of n.l per channel, so that wrapped light is max(0, scale n.l + offset); specular, roughness^4, rim."""
+    """One row a material: scale (3) and offset (3) of n.l, so that wrapped light is max(0, scale n.l + offset); then
+    specular, roughness^4, rim.
+    """
     rows = []
     for material in MATERIALS:
         wrap = np.asarray(material.wrap_rgb)
-        rows.append([*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim])
+        rows.append(
+            [*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim]
+        )
     return np.array(rows, np.float32)
 
 
@@ -142,36 +146,39 @@ void main() {
 
 
 def fragment_glsl(material: Material) -> str:
-    """The shading formula for one material, its constants written into the text so that the compiler can fold them."""
+    """The shading formula for one material, its constants written out; terms that are zero for it are left out."""
     row = material_table()[MATERIALS.index(material)]
     lights = studio()
+    shine = ""
+    if material.specular or material.rim:
+        shine = f"""    vec3 eye = normalize(rays[0] + gl_FragCoord.x * rays[1] + gl_FragCoord.y * rays[2]);
+    vec3 h = eye + {_vec3(lights.key)};
+    float cosine = dot(n, h);
+    float spread = cosine * cosine / dot(h, h) * {row[7] - 1.0:.7f} + 1.0;
+    light += {row[6]:.6f} * max(0.0, key) * {row[7]:.7e} / (spread * spread) * {_vec3(lights.key_rgb)};
+"""
+    if material.rim:
+        shine += f"""    float edge = 1.0 - max(0.0, dot(n, eye));
+    float rim = {row[8]:.6f} * edge * edge * edge * max(0.0, dot(n, {_vec3(lights.rim)}) + {RIM_REACH:.6f});
+    light += rim * {_vec3(lights.rim_rgb)};
+"""
     return f"""#version 330
 uniform sampler2D atlas;
 uniform vec3 rays[3];
 in vec3 pixel_normal;
 in vec3 pixel_surface;
 out vec4 shown;
-float gloss(vec3 n, vec3 h) {{
-    float cosine = dot(n, h);
-    float spread = cosine * cosine / dot(h, h) * {row[7] - 1.0:.7f} + 1.0;
-    return {row[7]:.7e} / (spread * spread);
-}}
 void main() {{
-    vec3 eye = normalize(rays[0] + gl_FragCoord.x * rays[1] + gl_FragCoord.y * rays[2]);
     vec3 n = normalize(gl_FrontFacing ? pixel_normal : -pixel_normal);
     float key = dot(n, {_vec3(lights.key)});
     float fill = dot(n, {_vec3(lights.fill)});
-    float edge = 1.0 - max(0.0, dot(n, eye));
-    float rim = {row[8]:.6f} * edge * edge * edge * max(0.0, dot(n, {_vec3(lights.rim)}) + {RIM_REACH:.6f});
     vec3 coded = texture(atlas, pixel_surface.xy).rgb;
     vec3 albedo = coded * ({DECODE[0]:.6f} + coded * ({DECODE[1]:.6f} + coded * {DECODE[2]:.6f}));
     vec3 light = mix({_vec3(lights.ground_rgb)}, {_vec3(lights.sky_rgb)}, 0.5 + 0.5 * n.y);
     light += max(vec3(0.0), {_vec3(row[0:3])} * key + {_vec3(row[3:6])}) * {_vec3(lights.key_rgb)};
     light += max(vec3(0.0), {_vec3(row[0:3])} * fill + {_vec3(row[3:6])}) * {_vec3(lights.fill_rgb)};
     light *= albedo;
-    light += {row[6]:.6f} * max(0.0, key) * gloss(n, eye + {_vec3(lights.key)}) * {_vec3(lights.key_rgb)};
-    light += {row[6]:.6f} * max(0.0, fill) * gloss(n, eye + {_vec3(lights.fill)}) * {_vec3(lights.fill_rgb)};
-    light = (light + rim * {_vec3(lights.rim_rgb)}) * max(0.0, pixel_surface.z);
+{shine}    light *= max(0.0, pixel_surface.z);
     vec3 bent = {DISPLAY_LINEAR:.6f} * light;
     shown = vec4(({DISPLAY_ROOT:.6f} * sqrt(light) + bent) / (1.0 + bent), 1.0);
 }}

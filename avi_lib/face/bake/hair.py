@@ -28,7 +28,7 @@ def hairline_field(points: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     forehead = y - 0.071 - 0.006 * smoothstep(x, 0.012, 0.045) + 0.004 * smoothstep(x, 0.0, 0.012)
     temple = np.interp(y, [-0.03, 0.0, 0.02, 0.05, 0.08], [-0.058, -0.054, -0.043, -0.026, -0.020]) - z
-    temple = np.where(x > 0.03, temple, -0.05)
+    temple = np.where((x > 0.03) | (z < -0.07), temple, -0.05)
     nape = y - np.interp(-z, [0.05, 0.064, 0.095, 0.125, 0.15], [-0.020, -0.020, -0.040, -0.078, -0.084])
     ear = (np.hypot((y - EAR_CENTRE_M[0]) / EAR_REACH_M[0], (z - EAR_CENTRE_M[1]) / EAR_REACH_M[1]) - 1.0) * 0.024
     ear = np.where(x > 0.05, ear, 0.05)

@@ -31,7 +31,7 @@ def lock_part(surface: Part, seed: int) -> Part:
     count = len(roots)
     position, normal = samples[roots], normals[roots]
     length = _length(position) * rng.uniform(0.85, 1.2, count)
-    width = (0.0160 + 0.0050 * smoothstep(position[:, 1], 0.04, 0.09)) * rng.uniform(0.8, 1.2, count)
+    width = (0.0160 + 0.0050 * smoothstep(position[:, 1], 0.04, 0.09) + 0.0050 * smoothstep(position[:, 2], -0.08, -0.13)) * rng.uniform(0.8, 1.2, count)
     stray = rng.normal(0.0, 0.13, count)
     rise = rng.uniform(0.0005, 0.0030, count) * (0.4 + smoothstep(position[:, 1], 0.03, 0.08))
     variant = rng.integers(0, VARIANTS, count)
@@ -96,10 +96,11 @@ def _scatter(part: Part, count: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _spread(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of samples that keep their distance from each other (dart throwing), closer over the forehead."""
+    """Indices of samples that keep their distance from each other (dart throwing), closer over the forehead, wider behind."""
     tree = cKDTree(samples)
     forehead = smoothstep(samples[:, 2], -0.050, -0.005) * smoothstep(samples[:, 1], 0.045, 0.070)
-    spacing = SPACING_M * (1.08 - 0.45 * forehead)
+    behind = smoothstep(samples[:, 2], -0.08, -0.13)
+    spacing = SPACING_M * (1.10 - 0.45 * forehead + 0.30 * behind)
     free = np.ones(len(samples), bool)
     chosen = []
     for index in rng.permutation(len(samples)):

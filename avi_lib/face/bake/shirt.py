@@ -37,7 +37,7 @@ def collar_part(surface: Part) -> Part:
     tree = cKDTree(surface.points)
     ring = _neckline(surface)
     rows = []
-    for share, out in ((0.0, -0.001), (0.03, 0.0056), (0.22, 0.0084), (0.6, 0.0094), (0.92, 0.0082), (1.0, 0.0045)):
+    for share, out in ((0.0, -0.0025), (0.03, 0.0056), (0.22, 0.0084), (0.6, 0.0094), (0.92, 0.0082), (1.0, 0.0045)):
         foot = _slide(ring, surface.points, normals, tree, share * COLLAR_M)
         rows.append(foot + out * _smooth(normals[tree.query(foot)[1]]))
     points = np.concatenate(rows)

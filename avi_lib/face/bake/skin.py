@@ -20,6 +20,9 @@ BUST_EDGE_M = -0.325
 SCALP_RIM_M = 0.014
 """How far the skin goes on under the hair."""
 
+SOCKET_DEPTH_M, THROAT_DEPTH_M = 0.005, -0.085
+"""Linings of the eye sockets and the throat end here, where eyeballs and tongue hide them."""
+
 NECKLINE_FRONT_M, NECKLINE_BACK_M = (-0.186, -0.050), (-0.140, -0.145)
 """The shirt's neckline is the body's section with the plane through these two (height, depth) points."""
 
@@ -59,20 +62,21 @@ def skin_part(above: Part) -> Part:
     """The skin that shows and a rim of it under the hair, with MakeHuman's own uv; `layout` places that in the atlas."""
     shown = above.cut(np.where(on_scalp(above), SCALP_RIM_M - hairline_field(above.points), SCALP_RIM_M))
     socket = shown.uv[shown.triangles, 0].max(axis=1) < 0.16
+    throat = (shown.uv[shown.triangles, 0].min(axis=1) > 0.74) & (shown.uv[shown.triangles, 1].max(axis=1) < 0.143)
     depth = shown.points[shown.weld[shown.triangles], 2].max(axis=1)
-    return shown.keep(~(socket & (depth < 0.005)))
+    return shown.keep(~(socket & (depth < SOCKET_DEPTH_M)) & ~(throat & (depth < THROAT_DEPTH_M)))
 
 
 def layout(uv: Float64[np.ndarray, "V 2"]) -> Float64[np.ndarray, "V 2"]:
     """MakeHuman's uv (rows growing upwards, the face lying on its side) to the atlas."""
     u, v = uv[:, 0], uv[:, 1]
     placed = place(np.column_stack([(u - 0.18) / 0.41, (0.985 - v) / 0.22]), "neck")
-    face = (u > 0.63) & (v > 0.175) & (v < 0.83)
+    face = (u > 0.63) & (v > 0.143) & (v < 0.83)
     across = _magnify((v[face] - 0.484) / 0.337)
     down = _magnify((u[face] - 0.86) / np.where(u[face] < 0.86, 0.221, 0.137))
     placed[face] = place(np.column_stack([0.5 - 0.5 * across, 0.5 + 0.5 * down]), "face")
-    mouth = (u > 0.74) & (v < 0.175)
-    placed[mouth] = place(np.column_stack([(u[mouth] - 0.755) / 0.172, (0.163 - v[mouth]) / 0.153]), "mouth")
+    mouth = (u > 0.74) & (v < 0.143)
+    placed[mouth] = place(np.column_stack([(u[mouth] - 0.755) / 0.172, (0.141 - v[mouth]) / 0.131]), "mouth")
     for tile, low in (("left_socket", 0.008), ("right_socket", 0.084)):
         socket = (u > low) & (u < low + 0.0755) & (v > 0.53) & (v < 0.65)
         placed[socket] = place(np.column_stack([(u[socket] - low) / 0.0755, (0.64 - v[socket]) / 0.1]), tile)
