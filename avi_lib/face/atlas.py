@@ -17,7 +17,7 @@ from avi_lib.face.mesh import RenderMesh
 
 LEVELS = 3
 SHARPNESS = 1.7
-"""Texels a pixel, along a line, that a material may have in the middle of its picture before the next level is taken."""
+"""Texels a pixel, along a line, that half of a material's picture may exceed before the next level is taken."""
 
 
 def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera stands and looks (metres, y up, the head faces +z) and how wide it sees (degrees, square picture)."""
+    """Where the camera stands and looks (metres, y up, the head faces +z) and how wide it sees (square picture)."""
 
     position: tuple[float, float, float]
     target: tuple[float, float, float]
@@ -42,7 +42,7 @@ class Camera:
         return (projection @ view).astype(np.float32)
 
     def rays(self, size: int) -> Float32[np.ndarray, "3 3"]:
-        """Vector from what pixel (column, row) shows towards the camera: rays[0] + column rays[1] + row rays[2], not unit length.
+        """From what a pixel shows towards the camera: rays[0] + column * rays[1] + row * rays[2], not of unit length.
 
         Columns and rows count from the picture's upper left corner; a pixel's middle is at its number plus one half.
         """

@@ -1,4 +1,4 @@
-"""Finds out whether OpenGL without a window works here, in a child process, because a broken driver can end the process.
+"""Finds out whether OpenGL without a window works here, in a child process that a broken driver may crash.
 
 >>> probe_egl()
 EglProbe(works=True, finding='llvmpipe (LLVM 15.0.6, 256 bits)')
@@ -42,11 +42,11 @@ def probe_egl() -> EglProbe:
 
 
 def draw_triangle() -> str:
-    """Cover the lower left half of a small picture and look at it; the device's name, or RuntimeError saying what is wrong."""
+    """Cover half of a small picture and look at it; the device's name. Raises RuntimeError saying what is wrong."""
     import moderngl
 
     try:
-        context = moderngl.create_context(standalone=True, backend="egl", require=330)
+        context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
     except Exception as error:  # moderngl's EGL backend raises plain Exception for every failure to open a context
         raise RuntimeError(str(error)) from error
     with context:

@@ -7,9 +7,9 @@
 
 Coordinates: metres, y up, +z towards the viewer, x to the person's left, origin midway between the eyes.
 
-Blendshapes are linear except for the gaze: a straight displacement would shrink an eyeball that turns, so `deform` turns the
-eyeballs rigidly about their centres by up to GAZE_YAW_RAD sideways and GAZE_PITCH_RAD up or down. `shapes` holds the same turn
-at full weight as a displacement, for losses and exports that need linear shapes.
+Blendshapes are linear except for the gaze: a straight displacement would shrink an eyeball that turns, so `deform`
+turns the eyeballs rigidly about their centres by up to GAZE_YAW_RAD sideways and GAZE_PITCH_RAD up or down. `shapes`
+holds the same turn at full weight as a displacement, for losses and exports that need linear shapes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
 class Head:
     """A head at rest and everything that moves it.
 
-    `weld` names the geometric point of each render vertex; `material` indexes `shading.MATERIALS`; `eyeballs` holds the vertex
-    numbers of the left and the right eyeball, `eye_centres` their middles; `regions` are named vertex numbers (REGIONS).
+    `weld` names the geometric point of each render vertex; `material` indexes `shading.MATERIALS`; `eyeballs` holds the
+    vertex numbers of the left and the right eyeball, `eye_centres` their middles; `regions` are named vertex numbers.
     """
 
     name: str
@@ -93,8 +94,8 @@ class Head:
     def deform(self, values: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame of ARKit motion: 52 weights, then head pitch, yaw and roll in radians.
 
-        Frames are independent, so long motion can be passed in chunks. Raises InputError for another shape or values that
-        are not finite.
+        Frames are independent, so long motion can be passed in chunks. Raises InputError for another shape or for
+        values that are not finite.
         """
         values = _checked(values)
         vertices = np.empty((len(values), *self.vertices.shape), np.float32)
@@ -121,7 +122,7 @@ class Head:
             turning += arms
 
     def lip_gap(self, values: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray, " frames"]:
-        """Vertical distance in metres between the inner lips at the mouth's middle; 0 at rest, negative when pressed."""
+        """Vertical distance in metres of the inner lips at the mouth's middle; 0 at rest, negative when pressed."""
         gap: np.ndarray = _checked(values)[:, : len(ARKIT_BLENDSHAPES)] @ self._lip_gap_basis
         return gap
 
@@ -142,7 +143,7 @@ class Head:
 def rotations(
     pitch: Float[np.ndarray, " frames"], yaw: Float[np.ndarray, " frames"], roll: Float[np.ndarray, " frames"]
 ) -> Float32[np.ndarray, "frames 3 3"]:
-    """Rotation matrices of angles in radians: pitch > 0 down, yaw > 0 to the person's left, roll > 0 to the person's right."""
+    """Rotation matrices of angles in radians: pitch > 0 down, yaw > 0 to the person's left, roll > 0 to the right."""
     (cp, sp), (cy, sy), (cr, sr) = ((np.cos(angle), np.sin(angle)) for angle in (pitch, yaw, roll))
     zero, one = np.zeros_like(cp), np.ones_like(cp)
     about_x = np.array([[one, zero, zero], [zero, cp, -sp], [zero, sp, cp]]).transpose(2, 0, 1)
@@ -155,11 +156,13 @@ def rotations(
 def load_head(name_or_path: str | Path = "open") -> Head:
     """The head shipped under a name (HEADS) or baked at a path.
 
-    Raises InputError when there is no such file and AssetError when the file is no baked head; pickled arrays are refused.
+    Raises InputError when there is no such file, AssetError when it is no baked head; pickled arrays are refused.
     """
     path = HEADS.get(str(name_or_path), Path(name_or_path))
     if not path.is_file():
-        raise InputError(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(name_or_path), "check the path")
+        raise InputError(
+            f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(name_or_path), "check the path"
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             fields = {key: archive[key] for key in archive.files}
@@ -170,7 +173,9 @@ def load_head(name_or_path: str | Path = "open") -> Head:
     try:
         return _assemble(path.stem, fields)
     except (KeyError, IndexError, ValueError, OSError) as error:
-        raise AssetError(f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE) from error
+        raise AssetError(
+            f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE
+        ) from error
 
 
 def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:
@@ -215,7 +220,7 @@ def _unpack(fields: Mapping[str, np.ndarray], kind: str, points: int) -> Float32
     starts = fields[f"{kind}_starts"]
     dense = np.zeros((len(starts) - 1, points, 3), np.float32)
     steps = fields[f"{kind}_steps"].astype(np.float32) * fields[f"{kind}_step_m"]
-    for row, (low, high) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for row, (low, high) in enumerate(pairwise(starts)):
         dense[row, fields[f"{kind}_points"][low:high]] = steps[low:high]
     return dense
 

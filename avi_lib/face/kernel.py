@@ -15,12 +15,12 @@ from numba import njit
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call and keep the result beside the module, in the user's cache folder or in NUMBA_CACHE_DIR.
+    """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
 
     Where none of these can be written, each process compiles anew.
     """
     function = unwrap(function)
-    options = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
     try:
         compiled: Callable[..., Any] = njit(cache=True, **options)(function)
     except RuntimeError:  # numba: "cannot cache function: no locator available"

@@ -2,8 +2,8 @@
 
 In: a mesh (see `RenderMesh`) and its moved vertices. Out: pictures (size, size, 3) uint8.
 
-The driver shades one sample a pixel. Pixels at edges are then drawn again from four samples by the z-buffer of `raster_numba`:
-on llvmpipe that takes less than half the time of multisampling, and edges look the same from both rasterisers.
+The driver shades one sample a pixel. Pixels at edges are then drawn again from four samples by `zbuffer`: on llvmpipe
+that takes half the time of multisampling, and edges look the same from both rasterisers.
 
 >>> with GlRenderer(mesh, 512, PORTRAIT) as renderer:
 ...     picture = renderer.draw(mesh.vertices)
@@ -23,8 +23,8 @@ from avi_lib.face.camera import Camera
 from avi_lib.face.kernel import kernel
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.raster_numba import ZBuffer
 from avi_lib.face.shading import MATERIALS, VERTEX_GLSL, background, fragment_glsl
+from avi_lib.face.zbuffer import ZBuffer
 
 
 class GlRenderer:
@@ -36,7 +36,7 @@ class GlRenderer:
         self._count, self._triangles, self._weld = len(mesh.vertices), mesh.triangles, mesh.weld
         self._moving = np.empty((self._count, 6), np.float32)
         self._wall = background(size)
-        self._context = moderngl.create_context(standalone=True, backend="egl", require=330)
+        self._context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
         with self._context:
             self._build(mesh, camera)
         self._edges = ZBuffer(mesh, size, camera)
@@ -54,9 +54,10 @@ class GlRenderer:
         self._parts: list[tuple[int, moderngl.Texture, moderngl.VertexArray]] = []
         for kind, level in material_levels(mesh, camera, size).items():
             program = context.program(vertex_shader=VERTEX_GLSL, fragment_shader=fragment_glsl(MATERIALS[kind]))
-            program["to_clip"].write(camera.matrix().T.tobytes())
-            if "rays" in program:
-                program["rays"].write(camera.rays(size).tobytes())
+            for name, constant in (("to_clip", camera.matrix().T), ("rays", camera.rays(size))):
+                uniform = program.get(name, None)
+                if isinstance(uniform, moderngl.Uniform):  # the compiler drops what a material does not use
+                    uniform.write(constant.tobytes())
             members = context.buffer(mesh.triangles[mesh.material == kind].astype(np.uint32).tobytes())
             layout = [(self._moved, "3f 3f", "position", "normal"), (surface, "3f", "surface")]
             flags = moderngl.DEPTH_TEST | (moderngl.NOTHING if MATERIALS[kind].two_sided else moderngl.CULL_FACE)
@@ -104,7 +105,7 @@ class GlRenderer:
 
 @kernel
 def _over(seen: np.ndarray, wall: np.ndarray) -> np.ndarray:
-    """The drawn colours where something was drawn (the fourth value is 255 there and 0 elsewhere), the wall where not."""
+    """The drawn colours where the fourth value says that something was drawn, the wall elsewhere."""
     picture = np.empty_like(wall)
     for y in range(picture.shape[0]):
         for x in range(picture.shape[1]):

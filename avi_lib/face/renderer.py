@@ -22,7 +22,7 @@ from avi_lib.face.mesh import RenderMesh
 Preference = Literal["auto", "moderngl", "numba"]
 MIN_SIZE, MAX_SIZE = 64, 4096
 AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE = 0.5, 12, 0.995
-"""Both renderers draw the same picture: mean absolute difference at most 0.5 of 255, and 99.5 % of pixels within 12 of 255."""
+"""Both renderers draw the same picture: mean difference at most 0.5 of 255, and 99.5 % of pixels within 12 of 255."""
 
 
 @runtime_checkable
@@ -55,9 +55,9 @@ def choose_renderer(
 ) -> tuple[Renderer, str]:
     """A renderer for `mesh` with pictures of `size` x `size` pixels (even, 64-4096), and the reason for the choice.
 
-    "auto" takes moderngl where a test picture in a child process comes out right, and the numba z-buffer elsewhere. Raises
-    InputError for a size or preference that is not offered, a mesh whose arrays do not fit, and for "moderngl" where it
-    does not work.
+    "auto" takes moderngl where a test picture in a child process comes out right, and the numba z-buffer elsewhere.
+    Raises InputError for a size or preference that is not offered, a mesh whose arrays do not fit, and for "moderngl"
+    where it does not work.
     """
     if size % 2 or not MIN_SIZE <= size <= MAX_SIZE:
         raise InputError(f"an even picture size of {MIN_SIZE}-{MAX_SIZE}", str(size), "use 512")
@@ -78,7 +78,8 @@ def choose_renderer(
 
 
 def _numba(mesh: RenderMesh, size: int, camera: Camera, why: str) -> tuple[Renderer, str]:
-    from avi_lib.face.raster_numba import NumbaRenderer, compiled_before
+    from avi_lib.face.raster_numba import NumbaRenderer
+    from avi_lib.face.zbuffer import compiled_before
 
     compiling = "" if compiled_before() else "; the first picture waits some seconds while it is compiled"
     return NumbaRenderer(mesh, size, camera), f"numba z-buffer: {why}{compiling}"

@@ -1,24 +1,24 @@
 """The look of a rendered head: lights, materials, background and the one shading formula both rasterisers use.
 
-In: the constants below. Out: GLSL text for the OpenGL rasteriser, plain arrays for the numba one, the background picture.
+In: the constants below. Out: GLSL text for the OpenGL rasteriser, arrays for the numba one, the background picture.
 
 >>> material_table().shape  # one row a material
 (7, 9)
 
-The formula, in linear light, for a surface of colour `albedo` with unit normal n, unit vector v to the camera and ambient
-occlusion o (1 = open):
+The formula, in linear light, for a surface of colour `albedo` with unit normal n, unit vector v to the camera and
+ambient occlusion o (1 = open):
 
     n         turned over on the back of a triangle; backs are drawn for two-sided materials only
-    diffuse   sum over key and fill of colour * max(0, (n.l + wrap) / (1 + wrap)) / (1 + wrap), with one wrap per colour channel:
-              where light ends, red wraps further than green and blue, as it does under skin (Green, GPU Gems 1, chapter 16)
+    diffuse   sum over key and fill of colour * max(0, n.l + wrap) / (1 + wrap)^2, one wrap per colour channel: where
+              light ends, red reaches further than green and blue, as it does under skin (Green, GPU Gems, chapter 16)
     ambient   from ground to sky colour by the height of n
     specular  key colour * strength * GGX(n.h, roughness) * n.l (Walter et al., 2007)
     rim       colour * (1 - n.v)^3 * max(0, n.l_rim + 0.3) * rim weight of the material
-    light     (albedo * (diffuse * o + ambient * o) + (specular + rim) * o) * exposure
+    light     (albedo * (diffuse + ambient) + specular + rim) * o * exposure
     display   (0.7 sqrt(x) + 1.9 x) / (1 + 1.9 x), within 7/255 of the sRGB curve with a soft shoulder for highlights
 
-Texture colours are decoded by a cubic that stays within 3/255 of the sRGB curve after encoding. Samples of one pixel are
-averaged as displayed.
+Texture colours are decoded by a cubic that stays within 3/255 of the sRGB curve after encoding. Samples of one pixel
+are averaged as displayed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ Rgb = tuple[np.float32, np.float32, np.float32]
 
 
 class Studio(NamedTuple):
-    """The lights as the kernels take them: unit directions, colours with the exposure applied."""
+    """The constants of the formula as the kernels take them: unit directions, colours with the exposure applied."""
 
     key: Rgb
     key_rgb: Rgb
@@ -90,17 +90,32 @@ class Studio(NamedTuple):
     rim_rgb: Rgb
     sky_rgb: Rgb
     ground_rgb: Rgb
+    decode: Rgb
+    curve: tuple[np.float32, np.float32]
+    rim_reach: np.float32
 
 
 def studio() -> Studio:
-    """The lights of this module."""
-    lit = [part for light in (KEY, FILL, RIM) for part in (_unit(light.direction), _exposed(light.rgb))]
-    return Studio(*lit, _exposed(SKY_RGB), _exposed(GROUND_RGB))
+    """The lights and curves of this module."""
+    return Studio(
+        key=_unit(KEY.direction),
+        key_rgb=_exposed(KEY.rgb),
+        fill=_unit(FILL.direction),
+        fill_rgb=_exposed(FILL.rgb),
+        rim=_unit(RIM.direction),
+        rim_rgb=_exposed(RIM.rgb),
+        sky_rgb=_exposed(SKY_RGB),
+        ground_rgb=_exposed(GROUND_RGB),
+        decode=(np.float32(DECODE[0]), np.float32(DECODE[1]), np.float32(DECODE[2])),
+        curve=(np.float32(DISPLAY_ROOT), np.float32(DISPLAY_LINEAR)),
+        rim_reach=np.float32(RIM_REACH),
+    )
 
 
 def material_table() -> Float32[np.ndarray, "materials 9"]:
-    """One row a material: scale (3) and offset (3) of n.l, so that wrapped light is max(0, scale n.l + offset); then
-    specular, roughness^4, rim.
+    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim.
+
+    Wrapped light is max(0, scale * n.l + offset).
     """
     rows = []
     for material in MATERIALS:

@@ -2,8 +2,8 @@
 
 >>> write_video(Path("talk.mp4"), renderer.stream(vertices), 25.0, speech.wave, speech.rate_hz)
 
-The pictures set the duration: frames / fps. Longer sound is cut there, shorter sound is followed by silence. Frames are taken
-one at a time and encoded as they come, so memory does not grow with the length. The same input gives the same bytes.
+The pictures set the duration: frames / fps. Longer sound is cut there, shorter sound is followed by silence. Frames are
+taken one at a time and encoded as they come, so memory does not grow with the length. Same input, same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ VIDEO_OPTIONS = {
     "threads": "4",
     "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709",
 }
-"""A fixed number of threads keeps the bytes the same on every machine; no B-frames keep picture and sound starts together."""
+"""A fixed number of threads gives the same bytes everywhere; without B-frames picture and sound start together."""
 SOUND_BITS_PER_S = 128_000
 MAX_FPS = 240.0
 
@@ -45,8 +45,8 @@ def write_video(
 ) -> None:
     """Write sRGB pictures and a mono wave (-1 to 1, clipped beyond) to `path`; nothing is left behind when this raises.
 
-    Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave cannot be
-    used and when `path` cannot be written.
+    Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave
+    cannot be used and when `path` cannot be written.
     """
     rate = _frame_rate(fps)
     wave = _checked_wave(wave, rate_hz)

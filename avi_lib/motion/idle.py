@@ -17,7 +17,7 @@ from avi_lib.motion.space import ARKIT
 
 Curves = Float32[np.ndarray, "frames 55"]
 
-BLINK_CLOSE_S, BLINK_SHUT_S, BLINK_OPEN_S = 0.08, 0.04, 0.17
+BLINK_CLOSE_S, BLINK_SHUT_S, BLINK_OPEN_S = 0.08, 0.02, 0.16
 BLINK_REFRACTORY_S = 0.6
 LIDS_FOLLOW_GAZE = 0.35
 """Share of a downward gaze that the upper lid follows."""

@@ -104,12 +104,12 @@ def _join(
     rounded = np.clip(speech[:, ARKIT.index("mouthPucker")] / 0.5, 0.0, 1.0)
     ajar = np.clip(speech[:, ARKIT.index("jawOpen")] / 0.3, 0.0, 1.0)
     yielding = np.ones_like(face)
-    yielding[:, _columns(_CORNERS)] = (1.0 - 0.5 * np.maximum(rounded, 0.6 * closure))[:, None]
+    yielding[:, _columns(_CORNERS)] = (1.0 - 0.6 * np.maximum(rounded, 0.5 * closure))[:, None]
     yielding[:, _columns(_PRESSERS)] = (1.0 - 0.8 * ajar)[:, None]
     yielding[:, ARKIT.index("jawOpen")] = 1.0 - 0.5 * ajar
     values += face * yielding
     smiling = values[:, _columns(("mouthSmile",))].mean(axis=1)
-    values[:, _columns(("mouthPucker", "mouthFunnel"))] *= (1.0 - 0.4 * np.clip(smiling, 0.0, 1.0))[:, None]
+    values[:, _columns(("mouthPucker", "mouthFunnel"))] *= (1.0 - 0.25 * np.clip(smiling, 0.0, 1.0))[:, None]
     values[:, _columns(_OPENERS)] *= (1.0 - closure)[:, None]
     values[:, ARKIT.index("mouthFunnel")] *= 1.0 - 0.8 * closure
     values[:, ARKIT.index("mouthClose")] += closure * values[:, ARKIT.index("jawOpen")]

@@ -57,7 +57,7 @@ def _tongue(jaw: float, dominance: float = 0.35, **targets: float) -> Viseme:
 
 _SPREAD = {"mouthStretch": 0.10, "mouthSmile": 0.14, "mouthLowerDown": 0.14, "mouthUpperUp": 0.06}
 _OPEN = {"mouthLowerDown": 0.20, "mouthUpperUp": 0.08}
-_ROUND = {"mouthPucker": 0.48, "mouthFunnel": 0.22}
+_ROUND = {"mouthPucker": 0.62, "mouthFunnel": 0.24}
 _SIBILANT = {"mouthLowerDown": 0.16, "mouthUpperUp": 0.08, "mouthStretch": 0.06}
 _HUSH = {"mouthFunnel": 0.34, "mouthPucker": 0.16, "mouthLowerDown": 0.08}
 _LABIODENTAL = {"jawOpen": 0.10, "mouthRollLower": 0.40, "mouthUpperUp": 0.14, "mouthShrugLower": 0.06}
@@ -75,9 +75,9 @@ VISEMES: dict[str, Viseme] = {
     "EY": _vowel(0.25, **_SPREAD),
     "IH": _vowel(0.20, dominance=0.8, mouthLowerDown=0.14, mouthUpperUp=0.05, mouthStretch=0.07),
     "IY": _vowel(0.16, **_SPREAD),
-    "OW": _vowel(0.26, mouthPucker=0.34, mouthFunnel=0.26),
-    "OY": _vowel(0.28, mouthPucker=0.26, mouthFunnel=0.22),
-    "UH": _vowel(0.17, mouthPucker=0.28, mouthFunnel=0.18),
+    "OW": _vowel(0.26, mouthPucker=0.46, mouthFunnel=0.30),
+    "OY": _vowel(0.28, mouthPucker=0.34, mouthFunnel=0.26),
+    "UH": _vowel(0.17, mouthPucker=0.34, mouthFunnel=0.20),
     "UW": Viseme({"jawOpen": 0.13, **_ROUND}, before_s=0.10, after_s=0.07),
     # lips
     "B": Viseme(
@@ -91,7 +91,7 @@ VISEMES: dict[str, Viseme] = {
     ),
     "F": Viseme(_LABIODENTAL, 1.1, 0.05, 0.05, 0.45),
     "V": Viseme({**_LABIODENTAL, "mouthRollLower": 0.32}, 1.0, 0.05, 0.05, 0.40),
-    "W": Viseme({"jawOpen": 0.12, "mouthPucker": 0.60, "mouthFunnel": 0.20}, 1.0, 0.10, 0.07, 0.25),
+    "W": Viseme({"jawOpen": 0.12, "mouthPucker": 0.74, "mouthFunnel": 0.22}, 1.0, 0.10, 0.07, 0.25),
     # teeth and tongue
     "S": _tongue(0.09, 0.7, **_SIBILANT),
     "Z": _tongue(0.10, 0.7, **_SIBILANT),

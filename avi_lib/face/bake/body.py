@@ -1,4 +1,4 @@
-"""The person the open head shows: the MakeHuman body at a chosen identity, in metres about the eyes, with every displacement.
+"""The person the open head shows: MakeHuman's body at a chosen identity, in metres about the eyes, and what moves it.
 
 >>> body = Body(MakeHuman(source))
 >>> body.shapes.shape, body.identity.shape  # ARKit shapes and identity sliders
@@ -18,9 +18,6 @@ METRES = 0.1
 
 REST = {"sex": 0.70, "caucasian": 0.60, "asian": 0.20, "african": 0.20}
 """The shown identity: 0 female to 1 male, and the mix of the three ethnic targets."""
-
-REST_TARGETS: dict[str, float] = {}
-"""Local targets that are part of the shown identity."""
 
 PAIRED_SLIDERS: dict[str, tuple[str, str]] = {
     "headWidth": ("head/head-scale-horiz", "incr decr"),
@@ -49,13 +46,11 @@ IDENTITY_NAMES = MACRO_SLIDERS + tuple(PAIRED_SLIDERS)
 
 
 class Body:
-    """Rest `vertices` (N, 3) in metres, `shapes` (52, N, 3) and `identity` (K, N, 3) displacements, eye centres and radius."""
+    """Rest `vertices` (N, 3), `shapes` (52, N, 3) and `identity` (K, N, 3) displacements, eye centres, radius; metres."""
 
     def __init__(self, source: MakeHuman) -> None:
         self.source = source
         rest = source.vertices + self._macro(REST["sex"], "young", REST)
-        for name, weight in REST_TARGETS.items():
-            rest = rest + weight * _both_sides(source, name)
         centres = np.array([_sphere(rest[source.group_vertices(f"helper-{side}-eye")])[0] for side in "lr"])
         self._origin = centres.mean(axis=0)
         self.vertices: Float64[np.ndarray, "N 3"] = (rest - self._origin) * METRES
@@ -109,7 +104,9 @@ class Body:
 
 def _both_sides(source: MakeHuman, stem: str) -> np.ndarray:
     sides = ("l", "r") if "{side}" in stem else ("",)
-    total: np.ndarray = sum(source.target(f"targets/{stem.format(side=side)}.target.gz") for side in sides)
+    total = np.zeros_like(source.vertices)
+    for side in sides:
+        total += source.target(f"targets/{stem.format(side=side)}.target.gz")
     return total
 
 

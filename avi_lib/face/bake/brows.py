@@ -35,7 +35,9 @@ def brow_cover(points: Float64[np.ndarray, "N 3"], seed: int) -> Float64[np.ndar
     cover = np.zeros(len(points))
     mirrored = np.column_stack([np.abs(points[:, 0]), points[:, 1]])
     near = np.flatnonzero(
-        (mirrored[:, 0] > 0.005) & (mirrored[:, 0] < 0.062) & (np.abs(mirrored[:, 1] - 0.020) < 0.016)
+        (mirrored[:, 0] > 0.005)
+        & (mirrored[:, 0] < 0.062)
+        & (np.abs(mirrored[:, 1] - 0.020) < 0.016)
         & (points[:, 2] > -0.02)
     )
     open_share = np.ones(len(near))

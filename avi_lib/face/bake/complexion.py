@@ -43,7 +43,10 @@ def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
     points = places.points
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     mottle = noise(points, 0.012, rng)
-    colour = SKIN_RGB * (1.0 + 0.012 * noise(points, 0.0022, rng) + 0.010 * mottle + 0.010 * noise(points, 0.04, rng))[:, None]
+    colour = (
+        SKIN_RGB
+        * (1.0 + 0.012 * noise(points, 0.0022, rng) + 0.010 * mottle + 0.010 * noise(points, 0.04, rng))[:, None]
+    )
 
     front = smoothstep(z, -0.045, -0.005)
     red = 0.40 * _blob(x, y, 0.040, -0.036, 0.021, 0.016) * front
@@ -51,7 +54,9 @@ def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
     red += 0.16 * _blob(x, y, 0.0, -0.100, 0.018, 0.010) * front + 0.35 * places.ears
     red += 0.14 * _blob(x, y, 0.029, -0.004, 0.020, 0.011) * front
     colour = _blend(colour, RED_RGB, np.clip(red * (1.0 + 0.18 * mottle), 0.0, 1.0))
-    colour = _blend(colour, SKIN_RGB * np.array([1.03, 1.01, 0.95]), 0.5 * _blob(x, y, 0.0, 0.045, 0.035, 0.018) * front)
+    colour = _blend(
+        colour, SKIN_RGB * np.array([1.03, 1.01, 0.95]), 0.5 * _blob(x, y, 0.0, 0.045, 0.035, 0.018) * front
+    )
     beard = smoothstep(y, -0.052, -0.075) * smoothstep(y, -0.135, -0.112) * smoothstep(z, -0.06, -0.02)
     beard *= 1.0 - 0.6 * _blob(x, y, 0.045, -0.055, 0.016, 0.014)
     colour = colour * (1.0 - 0.10 * np.clip(beard, 0.0, 1.0)[:, None] * np.array([1.0, 0.85, 0.65]))

@@ -46,9 +46,7 @@ def volume(points: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, " P"]:
     return result
 
 
-def flow(
-    points: Float64[np.ndarray, "P 3"], normals: Float64[np.ndarray, "P 3"]
-) -> Float64[np.ndarray, "P 3"]:
+def flow(points: Float64[np.ndarray, "P 3"], normals: Float64[np.ndarray, "P 3"]) -> Float64[np.ndarray, "P 3"]:
     """Unit tangents along which hair lies, from root to tip."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
     front = smoothstep(z, -0.050, -0.015)
@@ -77,7 +75,9 @@ def hair_shell(surface: Part) -> Part:
 
 def scalp(surface: Part, inset_m: float = 0.0) -> Part:
     """The part of the surface at least `inset_m` inside the hairline."""
-    field = np.where(on_scalp(surface), hairline_field(surface.points), np.minimum(hairline_field(surface.points), -0.001))
+    field = np.where(
+        on_scalp(surface), hairline_field(surface.points), np.minimum(hairline_field(surface.points), -0.001)
+    )
     return surface.cut(field - inset_m)
 
 

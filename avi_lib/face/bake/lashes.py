@@ -1,4 +1,4 @@
-"""Eyelashes: thin tapered spikes along the lid margins, and a dark line at their roots; opaque, and carried by the lids.
+"""Eyelashes: thin opaque spikes along the lid margins and a dark line at their roots, carried by the lids.
 
 >>> lashes = lash_part(body, seed=7)
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import sparse
-from scipy.interpolate import make_interp_spline
+from scipy.interpolate import BSpline, make_interp_spline
 from scipy.spatial import cKDTree
 
 from avi_lib.face.bake.atlas import place
@@ -48,7 +48,11 @@ def lash_part(body: Body, seed: int) -> Part:
             spike = _spike(curve, share, body.eye_centres[eye], upper, 1.0 if eye == 0 else -1.0, rng)
             first = len(points)
             points += list(spike)
-            triangles += [(first, first + 1, first + 2), (first + 1, first + 3, first + 2), (first + 2, first + 3, first + 4)]
+            triangles += [
+                (first, first + 1, first + 2),
+                (first + 1, first + 3, first + 2),
+                (first + 2, first + 3, first + 4),
+            ]
             root = _on_curve(body, members, share)
             swing = _swing(body, members, share, upper, eye) if upper else 0.0 * root
             rows.append(sparse.vstack([root, root, root + 0.5 * swing, root + 0.5 * swing, root + swing]))
@@ -64,9 +68,7 @@ def lash_part(body: Body, seed: int) -> Part:
     count = len(points)
     uv = place(np.full((count, 2), 0.5), "lash")
     faces = np.array(triangles)
-    return Part(
-        np.array(points), sparse.vstack(rows).tocsr(), np.arange(count), uv, faces, np.full(len(faces), HAIR)
-    )
+    return Part(np.array(points), sparse.vstack(rows).tocsr(), np.arange(count), uv, faces, np.full(len(faces), HAIR))
 
 
 def lid_line(body: Body, members: np.ndarray) -> np.ndarray:
@@ -77,10 +79,10 @@ def lid_line(body: Body, members: np.ndarray) -> np.ndarray:
 
 
 def _spike(
-    curve: object, share: float, centre: np.ndarray, upper: bool, outwards: float, rng: np.random.Generator
+    curve: BSpline, share: float, centre: np.ndarray, upper: bool, outwards: float, rng: np.random.Generator
 ) -> np.ndarray:
-    root = curve(share)  # type: ignore[operator]
-    tangent = curve.derivative()(share)  # type: ignore[attr-defined]
+    root = curve(share)
+    tangent = curve.derivative()(share)
     tangent /= np.linalg.norm(tangent)
     away = (root - centre) / np.linalg.norm(root - centre)
     length = (0.0042 + 0.0024 * share) if upper else (0.0022 + 0.0010 * share)
@@ -94,8 +96,8 @@ def _spike(
     return np.array([start - half, start + half, middle - 0.7 * half, middle + 0.7 * half, tip])
 
 
-def _line(curve: object, share: float, centre: np.ndarray) -> np.ndarray:
-    root = curve(share)  # type: ignore[operator]
+def _line(curve: BSpline, share: float, centre: np.ndarray) -> np.ndarray:
+    root = curve(share)
     away = (root - centre) / np.linalg.norm(root - centre)
     return np.array([root + 0.0004 * away, root + 0.0026 * away + np.array([0.0, 0.0003, 0.0])])
 

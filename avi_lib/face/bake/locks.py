@@ -1,4 +1,4 @@
-"""Locks of hair: tapered ribbons that follow the hair's flow over the shell, so that the outline and the light break up.
+"""Locks of hair: tapered ribbons that follow the hair's flow over the shell and break up its outline and light.
 
 >>> locks = lock_part(surface, seed=7)
 """
@@ -31,7 +31,9 @@ def lock_part(surface: Part, seed: int) -> Part:
     count = len(roots)
     position, normal = samples[roots], normals[roots]
     length = _length(position) * rng.uniform(0.85, 1.2, count)
-    width = (0.0160 + 0.0050 * smoothstep(position[:, 1], 0.04, 0.09) + 0.0050 * smoothstep(position[:, 2], -0.08, -0.13)) * rng.uniform(0.8, 1.2, count)
+    width = (
+        0.0160 + 0.0050 * smoothstep(position[:, 1], 0.04, 0.09) + 0.0050 * smoothstep(position[:, 2], -0.08, -0.13)
+    ) * rng.uniform(0.8, 1.2, count)
     stray = rng.normal(0.0, 0.13, count)
     rise = rng.uniform(0.0005, 0.0030, count) * (0.4 + smoothstep(position[:, 1], 0.03, 0.08))
     variant = rng.integers(0, VARIANTS, count)
@@ -96,7 +98,7 @@ def _scatter(part: Part, count: int, rng: np.random.Generator) -> tuple[np.ndarr
 
 
 def _spread(samples: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Indices of samples that keep their distance from each other (dart throwing), closer over the forehead, wider behind."""
+    """Indices of samples that keep apart (dart throwing), closer over the forehead, wider behind."""
     tree = cKDTree(samples)
     forehead = smoothstep(samples[:, 2], -0.050, -0.005) * smoothstep(samples[:, 1], 0.045, 0.070)
     behind = smoothstep(samples[:, 2], -0.08, -0.13)

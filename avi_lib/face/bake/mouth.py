@@ -2,8 +2,8 @@
 
 >>> upper, lower, tongue = teeth_part(body, UPPER), teeth_part(body, LOWER), tongue_part(body)
 
-Each jaw is one sheet swept along a superelliptic arch, from the gum over the biting edge to the back, with every tooth rounded
-and the gaps between teeth recessed. The upper sheet stays with the skull; the lower follows the jaw.
+Each jaw is one sheet swept along a superelliptic arch, from the gum over the biting edge to the back, with every tooth
+rounded and the gaps between teeth recessed. The upper sheet stays with the skull; the lower follows the jaw.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ GUM_SHARE = 0.42
 
 
 class Jaw(NamedTuple):
-    """An arch of teeth: widths from the middle outwards and the arch's half axes, front, gum line and biting edge, metres."""
+    """An arch of teeth in metres: widths from the middle outwards, half axes, front, gum line and biting edge."""
 
     helper: str
     widths_m: tuple[float, ...]

@@ -37,7 +37,7 @@ def ambient_occlusion(
     return result
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _depth(pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: int) -> np.ndarray:
     nearest = np.full((size, size), -1e9)
     for t in range(triangles.shape[0]):

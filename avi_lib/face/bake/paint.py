@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import UInt8
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from avi_lib.face.bake.atlas import HEIGHT, TILES, WIDTH, tile_grid
@@ -19,7 +19,11 @@ from avi_lib.face.bake.texels import Texels, bleed
 
 PUPIL_DEG = 8.5
 SCLERA_RGB = np.array([0.845, 0.815, 0.785])
-IRIS_RGB, IRIS_INNER_RGB, LIMBUS_RGB = np.array([0.30, 0.37, 0.36]), np.array([0.46, 0.36, 0.22]), np.array([0.07, 0.08, 0.09])
+IRIS_RGB, IRIS_INNER_RGB, LIMBUS_RGB = (
+    np.array([0.30, 0.37, 0.36]),
+    np.array([0.46, 0.36, 0.22]),
+    np.array([0.07, 0.08, 0.09]),
+)
 ENAMEL_RGB, GUM_RGB = np.array([0.890, 0.860, 0.790]), np.array([0.72, 0.40, 0.39])
 TONGUE_RGB = np.array([0.70, 0.38, 0.37])
 CLOTH_RGB = np.array([0.205, 0.270, 0.345])
@@ -63,11 +67,17 @@ def _eye(rng: np.random.Generator) -> np.ndarray:
     at = ((turn / (2.0 * np.pi) + 0.5) * spokes).astype(int) % spokes
     radius = polar / IRIS_DEG
     iris = IRIS_RGB * (1.0 + 0.22 * fibre[at] + 0.08 * fine[at])[..., None]
-    iris = _blend(iris, IRIS_INNER_RGB * (1.0 + 0.2 * fibre[at])[..., None], 0.8 * smoothstep(radius + 0.05 * fibre[at], 0.72, 0.42))
+    iris = _blend(
+        iris,
+        IRIS_INNER_RGB * (1.0 + 0.2 * fibre[at])[..., None],
+        0.8 * smoothstep(radius + 0.05 * fibre[at], 0.72, 0.42),
+    )
     iris = iris * (0.80 + 0.40 * smoothstep(y, -0.10, 0.10))[..., None]
     iris = _blend(iris, LIMBUS_RGB, smoothstep(radius, 0.74, 0.98) * 0.92)
     iris = _blend(iris, np.array([0.012, 0.011, 0.011]), smoothstep(polar, PUPIL_DEG + 1.2, PUPIL_DEG - 0.6))
-    sclera = _blend(np.broadcast_to(SCLERA_RGB, iris.shape), np.array([0.78, 0.56, 0.52]), 0.55 * smoothstep(polar, 42.0, 80.0))
+    sclera = _blend(
+        np.broadcast_to(SCLERA_RGB, iris.shape), np.array([0.78, 0.56, 0.52]), 0.55 * smoothstep(polar, 42.0, 80.0)
+    )
     sclera = _blend(sclera, np.array([0.56, 0.53, 0.52]), 0.45 * smoothstep(polar, IRIS_DEG + 6.0, IRIS_DEG))
     return _blend(sclera, iris, smoothstep(polar, IRIS_DEG + 1.3, IRIS_DEG - 1.3))
 

@@ -1,12 +1,13 @@
 """A piece of the head whose points follow the MakeHuman body: skin, shirt, hair, lashes, eyes, teeth, tongue.
 
-In: triangles with texture coordinates, and for each point the mix of body vertices that carries it. Out: `Part`, which can
-be cut along the zero line of any smooth field, so that necklines, hairlines and the bust's edge are clean curves.
+In: triangles with texture coordinates, and for each point the mix of body vertices that carries it. Out: `Part`, which
+can be cut along the zero line of any smooth field, so that necklines, hairlines and the bust's edge are clean curves.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -67,21 +68,22 @@ class Part:
                     polygon.append(int(a))
                 if inside[self.weld[a]] != inside[self.weld[b]]:
                     polygon.append(split(int(a), int(b)))
-            for second, third in zip(polygon[1:-1], polygon[2:], strict=True):
+            for second, third in pairwise(polygon[1:]):
                 triangles.append((polygon[0], second, third))
                 material.append(self.material[t])
-        p, q, share = (np.array(column) for column in zip(*mixes, strict=True)) if mixes else ([], [], np.zeros(0))
-        points = np.concatenate([self.points, _mix(self.points, p, q, share)]) if mixes else self.points
+        mixer = sparse.identity(len(field), format="csr")
         if mixes:
-            rows = np.arange(len(p))
-            mixer = sparse.csr_matrix(
-                (np.r_[1.0 - share, share], (np.r_[rows, rows], np.r_[p, q])), shape=(len(p), len(field))
-            )
-            binding = sparse.vstack([self.binding, mixer @ self.binding]).tocsr()
-        else:
-            binding = self.binding
+            p, q, shares = np.array(mixes).T
+            rows, pairs = np.arange(len(mixes)), np.r_[p, q].astype(int)
+            new = sparse.csr_matrix((np.r_[1.0 - shares, shares], (np.r_[rows, rows], pairs)), (len(mixes), len(field)))
+            mixer = sparse.vstack([mixer, new]).tocsr()
         return Part(
-            points, binding, np.array(weld), np.array(uv), np.array(triangles), np.array(material)
+            mixer @ self.points,
+            sparse.csr_matrix(mixer @ self.binding),
+            np.array(weld),
+            np.array(uv),
+            np.array(triangles),
+            np.array(material),
         ).compact()
 
     def keep(self, triangles: np.ndarray) -> Part:
@@ -128,7 +130,9 @@ class Part:
         return sorted(loops, key=len, reverse=True)
 
 
-def point_normals(points: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "P 3"]:
+def point_normals(
+    points: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]
+) -> Float64[np.ndarray, "P 3"]:
     """Area-weighted unit normals; zero for points of no triangle."""
     a, b, c = (points[triangles[:, i]] for i in range(3))
     face = np.cross(b - a, c - a)
@@ -138,11 +142,7 @@ def point_normals(points: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarra
     return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
-def smoothstep(x: np.ndarray, low: float, high: float) -> np.ndarray:
+def smoothstep(x: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """0 below `low`, 1 above `high`, a smooth cubic between; `low` may exceed `high`."""
     t = np.clip((x - low) / (high - low), 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
-
-
-def _mix(values: np.ndarray, p: np.ndarray, q: np.ndarray, share: np.ndarray) -> np.ndarray:
-    return values[p] * (1.0 - share)[:, None] + values[q] * share[:, None]

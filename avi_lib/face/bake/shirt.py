@@ -88,6 +88,8 @@ def _slide(ring: np.ndarray, surface: np.ndarray, normals: np.ndarray, tree: cKD
 
 def _smooth(ring: np.ndarray) -> np.ndarray:
     """Average of neighbours around the closed ring, whose last entry repeats the first."""
-    body = ring[:-1]
-    soft = sum(np.roll(body, shift, axis=0) * share for shift, share in ((-2, 0.1), (-1, 0.2), (0, 0.4), (1, 0.2), (2, 0.1)))
+    open_ring = ring[:-1]
+    soft = np.zeros_like(open_ring)
+    for shift, share in ((-2, 0.1), (-1, 0.2), (0, 0.4), (1, 0.2), (2, 0.1)):
+        soft += share * np.roll(open_ring, shift, axis=0)
     return np.concatenate([soft, soft[:1]])

@@ -47,9 +47,7 @@ def body_surface(body: Body) -> Part:
     weld, uv_index = unique // (len(source.uv) + 1), unique % (len(source.uv) + 1)
     uv = source.uv[uv_index]
     identity = sparse.identity(len(body.vertices), format="csr")
-    part = Part(
-        body.vertices, identity, weld, uv, inverse.reshape(-1, 3), np.full(len(triangles), SKIN)
-    ).compact()
+    part = Part(body.vertices, identity, weld, uv, inverse.reshape(-1, 3), np.full(len(triangles), SKIN)).compact()
     return part.cut(part.points[:, 1] - BUST_EDGE_M)
 
 
@@ -59,7 +57,7 @@ def above_shirt(surface: Part, under_shirt_m: float = 0.012) -> Part:
 
 
 def skin_part(above: Part) -> Part:
-    """The skin that shows and a rim of it under the hair, with MakeHuman's own uv; `layout` places that in the atlas."""
+    """The skin that shows and a rim of it under the hair, with MakeHuman's own uv (see `layout`)."""
     shown = above.cut(np.where(on_scalp(above), SCALP_RIM_M - hairline_field(above.points), SCALP_RIM_M))
     socket = shown.uv[shown.triangles, 0].max(axis=1) < 0.16
     throat = (shown.uv[shown.triangles, 0].min(axis=1) > 0.74) & (shown.uv[shown.triangles, 1].max(axis=1) < 0.143)

@@ -16,7 +16,7 @@ from avi_lib.face.bake.atlas import HEIGHT, WIDTH
 
 
 class Texels:
-    """The texels covered by triangles; `rows` and `columns` are their places, `shares` (covered, 3) the corners' weights."""
+    """The texels covered by triangles: their `rows` and `columns`, and `shares` (covered, 3), the corners' weights."""
 
     def __init__(self, triangles: Int64[np.ndarray, "T 3"], uv: Float64[np.ndarray, "T 3 2"]) -> None:
         pixels = uv * np.array([WIDTH, HEIGHT]) - 0.5
@@ -26,7 +26,7 @@ class Texels:
         self.shares = shares[self.rows, self.columns]
         self._owner = owner
 
-    def spread(self, values: Float64[np.ndarray, "V *rest"]) -> Float64[np.ndarray, "covered *rest"]:
+    def spread(self, values: Float64[np.ndarray, "V *_"]) -> Float64[np.ndarray, "covered *_"]:
         """Values of vertices interpolated to the texels."""
         corners = values[self._corners]
         result: np.ndarray = np.einsum("tc,tc...->t...", self.shares, corners)
@@ -57,7 +57,7 @@ def noise(points: Float64[np.ndarray, "N 3"], size_m: float, rng: np.random.Gene
     return result
 
 
-@njit(cache=True)  # type: ignore[untyped-decorator]
+@njit(cache=True)
 def _cover(pixels: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
     owner = np.full((height, width), -1, np.int64)
     shares = np.zeros((height, width, 3))

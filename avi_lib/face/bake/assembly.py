@@ -1,0 +1,181 @@
+"""Joins the parts into one head: geometry, displacements, how parts follow the head's rotation, light and paint.
+
+>>> fields = bake(MakeHuman(source))  # every field of the asset, see `asset.write_asset`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from avi_lib.face.bake.asset import pack_displacements, pack_fraction, pack_picture
+from avi_lib.face.bake.body import IDENTITY_NAMES, Body
+from avi_lib.face.bake.complexion import Places
+from avi_lib.face.bake.corrections import correct
+from avi_lib.face.bake.eyes import eyeballs
+from avi_lib.face.bake.hair import hair_shell
+from avi_lib.face.bake.lashes import lash_part, lid_line, margins
+from avi_lib.face.bake.locks import lock_part
+from avi_lib.face.bake.makehuman import MakeHuman
+from avi_lib.face.bake.mouth import LOWER, UPPER, depth_openness, teeth_part, tongue_part
+from avi_lib.face.bake.neck import PIVOT_M, head_weights
+from avi_lib.face.bake.occlusion import ambient_occlusion
+from avi_lib.face.bake.paint import paint_atlas
+from avi_lib.face.bake.part import LIPS, SKIN, Part, point_normals
+from avi_lib.face.bake.regions import find_regions, sample_mask
+from avi_lib.face.bake.shirt import collar_part, shirt_part
+from avi_lib.face.bake.skin import above_shirt, body_surface, layout, skin_part
+from avi_lib.face.bake.texels import Texels
+from avi_lib.face.head import FORMAT
+from avi_lib.motion.space import ARKIT_BLENDSHAPES
+
+SEED = 7
+IN_MOUTH = ("upper_teeth", "lower_teeth", "tongue")
+CLOTHES = ("shirt", "collar")
+UNSHAPED = ("eyeballs", *CLOTHES)
+"""Parts that no blendshape displaces; the eyeballs turn instead."""
+
+EYE_OPENNESS, LASH_OPENNESS = 0.9, 0.8
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Parts in order with the place of each among all points and all render vertices."""
+
+    parts: dict[str, Part]
+    points: dict[str, slice]
+    vertices: dict[str, slice]
+
+    @classmethod
+    def of(cls, parts: dict[str, Part]) -> Joined:
+        """Number the points and vertices of the parts one after another."""
+        points, vertices, p, v = {}, {}, 0, 0
+        for name, part in parts.items():
+            points[name] = slice(p, p := p + len(part.points))
+            vertices[name] = slice(v, v := v + len(part.weld))
+        return cls(parts, points, vertices)
+
+    def positions(self) -> np.ndarray:
+        """All points (P, 3) in metres."""
+        return np.concatenate([part.points for part in self.parts.values()])
+
+    def weld(self) -> np.ndarray:
+        """The point of every render vertex (V,)."""
+        return np.concatenate([part.weld + self.points[name].start for name, part in self.parts.items()])
+
+    def triangles(self) -> np.ndarray:
+        """All triangles (T, 3) as render vertices."""
+        return np.concatenate([part.triangles + self.vertices[name].start for name, part in self.parts.items()])
+
+    def follow(self, of_body: np.ndarray, still: tuple[str, ...] = ()) -> np.ndarray:
+        """Displacements (P, 3) of all points from those of the body's vertices; parts named in `still` stay."""
+        return np.concatenate([part.binding @ of_body * (name not in still) for name, part in self.parts.items()])
+
+
+def bake(source: MakeHuman) -> dict[str, np.ndarray]:
+    """Every field of the asset."""
+    body = Body(source)
+    correct(body)
+    surface = body_surface(body)
+    above = above_shirt(surface)
+    skin = skin_part(above)
+    skin.material = np.where(sample_mask(body, "lips", skin.uv)[skin.triangles].mean(axis=1) > 0.5, LIPS, SKIN)
+    head = Joined.of(
+        {
+            "skin": skin,
+            "eyeballs": eyeballs(body),
+            "upper_teeth": teeth_part(body, UPPER),
+            "lower_teeth": teeth_part(body, LOWER),
+            "tongue": tongue_part(body),
+            "lashes": lash_part(body, SEED),
+            "hair": hair_shell(surface),
+            "locks": lock_part(surface, SEED),
+            "shirt": shirt_part(surface),
+            "collar": collar_part(surface),
+        }
+    )
+    weld, regions = head.weld(), find_regions(body, skin)
+    openness = _openness(body, head)
+    shapes = [head.follow(displacements, still=UNSHAPED) for displacements in body.shapes]
+    _balance_mouth_close(shapes, {name: weld[members] for name, members in regions.items()})
+    texels = Texels(above.triangles, layout(above.uv)[above.triangles])
+    places = _places(body, above, texels, _carry(above, skin, openness[head.points["skin"]]))
+    balls, half = head.vertices["eyeballs"], len(head.parts["eyeballs"].weld) // 2
+    uv = [layout(part.uv) if name in ("skin", "hair") else part.uv for name, part in head.parts.items()]
+    return {
+        "format": np.array(FORMAT),
+        "points": head.positions().astype(np.float32),
+        "weld": weld.astype(np.uint16),
+        "triangles": head.triangles().astype(np.uint16),
+        "uv": pack_fraction(np.concatenate(uv), np.uint16),
+        "material": np.concatenate([part.material for part in head.parts.values()]).astype(np.uint8),
+        "occlusion": pack_fraction(openness[weld], np.uint8),
+        "head_weight": pack_fraction(_head_weights(head, surface)[weld], np.uint16),
+        "pivot": np.array(PIVOT_M, np.float32),
+        "eyeball_bounds": balls.start + half * np.array([[0, 1], [1, 2]], np.int32),
+        "eye_centres": body.eye_centres.astype(np.float32),
+        "shape_names": np.array(ARKIT_BLENDSHAPES),
+        "identity_names": np.array(IDENTITY_NAMES),
+        "atlas": pack_picture(paint_atlas(texels, places, SEED)),
+        **pack_displacements("shape", shapes),
+        **pack_displacements("identity", [head.follow(displacements) for displacements in body.identity]),
+        **{f"region_{name}": members.astype(np.uint16) for name, members in regions.items()},
+    }
+
+
+def _openness(body: Body, head: Joined) -> np.ndarray:
+    """Ambient light of every point; inside the mouth what gets there when it opens, not what does at rest."""
+    positions, skin = head.positions(), head.parts["skin"]
+    triangles = head.weld()[head.triangles()]
+    openness = ambient_occlusion(positions, point_normals(positions, triangles), triangles)
+    inner = np.zeros(len(skin.points))
+    np.maximum.at(inner, skin.weld, sample_mask(body, "inside-mouth", skin.uv))
+    outside = openness[head.points["skin"]]
+    openness[head.points["skin"]] = outside * (1.0 - inner) + depth_openness(skin.points) * inner
+    for name in IN_MOUTH:
+        openness[head.points[name]] = depth_openness(head.parts[name].points)
+    openness[head.points["eyeballs"]], openness[head.points["lashes"]] = EYE_OPENNESS, LASH_OPENNESS
+    return openness
+
+
+def _head_weights(head: Joined, surface: Part) -> np.ndarray:
+    weights = np.ones(len(head.positions()))
+    weights[head.points["skin"]] = _carry(head.parts["skin"], surface, head_weights(surface))
+    for name in CLOTHES:
+        weights[head.points[name]] = 0.0
+    return weights
+
+
+def _places(body: Body, above: Part, texels: Texels, openness: np.ndarray) -> Places:
+    """What the painter needs to know of each texel of the skin."""
+    points, uv = texels.spread(above.points[above.weld]), texels.spread(above.uv)
+    margin = np.concatenate([lid_line(body, members) for members, _, _ in margins(body)])
+    return Places(
+        points=points,
+        openness=texels.spread(openness[above.weld]),
+        lips=sample_mask(body, "lips", uv),
+        inside_mouth=sample_mask(body, "inside-mouth", uv),
+        ears=sample_mask(body, "ears", uv),
+        eyelids=sample_mask(body, "eyelids", uv),
+        socket=(uv[:, 0] < 0.16).astype(np.float64),
+        lid_margin_m=cKDTree(margin).query(points)[0],
+    )
+
+
+def _carry(part: Part, known: Part, values: np.ndarray) -> np.ndarray:
+    """Values at the points of `known` read at another part cut from the same surface; 1 where nothing is known."""
+    total, weight = np.zeros(part.binding.shape[1]), np.zeros(part.binding.shape[1])
+    np.add.at(total, known.binding.indices, known.binding.data * np.repeat(values, np.diff(known.binding.indptr)))
+    np.add.at(weight, known.binding.indices, known.binding.data)
+    by_vertex = np.where(weight > 0.0, total / np.maximum(weight, 1e-9), 1.0)
+    return np.asarray(part.binding @ by_vertex)
+
+
+def _balance_mouth_close(shapes: list[np.ndarray], regions: dict[str, np.ndarray]) -> None:
+    """Scale mouthClose so that at any equal weights it closes exactly the gap between the lips that jawOpen opens."""
+    jaw_open, mouth_close = (ARKIT_BLENDSHAPES.index(name) for name in ("jawOpen", "mouthClose"))
+    upper, lower = regions["upper_lip_inner"], regions["lower_lip_inner"]
+    opened, closed = (shapes[row][upper, 1].mean() - shapes[row][lower, 1].mean() for row in (jaw_open, mouth_close))
+    shapes[mouth_close] *= -opened / closed
