@@ -74,6 +74,12 @@ def test_blink_covers_the_eyeball_that_rest_shows(head: Head) -> None:
         assert _seen_share(head, head.deform(frame(eyeBlink=1.0))[0], eye) == 0.0
 
 
+def test_squinting_with_raised_cheeks_lets_no_eyeball_through_the_skin(head: Head) -> None:
+    squeezed = head.deform(frame(eyeSquint=1.0, cheekSquint=1.0, noseSneer=1.0))[0]
+    for eye in (0, 1):
+        assert 0.0 < _seen_share(head, squeezed, eye) < _seen_share(head, head.vertices, eye)
+
+
 def _seen_share(head: Head, vertices: np.ndarray, eye: int) -> float:
     """Share of an eyeball's front that a viewer straight ahead sees past the lids."""
     ball = vertices[head.eyeballs[eye]]

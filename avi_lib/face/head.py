@@ -171,7 +171,7 @@ def load_head(name_or_path: str | Path = "open") -> Head:
     if int(fields.get("format", np.int64(0))) != FORMAT:
         raise AssetError(f"format {FORMAT} in {path}", str(fields.get("format", "none")), REBAKE)
     try:
-        return _assemble(path.stem, fields)
+        return _assemble(str(name_or_path) if str(name_or_path) in HEADS else path.stem, fields)
     except (KeyError, IndexError, ValueError, OSError) as error:
         raise AssetError(
             f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE

@@ -16,8 +16,6 @@ from avi_lib.face.shading import Studio
 
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
-BEYOND = np.float32(-1)
-"""How far outside its triangle, in barycentric coordinates, the middle of a partly covered pixel may lie."""
 
 
 class Surface(NamedTuple):
@@ -56,7 +54,8 @@ class Found(NamedTuple):
 def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_only: bool, found: Found) -> int:
     """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
 
-    With edges_only, pixels that show one surface alone are left out.
+    Attributes hold for the middle of the pixel, or for the triangle's edge beside it. With edges_only, pixels that show
+    one surface alone are left out.
     """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
     triangles, material, part = surface.triangles, surface.material, surface.part
@@ -96,9 +95,9 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
             inverse = one / (ux * vy - uy * vx)
             wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
             wa, wb, wc = (
-                max(BEYOND, one - wb - wc) * screen[a, 2],
-                max(BEYOND, wb) * screen[b, 2],
-                max(BEYOND, wc) * screen[c, 2],
+                max(zero, one - wb - wc) * screen[a, 2],
+                max(zero, wb) * screen[b, 2],
+                max(zero, wc) * screen[c, 2],
             )
             scale = one / (wa + wb + wc)
             wa, wb, wc = wa * scale, wb * scale, wc * scale

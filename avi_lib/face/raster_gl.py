@@ -62,6 +62,7 @@ class GlRenderer:
             layout = [(self._moved, "3f 3f", "position", "normal"), (surface, "3f", "surface")]
             flags = moderngl.DEPTH_TEST | (moderngl.NOTHING if MATERIALS[kind].two_sided else moderngl.CULL_FACE)
             self._parts.append((flags, atlases[level], context.vertex_array(program, layout, members)))
+        self._aside = context.simple_framebuffer((1, 1))
         self._target = context.framebuffer(
             [context.renderbuffer((size, size), 4)], context.depth_renderbuffer((size, size))
         )
@@ -80,9 +81,12 @@ class GlRenderer:
                 context.enable_only(flags)
                 atlas.use(0)
                 part.render()
+            self._aside.use()
+            self._aside.clear()  # leaving the target makes the driver start on it
+            self._edges.cover(vertices, normals)
             seen = self._target.read(components=4, alignment=1)
         picture: np.ndarray = _over(np.frombuffer(seen, np.uint8).reshape(self.size, self.size, 4), self._wall)
-        self._edges.paint(vertices, normals, picture, edges_only=True)
+        self._edges.paint(picture, edges_only=True)
         return picture
 
     def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:

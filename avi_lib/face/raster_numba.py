@@ -37,7 +37,8 @@ class NumbaRenderer:
         """One picture of the mesh with its vertices (metres) moved here."""
         vertices = check_vertices(vertices, self._count)
         picture = self._wall.copy()
-        self._buffer.paint(vertices, vertex_normals(vertices, self._triangles, self._weld), picture, edges_only=False)
+        self._buffer.cover(vertices, vertex_normals(vertices, self._triangles, self._weld))
+        self._buffer.paint(picture, edges_only=False)
         return picture
 
     def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:

@@ -1,7 +1,8 @@
 """A z-buffer with four samples a pixel, shaded once per surface and pixel; numba is all it needs.
 
 >>> buffer = ZBuffer(mesh, 512, PORTRAIT)
->>> buffer.paint(vertices, normals, picture, edges_only=False)  # over the background in `picture`
+>>> buffer.cover(vertices, normals)
+>>> buffer.paint(picture, edges_only=False)  # over the background in `picture`
 
 The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter lock),
 so the result does not depend on the number of threads.
@@ -50,31 +51,34 @@ class ZBuffer:
         self._wall = background(size)
         self._size = size
         self._layers = _layers(size)
-        self._bands = (size + BAND_ROWS - 1) // BAND_ROWS
+        self._bands = [(top, min(top + BAND_ROWS, size)) for top in range(0, size, BAND_ROWS)]
+        self._screen = np.zeros((len(mesh.vertices), 3), np.float32)
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
-    def paint(
-        self,
-        vertices: Float32[np.ndarray, "V 3"],
-        normals: Float32[np.ndarray, "V 3"],
-        picture: UInt8[np.ndarray, "size size 3"],
-        edges_only: bool,
-    ) -> None:
-        """Draw the mesh over `picture`; with `edges_only` just the pixels whose samples see more than one surface.
+    def cover(self, vertices: Float32[np.ndarray, "V 3"], normals: Float32[np.ndarray, "V 3"]) -> None:
+        """Find what every sample sees of the mesh with its vertices (metres) and unit normals."""
+        surface, layers = self._surface, self._layers
+        surface.attributes[:, :3] = normals
+        self._screen = screen = _project(vertices, self._matrix, self._size)
+        starts, members = _bin(screen, surface.triangles, self._size, BAND_ROWS)
+
+        def cover_band(band: int) -> None:
+            inside = members[starts[band] : starts[band + 1]]
+            _cover(screen, surface, inside, *self._bands[band], layers)
+
+        list(self._pool.map(cover_band, range(len(self._bands))))
+
+    def paint(self, picture: UInt8[np.ndarray, "size size 3"], edges_only: bool) -> None:
+        """Draw what `cover` found over `picture`; with `edges_only` just the pixels that see more than one surface.
 
         Past the mesh the background shows.
         """
-        surface, layers, size = self._surface, self._layers, self._size
-        surface.attributes[:, :3] = normals
-        screen = _project(vertices, self._matrix, size)
-        starts, members = _bin(screen, surface.triangles, size, BAND_ROWS)
 
         def paint_band(band: int) -> None:
-            top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, size)
-            _cover(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
-            paint_rows(top, bottom, screen, surface, layers, *self._light, self._wall, picture, edges_only)
+            rows, look = self._bands[band], (*self._light, self._wall)
+            paint_rows(*rows, self._screen, self._surface, self._layers, *look, picture, edges_only)
 
-        list(self._pool.map(paint_band, range(self._bands)))
+        list(self._pool.map(paint_band, range(len(self._bands))))
 
     def close(self) -> None:
         """Stop the worker threads."""

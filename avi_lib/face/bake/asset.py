@@ -26,7 +26,7 @@ WEBP_QUALITY = 90
 
 
 def pack_displacements(kind: str, dense: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Fields `{kind}_starts`, `_points`, `_steps` and `_step_m` from displacements (P, 3) in metres, one array a shape."""
+    """Fields `{kind}_starts`, `_points`, `_steps` and `_step_m` from displacements (P, 3) in metres."""
     moved = [np.flatnonzero(np.abs(d).max(axis=1) > MOVED_M) for d in dense]
     steps = [np.rint(d[m] / STEP_M).astype(np.int16) for d, m in zip(dense, moved, strict=True)]
     return {

@@ -46,7 +46,7 @@ IDENTITY_NAMES = MACRO_SLIDERS + tuple(PAIRED_SLIDERS)
 
 
 class Body:
-    """Rest `vertices` (N, 3), `shapes` (52, N, 3) and `identity` (K, N, 3) displacements, eye centres, radius; metres."""
+    """Rest `vertices` (N, 3), `shapes` (52, N, 3) and `identity` (K, N, 3) displacements and eyes; metres."""
 
     def __init__(self, source: MakeHuman) -> None:
         self.source = source

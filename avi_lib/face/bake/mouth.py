@@ -24,6 +24,9 @@ SAMPLES = 3
 FLATNESS = 0.82
 """Exponent of the superellipse the arch follows; 1 is an ellipse, less is flatter in front."""
 
+TONGUE_WIDTH = 0.80
+"""Share of MakeHuman's tongue kept sideways, so that it lies within the lower teeth."""
+
 GUM_SHARE = 0.42
 """Share of the tile's rows, from its top, that shows gum."""
 
@@ -41,7 +44,7 @@ class Jaw(NamedTuple):
 
 
 UPPER = Jaw(
-    "helper-upper-teeth", (0.0086, 0.0068, 0.0076, 0.0070, 0.0068, 0.0098), 0.0243, 0.042, 0.0192, -0.0600, -0.0692
+    "helper-upper-teeth", (0.0086, 0.0068, 0.0076, 0.0070, 0.0068, 0.0098), 0.0243, 0.042, 0.0192, -0.0598, -0.0712
 )
 LOWER = Jaw(
     "helper-lower-teeth", (0.0056, 0.0060, 0.0068, 0.0070, 0.0070, 0.0104), 0.0220, 0.040, 0.0160, -0.0772, -0.0686
@@ -90,7 +93,7 @@ def tongue_part(body: Body) -> Part:
     picked = source.groups == "helper-tongue"
     triangles = source.triangles[picked]
     members, faces = np.unique(triangles, return_inverse=True)
-    points = body.vertices[members]
+    points = body.vertices[members] * np.array([TONGUE_WIDTH, 1.0, 1.0])
     low, high = points.min(axis=0), points.max(axis=0)
     local = (points - low) / (high - low)
     binding = sparse.identity(len(body.vertices), format="csr")[members]

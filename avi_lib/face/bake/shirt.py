@@ -15,6 +15,9 @@ from avi_lib.face.bake.skin import BUST_EDGE_M, neckline_field
 
 THICKNESS_M = 0.006
 COLLAR_M = 0.016
+CARRIERS = 24
+"""Body points that carry a point of the collar together, so that it stays round on other bodies."""
+
 SECTORS, NECK_DEPTH_M = 60, -0.100
 
 
@@ -51,9 +54,12 @@ def collar_part(surface: Part) -> Part:
             c, d = weld[row + 1, sector], weld[row + 1, sector + 1]
             triangles += [(a, c, b), (b, c, d)]
     weld[:, -1] = weld[:, 0]
-    nearest = tree.query(points)[1]
+    near = tree.query(points, k=CARRIERS)[1]
+    carried = np.repeat(np.arange(len(points)), CARRIERS)
+    carriers = sparse.csr_matrix((np.full(near.size, 1.0 / CARRIERS), (carried, near.ravel())))
+    carriers.resize(len(points), len(surface.points))
     part = Part(
-        points, sparse.csr_matrix(surface.binding[nearest]), weld.ravel(), uv, np.array(triangles),
+        points, sparse.csr_matrix(carriers @ surface.binding), weld.ravel(), uv, np.array(triangles),
         np.full(len(triangles), CLOTH),
     )  # fmt: skip
     return part.compact()

@@ -26,7 +26,7 @@ class Texels:
         self.shares = shares[self.rows, self.columns]
         self._owner = owner
 
-    def spread(self, values: Float64[np.ndarray, "V *_"]) -> Float64[np.ndarray, "covered *_"]:
+    def spread(self, values: Float64[np.ndarray, "V ..."]) -> Float64[np.ndarray, "covered ..."]:
         """Values of vertices interpolated to the texels."""
         corners = values[self._corners]
         result: np.ndarray = np.einsum("tc,tc...->t...", self.shares, corners)
