@@ -68,7 +68,9 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
         deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
         t = owner[first]
         whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
-        if (whole and edges_only) or max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
+        if edges_only and deepest > zero and (whole or _is_one_surface(depth, owner, part, first)):
+            continue
+        if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
             continue
         done = 14 if whole else 0
         for s in range(first, first + 4):
@@ -128,6 +130,17 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
             values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
+
+
+@kernel
+def _is_one_surface(depth: np.ndarray, owner: np.ndarray, part: np.ndarray, first: int) -> bool:
+    """Whether the four samples from `first` on see the surface that the first of them sees."""
+    here, t = depth[first], owner[first]
+    reach = here * SAME_SURFACE
+    for s in range(first + 1, first + 4):
+        if owner[s] != t and (part[owner[s]] != part[t] or abs(depth[s] - here) >= reach):
+            return False
+    return True
 
 
 @kernel

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from types import TracebackType
+from typing import NamedTuple
 
 import moderngl
 import numpy as np
@@ -25,6 +26,13 @@ from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
 from avi_lib.face.shading import MATERIALS, VERTEX_GLSL, background, fragment_glsl
 from avi_lib.face.zbuffer import ZBuffer
+
+
+class _Moved(NamedTuple):
+    """A mesh on its way to a picture: vertices (V, 3) in metres and unit normals (V, 3)."""
+
+    vertices: np.ndarray
+    normals: np.ndarray
 
 
 class GlRenderer:
@@ -69,6 +77,21 @@ class GlRenderer:
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """One picture of the mesh with its vertices (metres) moved here."""
+        return self._finish(self._collect(self._submit(vertices)))
+
+    def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+        """Pictures of many frames, in order: the driver draws one while the edges of the one before are finished."""
+        ahead: _Moved | None = None
+        for vertices in frames:
+            seen = None if ahead is None else self._collect(ahead)
+            ahead = self._submit(vertices)
+            if seen is not None:
+                yield self._finish(seen)
+        if ahead is not None:
+            yield self._finish(self._collect(ahead))
+
+    def _submit(self, vertices: Float32[np.ndarray, "V 3"]) -> _Moved:
+        """Set the driver to work on a picture."""
         vertices = check_vertices(vertices, self._count)
         normals = vertex_normals(vertices, self._triangles, self._weld)
         self._moving[:, :3], self._moving[:, 3:] = vertices, normals
@@ -83,15 +106,20 @@ class GlRenderer:
                 part.render()
             self._aside.use()
             self._aside.clear()  # leaving the target makes the driver start on it
-            self._edges.cover(vertices, normals)
+        return _Moved(vertices, normals)
+
+    def _collect(self, moved: _Moved) -> UInt8[np.ndarray, "size size 4"]:
+        """Find the edges of the picture submitted last, then wait for the driver's part of it."""
+        self._edges.cover(moved.vertices, moved.normals)
+        with self._context:
             seen = self._target.read(components=4, alignment=1)
-        picture: np.ndarray = _over(np.frombuffer(seen, np.uint8).reshape(self.size, self.size, 4), self._wall)
+        return np.frombuffer(seen, np.uint8).reshape(self.size, self.size, 4)
+
+    def _finish(self, seen: UInt8[np.ndarray, "size size 4"]) -> UInt8[np.ndarray, "size size 3"]:
+        """The picture collected last, in front of the wall and with its edges."""
+        picture: np.ndarray = _over(seen, self._wall)
         self._edges.paint(picture, edges_only=True)
         return picture
-
-    def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-        """Pictures of many frames, in order."""
-        return map(self.draw, frames)
 
     def close(self) -> None:
         """Give the context and all it holds back to the driver."""
