@@ -19,6 +19,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps -e .
 	$(BIN)/avi models
+	$(BIN)/avi doctor
 	touch $(READY)
 
 demo: setup

@@ -2,8 +2,12 @@
 
 Importing the package loads nothing heavy; the rooms are imported by name.
 
->>> from avi_lib.pipeline import talk
->>> talk("my.wav", instruction="She is furious.", output="angry.mp4")
+>>> from pathlib import Path
+>>> from avi_lib.instruction.instruction import Instruction
+>>> from avi_lib.pipeline import Talker
+>>> with Talker() as talker:
+...     talk = talker.listen(Path("my.wav"), Instruction.parse("She is furious."))
+...     talker.write_video(talk, Path("angry.mp4"))
 """
 
 __version__ = "0.1.0"

@@ -8,22 +8,27 @@ Head and renderer are made once for all of them.
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.files import check_writable
+from avi_lib.files import check_writable, make_folder
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.pipeline import NEUTRAL, Talk, Talker, check_motion_suffix, write_motion
+from avi_lib.pipeline import MOTION_SUFFIXES, NEUTRAL, Talk, Talker, check_motion_suffix, write_motion
 from avi_lib.settings import TalkSettings
 
 RECORDING_SUFFIXES = frozenset(
     ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
 )
 """Files taken from a folder; a file named on its own may have any name."""
+
+TALK_SUFFIX = ".talk.mp4"
+"""Ending of a video that was given no name."""
 
 
 @dataclass(frozen=True)
@@ -99,95 +104,102 @@ def talk_all(
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
-    With one file, `output` and `motion` name files; with several or with a folder they name folders. Without `output`
-    a video goes beside the current work as `<recording>.talk.mp4`. Raises InputError for arguments that suit no
-    recording.
+    With one file, `output` and `motion` name files; with several or with a folder they name folders, which are made.
+    Without `output` videos go into the working folder as `<recording>.talk.mp4`. Raises InputError, before any work and
+    with nothing written, for arguments that suit no recording.
     """
     recordings, alone = _recordings(sources)
     asked = Instruction.parse(NEUTRAL if instruction is None else instruction)
     if text is not None and not alone:
-        raise InputError("one recording with a transcript", f"{len(recordings)} recordings", "leave out --text")
+        raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
     if not video and motion is None:
         raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
-    targets = [_targets(recording, alone, output if video else None, motion, video) for recording in recordings]
-    _check_targets(recordings, targets)
+    jobs = _jobs(recordings, alone, output, motion, video)
     with Talker(settings) as talker:
-        for recording, (video_path, motion_path) in zip(recordings, targets, strict=True):
-            yield _outcome(talker, recording, alone, asked, text, video_path, motion_path)
+        talker.prepare(video)
+        for folder in (output if video else None, motion):
+            if folder and not alone:
+                make_folder(folder)
+        for job in jobs:
+            check_job(job)
+        for job in jobs:
+            yield _outcome(talker, job, alone, asked, text)
 
 
-def _outcome(
-    talker: Talker,
-    recording: Path,
-    alone: bool,
-    asked: Instruction,
-    text: str | None,
-    video: Path | None,
-    motion: Path | None,
-) -> Outcome:
+class Job(NamedTuple):
+    """One recording and where its results go."""
+
+    recording: Path
+    video: Path | None
+    motion: Path | None
+
+
+def _outcome(talker: Talker, job: Job, alone: bool, asked: Instruction, text: str | None) -> Outcome:
     begun = time.perf_counter()
     try:
-        talk = talker.listen(recording, asked, text)
-        if motion:
-            write_motion(talk.motion, motion)
-        if video:
-            talker.write_video(talk, video)
+        talk = talker.listen(job.recording, asked, text)
+        if job.motion:
+            write_motion(talk.motion, job.motion)
+        if job.video:
+            talker.write_video(talk, job.video)
     except AviError as error:
-        return Outcome(recording, alone, seconds=time.perf_counter() - begun, error=error)
-    reason = talker.renderer[1] if video else None
-    return Outcome(recording, alone, talk, video, motion, reason, time.perf_counter() - begun)
+        return Outcome(job.recording, alone, seconds=time.perf_counter() - begun, error=error)
+    reason = talker.renderer[1] if job.video else None
+    return Outcome(job.recording, alone, talk, job.video, job.motion, reason, time.perf_counter() - begun)
 
 
 def _recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
-    """The files to work on, and whether it is a single file named on its own."""
-    recordings: list[Path] = []
+    """The files to work on, each once, and whether it is a single file named on its own."""
+    recordings: dict[Path, Path] = {}
     for source in sources:
-        if source.is_dir():
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in RECORDING_SUFFIXES)
-            if not found:
-                raise InputError("a folder with recordings", f"none in {source}", "name the files or another folder")
-            recordings += found
-        else:
-            recordings.append(source)
-    return recordings, len(sources) == 1 and not sources[0].is_dir()
+        found = _in_folder(source) if os.path.isdir(source) else [source]  # noqa: PTH112 (a name may be too long)
+        for recording in found:
+            recordings.setdefault(Path(os.path.realpath(recording)), recording)
+    return list(recordings.values()), len(sources) == 1 and not os.path.isdir(sources[0])  # noqa: PTH112
 
 
-def _targets(
-    recording: Path, alone: bool, output: Path | None, motion: Path | None, video: bool
-) -> tuple[Path | None, Path | None]:
+def _in_folder(folder: Path) -> list[Path]:
+    """The recordings in a folder; hidden files and the videos this product leaves there are none."""
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in RECORDING_SUFFIXES
+        and path.is_file()
+        and not path.name.startswith(".")
+        and not path.name.endswith(TALK_SUFFIX)
+    )
+    if not found:
+        raise InputError("a folder with recordings", f"none in {folder}", "name the files or another folder")
+    return found
+
+
+def _jobs(recordings: Sequence[Path], alone: bool, output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+    """Where everything goes; InputError for names that fall together or have the wrong ending."""
     if alone:
+        (recording,) = recordings
+        target = output or Path(f"{recording.stem}{TALK_SUFFIX}")
+        if video and target.suffix.lower() != ".mp4":
+            raise InputError("a video ending in .mp4", str(target), "change the suffix")
         if motion:
             check_motion_suffix(motion)
-        return (output or Path(f"{recording.stem}.talk.mp4")) if video else None, motion
+        return [Job(recording, target if video else None, motion)]
     for folder in (output, motion):
-        if folder:
-            _make_folder(folder)
-    video_path = (output or Path()) / f"{recording.stem}.{'mp4' if output else 'talk.mp4'}" if video else None
-    return video_path, motion / f"{recording.stem}.npz" if motion else None
+        if folder and folder.suffix.lower() in (".mp4", *MOTION_SUFFIXES):
+            raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
+    stems = Counter(recording.stem for recording in recordings)
+    jobs = []
+    for recording in recordings:
+        name = recording.stem if stems[recording.stem] == 1 else recording.name
+        target = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
+        jobs.append(Job(recording, target if video else None, motion / f"{name}.npz" if motion else None))
+    if len({job.video or job.motion for job in jobs}) < len(jobs):
+        raise InputError("recordings of different names", "two of the same name", "work on their folders one by one")
+    return jobs
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"a folder {folder} for the results", error.strerror or str(error), "name another one"
-        ) from error
-
-
-def _check_targets(recordings: Sequence[Path], targets: Sequence[tuple[Path | None, Path | None]]) -> None:
-    """Refuse before any work: places that cannot be written, that fall together, or that would replace a recording."""
-    sources = {recording.resolve() for recording in recordings}
-    taken: set[Path] = set()
-    for path in (path for pair in targets for path in pair if path):
-        check_writable(path)
-        if path.resolve() in sources:
-            raise InputError("a new file to write", f"the recording {path} itself", "choose another name")
-        if path.resolve() in taken:
-            raise InputError(
-                "recordings of different names", f"two that would both become {path}", "rename one of them"
-            )
-        taken.add(path.resolve())
-    for video, _ in targets:
-        if video and video.suffix.lower() not in (".mp4", ".mov"):
-            raise InputError("a video ending in .mp4", str(video), "change the suffix")
+def check_job(job: Job) -> None:
+    """Raise InputError when a result cannot be written or would replace the recording."""
+    for target in filter(None, (job.video, job.motion)):
+        check_writable(target)
+        if target.resolve() == job.recording.resolve():
+            raise InputError("a new file to write", f"the recording {target} itself", "choose another name")

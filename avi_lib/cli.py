@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -31,18 +34,40 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    """Run one command and return its exit code; a mistyped command line raises SystemExit with code 2."""
+    options = _parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        return _stoppable(command, options)
     except AviError as error:
         print(f"avi: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("avi: stopped", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; nothing is left to flush
+        return 141
+    except OSError as error:
+        print(f"avi: {error.strerror or error}: {error.filename or 'standard output'}", file=sys.stderr)
+        return 2
+
+
+def _stoppable(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Run a command so that SIGTERM ends it as Ctrl-C does: files in the making are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        return command(options)
+
+    def stop(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        code = command(options)
+        sys.stdout.flush()
+        return code
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,14 +11,14 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from avi_lib.assets.digest import file_sha256
-from avi_lib.assets.manifest import load_manifest
+from avi_lib.assets.manifest import Shipped, load_manifest
 from avi_lib.assets.resolver import Resolver
 from avi_lib.assets.store import cache_folder
 from avi_lib.errors import AviError
@@ -55,10 +55,15 @@ def doctor(outputs: Path = Path("outputs")) -> list[Check]:
         ("renderer", _renderer),
         ("outputs folder", lambda: _folder(outputs)),
         ("cache folder", lambda: _folder(cache_folder())),
+        *((f"package {name}", partial(_package, name)) for name in (*PACKAGES, *PHONE_PACKAGES)),
+        ("manifest", _manifest),
     )
     checks = [_look(name, look) for name, look in looks]
-    checks += [_look(f"package {name}", partial(_package, name)) for name in (*PACKAGES, *PHONE_PACKAGES)]
-    return [*checks, *_shipped(), *_models()]
+    if checks[-1].ok:
+        manifest = load_manifest()
+        checks += [_look(f"shipped {asset.name}", partial(_shipped, asset)) for asset in manifest.shipped]
+        checks += [_look(f"model {model.name}", partial(_model, model.name)) for model in manifest.models]
+    return checks
 
 
 class _UnfitError(AviError):
@@ -66,10 +71,13 @@ class _UnfitError(AviError):
 
 
 def _look(name: str, look: Callable[[], str]) -> Check:
+    """What a look finds; whatever it raises is a finding too, so that the list is always whole."""
     try:
         return Check(name, True, look())
-    except (AviError, ImportError, OSError) as error:
-        return Check(name, False, str(error) or type(error).__name__)
+    except AviError as error:
+        return Check(name, False, str(error))
+    except Exception as error:
+        return Check(name, False, f"{type(error).__name__}: {error}".removesuffix(": "))
 
 
 def _python() -> str:
@@ -110,9 +118,11 @@ def _renderer() -> str:
     from avi_lib.face.head import load_head
     from avi_lib.face.renderer import choose_renderer
 
-    renderer, reason = choose_renderer(load_head())
+    head = load_head()
+    renderer, reason = choose_renderer(head)
     with renderer:
-        return reason
+        renderer.draw(head.vertices)
+    return reason
 
 
 def _folder(folder: Path) -> str:
@@ -132,25 +142,32 @@ def _package(name: str) -> str:
     return f"{version}: {purpose}" if purpose else version
 
 
-def _shipped() -> Iterator[Check]:
-    for asset in load_manifest().shipped:
-        if not asset.path.is_file():
-            yield Check(f"shipped {asset.name}", False, f"{asset.path} is missing: install the package again")
-        elif file_sha256(asset.path) != asset.sha256:
-            yield Check(
-                f"shipped {asset.name}", False, f"{asset.path} is not the pinned file: install the package again"
-            )
-        else:
-            yield Check(f"shipped {asset.name}", True, f"{asset.path}, {asset.licence}, SHA-256 {asset.sha256[:12]}…")
+def _manifest() -> str:
+    manifest = load_manifest()
+    return f"{len(manifest.models)} models, {len(manifest.shipped)} shipped assets"
 
 
-def _models() -> Iterator[Check]:
+def _shipped(asset: Shipped) -> str:
+    if not asset.path.is_file():
+        raise _UnfitError(f"the shipped file {asset.path}", "no such file", "install the package again")
+    if (sha256 := file_sha256(asset.path)) != asset.sha256:
+        raise _UnfitError(
+            f"the pinned {asset.path}", f"another file, SHA-256 {sha256[:12]}…", "install the package again"
+        )
+    return f"{asset.path}, {asset.licence}, SHA-256 {sha256[:12]}…"
+
+
+def _model(name: str) -> str:
     chain = Resolver()
-    for model in chain.manifest.models:
-        state, detail = chain.inspect(model.name, thorough=True)
-        if state == "absent":
-            detail += f"; `avi models {model.name}` fetches {model.bytes / 1e6:.0f} MB"
-            if not model.set_up:
-                detail += "; not needed unless asked for"
-        ok = state in ("own", "cached") or (state == "absent" and not model.set_up)
-        yield Check(f"model {model.name}", ok, f"{state}: {detail} ({model.licence})")
+    model = chain.manifest.model(name)
+    state, detail = chain.inspect(name, thorough=True)
+    if state == "absent":
+        fetch = f"`avi models {name}` fetches {model.bytes / 1e6:.0f} MB"
+        if model.set_up:
+            raise _UnfitError(f"the model {name} ({model.licence})", f"{state}: {detail}", fetch)
+        detail += f"; {fetch}; not needed unless asked for"
+    if state == "wrong":
+        raise _UnfitError(f"your own {name}", detail, f"correct {model.environment_variable}")
+    if state == "damaged":
+        raise _UnfitError(f"the model {name} as pinned", detail, f"`avi models {name} --check` fetches it again")
+    return f"{state}: {detail} ({model.licence})"

@@ -26,8 +26,6 @@ def atomic_path(path: Path) -> Iterator[Path]:
     then. Raises InputError when the folder does not exist or cannot be written, or when `path` is a folder.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError("a file to write", f"the folder {path}", "give a file name inside it")
     check_writable(path)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
@@ -45,7 +43,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise InputError unless a file can be created at `path`; nothing is left behind."""
+    """Raise InputError unless a file can be created or replaced at `path`; nothing is left behind."""
+    if path.is_dir():
+        raise InputError("a file to write", f"the folder {path}", "give a file name inside it")
     folder = path.parent
     if not folder.is_dir():
         raise InputError("an existing folder to write into", str(folder), "create it or choose another place")
@@ -55,6 +55,15 @@ def check_writable(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"a writable folder {folder}", error.strerror or str(error), "choose another place") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; InputError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise InputError(f"a folder {folder} for the results", got, "choose another place") from error
 
 
 def _sync(path: Path) -> None:

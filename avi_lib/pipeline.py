@@ -15,6 +15,7 @@ from types import TracebackType
 
 import numpy as np
 from jaxtyping import Float32, UInt8
+from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import Head, load_head
@@ -64,6 +65,10 @@ class Talker:
         render = self.settings.render
         return choose_renderer(self.head, size=render.size, prefer=render.renderer)
 
+    def prepare(self, video: bool) -> None:
+        """Make what the settings name, so that a wrong name is found before any work."""
+        _ = self.renderer if video else self.head
+
     def listen(self, recording: Path, instruction: Instruction, text: str | None = None) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and perform the instruction over it."""
         speech = load_speech(recording)
@@ -89,7 +94,11 @@ class Talker:
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk to H.264 with its sound, atomically."""
-        write_video(output, self.frames(talk.motion), talk.motion.fps, talk.speech.wave, talk.speech.rate_hz)
+        write_video(output, self._shown(talk.motion), talk.motion.fps, talk.speech.wave, talk.speech.rate_hz)
+
+    def _shown(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+        """The pictures of a motion with a progress bar, where there is a terminal to show it on."""
+        yield from tqdm(self.frames(motion), "rendering", len(motion), unit=" frames", leave=False, disable=None)
 
     def _vertices(self, motion: MotionClip) -> Iterator[Float32[np.ndarray, "V 3"]]:
         for start in range(0, len(motion), CHUNK_FRAMES):
@@ -115,16 +124,16 @@ MOTION_SUFFIXES = (".npz", ".csv")
 def write_motion(motion: MotionClip, output: Path) -> None:
     """Write motion as npz or Live Link Face CSV, by the suffix of `output`."""
     check_motion_suffix(output)
-    (save_livelink if output.suffix == ".csv" else save_motion)(motion, output)
+    (save_livelink if output.suffix.lower() == ".csv" else save_motion)(motion, output)
 
 
 def read_motion(path: Path) -> MotionClip:
     """Read motion from npz or Live Link Face CSV, by the suffix of `path`."""
     check_motion_suffix(path)
-    return load_livelink(path) if path.suffix == ".csv" else load_motion(path)
+    return load_livelink(path) if path.suffix.lower() == ".csv" else load_motion(path)
 
 
 def check_motion_suffix(path: Path) -> None:
     """Raise InputError unless the suffix names a motion format."""
-    if path.suffix not in MOTION_SUFFIXES:
+    if path.suffix.lower() not in MOTION_SUFFIXES:
         raise InputError(f"a motion file ending in {' or '.join(MOTION_SUFFIXES)}", str(path), "change the suffix")

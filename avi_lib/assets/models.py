@@ -16,7 +16,7 @@ from avi_lib.errors import AssetError
 
 def models_command(
     names: Sequence[str] = (),
-    all: bool = False,
+    every: bool = False,
     check: bool = False,
     *,
     resolver: Resolver | None = None,
@@ -24,14 +24,14 @@ def models_command(
 ) -> list[dict[str, Any]]:
     """Fetch frozen models and return one JSON-able row for each listed one.
 
-    With `names`, fetches those; with `all`, every model; with neither, those that set-up needs, listing the others.
+    With `names`, fetches those; with `every`, all models; with neither, those that set-up needs, listing the others.
     With `check`, fetches nothing that is absent, but compares every cached file's SHA-256 and replaces damaged models.
     `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
-    failed; a failed model does not stop the others. Raises AssetError for an unknown name.
+    failed; a failed model does not stop the others. Raises InputError for an unknown name.
     """
     chain = resolver or Resolver()
     models = [chain.manifest.model(name) for name in names] or list(chain.manifest.models)
-    wanted = {model.name for model in models if names or all or model.set_up}
+    wanted = {model.name for model in models if names or every or model.set_up}
     return [_row(chain, model, model.name in wanted, check, announce) for model in models]
 
 

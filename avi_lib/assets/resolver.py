@@ -62,7 +62,7 @@ class Resolver:
         if path is not None:
             return _from_path(model, Path(path), "given path")
         if own := os.environ.get(model.environment_variable):
-            return _from_path(model, Path(own).expanduser(), model.environment_variable)
+            return _from_path(model, Path(own), model.environment_variable)
         damage = self.store.damage(model, thorough=thorough)
         if damage is None:
             return self._cached(model, "cache", f"found in the cache {self.store.path(model)}")
@@ -80,7 +80,7 @@ class Resolver:
         model = self.manifest.model(name)
         if own := os.environ.get(model.environment_variable):
             try:
-                return "own", _from_path(model, Path(own).expanduser(), model.environment_variable).reason
+                return "own", _from_path(model, Path(own), model.environment_variable).reason
             except AssetError as error:
                 return "wrong", str(error)
         folder = self.store.path(model)
@@ -137,6 +137,10 @@ def _from_path(model: Model, path: Path, origin: str) -> Resolved:
     """The model from a person's own path: the listed files, or any model folder where the manifest allows one."""
     expected = f"a copy of {model.name} at the {origin} {path}"
     do = "correct the path, or leave it out to use the pinned model"
+    try:
+        path = path.expanduser()
+    except RuntimeError as error:
+        raise AssetError(expected, str(error), do) from error
     if not path.exists():
         raise AssetError(expected, "no such file or folder", do)
     files = _own_files(model, path)

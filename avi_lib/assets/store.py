@@ -22,12 +22,18 @@ from avi_lib.errors import AssetError
 
 
 def cache_folder() -> Path:
-    """$AVI_CACHE, else $XDG_CACHE_HOME/avi, else ~/.cache/avi; not created here."""
-    if own := os.environ.get("AVI_CACHE"):
-        return Path(own).expanduser()
-    if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "avi"
-    return Path.home() / ".cache" / "avi"
+    """$AVI_CACHE, else $XDG_CACHE_HOME/avi, else ~/.cache/avi; not created here.
+
+    Raises AssetError when that depends on a home folder and the person has none.
+    """
+    try:
+        if own := os.environ.get("AVI_CACHE"):
+            return Path(own).expanduser()
+        if base := os.environ.get("XDG_CACHE_HOME"):
+            return Path(base) / "avi"
+        return Path.home() / ".cache" / "avi"
+    except RuntimeError as error:
+        raise AssetError("a home folder for the cache", str(error), "set AVI_CACHE to a folder of yours") from error
 
 
 def damage_of(model: Model, folder: Path, *, thorough: bool) -> str | None:

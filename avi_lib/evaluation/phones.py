@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from avi_lib.errors import InputError
+from avi_lib.errors import AviError, InputError
 from avi_lib.speech.align import align_phones
+from avi_lib.speech.audio import load_speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, tidy
 from avi_lib.speech.recognise import recognise_phones
 
@@ -100,7 +102,13 @@ def match(reference: Sequence[Phone], found: Sequence[Phone]) -> list[tuple[Phon
 
 
 def read_source(source: Path, clips: int | None = None) -> list[tuple[Path, str | None, tuple[Phone, ...]]]:
-    """(recording, text or None, reference phones) of up to `clips` recordings, spread evenly over the folder's."""
+    """(recording, text or None, reference phones) of up to `clips` recordings, spread evenly over the folder's.
+
+    Labelled clips without a recording are left out, and how many is said on stderr. Raises InputError when there is no
+    phones.json, no clip is left, or fewer than one is asked for.
+    """
+    if clips is not None and clips < 1:
+        raise InputError("one clip or more", str(clips), "ask for at least one")
     labels = source / "phones.json"
     if not labels.is_file():
         raise InputError("a folder with phones.json", str(source), "name a corpus with labelled phones")
@@ -109,40 +117,47 @@ def read_source(source: Path, clips: int | None = None) -> list[tuple[Path, str 
         with (source / "index.csv").open(newline="", encoding="utf-8") as file:
             texts = {row["clip"]: row["text"] for row in csv.DictReader(file) if row.get("text")}
     result = []
-    for clip, rows in json.loads(labels.read_text(encoding="utf-8")).items():
+    labelled = json.loads(labels.read_text(encoding="utf-8"))
+    for clip, rows in labelled.items():
         path = next((p for p in (source / f"{clip}.flac", source / "flac" / f"{clip}.flac") if p.is_file()), None)
         if path is not None:
             phones = (Phone(phone, start, end) for _, phone, start, end in rows)
             result.append((path, texts.get(clip), tidy(phones, max(end for *_, end in rows))))
-    step = max(len(result) // clips, 1) if clips else 1
-    return result[::step][:clips]
+    if absent := len(labelled) - len(result):
+        print(f"{absent} of {len(labelled)} labelled clips have no recording and are left out", file=sys.stderr)
+    if not result:
+        raise InputError("a recording of a labelled clip", f"none in {source}", "put CLIP.flac beside phones.json")
+    picks = np.linspace(0, len(result) - 1, min(clips or len(result), len(result))).round().astype(int)
+    return [result[pick] for pick in picks]
 
 
 def evaluate(source: Path, clips: int | None = None) -> dict[str, dict[str, float]]:
-    """Scores of the phones from the recording alone ("audio") and, where texts exist, with them ("text")."""
-    import soundfile
+    """Scores of the phones from the recording alone ("audio") and, where texts exist, with them ("text").
 
+    Raises InputError when the source or one of its recordings cannot be used.
+    """
     pairs: dict[str, list[tuple[Sequence[Phone], Sequence[Phone]]]] = {"audio": [], "text": []}
     seconds = {"audio": 0.0, "text": 0.0}
     warned = {"audio": 0, "text": 0}
-    length_s = 0.0
+    lengths_s = {"audio": 0.0, "text": 0.0}
     for path, text, reference in read_source(source, clips):
-        wave, rate_hz = soundfile.read(path, dtype="float32")
-        length_s += len(wave) / rate_hz
+        speech = load_speech(path)
         for mode in pairs:
             began = time.process_time()
             track: PhoneTrack
             if mode == "audio":
-                track = recognise_phones(wave)
+                track = recognise_phones(speech.wave)
             elif text is not None:
-                track = align_phones(wave, text)
+                track = align_phones(speech.wave, text)
             else:
                 continue
             seconds[mode] += time.process_time() - began
+            lengths_s[mode] += speech.duration_s
             warned[mode] += bool(track.warning)
             pairs[mode].append((reference, track.phones))
     return {
-        mode: score(found) | {"clips": len(found), "warnings": warned[mode], "cpu_s_per_s": seconds[mode] / length_s}
+        mode: score(found)
+        | {"clips": len(found), "warnings": warned[mode], "cpu_s_per_s": seconds[mode] / lengths_s[mode]}
         for mode, found in pairs.items()
         if found
     }
@@ -158,22 +173,29 @@ def _centres(phones: Sequence[Phone]) -> np.ndarray:
     return np.array([(phone.start_s + phone.end_s) / 2 for phone in phones if phone.phone in BILABIAL])
 
 
-def main() -> None:
-    """Print the table of one corpus."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.phones", description=main.__doc__)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table of one corpus; the exit status is that of the error when it cannot be made."""
+    parser = argparse.ArgumentParser(
+        prog="python -m avi_lib.evaluation.phones", description="Print the table of one corpus."
+    )
     parser.add_argument("source", type=Path, help="folder with recordings and phones.json")
     parser.add_argument("--clips", type=int, help="use that many clips, spread evenly")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    scores = evaluate(options.source, options.clips)
+    options = parser.parse_args(arguments)
+    try:
+        scores = evaluate(options.source, options.clips)
+    except AviError as error:
+        print(f"phones: {error}", file=sys.stderr)
+        return error.exit_code
     if options.json:
         print(json.dumps(scores))
-        return
+        return 0
     names = list(next(iter(scores.values())))
     print(f"{'':18}" + "".join(f"{mode:>10}" for mode in scores))
     for name in names:
         print(f"{name:18}" + "".join(f"{scores[mode][name]:10.3f}" for mode in scores))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

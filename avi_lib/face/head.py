@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,7 +27,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
 from PIL import Image
 
-from avi_lib.errors import AssetError, InputError
+from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
 
 HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
@@ -38,6 +39,10 @@ GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
 REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
 REBAKE = "bake it again with python -m avi_lib.face.bake"
 
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
+    *(ValueError, TypeError, AttributeError, SyntaxError),
+)
 _GAZE = np.zeros((2, 2, len(ARKIT_BLENDSHAPES)), np.float32)
 """(eye, yaw or pitch, blendshape): signs of the eyeLook weights; yaw > 0 to the person's left, pitch > 0 down."""
 for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
@@ -154,28 +159,27 @@ def rotations(
 
 
 def load_head(name_or_path: str | Path = "open") -> Head:
-    """The head shipped under a name (HEADS) or baked at a path.
+    """The head shipped under a name (HEADS) or a person's own, baked at a path.
 
-    Raises InputError when there is no such file, AssetError when it is no baked head; pickled arrays are refused.
+    Raises InputError when there is no such file of a person's own or it is no baked head, AssetError when that is so of
+    a shipped one; pickled arrays are refused.
     """
-    path = HEADS.get(str(name_or_path), Path(name_or_path))
+    name = str(name_or_path)
+    path = HEADS.get(name, Path(name_or_path))
+    kind: type[AviError] = AssetError if name in HEADS else InputError
     if not path.is_file():
-        raise InputError(
-            f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(name_or_path), "check the path"
-        )
+        raise kind(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "check the path")
     try:
         with np.load(path, allow_pickle=False) as archive:
             fields = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, AttributeError, TypeError) as error:
-        raise AssetError(f"a baked head in {path}", f"an unreadable file ({error})", REBAKE) from error
-    if int(fields.get("format", np.int64(0))) != FORMAT:
-        raise AssetError(f"format {FORMAT} in {path}", str(fields.get("format", "none")), REBAKE)
+    except _UNREADABLE as error:
+        raise kind(f"a baked head in {path}", f"an unreadable file ({error})", REBAKE) from error
+    if not np.array_equal(fields.get("format", ()), FORMAT):
+        raise kind(f"format {FORMAT} in {path}", str(fields.get("format", "none")), REBAKE)
     try:
-        return _assemble(str(name_or_path) if str(name_or_path) in HEADS else path.stem, fields)
-    except (KeyError, IndexError, ValueError, OSError) as error:
-        raise AssetError(
-            f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE
-        ) from error
+        return _assemble(name if name in HEADS else path.stem, fields)
+    except (KeyError, IndexError, ValueError, TypeError, OSError) as error:
+        raise kind(f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE) from error
 
 
 def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:

@@ -7,24 +7,38 @@
 
 from __future__ import annotations
 
+import math
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.lib import format as npy
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 from avi_lib.motion.space import SPACES, MotionSpace
 
+_MAX_BYTES = {"values": 1 << 30, "fps": 64, "channels": 1 << 16}
+"""Largest array of each name that is read; 1 GiB of values is 22 hours at 60 frames per second."""
+_KINDS = {"values": "fiu", "fps": "fiu", "channels": "U"}
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
+    *(KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
+)
+"""What a damaged archive, and then a damaged array header, make the readers of both raise."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class MotionClip:
     """Curves of every channel of a motion space at a fixed frame rate.
 
     `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. Raises InputError when
-    the shape does not fit the space, a value is not finite, or the frame rate is not positive.
+    the shape does not fit the space, there is no frame, a value is not finite, or the frame rate is not positive.
+    A clip is equal only to itself.
     """
 
     values: Float32[np.ndarray, "frames channels"]
@@ -39,6 +53,8 @@ class MotionClip:
                 f"shape {self.values.shape}",
                 "pass the space these curves belong to",
             )
+        if not len(self.values):
+            raise InputError("at least one frame of motion", "none", "record or export it again")
         if not np.isfinite(self.values).all():
             bad = int((~np.isfinite(self.values)).any(axis=1).sum())
             raise InputError("finite motion values", f"{bad} frames with NaN or infinity", "repair or cut those frames")
@@ -67,17 +83,32 @@ def load_motion(path: Path) -> MotionClip:
     """Read a motion npz; the space is recognised by its channel names. InputError when the file is not such an npz."""
     path = Path(path)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values, fps, channels = arrays["values"], float(arrays["fps"]), tuple(map(str, arrays["channels"]))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
+            values = np.ascontiguousarray(_read(archive, "values"), np.float32)
+            fps, channels = float(_read(archive, "fps").item()), tuple(_read(archive, "channels").ravel().tolist())
+    except _UNREADABLE as error:
         raise InputError(
             "a motion npz with values, fps and channels", f"{path}: {error}", "write one with `avi talk --motion`"
         ) from error
     for space in SPACES.values():
         if channels == space.channels:
-            return MotionClip(np.ascontiguousarray(values, np.float32), fps, space)
+            return MotionClip(values, fps, space)
     raise InputError(
         f"the channels of {' or '.join(SPACES)}",
         f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}",
         "convert it with `avi export`",
     )
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """One array of an npz, its header checked before anything of the size it claims is allocated."""
+    with archive.open(f"{name}.npy") as stream:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
+    if dtype.kind not in _KINDS[name]:
+        raise ValueError(f"{name} of the type {dtype}")
+    if math.prod(shape) * dtype.itemsize > _MAX_BYTES[name]:
+        raise ValueError(f"{name} of the shape {shape} and type {dtype}, more than {_MAX_BYTES[name]} bytes")
+    with archive.open(f"{name}.npy") as stream:
+        return npy.read_array(stream, allow_pickle=False)

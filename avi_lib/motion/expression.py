@@ -82,13 +82,14 @@ def add_beats(
 
 
 def pulses(times_s: Float[np.ndarray, " frames"], beats: Sequence[Beat]) -> Float[np.ndarray, " frames"]:
-    """One asymmetric raised-cosine bump a beat, as high as its strength; overlapping bumps do not add up."""
+    """One asymmetric raised-cosine bump a beat at rising times, as high as its strength; bumps do not add up."""
     curve = np.zeros(len(times_s))
     for beat in beats:
-        away = np.where(
-            times_s < beat.time_s, (beat.time_s - times_s) / BEAT_RISE_S, (times_s - beat.time_s) / BEAT_FALL_S
-        )
-        curve = np.maximum(curve, beat.strength * (0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))))
+        first, last = np.searchsorted(times_s, (beat.time_s - BEAT_RISE_S, beat.time_s + BEAT_FALL_S))
+        since_s = times_s[first:last] - beat.time_s
+        away = np.maximum(-since_s / BEAT_RISE_S, since_s / BEAT_FALL_S)
+        bump = beat.strength * (0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0)))
+        curve[first:last] = np.maximum(curve[first:last], bump)
     return curve
 
 

@@ -33,10 +33,11 @@ def add_blinks(values: Curves, fps: float, rng: np.random.Generator, per_minute:
     while at_s < duration_s:
         depth = rng.uniform(0.92, 1.0)
         slow = rng.uniform(0.9, 1.25)
-        closing = (at_s - times_s) / BLINK_CLOSE_S
-        opening = (times_s - at_s - BLINK_SHUT_S) / (slow * BLINK_OPEN_S)
-        away = np.clip(np.maximum(closing, opening), 0.0, 1.0)
-        lids = np.maximum(lids, depth * (0.5 + 0.5 * np.cos(np.pi * away)))
+        ends_s = (at_s - BLINK_CLOSE_S, at_s + BLINK_SHUT_S + slow * BLINK_OPEN_S)
+        first, last = np.searchsorted(times_s, ends_s)
+        since_s = times_s[first:last] - at_s
+        away = np.maximum(-since_s / BLINK_CLOSE_S, (since_s - BLINK_SHUT_S) / (slow * BLINK_OPEN_S))
+        lids[first:last] = depth * (0.5 + 0.5 * np.cos(np.pi * np.clip(away, 0.0, 1.0)))
         at_s += BLINK_REFRACTORY_S + rng.gamma(2.0, max(mean_s - BLINK_REFRACTORY_S, 0.1) / 2.0)
     for channel in ("eyeBlinkLeft", "eyeBlinkRight"):
         curve = values[:, ARKIT.index(channel)]

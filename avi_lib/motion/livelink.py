@@ -1,18 +1,21 @@
 """Live Link Face CSV: the file Apple's face capture leaves on an iPhone, in and out.
 
-    Timecode,BlendshapeCount,EyeBlinkLeft,...,TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,...,RightEyeRoll
+    Timecode,BlendShapeCount,EyeBlinkLeft,...,TongueOut,HeadYaw,HeadPitch,HeadRoll,LeftEyeYaw,...,RightEyeRoll
     00:00:00:00.000,61,0.0213,...
 
-Eye rotations are written from the gaze blendshapes and ignored when reading.
+A timecode is HH:MM:SS:FF.mmm by the clock of the day: FF counts frames within the second, the fraction is part of a
+frame. The app may count 60 frames a second while it keeps 30 rows, and real takes run at 59.9 rows a second. Eye
+rotations are written from the gaze blendshapes and ignored when reading.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
@@ -21,6 +24,11 @@ from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
 
 EYE_RANGE_RAD = 0.6
 """Eye rotation at a gaze blendshape of 1."""
+MAX_GAP_S = 0.5
+"""Longest time without a row that is filled in; a longer one is refused."""
+
+_DAY_S = 86_400
+_TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
 
 _MIRRORED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
 _COLUMNS = tuple(_MIRRORED.get(name, name) for name in ARKIT_BLENDSHAPES)  # the app lists right before left here
@@ -32,7 +40,7 @@ def _title(channel: str) -> str:
     return channel[0].upper() + channel[1:]
 
 
-HEADER = ("Timecode", "BlendshapeCount", *map(_title, _COLUMNS + _ROTATIONS), *_EYES)
+HEADER = ("Timecode", "BlendShapeCount", *map(_title, _COLUMNS + _ROTATIONS), *_EYES)
 
 
 def save_livelink(clip: MotionClip, path: Path) -> None:
@@ -49,10 +57,12 @@ def save_livelink(clip: MotionClip, path: Path) -> None:
 
 
 def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
-    """Read Live Link Face CSV into the ARKIT space; the frame rate comes from the timecodes unless given.
+    """Read Live Link Face CSV into the ARKIT space at the steady frame rate that its timecodes show.
 
-    Columns are found by name, so either order of left and right is read rightly. Raises InputError for a missing
-    column, a row of another length, a value that is no number, or fewer than two frames.
+    Dropped frames are filled in by linear interpolation. With `fps` the timecodes are not looked at and the rows are
+    taken as evenly spaced. Columns are found by name, so either order of left and right is read rightly. Raises
+    InputError for a missing column, a row of another length, a value that is no number, fewer than two frames, a gap
+    of more than MAX_GAP_S, and timecodes that run backwards or within one second.
     """
     path = Path(path)
     try:
@@ -73,8 +83,9 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
     picks = [header.index(title) for title in wanted]
     try:
         values = np.array([[row[pick] for pick in picks] for row in rows], dtype=np.float32)
-        timecodes = [row[header.index("Timecode")] for row in rows]
-        return MotionClip(values, _rate(timecodes, path) if fps is None else fps, ARKIT)
+        if fps is None:
+            values, fps = _steady(values, [row[header.index("Timecode")] for row in rows], path)
+        return MotionClip(values, fps, ARKIT)
     except (ValueError, IndexError) as error:
         raise InputError("numbers in every column of every row", f"{path}: {error}", "export it again") from error
 
@@ -89,23 +100,60 @@ def _eye_rotations(clip: MotionClip) -> Float32[np.ndarray, "frames 6"]:
 
 
 def _timecode(frame: int, fps: float) -> str:
-    """Timecode HH:MM:SS:FF.mmm, the last field counting frames within the second."""
-    seconds = int(frame / fps + 1e-9)
-    within = frame - seconds * fps
+    """Timecode HH:MM:SS:FF.mmm, FF counting whole frames per second as the app does: 60 for a rate of 59.94."""
+    per_second = max(round(fps), 1)
+    seconds, thousandths = divmod(round(1000 * per_second * frame / fps), 1000 * per_second)
     hours, rest = divmod(seconds, 3600)
-    return f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}:{max(within, 0.0):06.3f}"
+    return f"{hours:02d}:{rest // 60:02d}:{rest % 60:02d}:{thousandths / 1000:06.3f}"
 
 
-def _rate(timecodes: list[str], path: Path) -> float:
-    """Frame rate from the first and last timecode: frames between them over whole seconds between them."""
-    (first_s, first_frame), (last_s, last_frame) = _clock(timecodes[0]), _clock(timecodes[-1])
-    if last_s == first_s:
+def _steady(
+    values: Float32[np.ndarray, "rows channels"], timecodes: list[str], path: Path
+) -> tuple[Float32[np.ndarray, "frames channels"], float]:
+    """Values at a steady rate and that rate; rows that step evenly, as those of a whole take do, stay as they are."""
+    times_s = _times(timecodes, path)
+    steps_s = np.diff(times_s)
+    step_s = np.median(steps_s)
+    if steps_s.min() < 0 or step_s == 0:
+        raise InputError("timecodes that run forward", f"{path}, where they do not", "export the take again")
+    regular = np.abs(steps_s - step_s) < step_s / 2
+    if regular.all():
+        return values, round(float(len(steps_s) / (times_s[-1] - times_s[0])), 3)
+    longest = int(steps_s.argmax())
+    if steps_s[longest] > MAX_GAP_S:
+        raise InputError(
+            f"no gap of more than {MAX_GAP_S:g} s between rows",
+            f"{path} with {steps_s[longest]:.2f} s after {timecodes[longest]}",
+            "cut the take there",
+        )
+    rate = round(float(1 / steps_s[regular].mean()), 3)
+    grid_s = times_s[0] + np.arange(round((times_s[-1] - times_s[0]) * rate) + 1) / rate
+    filled = np.stack([np.interp(grid_s, times_s, channel) for channel in values.T], axis=1)
+    return filled.astype(np.float32), rate
+
+
+def _times(timecodes: list[str], path: Path) -> Float64[np.ndarray, " rows"]:
+    """Seconds of every row, going on after midnight.
+
+    How many frames a second has follows from the rows where the second changes: one step on from the last frame of a
+    second is that many frames past the first of the next, or fewer where rows are missing, hence the upper quartile.
+    All of three such places or less may lack rows; the highest frame counts too then.
+    """
+    found = [_TIMECODE.fullmatch(timecode.strip()) for timecode in timecodes]
+    hours, minutes, seconds, frames = (
+        np.array([match.groups() for match in found if match], np.float64).reshape(-1, 4).T
+    )
+    if len(frames) < len(timecodes):
+        bad = timecodes[found.index(None)]
+        raise InputError("timecodes HH:MM:SS:FF.mmm", f"{bad!r} in {path}", "export the take again")
+    clock_s = 3600 * hours + 60 * minutes + seconds
+    clock_s[1:] += _DAY_S * np.cumsum(np.diff(clock_s) < -_DAY_S / 2)
+    within, change = np.diff(clock_s) == 0, np.diff(clock_s) == 1
+    if not change.any():
         raise InputError(
             "timecodes that span a whole second", f"{path} within one second", "pass fps, the recording's frame rate"
         )
-    return round((len(timecodes) - 1 - (last_frame - first_frame)) / (last_s - first_s), 2)
-
-
-def _clock(timecode: str) -> tuple[int, float]:
-    hours, minutes, seconds, frames = timecode.split(":")
-    return 3600 * int(hours) + 60 * int(minutes) + int(seconds), float(frames)
+    step = np.median(np.diff(frames)[within]) if within.any() else 1.0
+    counted = np.quantile((frames[:-1] + step - frames[1:])[change], 0.75, method="higher")
+    per_second = max(np.round(counted), np.floor(frames.max()) + 1 if change.sum() <= 3 else 1.0)
+    return np.asarray(clock_s + frames / per_second)

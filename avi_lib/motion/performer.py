@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
+from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import expression_targets
 from avi_lib.motion.articulation import articulate
@@ -46,8 +47,9 @@ def perform(
 ) -> MotionClip:
     """Motion (ceil(duration_s * fps), 55) in the ARKIT space at `settings.fps`.
 
-    phones cover the recording; prosody gives the beats and the loudness. Every random choice comes from `seed`, each
-    part of the behaviour from its own stream, so that switching one off leaves the others as they were.
+    phones cover the recording (at least one); prosody gives the beats and the loudness. Every random choice comes from
+    `seed`, each part of the behaviour from its own stream, so that switching one off leaves the others as they were.
+    Raises InputError when there are no phones.
     """
     settings = settings or PerformerSettings()
     streams = dict(zip(_STREAMS, np.random.SeedSequence(seed).spawn(len(_STREAMS)), strict=True))
@@ -81,6 +83,8 @@ _STREAMS = ("expression", "rhythm", "sway", "gaze", "blinks")
 def _sounds(phones: Sequence[Phone]) -> tuple[float, float]:
     """Times of the first and the last sound; an unspeaking clip counts as sounding from its start to its end."""
     spoken = [phone for phone in phones if phone.phone in VISEMES] or list(phones)
+    if not spoken:
+        raise InputError("phones that cover the recording", "none", "pass one SIL for a silent recording")
     return spoken[0].start_s, spoken[-1].end_s
 
 
@@ -91,7 +95,8 @@ def _loudness_gain(
     relative_db = prosody.energy_db - np.median(prosody.energy_db[prosody.voiced]) if prosody.voiced.any() else 0.0
     louder = np.clip(np.broadcast_to(relative_db, prosody.energy_db.shape) / 20.0, -0.5, 0.5)
     gain = how.articulation * (1.0 + settings.loudness_widens * louder)
-    return np.interp(np.arange(frames), np.arange(len(gain)), gain).astype(np.float32)
+    heard_s = (np.arange(len(gain)) + 0.5) / prosody.fps
+    return np.interp((np.arange(frames) + 0.5) / settings.fps, heard_s, gain).astype(np.float32)
 
 
 def _join(

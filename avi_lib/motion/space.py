@@ -28,9 +28,12 @@ HEAD_ROTATION = ("headPitch", "headYaw", "headRoll")
 """Head rotation in radians: pitch > 0 nods down, yaw > 0 turns to the person's left, roll > 0 tilts to their right."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MotionSpace:
-    """Named channels and named groups of them; `groups` maps a group's name to channel indices."""
+    """Named channels and named groups of them; `groups` maps a group's name to channel indices.
+
+    A space is equal only to itself.
+    """
 
     name: str
     channels: tuple[str, ...]

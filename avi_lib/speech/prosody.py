@@ -63,15 +63,14 @@ class Prosody:
 
     def beats(self, least: float = BEAT_STRENGTH) -> tuple[Beat, ...]:
         """The syllables a face moves on: strength of at least `least`, and the strongest within 0.35 s."""
+        times_s = np.array([beat.time_s for beat in self.syllables])
+        first = np.searchsorted(times_s, times_s - BEAT_SPACING_S, side="right")
+        last = np.searchsorted(times_s, times_s + BEAT_SPACING_S)
+        near = [self.syllables[start:stop] for start, stop in zip(first, last, strict=True)]
         return tuple(
             beat
-            for beat in self.syllables
-            if beat.strength >= least
-            and not any(
-                0 < abs(other.time_s - beat.time_s) < BEAT_SPACING_S
-                and (other.strength, other.time_s) > (beat.strength, beat.time_s)
-                for other in self.syllables
-            )
+            for beat, rivals in zip(self.syllables, near, strict=True)
+            if beat.strength >= least and beat == max(rivals, key=lambda rival: (rival.strength, rival.time_s))
         )
 
 
