@@ -1,4 +1,4 @@
-# make setup   a virtual environment with everything the workbook needs, and the frozen models
+# make setup   a virtual environment with everything the workbook needs
 # make demo    set-up, then notebooks/00_quickstart.ipynb headless: outputs/<run>/talking_face.mp4
 # make test    set-up, then linters, types, layers and tests
 # make lab     set-up, then JupyterLab on the notebooks
@@ -14,7 +14,7 @@ setup: $(READY)
 
 # torch comes first: when nothing is installed, other packages would draw in its several GB of GPU libraries.
 $(READY): pyproject.toml requirements.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps -e .

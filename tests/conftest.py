@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
+
+SCRATCH = tempfile.mkdtemp(prefix="avi-tests-")
+atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
+for variable in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
+    os.environ[variable] = str(Path(SCRATCH, variable.lower()))  # tests leave a home alone and need none
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
+from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.articulation import articulate, frame_count
 from avi_lib.motion.clip import MotionClip
@@ -198,3 +201,32 @@ def test_any_frame_rate_gives_the_same_movement(fps: float):
     times_s = (np.arange(len(clip)) + 0.5) / fps
     there = np.interp(times_s, (np.arange(75) + 0.5) / 25, reference["jawOpen"])
     assert np.abs(there - clip["jawOpen"]).mean() < 0.01
+
+
+def test_loudness_widens_at_its_own_time_whatever_the_frame_rates():
+    loud = voice(3.0)
+    loud.energy_db[40:] += 10
+    still = {"beats": False, "blinks": False, "gaze": False, "sway": False}
+    phones = [Phone("AA", 0.0, 3.0)]
+    slow, fast = (perform(phones, loud, NEUTRAL, 3.0, 1, PerformerSettings(fps=fps, **still)) for fps in (25.0, 50.0))
+    for time_s in (1.0, 1.5, 1.8, 2.5):
+        assert at(fast, "jawOpen", time_s) == pytest.approx(at(slow, "jawOpen", time_s), abs=0.01)
+    assert at(fast, "jawOpen", 2.5) > 1.2 * at(fast, "jawOpen", 1.0)
+
+
+def test_time_is_linear_in_length():
+    def seconds(minutes: int) -> float:
+        duration_s = 60.0 * minutes
+        beats = tuple(Beat(time_s, 0.5) for time_s in np.arange(0.5, duration_s, 0.4).tolist())
+        heard = voice(duration_s, beats)
+        begun = time.process_time()
+        perform([Phone("SIL", 0.0, duration_s)], heard, NEUTRAL, duration_s, 1)
+        return time.process_time() - begun
+
+    seconds(1)
+    assert seconds(60) < 18 * seconds(10)
+
+
+def test_no_phones_at_all_are_refused():
+    with pytest.raises(InputError, match="phones"):
+        perform([], voice(1.0), NEUTRAL, 1.0, 1)

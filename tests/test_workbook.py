@@ -75,7 +75,12 @@ def test_parameters_keep_their_kind(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("numbers", "parameters", "named"),
-    [(["07"], {}, "07"), (["00"], {"NAMES": "b"}, "NAMES"), (["00"], {"COUNT": "many"}, "COUNT")],
+    [
+        (["07"], {}, "07"),
+        (["00"], {"NAMES": "b"}, "NAMES"),
+        (["00"], {"COUNT": "many"}, "COUNT"),
+        (["00"], {"OUT": "x"}, "--output"),
+    ],
 )
 def test_unknown_numbers_and_parameters_are_refused_before_anything_runs(
     numbers: list[str], parameters: dict[str, str], named: str, tmp_path: Path
@@ -90,6 +95,32 @@ def test_a_failing_cell_is_an_error_and_its_notebook_is_kept(tmp_path: Path):
     with pytest.raises(RunError, match="ZeroDivisionError"):
         run_notebooks(["00"], {}, tmp_path / "run", tiny_workbook(tmp_path, "1 / 0"))
     assert "ZeroDivisionError" in (tmp_path / "run" / "00_tiny.ipynb").read_text()
+
+
+def test_a_dead_kernel_is_an_error(tmp_path: Path):
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(RunError, match="killed"):
+        run_notebooks(["00"], {}, tmp_path / "run", tiny_workbook(tmp_path, code))
+
+
+def test_bad_input_inside_a_notebook_is_an_input_error_of_one_line(tmp_path: Path):
+    code = "from avi_lib.errors import InputError\nraise InputError('a', 'b\\nc', 'd')"
+    with pytest.raises(InputError) as caught:
+        run_notebooks(["00"], {}, tmp_path / "run", tiny_workbook(tmp_path, code))
+    assert caught.value.exit_code == 2 and len(str(caught.value).splitlines()) == 1
+
+
+def test_runs_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path):
+    root = tiny_workbook(tmp_path, "1")
+    runs = {run_notebooks(["00"], {}, None, root) for _ in range(2)}
+    assert len(runs) == 2 and {run.parent for run in runs} == {root / "outputs"}
+
+
+def test_a_run_folder_that_cannot_be_made_is_refused(tmp_path: Path):
+    root = tiny_workbook(tmp_path, "1")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="folder"):
+        run_notebooks(["00"], {}, tmp_path / "file" / "run", root)
 
 
 def test_records_add_up(tmp_path: Path):

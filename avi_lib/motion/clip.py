@@ -11,6 +11,7 @@ import math
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,10 @@ class MotionClip:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def at(self, frames: Sequence[int]) -> MotionClip:
+        """The frames with these numbers, in this order."""
+        return MotionClip(self.values[list(frames)], self.fps, self.space)
 
     @property
     def duration_s(self) -> float:

@@ -12,17 +12,24 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.files import atomic_path
+from avi_lib.files import atomic_path, make_folder
 
 RECORD = "record.json"
 
 
 class RunError(AviError):
     """A notebook stopped with an error; its partial output is kept."""
+
+
+class RunInputError(RunError, InputError):
+    """A notebook stopped because of what it was given."""
+
+    exit_code = InputError.exit_code
 
 
 def project_root(start: Path | None = None) -> Path:
@@ -40,18 +47,21 @@ def run_notebooks(
     """Execute the notebooks with these numbers (all when none are given) in order; return the run's folder.
 
     parameters: texts that replace values of the parameters cells, read as JSON where the default is no string. Raises
-    InputError for an unknown number or parameter and RunError when a cell fails.
+    InputError for an unknown number or parameter and RunError when a cell fails or the kernel dies. What a former run
+    recorded in the same folder is forgotten.
     """
     root = root or project_root()
     notebooks = _notebooks(root, numbers)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    run = (output or root / "outputs" / f"{stamp}-{'-'.join(path.stem[:2] for path in notebooks)}").resolve()
     given = {path: _parameters(path, parameters) for path in notebooks}
+    if "OUT" in parameters:
+        raise InputError("the run's folder as --output", "the parameter OUT", "pass --output FOLDER")
     unknown = set(parameters).difference(*given.values())
     if unknown:
         known = sorted({name for path in notebooks for name in _defaults(path)})
         raise InputError(f"parameters among {', '.join(known)}", ", ".join(sorted(unknown)), "check the spelling")
-    run.mkdir(parents=True, exist_ok=True)
+    run = _new_folder(root, notebooks) if output is None else output.resolve()
+    make_folder(run)
+    (run / RECORD).unlink(missing_ok=True)
     for path in notebooks:
         _execute(path, run, given[path])
     return run
@@ -63,6 +73,24 @@ def record(folder: Path, **values: Any) -> None:
     known = json.loads(path.read_text("utf-8")) if path.exists() else {}
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(known | values, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def _new_folder(root: Path, notebooks: Sequence[Path]) -> Path:
+    """A folder under `outputs` that no other run has, named after the time and the notebooks."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{'-'.join(path.stem[:2] for path in notebooks)}"
+    make_folder(root / "outputs")
+    candidates = (root / "outputs" / (f"{name}.{again}" if again else name) for again in count())
+    return next(folder for folder in candidates if _is_made(folder))
+
+
+def _is_made(folder: Path) -> bool:
+    """Make a folder; False when it is there already."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _notebooks(root: Path, numbers: Sequence[str]) -> list[Path]:
@@ -95,10 +123,11 @@ def _value(name: str, text: str, default: str) -> Any:
 
 
 def _execute(path: Path, run: Path, parameters: Mapping[str, Any]) -> None:
+    from nbclient.exceptions import DeadKernelError
     from papermill import PapermillExecutionError, execute_notebook
 
     if "OUT" in _defaults(path):
-        parameters = {"OUT": str(run), **parameters}
+        parameters = {**parameters, "OUT": str(run)}
     executed = run / path.name
     try:
         execute_notebook(
@@ -110,5 +139,10 @@ def _execute(path: Path, run: Path, parameters: Mapping[str, Any]) -> None:
             kernel_name="python3",
         )
     except PapermillExecutionError as error:
-        got = f"{error.ename}: {error.evalue} in cell {error.exec_count}"
-        raise RunError(f"{path.name} to run to its end", got, f"open {executed}") from error
+        reason = (str(error.evalue).splitlines() or [""])[0]
+        kind = RunInputError if error.ename == "InputError" else RunError
+        got = f"{error.ename} in cell {error.exec_count}: {reason}"
+        raise kind(f"{path.name} to run to its end", got, f"open {executed}") from error
+    except DeadKernelError as error:
+        got = "its kernel was killed"
+        raise RunError(f"{path.name} to run to its end", got, f"free memory, and open {executed}") from error
