@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -154,12 +153,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the figures of the README's table.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     default = Path(os.environ.get("AVI_REAL_DATA", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--real", type=Path, default=default, metavar="FOLDER", help="folder of real recordings")
+    parser.add_argument("--real", type=Path, default=default, metavar="FOLDER", help="folder that holds grid10/")
     options = parser.parse_args()
     figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
     if options.json:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        print(json.dumps({"cores": os.cpu_count(), "own_kb": memory, "figures": [asdict(f) for f in figures]}))
+        print(json.dumps({"cores": os.cpu_count(), "figures": [asdict(figure) for figure in figures]}))
     else:
         print(f"{os.cpu_count()} cores\n\n{markdown(figures)}")
 

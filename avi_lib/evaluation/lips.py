@@ -20,15 +20,17 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avi_lib.errors import InputError
+from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
-from avi_lib.motion.visemes import BILABIALS, OPEN_VOWELS
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import RATE_HZ, load_speech
-from avi_lib.speech.phones import Phone
+from avi_lib.speech.phones import BILABIAL, Phone
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.recognise import recognise_phones
+
+OPEN_VOWELS = frozenset({"AA", "AE", "AO", "AW", "AY", "EH", "EY", "OW"})
+"""Vowels for which real lips part widest; scored by the gap, so that rounded ones count too."""
 
 UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""
@@ -49,7 +51,7 @@ class Clip:
 def lip_closure(gap: Float[np.ndarray, " frames"], phones: Sequence[Phone], fps: float) -> float:
     """Lip closure d of a gap curve against phones with known times; NaN without an open vowel or without /m b p/."""
     kinds = frame_phones(phones, len(gap), fps)
-    vowels, bilabials = np.isin(kinds, list(OPEN_VOWELS)), np.isin(kinds, list(BILABIALS))
+    vowels, bilabials = np.isin(kinds, list(OPEN_VOWELS)), np.isin(kinds, list(BILABIAL))
     if not vowels.any() or not bilabials.any() or gap.std() == 0:
         return float("nan")
     return float((gap[vowels].mean() - gap[bilabials].mean()) / gap.std())
@@ -132,7 +134,10 @@ def main() -> None:
     """Print the table for the folder named on the command line."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m avi_lib.evaluation.lips SOURCE")
-    scores = evaluate(Path(sys.argv[1]))
+    try:
+        scores = evaluate(Path(sys.argv[1]))
+    except AviError as error:
+        sys.exit(f"lips: {error}")
     closing = int(np.isfinite(scores["d real"]).sum())
     print(f"means over {len(scores['d real'])} clips, closure over the {closing} that have open vowels and /m b p/")
     print(f"{'phones from':12s} {'closure d':>10s} {'r with the video':>18s}")

@@ -120,7 +120,4 @@ READY = Viseme({"jawOpen": 0.07, "mouthLowerDown": 0.05}, dominance=0.5, before_
 """The lips part before the first sound."""
 
 READY_LEAD_S = 0.45
-"""How long before a sound real lips part, the median over recordings of read sentences."""
-
-OPEN_VOWELS = frozenset({"AA", "AE", "AO", "AW", "AY", "EH", "EY", "OW"})
-BILABIALS = frozenset({"M", "B", "P"})
+"""How long before a sound real lips part: the median over the GRID videos."""

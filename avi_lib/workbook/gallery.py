@@ -31,7 +31,7 @@ SENTENCES = (
     "She is furious.",
     "They are terrified.",
     "He is utterly disgusted.",
-    "She is amazed.",
+    "She is utterly amazed.",
     "He looks down on you with contempt.",
 )
 TURNS_RAD = (0.0, 0.45)

@@ -19,7 +19,7 @@ from matplotlib.pyplot import close, subplots
 
 from avi_lib.motion.clip import MotionClip
 from avi_lib.speech.audio import Speech
-from avi_lib.speech.phones import SILENCE, Phone
+from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
@@ -66,7 +66,7 @@ def plot_lip_gap(speech: Speech, phones: Sequence[Phone], gap_m: Float[np.ndarra
     _draw_phones(top, phones)
     bottom.plot((np.arange(len(gap_m)) + 0.5) / fps, 1000 * gap_m, color=INK, linewidth=1.3)
     for phone, start_s, end_s in phones:
-        if phone in ("M", "B", "P"):
+        if phone in BILABIAL:
             bottom.axvspan(start_s, end_s, color=ACCENT, alpha=0.25, linewidth=0)
     bottom.set(xlabel="time (s)", ylabel="lip gap (mm)")
     return figure
