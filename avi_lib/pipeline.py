@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 
 import numpy as np
@@ -18,6 +19,7 @@ from jaxtyping import Float32, UInt8
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
+from avi_lib.face.egl_probe import probe_egl
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.renderer import Renderer, choose_renderer
 from avi_lib.face.video import write_video
@@ -63,11 +65,27 @@ class Talker:
     def renderer(self) -> tuple[Renderer, str]:
         """The renderer and the reason for its choice."""
         render = self.settings.render
+        if render.renderer == "auto":
+            self._probing.join()
         return choose_renderer(self.head, size=render.size, prefer=render.renderer)
 
+    @cached_property
+    def _probing(self) -> Thread:
+        """A thread that finds out whether EGL works; `probe_egl` remembers the answer."""
+        thread = Thread(target=probe_egl, name="probe")
+        thread.start()
+        return thread
+
     def prepare(self, video: bool) -> None:
-        """Make what the settings name, so that a wrong name is found before any work."""
-        _ = self.renderer if video else self.head
+        """Make what the settings name, so that a wrong name is found before any work.
+
+        Whether EGL works is found out in a child process, meanwhile the first recording can be listened to.
+        """
+        _ = self.head
+        if video and self.settings.render.renderer == "auto":
+            _ = self._probing
+        elif video:
+            _ = self.renderer
 
     def listen(self, recording: Path, instruction: Instruction, text: str | None = None) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and perform the instruction over it."""

@@ -214,6 +214,17 @@ def test_the_number_of_threads_does_not_change_the_numba_picture(head: Head, mon
     assert np.array_equal(*pictures)
 
 
+@pytest.mark.parametrize(
+    ("device", "kind"),
+    [("llvmpipe (LLVM 15.0.6, 256 bits)", "NumbaRenderer"), ("NVIDIA H200/PCIe/SSE2", "GlRenderer")],
+)
+def test_auto_takes_the_faster_renderer_for_the_device(device: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avi_lib.face.renderer.probe_egl", lambda: EglProbe(True, device))
+    monkeypatch.setattr("avi_lib.face.raster_gl.GlRenderer", type("GlRenderer", (NumbaRenderer,), {}))
+    renderer, reason = choose_renderer(square())
+    assert type(renderer).__name__ == kind and device in reason
+
+
 def test_auto_without_egl_takes_numba_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("avi_lib.face.renderer.probe_egl", lambda: EglProbe(False, "libEGL.so.1 not found"))
     renderer, reason = choose_renderer(square())

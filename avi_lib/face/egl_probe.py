@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 PROBE_S = 30.0
 SIDE = 16
+SOFTWARE = ("llvmpipe", "softpipe", "swr", "swiftshader", "software")
 
 
 class EglProbe(NamedTuple):
@@ -24,6 +25,11 @@ class EglProbe(NamedTuple):
 
     works: bool
     finding: str
+
+    @property
+    def on_processor(self) -> bool:
+        """Whether the device is a program that draws on the processor."""
+        return self.finding.lower().startswith(SOFTWARE)
 
 
 @lru_cache(maxsize=1)

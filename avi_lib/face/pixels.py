@@ -19,12 +19,16 @@ SAME_SURFACE = np.float32(0.004)
 
 
 class Surface(NamedTuple):
-    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6)."""
+    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6).
+
+    `turned` says for the picture at hand which triangles show their back.
+    """
 
     triangles: np.ndarray
     material: np.ndarray
     part: np.ndarray
     two_sided: np.ndarray
+    turned: np.ndarray
     attributes: np.ndarray
     atlases: tuple[np.ndarray, ...]
     levels: np.ndarray
@@ -55,7 +59,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
     """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
 
     Attributes hold for the middle of the pixel, or for the triangle's edge beside it. With edges_only, pixels that show
-    one surface alone are left out.
+    the front of one surface alone are left out.
     """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
     triangles, material, part = surface.triangles, surface.material, surface.part
@@ -68,7 +72,12 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
         deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
         t = owner[first]
         whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
-        if edges_only and deepest > zero and (whole or _is_one_surface(depth, owner, part, first)):
+        if (
+            edges_only
+            and deepest > zero
+            and (whole or _is_one_surface(depth, owner, surface, first))
+            and not surface.turned[t]
+        ):
             continue
         if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
             continue
@@ -86,7 +95,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
                     if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
                         done |= 1 << (other - first)
                         share += quarter
-            if edges_only and share == one:
+            if edges_only and share == one and not surface.turned[t]:
                 continue
             found.pixel[count], found.share[count], found.material[count] = x, share, material[t]
 
@@ -133,12 +142,14 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
 
 
 @kernel
-def _is_one_surface(depth: np.ndarray, owner: np.ndarray, part: np.ndarray, first: int) -> bool:
-    """Whether the four samples from `first` on see the surface that the first of them sees."""
+def _is_one_surface(depth: np.ndarray, owner: np.ndarray, surface: Surface, first: int) -> bool:
+    """Whether the four samples from `first` on see one side of the surface that the first of them sees."""
+    part, turned = surface.part, surface.turned
     here, t = depth[first], owner[first]
     reach = here * SAME_SURFACE
     for s in range(first + 1, first + 4):
-        if owner[s] != t and (part[owner[s]] != part[t] or abs(depth[s] - here) >= reach):
+        o = owner[s]
+        if o != t and (part[o] != part[t] or turned[o] != turned[t] or abs(depth[s] - here) >= reach):
             return False
     return True
 

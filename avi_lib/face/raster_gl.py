@@ -2,8 +2,9 @@
 
 In: a mesh (see `RenderMesh`) and its moved vertices. Out: pictures (size, size, 3) uint8.
 
-The driver shades one sample a pixel. Pixels at edges are then drawn again from four samples by `zbuffer`: on llvmpipe
-that takes half the time of multisampling, and edges look the same from both rasterisers.
+The driver shades one sample a pixel of whatever faces the camera. Pixels at edges and the backs of two-sided surfaces
+are then drawn by `zbuffer` from four samples: on llvmpipe that takes half the time of multisampling, and edges look the
+same from both rasterisers.
 
 >>> with GlRenderer(mesh, 512, PORTRAIT) as renderer:
 ...     picture = renderer.draw(mesh.vertices)
@@ -59,7 +60,7 @@ class GlRenderer:
         ]
         for atlas in atlases:
             atlas.repeat_x = atlas.repeat_y = False
-        self._parts: list[tuple[int, moderngl.Texture, moderngl.VertexArray]] = []
+        self._parts: list[tuple[moderngl.Texture, moderngl.VertexArray]] = []
         for kind, level in material_levels(mesh, camera, size).items():
             program = context.program(vertex_shader=VERTEX_GLSL, fragment_shader=fragment_glsl(MATERIALS[kind]))
             for name, constant in (("to_clip", camera.matrix().T), ("rays", camera.rays(size))):
@@ -68,8 +69,7 @@ class GlRenderer:
                     uniform.write(constant.tobytes())
             members = context.buffer(mesh.triangles[mesh.material == kind].astype(np.uint32).tobytes())
             layout = [(self._moved, "3f 3f", "position", "normal"), (surface, "3f", "surface")]
-            flags = moderngl.DEPTH_TEST | (moderngl.NOTHING if MATERIALS[kind].two_sided else moderngl.CULL_FACE)
-            self._parts.append((flags, atlases[level], context.vertex_array(program, layout, members)))
+            self._parts.append((atlases[level], context.vertex_array(program, layout, members)))
         self._aside = context.simple_framebuffer((1, 1))
         self._target = context.framebuffer(
             [context.renderbuffer((size, size), 4)], context.depth_renderbuffer((size, size))
@@ -100,8 +100,8 @@ class GlRenderer:
             self._moved.write(self._moving)
             self._target.use()
             self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
-            for flags, atlas, part in self._parts:
-                context.enable_only(flags)
+            context.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+            for atlas, part in self._parts:
                 atlas.use(0)
                 part.render()
             self._aside.use()

@@ -184,7 +184,7 @@ in vec3 pixel_normal;
 in vec3 pixel_surface;
 out vec4 shown;
 void main() {{
-    vec3 n = normalize(gl_FrontFacing ? pixel_normal : -pixel_normal);
+    vec3 n = normalize(pixel_normal);
     float key = dot(n, {_vec3(lights.key)});
     float fill = dot(n, {_vec3(lights.fill)});
     vec3 coded = texture(atlas, pixel_surface.xy).rgb;

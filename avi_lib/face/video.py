@@ -8,7 +8,9 @@ taken one at a time and encoded as they come, so memory does not grow with the l
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -33,6 +35,8 @@ VIDEO_OPTIONS = {
 }
 """A fixed number of threads gives the same bytes everywhere; without B-frames picture and sound start together."""
 SOUND_BITS_PER_S = 128_000
+AHEAD = 4
+"""Frames that may be drawn before they are encoded; the caller must not change them meanwhile."""
 MAX_FPS = 240.0
 
 
@@ -71,20 +75,31 @@ def _encode(
     wave: Float[np.ndarray, " samples"],
     rate_hz: int,
 ) -> None:
-    """Encode each frame followed by the sound that plays while it is seen, so that the file is interleaved."""
+    """Encode each frame followed by the sound that plays while it is seen, so that the file is interleaved.
+
+    A second thread encodes, in order and at most `AHEAD` frames behind, while the next frames are drawn.
+    """
     shape = (video.height, video.width, 3)
-    done = 0
-    for number, picture in enumerate(frames):
-        if picture.shape != shape or picture.dtype != np.uint8:
-            got = f"frame {number} is {picture.shape} {picture.dtype}"
-            raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
+
+    def encode(number: int, picture: UInt8[np.ndarray, "height width 3"]) -> None:
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
         frame.pts, frame.time_base = number, 1 / rate
         container.mux(video.encode(frame))
-        end = round((number + 1) * rate_hz / rate)
-        container.mux(sound.encode(_sound_frame(wave, done, end, rate_hz)))
-        done = end
+        start, end = round(number * rate_hz / rate), round((number + 1) * rate_hz / rate)
+        container.mux(sound.encode(_sound_frame(wave, start, end, rate_hz)))
+
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder:
+        behind: deque[Future[None]] = deque()
+        for number, picture in enumerate(frames):
+            if picture.shape != shape or picture.dtype != np.uint8:
+                got = f"frame {number} is {picture.shape} {picture.dtype}"
+                raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
+            behind.append(encoder.submit(encode, number, picture))
+            if len(behind) > AHEAD:
+                behind.popleft().result()
+        for job in behind:
+            job.result()
     container.mux(video.encode(None))
     container.mux(sound.encode(None))
 

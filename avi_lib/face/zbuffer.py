@@ -44,7 +44,15 @@ class ZBuffer:
         triangles = mesh.triangles.astype(np.uint32)
         two_sided = TWO_SIDED[mesh.material]
         self._surface = Surface(
-            triangles, mesh.material, _parts(mesh), two_sided, attributes, atlases, levels, material_table()
+            triangles,
+            mesh.material,
+            _parts(mesh),
+            two_sided,
+            np.zeros(len(triangles), np.bool_),
+            attributes,
+            atlases,
+            levels,
+            material_table(),
         )
         self._light = (camera.rays(size), studio())
         self._matrix = camera.matrix()
@@ -60,6 +68,7 @@ class ZBuffer:
         surface, layers = self._surface, self._layers
         surface.attributes[:, :3] = normals
         self._screen = screen = _project(vertices, self._matrix, self._size)
+        _turn(screen, surface)
         starts, members = _bin(screen, surface.triangles, self._size, BAND_ROWS)
 
         def cover_band(band: int) -> None:
@@ -69,9 +78,9 @@ class ZBuffer:
         list(self._pool.map(cover_band, range(len(self._bands))))
 
     def paint(self, picture: UInt8[np.ndarray, "size size 3"], edges_only: bool) -> None:
-        """Draw what `cover` found over `picture`; with `edges_only` just the pixels that see more than one surface.
+        """Draw what `cover` found over `picture`; with `edges_only` just what a driver leaves out.
 
-        Past the mesh the background shows.
+        Those are the pixels that see more than one surface or the back of one. Past the mesh the background shows.
         """
 
         def paint_band(band: int) -> None:
@@ -123,6 +132,18 @@ def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
             screen[v, 1] = half + half * near * (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3])
             screen[v, 2] = near
     return screen
+
+
+@kernel
+def _turn(screen: np.ndarray, surface: Surface) -> None:
+    """Note which two-sided triangles show their back."""
+    triangles, two_sided, turned = surface.triangles, surface.two_sided, surface.turned
+    for t in range(triangles.shape[0]):
+        if two_sided[t]:
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            ux, uy = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
+            vx, vy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
+            turned[t] = ux * vy - uy * vx > 0
 
 
 @kernel

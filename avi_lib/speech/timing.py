@@ -38,9 +38,10 @@ def time_phones(
             failure = str(error)
             continue
         apart = disagreement_s(phones, heard)
+        unmoved = phones == nearest
         if not nearest or apart < smallest:
             nearest, smallest = phones, apart
-        if smallest <= USUAL_DISAGREEMENT_S:
+        if smallest <= USUAL_DISAGREEMENT_S or unmoved:
             break
     if nearest:
         return nearest, ""
