@@ -22,10 +22,9 @@ from jaxtyping import Float32, UInt8
 
 from avi_lib.face.atlas import atlas_levels, material_levels
 from avi_lib.face.camera import Camera
-from avi_lib.face.kernel import kernel
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.shading import MATERIALS, VERTEX_GLSL, background, fragment_glsl
+from avi_lib.face.shading import MATERIALS, VERTEX_GLSL, fragment_glsl
 from avi_lib.face.zbuffer import ZBuffer
 
 
@@ -44,7 +43,6 @@ class GlRenderer:
         self.size = size
         self._count, self._triangles, self._weld = len(mesh.vertices), mesh.triangles, mesh.weld
         self._moving = np.empty((self._count, 6), np.float32)
-        self._wall = background(size)
         self._context = moderngl.create_context(standalone=True, backend="egl", require=330)  # type: ignore[arg-type]
         with self._context:
             self._build(mesh, camera)
@@ -117,8 +115,8 @@ class GlRenderer:
 
     def _finish(self, seen: UInt8[np.ndarray, "size size 4"]) -> UInt8[np.ndarray, "size size 3"]:
         """The picture collected last, in front of the wall and with its edges."""
-        picture: np.ndarray = _over(seen, self._wall)
-        self._edges.paint(picture, edges_only=True)
+        picture = np.empty((self.size, self.size, 3), np.uint8)
+        self._edges.paint(picture, seen)
         return picture
 
     def close(self) -> None:
@@ -133,14 +131,3 @@ class GlRenderer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@kernel
-def _over(seen: np.ndarray, wall: np.ndarray) -> np.ndarray:
-    """The drawn colours where the fourth value says that something was drawn, the wall elsewhere."""
-    picture = np.empty_like(wall)
-    for y in range(picture.shape[0]):
-        for x in range(picture.shape[1]):
-            for channel in range(3):
-                picture[y, x, channel] = seen[y, x, channel] if seen[y, x, 3] else wall[y, x, channel]
-    return picture

@@ -19,7 +19,6 @@ from jaxtyping import Float32, UInt8
 from avi_lib.face.camera import Camera
 from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.shading import background
 from avi_lib.face.zbuffer import ZBuffer
 
 
@@ -30,15 +29,14 @@ class NumbaRenderer:
         check_mesh(mesh)
         self.size = size
         self._count, self._triangles, self._weld = len(mesh.vertices), mesh.triangles, mesh.weld
-        self._wall = background(size)
         self._buffer = ZBuffer(mesh, size, camera)
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "size size 3"]:
         """One picture of the mesh with its vertices (metres) moved here."""
         vertices = check_vertices(vertices, self._count)
-        picture = self._wall.copy()
+        picture = np.empty((self.size, self.size, 3), np.uint8)
         self._buffer.cover(vertices, vertex_normals(vertices, self._triangles, self._weld))
-        self._buffer.paint(picture, edges_only=False)
+        self._buffer.paint(picture)
         return picture
 
     def stream(self, frames: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:

@@ -2,7 +2,7 @@
 
 >>> buffer = ZBuffer(mesh, 512, PORTRAIT)
 >>> buffer.cover(vertices, normals)
->>> buffer.paint(picture, edges_only=False)  # over the background in `picture`
+>>> buffer.paint(picture)
 
 The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter lock),
 so the result does not depend on the number of threads.
@@ -77,15 +77,23 @@ class ZBuffer:
 
         list(self._pool.map(cover_band, range(len(self._bands))))
 
-    def paint(self, picture: UInt8[np.ndarray, "size size 3"], edges_only: bool) -> None:
-        """Draw what `cover` found over `picture`; with `edges_only` just what a driver leaves out.
+    def paint(
+        self, picture: UInt8[np.ndarray, "size size 3"], drawn: UInt8[np.ndarray, "size size 4"] | None = None
+    ) -> None:
+        """Draw what `cover` found into `picture`, in front of the background.
 
-        Those are the pixels that see more than one surface or the back of one. Past the mesh the background shows.
+        With `drawn`, what a driver drew of the fronts of surfaces (the fourth value says where), that is taken over,
+        and painted are only the pixels that see more than one surface or the back of one.
         """
 
         def paint_band(band: int) -> None:
-            rows, look = self._bands[band], (*self._light, self._wall)
-            paint_rows(*rows, self._screen, self._surface, self._layers, *look, picture, edges_only)
+            top, bottom = self._bands[band]
+            if drawn is None:
+                picture[top:bottom] = self._wall[top:bottom]
+            else:
+                _take_over(drawn, self._wall, picture, top, bottom)
+            look = (*self._light, self._wall, picture, drawn is not None)
+            paint_rows(top, bottom, self._screen, self._surface, self._layers, *look)
 
         list(self._pool.map(paint_band, range(len(self._bands))))
 
@@ -132,6 +140,15 @@ def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
             screen[v, 1] = half + half * near * (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3])
             screen[v, 2] = near
     return screen
+
+
+@kernel
+def _take_over(drawn: np.ndarray, wall: np.ndarray, picture: np.ndarray, top: int, bottom: int) -> None:
+    """The drawn colours where something was drawn, the wall elsewhere, for the rows top to bottom."""
+    for y in range(top, bottom):
+        for x in range(picture.shape[1]):
+            for channel in range(3):
+                picture[y, x, channel] = drawn[y, x, channel] if drawn[y, x, 3] else wall[y, x, channel]
 
 
 @kernel
