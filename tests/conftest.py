@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import pwd
 import shutil
 import tempfile
 from pathlib import Path
@@ -25,3 +26,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real recordings is not beside the project (AVI_REAL_DATA names another place)")
     return folder
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A person whom the system does not know, without any variable that names a folder of theirs."""
+
+    def unknown(_: int) -> pwd.struct_passwd:
+        raise KeyError("no such user")
+
+    for variable in ("HOME", "AVI_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)

