@@ -12,7 +12,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,7 +42,7 @@ class Outcome:
     motion: Path | None = None
     renderer: str | None = None
     seconds: float = 0.0
-    error: AviError | None = field(default=None)
+    error: AviError | None = None
 
     def lines(self) -> list[str]:
         """The outcome in words: what was made, and every automatic choice with its reason."""
@@ -120,8 +120,8 @@ def talk_all(
         for folder in (output if video else None, motion):
             if folder and not alone:
                 make_folder(folder)
-        for job in jobs:
-            check_job(job)
+        for target in (target for job in jobs for target in (job.video, job.motion) if target):
+            check_writable(target)
         for job in jobs:
             yield _outcome(talker, job, alone, asked, text)
 
@@ -174,15 +174,28 @@ def _in_folder(folder: Path) -> list[Path]:
 
 
 def _jobs(recordings: Sequence[Path], alone: bool, output: Path | None, motion: Path | None, video: bool) -> list[Job]:
-    """Where everything goes; InputError for names that fall together or have the wrong ending."""
-    if alone:
-        (recording,) = recordings
-        target = output or Path(f"{recording.stem}{TALK_SUFFIX}")
-        if video and target.suffix.lower() != ".mp4":
-            raise InputError("a video ending in .mp4", str(target), "change the suffix")
-        if motion:
-            check_motion_suffix(motion)
-        return [Job(recording, target if video else None, motion)]
+    """Where everything goes; InputError for names that fall together, have the wrong ending or name a recording."""
+    jobs = _named(recordings, output, motion, video) if alone else _in_folders(recordings, output, motion, video)
+    sources = {recording.resolve() for recording in recordings}
+    for target in (target for job in jobs for target in (job.video, job.motion) if target):
+        if target.resolve() in sources:
+            raise InputError("a new file to write", f"the recording {target} itself", "choose another name")
+    return jobs
+
+
+def _named(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+    """The one recording's job, its results named by the arguments."""
+    (recording,) = recordings
+    target = output or Path(f"{recording.stem}{TALK_SUFFIX}")
+    if video and target.suffix.lower() != ".mp4":
+        raise InputError("a video ending in .mp4", str(target), "change the suffix")
+    if motion:
+        check_motion_suffix(motion)
+    return [Job(recording, target if video else None, motion)]
+
+
+def _in_folders(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+    """A job for each recording, its results named after it in the folders of the arguments."""
     for folder in (output, motion):
         if folder and folder.suffix.lower() in (".mp4", *MOTION_SUFFIXES):
             raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
@@ -195,11 +208,3 @@ def _jobs(recordings: Sequence[Path], alone: bool, output: Path | None, motion: 
     if len({job.video or job.motion for job in jobs}) < len(jobs):
         raise InputError("recordings of different names", "two of the same name", "work on their folders one by one")
     return jobs
-
-
-def check_job(job: Job) -> None:
-    """Raise InputError when a result cannot be written or would replace the recording."""
-    for target in filter(None, (job.video, job.motion)):
-        check_writable(target)
-        if target.resolve() == job.recording.resolve():
-            raise InputError("a new file to write", f"the recording {target} itself", "choose another name")

@@ -243,6 +243,16 @@ def test_refused_arguments_make_no_folders(recording: Path, tmp_path: Path):
     assert left(tmp_path) == ["b.wav"]
 
 
+def test_a_recording_is_never_written_over_and_no_folder_is_made_for_it(recording: Path, tmp_path: Path):
+    films = tmp_path / "films"
+    films.mkdir()
+    (films / "a.mp4").write_bytes(recording.read_bytes())
+    before = (films / "a.mp4").read_bytes()
+    assert main(["talk", str(films), "-o", str(films), "--motion", str(tmp_path / "motions")]) == 2
+    assert main(["talk", str(films / "a.mp4"), "-o", str(films / "a.mp4")]) == 2
+    assert (films / "a.mp4").read_bytes() == before and left(tmp_path) == ["films"]
+
+
 def test_a_name_too_long_for_the_system_is_exit_code_2(capsys: Capture):
     assert main(["talk", "a" * 300, "--no-video", "--motion", "m.npz"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

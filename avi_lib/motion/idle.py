@@ -1,4 +1,4 @@
-"""Idle behaviour of a living face: blinks, gaze nods and head sway, each from its own random stream.
+"""Idle behaviour of a living face: blinks, gaze, nods and head sway, each from its own random stream.
 
 Rates and amplitudes follow real talk: 10-44 blinks a minute; heads that turn with standard deviations of 1.3-2.5
 degrees in pitch, 2.3-5.2 in yaw and 2.6-4.6 in roll. A blink closes in under 0.1 s and opens over twice that
