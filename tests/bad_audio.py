@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import av
 import numpy as np
+
+NO_ERROR_TALK = re.compile(r"Traceback|Error\(|\[Errno|av\.error|0x[0-9a-f]{6}")
+"""What a library's trace would show and a sentence for a person must not."""
 
 RATE_HZ = 16_000
 
@@ -156,3 +160,8 @@ REPAIRED: dict[str, tuple[Callable[[], bytes], str, float]] = {
     "one_side.wav": (lambda: wav_bytes(np.stack((voice(1), 0 * voice(1)), 1)), "dead_channels", 1),
 }
 """Name -> bytes, the repair that must be recorded, and its number."""
+
+
+def save(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path

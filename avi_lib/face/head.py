@@ -52,7 +52,7 @@ for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
     _GAZE[_eye, 1, ARKIT.index(f"eyeLookUp{_side}")] = -1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Head:
     """A head at rest and everything that moves it.
 
