@@ -1,0 +1,1 @@
+"""Corpora: raw recordings in, prepared training material out."""
