@@ -15,6 +15,10 @@ class AviError(Exception):
         self.expected, self.got, self.do = expected, got, do
         super().__init__(f"expected {expected}; got {got}; {do}")
 
+    def __reduce__(self) -> tuple[type[AviError], tuple[str, str, str]]:
+        """So that an error can come from another process."""
+        return type(self), (self.expected, self.got, self.do)
+
 
 class InputError(AviError):
     """An argument or an input file cannot be used."""

@@ -176,6 +176,14 @@ def test_silence_is_one_silent_phone(level):
     assert "no phone was heard" in track.reason
 
 
+def test_a_hum_that_sounds_like_a_word_but_cannot_be_aligned_still_gives_phones():
+    times_s = np.arange(16_000) / 16_000
+    tone = sum(np.sin(2 * np.pi * 120 * k * times_s) / k for k in range(1, 12))
+    swell = 0.1 * (1.2 + np.sin(2 * np.pi * 3.1 * times_s)) * ((times_s > 0.15) & (times_s < 0.85))
+    track = recognise_phones((tone * swell).astype(np.float32))
+    assert contiguous(track.phones, 1.0)
+
+
 def test_score_counts_bilabials_and_bias():
     reference = tidy([Phone("B", 0.1, 0.2), Phone("AY", 0.2, 0.4), Phone("M", 0.4, 0.5)], 0.6)
     found = tidy([Phone("B", 0.12, 0.22), Phone("AY", 0.22, 0.4), Phone("N", 0.4, 0.5)], 0.6)

@@ -7,30 +7,23 @@
 
 from __future__ import annotations
 
-import math
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
-from numpy.lib import format as npy
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
+from avi_lib.motion.arrays import UNREADABLE, read_array
 from avi_lib.motion.space import SPACES, MotionSpace
 
 _MAX_BYTES = {"values": 1 << 30, "fps": 64, "channels": 1 << 16}
 """Largest array of each name that is read; 1 GiB of values is 22 hours at 60 frames per second."""
 _KINDS = {"values": "fiu", "fps": "fiu", "channels": "U"}
-_UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
-    *(KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
-)
-"""What a damaged archive, and then a damaged array header, make the readers of both raise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +84,7 @@ def load_motion(path: Path) -> MotionClip:
         with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
             values = np.ascontiguousarray(_read(archive, "values"), np.float32)
             fps, channels = float(_read(archive, "fps").item()), tuple(_read(archive, "channels").ravel().tolist())
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise InputError(
             "a motion npz with values, fps and channels", f"{path}: {error}", "write one with `avi talk --motion`"
         ) from error
@@ -106,14 +99,4 @@ def load_motion(path: Path) -> MotionClip:
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    """One array of an npz, its header checked before anything of the size it claims is allocated."""
-    with archive.open(f"{name}.npy") as stream:
-        version = npy.read_magic(stream)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
-    if dtype.kind not in _KINDS[name]:
-        raise ValueError(f"{name} of the type {dtype}")
-    if math.prod(shape) * dtype.itemsize > _MAX_BYTES[name]:
-        raise ValueError(f"{name} of the shape {shape} and type {dtype}, more than {_MAX_BYTES[name]} bytes")
-    with archive.open(f"{name}.npy") as stream:
-        return npy.read_array(stream, allow_pickle=False)
+    return read_array(partial(archive.open, f"{name}.npy"), name, _KINDS[name], _MAX_BYTES[name])

@@ -11,7 +11,7 @@ speech and instruction has a true answer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float32
@@ -32,9 +32,79 @@ from avi_lib.speech.prosody import Prosody
 
 HEAD_LIMIT_RAD = 0.6
 
-_OPENERS = ("mouthLowerDown", "mouthUpperUp")
-_PRESSERS = ("mouthPress", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")
-_CORNERS = ("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
+
+def _columns(*names: str) -> list[int]:
+    """Channel positions of two-sided or single names."""
+    wanted = {f"{name}{side}" for name in names for side in ("", "Left", "Right")}
+    return [i for i, channel in enumerate(ARKIT.channels) if channel in wanted]
+
+
+_OPENERS = _columns("mouthLowerDown", "mouthUpperUp")
+_PRESSERS = _columns("mouthPress", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")
+_CORNERS = _columns("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
+_SMILE = _columns("mouthSmile")
+_ROUNDED = _columns("mouthPucker", "mouthFunnel")
+
+IDLE_GROUPS = ("blink", "gaze", "head")
+"""Groups of channels that idle behaviour moves."""
+
+
+class Performer:
+    """A recording made ready to be performed under any number of instructions.
+
+    phones cover the recording (at least one); prosody gives the beats and the loudness. Raises InputError when there
+    are no phones.
+    """
+
+    def __init__(
+        self, phones: Sequence[Phone], prosody: Prosody, duration_s: float, settings: PerformerSettings | None = None
+    ) -> None:
+        self.settings = settings or PerformerSettings()
+        self._mouth = articulate(phones, duration_s, self.settings.fps)
+        self._sounds = _sounds(phones)
+        self._beats = prosody.beats() if self.settings.beats else ()
+        self._gain = _loudness_gain(prosody, len(self._mouth.values), self.settings)
+
+    def perform(self, instruction: Instruction, seed: int) -> MotionClip:
+        """Motion (ceil(duration_s * fps), 55) in the ARKIT space at `settings.fps`.
+
+        Every random choice comes from `seed`, each part of the behaviour from its own stream, so that switching one
+        off leaves the others as they were.
+        """
+        return self.perform_with_still(instruction, seed)[0]
+
+    def perform_with_still(self, instruction: Instruction, seed: int) -> tuple[MotionClip, MotionClip]:
+        """The motion, and the same without blinks, gaze and sway; they differ in the channels of `IDLE_GROUPS` only."""
+        fps = self.settings.fps
+        rng = _streams(seed)
+        how = manner(instruction.emotion, instruction.level)
+        targets = expression_targets(instruction)
+        face = express(targets, self._sounds, self._beats, len(self._gain), fps, rng["expression"])
+        speech = self._mouth.values * (how.articulation * self._gain)[:, None]
+        values = _join(speech, face, self._mouth.closure)
+        nod, shake = (instruction.action_units.get(f"head_{unit}", 0.0) for unit in ("nod", "shake"))
+        add_head_rhythm(values, fps, rng["rhythm"], nod=nod, shake=shake)
+        if self.settings.beats:
+            add_beats(values, self._beats, fps, nod=how.nod, brow=how.brow)
+        still = MotionClip(_within_limits(values), fps, ARKIT)
+        self._add_idle(values, instruction, how, rng)
+        return MotionClip(_within_limits(values), fps, ARKIT), still
+
+    def _add_idle(
+        self,
+        values: Float32[np.ndarray, "frames 55"],
+        instruction: Instruction,
+        how: Manner,
+        rng: Mapping[str, np.random.Generator],
+    ) -> None:
+        fps, units = self.settings.fps, instruction.action_units
+        if self.settings.sway:
+            add_head_sway(values, fps, rng["sway"], how.sway)
+        if self.settings.gaze:
+            add_gaze(values, fps, rng["gaze"], how.restlessness)
+        if self.settings.blinks:
+            rate = (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
+            add_blinks(values, fps, rng["blinks"], rate * how.blinks_per_minute)
 
 
 def perform(
@@ -45,36 +115,13 @@ def perform(
     seed: int,
     settings: PerformerSettings | None = None,
 ) -> MotionClip:
-    """Motion (ceil(duration_s * fps), 55) in the ARKIT space at `settings.fps`.
+    """Motion of one instruction over one recording: `Performer(...).perform(instruction, seed)`."""
+    return Performer(phones, prosody, duration_s, settings).perform(instruction, seed)
 
-    phones cover the recording (at least one); prosody gives the beats and the loudness. Every random choice comes from
-    `seed`, each part of the behaviour from its own stream, so that switching one off leaves the others as they were.
-    Raises InputError when there are no phones.
-    """
-    settings = settings or PerformerSettings()
-    streams = dict(zip(_STREAMS, np.random.SeedSequence(seed).spawn(len(_STREAMS)), strict=True))
-    rng = {name: np.random.default_rng(stream) for name, stream in streams.items()}
-    how = manner(instruction.emotion, instruction.level)
-    mouth = articulate(phones, duration_s, settings.fps)
-    frames = len(mouth.values)
-    beats = prosody.beats() if settings.beats else ()
-    face = express(expression_targets(instruction), _sounds(phones), beats, frames, settings.fps, rng["expression"])
-    speech = mouth.values * _loudness_gain(prosody, frames, settings, how)[:, None]
-    values = _join(speech, face, mouth.closure)
-    units = instruction.action_units
-    add_head_rhythm(
-        values, settings.fps, rng["rhythm"], nod=units.get("head_nod", 0.0), shake=units.get("head_shake", 0.0)
-    )
-    if settings.beats:
-        add_beats(values, beats, settings.fps, nod=how.nod, brow=how.brow)
-    if settings.sway:
-        add_head_sway(values, settings.fps, rng["sway"], how.sway)
-    if settings.gaze:
-        add_gaze(values, settings.fps, rng["gaze"], how.restlessness)
-    if settings.blinks:
-        rate = (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
-        add_blinks(values, settings.fps, rng["blinks"], rate * how.blinks_per_minute)
-    return MotionClip(_within_limits(values), settings.fps, ARKIT)
+
+def _streams(seed: int) -> dict[str, np.random.Generator]:
+    spawned = np.random.SeedSequence(seed).spawn(len(_STREAMS))
+    return {name: np.random.default_rng(stream) for name, stream in zip(_STREAMS, spawned, strict=True)}
 
 
 _STREAMS = ("expression", "rhythm", "sway", "gaze", "blinks")
@@ -88,13 +135,11 @@ def _sounds(phones: Sequence[Phone]) -> tuple[float, float]:
     return spoken[0].start_s, spoken[-1].end_s
 
 
-def _loudness_gain(
-    prosody: Prosody, frames: int, settings: PerformerSettings, how: Manner
-) -> Float32[np.ndarray, " frames"]:
-    """Factor on articulation (frames,): the manner's, and a little more where the voice is louder than its median."""
+def _loudness_gain(prosody: Prosody, frames: int, settings: PerformerSettings) -> Float32[np.ndarray, " frames"]:
+    """Factor on articulation (frames,): a little more where the voice is louder than its median."""
     relative_db = prosody.energy_db - np.median(prosody.energy_db[prosody.voiced]) if prosody.voiced.any() else 0.0
     louder = np.clip(np.broadcast_to(relative_db, prosody.energy_db.shape) / 20.0, -0.5, 0.5)
-    gain = how.articulation * (1.0 + settings.loudness_widens * louder)
+    gain = 1.0 + settings.loudness_widens * louder
     heard_s = (np.arange(len(gain)) + 0.5) / prosody.fps
     return np.interp((np.arange(frames) + 0.5) / settings.fps, heard_s, gain).astype(np.float32)
 
@@ -109,25 +154,16 @@ def _join(
     rounded = np.clip(speech[:, ARKIT.index("mouthPucker")] / 0.5, 0.0, 1.0)
     ajar = np.clip(speech[:, ARKIT.index("jawOpen")] / 0.3, 0.0, 1.0)
     yielding = np.ones_like(face)
-    yielding[:, _columns(_CORNERS)] = (1.0 - 0.6 * np.maximum(rounded, 0.5 * closure))[:, None]
-    yielding[:, _columns(_PRESSERS)] = (1.0 - 0.8 * ajar)[:, None]
+    yielding[:, _CORNERS] = (1.0 - 0.6 * np.maximum(rounded, 0.5 * closure))[:, None]
+    yielding[:, _PRESSERS] = (1.0 - 0.8 * ajar)[:, None]
     yielding[:, ARKIT.index("jawOpen")] = 1.0 - 0.5 * ajar
     values += face * yielding
-    smiling = values[:, _columns(("mouthSmile",))].mean(axis=1)
-    values[:, _columns(("mouthPucker", "mouthFunnel"))] *= (1.0 - 0.25 * np.clip(smiling, 0.0, 1.0))[:, None]
-    values[:, _columns(_OPENERS)] *= (1.0 - closure)[:, None]
+    smiling = values[:, _SMILE].mean(axis=1)
+    values[:, _ROUNDED] *= (1.0 - 0.25 * np.clip(smiling, 0.0, 1.0))[:, None]
+    values[:, _OPENERS] *= (1.0 - closure)[:, None]
     values[:, ARKIT.index("mouthFunnel")] *= 1.0 - 0.8 * closure
     values[:, ARKIT.index("mouthClose")] += closure * values[:, ARKIT.index("jawOpen")]
     return values
-
-
-def _columns(names: Sequence[str]) -> list[int]:
-    """Channel positions of two-sided or single names."""
-    return [i for i, channel in enumerate(ARKIT.channels) for name in names if channel in _spelled(name)]
-
-
-def _spelled(name: str) -> tuple[str, str, str]:
-    return name, f"{name}Left", f"{name}Right"
 
 
 def _within_limits(values: Float32[np.ndarray, "frames 55"]) -> Float32[np.ndarray, "frames 55"]:

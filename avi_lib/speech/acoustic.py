@@ -121,7 +121,7 @@ def force_align(
         decoder.set_alignment()
         _decode(decoder, pcm)
         shift = HMM_CENTRE_S - pad_s
-        return [
+        found = [
             Phone(phone.name, phone.start * HMM_HOP_S + shift, (phone.start + phone.duration) * HMM_HOP_S + shift)
             for word in decoder.get_alignment()
             if word.name in names
@@ -129,6 +129,9 @@ def force_align(
         ]
     except RuntimeError as error:
         raise AlignmentError(str(error)) from error
+    if not found:
+        raise AlignmentError("no word was placed")
+    return found
 
 
 @cache
