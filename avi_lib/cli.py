@@ -2,6 +2,7 @@
 
     avi talk my.wav --instruction "She is furious." -o angry.mp4
     avi export motion.npz motion.csv
+    avi track my.mp4 -o motion.csv
     avi models · avi doctor · avi run 00
 
 Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from avi_lib import __version__
+from avi_lib.corpus.adapters import ADAPTERS
 from avi_lib.errors import AviError, InputError
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_talk, _add_export, _add_run, _add_models, _add_doctor):
+    for add in (_add_talk, _add_track, _add_prepare, _add_export, _add_run, _add_models, _add_doctor):
         add(commands)
     return parser
 
@@ -124,6 +126,38 @@ def _talk(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _add_track(commands: argparse._SubParsersAction) -> None:
+    track = commands.add_parser("track", help="follow the face in a video: ARKit weights and head rotation")
+    track.add_argument("video", type=Path, metavar="VIDEO")
+    track.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.{csv,npz}", help="OUT-1, OUT-2, … where it is cut"
+    )
+    track.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    track.set_defaults(command=_track)
+
+
+def _track(options: argparse.Namespace) -> int:
+    from avi_lib.corpus.tracking import track_video
+    from avi_lib.files import check_writable
+    from avi_lib.pipeline import check_motion_suffix, write_motion
+
+    output: Path = options.output
+    check_motion_suffix(output)
+    check_writable(output)
+    track = track_video(options.video)
+    written = []
+    for number, piece in enumerate(track.pieces, 1):
+        path = output if len(track.pieces) == 1 else output.with_stem(f"{output.stem}-{number}")
+        write_motion(piece.curves.clip, path)
+        written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece.curves.clip)})
+    if options.json:
+        print(json.dumps({**track.report.as_dict(), "pieces": written}, ensure_ascii=False))
+    else:
+        print("\n".join(track.report.lines()))
+        print("\n".join(f"{row['path']}: {row['frames']} frames from {row['start_s']:.2f} s" for row in written))
+    return 0
+
+
 def _add_export(commands: argparse._SubParsersAction) -> None:
     export = commands.add_parser("export", help="convert motion: npz <-> csv (Live Link Face)")
     export.add_argument("motion", type=Path, metavar="MOTION")
@@ -135,6 +169,34 @@ def _export(options: argparse.Namespace) -> int:
     from avi_lib.pipeline import read_motion, write_motion
 
     write_motion(read_motion(options.motion), options.output)
+    return 0
+
+
+def _add_prepare(commands: argparse._SubParsersAction) -> None:
+    prepare = commands.add_parser("prepare", help="make a prepared corpus of raw recordings")
+    prepare.add_argument("adapter", metavar="ADAPTER", help="layout of the source: " + ", ".join(ADAPTERS))
+    prepare.add_argument("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
+    prepare.add_argument("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
+    prepare.add_argument("--encoder", default="whisper-tiny-en", metavar="NAME-or-PATH", help="frozen speech encoder")
+    prepare.add_argument("--scripts", type=int, default=3, metavar="N", help="scripts a clip, where none is real")
+    prepare.add_argument("--texts", type=int, default=4, metavar="N", help="sentences a script (default 4)")
+    prepare.add_argument("--limit", type=int, default=0, metavar="N", help="prepare so many recordings only")
+    prepare.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
+    prepare.add_argument("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
+    prepare.add_argument("--json", action="store_true", help="print the health report as JSON and nothing else")
+    prepare.set_defaults(command=_prepare)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from avi_lib.corpus.prepare import prepare
+    from avi_lib.settings import PrepareSettings, validated
+
+    names = ("encoder", "scripts", "texts", "limit", "seed")
+    settings = validated(PrepareSettings, **{name: getattr(options, name) for name in names})
+    if options.workers is not None and options.workers < 1:
+        raise InputError("at least one worker", f"{options.workers}", "leave --workers out for one a processor")
+    health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
+    print(json.dumps(health.as_dict(), ensure_ascii=False) if options.json else "\n".join(health.lines()))
     return 0
 
 

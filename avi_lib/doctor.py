@@ -53,6 +53,7 @@ def doctor(outputs: Path = Path("outputs")) -> list[Check]:
         ("device", _device),
         ("video and sound encoders", _encoders),
         ("renderer", _renderer),
+        ("face tracking", _tracking),
         ("outputs folder", lambda: _folder(outputs)),
         ("cache folder", lambda: _folder(cache_folder())),
         *((f"package {name}", partial(_package, name)) for name in (*PACKAGES, *PHONE_PACKAGES)),
@@ -123,6 +124,15 @@ def _renderer() -> str:
     with renderer:
         renderer.draw(head.vertices)
     return reason
+
+
+def _tracking() -> str:
+    from avi_lib.corpus.landmarker import check_mediapipe
+
+    try:
+        return f"MediaPipe {check_mediapipe()} starts, on the cpu"
+    except AviError as error:
+        return f"not to be had: {error}; `avi track` and adapters with videos need it, nothing else does"
 
 
 def _folder(folder: Path) -> str:

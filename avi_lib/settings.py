@@ -49,6 +49,41 @@ class TalkSettings(Settings):
     render: RenderSettings = RenderSettings()
 
 
+class PrepareSettings(Settings):
+    """What a prepared corpus is made of; every one of them is part of the address of what is stored."""
+
+    seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice: splits, scripts, wordings")
+    encoder: str = Field("whisper-tiny-en", min_length=1, description="frozen speech encoder: a name, or a path to one")
+    scripts: int = Field(3, ge=1, le=16, description="action-unit scripts drawn for each clip that has no real motion")
+    group: int = Field(4, ge=1, le=16, description="clips that exchange their scripts: each performs those of all")
+    texts: int = Field(4, ge=1, le=32, description="paraphrases of every script")
+    shortest_s: float = Field(0.4, ge=0.1, le=5, description="clips shorter than this are refused")
+    longest_s: float = Field(12.0, ge=2, le=25, description="longer recordings are cut at pauses into clips this long")
+    validation_share: float = Field(0.1, ge=0, lt=0.5, description="share of speakers kept for validation")
+    test_share: float = Field(0.1, ge=0, lt=0.5, description="share of speakers kept for the test")
+    limit: int = Field(0, ge=0, description="prepare this many recordings only, drawn by the seed; 0 for all")
+
+
+class Profile(Settings):
+    """Settings of every stage at one size of run."""
+
+    prepare: PrepareSettings
+
+
+PROFILES = {
+    "smoke": Profile(prepare=PrepareSettings(scripts=2, texts=3)),
+    "full": Profile(prepare=PrepareSettings(scripts=4, texts=8)),
+}
+"""`smoke` runs every stage in a minute or so on a laptop; `full` is what shipped weights are trained with."""
+
+
+def profile(name: str) -> Profile:
+    """The profile of a name; InputError when there is none."""
+    if name not in PROFILES:
+        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(name), "choose one of them")
+    return PROFILES[name]
+
+
 S = TypeVar("S", bound=Settings)
 
 

@@ -55,8 +55,14 @@ class Curves:
             resampled = np.diff(until, axis=0) / np.maximum(np.diff(edges_s), 1e-9)[:, None]
         return Curves(MotionClip(resampled.astype(np.float32), fps, self.clip.space), self.present)
 
-    def cut(self, start_s: float, end_s: float) -> Curves:
-        """The frames from `start_s` to `end_s`, at least one."""
-        first = min(round(start_s * self.clip.fps), len(self.clip) - 1)
-        last = max(round(end_s * self.clip.fps), first + 1)
-        return Curves(MotionClip(self.clip.values[first:last], self.clip.fps, self.clip.space), self.present)
+    def between(self, first: int, last: int) -> Curves:
+        """The frames from `first` to before `last`."""
+        return Curves(self.clip.at(range(first, last)), self.present)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Motion without a gap, from `start_s` seconds of its recording on."""
+
+    start_s: float
+    curves: Curves

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,14 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".m4
 class MotionFile:
     """A file with motion and the function that reads it; the function is one of a module, so that workers can call it.
 
-    `read(path)` returns Curves at the recording's own frame rate and raises InputError.
+    `read(path)` returns Curves of `space` at the recording's own frame rate and raises InputError. `also` are other
+    files that decide what it returns.
     """
 
     path: Path
     read: Callable[[Path], Curves]
+    space: str = "ARKIT"
+    also: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,8 +80,8 @@ class Recording:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file the recording is made of, each once."""
-        motion = self.motion.path if self.motion else None
-        return tuple(dict.fromkeys(path for path in (self.speech, self.video, motion) if path is not None))
+        motion = (self.motion.path, *self.motion.also) if self.motion else ()
+        return tuple(dict.fromkeys(path for path in (self.speech, self.video, *motion) if path is not None))
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def scanned(source: Path, layout: str, recordings: Iterable[Recording], refused:
         broken = "; ".join(f"{refusal.name}: {refusal.reason}" for refusal in left_out[:3])
         got = f"{source} without one" + (f" ({len(left_out)} files broke a rule: {broken})" if left_out else "")
         raise InputError(layout, got, "pass the folder that holds this layout, or choose another adapter")
-    for before, after in zip(kept, kept[1:], strict=False):
+    for before, after in itertools.pairwise(kept):
         if before.name == after.name:
             raise InputError("names that are unique", f"{after.name} twice in {source}", "rename one of the files")
     return Scan(tuple(kept), tuple(left_out))

@@ -1,0 +1,189 @@
+"""A prepared corpus, read: clips and scripts from its tables, tensors from its shards by memory map.
+
+>>> corpus = Corpus(Path("data/prepared/ravdess"))
+>>> clips = corpus.select(split="train")
+>>> batch = corpus.batch(clips[:32], scripts=[0] * 32, longest=50)
+>>> batch.features.shape, batch.motion.shape
+((32, 100, 384), (32, 50, 55))
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float16, Int
+from safetensors import SafetensorError, safe_open
+
+from avi_lib.corpus.destination import CLIPS, SCRIPTS, read_description
+from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table
+from avi_lib.corpus.shards import SHARD_SUFFIX
+from avi_lib.errors import InputError
+from avi_lib.motion.space import SPACES, MotionSpace
+from avi_lib.speech.phones import Phone
+from avi_lib.speech.prosody import Prosody
+
+OPEN_SHARDS = 256
+"""Shards kept mapped at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips side by side, padded with zeros at the end; a clip's row has `frames` frames and `heard` features.
+
+    `features` (clips, features, dim) at 50 a second, `motion` (clips, frames, channels) at 25, `idle` what blinks, gaze
+    and sway add to it in the same channels, `present` (clips, channels) which channels are true.
+    """
+
+    features: Float16[np.ndarray, "clips features dim"]
+    motion: Float16[np.ndarray, "clips frames channels"]
+    idle: Float16[np.ndarray, "clips frames channels"]
+    present: Bool[np.ndarray, "clips channels"]
+    heard: Int[np.ndarray, " clips"]
+    frames: Int[np.ndarray, " clips"]
+
+
+class Corpus:
+    """A prepared corpus in a folder; InputError when there is none or it is damaged.
+
+    A corpus that is being prepared can be read: it shows what was published when it was opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        description = read_description(self.folder)
+        if description is None:
+            raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
+        self.description: dict[str, Any] = description
+        self.clips: Sequence[ClipEntry] = read_table(self.folder / CLIPS, ClipEntry)
+        self._shards: OrderedDict[str, Any] = OrderedDict()
+
+    @property
+    def space(self) -> MotionSpace:
+        """The motion space of every clip."""
+        return SPACES[self.description["space"]]
+
+    @cached_property
+    def scripts(self) -> dict[str, ScriptEntry]:
+        """Every script by name."""
+        return {script.script: script for script in read_table(self.folder / SCRIPTS, ScriptEntry)}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def select(self, **labels: object) -> list[ClipEntry]:
+        """Clips whose columns have these values, such as `split="train", emotion="angry"`, in order of names."""
+        return [clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items())]
+
+    def texts(self, clip: ClipEntry, script: int = 0) -> tuple[str, ...]:
+        """Sentences that say what the face does in the clip's motion of that number."""
+        return self.scripts[clip.scripts[script]].texts
+
+    def features(self, clip: ClipEntry) -> Float16[np.ndarray, "features dim"]:
+        """Speech features at 50 a second."""
+        return self._rows(clip, "features", clip.features_at, clip.features)
+
+    def motion(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
+        """Motion at 25 frames a second; of a performed clip without blinks, gaze and sway (see `idle`)."""
+        return self._rows(clip, "motion", clip.motion_at + self._number(clip, script) * clip.frames, clip.frames)
+
+    def idle(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
+        """What idle behaviour adds to a performed clip's motion; zeros for real motion, which has it within."""
+        added = np.zeros((clip.frames, len(self.space)), np.float16)
+        if clip.idle_at >= 0:
+            at = clip.idle_at + self._number(clip, script) * clip.frames
+            added[:, self._idle_channels] = self._rows(clip, "idle", at, clip.frames)
+        return added
+
+    def present(self, clip: ClipEntry) -> Bool[np.ndarray, " channels"]:
+        """Which channels of the motion are true; the others are 0 and mean nothing."""
+        return self._rows(clip, "present", clip.row, 1)[0].astype(bool)
+
+    def phones(self, clip: ClipEntry) -> tuple[Phone, ...]:
+        """Phones with times in seconds from the start of the clip."""
+        names = self.description["phones"]
+        numbers = self._rows(clip, "phones", clip.phones_at, clip.phones)
+        times_s = self._rows(clip, "phone_times", clip.phones_at, clip.phones)
+        pairs = zip(numbers.tolist(), times_s.tolist(), strict=True)
+        return tuple(Phone(names[number], start_s, end_s) for number, (start_s, end_s) in pairs)
+
+    def prosody(self, clip: ClipEntry) -> Prosody:
+        """Pitch, voicing and level of every video frame; syllables are not kept."""
+        rows = self._rows(clip, "prosody", clip.frames_at, clip.frames if clip.features else 0).astype(np.float32)
+        fps = float(self.description["fps"])
+        return Prosody(fps, rows[:, 0].copy(), rows[:, 1] > 0.5, rows[:, 2].copy(), ())
+
+    def sound(self, clip: ClipEntry) -> Path | None:
+        """The file of the raw corpus in which the clip is heard from `start_s` on, None for motion without sound."""
+        return None if clip.speech is None else Path(self.description["source"], clip.speech)
+
+    def batch(
+        self, clips: Sequence[ClipEntry], scripts: Sequence[int], longest: int | None = None, starts: Sequence[int] = ()
+    ) -> Batch:
+        """Features and motion of clips side by side.
+
+        Args:
+            clips: at least one.
+            scripts: which motion of each clip.
+            longest: frames of the longest row, all when None.
+            starts: the frame of each clip at which its row begins, the first when empty.
+
+        Raises:
+            InputError: no clip, or another number of scripts or starts.
+        """
+        starts = list(starts) or [0] * len(clips)
+        if not clips or not len(clips) == len(scripts) == len(starts):
+            got = f"{len(clips)}, {len(scripts)} and {len(starts)}"
+            raise InputError("clips with a script and a start for each", got, "pass as many of each")
+        room = [max(clip.frames - start, 0) for clip, start in zip(clips, starts, strict=True)]
+        frames = np.array([min(left, longest or left) for left in room])
+        heard = np.array(
+            [min(2 * n, max(c.features - 2 * s, 0)) for c, n, s in zip(clips, frames.tolist(), starts, strict=True)]
+        )
+        shape = (len(clips), int(frames.max()), len(self.space))
+        motion, idle = np.zeros(shape, np.float16), np.zeros(shape, np.float16)
+        features = np.zeros((len(clips), int(heard.max()), self.description["features"]["dim"]), np.float16)
+        present = np.zeros((len(clips), len(self.space)), bool)
+        for i, (clip, script, start) in enumerate(zip(clips, scripts, starts, strict=True)):
+            n, at = int(frames[i]), self._number(clip, script) * clip.frames + start
+            motion[i, :n] = self._rows(clip, "motion", clip.motion_at + at, n)
+            if clip.idle_at >= 0:
+                idle[i, :n, self._idle_channels] = self._rows(clip, "idle", clip.idle_at + at, n).T
+            if heard[i]:
+                features[i, : heard[i]] = self._rows(clip, "features", clip.features_at + 2 * start, int(heard[i]))
+            present[i] = self.present(clip)
+        return Batch(features, motion, idle, present, heard, frames)
+
+    @cached_property
+    def _idle_channels(self) -> list[int]:
+        return [self.space.index(channel) for channel in self.description["idle_channels"]]
+
+    def _number(self, clip: ClipEntry, script: int) -> int:
+        if not 0 <= script < len(clip.scripts):
+            raise InputError(f"a script of {clip.clip} from 0 to {len(clip.scripts) - 1}", f"{script}", "choose one")
+        return script
+
+    def _rows(self, clip: ClipEntry, name: str, at: int, count: int) -> np.ndarray:
+        """Rows of a tensor of the clip's shard."""
+        if not count:
+            shape = (0, self.description["features"]["dim"]) if name == "features" else (0, 3)
+            return np.zeros(shape, np.float16)
+        shard = self._shards.get(clip.shard)
+        try:
+            if shard is None:
+                shard = safe_open(self.folder / "shards" / f"{clip.shard}{SHARD_SUFFIX}", "np")
+                self._shards[clip.shard] = shard
+                if len(self._shards) > OPEN_SHARDS:
+                    self._shards.popitem(last=False)
+            self._shards.move_to_end(clip.shard)
+            rows: np.ndarray = shard.get_slice(name)[at : at + count]
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"the shard of {clip.clip}", f"{clip.shard}{SHARD_SUFFIX}: {error}", "prepare the corpus again"
+            ) from error
+        return rows

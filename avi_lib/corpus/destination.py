@@ -1,0 +1,117 @@
+"""The folder of a prepared corpus while it is being made: one process writes it, and it can be read at any moment.
+
+>>> with Destination(Path("data/prepared/ravdess"), "ravdess", source) as place:
+...     place.describe(description)
+...     place.publish(contents)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from avi_lib.corpus.entries import ClipEntry, ScriptEntry, write_table
+from avi_lib.corpus.health import Health
+from avi_lib.corpus.shards import SHARD_SUFFIX, Contents
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path, make_folder
+
+DESCRIPTION = "corpus.json"
+CLIPS, SCRIPTS = "clips.parquet", "scripts.parquet"
+
+
+class Destination:
+    """A folder for one corpus, locked while it is used as a context.
+
+    Raises InputError when the folder is not empty and holds no corpus, holds one of another source or adapter, is the
+    source itself, or is being written by another process.
+    """
+
+    def __init__(self, folder: Path, adapter: str, source: Path) -> None:
+        self.folder = folder.resolve()
+        self.shards, self.tracks = self.folder / "shards", self.folder / "tracks"
+        if self.folder == source:
+            raise InputError("a destination of its own", f"the source {folder}", "name another folder")
+        make_folder(folder)
+        self._lock = FileLock(self.folder / ".lock", timeout=0)
+        self._refuse_another(adapter, source)
+
+    def _refuse_another(self, adapter: str, source: Path) -> None:
+        held = read_description(self.folder)
+        if held is None and any(path.name not in _OF_A_START for path in self.folder.iterdir()):
+            raise InputError(
+                "an empty folder or a prepared corpus", f"{self.folder} with other files", "name another folder"
+            )
+        if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
+            raise InputError(
+                f"a corpus of {adapter} {source}",
+                f"{self.folder} with one of {held.get('adapter')} {held.get('source')}",
+                "name another folder, or remove that one",
+            )
+
+    def __enter__(self) -> Destination:
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                "a corpus nobody else is preparing", f"{self.folder}, which is locked", "wait for the other process"
+            ) from error
+        for folder in (self.shards, self.tracks):
+            make_folder(folder)
+            for torn in folder.glob(".*"):
+                torn.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Say what the corpus is made of; another description than before starts with empty tables."""
+        if read_description(self.folder) != description:
+            self.publish(())
+            with atomic_path(self.folder / DESCRIPTION) as temporary:
+                temporary.write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
+
+    def publish(self, contents: Iterable[Contents]) -> tuple[list[ClipEntry], list[ScriptEntry]]:
+        """Write the tables of these shards; scripts come first, so that no clip names one that is not there."""
+        shards = list(contents)
+        scripts = sorted((script for shard in shards for script in shard.scripts), key=lambda script: script.script)
+        clips = sorted((clip for shard in shards for clip in shard.clips), key=lambda clip: clip.clip)
+        write_table(self.folder / SCRIPTS, ScriptEntry, scripts)
+        write_table(self.folder / CLIPS, ClipEntry, clips)
+        return clips, scripts
+
+    def finish(self, health: Health, keys: Collection[str]) -> None:
+        """Write the health report and remove shards of jobs that are not among `keys`."""
+        with atomic_path(self.folder / "health.json") as temporary:
+            temporary.write_text(json.dumps(health.as_dict(), indent=1, ensure_ascii=False), "utf-8")
+        for path in self.shards.glob(f"*{SHARD_SUFFIX}"):
+            if path.name.partition("-")[0] not in keys:
+                path.unlink(missing_ok=True)
+
+
+_OF_A_START = frozenset((".lock", "sources.json", "shards", "tracks", CLIPS, SCRIPTS))
+"""What a preparation that was stopped before it said what it makes leaves behind."""
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """What a corpus is made of, None where there is none; InputError when the file is damaged."""
+    path = folder / DESCRIPTION
+    try:
+        held = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "a readable description of a corpus", f"{path}: {error}", "remove it and prepare again"
+        ) from error
+    if not isinstance(held, dict):
+        raise InputError("a JSON object", f"{path} with something else", "remove it and prepare again")
+    return held

@@ -1,0 +1,84 @@
+"""Fingerprints: digests of source files, kept between runs, and of the code that prepares them.
+
+>>> with SourceDigests(destination / "sources.json", source) as digests:
+...     digests.of(source / "clip.wav")
+'9f86d081884c7d65...'
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+import avi_lib
+from avi_lib.assets.digest import file_sha256
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path
+
+ROOMS = ("corpus", "motion", "instruction", "speech")
+"""Parts of the library that decide what a prepared corpus contains."""
+
+_SETTLED_S = 2.0
+"""A file changed less than this before its digest was taken may change again within the clock's resolution."""
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 of the code of `ROOMS` and of the package's version: another code, another corpus."""
+    root = Path(avi_lib.__file__).parent
+    digest = hashlib.sha256(avi_lib.__version__.encode())
+    for path in sorted(path for room in ROOMS for kind in ("*.py", "*.json") for path in (root / room).rglob(kind)):
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class SourceDigests:
+    """SHA-256 of files of a source; a file whose size and time of change are as before is not read again.
+
+    Used as a context: what was found is kept in `memory` at its end.
+    """
+
+    def __init__(self, memory: Path, source: Path) -> None:
+        self._memory, self._source = memory, source
+        self._known: dict[str, list[int | str]] = _remembered(memory)
+        self._seen: dict[str, list[int | str]] = {}
+
+    def of(self, path: Path) -> str:
+        """Digest of a file; InputError when it cannot be read."""
+        try:
+            status = path.stat()
+            name = path.relative_to(self._source).as_posix() if path.is_relative_to(self._source) else str(path)
+            state: list[int | str] = [status.st_size, status.st_mtime_ns]
+            known = self._known.get(name)
+            digest = str(known[2]) if known is not None and known[:2] == state else file_sha256(path)
+            if time.time() - status.st_mtime > _SETTLED_S:
+                self._seen[name] = [*state, digest]
+            return digest
+        except OSError as error:
+            raise InputError(
+                "a readable file", f"{path}: {error.strerror or error}", "check its permissions"
+            ) from error
+
+    def __enter__(self) -> SourceDigests:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with atomic_path(self._memory) as temporary:
+            temporary.write_text(json.dumps(self._known | self._seen, sort_keys=True), "utf-8")
+
+
+def _remembered(memory: Path) -> dict[str, list[int | str]]:
+    """What an earlier run kept; without a whole file the sources are read again, nothing else."""
+    try:
+        kept = json.loads(memory.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(kept, dict):
+        return {}
+    return {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 3}

@@ -1,0 +1,292 @@
+"""Action units of real motion: curves and the speaker's neutral face in, strengths of action units out.
+
+>>> neutral = neutral_face([(curves.clip.values, curves.present) for curves in recordings])
+>>> measure_units(curves, neutral)
+{'brow_down': 0.62, 'lid_tighten': 0.31}
+
+A channel's level is a quantile over time of its curve above neutral, chosen so that articulation and blinks, which come
+and go, stay below it. The levels are then explained by the fewest action units: non-negative least squares (Lawson and
+Hanson 1974, "Solving least squares problems") with backward elimination, where units share a blendshape at their
+larger weight as `unit_channels` does. Units with a rhythm come from spectra and from counts of blinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+from scipy.optimize import nnls
+
+from avi_lib.corpus.curves import Curves
+from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import ACTION_UNITS, ActionUnit, opposites
+from avi_lib.motion.space import ARKIT
+
+FAINTEST = 0.12
+"""Strengths below this are not told from rest; a head sways and eyes blink anyway, and have their own thresholds."""
+
+_FAINTEST_OF = {"head_turn": 0.2, "head_up": 0.2, "head_down": 0.2, "head_tilt": 0.22, "head_nod": 0.35}
+_FAINTEST_OF |= {"head_shake": 0.25, "blink_more": 0.6}
+
+NEUTRAL_QUANTILE, LABELLED_QUANTILE = 0.1, 0.3
+"""Share of a speaker's frames that rest below their neutral: of all frames, and of frames labelled neutral."""
+
+LEAST_NEUTRAL_FRAMES = 50
+"""Frames labelled neutral that are worth more than all others together."""
+
+_NEUTRAL_CAPS = {"blink": 0.4, "brows": 0.3}
+_OTHER_CAP = 0.15
+"""Most that a neutral may hold of a blendshape: trackers rest high on lids and brows, hardly on a mouth, so that a
+smile that never ends stays a smile."""
+
+_TALK = {
+    "jawOpen": (0.3, 0.10, 0.81),
+    **dict.fromkeys(("mouthFunnel", "mouthPucker"), (0.4, 0.0, 1.0)),
+    **dict.fromkeys(("mouthLowerDownLeft", "mouthLowerDownRight"), (0.4, 0.05, 0.97)),
+    **dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight"), (0.4, 0.0, 0.98)),
+}
+_STEADY = (0.5, 0.0, 1.0)
+"""Quantile over time, its value in plain talk, and its growth with a unit's weight: medians over 1000 performed clips.
+Openings of the lips are read at lower quantiles than the median, where speech moves them less."""
+
+_PRESSERS = ("mouthRoll", "mouthShrug", "mouthPress")
+_YIELD, _AJAR, _TALKING_JAW, _LEAST_PRESSING = 0.8, 0.3, 0.16, 0.36
+"""A mouth presses by `_YIELD` less with the jaw at `_AJAR`, as the performer has it, and by at least the last of these
+shares of a unit's weight; the third is the median jaw in plain talk, for curves without a jaw."""
+
+_SIGNED = tuple(
+    (f"eyeLook{first}{side}", f"eyeLook{second}{side}")
+    for first, second in (("Up", "Down"), ("In", "Out"))
+    for side in ("Left", "Right")
+)
+_GIVES_WAY = 0.5
+"""A channel is taken for the tracker's shadow of its opposite when its level is below this share of it."""
+_DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
+_SPARSITY = 0.05
+"""A unit stays when leaving it out adds more than this, as a root of summed squares over its channels."""
+
+_NOD, _SHAKE = ("headPitch", 0.0067, 0.0464), ("headYaw", 0.0011, 0.0559)
+"""Channel, its swing in plain talk, and its growth with strength (both in radians, root mean square of the band)."""
+_RHYTHM_HZ = (1.0, 2.0)
+_RHYTHM_LEAST_S, _BLINKS_LEAST_S = 2.5, 4.0
+_BLINKS_PER_MINUTE, _MORE_BLINKS = 18.0, 1.6
+"""Blinks of plain talk, and how many times as many come on top at strength 1, as the performer has them."""
+
+_ALIKE = frozenset({"lid_droop", "gaze_away"})
+"""Left out of the fit: a droop is the same channels as closed eyes, a gaze away is a gaze aside and down."""
+
+
+def neutral_face(
+    samples: Sequence[tuple[Float32[np.ndarray, "_ 55"], Bool[np.ndarray, " 55"]]],
+    emotions: Sequence[str | None] | None = None,
+) -> Float32[np.ndarray, " 55"]:
+    """A speaker's neutral face (55,): how their curves rest in all of their recordings together.
+
+    Gaze and head rest at their medians, a blendshape at a low quantile of its frames. Where the recordings that are
+    labelled neutral have frames enough, theirs alone count. A channel counts in the samples that have it and is 0 when
+    none has.
+
+    Args:
+        samples: ARKIT values (frames, 55) and which channels are present, for every recording of the speaker.
+        emotions: the label of every sample, None where there is none.
+
+    Raises:
+        InputError: no sample, or not one emotion for each.
+    """
+    labels = list(emotions) if emotions is not None else [None] * len(samples)
+    if not samples or len(labels) != len(samples):
+        raise InputError(
+            "recordings of one speaker and a label for each", f"{len(samples)} and {len(labels)}", "pass both"
+        )
+    neutral = np.zeros(len(ARKIT), np.float32)
+    for i, channel in enumerate(ARKIT.channels):
+        having = [(values[:, i], label) for (values, present), label in zip(samples, labels, strict=True) if present[i]]
+        if not having:
+            continue
+        plain = [curve for curve, label in having if label == "neutral"]
+        labelled = sum(map(len, plain)) >= LEAST_NEUTRAL_FRAMES
+        frames = np.concatenate(plain if labelled else [curve for curve, _ in having])
+        if channel.startswith(("eyeLook", "head")):
+            neutral[i] = np.median(frames)
+        else:
+            neutral[i] = min(np.quantile(frames, LABELLED_QUANTILE if labelled else NEUTRAL_QUANTILE), _cap(i))
+    return neutral
+
+
+def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[str, float]:
+    """Strength 0-1 of every action unit that a clip of 1-12 s sustains, by name; absent ones are below FAINTEST.
+
+    Not told apart: eyes closed by half or less are `lid_droop`, a gaze to the left and about half as much down is
+    `gaze_away`. Nods and shakes need 2.5 s, `blink_more` 4 s and far more blinks than talk has; `blink_less` is never
+    reported, since a clip is too short to miss blinks in. A unit is only reported when all its main channels are
+    present.
+
+    Raises:
+        InputError: the curves are not in the ARKIT space.
+    """
+    if curves.clip.space is not ARKIT:
+        raise InputError("curves in the ARKIT space", f"the space {curves.clip.space.name}", "convert the motion first")
+    levels = _levels(curves, neutral)
+    strengths: dict[str, float] = {}
+    for family in _families(_possible(levels, curves.present)):
+        strengths.update(_explain(levels, curves.present, family))
+    strengths = _away(_lids(strengths)) | _rhythms(curves)
+    return {name: round(min(value, 1.0), 3) for name, value in strengths.items() if value >= _faintest(name)}
+
+
+def _faintest(unit: str) -> float:
+    return next((least for start, least in _FAINTEST_OF.items() if unit.startswith(start)), FAINTEST)
+
+
+def _cap(channel: int) -> float:
+    group = next(name for name, members in ARKIT.groups.items() if channel in members)
+    return _NEUTRAL_CAPS.get(group, _OTHER_CAP)
+
+
+def _levels(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> Float[np.ndarray, " 55"]:
+    """What each channel sustains above neutral and beyond plain talk; one of an opposed pair gives way."""
+    values = np.where(curves.present, curves.clip.values - neutral, 0.0)
+    for first, second in _SIGNED:
+        i, j = ARKIT.index(first), ARKIT.index(second)
+        turn = values[:, i] - values[:, j]
+        values[:, i], values[:, j] = turn, -turn
+    jaw = ARKIT.index("jawOpen")
+    open_jaw = float(np.median(curves.clip.values[:, jaw])) if curves.present[jaw] else _TALKING_JAW
+    pressing = max(1.0 - _YIELD * open_jaw / _AJAR, _LEAST_PRESSING)
+    shares = sorted({quantile for quantile, _, _ in (_STEADY, *_TALK.values())})
+    held = dict(zip(shares, np.quantile(values, shares, axis=0), strict=True))
+    levels = np.zeros(len(ARKIT))
+    for i, channel in enumerate(ARKIT.channels):
+        quantile, talk, gain = _TALK.get(channel, _STEADY)
+        gain = pressing if channel.startswith(_PRESSERS) else gain
+        levels[i] = (held[quantile][i] - talk) / gain
+    blendshapes = slice(0, ARKIT.groups["head"][0])
+    levels[blendshapes] = np.clip(levels[blendshapes], 0.0, 1.0)
+    yielding = levels.copy()
+    for channel, others in opposites().items():
+        i = ARKIT.index(channel)
+        if levels[i] < _GIVES_WAY * max(levels[ARKIT.index(other)] for other in others):
+            yielding[i] = 0.0
+    return yielding
+
+
+def _possible(levels: Float[np.ndarray, " 55"], present: Bool[np.ndarray, " 55"]) -> list[ActionUnit]:
+    """Units all of whose main channels are present and at a level that the faintest strength could have."""
+
+    def shows(unit: ActionUnit, channel: str) -> bool:
+        i, weight = ARKIT.index(channel), unit.channels[channel]
+        return bool(present[i] and levels[i] * np.sign(weight) >= 0.3 * FAINTEST * abs(weight))
+
+    return [
+        unit
+        for unit in ACTION_UNITS.values()
+        if not unit.rhythm and unit.name not in _ALIKE and all(shows(unit, channel) for channel in unit.main_channels())
+    ]
+
+
+def _families(units: Sequence[ActionUnit]) -> list[list[ActionUnit]]:
+    """Units parted so that those of one part share no channel with those of another."""
+    families: list[tuple[set[str], list[ActionUnit]]] = []
+    for unit in units:
+        channels, members = set(unit.channels), [unit]
+        apart = []
+        for other_channels, others in families:
+            if channels & other_channels:
+                channels |= other_channels
+                members = others + members
+            else:
+                apart.append((other_channels, others))
+        families = [*apart, (channels, members)]
+    return [members for _, members in families]
+
+
+def _explain(
+    levels: Float[np.ndarray, " 55"], present: Bool[np.ndarray, " 55"], units: Sequence[ActionUnit]
+) -> dict[str, float]:
+    """The fewest units, and how strong, whose present channels add up to the levels."""
+    channels = sorted({channel for unit in units for channel in unit.channels if present[ARKIT.index(channel)]})
+    wanted = levels[[ARKIT.index(channel) for channel in channels]]
+    weights = np.array([[unit.channels.get(channel, 0.0) for unit in units] for channel in channels])
+    scale = np.array([0.4 if channel.startswith("head") else 1.0 for channel in channels])
+    shared = np.array([not channel.startswith("head") for channel in channels])
+    wanted, weights = wanted / scale, weights / scale[:, None]
+    strengths, misfit = _fit(weights, wanted, shared)
+    kept = [int(k) for k in np.flatnonzero(strengths > 0)]
+    while kept:
+        trials = [_fit(weights[:, [k for k in kept if k != leave]], wanted, shared)[1] for leave in kept]
+        least = int(np.argmin(trials))
+        if trials[least] > misfit + _SPARSITY**2:
+            break
+        misfit = max(misfit, trials[least])
+        del kept[least]
+    strengths, _ = _fit(weights[:, kept], wanted, shared)
+    return {units[k].name: float(strength) for k, strength in zip(kept, strengths, strict=True)}
+
+
+def _fit(
+    weights: Float[np.ndarray, "channels units"], wanted: Float[np.ndarray, " channels"], shared: np.ndarray
+) -> tuple[Float[np.ndarray, " units"], float]:
+    """Strengths and the squared misfit; a shared channel takes the largest of its units' weights, others the sum."""
+    if not weights.shape[1]:
+        return np.zeros(0), float(wanted @ wanted)
+    strengths, _ = nnls(weights, wanted)
+    best = strengths, _misfit(weights, wanted, shared, strengths)
+    for _ in range(4):
+        carried = weights * strengths
+        leading = carried >= carried.max(axis=1, keepdims=True) - 1e-12
+        strengths, _ = nnls(np.where(shared[:, None] & ~leading, 0.0, weights), wanted)
+        misfit = _misfit(weights, wanted, shared, strengths)
+        if misfit < best[1]:
+            best = strengths, misfit
+    return best
+
+
+def _misfit(weights: np.ndarray, wanted: np.ndarray, shared: np.ndarray, strengths: np.ndarray) -> float:
+    carried = weights * strengths
+    off = np.where(shared, carried.max(axis=1), carried.sum(axis=1)) - wanted
+    return float(off @ off)
+
+
+def _lids(strengths: Mapping[str, float]) -> dict[str, float]:
+    """The same strengths with eyes closed by at most about what a full droop does said as a droop."""
+    closed = strengths.get("eyes_closed", 0.0)
+    others = {name: value for name, value in strengths.items() if name != "eyes_closed"}
+    return others | ({"eyes_closed": closed} if closed > 1.1 * _DROOP else {"lid_droop": closed / _DROOP})
+
+
+def _away(strengths: Mapping[str, float]) -> dict[str, float]:
+    """The same strengths with a gaze to the left and down, in about the mix of `gaze_away`, said as that."""
+    away, aside, down = (ACTION_UNITS[name].channels for name in ("gaze_away", "gaze_left", "gaze_down"))
+    sideways = strengths.get("gaze_left", 0.0) * aside["eyeLookOutLeft"] / away["eyeLookOutLeft"]
+    downward = strengths.get("gaze_down", 0.0) * down["eyeLookDownLeft"] / away["eyeLookDownLeft"]
+    if not (FAINTEST <= sideways <= 1.1 and abs(sideways - downward) <= 0.3 * sideways):
+        return dict(strengths)
+    others = {name: value for name, value in strengths.items() if name not in ("gaze_left", "gaze_down")}
+    return others | {"gaze_away": sideways}
+
+
+def _rhythms(curves: Curves) -> dict[str, float]:
+    """Strengths of nods, shakes and many blinks, in clips long enough to show them."""
+    found = {}
+    for name, (channel, plain_rad, growth_rad) in (("head_nod", _NOD), ("head_shake", _SHAKE)):
+        if curves.present[ARKIT.index(channel)] and curves.clip.duration_s >= _RHYTHM_LEAST_S:
+            swing_rad = _swing(curves.clip[channel], curves.clip.fps)
+            found[name] = float(np.sqrt(max(swing_rad**2 - plain_rad**2, 0.0)) / growth_rad)
+    lids = ("eyeBlinkLeft", "eyeBlinkRight")
+    if all(curves.present[ARKIT.index(lid)] for lid in lids) and curves.clip.duration_s >= _BLINKS_LEAST_S:
+        shut = np.minimum(*(curves.clip[lid] for lid in lids))
+        rest = np.median(shut)
+        blinking = shut > rest + 0.5 * (1.0 - rest)
+        per_minute = 60.0 * int((np.diff(blinking.astype(int)) == 1).sum()) / curves.clip.duration_s
+        found["blink_more"] = (per_minute / _BLINKS_PER_MINUTE - 1.0) / _MORE_BLINKS
+    return found
+
+
+def _swing(curve: Float32[np.ndarray, " frames"], fps: float) -> float:
+    """Root mean square of what a curve does at the rates of nods and shakes."""
+    window = np.hanning(len(curve) + 2)[1:-1]
+    spectrum = np.fft.rfft((curve - curve.mean()) * window)
+    rates_hz = np.fft.rfftfreq(len(curve), 1.0 / fps)
+    within = (rates_hz >= _RHYTHM_HZ[0]) & (rates_hz <= _RHYTHM_HZ[1])
+    return float(np.sqrt(2.0 * (np.abs(spectrum[within]) ** 2).sum() / (len(curve) * (window**2).sum())))

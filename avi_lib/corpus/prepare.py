@@ -1,0 +1,222 @@
+r"""Preparation: a raw corpus in, a prepared one out; the same again does nothing, an interrupted one goes on.
+
+>>> health = prepare("ravdess", Path("data/raw/ravdess"), Path("data/prepared/ravdess"))
+>>> print("\n".join(health.lines()))
+
+The destination holds `corpus.json` (what it was made of), `clips.parquet` and `scripts.parquet` (the index), `shards/`
+(the tensors), `tracks/` (faces tracked in videos) and `health.json`. Shards are addressed by their content and every
+file is replaced as a whole, so whatever stops the work leaves a corpus that can be read and gone on with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from avi_lib.corpus.assembly import IDLE_CHANNELS, PHONES
+from avi_lib.corpus.cutting import FPS
+from avi_lib.corpus.destination import Destination
+from avi_lib.corpus.fingerprint import SourceDigests, code_digest
+from avi_lib.corpus.health import Health, examine
+from avi_lib.corpus.measure import neutral_face
+from avi_lib.corpus.plan import Job, make_plan
+from avi_lib.corpus.recording import Recording, Refusal
+from avi_lib.corpus.scan import scan_source
+from avi_lib.corpus.shards import Contents
+from avi_lib.corpus.splits import split_speakers
+from avi_lib.corpus.work import Bench, Sample, carry_out, finished, sample
+from avi_lib.corpus.workers import as_done, bar, worker_pool
+from avi_lib.motion.space import ARKIT, SPACES
+from avi_lib.settings import PrepareSettings
+from avi_lib.speech.encoder import SpeechEncoder, load_encoder
+
+FORMAT = 1
+PUBLISH_EVERY_S = 5.0
+"""The tables are written at most this often while shards are made."""
+
+Neutrals = dict[str, Float32[np.ndarray, " channels"]]
+
+
+def prepare(
+    adapter: str,
+    source: Path,
+    destination: Path,
+    settings: PrepareSettings | None = None,
+    *,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Health:
+    """Prepare a raw corpus and say how it went.
+
+    Args:
+        adapter: name of one of `ADAPTERS`.
+        source: folder of the raw corpus; nothing is written there.
+        destination: folder of the prepared corpus, made where there is none.
+        settings: what is prepared.
+        workers: processes that work at a time; as many as the machine has processors when None. The result does not
+            depend on it.
+        progress: show bars; on a terminal only when None.
+
+    Raises:
+        InputError: the source does not fit the adapter, or the destination holds something else or is being written.
+        AviError: a worker died.
+    """
+    settings = settings or PrepareSettings()
+    workers = workers or multiprocessing.cpu_count()
+    source = source.resolve()
+    scan = scan_source(adapter, source)
+    with Destination(destination, adapter, source) as place:
+        encoder = load_encoder(settings.encoder)
+        recordings = _chosen(scan.recordings, settings)
+        with SourceDigests(place.folder / "sources.json", source) as known:
+            digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
+        recordings, repeated = _without_repetition(recordings, digests)
+        refused = [*scan.refused, *repeated]
+        space = _space(recordings)
+        bench = Bench(source, place.shards, place.tracks, settings, space, {})
+        with worker_pool(workers) as pool:
+            neutrals = _neutrals(pool, recordings, digests, bench, progress)
+            bench = replace(bench, neutrals=neutrals)
+            jobs = make_plan(
+                recordings,
+                digests,
+                _splits(recordings, settings),
+                {speaker: hashlib.sha256(face.tobytes()).hexdigest() for speaker, face in neutrals.items()},
+                _common(settings, encoder),
+            )
+            place.describe(_description(adapter, source, settings, encoder, space))
+            contents = _carry_out(pool, jobs, bench, place, progress)
+        clips, scripts = place.publish(contents)
+        health = examine(clips, scripts, [*refused, *(refusal for shard in contents for refusal in shard.refused)])
+        place.finish(health, {job.key for job in jobs})
+        return health
+
+
+def _chosen(recordings: Sequence[Recording], settings: PrepareSettings) -> list[Recording]:
+    """The recordings to prepare: all, or as many as the limit allows, drawn by the seed."""
+    if not settings.limit or settings.limit >= len(recordings):
+        return list(recordings)
+
+    def draw(recording: Recording) -> str:
+        return hashlib.sha256(f"{settings.seed}/{recording.name}".encode()).hexdigest()
+
+    kept = sorted(recordings, key=draw)[: settings.limit]
+    return sorted(kept, key=lambda recording: recording.name)
+
+
+def _without_repetition(
+    recordings: Iterable[Recording], digests: Mapping[str, tuple[str, ...]]
+) -> tuple[list[Recording], list[Refusal]]:
+    """Recordings whose files differ from those of every one before."""
+    first: dict[tuple[str, ...], str] = {}
+    kept, repeated = [], []
+    for recording in recordings:
+        earlier = first.setdefault(digests[recording.name], recording.name)
+        if earlier == recording.name:
+            kept.append(recording)
+        else:
+            repeated.append(Refusal(recording.name, f"the same content as {earlier}"))
+    return kept, repeated
+
+
+def _space(recordings: Iterable[Recording]) -> str:
+    """The motion space of a corpus: FLAME when its motion comes as FLAME coefficients, ARKIT otherwise."""
+    flame = any(recording.motion is not None and recording.motion.space == "FLAME" for recording in recordings)
+    return "FLAME" if flame else ARKIT.name
+
+
+def _splits(recordings: Iterable[Recording], settings: PrepareSettings) -> dict[str, str]:
+    speakers = {recording.speaker for recording in recordings}
+    return split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
+
+
+def _common(settings: PrepareSettings, encoder: SpeechEncoder) -> str:
+    """Digest of what decides every shard besides its recordings and their split."""
+    content = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
+    return hashlib.sha256(
+        json.dumps([FORMAT, content, encoder.fingerprint, code_digest()], sort_keys=True).encode()
+    ).hexdigest()
+
+
+def _neutrals(
+    pool: Executor,
+    recordings: Sequence[Recording],
+    digests: Mapping[str, tuple[str, ...]],
+    bench: Bench,
+    progress: bool | None,
+) -> Neutrals:
+    """The neutral face of every speaker with real ARKit motion; videos are tracked on the way."""
+    moving = [recording for recording in recordings if recording.motion or recording.video]
+    if bench.space != ARKIT.name or not moving:
+        return {}
+    futures = {pool.submit(sample, recording, digests[recording.name], bench.tracks): recording for recording in moving}
+    samples: dict[str, Sample] = {}
+    for future, found in as_done(futures, "reading motion", len(moving), lambda _: 1, progress):
+        if not isinstance(found, Refusal):
+            samples[futures[future].name] = found
+    by_speaker: dict[str, list[Recording]] = {}
+    for recording in moving:
+        if recording.name in samples:
+            by_speaker.setdefault(recording.speaker, []).append(recording)
+    return {
+        speaker: neutral_face(
+            [samples[recording.name] for recording in own],
+            [recording.emotion for recording in own],
+        )
+        for speaker, own in by_speaker.items()
+    }
+
+
+def _carry_out(
+    pool: Executor, jobs: Sequence[Job], bench: Bench, place: Destination, progress: bool | None
+) -> list[Contents]:
+    """Do what is not done yet; the tables follow what is finished."""
+    contents: list[Contents] = []
+    waiting = []
+    for job in jobs:
+        found = finished(job, bench.shards)
+        if found is None:
+            waiting.append(job)
+        else:
+            contents += found
+    try:
+        published_s = time.monotonic()
+        futures = {pool.submit(carry_out, job, bench): job for job in waiting}
+        recordings = sum(len(job.recordings) for job in waiting)
+        done = as_done(futures, "preparing", recordings, lambda future: len(futures[future].recordings), progress)
+        for _, made in done:
+            contents += made
+            if time.monotonic() - published_s > PUBLISH_EVERY_S:
+                place.publish(contents)
+                published_s = time.monotonic()
+    finally:
+        place.publish(contents)
+    return contents
+
+
+def _description(
+    adapter: str, source: Path, settings: PrepareSettings, encoder: SpeechEncoder, space: str
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "adapter": adapter,
+        "source": str(source),
+        "settings": settings.model_dump(),
+        "fps": float(FPS),
+        "space": space,
+        "channels": list(SPACES[space].channels),
+        "idle_channels": [SPACES[space].channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
+        "phones": list(PHONES),
+        "features": {"name": encoder.name, "dim": encoder.dim, "fps": encoder.fps, "fingerprint": encoder.fingerprint},
+        "code": code_digest(),
+    }

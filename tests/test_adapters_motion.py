@@ -1,0 +1,349 @@
+"""Recorded motion as corpora: Live Link Face takes, named rigs and FLAME coefficients."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avi_lib.corpus.adapters import flame, livelink, rig
+from avi_lib.corpus.recording import Scan
+from avi_lib.corpus.rig_map import ARKIT_MAP, RIGS, load_rig_map, map_for
+from avi_lib.errors import InputError
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.livelink import save_livelink
+from avi_lib.motion.space import ARKIT, FLAME
+
+FRAMES = 40
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def take(path: Path, **channels: float) -> None:
+    """A Live Link take whose named channels rise to these values; everything else rests."""
+    values = np.zeros((FRAMES, len(ARKIT)), np.float32)
+    for channel, peak in channels.items():
+        values[:, ARKIT.index(channel)] = np.linspace(0.0, peak, FRAMES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_livelink(MotionClip(values, 30.0, ARKIT), path)
+
+
+def rig_file(path: Path, names: list[str], weights: np.ndarray, fps: float = 30.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, weights=weights, fps=np.float64(fps), names=np.array(names))
+    return path
+
+
+def facegood_file(path: Path, **peaks: float) -> Path:
+    rig_map = json.loads((RIGS / "facegood.json").read_text("utf-8"))
+    fed = {name for feeds in rig_map["channels"].values() for name in feeds}
+    names = sorted(fed | set(rig_map["ignored"]))
+    weights = np.zeros((FRAMES, len(names)), np.float16)
+    for name, peak in peaks.items():
+        weights[:, names.index(name)] = np.linspace(0.0, peak, FRAMES)
+    return rig_file(path, names, weights)
+
+
+def names(found: Scan) -> list[str]:
+    return [recording.name for recording in found.recordings]
+
+
+def reason(found: Scan, name: str) -> str:
+    return next(refusal.reason for refusal in found.refused if refusal.name == name)
+
+
+# Live Link Face
+
+
+def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_path: Path) -> None:
+    take(tmp_path / "a" / "one.csv", jawOpen=0.5)
+    take(tmp_path / "b" / "two.csv", jawOpen=0.5)
+    take(tmp_path / "c" / "three.csv", jawOpen=0.5)
+    take(tmp_path / "c" / "four.csv", jawOpen=0.5)
+    touch(tmp_path, "a/one.mov", "a/one.wav", "b/other.mov", "c/other.mov")
+    speech = {recording.name: recording.speech for recording in livelink.scan(tmp_path).recordings}
+    assert speech["a/one"] == tmp_path / "a" / "one.wav" and speech["b/two"] == tmp_path / "b" / "other.mov"
+    assert speech["c/three"] is None and speech["c/four"] is None
+
+
+def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_the_sound_is_shared(tmp_path: Path) -> None:
+    for ending, peak in (("", 0.5), ("_cal", 0.4), ("_raw", 0.6)):
+        take(tmp_path / f"MySlate_1_iPhone{ending}.csv", jawOpen=peak)
+    touch(tmp_path, "MySlate_1_iPhone.mov")
+    (recording,) = livelink.scan(tmp_path).recordings
+    assert recording.name == "MySlate_1_iPhone" and recording.speech == tmp_path / "MySlate_1_iPhone.mov"
+    assert recording.motion and recording.motion.read(recording.motion.path).clip["jawOpen"][-1] == pytest.approx(0.4)
+
+
+def test_the_speaker_is_the_folder_above_the_apps_own(tmp_path: Path) -> None:
+    take(tmp_path / "anna" / "20240101_MySlate_1" / "MySlate_1_iPhone.csv", jawOpen=0.5)
+    take(tmp_path / "20240101_MySlate_2" / "MySlate_2_iPhone.csv", jawOpen=0.5)
+    assert [recording.speaker for recording in livelink.scan(tmp_path).recordings] == ["unknown", "anna"]
+
+
+def test_a_table_labels_takes_and_words_that_are_no_emotion_leave_it_open(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        take(tmp_path / f"{name}.csv", jawOpen=0.5)
+    rows = ["clip,speaker,label,level,text", "one,bo,fearful,3,Help!", "two,bo,angry_or_disgusted,,", "three,bo,sad,7,"]
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    found = livelink.scan(tmp_path)
+    one, two = found.recordings
+    assert (one.speaker, one.emotion, one.level, one.text) == ("bo", "fear", 3, "Help!")
+    assert two.emotion is None and "level '7'" in reason(found, "three")
+
+
+def test_other_csv_files_of_the_app_are_left_alone(tmp_path: Path) -> None:
+    take(tmp_path / "one.csv", jawOpen=0.5)
+    (tmp_path / "frame_log.csv").write_text("V,Frame,Time\n1,2,3\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    found = livelink.scan(tmp_path)
+    assert names(found) == ["one"] and found.refused == ()
+
+
+def test_a_folder_without_a_take_says_what_it_should_hold(tmp_path: Path) -> None:
+    touch(tmp_path, "one.wav")
+    with pytest.raises(InputError, match="Live Link Face takes"):
+        livelink.scan(tmp_path)
+
+
+def test_a_head_that_was_not_tracked_is_missing_and_a_tongue_that_never_shows_is_not(tmp_path: Path) -> None:
+    take(tmp_path / "one.csv", jawOpen=0.5, browInnerUp=0.3)
+    curves = livelink.load_take(tmp_path / "one.csv")
+    present = dict(zip(ARKIT.channels, curves.present, strict=True))
+    assert present["tongueOut"] and present["browDownLeft"]
+    assert not present["headYaw"] and not present["eyeBlinkLeft"]
+
+
+def test_a_take_in_which_nothing_moves_is_an_error_that_names_it(tmp_path: Path) -> None:
+    take(tmp_path / "still.csv")
+    with pytest.raises(InputError, match=r"still\.csv"):
+        livelink.load_take(tmp_path / "still.csv")
+
+
+# Named rigs
+
+
+def test_arkit_names_decide_whatever_their_order_and_case(tmp_path: Path) -> None:
+    listed = [channel[0].upper() + channel[1:] for channel in reversed(ARKIT.channels)] + ["LeftEyeYaw"]
+    weights = np.tile(np.linspace(0, 1, FRAMES, dtype=np.float32)[:, None], (1, len(listed)))
+    weights *= np.arange(len(listed), dtype=np.float32) / len(listed)
+    curves = rig.load_rig(rig_file(tmp_path / "a.npz", listed, weights, fps=60.0))
+    assert curves.clip["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
+    assert curves.clip["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
+    assert curves.present.all() and curves.clip.fps == 60.0
+
+
+def test_weights_over_one_are_kept_to_one_and_head_rotations_are_not(tmp_path: Path) -> None:
+    weights = np.array([[0.0, 0.0], [1.2, -1.3]], np.float32)
+    curves = rig.load_rig(rig_file(tmp_path / "a.npz", ["jawOpen", "headPitch"], weights))
+    assert curves.clip["jawOpen"][1] == 1.0 and curves.clip["headPitch"][1] == pytest.approx(-1.3)
+    assert curves.present[ARKIT.index("headPitch")] and not curves.present[ARKIT.index("headYaw")]
+
+
+def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_path: Path) -> None:
+    peaks = {"mouth_stretch_c": 0.5, "mouth_oh_c": 0.5, "mouth_funnel_dl": 0.4, "nose_wrinkle_l": 0.02}
+    curves = rig.load_rig(facegood_file(tmp_path / "a.npz", **peaks))
+    assert curves.clip["jawOpen"][-1] == pytest.approx(0.5 + 0.12 * 0.5, abs=1e-3)
+    assert curves.clip["mouthFunnel"][-1] == pytest.approx(0.25 * 0.4 + 0.5 * 0.5, abs=1e-3)
+    present = dict(zip(ARKIT.channels, curves.present, strict=True))
+    assert (
+        present["mouthClose"] and present["mouthSmileLeft"]
+    )  # there and 0: the jaw closes the lips; animated elsewhere
+    assert not any(present[name] for name in ("browInnerUp", "eyeBlinkLeft", "noseSneerLeft", "headYaw", "tongueOut"))
+
+
+def test_a_rig_map_in_the_source_overrides_the_shipped_ones_and_travels_to_workers(tmp_path: Path) -> None:
+    path = rig_file(tmp_path / "anna" / "a.npz", ["Grin", "Other"], np.array([[0, 0], [0.5, 1]], np.float32))
+    with pytest.raises(InputError, match=r"Grin, Other .*rig_map\.json"):
+        rig.scan(tmp_path)
+    channels = {"mouthSmileLeft": {"grin": 0.5}, "mouthSmileRight": {"grin": 1.0}}
+    (tmp_path / "rig_map.json").write_text(json.dumps({"name": "mine", "channels": channels}))
+    (recording,) = rig.scan(tmp_path).recordings
+    assert recording.speaker == "anna" and recording.motion
+    curves = pickle.loads(pickle.dumps(recording.motion.read))(path)
+    assert curves.clip["mouthSmileLeft"][1] == 0.25 and curves.clip["mouthSmileRight"][1] == 0.5
+    assert curves.present.sum() == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "readable JSON"),
+        ("[]", "another form"),
+        ('{"channels": {}}', "another form"),
+        ('{"channels": {"smile": {"grin": 1.0}}}', "smile"),
+        ('{"channels": {"jawOpen": {"grin": "much"}}}', "jawOpen"),
+        ('{"channels": {"jawOpen": {"grin": NaN}}}', "jawOpen"),
+        ('{"channels": {"jawOpen": {"grin": 1}}, "ignored": "tooth"}', "ignored"),
+        ('{"channels": {"jawOpen": {"gape": 1}}}', "gape, which the rig lacks"),
+    ],
+)
+def test_a_bad_rig_map_is_an_error_that_says_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "rig_map.json").write_text(text)
+    with pytest.raises(InputError, match=said):
+        map_for(["grin"], tmp_path / "rig_map.json")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"weights": np.zeros((3, 1)), "fps": 30.0}, "no names"),
+        ({"weights": np.zeros((3, 2)), "fps": 30.0, "names": ["jawOpen"]}, r"weights \(frames, 1\)"),
+        ({"weights": np.full((3, 1), np.nan), "fps": 30.0, "names": ["jawOpen"]}, "3 frames with NaN"),
+        ({"weights": np.array([[0.0], [1.0]]), "fps": 0.0, "names": ["jawOpen"]}, "positive frame rate"),
+        ({"weights": np.zeros((3, 1)), "fps": 30.0, "names": ["jawOpen"]}, "a rig that moves"),
+        ({"weights": np.zeros((3, 2)), "fps": 30.0, "names": ["jawOpen", "JawOpen"]}, "jawopen twice"),
+        ({"weights": np.array([[{}]]), "fps": 30.0, "names": ["jawOpen"]}, "weights of the type object"),
+    ],
+)
+def test_a_bad_rig_file_is_an_error_that_names_it(tmp_path: Path, arrays: dict, said: str) -> None:
+    np.savez(tmp_path / "a.npz", **{name: np.array(value) for name, value in arrays.items()})
+    with pytest.raises(InputError, match=said):
+        rig.load_rig(tmp_path / "a.npz")
+
+
+def test_files_that_are_no_rig_are_refused_by_name(tmp_path: Path) -> None:
+    facegood_file(tmp_path / "good.npz", mouth_stretch_c=0.5)
+    (tmp_path / "broken.npz").write_bytes(b"not a zip")
+    np.savez(tmp_path / "track.npz", arkit=np.zeros((3, 52)))
+    found = rig.scan(tmp_path)
+    assert names(found) == ["good"]
+    assert "no weights" in reason(found, "track.npz") and "npz with weights" in reason(found, "broken.npz")
+
+
+def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999, 99999), }"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("weights.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr("fps.npy", b"")
+        archive.writestr("names.npy", b"")
+    with pytest.raises(InputError, match="more than 1073741824 bytes"):
+        rig.load_rig(tmp_path / "a.npz")
+
+
+def test_every_channel_of_the_shipped_maps_has_weights_that_leave_room(tmp_path: Path) -> None:
+    shipped = load_rig_map(RIGS / "facegood.json")
+    assert len(shipped.known()) == 116 and ARKIT_MAP.known() >= {channel.lower() for channel in ARKIT.channels}
+    assert set(shipped.animated) <= {name for feeds in shipped.channels.values() for name in feeds}
+
+
+# FLAME coefficients
+
+
+def flame_arrays(frames: int = FRAMES, expressions: int = 50) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"exp": rng.normal(size=(frames, expressions)), "jaw_pose": rng.normal(0.1, 0.01, (frames, 3))}
+
+
+def test_flame_coefficients_are_read_under_the_names_of_the_fields_tools(tmp_path: Path) -> None:
+    arrays = flame_arrays(expressions=100)
+    pose = np.concatenate([np.full((FRAMES, 3), 0.2), arrays["jaw_pose"]], axis=1)
+    variants = {
+        "emote": {
+            "expression": arrays["exp"][None],
+            "jaw_pose": arrays["jaw_pose"],
+            "global_pose": np.zeros((FRAMES, 3)),
+        },
+        "diffposetalk": {"exp": arrays["exp"], "pose": pose, "shape": np.zeros(100)},
+        "deca": {"expcode": arrays["exp"][:, None], "posecode": pose, "fps": np.float64(30.0)},
+    }
+    for name, stored in variants.items():
+        np.savez(tmp_path / f"{name}.npz", **stored)
+        curves = flame.load_flame(tmp_path / f"{name}.npz")
+        assert curves.clip.space is FLAME and curves.clip.fps == (30.0 if name == "deca" else 25.0)
+        assert np.allclose(curves.clip.values[:, :50], arrays["exp"][:, :50], atol=1e-6)
+        assert np.allclose(curves.clip.values[:, 50:53], arrays["jaw_pose"], atol=1e-6)
+        assert curves.present[53:].all() == (name != "emote") and curves.present[:53].all()
+
+
+def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(tmp_path: Path) -> None:
+    arrays = flame_arrays()
+    (tmp_path / "M003" / "two").mkdir(parents=True)
+    np.savez(tmp_path / "M003" / "one.npz", **arrays)
+    np.save(tmp_path / "M003" / "two" / "expression.npy", arrays["exp"])
+    np.save(tmp_path / "M003" / "two" / "jaw.npy", arrays["jaw_pose"])
+    touch(tmp_path, "M003/one.wav", "M003/two.wav")
+    found = flame.scan(tmp_path)
+    assert names(found) == ["M003/one", "M003/two"] and {r.speaker for r in found.recordings} == {"M003"}
+    for recording in found.recordings:
+        assert recording.speech == tmp_path / f"{recording.name}.wav" and recording.motion
+        assert recording.motion.space == "FLAME"
+        assert len(recording.motion.read(recording.motion.path).clip) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"exp": np.zeros((FRAMES, 10))}, r"exp of the shape \(40, 10\)"),
+        ({"jaw_pose": np.zeros((FRAMES, 6))}, r"jaw_pose of the shape \(40, 6\)"),
+        ({"jaw_pose": np.zeros((7, 3))}, "40 frames of expression, 7 of jaw"),
+        ({"exp": np.full((FRAMES, 50), np.inf)}, "NaN or infinity"),
+        ({"exp": np.array([{}])}, "exp of the type object"),
+        ({"fps": np.float64(-1.0)}, "positive frame rate"),
+    ],
+)
+def test_bad_flame_coefficients_are_an_error_that_says_why(tmp_path: Path, change: dict, said: str) -> None:
+    np.savez(tmp_path / "a.npz", **(flame_arrays() | change))
+    with pytest.raises(InputError, match=said):
+        flame.load_flame(tmp_path / "a.npz")
+
+
+def test_npz_files_without_flame_coefficients_are_refused_by_name(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", **flame_arrays())
+    np.savez(tmp_path / "no_jaw.npz", exp=np.zeros((3, 50)))
+    np.savez(tmp_path / "other.npz", values=np.zeros((3, 55)))
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    found = flame.scan(tmp_path)
+    assert names(found) == ["good"] and "no jaw" in reason(found, "no_jaw.npz")
+    assert "no expression" in reason(found, "other.npz") and "no npz" in reason(found, "broken.npz")
+
+
+# Real recordings
+
+
+def test_real_facegood_recordings_move_the_mouth_and_nothing_else(real_data: Path) -> None:
+    found = rig.scan(real_data / "facegood")
+    assert len(found.recordings) == 5 and found.refused == () and all(r.speech for r in found.recordings)
+    (first, *_) = found.recordings
+    assert first.motion
+    curves = first.motion.read(first.motion.path)
+    moving = {channel for channel, there in zip(ARKIT.channels, curves.present, strict=True) if there}
+    assert len(moving) == 17 and all(channel.startswith(("jaw", "mouth")) for channel in moving)
+    assert curves.clip.fps == 30.0 and 0.3 < np.quantile(curves.clip["jawOpen"], 0.95) < 0.5
+
+
+def test_the_lips_of_a_real_facegood_recording_open_with_its_sound(real_data: Path) -> None:
+    import soundfile
+
+    from avi_lib.face.head import load_head
+
+    curves = rig.load_rig(real_data / "facegood" / "1114_2_01.npz")
+    wave, rate_hz = soundfile.read(real_data / "facegood" / "1114_2_01.flac")
+    gap = load_head().lip_gap(curves.clip.values)
+    frames = min(len(gap), int(len(wave) / rate_hz * 30))
+    edges = (np.arange(frames + 1) * rate_hz / 30).astype(int)
+    loudness = [np.log(1e-4 + np.sqrt(np.mean(wave[a:b] ** 2))) for a, b in itertools.pairwise(edges)]
+    assert np.corrcoef(gap[:frames], loudness)[0, 1] > 0.7
+    with np.load(real_data / "facegood" / "1114_2_01.npz", allow_pickle=False) as stored:
+        pressed = stored["weights"][:, stored["names"].tolist().index("mouth_suck_ul")] > 0.2
+    assert np.median(gap[pressed]) < 0.1 * np.quantile(gap, 0.9)
+
+
+def test_real_iphone_takes_are_whole_faces_with_a_head_where_it_was_tracked(real_data: Path) -> None:
+    found = {recording.name: recording for recording in rig.scan(real_data / "arkit_iphone").recordings}
+    assert len(found) == 13 and found["MySlate_167_iPhone_cal"].emotion == "sad"
+    assert found["MySlate_164_iPhone_cal"].emotion is None and found["neurosync_testset"].speech
+    talking = rig.load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
+    silent = rig.load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
+    assert talking.present.all() and silent.present[:52].all() and not silent.present[52:].any()
+    assert 0.01 < talking.clip["headPitch"].std() < 0.1  # radians

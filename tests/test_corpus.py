@@ -1,0 +1,305 @@
+"""Parts of a prepared corpus: curves, cuts, splits, tables, shards, and reading them back."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from raw_corpora import voice
+
+from avi_lib.corpus.catalogue import RawCorpus, find_corpora, named_corpora
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.curves import Curves
+from avi_lib.corpus.cutting import cut_at_pauses, cut_evenly
+from avi_lib.corpus.destination import Destination
+from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table, write_table
+from avi_lib.corpus.fingerprint import SourceDigests, code_digest
+from avi_lib.corpus.health import examine
+from avi_lib.corpus.plan import make_plan
+from avi_lib.corpus.recording import Recording, Refusal, scanned
+from avi_lib.corpus.scan import scan_source
+from avi_lib.corpus.scripts import draw_scripts
+from avi_lib.corpus.shards import Contents, load_contents, save_shard
+from avi_lib.corpus.splits import split_speakers
+from avi_lib.errors import InputError
+from avi_lib.instruction.prototypes import EMOTIONS, levels
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT
+
+
+def curves(values: np.ndarray, fps: float) -> Curves:
+    wide = np.zeros((len(values), len(ARKIT)), np.float32)
+    wide[:, ARKIT.index("jawOpen")] = values
+    return Curves(MotionClip(wide, fps, ARKIT), np.ones(len(ARKIT), bool))
+
+
+def clip_entry(**changes: object) -> ClipEntry:
+    values = {
+        "clip": "a", "recording": "a", "speech": "a.wav", "start_s": 0.0, "duration_s": 0.2, "speaker": "s",
+        "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en", "motion": "performed",
+        "phones_from": "corpus", "scripts": ("a/0",), "own": 1, "repairs": (), "warnings": ("quiet",), "shard": "k-000",
+        "row": 0, "frames": 5, "frames_at": 0, "features": 10, "features_at": 0, "motion_at": 0, "idle_at": 0,
+        "phones": 2, "phones_at": 0,
+    }  # fmt: skip
+    return ClipEntry(**(values | changes))
+
+
+SCRIPT = ScriptEntry("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
+DESCRIPTION = {
+    "fps": 25.0, "space": "ARKIT", "idle_channels": ["eyeBlinkLeft", "headYaw"], "phones": ["SIL", "AA"],
+    "features": {"dim": 3}, "adapter": "table", "source": "/raw",
+}  # fmt: skip
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Corpus:
+    """One clip of 5 frames with two motions, made by hand."""
+    arrays = {
+        "features": np.arange(30, dtype=np.float16).reshape(10, 3),
+        "prosody": np.tile(np.array([[120, 1, -20]], np.float16), (5, 1)),
+        "motion": np.repeat(np.arange(10, dtype=np.float16)[:, None], 55, axis=1) / 10,
+        "idle": np.tile(np.array([[0.25, 0.5]], np.float16), (10, 1)),
+        "present": np.ones((1, 55), np.uint8),
+        "phones": np.array([0, 1], np.int16),
+        "phone_times": np.array([[0, 0.1], [0.1, 0.2]], np.float32),
+    }
+    contents = Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
+    with Destination(tmp_path / "made", "table", Path("/raw")) as place:
+        place.describe(DESCRIPTION)
+        save_shard(place.shards / "k-000.safetensors", arrays, contents)
+        place.publish([contents])
+    return Corpus(tmp_path / "made")
+
+
+def test_a_curve_taken_down_to_25_fps_keeps_its_mean_and_its_times():
+    times_s = (np.arange(120) + 0.5) / 60
+    slow = curves((0.5 + 0.4 * np.sin(2 * np.pi * times_s)).astype(np.float32), 60.0).at_fps(25.0)
+    expected = 0.5 + 0.4 * np.sin(2 * np.pi * (np.arange(50) + 0.5) / 25)
+    assert slow.clip["jawOpen"] == pytest.approx(expected, abs=0.01)
+    assert slow.clip["jawOpen"].mean() == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_curve_taken_up_lies_between_its_frames():
+    fast = curves(np.linspace(0, 1, 25, dtype=np.float32), 25.0).at_fps(50.0)
+    assert len(fast.clip) == 50
+    assert np.diff(fast.clip["jawOpen"]).min() >= 0
+
+
+def test_curves_without_a_channel_or_with_a_mask_of_another_space_are_refused():
+    clip = curves(np.zeros(3, np.float32), 25.0).clip
+    with pytest.raises(InputError, match="at least one channel"):
+        Curves(clip, np.zeros(55, bool))
+    with pytest.raises(InputError, match="55 channels"):
+        Curves(clip, np.ones(56, bool))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 2000), st.integers(50, 300))
+def test_cuts_cover_every_frame_once_and_no_part_is_too_long(frames, longest):
+    wave = np.random.default_rng(frames).normal(size=frames * 640).astype(np.float32)
+    for parts in (cut_at_pauses(wave, frames, longest), cut_evenly(frames, longest)):
+        assert parts[0][0] == 0
+        assert parts[-1][1] == frames
+        assert all(before[1] == after[0] for before, after in itertools.pairwise(parts))
+        assert all(0 < last - first <= longest for first, last in parts)
+        assert frames <= longest or min(last - first for first, last in parts) >= longest // 2
+
+
+def test_a_cut_falls_into_the_pause():
+    parts = cut_at_pauses(voice(6.0, gaps_s=(3.4,)), frames=150, longest=100)
+    assert [first / 25 for first, _ in parts] == pytest.approx([0.0, 3.4], abs=0.1)
+
+
+@given(st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=60), st.integers(0, 99))
+def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers, seed):
+    split = split_speakers(speakers, seed, 0.1, 0.1)
+    assert set(split) == speakers
+    kinds = set(split.values())
+    assert kinds == ({"train", "validation", "test"} if len(speakers) >= 3 else {"train"})
+    assert split == split_speakers(sorted(speakers), seed, 0.1, 0.1)
+
+
+def test_another_seed_tests_on_other_speakers():
+    names = [f"s{i}" for i in range(20)]
+    tests = {
+        frozenset(s for s, split in split_speakers(names, seed, 0.1, 0.1).items() if split == "test")
+        for seed in range(9)
+    }
+    assert len(tests) > 5
+
+
+def test_scripts_of_a_clip_depend_on_the_random_stream_alone():
+    first, second = (draw_scripts("c", "sad", 2, 5, 3, np.random.default_rng(4)) for _ in range(2))
+    assert first == second
+    assert first != draw_scripts("c", "sad", 2, 5, 3, np.random.default_rng(5))
+
+
+@pytest.mark.parametrize("emotion", EMOTIONS)
+def test_the_first_script_keeps_to_the_label(emotion):
+    script = draw_scripts("c", emotion, levels(emotion)[-1], 1, 2, np.random.default_rng(0))[0]
+    assert (script.kind, script.emotion, script.level) == ("label", emotion, levels(emotion)[-1])
+
+
+def test_tables_give_back_what_was_written(tmp_path):
+    clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
+    write_table(tmp_path / "clips.parquet", ClipEntry, clips)
+    write_table(tmp_path / "scripts.parquet", ScriptEntry, [SCRIPT])
+    assert read_table(tmp_path / "clips.parquet", ClipEntry) == clips
+    assert read_table(tmp_path / "scripts.parquet", ScriptEntry) == [SCRIPT]
+    assert SCRIPT.action_units == {"brow_down": 0.5}
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 but no more", b"\0" * 100])
+def test_a_damaged_table_is_an_input_error(tmp_path, content):
+    (tmp_path / "clips.parquet").write_bytes(content)
+    with pytest.raises(InputError, match=r"clips\.parquet"):
+        read_table(tmp_path / "clips.parquet", ClipEntry)
+
+
+def test_a_table_of_another_kind_is_refused(tmp_path):
+    write_table(tmp_path / "clips.parquet", ScriptEntry, [SCRIPT])
+    with pytest.raises(InputError, match="other columns"):
+        read_table(tmp_path / "clips.parquet", ClipEntry)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"{}      "])
+def test_a_damaged_shard_is_an_input_error(tmp_path, content):
+    (tmp_path / "x.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match="shard"):
+        load_contents(tmp_path / "x.safetensors")
+
+
+def test_a_shard_carries_its_entries(tmp_path):
+    contents = Contents((clip_entry(),), (SCRIPT,), (Refusal("bad", "why"),), False)
+    save_shard(tmp_path / "x.safetensors", {"motion": np.zeros((2, 3), np.float16)}, contents)
+    assert load_contents(tmp_path / "x.safetensors") == contents
+
+
+def test_reading_finds_each_motion_and_what_idle_adds(corpus):
+    clip = corpus.clips[0]
+    assert corpus.motion(clip, 1)[:, 0] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9], abs=1e-3)
+    idle = corpus.idle(clip, 1)
+    assert idle[:, ARKIT.index("eyeBlinkLeft")] == pytest.approx(0.25)
+    assert idle[:, ARKIT.index("headYaw")] == pytest.approx(0.5)
+    assert np.count_nonzero(idle) == 10
+    assert [(phone.phone, phone.start_s) for phone in corpus.phones(clip)] == [("SIL", 0.0), ("AA", pytest.approx(0.1))]
+    assert corpus.texts(clip) == ("Look happy.",)
+    with pytest.raises(InputError, match="from 0 to 1"):
+        corpus.motion(clip, 2)
+
+
+def test_a_batch_is_the_clips_side_by_side_with_zeros_behind(corpus):
+    clip = corpus.clips[0]
+    batch = corpus.batch([clip, clip], [0, 1], starts=[0, 2])
+    assert batch.frames.tolist() == [5, 3]
+    assert batch.heard.tolist() == [10, 6]
+    assert (batch.motion[1, :3] == corpus.motion(clip, 1)[2:]).all()
+    assert (batch.features[1, :6] == corpus.features(clip)[4:]).all()
+    assert (batch.idle[1, :3] == corpus.idle(clip, 1)[2:]).all()
+    assert not batch.motion[1, 3:].any()
+    assert not batch.features[1, 6:].any()
+    assert corpus.batch([clip], [0], longest=2).motion.shape == (1, 2, 55)
+    with pytest.raises(InputError, match="a script and a start for each"):
+        corpus.batch([clip], [0, 1])
+
+
+def test_a_corpus_without_its_shard_says_which(corpus, tmp_path):
+    (tmp_path / "made" / "shards" / "k-000.safetensors").unlink()
+    with pytest.raises(InputError, match="k-000"):
+        Corpus(tmp_path / "made").features(corpus.clips[0])
+
+
+def test_a_folder_without_a_corpus_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="avi prepare"):
+        Corpus(tmp_path)
+
+
+def test_health_counts_recordings_clips_and_reasons():
+    clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
+    health = examine(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
+    assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
+    assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}
+    assert [refusal.name for refusal in health.refused] == ["c", "z"]
+    assert health.warned == {"quiet": 2}
+    assert any("too short" in line for line in health.lines())
+
+
+def test_a_job_has_another_address_for_another_label_file_split_or_setting():
+    recording = Recording("a", "s", speech=Path("a.wav"), emotion="happy", level=1)
+    louder = Recording("a", "s", speech=Path("a.wav"), emotion="happy", level=3)
+
+    def key(given, digest="d", split="train", common="c", neutral=()):
+        return make_plan([given], {"a": (digest,)}, {"s": split}, dict(neutral), common)[0].key
+
+    keys = [
+        key(recording), key(louder), key(recording, "e"), key(recording, split="test"), key(recording, common="x"),
+        key(recording, neutral=[("s", "n")]),
+    ]  # fmt: skip
+    assert len(set(keys)) == 6
+    assert keys[0] == key(recording)
+
+
+def test_a_digest_is_kept_until_the_file_changes(tmp_path):
+    import os
+
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"one")
+    os.utime(path, (1e9, 1e9))
+    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
+        first = digests.of(path)
+    path.write_bytes(b"two")
+    os.utime(path, (1e9, 1e9))
+    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
+        assert digests.of(path) == first, "size and time say that nothing changed"
+    os.utime(path, (1e9, 1e9 + 1))
+    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
+        assert digests.of(path) != first
+    (tmp_path / "memory.json").write_text("[")
+    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests, pytest.raises(InputError, match="missing"):
+        digests.of(tmp_path / "missing.wav")
+
+
+def test_the_code_has_one_digest():
+    assert len(code_digest()) == 64
+    assert code_digest() == code_digest()
+
+
+def test_corpora_are_found_by_the_names_of_their_folders(tmp_path):
+    for name in ("RAVDESS", "Emo-DB", "crema_d", "holiday"):
+        (tmp_path / name).mkdir()
+    assert [(c.name, c.adapter) for c in find_corpora(tmp_path)] == [
+        ("emo-db", "emodb"),
+        ("ravdess", "ravdess"),
+        ("crema_d", "crema-d"),
+    ]
+    assert find_corpora(tmp_path / "none") == []
+
+
+def test_corpora_can_be_named():
+    assert named_corpora("a=table:x/y, b=mead:/z", Path("root")) == [
+        RawCorpus("a", "table", Path("root/x/y")),
+        RawCorpus("b", "mead", Path("/z")),
+    ]
+    with pytest.raises(InputError, match="NAME=ADAPTER:FOLDER"):
+        named_corpora("table:x", Path())
+
+
+def test_an_unknown_adapter_is_named_with_those_there_are(tmp_path):
+    with pytest.raises(InputError, match="ravdess, crema-d"):
+        scan_source("vhs", tmp_path)
+
+
+def test_two_recordings_of_one_name_are_refused(tmp_path):
+    twice = [Recording("a", "s", speech=Path("a.wav")), Recording("a", "s", speech=Path("a.flac"))]
+    with pytest.raises(InputError, match="a twice"):
+        scanned(tmp_path, "layout", twice, ())
+
+
+def test_a_recording_with_an_unknown_emotion_or_level_is_refused():
+    for emotion, level in (("joy", 1), ("neutral", 3), (None, 2), ("happy", None)):
+        with pytest.raises(InputError):
+            Recording("a", "s", speech=Path("a.wav"), emotion=emotion, level=level)

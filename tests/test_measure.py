@@ -1,0 +1,250 @@
+"""Action units measured in curves: made-up ones, performed ones and real ones."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avi_lib.corpus.adapters.rig import load_rig
+from avi_lib.corpus.curves import Curves
+from avi_lib.corpus.measure import measure_units, neutral_face
+from avi_lib.errors import InputError
+from avi_lib.evaluation import units as evaluation
+from avi_lib.instruction.action_units import ACTION_UNITS, unit_channels
+from avi_lib.instruction.grammar import describe, salient
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.performer import Performer
+from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.speech.phones import Phone
+from avi_lib.speech.prosody import prosody
+
+FPS = 25.0
+ALL = np.ones(len(ARKIT), dtype=bool)
+REST = np.zeros(len(ARKIT), np.float32)
+SUSTAINED = [unit.name for unit in ACTION_UNITS.values() if not unit.rhythm]
+
+
+def held(seconds: float = 4.0, **channels: float) -> np.ndarray:
+    """Values (frames, 55) that hold these channels."""
+    values = np.zeros((round(seconds * FPS), len(ARKIT)), np.float32)
+    for channel, value in channels.items():
+        values[:, ARKIT.index(channel)] = value
+    return values
+
+
+def measured(values: np.ndarray, neutral: np.ndarray = REST, present: np.ndarray = ALL) -> dict[str, float]:
+    return measure_units(Curves(MotionClip(values.astype(np.float32), FPS, ARKIT), present), neutral)
+
+
+@pytest.fixture(scope="module")
+def performer() -> Performer:
+    """Five seconds of made-up speech: syllables of every kind of mouth, and a voice that rises and falls."""
+    sounds = ("M", "AA", "S", "IY", "P", "UW", "T", "EH", "F", "OW", "N", "AE", "W", "ER", "B", "AH", "L", "IH")
+    spoken = [
+        Phone(sound, 0.3 + 0.09 * i, 0.39 + 0.09 * i)
+        for i, sound in enumerate(itertools.islice(itertools.cycle(sounds), 50))
+    ]
+    phones = [Phone("SIL", 0.0, 0.3), *spoken, Phone("SIL", spoken[-1].end_s, 5.2)]
+    times_s = np.arange(int(5.2 * 16_000)) / 16_000
+    wave = np.sin(2 * np.pi * 150 * times_s) * (0.3 + 0.2 * np.sin(2 * np.pi * 1.1 * times_s))
+    wave[(times_s < 0.3) | (times_s > 4.8)] = 0.0
+    return Performer(phones, prosody(wave.astype(np.float32)), 5.2)
+
+
+# Units
+
+
+@pytest.mark.parametrize("unit", SUSTAINED)
+def test_a_unit_that_is_held_is_found_alone_and_at_its_strength(unit: str) -> None:
+    strength = 0.8
+    channels = unit_channels({unit: strength})
+    if channels.get("jawOpen", 0.0) and unit == "jaw_drop":
+        channels["jawOpen"] = 0.81 * channels["jawOpen"] + 0.10  # as speech would have it
+    found = measured(held(**channels))
+    if unit == "lips_part":
+        assert set(found) <= {"lips_part", "upper_lip_raise", "lower_lip_down"} and found
+    elif unit == "tongue_show":
+        assert found[unit] == pytest.approx(strength, abs=0.1)
+    else:
+        assert set(found) == {unit} and found[unit] == pytest.approx(strength, abs=0.1)
+
+
+def test_units_that_share_a_channel_are_told_apart() -> None:
+    asked = {"lip_corner_pull": 0.9, "cheek_raise": 0.6, "lid_tighten": 0.45}
+    found = measured(held(**unit_channels(asked)))
+    assert set(found) == set(asked)
+    assert all(found[name] == pytest.approx(strength, abs=0.05) for name, strength in asked.items())
+
+
+def test_one_side_is_told_from_both() -> None:
+    assert set(measured(held(browOuterUpLeft=0.6, browInnerUp=0.15))) == {"left_brow_raise"}
+    assert set(measured(held(browOuterUpLeft=0.6, browOuterUpRight=0.6))) == {"outer_brow_raise"}
+    assert set(measured(held(mouthSmileRight=0.6, mouthDimpleRight=0.26))) == {"right_lip_corner_pull"}
+
+
+def test_lids_half_shut_droop_and_lids_shut_are_closed() -> None:
+    assert measured(held(eyeBlinkLeft=0.3, eyeBlinkRight=0.3)) == {"lid_droop": 0.6}
+    assert measured(held(eyeBlinkLeft=0.8, eyeBlinkRight=0.8)) == {"eyes_closed": 0.8}
+
+
+def test_of_an_opposed_pair_the_much_weaker_one_gives_way() -> None:
+    smile = {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "mouthFrownLeft": 0.2, "mouthFrownRight": 0.2}
+    assert set(measured(held(**smile))) == {"lip_corner_pull"}
+
+
+def test_channels_that_are_missing_name_no_unit_and_do_not_weaken_others() -> None:
+    present = ALL.copy()
+    present[[ARKIT.index(f"cheekSquint{side}") for side in ("Left", "Right")]] = False
+    values = held(mouthSmileLeft=0.6, mouthSmileRight=0.6)
+    assert measured(values, present=present) == {"lip_corner_pull": pytest.approx(0.6, abs=0.01)}
+    assert "cheek_raise" not in measured(held(cheekSquintLeft=0.9, cheekSquintRight=0.9), present=present)
+
+
+def test_blinks_are_not_closed_eyes_and_many_of_them_are_blink_more() -> None:
+    values = held(6.0)
+    lids = [ARKIT.index("eyeBlinkLeft"), ARKIT.index("eyeBlinkRight")]
+    for start_s in (1.0, 4.0):
+        values[int(start_s * FPS) : int(start_s * FPS) + 5, lids] = 0.95
+    assert measured(values) == {}
+    for start_s in (2.0, 3.0, 5.0):
+        values[int(start_s * FPS) : int(start_s * FPS) + 5, lids] = 0.95
+    assert set(measured(values)) == {"blink_more"}
+
+
+def test_nods_and_shakes_are_told_by_their_rhythm_and_not_in_the_briefest_clips() -> None:
+    times_s = np.arange(150) / FPS
+    nodding, turning = held(6.0), held(6.0)
+    nodding[:, ARKIT.index("headPitch")] = 0.1 * np.sin(2 * np.pi * 1.3 * times_s)
+    turning[:, ARKIT.index("headYaw")] = 0.1 * np.sin(2 * np.pi * 1.2 * times_s)
+    assert set(measured(nodding)) == {"head_nod"} and set(measured(turning)) == {"head_shake"}
+    assert measured(nodding[:40]) == {}
+    slow = held(6.0)
+    slow[:, ARKIT.index("headYaw")] = 0.05 * np.sin(2 * np.pi * 0.2 * times_s)
+    assert measured(slow) == {}
+
+
+def test_curves_of_another_space_are_an_error() -> None:
+    clip = MotionClip(np.zeros((10, len(FLAME)), np.float32), FPS, FLAME)
+    with pytest.raises(InputError, match="ARKIT"):
+        measure_units(Curves(clip, np.ones(len(FLAME), dtype=bool)), REST)
+
+
+# The neutral face
+
+
+def test_a_face_that_rests_with_narrow_lids_and_a_low_gaze_shows_no_units() -> None:
+    resting = held(
+        20.0, eyeSquintLeft=0.3, eyeSquintRight=0.3, eyeLookDownLeft=0.25, eyeLookDownRight=0.25, headRoll=0.2
+    )
+    neutral = neutral_face([(resting, ALL)])
+    assert measured(resting, neutral) == {}
+    looking_up = held(eyeSquintLeft=0.3, eyeSquintRight=0.3, headRoll=0.2)
+    assert set(measured(looking_up, neutral)) == {"gaze_up"}
+
+
+def test_a_smile_that_never_ends_stays_a_smile() -> None:
+    smiling = held(20.0, mouthSmileLeft=0.6, mouthSmileRight=0.6)
+    assert measured(smiling, neutral_face([(smiling, ALL)]))["lip_corner_pull"] == pytest.approx(0.45, abs=0.05)
+
+
+def test_recordings_labelled_neutral_alone_decide_where_there_are_any() -> None:
+    neutral_one, frowning = (
+        held(4.0, browDownLeft=0.1, browDownRight=0.1),
+        held(60.0, browDownLeft=0.5, browDownRight=0.5),
+    )
+    neutral = neutral_face([(frowning, ALL), (neutral_one, ALL)], ["angry", "neutral"])
+    assert neutral[ARKIT.index("browDownLeft")] == pytest.approx(0.1)
+    assert measured(frowning, neutral) == {"brow_down": pytest.approx(0.4, abs=0.01)}
+
+
+def test_a_channel_counts_only_in_the_recordings_that_have_it() -> None:
+    missing = ALL.copy()
+    missing[ARKIT.index("headRoll")] = False
+    neutral = neutral_face([(held(9.0), missing), (held(3.0, headRoll=0.2), ALL)])
+    assert neutral[ARKIT.index("headRoll")] == pytest.approx(0.2)
+    assert neutral_face([(held(3.0, headRoll=0.2), missing)])[ARKIT.index("headRoll")] == 0.0
+
+
+def test_a_neutral_face_of_nothing_is_an_error() -> None:
+    with pytest.raises(InputError, match="recordings of one speaker"):
+        neutral_face([])
+
+
+# Performed speech
+
+
+def test_plain_talk_shows_next_to_nothing(performer: Performer) -> None:
+    clips = [performer.perform(Instruction("she speaks"), seed) for seed in range(12)]
+    neutral = neutral_face([(clip.values, ALL) for clip in clips])
+    assert sum(len(measured(clip.values, neutral)) for clip in clips) <= 3
+
+
+def test_what_is_performed_over_speech_is_measured_within_a_word_of_it(performer: Performer) -> None:
+    rng = np.random.default_rng(3)
+    scripts = [evaluation.draw_units(rng) for _ in range(40)]
+    clips = [performer.perform(Instruction("a script", action_units=units), i) for i, units in enumerate(scripts)]
+    neutral = neutral_face([(clip.values, ALL) for clip in clips])
+    scores = evaluation.score([(u, measured(clip.values, neutral)) for u, clip in zip(scripts, clips, strict=True)])
+    sustained = [entry for name, entry in scores.items() if not ACTION_UNITS[name].rhythm]
+    counts = np.array([entry.clips for entry in sustained])
+    assert np.average([entry.near for entry in sustained], weights=counts) > 0.93
+    assert np.average([entry.found for entry in sustained], weights=counts) > 0.9
+    assert np.mean([entry.false for entry in scores.values()]) < 0.01
+
+
+def test_scores_say_found_false_error_and_nearness() -> None:
+    pairs = [
+        ({"brow_down": 0.9}, {"brow_down": 0.5, "dimple": 0.2}),
+        ({"brow_down": 0.3}, {}),
+        ({}, {"brow_down": 0.2}),
+    ]
+    entry = evaluation.score(pairs)["brow_down"]
+    assert (entry.clips, entry.found, entry.false, entry.near) == (2, 0.5, 1.0, 0.0)
+    assert entry.error == pytest.approx(0.35) and entry.rho == pytest.approx(1.0)
+
+
+def test_a_folder_without_phones_is_an_error_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert evaluation.main([str(tmp_path)]) == 2
+    assert "phones.json" in capsys.readouterr().err
+
+
+# Real faces
+
+
+def test_real_takes_are_measured_as_what_they_show(real_data: Path) -> None:
+    folder = real_data / "arkit_iphone"
+    emotions = {"fear": (161, 162, 163), "sneer": (164, 165, 166), "sad": (167, 168, 169)}
+    takes = {name: [load_rig(folder / f"MySlate_{n}_iPhone_cal.npz") for n in ns] for name, ns in emotions.items()}
+    idle = load_rig(folder / "neutral_idle.npz")
+    every = [take for several in takes.values() for take in several]
+    neutral = neutral_face(
+        [(take.clip.values, take.present) for take in (*every, idle)], [None] * len(every) + ["neutral"]
+    )
+    shown = {name: [u for take in several for u in _pieces(take, neutral)] for name, several in takes.items()}
+    usual = {
+        "fear": {"upper_lid_raise"},
+        "sneer": {"lip_corner_pull", "lid_tighten", "cheek_raise"},
+        "sad": {"inner_brow_raise", "lid_tighten"},
+    }
+    for name, units in usual.items():
+        assert all(np.mean([unit in piece for piece in shown[name]]) > 0.6 for unit in units), name
+    assert sum(map(len, _pieces(idle, neutral))) == 0
+    text = describe(salient(shown["sad"][-1]), "sad", rng=np.random.default_rng(0))
+    assert set(Instruction.parse(text).action_units) <= set(shown["sad"][-1])
+
+
+def test_real_plain_speech_shows_few_units_and_no_pressed_or_rounded_lips(real_data: Path) -> None:
+    talking = load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
+    pieces = _pieces(talking, neutral_face([(talking.clip.values, talking.present)]))
+    assert sum(map(len, pieces)) <= 8
+    assert not {"lip_press", "lip_tighten", "lip_roll", "pucker", "jaw_drop"} & set().union(*pieces)
+
+
+def _pieces(curves: Curves, neutral: np.ndarray, seconds: float = 6.0) -> list[dict[str, float]]:
+    step = round(seconds * curves.clip.fps)
+    starts = range(0, len(curves.clip) - step + 1, step)
+    return [measure_units(curves.between(start, start + step), neutral) for start in starts]

@@ -1,0 +1,331 @@
+"""Preparing a corpus: what is stored, that the same again does nothing, and what happens when it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import Executor, Future
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write_table_corpus
+
+from avi_lib.assets.digest import folder_files, folder_sha256
+from avi_lib.assets.resolver import resolve
+from avi_lib.cli import main
+from avi_lib.corpus import drafts, work
+from avi_lib.corpus import prepare as preparing
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.destination import Destination
+from avi_lib.corpus.prepare import prepare
+from avi_lib.errors import AssetError, InputError
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.vocabulary import quantise
+from avi_lib.motion.performer import Performer
+from avi_lib.settings import PerformerSettings, PrepareSettings
+from avi_lib.speech.audio import Speech, load_speech
+from avi_lib.speech.prosody import prosody
+from avi_lib.speech.report import SpeechReport
+
+
+class Inline(Executor):
+    """Does the work where it is asked for."""
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def read_quickly(path: Path, max_minutes: float) -> Speech:
+    """A sound FLAC without the checks and the process of its own that `load_speech` takes."""
+    wave, _ = soundfile.read(path, dtype="float32")
+    levels = dict.fromkeys(
+        (
+            "peak_dbfs",
+            "rms_dbfs",
+            "speech_dbfs",
+            "noise_dbfs",
+            "snr_db",
+            "silence_ratio",
+            "clipping_fraction",
+            "dc_offset",
+        ),
+        0.0,
+    )
+    source = {"path": str(path), "container": "flac", "codec": "flac", "channels": 1, "source_rate_hz": RATE_HZ}
+    return Speech(wave, SpeechReport(**source, **levels, claimed_s=None, duration_s=len(wave) / RATE_HZ))
+
+
+def stand_in(patch: pytest.MonkeyPatch) -> None:
+    """No worker processes and no network."""
+    patch.setattr(preparing, "worker_pool", lambda workers: nullcontext(Inline()))
+    patch.setattr(preparing, "load_encoder", lambda name: StillEncoder())
+    patch.setattr(work, "_encoder", lambda name: StillEncoder())
+
+
+@pytest.fixture
+def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch)
+    monkeypatch.setattr(drafts, "load_speech", read_quickly)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """Four speakers with three clips each and five scripts a clip; the source lies beside it."""
+    folder = tmp_path_factory.mktemp("prepared")
+    source = write_table_corpus(folder / "raw", talkers(speakers=4, clips=3))
+    with pytest.MonkeyPatch.context() as patch:
+        stand_in(patch)
+        patch.setattr(drafts, "load_speech", read_quickly)
+        prepare("table", source, folder / "out", PrepareSettings(scripts=5), workers=1)
+    return Corpus(folder / "out")
+
+
+@pytest.fixture
+def whisper() -> None:
+    try:
+        resolve("whisper-tiny-en")
+    except AssetError as error:
+        pytest.skip(f"the speech encoder is not in the cache: {error}")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_table_corpus(tmp_path / "raw", talkers(speakers=3, clips=3), duration_s=0.7)
+
+
+def test_every_recording_becomes_a_clip_with_features_phones_prosody_motion_and_text(prepared):
+    corpus = prepared
+    assert len(corpus) == 12
+    clip = corpus.select(clip="s3-2")[0]
+    speech = load_speech(corpus.sound(clip))
+    assert corpus.features(clip) == pytest.approx(StillEncoder().encode(speech.wave), rel=1e-3, abs=1e-4)
+    assert [phone.phone for phone in corpus.phones(clip)] == [str(row[1]) for row in phone_rows(clip.duration_s)]
+    heard = prosody(speech.wave)
+    assert corpus.prosody(clip).f0_hz == pytest.approx(heard.f0_hz, rel=1e-3)
+    assert (corpus.prosody(clip).voiced == heard.voiced).all()
+    assert corpus.motion(clip).shape == (clip.frames, 55)
+    assert clip.frames == -(-len(speech.wave) // 640)
+    assert clip.speech == "flac/s3-2.flac"
+
+
+def test_every_clip_of_a_group_performs_the_scripts_of_all_and_the_pairs_are_the_performers_own(prepared):
+    corpus = prepared
+    held = {frozenset(clip.scripts) for clip in corpus.select(split="train")}
+    assert sum(map(len, held)) == 5 * len(corpus.select(split="train"))
+    assert min(map(len, held)) >= 20
+    clip = next(clip for clip in corpus.select(split="train") if len(clip.scripts) > 5)
+    exchanged = corpus.scripts[clip.scripts[-1]]
+    assert exchanged.clip != clip.clip
+    speech = load_speech(corpus.sound(clip))
+    performer = Performer(corpus.phones(clip), prosody(speech.wave), speech.duration_s, PerformerSettings())
+    parts = Instruction(exchanged.texts[0], exchanged.emotion, exchanged.level, exchanged.action_units)
+    full, still = performer.perform_with_still(parts, exchanged.seed)
+    number = len(clip.scripts) - 1
+    assert corpus.motion(clip, number) == pytest.approx(still.values, abs=2e-3)
+    together = corpus.motion(clip, number).astype(np.float32) + corpus.idle(clip, number)
+    assert together == pytest.approx(full.values, abs=2e-3)
+    assert np.abs(corpus.idle(clip, number)).max() > 0.01
+
+
+def test_every_text_says_the_parts_of_its_script(prepared):
+    scripts = prepared.scripts.values()
+    assert len(scripts) == 60
+    for script in scripts:
+        assert len(set(script.texts)) == 4
+        for text in script.texts:
+            said = Instruction.parse(text)
+            assert (said.emotion, said.level) == (script.emotion, script.level)
+            assert dict(said.action_units) == {unit: quantise(s) for unit, s in script.action_units.items()}
+
+
+def test_scripts_go_beyond_the_label(prepared):
+    corpus = prepared
+    kinds = Counter(script.kind for script in corpus.scripts.values())
+    assert kinds["label"] == 12
+    assert min(kinds[kind] for kind in ("mix", "other", "units")) >= 6
+    labels = {clip.clip: clip.emotion for clip in corpus.clips}
+    assert all(s.emotion == labels[s.clip] for s in corpus.scripts.values() if s.kind in ("label", "mix"))
+    assert all(s.emotion != labels[s.clip] for s in corpus.scripts.values() if s.kind in ("other", "units"))
+    assert len({frozenset(script.action_units.items()) for script in corpus.scripts.values()}) > 45
+
+
+def test_no_speaker_is_in_two_splits_and_the_seed_fixes_them(in_one_process, tmp_path):
+    source = write_table_corpus(tmp_path / "raw", talkers(speakers=10, clips=2))
+    prepare("table", source, tmp_path / "out", PrepareSettings(scripts=1), workers=1)
+    clips = Corpus(tmp_path / "out").clips
+    assert all(len({clip.split for clip in clips if clip.speaker == s}) == 1 for s in {clip.speaker for clip in clips})
+    assert {
+        split: len({c.speaker for c in clips if c.split == split}) for split in ("train", "validation", "test")
+    } == {
+        "train": 8,
+        "validation": 1,
+        "test": 1,
+    }
+    exchanged = {(clip.split, Corpus(tmp_path / "out").scripts[name].split) for clip in clips for name in clip.scripts}
+    assert all(own == other for own, other in exchanged), "scripts never cross splits either"
+
+
+def test_the_same_again_writes_nothing_and_one_more_recording_leaves_other_shards_alone(
+    in_one_process, tmp_path, monkeypatch
+):
+    rows = [{"clip": f"c{i}", "speaker": "one", "emotion": "happy", "level": 2} for i in range(34)]
+    source = write_table_corpus(tmp_path / "raw", rows, duration_s=0.5)
+    settings = PrepareSettings(scripts=1, texts=1)
+    prepare("table", source, tmp_path / "out", settings, workers=1)
+    before = {name: path.stat().st_mtime_ns for name, path in folder_files(tmp_path / "out" / "shards").items()}
+    assert len(before) == 2
+    monkeypatch.setattr(preparing, "carry_out", lambda *_: pytest.fail("nothing is left to do"))
+    again = prepare("table", source, tmp_path / "out", settings, workers=1)
+    assert again.clips == 34
+    monkeypatch.setattr(preparing, "carry_out", work.carry_out)
+    soundfile.write(source / "flac" / "more.flac", voice(0.8), RATE_HZ, subtype="PCM_16")
+    with (source / "index.csv").open("a", encoding="utf-8") as stream:
+        stream.write("more,happy,2,one\n")
+    prepare("table", source, tmp_path / "out", settings, workers=1)
+    after = {name: path.stat().st_mtime_ns for name, path in folder_files(tmp_path / "out" / "shards").items()}
+    assert len(after) == 2
+    assert len(set(before.items()) & set(after.items())) == 1
+    assert Corpus(tmp_path / "out").select(clip="more")
+
+
+def test_other_settings_make_other_shards_and_the_old_ones_go(in_one_process, source, tmp_path):
+    prepare("table", source, tmp_path / "out", PrepareSettings(seed=1), workers=1)
+    first = set(folder_files(tmp_path / "out" / "shards"))
+    prepare("table", source, tmp_path / "out", PrepareSettings(seed=2), workers=1)
+    second = set(folder_files(tmp_path / "out" / "shards"))
+    assert first.isdisjoint(second)
+    assert len(first) == len(second)
+
+
+def test_killed_at_any_moment_a_corpus_can_be_read_and_going_on_gives_the_bytes_of_an_unbroken_run(tmp_path, whisper):
+    rows = [{"clip": f"c{i:02d}", "speaker": f"s{i % 2}"} for i in range(34)]
+    source, out, fresh = (
+        write_table_corpus(tmp_path / "raw", rows, duration_s=0.5),
+        tmp_path / "out",
+        tmp_path / "fresh",
+    )
+    command = [sys.executable, "-m", "avi_lib", "prepare", "table", str(source), str(out), "--workers", "1"]
+    with subprocess.Popen([*command, "--scripts", "1"], stderr=subprocess.PIPE, start_new_session=True) as run:
+        deadline = time.monotonic() + 60
+        while run.poll() is None and not list(out.glob("shards/[!.]*")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.killpg(run.pid, signal.SIGKILL)
+    assert len(list(out.glob("shards/[!.]*"))) == 1
+    corpus = Corpus(out)
+    for clip in corpus.clips:
+        assert corpus.motion(clip).shape == (clip.frames, 55)
+    assert prepare("table", source, out, PrepareSettings(scripts=1), workers=1).clips == 34
+    prepare("table", source, fresh, PrepareSettings(scripts=1), workers=2)
+    for folder in (out, fresh):
+        for name in (".lock", "sources.json"):
+            (folder / name).unlink()
+    assert folder_sha256(out) == folder_sha256(fresh)
+
+
+def test_a_broken_recording_is_refused_with_its_reason_and_the_rest_is_kept(source, tmp_path, monkeypatch):
+    stand_in(monkeypatch)
+    (source / "flac" / "s0-0.flac").write_bytes(b"no sound at all")
+    (source / "flac" / "s0-1.flac").write_bytes((source / "flac" / "s0-2.flac").read_bytes())
+    soundfile.write(source / "flac" / "s1-0.flac", voice(2.0)[4800:10400], RATE_HZ, subtype="PCM_16")
+    health = prepare("table", source, tmp_path / "out", workers=1)
+    reasons = {refusal.name: refusal.reason for refusal in health.refused}
+    assert set(reasons) == {"s0-0", "s0-2", "s1-0"}
+    assert "got" in reasons["s0-0"]
+    assert reasons["s0-2"] == "the same content as s0-1"
+    assert "0.4 s" in reasons["s1-0"]
+    assert health.recordings == 6
+    assert json.loads((tmp_path / "out" / "health.json").read_text())["refused"][0]["name"] == "s0-0"
+
+
+def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
+    source = write_table_corpus(tmp_path / "raw", [{"clip": "long", "duration_s": 9.0, "text": "whole"}])
+    soundfile.write(source / "flac" / "long.flac", voice(9.0, gaps_s=(2.6, 5.0, 7.1)), RATE_HZ, subtype="PCM_16")
+    prepare("table", source, tmp_path / "out", PrepareSettings(longest_s=3.0), workers=1)
+    corpus = Corpus(tmp_path / "out")
+    clips = sorted(corpus.clips, key=lambda clip: clip.start_s)
+    assert [clip.start_s for clip in clips] == pytest.approx([0.0, 2.6, 5.0, 7.1], abs=0.12)
+    assert sum(clip.duration_s for clip in clips) == pytest.approx(9.0)
+    assert {clip.text for clip in clips} == {None}
+    whole = StillEncoder().encode(load_speech(source / "flac" / "long.flac").wave)
+    loud = np.concatenate([corpus.features(clip)[:, 0] for clip in clips])
+    assert loud == pytest.approx(whole[:, 0], rel=1e-2, abs=1e-3)
+    assert not set(clips[0].scripts) & set(clips[1].scripts) or len(corpus) <= 4
+
+
+def test_one_clip_alone_still_has_its_own_scripts(in_one_process, tmp_path):
+    source = write_table_corpus(tmp_path / "raw", [{"clip": "only", "speaker": "me"}])
+    health = prepare("table", source, tmp_path / "out", workers=1)
+    clip = Corpus(tmp_path / "out").clips[0]
+    assert (clip.split, clip.own, len(clip.scripts)) == ("train", 3, 3)
+    assert any("three" in line for line in health.lines())
+
+
+def test_a_limit_takes_that_many_recordings(in_one_process, source, tmp_path):
+    assert prepare("table", source, tmp_path / "out", PrepareSettings(limit=6), workers=1).recordings == 6
+
+
+def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, source, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="empty folder"):
+        prepare("table", source, other, workers=1)
+    prepare("table", source, tmp_path / "out", workers=1)
+    second = write_table_corpus(tmp_path / "second", talkers(1, 1))
+    with pytest.raises(InputError, match="name another folder"):
+        prepare("table", second, tmp_path / "out", workers=1)
+    with pytest.raises(InputError, match="of its own"):
+        prepare("table", source, source, workers=1)
+    assert sorted(path.name for path in other.iterdir()) == ["thesis.txt"]
+
+
+def test_two_preparations_of_one_corpus_do_not_run_at_once(in_one_process, source, tmp_path):
+    with (
+        Destination(tmp_path / "out", "table", source.resolve()),
+        pytest.raises(InputError, match="locked"),
+    ):
+        prepare("table", source, tmp_path / "out", workers=1)
+
+
+def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, capsys):
+    assert main(["prepare", "table", str(source), str(tmp_path / "out"), "--json", "--scripts", "1"]) == 0
+    assert json.loads(capsys.readouterr().out)["recordings"] == 9
+    assert main(["prepare", "table", str(source), str(tmp_path / "out"), "--scripts", "1"]) == 0
+    assert "kept      9 recordings as 9 clips" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing", "SOURCE"], "an adapter of ravdess"),
+        (["table", "missing"], "missing"),
+        (["table", "SOURCE", "--workers", "0"], "at least one worker"),
+        (["table", "SOURCE", "--scripts", "0"], "scripts"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_2(in_one_process, source, tmp_path, capsys, arguments, message):
+    adapter, given, *options = arguments
+    path = str(source) if given == "SOURCE" else str(tmp_path / given)
+    assert main(["prepare", adapter, path, str(tmp_path / "out"), *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_ravdess_is_prepared_with_its_labels_and_phones(real_data, whisper, tmp_path):
+    health = prepare("ravdess", real_data / "ravdess", tmp_path / "out", PrepareSettings(limit=6), workers=1)
+    assert (health.recordings, len(health.refused)) == (6, 0)
+    assert health.phones.get("corpus", 0) >= 5
+    corpus = Corpus(tmp_path / "out")
+    assert corpus.description["features"]["dim"] == 384
+    assert {corpus.features(clip).shape[1] for clip in corpus.clips} == {384}
