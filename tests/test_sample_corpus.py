@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import ast
+import csv
+import importlib
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+from scipy.signal import butter, sosfiltfilt
+
+from avi_lib.assets.digest import file_sha256
+from avi_lib.corpus.adapters import table
+from avi_lib.instruction.prototypes import EMOTIONS, levels
+from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
+
+CORPUS = Path(__file__).resolve().parents[1] / "data" / "samples" / "corpus"
+RATE_HZ = 16_000
+with (CORPUS / "index.csv").open(encoding="utf-8", newline="") as _stream:
+    ROWS = {row["clip"]: row for row in csv.DictReader(_stream)}
+PHONES = json.loads((CORPUS / "phones.json").read_text("utf-8"))
+
+
+def flac(clip: str) -> Path:
+    return CORPUS / "flac" / f"{clip}.flac"
+
+
+@pytest.fixture(scope="module")
+def waves() -> dict[str, np.ndarray]:
+    found = {}
+    for clip in ROWS:
+        found[clip], rate_hz = soundfile.read(flac(clip), dtype="float32")
+        assert rate_hz == RATE_HZ
+    return found
+
+
+@pytest.fixture
+def script() -> Iterator[dict[str, ModuleType]]:
+    """The modules of the script that need nothing but numpy."""
+    names = ("pronounce", "manner", "plan")
+    sys.path.insert(0, str(CORPUS))
+    try:
+        yield {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(CORPUS))
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def test_index_lists_exactly_the_clips_there_are_and_their_content() -> None:
+    assert {path.name for path in (CORPUS / "flac").iterdir()} == {flac(clip).name for clip in ROWS}
+    assert set(PHONES) == set(ROWS)
+    for clip, row in ROWS.items():
+        assert file_sha256(flac(clip)) == row["sha256"], clip
+
+
+def test_corpus_stays_within_nine_megabytes() -> None:
+    files = [path for path in CORPUS.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 9_000_000
+
+
+def test_every_clip_is_16_bit_mono_of_2_to_5_seconds_and_as_long_as_the_index_says(
+    waves: dict[str, np.ndarray],
+) -> None:
+    for clip, row in ROWS.items():
+        info = soundfile.info(flac(clip))
+        assert (info.format, info.subtype, info.channels) == ("FLAC", "PCM_16", 1)
+        assert info.frames / RATE_HZ == float(row["duration_s"])
+        assert 2.0 <= info.duration <= 5.0, clip
+        assert 0.05 < np.abs(waves[clip]).max() < 0.98, clip
+
+
+def test_there_are_many_clips_speakers_and_sentences() -> None:
+    assert len(ROWS) >= 72
+    assert len({row["speaker"] for row in ROWS.values()}) >= 10
+    assert {(row["gender"], row["accent"]) for row in ROWS.values()} == {
+        ("female", "us"), ("male", "us"), ("female", "gb"), ("male", "gb"),
+    }  # fmt: skip
+    assert len({row["text"] for row in ROWS.values()}) >= 60
+    assert all(row["licence"] == "Apache-2.0" and row["source"] and row["language"] == "en" for row in ROWS.values())
+
+
+def test_every_emotion_comes_at_every_level_it_has_and_no_other() -> None:
+    found: dict[str, set[int]] = defaultdict(set)
+    for row in ROWS.values():
+        found[row["emotion"]].add(int(row["level"]))
+    assert found == {emotion: set(levels(emotion)) for emotion in EMOTIONS}
+
+
+def test_every_emotion_is_spoken_by_many_and_everyone_speaks_many_emotions() -> None:
+    speakers, emotions = defaultdict(set), defaultdict(set)
+    for row in ROWS.values():
+        speakers[row["emotion"]].add(row["speaker"])
+        emotions[row["speaker"]].add(row["emotion"])
+    assert min(len(who) for who in speakers.values()) >= 8
+    assert min(len(which) for which in emotions.values()) >= 8
+
+
+def test_most_sentences_have_one_or_two_emotions_and_each_speaker_says_one_of_its_own_neutrally_too() -> None:
+    said, by_speaker = defaultdict(set), defaultdict(set)
+    for row in ROWS.values():
+        said[row["text"]].add(row["emotion"])
+        by_speaker[row["speaker"], row["text"]].add(row["emotion"])
+    assert np.mean([len(emotions) <= 2 for emotions in said.values()]) > 0.9
+    paired = {speaker for (speaker, _), emotions in by_speaker.items() if "neutral" in emotions and len(emotions) > 1}
+    assert paired == {row["speaker"] for row in ROWS.values()}
+
+
+@pytest.mark.parametrize("clip", [pytest.param(clip, id=clip) for clip in list(ROWS)[::12]])
+def test_phones_belong_to_the_words(clip: str) -> None:
+    words = re.findall(r"[a-z']+", ROWS[clip]["text"].lower())
+    spoken = [word for word, phone, *_ in PHONES[clip] if phone != SILENCE]
+    assert list(dict.fromkeys(spoken)) == list(dict.fromkeys(words))
+    assert all(word == "" for word, phone, *_ in PHONES[clip] if phone == SILENCE)
+
+
+def test_phones_are_arpabet_and_run_from_silence_to_silence_without_gaps() -> None:
+    for clip, rows in PHONES.items():
+        phones = [Phone(phone, start_s, end_s) for _, phone, start_s, end_s in rows]
+        assert contiguous(phones, float(ROWS[clip]["duration_s"])), clip
+        assert {phone.phone for phone in phones} <= ARPABET | {SILENCE}, clip
+        assert phones[0].phone == phones[-1].phone == SILENCE, clip
+        assert not any(a.phone == b.phone == SILENCE for a, b in pairwise(phones)), clip
+        assert min(phone.end_s - phone.start_s for phone in phones) >= 0.015, clip
+
+
+def test_silence_at_both_ends_is_0_2_to_0_45_s_and_truly_silent(waves: dict[str, np.ndarray]) -> None:
+    for clip, rows in PHONES.items():
+        before_s, after_s = rows[0][3], rows[-1][3] - rows[-1][2]
+        assert 0.2 <= before_s <= 0.45 and 0.2 <= after_s <= 0.45, clip
+        wave = waves[clip]
+        ends = np.concatenate([wave[: int(0.19 * RATE_HZ)], wave[-int(0.19 * RATE_HZ) :]])
+        assert np.abs(ends).max() < 1e-4, clip
+
+
+def test_closed_lips_let_through_far_less_above_1_khz_than_vowels(waves: dict[str, np.ndarray]) -> None:
+    above_1_khz = butter(4, 1000.0, "highpass", fs=RATE_HZ, output="sos")
+    levels_db = defaultdict(list)
+    for clip, rows in PHONES.items():
+        power = sosfiltfilt(above_1_khz, waves[clip].astype(np.float64)) ** 2
+        for _, phone, start_s, end_s in rows:
+            third_s = (end_s - start_s) / 3
+            middle = power[int((start_s + third_s) * RATE_HZ) : int((end_s - third_s) * RATE_HZ)]
+            levels_db[phone].append(10 * np.log10(middle.mean() + 1e-12))
+    vowels = np.median(np.concatenate([levels_db[phone] for phone in VOWELS]))
+    assert all(len(levels_db[phone]) >= 50 for phone in BILABIAL)
+    below = {phone: vowels - np.median(levels_db[phone]) for phone in sorted(BILABIAL)}
+    assert below["B"] > 10.0 and below["P"] > 10.0 and below["M"] > 6.0, below
+
+
+def test_anger_is_spoken_louder_and_faster_than_sadness_and_both_more_so_at_level_3() -> None:
+    found = defaultdict(list)
+    for row in ROWS.values():
+        found[row["emotion"], row["level"]].append((float(row["level_db"]), float(row["speed"])))
+    mean = {key: np.mean(values, axis=0) for key, values in found.items()}
+    order = [mean["sad", "3"], mean["sad", "1"], mean["neutral", "1"], mean["angry", "1"], mean["angry", "3"]]
+    assert all((before < after).all() for before, after in pairwise(order))
+
+
+def test_a_recogniser_that_knows_no_text_hears_most_phones_of_a_clip(waves: dict[str, np.ndarray]) -> None:
+    from avi_lib.speech.recognise import recognise_phones
+
+    clip = next(clip for clip, row in ROWS.items() if row["emotion"] == "neutral")
+    heard = Counter(phone.phone for phone in recognise_phones(waves[clip]).phones)
+    known = Counter(phone for _, phone, *_ in PHONES[clip])
+    assert (heard & known).total() >= 0.75 * known.total()
+
+
+def test_the_table_adapter_reads_every_clip_with_its_labels_and_phones() -> None:
+    found = table.scan(CORPUS)
+    assert found.refused == ()
+    assert {recording.name for recording in found.recordings} == set(ROWS)
+    for recording in found.recordings:
+        row = ROWS[recording.name]
+        assert (recording.speaker, recording.emotion, recording.level) == (
+            row["speaker"], row["emotion"], int(row["level"]),
+        )  # fmt: skip
+        assert recording.speech == flac(recording.name) and recording.text == row["text"]
+        assert recording.phones is not None and len(recording.phones) == len(PHONES[recording.name])
+
+
+def test_the_script_knows_our_emotions_levels_and_phones(script: dict[str, ModuleType]) -> None:
+    assert set(script["manner"].EMOTIONS) == set(EMOTIONS)
+    assert all(script["manner"].levels(emotion) == levels(emotion) for emotion in EMOTIONS)
+    assert set(script["pronounce"].ARPABET.values()) <= ARPABET
+    assert BILABIAL | VOWELS - {"ER"} <= set(script["pronounce"].ARPABET.values()) | {"ER"}
+
+
+def test_a_plan_begins_the_same_however_many_clips_it_has(script: dict[str, ModuleType]) -> None:
+    plan = script["plan"]
+    sentences = [plan.Sentence(f"Sentence {number}.") for number in range(50)]
+    short, long = (plan.planned(sentences, clips=clips, speakers=10, seed=3) for clips in (70, 400))
+    assert long[:70] == short
+    assert len({clip.name for clip in long}) == 400
+    assert Counter(clip.emotion for clip in long)["neutral"] == 50
+    assert plan.planned(sentences, clips=70, speakers=10, seed=4) != short
+
+
+def test_changes_of_the_voice_grow_with_the_level(script: dict[str, ModuleType]) -> None:
+    manner_of, chance = script["manner"].manner_of, np.random.default_rng
+    speeds = [
+        np.mean([manner_of("angry", level, chance(seed)).speed for seed in range(40)]) for level in levels("angry")
+    ]
+    assert np.allclose(speeds, np.array([1, 2, 3]) / 3 * 0.17, atol=0.02)
+
+
+def test_the_docstring_names_every_option_of_the_command_line() -> None:
+    source = (CORPUS / "make_corpus.py").read_text("utf-8")
+    documented = ast.get_docstring(ast.parse(source)) or ""
+    options = re.findall(r'add_argument\("(--[a-z]+)"', source)
+    assert len(options) == 9
+    assert [option for option in options if option not in documented] == []
+    assert "pip install" in documented and "npm pack kokoro-js@1.2.1" in documented
