@@ -68,7 +68,6 @@ def read_quickly(path: Path, max_minutes: float) -> Speech:
 def stand_in(patch: pytest.MonkeyPatch) -> None:
     """No worker processes and no network."""
     patch.setattr(preparing, "worker_pool", lambda workers: nullcontext(Inline()))
-    patch.setattr(preparing, "load_encoder", lambda name: StillEncoder())
     patch.setattr(work, "_encoder", lambda name: StillEncoder())
 
 

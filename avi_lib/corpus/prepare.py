@@ -16,7 +16,7 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,10 @@ from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.shards import Contents
 from avi_lib.corpus.splits import split_speakers
-from avi_lib.corpus.work import Bench, Sample, carry_out, finished, sample
+from avi_lib.corpus.work import Bench, EncoderCard, Sample, carry_out, describe_encoder, finished, sample
 from avi_lib.corpus.workers import as_done, bar, worker_pool
 from avi_lib.motion.space import ARKIT, SPACES
 from avi_lib.settings import PrepareSettings
-from avi_lib.speech.encoder import SpeechEncoder, load_encoder
 
 FORMAT = 1
 PUBLISH_EVERY_S = 5.0
@@ -76,7 +75,6 @@ def prepare(
     source = source.resolve()
     scan = scan_source(adapter, source)
     with Destination(destination, adapter, source) as place:
-        encoder = load_encoder(settings.encoder)
         recordings = _chosen(scan.recordings, settings)
         with SourceDigests(place.folder / "sources.json", source) as known:
             digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
@@ -85,6 +83,7 @@ def prepare(
         space = _space(recordings)
         bench = Bench(source, place.shards, place.tracks, settings, space, {})
         with worker_pool(workers) as pool:
+            encoder = pool.submit(describe_encoder, settings.encoder).result()
             neutrals = _neutrals(pool, recordings, digests, bench, progress)
             bench = replace(bench, neutrals=neutrals)
             jobs = make_plan(
@@ -140,7 +139,7 @@ def _splits(recordings: Iterable[Recording], settings: PrepareSettings) -> dict[
     return split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
 
 
-def _common(settings: PrepareSettings, encoder: SpeechEncoder) -> str:
+def _common(settings: PrepareSettings, encoder: EncoderCard) -> str:
     """Digest of what decides every shard besides its recordings and their split."""
     content = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
     return hashlib.sha256(
@@ -205,7 +204,7 @@ def _carry_out(
 
 
 def _description(
-    adapter: str, source: Path, settings: PrepareSettings, encoder: SpeechEncoder, space: str
+    adapter: str, source: Path, settings: PrepareSettings, encoder: EncoderCard, space: str
 ) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -217,6 +216,6 @@ def _description(
         "channels": list(SPACES[space].channels),
         "idle_channels": [SPACES[space].channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
         "phones": list(PHONES),
-        "features": {"name": encoder.name, "dim": encoder.dim, "fps": encoder.fps, "fingerprint": encoder.fingerprint},
+        "features": asdict(encoder),
         "code": code_digest(),
     }

@@ -82,6 +82,22 @@ def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Samp
         return Refusal(recording.name, str(error))
 
 
+@dataclass(frozen=True)
+class EncoderCard:
+    """What there is to say of an encoder without loading it."""
+
+    name: str
+    dim: int
+    fps: float
+    fingerprint: str
+
+
+def describe_encoder(name: str) -> EncoderCard:
+    """The card of an encoder; asked for in a worker, so that the process that waits needs no memory for it."""
+    encoder = _encoder(name)
+    return EncoderCard(encoder.name, encoder.dim, encoder.fps, encoder.fingerprint)
+
+
 @cache
 def _encoder(name: str) -> SpeechEncoder:
     return load_encoder(name)

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure, markdown
 
 if TYPE_CHECKING:
     from avi_lib.face.renderer import Preference, Renderer
@@ -33,17 +34,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CLIP_S = 10.0
 REAL_SAMPLES = ("arctic.flac", "librivox.flac")
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One measured number beside what it must reach."""
-
-    name: str
-    value: float
-    unit: str
-    must: str
-    how: str
 
 
 def measure_import() -> Iterator[Figure]:
@@ -117,6 +107,16 @@ def measure_lips(real: Path) -> Iterator[Figure]:
     yield Figure("lip gap r, another recording", scores["r another"], "", "-", how)
 
 
+def measure_corpora(real: Path) -> Iterator[Figure]:
+    """Preparing RAVDESS and reading it back."""
+    from avi_lib.evaluation.preparation import measure_preparation
+
+    if not (real / "ravdess").is_dir():
+        print(f"left out: preparation: no folder {real / 'ravdess'}", file=sys.stderr)
+        return
+    yield from measure_preparation(real / "ravdess")
+
+
 def ten_seconds(target: Path) -> None:
     """Write exactly ten seconds of the shipped real recordings, one after the other, as 16-bit WAV."""
     import soundfile
@@ -149,21 +149,17 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def markdown(figures: list[Figure]) -> str:
-    """The figures as a Markdown table."""
-    lines = ["| figure | measured | must reach | how |", "|---|---|---|---|"]
-    lines += [f"| {f.name} | {f.value:.2f} {f.unit} | {f.must} | {f.how} |" for f in figures]
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure everything and print it."""
     parser = argparse.ArgumentParser(description="Measure the figures of the README's table.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
     default = Path(os.environ.get("AVI_REAL_DATA", ROOT.parent / "shared" / "data"))
-    parser.add_argument("--real", type=Path, default=default, metavar="FOLDER", help="folder that holds grid10/")
+    parser.add_argument(
+        "--real", type=Path, default=default, metavar="FOLDER", help="folder that holds grid10/, ravdess/"
+    )
     options = parser.parse_args()
     figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
+    figures += measure_corpora(options.real)
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "figures": [asdict(figure) for figure in figures]}))
     else:
