@@ -16,7 +16,7 @@ from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.cutting import cut_at_pauses, cut_evenly
 from avi_lib.corpus.destination import Destination
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table, write_table
+from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table, to_table, write_table
 from avi_lib.corpus.fingerprint import SourceDigests, code_digest
 from avi_lib.corpus.health import examine
 from avi_lib.corpus.plan import make_plan
@@ -29,6 +29,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
+from avi_lib.speech.prosody import Beat
 
 
 def curves(values: np.ndarray, fps: float) -> Curves:
@@ -43,7 +44,7 @@ def clip_entry(**changes: object) -> ClipEntry:
         "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en", "motion": "performed",
         "phones_from": "corpus", "scripts": ("a/0",), "own": 1, "repairs": (), "warnings": ("quiet",), "shard": "k-000",
         "row": 0, "frames": 5, "frames_at": 0, "features": 10, "features_at": 0, "motion_at": 0, "idle_at": 0,
-        "phones": 2, "phones_at": 0,
+        "phones": 2, "phones_at": 0, "syllables": 1, "syllables_at": 0,
     }  # fmt: skip
     return ClipEntry(**(values | changes))
 
@@ -66,12 +67,14 @@ def corpus(tmp_path: Path) -> Corpus:
         "present": np.ones((1, 55), np.uint8),
         "phones": np.array([0, 1], np.int16),
         "phone_times": np.array([[0, 0.1], [0.1, 0.2]], np.float32),
+        "syllables": np.array([[0.15, 0.5]], np.float32),
     }
     contents = Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
     with Destination(tmp_path / "made", "table", Path("/raw")) as place:
         place.describe(DESCRIPTION)
         save_shard(place.shards / "k-000.safetensors", arrays, contents)
-        place.publish([contents])
+        place.gather([contents])
+        place.publish()
     return Corpus(tmp_path / "made")
 
 
@@ -146,8 +149,8 @@ def test_the_first_script_keeps_to_the_label(emotion):
 
 def test_tables_give_back_what_was_written(tmp_path):
     clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
-    write_table(tmp_path / "clips.parquet", ClipEntry, clips)
-    write_table(tmp_path / "scripts.parquet", ScriptEntry, [SCRIPT])
+    write_table(tmp_path / "clips.parquet", to_table(ClipEntry, clips))
+    write_table(tmp_path / "scripts.parquet", to_table(ScriptEntry, [SCRIPT]))
     assert read_table(tmp_path / "clips.parquet", ClipEntry) == clips
     assert read_table(tmp_path / "scripts.parquet", ScriptEntry) == [SCRIPT]
     assert SCRIPT.action_units == {"brow_down": 0.5}
@@ -161,7 +164,7 @@ def test_a_damaged_table_is_an_input_error(tmp_path, content):
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path):
-    write_table(tmp_path / "clips.parquet", ScriptEntry, [SCRIPT])
+    write_table(tmp_path / "clips.parquet", to_table(ScriptEntry, [SCRIPT]))
     with pytest.raises(InputError, match="other columns"):
         read_table(tmp_path / "clips.parquet", ClipEntry)
 
@@ -187,6 +190,7 @@ def test_reading_finds_each_motion_and_what_idle_adds(corpus):
     assert idle[:, ARKIT.index("headYaw")] == pytest.approx(0.5)
     assert np.count_nonzero(idle) == 10
     assert [(phone.phone, phone.start_s) for phone in corpus.phones(clip)] == [("SIL", 0.0), ("AA", pytest.approx(0.1))]
+    assert corpus.prosody(clip).syllables == (Beat(pytest.approx(0.15), 0.5),)
     assert corpus.texts(clip) == ("Look happy.",)
     with pytest.raises(InputError, match="from 0 to 1"):
         corpus.motion(clip, 2)
@@ -220,7 +224,9 @@ def test_a_folder_without_a_corpus_is_an_input_error(tmp_path):
 
 def test_health_counts_recordings_clips_and_reasons():
     clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
-    health = examine(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
+    health = examine(
+        to_table(ClipEntry, clips), to_table(ScriptEntry, [SCRIPT]), [Refusal("z", "too short"), Refusal("c", "silent")]
+    )
     assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
     assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}
     assert [refusal.name for refusal in health.refused] == ["c", "z"]

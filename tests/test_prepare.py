@@ -29,8 +29,7 @@ from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import AssetError, InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.vocabulary import quantise
-from avi_lib.motion.performer import Performer
-from avi_lib.settings import PerformerSettings, PrepareSettings
+from avi_lib.settings import PrepareSettings
 from avi_lib.speech.audio import Speech, load_speech
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.report import SpeechReport
@@ -125,8 +124,7 @@ def test_every_clip_of_a_group_performs_the_scripts_of_all_and_the_pairs_are_the
     clip = next(clip for clip in corpus.select(split="train") if len(clip.scripts) > 5)
     exchanged = corpus.scripts[clip.scripts[-1]]
     assert exchanged.clip != clip.clip
-    speech = load_speech(corpus.sound(clip))
-    performer = Performer(corpus.phones(clip), prosody(speech.wave), speech.duration_s, PerformerSettings())
+    performer = corpus.performer(clip)
     parts = Instruction(exchanged.texts[0], exchanged.emotion, exchanged.level, exchanged.action_units)
     full, still = performer.perform_with_still(parts, exchanged.seed)
     number = len(clip.scripts) - 1
@@ -195,6 +193,15 @@ def test_the_same_again_writes_nothing_and_one_more_recording_leaves_other_shard
     assert len(after) == 2
     assert len(set(before.items()) & set(after.items())) == 1
     assert Corpus(tmp_path / "out").select(clip="more")
+
+
+def test_a_damaged_shard_is_made_again(in_one_process, source, tmp_path):
+    prepare("table", source, tmp_path / "out", workers=1)
+    shard = next((tmp_path / "out" / "shards").iterdir())
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:500])
+    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
+    assert shard.read_bytes() == whole
 
 
 def test_other_settings_make_other_shards_and_the_old_ones_go(in_one_process, source, tmp_path):

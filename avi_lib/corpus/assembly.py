@@ -78,7 +78,7 @@ def assemble(
 
     Tensors: features (rows, dim) and prosody (rows, 3: F0 in Hz or 0, voiced 0 or 1, level in dB), motion
     (rows, channels), idle (rows, IDLE_CHANNELS) as float16; phones (rows,) int16 with phone_times (rows, 2) float32 in
-    seconds; present (clips, channels) uint8.
+    seconds; syllables (rows, 2: time in seconds, strength) float32; present (clips, channels) uint8.
     """
     own = {draft.clip: _own_scripts(draft, settings, neutrals, place.space) for draft in drafts}
     shared = _shared_scripts(drafts, own, settings.group)
@@ -163,6 +163,7 @@ def _store(tensors: _Tensors, draft: Draft, scripts: Iterable[Script], own: int,
         frames=draft.frames,
         features=0 if draft.features is None else len(draft.features),
         phones=len(draft.phones),
+        syllables=len(draft.prosody.syllables) if draft.prosody else 0,
         motion_at=motion_at,
         idle_at=idle_at,
         **_heard(tensors, draft),
@@ -187,16 +188,18 @@ def _below(path: Path, source: Path) -> str:
 def _heard(tensors: _Tensors, draft: Draft) -> dict[str, int]:
     """Add features, prosody and phones, and say where they begin."""
     if draft.features is None or draft.prosody is None:
-        return {"features_at": 0, "frames_at": 0, "phones_at": 0}
+        return {"features_at": 0, "frames_at": 0, "phones_at": 0, "syllables_at": 0}
     heard = draft.prosody
     rows = np.stack([heard.f0_hz, heard.voiced, heard.energy_db], axis=1).astype(np.float16)
     numbers = np.array([_PHONE_NUMBER[phone.phone] for phone in draft.phones], np.int16)
     times_s = np.array([phone[1:] for phone in draft.phones], np.float32)
+    syllables = np.array(heard.syllables, np.float32).reshape(-1, 2)
     tensors.add("phone_times", times_s)
     return {
         "features_at": tensors.add("features", draft.features),
         "frames_at": tensors.add("prosody", rows),
         "phones_at": tensors.add("phones", numbers),
+        "syllables_at": tensors.add("syllables", syllables),
     }
 
 

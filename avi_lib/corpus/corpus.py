@@ -24,9 +24,11 @@ from avi_lib.corpus.destination import CLIPS, SCRIPTS, read_description
 from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table
 from avi_lib.corpus.shards import SHARD_SUFFIX
 from avi_lib.errors import InputError
+from avi_lib.motion.performer import Performer
 from avi_lib.motion.space import SPACES, MotionSpace
+from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
-from avi_lib.speech.prosody import Prosody
+from avi_lib.speech.prosody import Beat, Prosody
 
 OPEN_SHARDS = 256
 """Shards kept mapped at a time."""
@@ -113,10 +115,17 @@ class Corpus:
         return tuple(Phone(names[number], start_s, end_s) for number, (start_s, end_s) in pairs)
 
     def prosody(self, clip: ClipEntry) -> Prosody:
-        """Pitch, voicing and level of every video frame; syllables are not kept."""
+        """Pitch, voicing and level of every video frame, and the syllables."""
         rows = self._rows(clip, "prosody", clip.frames_at, clip.frames if clip.features else 0).astype(np.float32)
+        syllables = self._rows(clip, "syllables", clip.syllables_at, clip.syllables).tolist()
         fps = float(self.description["fps"])
-        return Prosody(fps, rows[:, 0].copy(), rows[:, 1] > 0.5, rows[:, 2].copy(), ())
+        beats = tuple(Beat(time_s, strength) for time_s, strength in syllables)
+        return Prosody(fps, rows[:, 0].copy(), rows[:, 1] > 0.5, rows[:, 2].copy(), beats)
+
+    def performer(self, clip: ClipEntry) -> Performer:
+        """The clip made ready to be performed under any other script; InputError for motion without sound."""
+        settings = PerformerSettings(fps=float(self.description["fps"]))
+        return Performer(self.phones(clip), self.prosody(clip), clip.duration_s, settings)
 
     def sound(self, clip: ClipEntry) -> Path | None:
         """The file of the raw corpus in which the clip is heard from `start_s` on, None for motion without sound."""

@@ -2,7 +2,8 @@
 
 >>> with Destination(Path("data/prepared/ravdess"), "ravdess", source) as place:
 ...     place.describe(description)
-...     place.publish(contents)
+...     place.gather(contents)
+...     place.publish()
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry, write_table
-from avi_lib.corpus.health import Health
+from avi_lib.corpus.entries import ClipEntry, ScriptEntry, to_table, write_table
+from avi_lib.corpus.health import Health, examine
+from avi_lib.corpus.recording import Refusal
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
@@ -38,6 +41,8 @@ class Destination:
         if self.folder == source:
             raise InputError("a destination of its own", f"the source {folder}", "name another folder")
         make_folder(folder)
+        self.refused: list[Refusal] = []
+        self._clips, self._scripts = [to_table(ClipEntry, ())], [to_table(ScriptEntry, ())]
         self._lock = FileLock(self.folder / ".lock", timeout=0)
         self._refuse_another(adapter, source)
 
@@ -75,26 +80,31 @@ class Destination:
     def describe(self, description: dict[str, Any]) -> None:
         """Say what the corpus is made of; another description than before starts with empty tables."""
         if read_description(self.folder) != description:
-            self.publish(())
+            self.publish()
             with atomic_path(self.folder / DESCRIPTION) as temporary:
                 temporary.write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
 
-    def publish(self, contents: Iterable[Contents]) -> tuple[list[ClipEntry], list[ScriptEntry]]:
-        """Write the tables of these shards; scripts come first, so that no clip names one that is not there."""
-        shards = list(contents)
-        scripts = sorted((script for shard in shards for script in shard.scripts), key=lambda script: script.script)
-        clips = sorted((clip for shard in shards for clip in shard.clips), key=lambda clip: clip.clip)
-        write_table(self.folder / SCRIPTS, ScriptEntry, scripts)
-        write_table(self.folder / CLIPS, ClipEntry, clips)
-        return clips, scripts
+    def gather(self, contents: Iterable[Contents]) -> None:
+        """Take finished shards into the tables, which `publish` writes."""
+        for shard in contents:
+            self._clips.append(to_table(ClipEntry, shard.clips))
+            self._scripts.append(to_table(ScriptEntry, shard.scripts))
+            self.refused += shard.refused
 
-    def finish(self, health: Health, keys: Collection[str]) -> None:
-        """Write the health report and remove shards of jobs that are not among `keys`."""
+    def publish(self) -> None:
+        """Write the tables of what was gathered; scripts come first, so that no clip names one that is not there."""
+        for name, tables, key in ((SCRIPTS, self._scripts, "script"), (CLIPS, self._clips, "clip")):
+            write_table(self.folder / name, pa.concat_tables(tables).sort_by(key))
+
+    def finish(self, keys: Collection[str]) -> Health:
+        """Write and give the health report, and remove shards of jobs that are not among `keys`."""
+        health = examine(pa.concat_tables(self._clips), pa.concat_tables(self._scripts), self.refused)
         with atomic_path(self.folder / "health.json") as temporary:
             temporary.write_text(json.dumps(health.as_dict(), indent=1, ensure_ascii=False), "utf-8")
         for path in self.shards.glob(f"*{SHARD_SUFFIX}"):
             if path.name.partition("-")[0] not in keys:
                 path.unlink(missing_ok=True)
+        return health
 
 
 _OF_A_START = frozenset((".lock", "sources.json", "shards", "tracks", CLIPS, SCRIPTS))

@@ -7,11 +7,13 @@ r"""The health of a prepared corpus: what was kept, repaired and refused, and wh
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from avi_lib.corpus.recording import Refusal
 from avi_lib.corpus.splits import SPLITS
 
@@ -69,24 +71,29 @@ class Health:
         return lines
 
 
-def examine(clips: Sequence[ClipEntry], scripts: Sequence[ScriptEntry], refused: Iterable[Refusal]) -> Health:
-    r"""The health of these clips, scripts and refusals."""
-    first = {clip.recording: clip for clip in clips}
-    minutes = {split: round(sum(clip.duration_s for clip in clips if clip.split == split) / 60, 3) for split in SPLITS}
+def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> Health:
+    """The health of tables of clips and scripts, and of refusals."""
+    columns = ("recording", "duration_s", "speaker", "split", "emotion", "motion", "phones_from", "repairs", "warnings")
+    of = {name: clips[name].to_pylist() for name in columns}
+    found = dict(zip(of["recording"], zip(of["repairs"], of["warnings"], strict=True), strict=True))
+    people = set(zip(of["split"], of["speaker"], strict=True))
+    seconds = dict.fromkeys(SPLITS, 0.0)
+    for split, duration_s in zip(of["split"], of["duration_s"], strict=True):
+        seconds[split] += duration_s
     return Health(
-        recordings=len(first),
+        recordings=len(found),
         clips=len(clips),
-        minutes=round(sum(clip.duration_s for clip in clips) / 60, 3),
-        minutes_by_split=minutes,
-        speakers={split: sorted({clip.speaker for clip in clips if clip.split == split}) for split in SPLITS},
-        emotions=_count(clip.emotion or "none" for clip in clips),
-        motion=_count(clip.motion for clip in clips),
-        phones=_count(clip.phones_from for clip in clips),
-        scripts=_count(script.kind for script in scripts),
-        texts=sum(len(script.texts) for script in scripts),
-        motions=sum(max(len(clip.scripts), 1) for clip in clips),
-        repaired=_count(name for clip in first.values() for name in clip.repairs),
-        warned=_count(name for clip in first.values() for name in clip.warnings),
+        minutes=round(sum(seconds.values()) / 60, 3),
+        minutes_by_split={split: round(total_s / 60, 3) for split, total_s in seconds.items()},
+        speakers={split: sorted(speaker for kept, speaker in people if kept == split) for split in SPLITS},
+        emotions=_count(emotion or "none" for emotion in of["emotion"]),
+        motion=_count(of["motion"]),
+        phones=_count(of["phones_from"]),
+        scripts=_count(scripts["kind"].to_pylist()),
+        texts=sum(pc.list_value_length(scripts["texts"]).to_pylist()),
+        motions=sum(max(held, 1) for held in pc.list_value_length(clips["scripts"]).to_pylist()),
+        repaired=_count(name for repairs, _ in found.values() for name in repairs),
+        warned=_count(name for _, warnings in found.values() for name in warnings),
         refused=sorted(refused, key=lambda refusal: refusal.name),
     )
 

@@ -27,12 +27,11 @@ from avi_lib.corpus.assembly import IDLE_CHANNELS, PHONES
 from avi_lib.corpus.cutting import FPS
 from avi_lib.corpus.destination import Destination
 from avi_lib.corpus.fingerprint import SourceDigests, code_digest
-from avi_lib.corpus.health import Health, examine
+from avi_lib.corpus.health import Health
 from avi_lib.corpus.measure import neutral_face
 from avi_lib.corpus.plan import Job, make_plan
 from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.scan import scan_source
-from avi_lib.corpus.shards import Contents
 from avi_lib.corpus.splits import split_speakers
 from avi_lib.corpus.work import Bench, EncoderCard, Sample, carry_out, describe_encoder, finished, sample
 from avi_lib.corpus.workers import as_done, bar, worker_pool
@@ -40,8 +39,8 @@ from avi_lib.motion.space import ARKIT, SPACES
 from avi_lib.settings import PrepareSettings
 
 FORMAT = 1
-PUBLISH_EVERY_S = 5.0
-"""The tables are written at most this often while shards are made."""
+PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
+"""While shards are made, the tables are written at most this often, and at most one part in so many of the time."""
 
 Neutrals = dict[str, Float32[np.ndarray, " channels"]]
 
@@ -79,7 +78,7 @@ def prepare(
         with SourceDigests(place.folder / "sources.json", source) as known:
             digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
         recordings, repeated = _without_repetition(recordings, digests)
-        refused = [*scan.refused, *repeated]
+        place.refused += [*scan.refused, *repeated]
         space = _space(recordings)
         bench = Bench(source, place.shards, place.tracks, settings, space, {})
         with worker_pool(workers) as pool:
@@ -94,11 +93,8 @@ def prepare(
                 _common(settings, encoder),
             )
             place.describe(_description(adapter, source, settings, encoder, space))
-            contents = _carry_out(pool, jobs, bench, place, progress)
-        clips, scripts = place.publish(contents)
-        health = examine(clips, scripts, [*refused, *(refusal for shard in contents for refusal in shard.refused)])
-        place.finish(health, {job.key for job in jobs})
-        return health
+            _carry_out(pool, jobs, bench, place, progress)
+        return place.finish({job.key for job in jobs})
 
 
 def _chosen(recordings: Sequence[Recording], settings: PrepareSettings) -> list[Recording]:
@@ -176,31 +172,28 @@ def _neutrals(
     }
 
 
-def _carry_out(
-    pool: Executor, jobs: Sequence[Job], bench: Bench, place: Destination, progress: bool | None
-) -> list[Contents]:
+def _carry_out(pool: Executor, jobs: Sequence[Job], bench: Bench, place: Destination, progress: bool | None) -> None:
     """Do what is not done yet; the tables follow what is finished."""
-    contents: list[Contents] = []
     waiting = []
     for job in jobs:
         found = finished(job, bench.shards)
         if found is None:
             waiting.append(job)
         else:
-            contents += found
+            place.gather(found)
+    published_s, took_s = time.monotonic(), 0.0
     try:
-        published_s = time.monotonic()
         futures = {pool.submit(carry_out, job, bench): job for job in waiting}
         recordings = sum(len(job.recordings) for job in waiting)
         done = as_done(futures, "preparing", recordings, lambda future: len(futures[future].recordings), progress)
-        for _, made in done:
-            contents += made
-            if time.monotonic() - published_s > PUBLISH_EVERY_S:
-                place.publish(contents)
-                published_s = time.monotonic()
+        for future, _ in done:
+            place.gather(finished(futures[future], bench.shards) or ())
+            if time.monotonic() - published_s > max(PUBLISH_EVERY_S, PUBLISHING_SHARE * took_s):
+                begun_s = time.monotonic()
+                place.publish()
+                published_s, took_s = time.monotonic(), time.monotonic() - begun_s
     finally:
-        place.publish(contents)
-    return contents
+        place.publish()
 
 
 def _description(

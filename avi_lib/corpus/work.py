@@ -1,6 +1,6 @@
 """The work of one process: jobs of a plan become shards.
 
->>> contents = carry_out(job, bench)
+>>> carry_out(job, bench)
 >>> [shard.name for shard in bench.shards.iterdir()]
 ['5f1c0e-000.safetensors']
 """
@@ -43,19 +43,19 @@ class Bench:
 
 
 def finished(job: Job, shards: Path) -> list[Contents] | None:
-    """The contents of a job's shards when all of them are there, else None."""
+    """The contents of a job's shards when all of them are there and whole, else None: they are made again then."""
     found: list[Contents] = []
     while not found or not found[-1].last:
-        path = _shard(shards, job, len(found))
-        if not path.is_file():
+        try:
+            found.append(load_contents(_shard(shards, job, len(found))))
+        except InputError:
             return None
-        found.append(load_contents(path))
     return found
 
 
-def carry_out(job: Job, bench: Bench) -> list[Contents]:
+def carry_out(job: Job, bench: Bench) -> None:
     """Prepare the recordings of a job and write its shards; a recording that cannot be used is refused, not fatal."""
-    done: list[Contents] = []
+    shards = 0
     drafts: list[Draft] = []
     refused: list[Refusal] = []
     for recording, digests in zip(job.recordings, job.digests, strict=True):
@@ -65,10 +65,9 @@ def carry_out(job: Job, bench: Bench) -> list[Contents]:
         except InputError as error:
             refused.append(Refusal(recording.name, str(error)))
         if sum(draft.duration_s for draft in drafts) > SHARD_S and recording is not job.recordings[-1]:
-            done.append(_write(job, bench, drafts, refused, len(done), last=False))
-            drafts, refused = [], []
-    done.append(_write(job, bench, drafts, refused, len(done), last=True))
-    return done
+            _write(job, bench, drafts, refused, shards, last=False)
+            shards, drafts, refused = shards + 1, [], []
+    _write(job, bench, drafts, refused, shards, last=True)
 
 
 Sample = tuple[Float32[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
@@ -103,13 +102,11 @@ def _encoder(name: str) -> SpeechEncoder:
     return load_encoder(name)
 
 
-def _write(job: Job, bench: Bench, drafts: list[Draft], refused: list[Refusal], number: int, last: bool) -> Contents:
+def _write(job: Job, bench: Bench, drafts: list[Draft], refused: list[Refusal], number: int, last: bool) -> None:
     path = _shard(bench.shards, job, number)
     place = Place(bench.source, SPACES[bench.space], path.name.removesuffix(SHARD_SUFFIX))
     arrays, clips, scripts = assemble(drafts, bench.settings, bench.neutrals, place)
-    contents = Contents(clips, scripts, tuple(refused), last)
-    save_shard(path, arrays, contents)
-    return contents
+    save_shard(path, arrays, Contents(clips, scripts, tuple(refused), last))
 
 
 def _shard(shards: Path, job: Job, number: int) -> Path:
