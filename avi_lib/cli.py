@@ -130,13 +130,18 @@ def _add_track(commands: argparse._SubParsersAction) -> None:
     track = commands.add_parser("track", help="follow the face in a video: ARKit weights and head rotation")
     track.add_argument("video", type=Path, metavar="VIDEO")
     track.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT.{csv,npz}", help="OUT-1, OUT-2, … where it is cut"
+        *("-o", "--output"),
+        type=Path,
+        required=True,
+        metavar="OUT.{csv,npz}",
+        help="OUT-1, OUT-2, … where it is cut; CSV cannot say which channels are missing, npz does",
     )
     track.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     track.set_defaults(command=_track)
 
 
 def _track(options: argparse.Namespace) -> int:
+    from avi_lib.corpus.curve_files import save_curves
     from avi_lib.corpus.tracking import track_video
     from avi_lib.files import check_writable
     from avi_lib.pipeline import check_motion_suffix, write_motion
@@ -148,7 +153,10 @@ def _track(options: argparse.Namespace) -> int:
     written = []
     for number, piece in enumerate(track.pieces, 1):
         path = output if len(track.pieces) == 1 else output.with_stem(f"{output.stem}-{number}")
-        write_motion(piece.curves.clip, path)
+        if path.suffix.lower() == ".npz":
+            save_curves(piece.curves, path)
+        else:
+            write_motion(piece.curves.clip, path)
         written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece.curves.clip)})
     if options.json:
         print(json.dumps({**track.report.as_dict(), "pieces": written}, ensure_ascii=False))
@@ -177,11 +185,12 @@ def _add_prepare(commands: argparse._SubParsersAction) -> None:
     prepare.add_argument("adapter", metavar="ADAPTER", help="layout of the source: " + ", ".join(ADAPTERS))
     prepare.add_argument("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
     prepare.add_argument("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
-    prepare.add_argument("--encoder", default="whisper-tiny-en", metavar="NAME-or-PATH", help="frozen speech encoder")
-    prepare.add_argument("--scripts", type=int, default=3, metavar="N", help="scripts a clip, where none is real")
-    prepare.add_argument("--texts", type=int, default=4, metavar="N", help="sentences a script (default 4)")
-    prepare.add_argument("--limit", type=int, default=0, metavar="N", help="prepare so many recordings only")
-    prepare.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
+    prepare.add_argument("--profile", choices=("smoke", "full"), help="take scripts and texts from a profile")
+    prepare.add_argument("--encoder", metavar="NAME-or-PATH", help="frozen speech encoder (default whisper-tiny-en)")
+    prepare.add_argument("--scripts", type=int, metavar="N", help="scripts a clip, where no motion is real (default 3)")
+    prepare.add_argument("--texts", type=int, metavar="N", help="sentences a script (default 4)")
+    prepare.add_argument("--limit", type=int, metavar="N", help="prepare so many recordings only")
+    prepare.add_argument("--seed", type=int, metavar="N", help="source of every random choice (default 0)")
     prepare.add_argument("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
     prepare.add_argument("--json", action="store_true", help="print the health report as JSON and nothing else")
     prepare.set_defaults(command=_prepare)
@@ -189,10 +198,11 @@ def _add_prepare(commands: argparse._SubParsersAction) -> None:
 
 def _prepare(options: argparse.Namespace) -> int:
     from avi_lib.corpus.prepare import prepare
-    from avi_lib.settings import PrepareSettings, validated
+    from avi_lib.settings import PrepareSettings, profile, validated
 
-    names = ("encoder", "scripts", "texts", "limit", "seed")
-    settings = validated(PrepareSettings, **{name: getattr(options, name) for name in names})
+    given = {name: getattr(options, name) for name in ("encoder", "scripts", "texts", "limit", "seed")}
+    base = profile(options.profile).prepare.model_dump() if options.profile else {}
+    settings = validated(PrepareSettings, **base | {name: value for name, value in given.items() if value is not None})
     if options.workers is not None and options.workers < 1:
         raise InputError("at least one worker", f"{options.workers}", "leave --workers out for one a processor")
     health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)

@@ -26,5 +26,9 @@ class InputError(AviError):
     exit_code = 2
 
 
+class OutputError(InputError):
+    """A result cannot be written where it was asked for: no room, no permission, no folder."""
+
+
 class AssetError(AviError):
     """A frozen model or a shipped asset is missing, damaged or cannot be fetched."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avi_lib.errors import InputError
+from avi_lib.errors import OutputError
 
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
 
@@ -23,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` with the same suffix; move it to `path` when the block succeeds.
 
     The temporary file is flushed to disk before the move and removed when the block raises, so `path` is untouched
-    then. Raises InputError when the folder does not exist or cannot be written, or when `path` is a folder.
+    then. Raises OutputError when the folder does not exist or cannot be written, or when `path` is a folder.
     """
     path = Path(path)
     check_writable(path)
@@ -37,33 +37,35 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if error.errno not in _CANNOT_WRITE:
             raise
         got = error.strerror or str(error)
-        raise InputError(f"room and permission to write {path}", got, "free space or choose another place") from error
+        raise OutputError(f"room and permission to write {path}", got, "free space or choose another place") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
-    """Raise InputError unless a file can be created or replaced at `path`; nothing is left behind."""
+    """Raise OutputError unless a file can be created or replaced at `path`; nothing is left behind."""
     if path.is_dir():
-        raise InputError("a file to write", f"the folder {path}", "give a file name inside it")
+        raise OutputError("a file to write", f"the folder {path}", "give a file name inside it")
     folder = path.parent
     if not folder.is_dir():
-        raise InputError("an existing folder to write into", str(folder), "create it or choose another place")
+        raise OutputError("an existing folder to write into", str(folder), "create it or choose another place")
     probe = folder / f".{path.stem}.{secrets.token_hex(4)}.probe"
     try:
         probe.touch(exist_ok=False)
         probe.unlink()
     except OSError as error:
-        raise InputError(f"a writable folder {folder}", error.strerror or str(error), "choose another place") from error
+        raise OutputError(
+            f"a writable folder {folder}", error.strerror or str(error), "choose another place"
+        ) from error
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it; InputError where that cannot be done."""
+    """Make a folder and those above it; OutputError where that cannot be done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = error.strerror or str(error)
-        raise InputError(f"a folder {folder} for the results", got, "choose another place") from error
+        raise OutputError(f"a folder {folder} for the results", got, "choose another place") from error
 
 
 def _sync(path: Path) -> None:

@@ -54,8 +54,8 @@ class PrepareSettings(Settings):
 
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice: splits, scripts, wordings")
     encoder: str = Field("whisper-tiny-en", min_length=1, description="frozen speech encoder: a name, or a path to one")
-    scripts: int = Field(3, ge=1, le=16, description="action-unit scripts drawn for each clip that has no real motion")
-    group: int = Field(4, ge=1, le=16, description="clips that exchange their scripts: each performs those of all")
+    scripts: int = Field(3, ge=1, le=8, description="action-unit scripts drawn for each clip that has no real motion")
+    group: int = Field(4, ge=1, le=8, description="clips that exchange their scripts: each performs those of all")
     texts: int = Field(4, ge=1, le=32, description="paraphrases of every script")
     shortest_s: float = Field(0.4, ge=0.1, le=5, description="clips shorter than this are refused")
     longest_s: float = Field(12.0, ge=2, le=25, description="longer recordings are cut at pauses into clips this long")
@@ -94,4 +94,4 @@ def validated(kind: type[S], **values: object) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        raise InputError(f"a valid {name}", f"{first['input']!r}: {first['msg']}", "see `avi talk --help`") from error
+        raise InputError(f"a valid {name}", f"{first['input']!r}: {first['msg']}", "see its --help") from error

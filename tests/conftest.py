@@ -38,3 +38,14 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("HOME", "AVI_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
+
+
+@pytest.fixture
+def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corpora are prepared without worker processes, and sound is read and encoded by stand-ins."""
+    from preparing import read_quickly, stand_in
+
+    from avi_lib.corpus import drafts
+
+    stand_in(monkeypatch)
+    monkeypatch.setattr(drafts, "load_speech", read_quickly)

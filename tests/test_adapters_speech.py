@@ -99,6 +99,11 @@ def test_ravdess_real_clips_are_all_read_with_their_phones(real_data: Path) -> N
     assert all(index[recording.name]["text"] == recording.text for recording in scan.recordings)
 
 
+def test_ravdess_actors_with_even_numbers_are_women(tmp_path: Path) -> None:
+    scan = ravdess.scan(tree(tmp_path, *(f"03-01-05-02-01-01-{actor}.wav" for actor in ("01", "02", "23", "24"))))
+    assert [recording.gender for recording in scan.recordings] == ["male", "female", "male", "female"]
+
+
 # CREMA-D
 
 
@@ -224,6 +229,13 @@ def test_emodb_real_clips_are_all_read_from_the_folder_that_has_every_emotion(re
     assert all(index[recording.name]["text"] == recording.text for recording in scan.recordings)
 
 
+def test_emodb_genders_are_those_of_its_speakers_and_open_for_others(real_data: Path, tmp_path: Path) -> None:
+    rows = {row["clip"]: row["gender"] for _, row in read_table(real_data / "emodb" / "index.csv")}
+    found = {r.name: (r.gender or "")[:1] for r in emodb.scan(real_data / "emodb").recordings}
+    assert found == rows
+    assert emodb.scan(tree(tmp_path, "wav/99a01Fa.wav")).recordings[0].gender is None
+
+
 def test_emodb_real_labels_begin_at_their_time(real_data: Path) -> None:
     """Where /s/ is labelled the sound hisses: its differences hold more energy than the sound itself."""
     soundfile = pytest.importorskip("soundfile")
@@ -294,6 +306,11 @@ def test_mead_reads_one_actor_and_the_texts_of_gzipped_transcripts(tmp_path: Pat
     (source / "mead_transcripts.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(InputError, match="mead_transcripts"):
         mead.scan(source)
+
+
+def test_mead_actors_tell_their_gender_by_the_first_letter(tmp_path: Path) -> None:
+    tree(tmp_path, "M003/audio/sad/level_1/001.m4a", "W009/audio/sad/level_1/001.m4a")
+    assert [(r.speaker, r.gender) for r in mead.scan(tmp_path).recordings] == [("M003", "male"), ("W009", "female")]
 
 
 def test_mead_real_transcripts_name_the_clips_as_the_adapter_does(real_data: Path, tmp_path: Path) -> None:

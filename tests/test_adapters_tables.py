@@ -13,7 +13,9 @@ from name_trees import names, reason, tree, write
 from avi_lib.corpus.adapters import captioned, crema_d, emodb, mead, ravdess, table, videos
 from avi_lib.corpus.adapters.labels import phones_of, read_table
 from avi_lib.corpus.adapters.layout import RuleError, find
-from avi_lib.corpus.recording import SPEECH_SUFFIXES
+from avi_lib.corpus.curve_files import save_curves
+from avi_lib.corpus.curves import Curves
+from avi_lib.corpus.recording import SPEECH_SUFFIXES, Recording
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import MotionClip, save_motion
 from avi_lib.motion.space import ARKIT, FLAME, MotionSpace
@@ -169,6 +171,30 @@ def test_a_table_finds_sound_phones_motion_and_labels(tmp_path: Path) -> None:
     assert (b.speaker, b.emotion, b.level, b.speech) == ("unknown", "neutral", 1, tmp_path / "wav/b.WAV")
     assert (c.speech, c.video, c.emotion, c.level) == (*[tmp_path / "elsewhere/talk.mp4"] * 2, "angry", 2)
     assert (d.speech, d.motion, d.emotion) == (tmp_path / "d.wav", None, None)
+
+
+def test_a_table_tells_genders_in_several_words_and_leaves_others_open(tmp_path: Path) -> None:
+    words = ("female", "F", "woman", "Male", "m", "man", "", "diverse", "x")
+    tree(tmp_path, *(f"{i}.wav" for i in range(len(words))))
+    write(tmp_path / "index.csv", "clip,gender\n" + "".join(f"{i},{word}\n" for i, word in enumerate(words)))
+    genders = [recording.gender for recording in table.scan(tmp_path).recordings]
+    assert genders == ["female"] * 3 + ["male"] * 3 + [None] * 3
+    write(tmp_path / "index.csv", "clip\n0\n")
+    assert table.scan(tmp_path).recordings[0].gender is None
+
+
+def test_a_recording_has_one_of_two_genders_or_none() -> None:
+    with pytest.raises(InputError, match="a gender of female, male; got 'f'"):
+        Recording("a", "s", speech=Path("a.wav"), gender="f")
+
+
+def test_a_table_reads_the_channels_that_its_motion_has(tmp_path: Path) -> None:
+    present = np.arange(len(ARKIT)) != ARKIT.index("tongueOut")
+    save_curves(Curves(MotionClip(np.zeros((5, 55), np.float32), 25.0, ARKIT), present), tmp_path / "a.npz")
+    write(tmp_path / "index.csv", "clip\na\n")
+    (recording,) = table.scan(tmp_path).recordings
+    assert recording.motion is not None
+    assert np.array_equal(recording.motion.read(recording.motion.path).present, present)
 
 
 def test_a_table_row_with_motion_alone_is_silent_and_a_file_column_names_the_clip(tmp_path: Path) -> None:

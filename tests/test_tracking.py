@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from avi_lib import doctor
 from avi_lib.assets.resolver import Resolver
 from avi_lib.cli import main
+from avi_lib.corpus.curve_files import load_curves
 from avi_lib.corpus.lag import REACH_S, best_lag
 from avi_lib.corpus.landmarker import UNMOVED, FaceFollower, check_mediapipe, choose_face, head_angles, paint_over
 from avi_lib.corpus.tracking import Sightings, cut_pieces, track_video
@@ -359,6 +360,8 @@ def test_the_command_writes_a_file_for_every_piece(
     assert [piece["start_s"] for piece in told["pieces"]] == [0.0, pytest.approx(26 / 25)]
     assert [Path(piece["path"]).name for piece in told["pieces"]] == ["face-1.npz", "face-2.npz"]
     assert (told["found"], told["cut"], told["cuts"], told["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
+    again = load_curves(tmp_path / "face-1.npz")
+    assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(UNMOVED)
     assert len(load_motion(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()
 
 

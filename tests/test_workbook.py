@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 import pytest
 
+from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import load_motion
 from avi_lib.workbook.runs import RunError, record, run_notebooks
@@ -43,15 +44,31 @@ def test_the_quick_start_leaves_a_talking_face_and_a_record(tmp_path: Path):
     with av.open(str(run / "talking_face.mp4")) as video:
         assert video.streams.video[0].frames == 100
     assert np.isfinite(load_motion(run / "motion.npz").values).all()
-    executed = nbformat.read(run / "00_quickstart.ipynb", as_version=4)
-    pictures = [
-        output
-        for cell in executed.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-        if "image/png" in output.get("data", {})
-    ]
-    assert len(pictures) == 5
+    assert pictures_in(run / "00_quickstart.ipynb") == 5
+
+
+@pytest.mark.workbook
+def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
+    run = run_notebooks(["01"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["clips"] >= 60 and told["refused"] == 0
+    assert 3 < told["minutes"] < 20
+    assert told["speakers"] >= 6 and told["test_speakers"] >= 1
+    assert told["second_prepare_s"] < told["prepare_s"] / 2
+    assert told["batch_ms"] < 50
+    if told["tracked"]:
+        assert told["tracked"]["lip_gap_mm"] > 0.8 and told["tracked"]["eyeBlink"] > 0.9
+    assert pictures_in(run / "01_data_prep.ipynb") == (10 if told["tracked"] else 9)
+    corpus = Corpus(tmp_path / "prepared" / "samples")
+    assert len(corpus) == told["clips"]
+    assert {clip.split for clip in corpus.clips} == {"train", "validation", "test"}
+
+
+def pictures_in(path: Path) -> int:
+    """How many pictures an executed notebook shows."""
+    cells = nbformat.read(path, as_version=4).cells
+    outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
 def tiny_workbook(root: Path, code: str) -> Path:

@@ -23,7 +23,7 @@ from avi_lib.corpus.cutting import FPS
 from avi_lib.corpus.drafts import Draft
 from avi_lib.corpus.entries import ClipEntry, ScriptEntry
 from avi_lib.corpus.measure import measure_units
-from avi_lib.corpus.scripts import Script, caption_script, draw_scripts, measured_script
+from avi_lib.corpus.scripts import Script, Words, caption_script, draw_scripts, measured_script
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.motion.space import ARKIT, MotionSpace
@@ -74,7 +74,7 @@ def assemble(
 ) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[ScriptEntry, ...]]:
     """Tensors, clips and their own scripts of a shard.
 
-    neutrals: the neutral face of each speaker with real motion, ARKIT channels.
+    neutrals: the neutral faces that real motion is measured against, ARKIT channels, by `Recording.face`.
 
     Tensors: features (rows, dim) and prosody (rows, 3: F0 in Hz or 0, voiced 0 or 1, level in dB), motion
     (rows, channels), idle (rows, IDLE_CHANNELS) as float16; phones (rows,) int16 with phone_times (rows, 2) float32 in
@@ -104,15 +104,16 @@ def _own_scripts(
     space: MotionSpace,
 ) -> tuple[Script, ...]:
     recording = draft.recording
-    label = (recording.emotion, recording.level)
+    label, words = (recording.emotion, recording.level), Words(settings.texts, recording.gender)
     rng = clip_rng(settings.seed, draft.clip)
+    caption = Instruction.parse(recording.caption) if recording.caption else None
     if draft.curves is not None:
-        units = measure_units(draft.curves, neutrals[recording.speaker]) if space is ARKIT else {}
-        return (measured_script(draft.clip, *label, units, settings.texts, rng),)
-    drawn = draw_scripts(draft.clip, *label, settings.scripts, settings.texts, rng)
-    if recording.caption is None:
-        return drawn
-    return (caption_script(draft.clip, Instruction.parse(recording.caption), settings.texts, rng), *drawn[1:])
+        units = measure_units(draft.curves, neutrals[recording.face]) if space is ARKIT else {}
+        return (measured_script(draft.clip, *label, units, caption, words, rng),)
+    drawn = draw_scripts(draft.clip, *label, settings.scripts, words, rng)
+    if caption is None or not (caption.emotion or caption.action_units):
+        return drawn  # the performer cannot carry out a caption of which nothing is understood
+    return (caption_script(draft.clip, caption, words, rng), *drawn[1:])
 
 
 def _shared_scripts(
@@ -147,6 +148,7 @@ def _store(tensors: _Tensors, draft: Draft, scripts: Iterable[Script], own: int,
         start_s=draft.start_s,
         duration_s=draft.duration_s,
         speaker=recording.speaker,
+        gender=recording.gender,
         split=draft.split,
         emotion=recording.emotion,
         level=recording.level,

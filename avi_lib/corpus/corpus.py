@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,9 @@ OPEN_SHARDS = 256
 class Batch:
     """Clips side by side, padded with zeros at the end; a clip's row has `frames` frames and `heard` features.
 
-    `features` (clips, features, dim) at 50 a second, `motion` (clips, frames, channels) at 25, `idle` what blinks, gaze
-    and sway add to it in the same channels, `present` (clips, channels) which channels are true.
+    `features` (clips, 2 * frames, dim) at 50 a second, `motion` (clips, frames, channels) at 25, `idle` what blinks,
+    gaze and sway add to it in the same channels, `present` (clips, channels) which channels are true. A clip may have
+    one feature less than twice its frames.
     """
 
     features: Float16[np.ndarray, "clips features dim"]
@@ -75,12 +76,44 @@ class Corpus:
         """Every script by name."""
         return {script.script: script for script in read_table(self.folder / SCRIPTS, ScriptEntry)}
 
+    @cached_property
+    def _by_name(self) -> dict[str, ClipEntry]:
+        return {clip.clip: clip for clip in self.clips}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which maps the shards itself."""
+        return self.__dict__ | {"_shards": OrderedDict()}
+
     def __len__(self) -> int:
         return len(self.clips)
 
     def select(self, **labels: object) -> list[ClipEntry]:
         """Clips whose columns have these values, such as `split="train", emotion="angry"`, in order of names."""
+        columns = {field.name for field in fields(ClipEntry)}
+        if unknown := sorted(set(labels) - columns):
+            raise InputError(f"columns of {', '.join(sorted(columns))}", ", ".join(unknown), "see `ClipEntry`")
         return [clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items())]
+
+    def clip(self, name: str) -> ClipEntry:
+        """The clip of a name; InputError when there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`") from None
+
+    def partners(self, clip: ClipEntry) -> list[ClipEntry]:
+        """The other clips of its group: each performs this clip's scripts, and this clip performs theirs.
+
+        With `number` that is a true exchanged pair: motion(a, i), motion(b, number(b, a.scripts[i])) and the reverse.
+        """
+        owners = dict.fromkeys(name.rpartition("/")[0] for name in clip.scripts)
+        return [self.clip(name) for name in owners if name != clip.clip]
+
+    def number(self, clip: ClipEntry, script: str) -> int:
+        """The number under which a clip's motion of a script is read; InputError when it does not perform it."""
+        if script not in clip.scripts:
+            raise InputError(f"a script that {clip.clip} performs", repr(script), "see `ClipEntry.scripts`")
+        return clip.scripts.index(script)
 
     def texts(self, clip: ClipEntry, script: int = 0) -> tuple[str, ...]:
         """Sentences that say what the face does in the clip's motion of that number."""
@@ -124,7 +157,7 @@ class Corpus:
 
     def performer(self, clip: ClipEntry) -> Performer:
         """The clip made ready to be performed under any other script; InputError for motion without sound."""
-        settings = PerformerSettings(fps=float(self.description["fps"]))
+        settings = PerformerSettings.model_validate(self.description["performer"])
         return Performer(self.phones(clip), self.prosody(clip), clip.duration_s, settings)
 
     def sound(self, clip: ClipEntry) -> Path | None:
@@ -143,20 +176,23 @@ class Corpus:
             starts: the frame of each clip at which its row begins, the first when empty.
 
         Raises:
-            InputError: no clip, or another number of scripts or starts.
+            InputError: no clip, another number of scripts or starts, a start outside its clip, or no frames asked for.
         """
         starts = list(starts) or [0] * len(clips)
         if not clips or not len(clips) == len(scripts) == len(starts):
             got = f"{len(clips)}, {len(scripts)} and {len(starts)}"
             raise InputError("clips with a script and a start for each", got, "pass as many of each")
-        room = [max(clip.frames - start, 0) for clip, start in zip(clips, starts, strict=True)]
+        room = [clip.frames - start for clip, start in zip(clips, starts, strict=True)]
+        if min(room) < 1 or min(starts) < 0 or (longest is not None and longest < 1):
+            got = f"starts {min(starts)} to {max(starts)}, longest {longest}"
+            raise InputError("starts within their clips and at least one frame", got, "see `ClipEntry.frames`")
         frames = np.array([min(left, longest or left) for left in room])
         heard = np.array(
             [min(2 * n, max(c.features - 2 * s, 0)) for c, n, s in zip(clips, frames.tolist(), starts, strict=True)]
         )
         shape = (len(clips), int(frames.max()), len(self.space))
         motion, idle = np.zeros(shape, np.float16), np.zeros(shape, np.float16)
-        features = np.zeros((len(clips), int(heard.max()), self.description["features"]["dim"]), np.float16)
+        features = np.zeros((len(clips), 2 * shape[1], self.description["features"]["dim"]), np.float16)
         present = np.zeros((len(clips), len(self.space)), bool)
         for i, (clip, script, start) in enumerate(zip(clips, scripts, starts, strict=True)):
             n, at = int(frames[i]), self._number(clip, script) * clip.frames + start
@@ -180,8 +216,8 @@ class Corpus:
     def _rows(self, clip: ClipEntry, name: str, at: int, count: int) -> np.ndarray:
         """Rows of a tensor of the clip's shard."""
         if not count:
-            shape = (0, self.description["features"]["dim"]) if name == "features" else (0, 3)
-            return np.zeros(shape, np.float16)
+            widths = {"features": self.description["features"]["dim"], "prosody": 3, "phone_times": 2, "syllables": 2}
+            return np.zeros((0, widths[name]) if name in widths else 0, np.float16)
         shard = self._shards.get(clip.shard)
         try:
             if shard is None:

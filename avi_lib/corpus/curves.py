@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import FLAME
+
+_PARTS = 8
+"""Points of time in each frame over which a curve is averaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,26 +42,39 @@ class Curves:
     def at_fps(self, fps: float) -> Curves:
         """The same curves at another frame rate; frame i shows the time (i + 0.5) / fps, averaged when going down.
 
-        A frame of the result is the mean of the curve, taken as straight between frames, over the frame's duration.
+        Curves are taken as straight between frames; going down, a frame is their mean over its duration.
+        FLAME's rotations are made continuous first: the result may hold rotation vectors longer than pi.
         """
         if fps == self.clip.fps:
             return self
         values, old = self.clip.values.astype(np.float64), self.clip.fps
+        if self.clip.space is FLAME:
+            for group in ("lips", "head"):
+                rotation = list(FLAME.groups[group])
+                values[:, rotation] = _continuous(values[:, rotation])
         frames = max(int(np.ceil(len(values) / old * fps - 1e-6)), 1)
-        if fps > old:
-            times_s = (np.arange(frames) + 0.5) / fps
-            held = [np.interp(times_s, (np.arange(len(values)) + 0.5) / old, channel) for channel in values.T]
-            resampled = np.stack(held, axis=1)
-        else:
-            edges_s = np.minimum(np.arange(frames + 1) / fps, len(values) / old)
-            area = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)]) / old
-            until = np.stack([np.interp(edges_s, np.arange(len(area)) / old, column) for column in area.T], axis=1)
-            resampled = np.diff(until, axis=0) / np.maximum(np.diff(edges_s), 1e-9)[:, None]
+        parts = 1 if fps > old else _PARTS
+        times_s = (np.arange(frames * parts) + 0.5) / (fps * parts)
+        straight = [np.interp(times_s, (np.arange(len(values)) + 0.5) / old, channel) for channel in values.T]
+        resampled = np.stack(straight, axis=1).reshape(frames, parts, -1).mean(axis=1)
         return Curves(MotionClip(resampled.astype(np.float32), fps, self.clip.space), self.present)
 
     def between(self, first: int, last: int) -> Curves:
         """The frames from `first` to before `last`."""
         return Curves(self.clip.at(range(first, last)), self.present)
+
+
+def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray, "frames 3"]:
+    """Rotation vectors in radians, each turned by whole turns about its axis to lie nearest to the one before."""
+    if np.linalg.norm(np.diff(vectors, axis=0), axis=1).max(initial=0.0) <= np.pi:
+        return vectors  # no other equivalent can lie nearer
+    angles = np.linalg.norm(vectors, axis=1)
+    axes = vectors / np.maximum(angles, 1e-12)[:, None]
+    continuous = vectors.copy()
+    for i in range(1, len(vectors)):
+        turns = np.rint((continuous[i - 1] @ axes[i] - angles[i]) / (2 * np.pi))
+        continuous[i] += 2 * np.pi * turns * axes[i]
+    return continuous
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Destination:
 
     def _refuse_another(self, adapter: str, source: Path) -> None:
         held = read_description(self.folder)
-        if held is None and any(path.name not in _OF_A_START for path in self.folder.iterdir()):
+        if held is None and any(not _ours(path.name) for path in self.folder.iterdir()):
             raise InputError(
                 "an empty folder or a prepared corpus", f"{self.folder} with other files", "name another folder"
             )
@@ -66,9 +66,9 @@ class Destination:
             raise InputError(
                 "a corpus nobody else is preparing", f"{self.folder}, which is locked", "wait for the other process"
             ) from error
-        for folder in (self.shards, self.tracks):
+        for folder in (self.folder, self.shards, self.tracks):
             make_folder(folder)
-            for torn in folder.glob(".*"):
+            for torn in folder.glob(".*.*"):
                 torn.unlink(missing_ok=True)
         return self
 
@@ -108,7 +108,11 @@ class Destination:
 
 
 _OF_A_START = frozenset((".lock", "sources.json", "shards", "tracks", CLIPS, SCRIPTS))
-"""What a preparation that was stopped before it said what it makes leaves behind."""
+
+
+def _ours(name: str) -> bool:
+    """Whether a preparation that was stopped before it said what it makes leaves such a file behind."""
+    return name in _OF_A_START or (name.startswith(".") and name.endswith((".json", ".parquet")))
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:

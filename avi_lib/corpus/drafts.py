@@ -28,6 +28,8 @@ from avi_lib.speech.recognise import recognise_phones
 
 LONGEST_RECORDING_MIN = 30.0
 """Longer recordings are refused: a worker holds one of them in memory."""
+LOOSE_END_S = 0.25
+"""Sound that goes on this little longer than the motion does not make the clip a part of its recording."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +67,9 @@ def make_drafts(
         drafts = [draft for piece in still for draft in _silent(recording, piece, settings, split, motion.findings)]
     else:
         speech = load_speech(recording.speech, LONGEST_RECORDING_MIN)
+        spoken = _spoken(recording, speech)
         drafts = [
-            _heard(recording, speech, encoder, split, first, last, curves, motion.findings)
+            _heard(recording, speech, spoken, encoder, split, first, last, curves, motion.findings)
             for first, last, curves in _parts(speech, still, settings, performed=not motion.pieces)
         ]
     if not drafts:
@@ -127,9 +130,37 @@ def _silent(
     return drafts
 
 
+@dataclass(frozen=True)
+class _Spoken:
+    """Phones of a part of a recording or of the whole, where they come from, and doubts about them."""
+
+    phones: tuple[Phone, ...]
+    source: str
+    doubts: tuple[str, ...] = ()
+
+    def part(self, start_s: float, duration_s: float) -> _Spoken:
+        return replace(self, phones=tidy(shift(self.phones, -start_s), duration_s))
+
+
+def _spoken(recording: Recording, speech: Speech) -> _Spoken | None:
+    """Phones of the whole recording where the corpus has them or a text to align; None where they are recognised."""
+    if recording.phones is not None:
+        return _Spoken(recording.phones, "corpus")
+    if recording.text is not None and recording.language == "en":
+        track = align_phones(speech.wave, recording.text)
+        return _Spoken(track.phones, "text", ("text_doubtful",) if track.warning else ())
+    return None
+
+
+def _recognised(recording: Recording, wave: Float32[np.ndarray, " samples"]) -> _Spoken:
+    doubts = () if recording.language == "en" else ("phones_of_another_language",)
+    return _Spoken(recognise_phones(wave).phones, "speech", doubts)
+
+
 def _heard(
     recording: Recording,
     speech: Speech,
+    spoken: _Spoken | None,
     encoder: SpeechEncoder,
     split: str,
     first: int,
@@ -138,35 +169,21 @@ def _heard(
     findings: tuple[str, ...],
 ) -> Draft:
     wave = speech.wave[first * SAMPLES : last * SAMPLES]
-    whole = len(wave) == len(speech.wave)
-    start_s = first / FPS
-    recording = recording if whole else replace(recording, text=None)
-    phones, phones_from, doubts = _phones(recording, wave, start_s)
+    whole = first == 0 and len(speech.wave) - len(wave) < LOOSE_END_S * RATE_HZ
+    start_s, duration_s = first / FPS, len(wave) / RATE_HZ
+    said = spoken.part(start_s, duration_s) if spoken else _recognised(recording, wave)
     return Draft(
         clip=recording.name if whole else f"{recording.name}@{start_s:.2f}",
-        recording=recording,
+        recording=recording if whole else replace(recording, text=None),
         split=split,
         start_s=start_s,
-        duration_s=len(wave) / RATE_HZ,
+        duration_s=duration_s,
         frames=last - first,
         features=encoder.encode(wave).astype(np.float16),
-        phones=phones,
-        phones_from=phones_from,
+        phones=said.phones,
+        phones_from=said.source,
         prosody=prosody(wave, fps=float(FPS)),
         curves=curves,
         repairs=tuple(finding.name for finding in speech.report.repairs),
-        warnings=(*(finding.name for finding in speech.report.warnings), *findings, *doubts),
+        warnings=(*(finding.name for finding in speech.report.warnings), *findings, *said.doubts),
     )
-
-
-def _phones(
-    recording: Recording, wave: Float32[np.ndarray, " samples"], start_s: float
-) -> tuple[tuple[Phone, ...], str, tuple[str, ...]]:
-    """Phones of a part, where they come from, and doubts about them."""
-    if recording.phones is not None:
-        return tidy(shift(recording.phones, -start_s), len(wave) / RATE_HZ), "corpus", ()
-    if recording.text is not None and recording.language == "en":
-        track = align_phones(wave, recording.text)
-        return track.phones, "text", ("text_doubtful",) if track.warning else ()
-    doubts = () if recording.language == "en" else ("phones_of_another_language",)
-    return recognise_phones(wave).phones, "speech", doubts

@@ -38,6 +38,7 @@ class ClipEntry:
         start_s: start in the recording.
         duration_s: length.
         speaker: who speaks.
+        gender: "female", "male", or None where it is not known.
         split: train, validation or test.
         emotion: label of the recording, None where there is none.
         level: level of the emotion, 1-3.
@@ -57,6 +58,7 @@ class ClipEntry:
     start_s: float
     duration_s: float
     speaker: str
+    gender: str | None
     split: str
     emotion: str | None
     level: int | None

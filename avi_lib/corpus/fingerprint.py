@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import time
 from functools import cache
@@ -18,9 +19,24 @@ import avi_lib
 from avi_lib.assets.digest import file_sha256
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
+from avi_lib.settings import PerformerSettings
 
 ROOMS = ("corpus", "motion", "instruction", "speech")
-"""Parts of the library that decide what a prepared corpus contains."""
+"""Parts of the library that decide what a prepared corpus contains, beside its settings."""
+
+PACKAGES = (
+    "av",
+    "ctranslate2",
+    "hama",
+    "librosa",
+    "mediapipe",
+    "numpy",
+    "pocketsphinx",
+    "scipy",
+    "soxr",
+    "transformers",
+)
+"""Packages whose version decides numbers."""
 
 _SETTLED_S = 2.0
 """A file changed less than this before its digest was taken may change again within the clock's resolution."""
@@ -28,9 +44,11 @@ _SETTLED_S = 2.0
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the code of `ROOMS` and of the package's version: another code, another corpus."""
+    """SHA-256 of the code of `ROOMS`, of the settings' defaults and of versions: another code, another corpus."""
     root = Path(avi_lib.__file__).parent
-    digest = hashlib.sha256(avi_lib.__version__.encode())
+    versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
+    defaults = PerformerSettings().model_dump_json()
+    digest = hashlib.sha256("\n".join((avi_lib.__version__, defaults, *versions)).encode())
     for path in sorted(path for room in ROOMS for kind in ("*.py", "*.json") for path in (root / room).rglob(kind)):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -75,7 +75,11 @@ def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> H
     """The health of tables of clips and scripts, and of refusals."""
     columns = ("recording", "duration_s", "speaker", "split", "emotion", "motion", "phones_from", "repairs", "warnings")
     of = {name: clips[name].to_pylist() for name in columns}
-    found = dict(zip(of["recording"], zip(of["repairs"], of["warnings"], strict=True), strict=True))
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for recording, repairs, warnings in zip(of["recording"], of["repairs"], of["warnings"], strict=True):
+        mended, noted = found.setdefault(recording, (set(), set()))
+        mended.update(repairs)
+        noted.update(warnings)
     people = set(zip(of["split"], of["speaker"], strict=True))
     seconds = dict.fromkeys(SPLITS, 0.0)
     for split, duration_s in zip(of["split"], of["duration_s"], strict=True):

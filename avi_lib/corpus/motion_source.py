@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float16
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -28,7 +28,7 @@ from avi_lib.files import atomic_path
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
 
-SAMPLED = 200
+SAMPLED = 64
 """Frames of a recording that its speaker's neutral face is found from."""
 
 
@@ -50,21 +50,23 @@ def motion_of(recording: Recording, tracks: Path, digests: Mapping[Path, str]) -
         return Motion((Piece(0.0, recording.motion.read(recording.motion.path)),))
     if recording.video is None:
         return Motion()
-    address = hashlib.sha256(f"{digests[recording.video]}/{tracker_digest()}".encode()).hexdigest()
+    sound = recording.speech if recording.speech != recording.video else None
+    parts = (digests[recording.video], digests[sound] if sound else "", tracker_digest())
+    address = hashlib.sha256("/".join(parts).encode()).hexdigest()
     kept = tracks / f"{address[:32]}.safetensors"
     motion = _load(kept)
     if motion is None:
-        track = tracking.track_video(recording.video)
+        track = tracking.track_video(recording.video, sound=sound)
         motion = Motion(track.pieces, track.report.findings())
         _save(kept, motion)
     return motion
 
 
-def sample_frames(motion: Motion) -> tuple[Float32[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]:
+def sample_frames(motion: Motion) -> tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]:
     """Up to `SAMPLED` frames spread evenly over a recording's motion, and which channels it has."""
     values = np.concatenate([piece.curves.clip.values for piece in motion.pieces])
     picks = np.unique(np.linspace(0, len(values) - 1, SAMPLED).round().astype(int))
-    return values[picks], np.all([piece.curves.present for piece in motion.pieces], axis=0)
+    return values[picks].astype(np.float16), np.all([piece.curves.present for piece in motion.pieces], axis=0)
 
 
 @cache

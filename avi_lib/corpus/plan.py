@@ -47,7 +47,7 @@ def make_plan(
         recordings: what is to be prepared.
         digests: SHA-256 of each recording's files, by its name.
         splits: split of each speaker.
-        neutrals: digest of the neutral face of each speaker who has real motion.
+        neutrals: digest of the neutral face that real motion is measured against, by `Recording.face`.
         common: digest of all else that decides the result: settings, code, encoder.
     """
     by_split: dict[str, list[Recording]] = {}
@@ -61,8 +61,8 @@ def make_plan(
         for _, bucket in sorted(buckets.items()):
             bucket.sort(key=lambda recording: _name_number(recording.name))
             files = tuple(digests[recording.name] for recording in bucket)
-            speakers = {recording.speaker: neutrals.get(recording.speaker) for recording in bucket}
-            content = [common, split, [_labels(r) for r in bucket], files, sorted(speakers.items())]
+            faces = {recording.face: neutrals.get(recording.face) for recording in bucket}
+            content = [common, split, [_labels(r) for r in bucket], files, sorted(faces.items())]
             key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
             jobs.append(Job(key, split, tuple(bucket), files))
     return jobs
@@ -78,5 +78,8 @@ def _name_number(name: str) -> int:
 
 
 def _labels(recording: Recording) -> list[object]:
-    names = ("name", "speaker", "emotion", "level", "text", "language", "phones", "caption")
-    return [getattr(recording, name) for name in names]
+    names = ("name", "speaker", "gender", "emotion", "level", "text", "language", "phones", "caption")
+    roles = [recording.files.index(path) if path else None for path in (recording.speech, recording.video)]
+    motion = recording.motion
+    read = getattr(motion.read, "func", motion.read).__qualname__ if motion else None
+    return [*(getattr(recording, name) for name in names), *roles, motion.space if motion else None, read]

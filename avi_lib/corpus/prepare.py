@@ -35,8 +35,8 @@ from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.splits import split_speakers
 from avi_lib.corpus.work import Bench, EncoderCard, Sample, carry_out, describe_encoder, finished, sample
 from avi_lib.corpus.workers import as_done, bar, worker_pool
-from avi_lib.motion.space import ARKIT, SPACES
-from avi_lib.settings import PrepareSettings
+from avi_lib.motion.space import ARKIT, FLAME, SPACES
+from avi_lib.settings import PerformerSettings, PrepareSettings
 
 FORMAT = 1
 PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
@@ -74,23 +74,26 @@ def prepare(
     source = source.resolve()
     scan = scan_source(adapter, source)
     with Destination(destination, adapter, source) as place:
-        recordings = _chosen(scan.recordings, settings)
+        splits = _splits(scan.recordings, settings)
+        space, recordings, strangers = _of_one_space(_chosen(scan.recordings, settings))
         with SourceDigests(place.folder / "sources.json", source) as known:
             digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
         recordings, repeated = _without_repetition(recordings, digests)
-        place.refused += [*scan.refused, *repeated]
-        space = _space(recordings)
+        place.refused += [*scan.refused, *strangers, *repeated]
         bench = Bench(source, place.shards, place.tracks, settings, space, {})
         with worker_pool(workers) as pool:
             encoder = pool.submit(describe_encoder, settings.encoder).result()
-            neutrals = _neutrals(pool, recordings, digests, bench, progress)
+            neutrals, unusable = _neutrals(pool, recordings, digests, bench, progress)
+            place.refused += unusable
+            left_out = {refusal.name for refusal in unusable}
+            recordings = [recording for recording in recordings if recording.name not in left_out]
             bench = replace(bench, neutrals=neutrals)
             jobs = make_plan(
                 recordings,
                 digests,
-                _splits(recordings, settings),
-                {speaker: hashlib.sha256(face.tobytes()).hexdigest() for speaker, face in neutrals.items()},
-                _common(settings, encoder),
+                splits,
+                {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()},
+                _common(settings, encoder, space),
             )
             place.describe(_description(adapter, source, settings, encoder, space))
             _carry_out(pool, jobs, bench, place, progress)
@@ -124,10 +127,17 @@ def _without_repetition(
     return kept, repeated
 
 
-def _space(recordings: Iterable[Recording]) -> str:
-    """The motion space of a corpus: FLAME when its motion comes as FLAME coefficients, ARKIT otherwise."""
-    flame = any(recording.motion is not None and recording.motion.space == "FLAME" for recording in recordings)
-    return "FLAME" if flame else ARKIT.name
+def _of_one_space(recordings: Sequence[Recording]) -> tuple[str, list[Recording], list[Refusal]]:
+    """The motion space of a corpus, the recordings that fit it, and the others.
+
+    It is FLAME when any motion comes as FLAME coefficients: there is no performer for it, so the rest is left out.
+    """
+    flame = [recording.motion is not None and recording.motion.space == FLAME.name for recording in recordings]
+    if not any(flame):
+        return ARKIT.name, list(recordings), []
+    reason = "no FLAME motion, which the other recordings have; prepare it as a corpus of its own"
+    kept = [recording for recording, fits in zip(recordings, flame, strict=True) if fits]
+    return FLAME.name, kept, [Refusal(r.name, reason) for r, fits in zip(recordings, flame, strict=True) if not fits]
 
 
 def _splits(recordings: Iterable[Recording], settings: PrepareSettings) -> dict[str, str]:
@@ -135,11 +145,11 @@ def _splits(recordings: Iterable[Recording], settings: PrepareSettings) -> dict[
     return split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
 
 
-def _common(settings: PrepareSettings, encoder: EncoderCard) -> str:
+def _common(settings: PrepareSettings, encoder: EncoderCard, space: str) -> str:
     """Digest of what decides every shard besides its recordings and their split."""
     content = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
     return hashlib.sha256(
-        json.dumps([FORMAT, content, encoder.fingerprint, code_digest()], sort_keys=True).encode()
+        json.dumps([FORMAT, content, encoder.fingerprint, space, code_digest()], sort_keys=True).encode()
     ).hexdigest()
 
 
@@ -149,27 +159,32 @@ def _neutrals(
     digests: Mapping[str, tuple[str, ...]],
     bench: Bench,
     progress: bool | None,
-) -> Neutrals:
-    """The neutral face of every speaker with real ARKit motion; videos are tracked on the way."""
+) -> tuple[Neutrals, list[Refusal]]:
+    """The neutral faces that real ARKit motion is measured against, by `Recording.face`; videos are tracked on the way.
+
+    Recordings whose motion cannot be read are refused.
+    """
     moving = [recording for recording in recordings if recording.motion or recording.video]
     if bench.space != ARKIT.name or not moving:
-        return {}
+        return {}, []
     futures = {pool.submit(sample, recording, digests[recording.name], bench.tracks): recording for recording in moving}
+    refused: list[Refusal] = []
     samples: dict[str, Sample] = {}
     for future, found in as_done(futures, "reading motion", len(moving), lambda _: 1, progress):
-        if not isinstance(found, Refusal):
+        if isinstance(found, Refusal):
+            refused.append(found)
+        else:
             samples[futures[future].name] = found
-    by_speaker: dict[str, list[Recording]] = {}
+    faces: dict[str, list[Recording]] = {}
     for recording in moving:
         if recording.name in samples:
-            by_speaker.setdefault(recording.speaker, []).append(recording)
+            faces.setdefault(recording.face, []).append(recording)
     return {
-        speaker: neutral_face(
-            [samples[recording.name] for recording in own],
-            [recording.emotion for recording in own],
+        face: neutral_face(
+            [(samples[r.name][0].astype(np.float32), samples[r.name][1]) for r in own], [r.emotion for r in own]
         )
-        for speaker, own in by_speaker.items()
-    }
+        for face, own in faces.items()
+    }, refused
 
 
 def _carry_out(pool: Executor, jobs: Sequence[Job], bench: Bench, place: Destination, progress: bool | None) -> None:
@@ -210,5 +225,6 @@ def _description(
         "idle_channels": [SPACES[space].channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
         "phones": list(PHONES),
         "features": asdict(encoder),
+        "performer": PerformerSettings().model_dump(),
         "code": code_digest(),
     }

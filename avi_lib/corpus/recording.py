@@ -14,10 +14,13 @@ from pathlib import Path
 
 from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
+from avi_lib.instruction.grammar import GENDERS
 from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.speech.phones import Phone
 
 SPEECH_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff")
+UNKNOWN_SPEAKER = "unknown"
+"""Speaker of recordings that nobody is named for: one speaker for the splits, since people must not cross them."""
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".m4v")
 
 
@@ -51,9 +54,11 @@ class Recording:
         language: of what is said, as a code such as "en" or "de".
         phones: ARPAbet phones with times in seconds from the start of `speech`, None when the corpus has none.
         caption: an instruction for the face that comes with the corpus, None when there is none.
+        gender: the speaker's, "female" or "male" as the corpus tells it, None when it does not: words for the speaker
+            never guess it.
 
     Raises:
-        InputError: an emotion or level that does not exist, or neither sound nor motion.
+        InputError: an emotion, level or gender that does not exist, or neither sound nor motion.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Recording:
     language: str = "en"
     phones: tuple[Phone, ...] | None = None
     caption: str | None = None
+    gender: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse labels that no later stage knows."""
@@ -74,8 +80,18 @@ class Recording:
             raise InputError(f"an emotion of {', '.join(EMOTIONS)}", repr(self.emotion), "translate it in the adapter")
         if self.level not in (levels(self.emotion) if self.emotion else (None,)):
             raise InputError("a level that the emotion has", f"{self.emotion} {self.level}", "see `levels`")
+        if self.gender is not None and self.gender not in GENDERS:
+            raise InputError(f"a gender of {', '.join(GENDERS)}", repr(self.gender), "leave it out where none fits")
         if self.speech is None and self.video is None and self.motion is None:
             raise InputError(f"sound or motion for {self.name}", "neither", "leave the recording out")
+
+    @property
+    def face(self) -> str:
+        """Whose neutral face the motion is measured against: the speaker's, or the recording's own if nobody is named.
+
+        Recordings without a speaker may show different people.
+        """
+        return self.speaker if self.speaker != UNKNOWN_SPEAKER else f"{self.speaker}/{self.name}"
 
     @property
     def files(self) -> tuple[Path, ...]:

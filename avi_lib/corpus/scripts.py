@@ -3,7 +3,7 @@
 A label look-up has a few hundred answers at most, from which "brow strongly down" cannot be learned. So action units
 are drawn in many mixes and strengths, with and without an emotion, and the text of every script says just that.
 
->>> scripts = draw_scripts("clip", "angry", 2, count=3, texts=4, rng=np.random.default_rng(7))
+>>> scripts = draw_scripts("clip", "angry", 2, count=3, words=Words(4), rng=np.random.default_rng(7))
 >>> scripts[0].kind, scripts[0].emotion, scripts[0].texts[0]
 ('label', 'angry', 'He is indignant, lowering his brows clearly.')
 """
@@ -11,28 +11,37 @@ are drawn in many mixes and strengths, with and without an emotion, and the text
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, opposites
-from avi_lib.instruction.grammar import describe, paraphrases, salient
+from avi_lib.instruction.grammar import describe, paraphrases, salient, speakers_of
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
 
 KINDS = ("label", "mix", "other", "units", "caption", "measured")
 """Why a script is there.
 
-`label`: the emotion that the clip is labelled with, some of its action units at strengths of their own. `mix`: that
-emotion with action units of any kind. `other`: another emotion, alone or with action units. `units`: action units
-alone. `caption`: the sentence that came with the recording. `measured`: action units found in real motion.
+`label`: the emotion that the clip is labelled with, some of its action units at strengths of their own; of real motion
+the label alone, where no unit was measured. `mix`: that emotion with action units of any kind. `other`: another
+emotion, alone or with action units. `units`: action units alone. `caption`: the sentence that came with the recording.
+`measured`: action units found in real motion, and the label.
 """
 
 _FAINTEST = 0.12
 """Strengths are drawn from here on; half of the faintest word's strength is not said."""
 _DRAWN = ("mix", "other", "units", "units")
 _SEEDS = 2**62
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a script is put into words: how many sentences, and the gender of the speaker where it is known."""
+
+    count: int
+    gender: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,21 +66,21 @@ class Script:
 
 
 def draw_scripts(
-    clip: str, emotion: str | None, level: int | None, count: int, texts: int, rng: np.random.Generator
+    clip: str, emotion: str | None, level: int | None, count: int, words: Words, rng: np.random.Generator
 ) -> tuple[Script, ...]:
     """`count` scripts for a clip; the first one keeps to its label, or to a neutral face where there is none."""
     kinds = ["label", *rng.choice(_DRAWN, count - 1)] if count > 1 else ["label"]
     scripts = []
     for i, kind in enumerate(kinds):
         felt, how, units = _draw(str(kind), emotion or "neutral", level or 1, rng)
-        scripts.append(_script(f"{clip}/{i}", str(kind), felt, how, units, texts, rng))
+        scripts.append(_script(f"{clip}/{i}", str(kind), felt, how, units, words, rng))
     return tuple(scripts)
 
 
-def caption_script(clip: str, instruction: Instruction, texts: int, rng: np.random.Generator) -> Script:
+def caption_script(clip: str, instruction: Instruction, words: Words, rng: np.random.Generator) -> Script:
     """The script of a sentence that came with the recording; the sentence stays the first text as it is."""
     parts = Instruction(instruction.text, instruction.emotion, instruction.level, salient(instruction.action_units))
-    others = _wordings(parts, texts - 1, rng)
+    others = _wordings(parts, replace(words, count=words.count - 1), rng)
     seed = int(rng.integers(_SEEDS))
     wordings = (instruction.text, *others)
     return Script(
@@ -84,11 +93,14 @@ def measured_script(
     emotion: str | None,
     level: int | None,
     action_units: Mapping[str, float],
-    texts: int,
+    caption: Instruction | None,
+    words: Words,
     rng: np.random.Generator,
 ) -> Script:
-    """The script that real motion followed: its label, and the action units measured from its curves."""
-    return _script(f"{clip}/0", "measured", emotion, level, salient(action_units), texts, rng)
+    """The script that real motion followed: its label and measured action units; a caption is its first text."""
+    kind = "measured" if action_units or not emotion else "label"
+    script = _script(f"{clip}/0", kind, emotion, level, salient(action_units), words, rng)
+    return script if caption is None else replace(script, texts=(caption.text, *script.texts[: words.count - 1]))
 
 
 def _script(
@@ -97,24 +109,25 @@ def _script(
     emotion: str | None,
     level: int | None,
     units: Mapping[str, float],
-    texts: int,
+    words: Words,
     rng: np.random.Generator,
 ) -> Script:
     plain = Instruction("A person speaks.", emotion, level, units)
-    return Script(name, kind, emotion, level, dict(units), int(rng.integers(_SEEDS)), _wordings(plain, texts, rng))
+    return Script(name, kind, emotion, level, dict(units), int(rng.integers(_SEEDS)), _wordings(plain, words, rng))
 
 
-def _wordings(instruction: Instruction, texts: int, rng: np.random.Generator) -> tuple[str, ...]:
+def _wordings(instruction: Instruction, words: Words, rng: np.random.Generator) -> tuple[str, ...]:
     """That many different sentences, or as many as the grammar has for parts so few."""
-    if texts < 1:
+    if words.count < 1:
         return ()
     seed = int(rng.integers(_SEEDS))
+    who = speakers_of(words.gender)
     try:
-        return paraphrases(instruction, texts, seed)
+        return paraphrases(instruction, words.count, seed, speakers=who)
     except InputError:
         again = np.random.default_rng(seed)
         parts = (instruction.action_units, instruction.emotion, instruction.level)
-        return tuple(dict.fromkeys(describe(*parts, rng=again) for _ in range(50 * texts)))
+        return tuple(dict.fromkeys(describe(*parts, rng=again, speakers=who) for _ in range(50 * words.count)))
 
 
 def _draw(
@@ -143,7 +156,10 @@ def _of_prototype(emotion: str, level: int, rng: np.random.Generator) -> dict[st
 
 
 def _free_units(count: int, rng: np.random.Generator) -> dict[str, float]:
-    """`count` action units that a face can show together, at strengths of their own."""
+    """`count` action units that a face can show together, at strengths of their own.
+
+    Blinking is idle behaviour, which is stored apart from the motion that a text has to be true of.
+    """
     opposed = opposites()
     units: dict[str, float] = {}
     taken: set[str] = set()
@@ -151,7 +167,7 @@ def _free_units(count: int, rng: np.random.Generator) -> dict[str, float]:
         if len(units) == count:
             break
         main = set(ACTION_UNITS[name].main_channels()) or {str(name).partition("_")[0]}
-        if taken & (main | {other for channel in main for other in opposed.get(channel, ())}):
+        if "blink" in main or taken & (main | {other for channel in main for other in opposed.get(channel, ())}):
             continue
         units[str(name)] = round(float(rng.uniform(_FAINTEST, 1.0)), 3)
         taken |= main

@@ -78,7 +78,7 @@ class Sightings:
         return np.minimum(after, self.start_s + 2 * self.step_s)
 
 
-def track_video(path: Path, fps: float = 25.0, model: Path | None = None) -> Track:
+def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound: Path | None = None) -> Track:
     """Follow the largest face of a video.
 
     Times without it of up to MAX_GAP_S are interpolated, or held at the video's ends; longer ones, and changes from one
@@ -89,6 +89,7 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None) -> Tra
         path: the video.
         fps: frame rate of the motion.
         model: a face_landmarker.task of your own.
+        sound: what is heard, from the video's first sound on, where it lies in another file; for the lag alone.
 
     Raises:
         InputError: no video, or no face in it.
@@ -105,7 +106,7 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None) -> Tra
         got = f"{path} with one in {found} of {len(sightings.start_s)} pictures"
         expected = "a face that stays in view" if found else "a face in the video"
         raise InputError(expected, got, "choose a video of a face that looks towards the camera")
-    lag = _lag(max(pieces, key=lambda piece: len(piece.curves.clip)), path)
+    lag = _lag(max(pieces, key=lambda piece: len(piece.curves.clip)), sound or path)
     return Track(pieces, _report(path, footage, sightings, pieces, lag))
 
 

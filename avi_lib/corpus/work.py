@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float16, Float32
 
 from avi_lib.corpus.assembly import Place, assemble
 from avi_lib.corpus.drafts import Draft, make_drafts
@@ -21,7 +21,7 @@ from avi_lib.corpus.motion_source import motion_of, sample_frames
 from avi_lib.corpus.plan import Job
 from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, load_contents, save_shard
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.motion.space import SPACES
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.encoder import SpeechEncoder, load_encoder
@@ -32,7 +32,7 @@ SHARD_S = 600.0
 
 @dataclass(frozen=True)
 class Bench:
-    """What every job of a corpus needs: folders, settings, the motion space's name, neutral faces by speaker."""
+    """What every job of a corpus needs: folders, settings, the motion space, neutral faces by `Recording.face`."""
 
     source: Path
     shards: Path
@@ -62,6 +62,8 @@ def carry_out(job: Job, bench: Bench) -> None:
         try:
             motion = motion_of(recording, bench.tracks, dict(zip(recording.files, digests, strict=True)))
             drafts += make_drafts(recording, _encoder(bench.settings.encoder), bench.settings, job.split, motion)
+        except OutputError:
+            raise
         except InputError as error:
             refused.append(Refusal(recording.name, str(error)))
         if sum(draft.duration_s for draft in drafts) > SHARD_S and recording is not job.recordings[-1]:
@@ -70,13 +72,15 @@ def carry_out(job: Job, bench: Bench) -> None:
     _write(job, bench, drafts, refused, shards, last=True)
 
 
-Sample = tuple[Float32[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
+Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
 
 
 def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Sample | Refusal:
     """Frames of a recording's real motion, from which its speaker's neutral face is found."""
     try:
         return sample_frames(motion_of(recording, tracks, dict(zip(recording.files, digests, strict=True))))
+    except OutputError:
+        raise
     except InputError as error:
         return Refusal(recording.name, str(error))
 

@@ -36,26 +36,48 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Speaker:
-    """Who a sentence is about: its subject, possessive, noun, and whether verbs take the plural form."""
+    """Who a sentence is about.
+
+    Its subject, possessive and noun, the gender these words tell (None where they tell none), and whether verbs take
+    the plural form.
+    """
 
     subject: str
     possessive: str
     noun: str
+    gender: str | None = None
     plural: bool = False
+
+
+GENDERS = ("female", "male")
+"""Genders that words for a speaker can tell."""
 
 
 SPEAKERS = (
     Speaker("a person", "their", "person"),
     Speaker("the person", "their", "person"),
-    Speaker("he", "his", "man"),
-    Speaker("she", "her", "woman"),
+    Speaker("he", "his", "man", "male"),
+    Speaker("she", "her", "woman", "female"),
     Speaker("they", "their", "speaker", plural=True),
-    Speaker("the woman", "her", "woman"),
-    Speaker("the man", "his", "man"),
+    Speaker("the woman", "her", "woman", "female"),
+    Speaker("the man", "his", "man", "male"),
     Speaker("the speaker", "their", "speaker"),
 )
+"""Everyone that a sentence can be about when nobody is known; `speakers_of` takes those that fit a known person."""
+
 _ADDRESSEE = Speaker("you", "your", "person", plural=True)
 _FACE = Speaker("a face", "its", "face")
+
+
+def speakers_of(gender: str | None) -> tuple[Speaker, ...]:
+    """Those of `SPEAKERS` whose words guess nothing: the neutral ones, and those of the gender where it is known.
+
+    Raises:
+        InputError: a gender that is neither None nor one of `GENDERS`.
+    """
+    if gender is not None and gender not in GENDERS:
+        raise InputError(f"a gender of {', '.join(GENDERS)}, or None", repr(gender), "pass None where it is not known")
+    return tuple(speaker for speaker in SPEAKERS if speaker.gender in (None, gender))
 
 
 @dataclass(frozen=True)
@@ -78,10 +100,10 @@ class Frame:
         slots = self.slots()
         return bool(slots & {"felt", "mood", "someone_felt"}) == emotion and bool(slots & set(_UNIT_SLOTS)) == units
 
-    def speakers(self) -> tuple[Speaker, ...]:
-        """Those the sentence can be about: any speaker, or the one it addresses, or a face."""
+    def speakers(self, known: Sequence[Speaker]) -> Sequence[Speaker]:
+        """Those the sentence can be about: the ones that are `known`, or the one it addresses, or a face."""
         if self.slots() & {"who", "someone_felt", "noun"}:
-            return SPEAKERS
+            return known
         return (_FACE,) if "face" in self.text else (_ADDRESSEE,)
 
 
@@ -228,9 +250,14 @@ def _denied(groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.r
 
 
 def _sentence(
-    units: Mapping[str, float], emotion: str | None, level: int | None, rng: np.random.Generator, frame: Frame
+    units: Mapping[str, float],
+    emotion: str | None,
+    level: int | None,
+    rng: np.random.Generator,
+    frame: Frame,
+    speakers: Sequence[Speaker],
 ) -> str:
-    speaker = _pick(rng, frame.speakers())
+    speaker = _pick(rng, frame.speakers(speakers))
     groups = _groups(units, rng)
     moving = [group for group in groups if group[1] > 0]
     slots = {
@@ -268,6 +295,7 @@ def describe(
     *,
     rng: np.random.Generator,
     frame: Frame | None = None,
+    speakers: Sequence[Speaker] = SPEAKERS,
 ) -> str:
     """A sentence that says an emotion and action units, and nothing else.
 
@@ -278,9 +306,12 @@ def describe(
         level: the emotion's level; None takes 2, or 1 where the emotion has no other.
         rng: draws the frame, the speaker and the words.
         frame: one of `FRAMES`; drawn among those that fit when None.
+        speakers: whom the sentence may be about, such as `speakers_of("female")`; anyone by default. A sentence that
+            addresses its reader, or is about a face, names none of them.
 
     Raises:
-        InputError: an unknown emotion, level or unit, too many units, or a frame with other slots than there are parts.
+        InputError: an unknown emotion, level or unit, too many units, a frame with other slots than there are parts,
+            or no speaker.
     """
     if emotion is not None and emotion not in EMOTIONS:
         raise InputError(f"an emotion of {', '.join(EMOTIONS)}", repr(emotion), "choose one of them")
@@ -294,28 +325,35 @@ def describe(
         raise InputError(
             f"at most {MAX_UNITS} action units", f"{len(action_units)}", "keep the strongest with `salient`"
         )
+    if not speakers:
+        raise InputError("at least one speaker", "none", "pass those of `speakers_of`")
     units = _spoken(action_units)
     fitting = [f for f in FRAMES if f.serves(emotion is not None, any(units.values()))]
     if frame is not None and frame not in fitting:
         raise InputError("a frame with a slot for each part", repr(frame.text), "leave the frame out to have one drawn")
     while True:  # a draw is rarely too long: 8 units take 250 characters on average
-        text = _sentence(units, emotion, level, rng, frame or _pick(rng, fitting))
+        text = _sentence(units, emotion, level, rng, frame or _pick(rng, fitting), speakers)
         if len(text) <= MAX_LENGTH:
             return text
 
 
-def paraphrases(instruction: Instruction, n: int, seed: int) -> tuple[str, ...]:
+def paraphrases(
+    instruction: Instruction, n: int, seed: int, *, speakers: Sequence[Speaker] = SPEAKERS
+) -> tuple[str, ...]:
     """`n` different sentences that say what an instruction asks for; the same seed gives the same ones.
 
+    `speakers` are those that the sentences may be about, as in `describe`.
+
     Raises:
-        InputError: the grammar has fewer sentences for it, or it holds more than `MAX_UNITS` units.
+        InputError: the grammar has fewer sentences for it, it holds more than `MAX_UNITS` units, or no speaker.
     """
     rng = np.random.default_rng(seed)
     found: dict[str, None] = {}
     for _ in range(50 * n):
         if len(found) == n:
             break
-        found[describe(instruction.action_units, instruction.emotion, instruction.level, rng=rng)] = None
+        parts = (instruction.action_units, instruction.emotion, instruction.level)
+        found[describe(*parts, rng=rng, speakers=speakers)] = None
     if len(found) < n:
         raise InputError(f"an instruction with {n} paraphrases", f"about {len(found)}", "ask for fewer")
     return tuple(found)

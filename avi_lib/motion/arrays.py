@@ -25,6 +25,15 @@ UNREADABLE = (
 """What a damaged archive, and then a damaged array header, make the readers of both raise."""
 
 
+def read_header(opened: Callable[[], IO[bytes]]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array in npy format, whose stream `opened` opens; damage raises one of `UNREADABLE`."""
+    with opened() as stream:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
+    return shape, dtype
+
+
 def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_bytes: int) -> np.ndarray:
     """One array in npy format.
 
@@ -37,10 +46,7 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
     Raises:
         ValueError: another type or a larger array; other damage raises one of `UNREADABLE`.
     """
-    with opened() as stream:
-        version = npy.read_magic(stream)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
+    shape, dtype = read_header(opened)
     if dtype.kind not in kinds:
         raise ValueError(f"{name} of the type {dtype}")
     if math.prod(shape) * dtype.itemsize > most_bytes:

@@ -31,6 +31,10 @@ LAYOUT = "EMO-DB files such as wav/03a01Fa.wav: speaker, sentence, emotion and v
 _EMOTIONS = {
     "W": "angry", "L": "bored", "E": "disgusted", "A": "fear", "F": "happy", "T": "sad", "N": "neutral",
 }  # fmt: skip
+_GENDERS = {
+    **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
+    **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
+}
 _TEXTS = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
     "a02": "Das will sie am Mittwoch abgeben.",
@@ -113,4 +117,5 @@ def _recording(name: str, path: Path, labels: dict[str, Path]) -> Recording:
         text=_TEXTS[sentence],
         language="de",
         phones=load_lablaut(labels[codes]) if codes in labels else None,
+        gender=_GENDERS.get(speaker),
     )

@@ -17,13 +17,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from avi_lib.corpus.recording import SPEECH_SUFFIXES, VIDEO_SUFFIXES, Recording, Refusal, source_folder
+from avi_lib.corpus.recording import SPEECH_SUFFIXES, UNKNOWN_SPEAKER, VIDEO_SUFFIXES, Recording, Refusal, source_folder
 from avi_lib.errors import InputError
 
 T = TypeVar("T")
-
-UNKNOWN_SPEAKER = "unknown"
-"""Speaker of every recording whose speaker no label tells."""
 
 
 class RuleError(ValueError):

@@ -1,8 +1,8 @@
 """MEAD: talking faces of eight emotions at three levels, filmed from seven sides, the labels in the folders.
 
-In: the folder with actors such as `M003`, or one actor. Below an actor lie `video/front/happy/level_2/001.mp4` and
-`audio/happy/level_2/001.m4a`; `front/happy/...` without `video`, and sound beside its video, do as well. Out: one
-Recording for each clip, named as here:
+In: the folder with actors such as `M003` (M for men, W for women), or one actor. Below an actor lie
+`video/front/happy/level_2/001.mp4` and `audio/happy/level_2/001.m4a`; `front/happy/...` without `video`, and sound
+beside its video, do as well. Out: one Recording for each clip, named as here:
 
 >>> scan(Path("MEAD")).recordings[0].name
 'M003/angry/level_1/001'
@@ -65,6 +65,7 @@ def scan(source: Path) -> Scan:
                 emotion=emotion,
                 level=level,
                 text=texts.get(f"{actor}_level_{level}_{emotion}_{number}") or None,
+                gender="male" if actor.startswith("M") else "female",
             )
         )
     return scanned(source, LAYOUT, recordings, refused)

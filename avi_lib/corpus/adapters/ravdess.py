@@ -7,9 +7,9 @@ Out: one Recording for each spoken clip, named by its seven codes.
 'neutral'
 
 Codes: modality, channel, emotion, intensity, statement, repetition, actor. Normal intensity is level 2 and strong
-intensity 3; neutral and calm have one level. Song and silent video are refused. Where a clip is there as video with
-sound and as sound alone, the video is taken and the sound left aside. The phones of a clip are those of the entry with
-exactly its name, because video and sound are cut at different times.
+intensity 3; neutral and calm have one level. Actors with even numbers are women, the others men. Song and silent video
+are refused. Where a clip is there as video with sound and as sound alone, the video is taken and the sound left aside.
+The phones of a clip are those of the entry with exactly its name, because video and sound are cut at different times.
 
 Livingstone & Russo, "The Ryerson Audio-Visual Database of Emotional Speech and Song", PLoS ONE 13(5), 2018.
 """
@@ -88,4 +88,5 @@ def _recording(name: str, path: Path, phones: dict[str, object]) -> Recording:
         level=level_of(emotion, int(intensity) + 1 if len(levels(emotion)) > 1 else None),
         text=_TEXTS[statement],
         phones=phones_of(phones[codes]) if codes in phones else None,
+        gender="male" if int(actor) % 2 else "female",
     )

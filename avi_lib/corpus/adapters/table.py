@@ -8,6 +8,7 @@ In: a folder with `index.csv`. Out: one Recording for each row. Columns, of whic
 clip: the name; its sound is `<clip>.wav` (or another suffix) in the folder, in `flac/` or in `wav/`.
 file: the sound or video, as a path below the folder. A video is tracked where there is no motion.
 speaker: "unknown" for all rows without one, so that splits do not part them.
+gender: the speaker's: female, f or woman; male, m or man. Other words leave it open.
 emotion, level: in words of `EMOTIONS` or as nouns; without a level the middle one.
 text, language: what is said, and in which language ("en").
 instruction: a sentence for the face; it gives emotion and level where their cells are empty.
@@ -19,16 +20,13 @@ motion: a motion npz; without this cell `<clip>.npz` or `motion/<clip>.npz` if i
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-
-import numpy as np
-from numpy.lib import format as npy
 
 from avi_lib.corpus.adapters.labels import emotion_of, level_of, phones_of, read_phones, read_table, understood
 from avi_lib.corpus.adapters.layout import UNKNOWN_SPEAKER, Files, RuleError, collect, find, inside, stem
-from avi_lib.corpus.curves import Curves
+from avi_lib.corpus.curve_files import load_curves
 from avi_lib.corpus.recording import (
     SPEECH_SUFFIXES,
     VIDEO_SUFFIXES,
@@ -39,16 +37,12 @@ from avi_lib.corpus.recording import (
     source_folder,
 )
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import load_motion
+from avi_lib.motion.arrays import UNREADABLE, read_header
 from avi_lib.motion.space import SPACES
 
 LAYOUT = "a folder with index.csv (a column clip or file) and the sound it names"
 
-
-def load_curves(path: Path) -> Curves:
-    """Curves of a motion npz, all channels there; InputError when it is no such npz."""
-    clip = load_motion(path)
-    return Curves(clip, np.ones(len(clip.space), dtype=bool))
+_GENDERS = {**dict.fromkeys(("female", "f", "woman"), "female"), **dict.fromkeys(("male", "m", "man"), "male")}
 
 
 def scan(source: Path) -> Scan:
@@ -107,6 +101,7 @@ def _recording(row: Mapping[str, str], sounds: Files, motions: Files, phones: Ma
         language=row.get("language") or "en",
         phones=phones_of(phones[_clip(row)]) if _clip(row) in phones else None,
         caption=caption,
+        gender=_GENDERS.get(row.get("gender", "").strip().lower()),
     )
 
 
@@ -135,9 +130,7 @@ def _space(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             if not {"values.npy", "fps.npy", "channels.npy"} <= set(archive.namelist()):
                 return None  # tracks and rigs are kept in npz files too
-            with archive.open("channels.npy") as stream:
-                header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
-                shape, _, _ = header(stream)
-    except (OSError, EOFError, zlib.error, RuntimeError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+            shape, _ = read_header(partial(archive.open, "channels.npy"))
+    except UNREADABLE as error:
         raise RuleError(f"{path.name} cannot be read as npz: {error}") from error
     return next((space.name for space in SPACES.values() if shape == (len(space),)), None)
