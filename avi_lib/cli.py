@@ -203,8 +203,6 @@ def _prepare(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in ("encoder", "scripts", "texts", "limit", "seed")}
     base = profile(options.profile).prepare.model_dump() if options.profile else {}
     settings = validated(PrepareSettings, **base | {name: value for name, value in given.items() if value is not None})
-    if options.workers is not None and options.workers < 1:
-        raise InputError("at least one worker", f"{options.workers}", "leave --workers out for one a processor")
     health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
     print(json.dumps(health.as_dict(), ensure_ascii=False) if options.json else "\n".join(health.lines()))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_corpora import voice
 
+from avi_lib.assets.digest import file_sha256
+from avi_lib.corpus import fingerprint
 from avi_lib.corpus.catalogue import RawCorpus, find_corpora, named_corpora
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.curves import Curves
@@ -54,7 +57,7 @@ def clip_entry(**changes: object) -> ClipEntry:
 SCRIPT = ScriptEntry("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
 DESCRIPTION = {
     "fps": 25.0, "space": "ARKIT", "idle_channels": ["eyeBlinkLeft", "headYaw"], "phones": ["SIL", "AA"],
-    "features": {"dim": 3}, "adapter": "table", "source": "/raw",
+    "features": {"dim": 3}, "adapter": "table", "source": "/raw", "settings": {},
 }  # fmt: skip
 
 
@@ -289,24 +292,29 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
     assert keys[0] == key(recording)
 
 
-def test_a_digest_is_kept_until_the_file_changes(tmp_path):
-    import os
+def test_a_file_is_digested_again_only_when_it_changed(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(fingerprint, "_SETTLED_S", -1.0)
+    monkeypatch.setattr(fingerprint, "file_sha256", lambda path: (read.append(path.name), file_sha256(path))[1])
+    path, memory = tmp_path / "a.wav", tmp_path / "memory.json"
 
-    path = tmp_path / "a.wav"
+    def digest():
+        with SourceDigests(memory, tmp_path) as digests:
+            return digests.of(path)
+
     path.write_bytes(b"one")
     os.utime(path, (1e9, 1e9))
-    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
-        first = digests.of(path)
+    first = digest()
+    assert digest() == first
+    assert len(read) == 1
     path.write_bytes(b"two")
     os.utime(path, (1e9, 1e9))
-    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
-        assert digests.of(path) == first, "size and time say that nothing changed"
-    os.utime(path, (1e9, 1e9 + 1))
-    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests:
-        assert digests.of(path) != first
-    (tmp_path / "memory.json").write_text("[")
-    with SourceDigests(tmp_path / "memory.json", tmp_path) as digests, pytest.raises(InputError, match="missing"):
-        digests.of(tmp_path / "missing.wav")
+    assert digest() != first, "size and time of change are put back, the time of the inode is not"
+    memory.write_text("[")
+    assert digest() == file_sha256(path)
+    path.unlink()
+    with pytest.raises(InputError, match=r"a\.wav"):
+        digest()
 
 
 def test_corpora_are_found_by_the_names_of_their_folders(tmp_path):

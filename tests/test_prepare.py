@@ -25,11 +25,11 @@ from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.destination import Destination
 from avi_lib.corpus.prepare import prepare
-from avi_lib.errors import AssetError, InputError
+from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.vocabulary import quantise
 from avi_lib.settings import PrepareSettings
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.audio import Speech, load_speech
 from avi_lib.speech.prosody import prosody
 
 
@@ -249,9 +249,73 @@ def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, s
     second = write_table_corpus(tmp_path / "second", talkers(1, 1))
     with pytest.raises(InputError, match="name another folder"):
         prepare("table", second, tmp_path / "out", workers=1)
-    with pytest.raises(InputError, match="of its own"):
-        prepare("table", source, source, workers=1)
+    for own in (source, source / "prepared", source.parent):
+        with pytest.raises(InputError, match="of its own"):
+            prepare("table", source, own, workers=1)
     assert sorted(path.name for path in other.iterdir()) == ["thesis.txt"]
+
+
+def test_files_of_others_are_never_removed(in_one_process, source, tmp_path):
+    mine = tmp_path / "out" / "shards" / "model-1.safetensors"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"weights")
+    with pytest.raises(InputError, match="with other files"):
+        prepare("table", source, tmp_path / "out", workers=1)
+    mine.unlink()
+    mine.parent.rmdir()
+    prepare("table", source, tmp_path / "out", workers=1)
+    mine.write_bytes(b"weights")
+    (tmp_path / "out" / ".notes.txt").write_text("mine")
+    prepare("table", source, tmp_path / "out", PrepareSettings(seed=3), workers=1)
+    assert mine.read_bytes() == b"weights"
+    assert (tmp_path / "out" / ".notes.txt").exists()
+
+
+@pytest.mark.parametrize("name", [".sources.0123abcd.json", ".corpus.0123abcd.json", ".clips.0123abcd.parquet"])
+def test_a_file_torn_by_a_kill_is_no_hindrance(in_one_process, source, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    for leftover in (".lock", name):
+        (tmp_path / "out" / leftover).touch()
+    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
+    assert not (tmp_path / "out" / name).exists()
+
+
+def test_without_its_description_a_corpus_is_described_again_and_a_damaged_one_is_named(
+    in_one_process, source, tmp_path
+):
+    prepare("table", source, tmp_path / "out", workers=1)
+    (tmp_path / "out" / "corpus.json").write_text("{}")
+    with pytest.raises(InputError, match="remove it and prepare again"):
+        prepare("table", source, tmp_path / "out", workers=1)
+    (tmp_path / "out" / "corpus.json").unlink()
+    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
+
+
+def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
+    in_one_process, source, tmp_path, monkeypatch
+):
+    def replaced(path: Path, max_minutes: float) -> Speech:
+        speech = read_quickly(path, max_minutes)
+        path.write_bytes(path.read_bytes() + b" ")
+        return speech
+
+    monkeypatch.setattr(drafts, "load_speech", replaced)
+    with pytest.raises(AviError, match="changed or went away"):
+        prepare("table", source, tmp_path / "out", workers=1)
+    assert not list((tmp_path / "out" / "shards").iterdir())
+
+
+def test_a_name_that_a_part_of_another_recording_could_get_is_refused(in_one_process, tmp_path):
+    source = write_table_corpus(tmp_path / "raw", [{"clip": "a"}, {"clip": "a@17.24"}])
+    health = prepare("table", source, tmp_path / "out", workers=1)
+    assert [refusal.name for refusal in health.refused] == ["a@17.24"]
+
+
+def test_links_in_a_circle_are_an_input_error(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="a folder with a raw corpus"):
+        prepare("table", tmp_path / "a", tmp_path / "out")
 
 
 def test_two_preparations_of_one_corpus_do_not_run_at_once(in_one_process, source, tmp_path):
@@ -274,7 +338,7 @@ def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, 
     [
         (["nothing", "SOURCE"], "an adapter of ravdess"),
         (["table", "missing"], "missing"),
-        (["table", "SOURCE", "--workers", "0"], "at least one worker"),
+        (["table", "SOURCE", "--workers", "0"], "1 to 256 workers"),
         (["table", "SOURCE", "--scripts", "0"], "scripts"),
     ],
 )

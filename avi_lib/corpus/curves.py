@@ -16,6 +16,8 @@ from avi_lib.errors import InputError
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import FLAME
 
+FPS_RANGE = (1.0, 1000.0)
+"""Frame rates of cameras and trackers."""
 _PARTS = 8
 """Points of time in each frame over which a curve is averaged."""
 
@@ -36,6 +38,9 @@ class Curves:
         if self.present.shape != (len(self.clip.space),):
             expected = f"a mask of the {len(self.clip.space)} channels of {self.clip.space.name}"
             raise InputError(expected, f"shape {self.present.shape}", "make one entry for each channel")
+        if not FPS_RANGE[0] <= self.clip.fps <= FPS_RANGE[1]:
+            expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames a second"
+            raise InputError(expected, f"{self.clip.fps:g}", "write the rate of the recording")
         if not self.present.any():
             raise InputError("at least one channel of motion", "none", "check the names of the channels")
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
@@ -31,15 +32,16 @@ CLIPS, SCRIPTS = "clips.parquet", "scripts.parquet"
 class Destination:
     """A folder for one corpus, locked while it is used as a context.
 
-    Raises InputError when the folder is not empty and holds no corpus, holds one of another source or adapter, is the
-    source itself, or is being written by another process.
+    Raises InputError when the folder is not empty and holds no corpus, holds one of another source or adapter, lies in
+    the source or around it, or is being written by another process. Only files that a preparation wrote are removed.
     """
 
     def __init__(self, folder: Path, adapter: str, source: Path) -> None:
         self.folder = folder.resolve()
         self.shards, self.tracks = self.folder / "shards", self.folder / "tracks"
-        if self.folder == source:
-            raise InputError("a destination of its own", f"the source {folder}", "name another folder")
+        if self.folder.is_relative_to(source) or source.is_relative_to(self.folder):
+            got = f"{str(folder)!a}, which is the source, in it or around it"
+            raise InputError("a destination of its own", got, "name another folder")
         make_folder(folder)
         self.refused: list[Refusal] = []
         self._clips, self._scripts = [to_table(ClipEntry, ())], [to_table(ScriptEntry, ())]
@@ -48,7 +50,9 @@ class Destination:
 
     def _refuse_another(self, adapter: str, source: Path) -> None:
         held = read_description(self.folder)
-        if held is None and any(not _ours(path.name) for path in self.folder.iterdir()):
+        names = {path.name for path in self.folder.iterdir()}
+        begun = ".lock" in names and all(name in _OWN or _TORN.fullmatch(name) for name in names)
+        if held is None and names and not begun:
             raise InputError(
                 "an empty folder or a prepared corpus", f"{self.folder} with other files", "name another folder"
             )
@@ -68,8 +72,9 @@ class Destination:
             ) from error
         for folder in (self.folder, self.shards, self.tracks):
             make_folder(folder)
-            for torn in folder.glob(".*.*"):
-                torn.unlink(missing_ok=True)
+            for path in folder.iterdir():
+                if _TORN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -80,7 +85,8 @@ class Destination:
     def describe(self, description: dict[str, Any]) -> None:
         """Say what the corpus is made of; another description than before starts with empty tables."""
         if read_description(self.folder) != description:
-            self.publish()
+            for name, kind in ((CLIPS, ClipEntry), (SCRIPTS, ScriptEntry)):
+                write_table(self.folder / name, to_table(kind, ()))
             with atomic_path(self.folder / DESCRIPTION) as temporary:
                 temporary.write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
 
@@ -101,18 +107,17 @@ class Destination:
         health = examine(pa.concat_tables(self._clips), pa.concat_tables(self._scripts), self.refused)
         with atomic_path(self.folder / "health.json") as temporary:
             temporary.write_text(json.dumps(health.as_dict(), indent=1, ensure_ascii=False), "utf-8")
-        for path in self.shards.glob(f"*{SHARD_SUFFIX}"):
-            if path.name.partition("-")[0] not in keys:
+        for path in self.shards.iterdir():
+            if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
                 path.unlink(missing_ok=True)
         return health
 
 
-_OF_A_START = frozenset((".lock", "sources.json", "shards", "tracks", CLIPS, SCRIPTS))
-
-
-def _ours(name: str) -> bool:
-    """Whether a preparation that was stopped before it said what it makes leaves such a file behind."""
-    return name in _OF_A_START or (name.startswith(".") and name.endswith((".json", ".parquet")))
+_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "tracks", CLIPS, SCRIPTS))
+"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
+_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
+"""Names of files in the making, see `atomic_path`."""
+_SHARD = re.compile(rf"[0-9a-f]{{32}}-\d{{3}}{re.escape(SHARD_SUFFIX)}")
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -126,6 +131,6 @@ def read_description(folder: Path) -> dict[str, Any] | None:
         raise InputError(
             "a readable description of a corpus", f"{path}: {error}", "remove it and prepare again"
         ) from error
-    if not isinstance(held, dict):
-        raise InputError("a JSON object", f"{path} with something else", "remove it and prepare again")
+    if not isinstance(held, dict) or not {"adapter", "source", "settings", "features"} <= held.keys():
+        raise InputError("a description of a corpus", f"{path} with something else", "remove it and prepare again")
     return held

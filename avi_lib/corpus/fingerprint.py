@@ -55,7 +55,7 @@ def code_digest() -> str:
 
 
 class SourceDigests:
-    """SHA-256 of files of a source; a file whose size and time of change are as before is not read again.
+    """SHA-256 of files of a source; a file whose size and times of change are as before is not read again.
 
     Used as a context: what was found is kept in `memory` at its end.
     """
@@ -70,10 +70,10 @@ class SourceDigests:
         try:
             status = path.stat()
             name = path.relative_to(self._source).as_posix() if path.is_relative_to(self._source) else str(path)
-            state: list[int | str] = [status.st_size, status.st_mtime_ns]
+            state: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
             known = self._known.get(name)
-            digest = str(known[2]) if known is not None and known[:2] == state else file_sha256(path)
-            if time.time() - status.st_mtime > _SETTLED_S:
+            digest = str(known[3]) if known is not None and known[:3] == state else file_sha256(path)
+            if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S:
                 self._seen[name] = [*state, digest]
             return digest
         except OSError as error:
@@ -99,4 +99,4 @@ def _remembered(memory: Path) -> dict[str, list[int | str]]:
         return {}
     if not isinstance(kept, dict):
         return {}
-    return {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 3}
+    return {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 4}

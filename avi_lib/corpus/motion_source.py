@@ -24,6 +24,7 @@ from avi_lib.assets.resolver import resolve
 from avi_lib.corpus import landmarker, tracking, video
 from avi_lib.corpus.curves import Curves, Piece
 from avi_lib.corpus.recording import Recording
+from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
@@ -96,5 +97,5 @@ def _load(path: Path) -> Motion | None:
                 clip = MotionClip(stored.get_tensor(f"values{i}"), fps, ARKIT)
                 pieces.append(Piece(start_s, Curves(clip, stored.get_tensor(f"present{i}").astype(bool))))
         return Motion(tuple(pieces), tuple(header["findings"]))
-    except (OSError, SafetensorError, KeyError, ValueError):
+    except (OSError, SafetensorError, KeyError, ValueError, InputError):
         return None

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -34,13 +35,17 @@ from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.splits import split_speakers
 from avi_lib.corpus.work import Bench, EncoderCard, Sample, carry_out, describe_encoder, finished, sample
-from avi_lib.corpus.workers import as_done, bar, worker_pool
+from avi_lib.corpus.workers import as_done, bar, result_of, worker_pool
+from avi_lib.errors import InputError
 from avi_lib.motion.space import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 
 FORMAT = 1
 PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
 """While shards are made, the tables are written at most this often, and at most one part in so many of the time."""
+
+MAX_WORKERS = 256
+_PART_NAME = re.compile(r"@\d+\.\d\d$")
 
 Neutrals = dict[str, Float32[np.ndarray, " channels"]]
 
@@ -70,19 +75,22 @@ def prepare(
         AviError: a worker died.
     """
     settings = settings or PrepareSettings()
-    workers = workers or multiprocessing.cpu_count()
-    source = source.resolve()
+    workers = multiprocessing.cpu_count() if workers is None else workers
+    if not 1 <= workers <= MAX_WORKERS:
+        raise InputError(f"1 to {MAX_WORKERS} workers", f"{workers}", "leave the number out for one a processor")
+    source = _place_of(source)
     scan = scan_source(adapter, source)
     with Destination(destination, adapter, source) as place:
         splits = _splits(scan.recordings, settings)
-        space, recordings, strangers = _of_one_space(_chosen(scan.recordings, settings))
+        named, misnamed = _well_named(scan.recordings)
+        space, recordings, strangers = _of_one_space(_chosen(named, settings))
         with SourceDigests(place.folder / "sources.json", source) as known:
             digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
         recordings, repeated = _without_repetition(recordings, digests)
-        place.refused += [*scan.refused, *strangers, *repeated]
+        place.refused += [*scan.refused, *misnamed, *strangers, *repeated]
         bench = Bench(source, place.shards, place.tracks, settings, space, {})
         with worker_pool(workers) as pool:
-            encoder = pool.submit(describe_encoder, settings.encoder).result()
+            encoder = result_of(pool.submit(describe_encoder, settings.encoder))
             neutrals, unusable = _neutrals(pool, recordings, digests, bench, progress)
             place.refused += unusable
             left_out = {refusal.name for refusal in unusable}
@@ -98,6 +106,28 @@ def prepare(
             place.describe(_description(adapter, source, settings, encoder, space))
             _carry_out(pool, jobs, bench, place, progress)
         return place.finish({job.key for job in jobs})
+
+
+def _place_of(source: Path) -> Path:
+    """The source as an absolute path without links; InputError when there is none, or its name cannot be written."""
+    try:
+        place = source.resolve(strict=True)
+        str(place).encode("utf-8")
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
+        got = f"{str(source)!a}: {getattr(error, 'strerror', None) or 'links in a circle or a name that is no text'}"
+        raise InputError("a folder with a raw corpus", got, "pass the corpus' folder") from error
+    return place
+
+
+def _well_named(recordings: Iterable[Recording]) -> tuple[list[Recording], list[Refusal]]:
+    """Recordings whose names no part of another one can get, and the others."""
+    kept, refused = [], []
+    for recording in recordings:
+        if _PART_NAME.search(recording.name):
+            refused.append(Refusal(recording.name, "a name that ends like a part of a recording, @ and seconds"))
+        else:
+            kept.append(recording)
+    return kept, refused
 
 
 def _chosen(recordings: Sequence[Recording], settings: PrepareSettings) -> list[Recording]:

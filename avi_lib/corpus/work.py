@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float16, Float32
 
+from avi_lib.assets.digest import file_sha256
 from avi_lib.corpus.assembly import Place, assemble
 from avi_lib.corpus.drafts import Draft, make_drafts
 from avi_lib.corpus.motion_source import motion_of, sample_frames
 from avi_lib.corpus.plan import Job
 from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, load_contents, save_shard
-from avi_lib.errors import InputError, OutputError
+from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.motion.space import SPACES
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.encoder import SpeechEncoder, load_encoder
@@ -66,6 +67,7 @@ def carry_out(job: Job, bench: Bench) -> None:
             raise
         except InputError as error:
             refused.append(Refusal(recording.name, str(error)))
+        _check_unchanged(recording, digests)
         if sum(draft.duration_s for draft in drafts) > SHARD_S and recording is not job.recordings[-1]:
             _write(job, bench, drafts, refused, shards, last=False)
             shards, drafts, refused = shards + 1, [], []
@@ -83,6 +85,17 @@ def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Samp
         raise
     except InputError as error:
         return Refusal(recording.name, str(error))
+
+
+def _check_unchanged(recording: Recording, digests: tuple[str, ...]) -> None:
+    """Refuse to store under an address what was made of other files, or a refusal for files that went away."""
+    try:
+        unchanged = tuple(map(file_sha256, recording.files)) == digests
+    except OSError:
+        unchanged = False
+    if not unchanged:
+        got = f"{recording.name}, whose files changed or went away meanwhile"
+        raise AviError("sources that stay as they are", got, "run the same again; what is finished is kept")
 
 
 @dataclass(frozen=True)

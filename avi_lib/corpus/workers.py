@@ -46,14 +46,19 @@ def as_done(
     """Futures and their results as they come, with a bar of `total` recordings; AviError when a worker died."""
     with tqdm(desc=what, total=total, unit=" recordings", leave=False, disable=_hidden(progress)) as shown:
         for future in as_completed(futures):
-            try:
-                result = future.result()
-            except BrokenProcessPool as error:
-                got = "one that died, most likely for want of memory"
-                do = "run it again with fewer --workers; what is finished is kept"
-                raise AviError("worker processes that live", got, do) from error
+            result = result_of(future)
             shown.update(weight(future))
             yield future, result
+
+
+def result_of(future: Future[_T]) -> _T:
+    """What a worker gave; AviError when it died."""
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        got = "one that died, most likely for want of memory"
+        do = "run it again with fewer --workers; what is finished is kept"
+        raise AviError("worker processes that live", got, do) from error
 
 
 def bar(items: Collection[_T], what: str, progress: bool | None) -> Iterable[_T]:

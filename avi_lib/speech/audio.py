@@ -27,7 +27,7 @@ import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.speech.channels import ChannelStatistics, choose_mix
 from avi_lib.speech.decode import Decoder, Source
 from avi_lib.speech.report import Finding, SpeechReport
@@ -184,7 +184,7 @@ def _store(spool: IO[bytes], samples: Float32[np.ndarray, "samples channels"]) -
         spool.write(np.ascontiguousarray(samples).data)
     except OSError as error:
         got = f"{error.strerror} in {tempfile.gettempdir()}"
-        raise InputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
+        raise OutputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
 
 
 def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator[Finding]:

@@ -155,7 +155,10 @@ def _curves(openers: Mapping[str, _Opener]) -> Curves:
     turn = np.zeros_like(jaw) if turn is None else turn
     if not len(expression) == len(jaw) == len(turn):
         raise ValueError(f"{len(expression)} frames of expression, {len(jaw)} of jaw, {len(turn)} of global rotation")
-    fps = float(arrays["fps"].item()) if "fps" in arrays else FPS
+    rate = arrays.get("fps", np.array(FPS))
+    if rate.size != 1:
+        raise ValueError(f"{rate.size} frame rates")
+    fps = float(rate.item())
     return Curves(MotionClip(np.concatenate([expression[:, :50], jaw, turn], axis=1), fps, FLAME), present)
 
 

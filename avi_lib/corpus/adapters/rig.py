@@ -12,6 +12,7 @@ below the source.
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -51,6 +52,8 @@ def load_rig(path: Path, rig_map: Path | None = None) -> Curves:
     values, present = rig.apply(_checked(weights, len(named), path), named)
     if not present.any():
         raise InputError("a rig that moves", f"{path}, in which no weight that {rig.name} maps does", "leave it out")
+    if fps.size != 1:
+        raise InputError("one frame rate", f"{fps.size} in {path}", "write fps as a single number")
     return Curves(MotionClip(values, float(fps.item()), ARKIT), present)
 
 
@@ -98,7 +101,7 @@ def _read(path: Path, wanted: tuple[str, ...]) -> list[np.ndarray]:
 
 def _names(names: np.ndarray, path: Path) -> list[str]:
     listed = [str(name) for name in names.ravel()]
-    twice = {name.lower() for name in listed if [other.lower() for other in listed].count(name.lower()) > 1}
+    twice = [name for name, count in Counter(name.lower() for name in listed).items() if count > 1]
     if twice:
         raise InputError("rig names that differ", f"{path} with {min(twice)} twice", "rename one of them")
     return listed

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 
 from avi_lib.corpus.adapters.labels import emotion_of, level_of, phones_of, read_phones, read_table, understood
-from avi_lib.corpus.adapters.layout import UNKNOWN_SPEAKER, Files, RuleError, collect, find, inside, stem
+from avi_lib.corpus.adapters.layout import UNKNOWN_SPEAKER, Files, RuleError, collect, find, inside, printable, stem
 from avi_lib.corpus.curve_files import load_curves
 from avi_lib.corpus.recording import (
     SPEECH_SUFFIXES,
@@ -91,7 +91,7 @@ def _recording(row: Mapping[str, str], sounds: Files, motions: Files, phones: Ma
         raise RuleError(f"level {row['level']} without an emotion")
     return Recording(
         name,
-        speaker=row.get("speaker") or UNKNOWN_SPEAKER,
+        speaker=printable(row.get("speaker", "")) or UNKNOWN_SPEAKER,
         speech=sound,
         video=sound if sound and motion is None and sound.suffix.lower() in VIDEO_SUFFIXES else None,
         motion=motion,
