@@ -30,7 +30,7 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -51,8 +51,10 @@ def check_writable(path: Path) -> None:
         raise OutputError("an existing folder to write into", str(folder), "create it or choose another place")
     probe = folder / f".{path.stem}.{secrets.token_hex(4)}.probe"
     try:
-        probe.touch(exist_ok=False)
-        probe.unlink()
+        try:
+            probe.touch(exist_ok=False)
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"a writable folder {folder}", error.strerror or str(error), "choose another place"

@@ -45,7 +45,8 @@ def clip_entry(name: str, **changes: object) -> ClipEntry:
     numbers = {field.name: 0 for field in fields(ClipEntry) if str(field.type) == "int"}
     labels = {
         "clip": name, "recording": name, "speech": f"{name}.flac", "start_s": 0.0, "duration_s": 1.0, "speaker": "s",
-        "gender": None, "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en", "motion": "performed",
+        "gender": None, "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en",
+        "motion": "performed",
         "phones_from": "corpus", "scripts": ("a/0", "b/0", "b/1"), "own": 1, "repairs": (), "warnings": (),
         "shard": "k", "frames": 25,
     }  # fmt: skip
