@@ -330,7 +330,7 @@ def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, 
     assert main(["prepare", "table", str(source), str(tmp_path / "out"), "--json", "--scripts", "1"]) == 0
     assert json.loads(capsys.readouterr().out)["recordings"] == 9
     assert main(["prepare", "table", str(source), str(tmp_path / "out"), "--scripts", "1"]) == 0
-    assert "kept      9 recordings as 9 clips" in capsys.readouterr().out
+    assert "kept       9 recordings as 9 clips" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def waves() -> dict[str, np.ndarray]:
 @pytest.fixture
 def script() -> Iterator[dict[str, ModuleType]]:
     """The modules of the script that need nothing but numpy."""
-    names = ("pronounce", "manner", "plan")
+    names = ("pronounce", "manner", "plan", "compose")
     sys.path.insert(0, str(CORPUS))
     try:
         yield {name: importlib.import_module(name) for name in names}
@@ -202,6 +202,16 @@ def test_a_plan_begins_the_same_however_many_clips_it_has(script: dict[str, Modu
     assert len({clip.name for clip in long}) == 400
     assert Counter(clip.emotion for clip in long)["neutral"] == 50
     assert plan.planned(sentences, clips=70, speakers=10, seed=4) != short
+
+
+def test_composed_sentences_differ_and_more_of_them_begin_with_the_same(script: dict[str, ModuleType]) -> None:
+    compose = script["compose"].compose
+    few, many = compose(50, seed=2), compose(900, seed=2)
+    assert many[:50] == few
+    assert len(set(many)) == 900
+    assert all(4 <= len(text.split()) <= 14 and text[-1] in ".?" and "{" not in text for text in many)
+    letters = "".join(many).lower()
+    assert sum(map(letters.count, "mbpfvw")) > 0.14 * sum(map(str.isalpha, letters))
 
 
 def test_changes_of_the_voice_grow_with_the_level(script: dict[str, ModuleType]) -> None:

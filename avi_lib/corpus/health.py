@@ -49,26 +49,28 @@ class Health:
     def lines(self, most: int = 5) -> list[str]:
         """The report for a person; of the refused recordings the first `most` are named."""
         speakers = sum(map(len, self.speakers.values()))
-        lines = [
-            f"kept      {self.recordings} recordings as {self.clips} clips, {self.minutes:.1f} minutes, "
-            f"{speakers} speakers",
-            f"repaired  {_counted(self.repaired)}",
-            f"noted     {_counted(self.warned)}",
-            f"refused   {len(self.refused)} recordings",
-            *(f"          {refusal.name}: {refusal.reason}" for refusal in self.refused[:most]),
-            *([f"          and {len(self.refused) - most} more, see health.json"] if len(self.refused) > most else []),
-            *(
-                f"{split:9s} {len(self.speakers[split])} speakers, {self.minutes_by_split[split]:.1f} minutes"
-                for split in SPLITS
-            ),
-            f"emotions  {_counted(self.emotions)}",
-            f"phones    {_counted(self.phones)}",
-            f"motion    {_counted(self.motion)}; {self.motions} performances or takes in all",
-            f"scripts   {_counted(self.scripts)}; {self.texts} sentences",
+        kept = f"{_some(self.recordings, 'recording')} as {_some(self.clips, 'clip')}"
+        rows = [
+            ("kept", f"{kept}, {self.minutes:.1f} minutes, {_some(speakers, 'speaker')}"),
+            ("repaired", _counted(self.repaired)),
+            ("noted", _counted(self.warned)),
+            ("refused", _some(len(self.refused), "recording")),
+            *(("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]),
+        ]
+        if len(self.refused) > most:
+            rows.append(("", f"and {len(self.refused) - most} more, see health.json"))
+        for split in SPLITS:
+            people = _some(len(self.speakers[split]), "speaker")
+            rows.append((split, f"{people}, {self.minutes_by_split[split]:.1f} minutes"))
+        rows += [
+            ("emotions", _counted(self.emotions)),
+            ("phones", _counted(self.phones)),
+            ("motion", f"{_counted(self.motion)}; {self.motions} performances or takes in all"),
+            ("scripts", f"{_counted(self.scripts)}; {self.texts} sentences"),
         ]
         if self.clips and not self.speakers["test"]:
-            lines.append("note      no speakers are kept for a test: it takes three of them at least")
-        return lines
+            rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
+        return [f"{label:11s}{text}" for label, text in rows]
 
 
 def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> Health:
@@ -104,6 +106,10 @@ def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> H
 
 def _count(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _counted(counts: dict[str, int]) -> str:

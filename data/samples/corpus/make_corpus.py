@@ -15,6 +15,8 @@ The corpus beside this script, and a larger one of any list of sentences:
     samples-env/bin/python make_corpus.py --voices kokoro-js-1.2.1.tgz --sentences mead_transcripts.csv.gz \
         --licence "CC BY-NC-SA 4.0" --clips 4000 --speakers 24 --seed 1 --out large_corpus --workers 2
 
+`compose.py` makes sentences that are ours: `python compose.py --count 4000 > composed.txt`.
+
 In: the voices, checked by SHA-256 like the model and the dictionaries; sentences, one a line in a text file or in the
 column `text` of a CSV file (`.gz` too). In a CSV file of the columns `emotion` and `text` alone the emotion is the one
 a sentence is said with, "neutral" any. Out: `index.csv`, `phones.json` (clip to rows of word, phone, start and end in
