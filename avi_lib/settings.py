@@ -64,6 +64,21 @@ class PrepareSettings(Settings):
     limit: int = Field(0, ge=0, description="prepare this many recordings only, drawn by the seed; 0 for all")
 
 
+class TrainSettings(Settings):
+    """How a network is trained: AdamW, a warm-up and a cosine down, an average of the weights."""
+
+    steps: int = Field(1000, ge=1, description="updates of the weights")
+    batch: int = Field(32, ge=1, description="items of an update")
+    learning_rate: float = Field(3e-4, gt=0, description="highest learning rate")
+    warmup: int = Field(100, ge=0, description="updates over which it rises")
+    weight_decay: float = Field(0.01, ge=0, description="decoupled weight decay")
+    clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
+    average: float = Field(0.999, ge=0, lt=1, description="decay of the weights' running average")
+    save_every: int = Field(200, ge=1, description="updates between checkpoints")
+    log_every: int = Field(10, ge=1, description="updates between lines of the log")
+    seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
+
+
 class Profile(Settings):
     """Settings of every stage at one size of run."""
 

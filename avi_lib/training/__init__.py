@@ -1,0 +1,1 @@
+"""Training: the loop, the order of its batches, checkpoints, the device."""
