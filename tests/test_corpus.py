@@ -292,6 +292,21 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
     assert keys[0] == key(recording)
 
 
+def test_the_address_of_a_corpus_depends_on_the_code_that_prepares_it_and_on_no_other():
+    names = {path.relative_to(Path(fingerprint.__file__).parents[1]).as_posix() for path in fingerprint.prepared_by()}
+    assert names >= {
+        "motion/performer.py", "motion/visemes.py", "instruction/wordings.py", "speech/whisper.py",
+        "speech/acoustic.py", "corpus/tracking.py", "corpus/adapters/mead.py", "corpus/rigs/facegood.json",
+    }  # fmt: skip
+    assert not names & {
+        "motion/talking_generator.py",
+        "face/renderer.py",
+        "corpus/corpus.py",
+        "training/loop.py",
+        "cli.py",
+    }
+
+
 def test_a_file_is_digested_again_only_when_it_changed(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(fingerprint, "_SETTLED_S", -1.0)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib.metadata
 import json
@@ -21,8 +22,8 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 from avi_lib.settings import PerformerSettings
 
-ROOMS = ("corpus", "motion", "instruction", "speech")
-"""Parts of the library that decide what a prepared corpus contains, beside its settings."""
+ROOMS = ("corpus", "instruction", "motion", "speech")
+"""Parts of the library whose code decides what a prepared corpus contains; settings count by their values."""
 
 PACKAGES = (
     "av",
@@ -44,14 +45,39 @@ _SETTLED_S = 2.0
 
 @cache
 def code_digest() -> str:
-    """SHA-256 of the code of `ROOMS`, of the settings' defaults and of versions: another code, another corpus."""
+    """SHA-256 of the code that prepares, of the settings' defaults and of versions: another code, another corpus."""
     root = Path(avi_lib.__file__).parent
     versions = [f"{package} {importlib.metadata.version(package)}" for package in PACKAGES]
     defaults = PerformerSettings().model_dump_json()
     digest = hashlib.sha256("\n".join((avi_lib.__version__, defaults, *versions)).encode())
-    for path in sorted(path for room in ROOMS for kind in ("*.py", "*.json") for path in (root / room).rglob(kind)):
+    for path in sorted(prepared_by()):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def prepared_by() -> set[Path]:
+    """Files of `ROOMS` that a preparation runs: the orchestrating module, the adapters, and what they import."""
+    corpus = Path(avi_lib.__file__).parent / "corpus"
+    found = set(corpus.glob("rigs/*.json"))
+    waiting = [corpus / "prepare.py", *(corpus / "adapters").glob("*.py")]
+    while waiting:
+        path = waiting.pop()
+        if path not in found:
+            found.add(path)
+            waiting += _imports(path)
+    return found
+
+
+def _imports(path: Path) -> list[Path]:
+    """Files of `ROOMS` that a module imports, anywhere in it."""
+    found = []
+    root = Path(avi_lib.__file__).parents[1]
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(avi_lib.__name__):
+            place = root.joinpath(*str(node.module).split("."))
+            names = [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]
+            found += [name for name in names if name.is_file() and name.relative_to(root).parts[1] in ROOMS]
+    return found
 
 
 class SourceDigests:

@@ -1,0 +1,74 @@
+"""The style encoder: motion of any length in, a style embedding of 128 numbers out.
+
+The style of a clip is what its motion shows, never what a label says of it. It is a distribution (Kingma and Welling
+2014, "Auto-Encoding Variational Bayes"), kept near the standard normal in training, so that styles can be drawn and
+interpolated.
+
+>>> style = StyleEncoder(channels=55)(motion, present, valid)
+>>> style.mean.shape, style.sample(generator).shape
+(torch.Size([4, 128]), torch.Size([4, 128]))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import nn
+
+from avi_lib.motion.temporal import TemporalBlock
+
+STYLE = 128
+
+
+@dataclass(frozen=True)
+class Style:
+    """A normal distribution for each clip: `mean` and `log_variance` (clips, 128)."""
+
+    mean: Float[torch.Tensor, "clips style"]
+    log_variance: Float[torch.Tensor, "clips style"]
+
+    def sample(self, generator: torch.Generator | None = None) -> Float[torch.Tensor, "clips style"]:
+        """A draw from each."""
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device, dtype=self.mean.dtype)
+        return self.mean + (0.5 * self.log_variance).exp() * noise
+
+    def divergence(self) -> Float[torch.Tensor, " clips"]:
+        """Kullback-Leibler divergence from the standard normal, in nats."""
+        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(dim=1)
+
+
+class StyleEncoder(nn.Module):
+    """Temporal blocks, then learned queries that attend to the frames they care for (Lee et al. 2019, set pooling).
+
+    A channel that is not present is not read: its values are put to 0, and the network is told which ones are there.
+    """
+
+    def __init__(
+        self, channels: int, width: int = 160, blocks: int = 4, queries: int = 4, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        self.read = nn.Linear(2 * channels, width)
+        self.blocks = nn.ModuleList(TemporalBlock(width, 2**i, dropout=dropout) for i in range(blocks))
+        self.norm = nn.LayerNorm(width)
+        self.queries = nn.Linear(width, queries)
+        self.say = nn.Linear(2 * queries * width, 2 * STYLE)
+
+    def forward(
+        self,
+        motion: Float[torch.Tensor, "clips frames channels"],
+        present: Bool[torch.Tensor, "clips channels"],
+        valid: Bool[torch.Tensor, "clips frames"],
+    ) -> Style:
+        """The style of each clip; padding frames and missing channels have no part in it."""
+        there = present[:, None].expand_as(motion)
+        x = self.read(torch.cat([motion * there, there.to(motion.dtype)], dim=-1)) * valid[..., None]
+        for block in self.blocks:
+            x = block(x, valid)
+        x = self.norm(x)
+        attention = self.queries(x).masked_fill(~valid[..., None], -torch.inf).softmax(dim=1)
+        mean = torch.einsum("nfq,nfw->nqw", attention, x)
+        spread = (torch.einsum("nfq,nfw->nqw", attention, x.square()) - mean.square()).clamp_min(1e-6).sqrt()
+        style, log_variance = self.say(torch.cat([mean, spread], dim=-1).flatten(1)).chunk(2, dim=1)
+        return Style(style, log_variance.clamp(-8, 4))
