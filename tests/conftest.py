@@ -49,3 +49,11 @@ def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
     stand_in(monkeypatch)
     monkeypatch.setattr(drafts, "load_speech", read_quickly)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small random speech encoders of every kind, each in a folder of its name."""
+    from small_encoders import save_models
+
+    return save_models(tmp_path_factory.mktemp("encoders"))

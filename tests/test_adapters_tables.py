@@ -286,7 +286,7 @@ def test_captions_of_a_folder_come_from_captions_json_or_one_file_a_clip(tmp_pat
     [
         ("../a.wav", QUITE, "leaves the source"),
         ("sub/../../a.wav", QUITE, "leaves the source"),
-        ("/tmp/a.wav", QUITE, "leaves the source"),
+        ("/elsewhere/a.wav", QUITE, "leaves the source"),
         ("gone.wav", QUITE, "no sound or video named gone.wav"),
         ("b.wav", "very " * 200, "at most"),
         ("b.wav", " ", "an empty text"),

@@ -15,86 +15,28 @@ import pytest
 import soundfile
 import soxr
 import torch
-from ctranslate2.converters.transformers import WhisperLoader
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from small_encoders import Echo, tone
 from transformers import (
     AutoModel,
-    HubertConfig,
-    HubertModel,
-    Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForCTC,
-    WavLMConfig,
-    WavLMModel,
-    WhisperConfig,
     WhisperFeatureExtractor,
-    WhisperForConditionalGeneration,
     WhisperModel,
 )
 from transformers.utils import logging
 
 from avi_lib.assets.resolver import Resolver
-from avi_lib.errors import InputError
 from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder, levelled, load_encoder, window_starts
 from avi_lib.speech.mel import centred_log_mel, log_mel
 
 ROOT = Path(__file__).resolve().parents[1]
-NETWORK = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-WAVEFORM = NETWORK | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
-LARGE = WAVEFORM | {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
-WHISPER = {
-    "d_model": 16,
-    "encoder_layers": 2,
-    "decoder_layers": 1,
-    "encoder_attention_heads": 2,
-    "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 24,
-    "decoder_ffn_dim": 24,
-    "vocab_size": 20,
-    "pad_token_id": 0,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-    "decoder_start_token_id": 0,
-}
 KINDS = ("wav2vec2", "hubert", "wavlm", "whisper", "ctranslate2")
-
-
-def tone(seconds: float, seed: int = 0) -> np.ndarray:
-    """Noise through a slowly moving envelope, float32 at 16 kHz with a peak below 1."""
-    rng = np.random.default_rng(seed)
-    times_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    envelope = 0.1 + 0.2 * (1 + np.sin(2 * np.pi * 1.3 * times_s))
-    return (envelope * np.clip(0.3 * rng.standard_normal(len(times_s)), -1, 1)).astype(np.float32)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Cosine of each frame of `a` with the same frame of `b`."""
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
-
-
-@pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Small random models of every kind, each in a folder of its name, as their libraries save them."""
-    root = tmp_path_factory.mktemp("encoders")
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    Wav2Vec2ForCTC(Wav2Vec2Config(**LARGE, vocab_size=10)).save_pretrained(root / "wav2vec2")
-    Wav2Vec2FeatureExtractor().save_pretrained(root / "wav2vec2")
-    HubertModel(HubertConfig(**WAVEFORM)).save_pretrained(root / "hubert")
-    WavLMModel(WavLMConfig(**WAVEFORM)).save_pretrained(root / "wavlm")
-    whisper = WhisperForConditionalGeneration(WhisperConfig(**WHISPER, num_mel_bins=80))
-    whisper.save_pretrained(root / "whisper")
-    WhisperModel(WhisperConfig(**WHISPER, num_mel_bins=128)).save_pretrained(root / "whisper128")
-    logging.enable_progress_bar()
-    converted = WhisperLoader().get_model_spec(whisper)
-    converted.register_vocabulary([f"token{index}" for index in range(20)])
-    converted.validate()
-    converted.optimize()
-    (root / "ctranslate2").mkdir()
-    converted.save(str(root / "ctranslate2"))
-    return root
 
 
 @pytest.fixture(scope="session")
@@ -254,19 +196,6 @@ def test_networks_on_the_wave_equal_transformers_on_the_wave_with_silent_ends(
     np.testing.assert_allclose(load(kind).encode(wave), theirs, atol=1e-4)
 
 
-class Echo(SpeechEncoder):
-    """Gives back the first sample of each frame, so that windows must agree."""
-
-    name = reason = fingerprint = "echo"
-    dim, layers, window, overlap = 1, 1, 40, 12
-
-    def _prepare(self, wave: np.ndarray, frames: int) -> np.ndarray:
-        return np.pad(wave, (0, frames * HOP - len(wave)))
-
-    def _encode_window(self, prepared: np.ndarray, start: int, stop: int, every_layer: bool) -> np.ndarray:
-        return prepared[start * HOP : stop * HOP : HOP].reshape(1, -1, 1)
-
-
 @settings(max_examples=40)
 @given(frames=st.integers(1, 400))
 def test_windows_cover_every_frame_once_in_sum(frames: int) -> None:
@@ -348,120 +277,3 @@ def test_loading_says_nothing_and_leaves_settings_as_they_were(models: Path, cap
         bar,
         threads,
     )
-
-
-@pytest.mark.parametrize(
-    ("wave", "got"),
-    [
-        (np.zeros(0, np.float32), "an empty wave"),
-        (np.zeros((2, 8), np.float32), r"float32 of shape \(2, 8\)"),
-        (np.zeros(8), r"float64 of shape \(8,\)"),
-        (np.array([0, np.nan], np.float32), "not finite"),
-    ],
-)
-def test_a_wave_that_is_none_is_refused(wave: np.ndarray, got: str) -> None:
-    with pytest.raises(InputError, match=got):
-        Echo().encode(wave)
-
-
-def refused(path: Path | str) -> str:
-    """The one line with which a folder is refused."""
-    with pytest.raises(InputError) as caught:
-        load_encoder(str(path))
-    line = str(caught.value)
-    assert "\n" not in line
-    assert len(line) < 700
-    return line
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["nowhere/at-all", "x" * 5000, "nul\0byte", "~nobody-of-that-name/model", "minilm"],
-    ids=["absent", "long", "nul", "stranger", "other_model"],
-)
-def test_a_path_that_is_no_folder_is_refused_and_names_are_listed(path: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="whisper-tiny-en"):
-        load_encoder(path)
-    (tmp_path / "file").touch()
-    assert "which is a file" in refused(tmp_path / "file")
-    assert "whisper-tiny-en" in refused(tmp_path / "absent")
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{nope", "[1]", "\udcff", "[" * 100_000, None],
-    ids=["empty", "broken", "list", "not_text", "deep", "absent"],
-)
-def test_a_folder_without_a_sound_config_is_refused(tmp_path: Path, content: str | None) -> None:
-    if content is not None:
-        (tmp_path / "config.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert "config.json" in refused(tmp_path)
-
-
-@pytest.mark.parametrize("config", [{}, {"model_type": "bert"}, {"model_type": ["hubert"]}, {"model_type": 3}])
-def test_another_kind_of_model_is_refused(tmp_path: Path, config: dict[str, object]) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert "hubert, wav2vec2, wavlm, whisper" in refused(tmp_path)
-
-
-def test_pickled_weights_are_refused_with_the_way_out(models: Path, tmp_path: Path) -> None:
-    shutil.copy(models / "hubert" / "config.json", tmp_path)
-    assert "with none" in refused(tmp_path)
-    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    line = refused(tmp_path)
-    assert "pytorch_model.bin, a pickle" in line
-    assert "save_pretrained" in line
-
-
-@pytest.mark.parametrize("kind", ["hubert", "whisper"])
-def test_damaged_and_missing_weights_are_refused(models: Path, tmp_path: Path, kind: str) -> None:
-    folder = shutil.copytree(models / kind, tmp_path / kind)
-    file = folder / "model.safetensors"
-    whole, content = file.read_bytes(), {name: value.clone() for name, value in load_file(file).items()}
-    for damaged in (b"", whole[:100], whole[:-100], b"\xff" * 500):
-        file.write_bytes(damaged)
-        assert f"expected a {kind} model" in refused(folder)
-    key = next(name for name in content if name.endswith("layers.1.final_layer_norm.weight") and "decoder" not in name)
-    save_file({name: value for name, value in content.items() if name != key}, file)
-    assert "without 1 of them: encoder.layers.1.final_layer_norm.weight" in refused(folder)
-    save_file(content | {key: torch.full_like(content[key], float("nan"))}, file)
-    assert "not finite" in refused(folder)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"hidden_size": -1},
-        {"hidden_size": 24},
-        {"num_hidden_layers": "two"},
-        {"conv_stride": [5, 2]},
-        {"conv_stride": [5, 2, 2, 2, 2, 2, 1]},
-        {"add_adapter": True},
-    ],
-)
-def test_a_config_that_does_not_fit_is_refused(models: Path, tmp_path: Path, change: dict[str, object]) -> None:
-    folder = shutil.copytree(models / "wav2vec2", tmp_path / "changed")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | change))
-    assert "changed" in refused(folder)
-
-
-def test_another_sampling_rate_is_refused(models: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(models / "hubert", tmp_path / "hubert")
-    (folder / "preprocessor_config.json").write_text('{"sampling_rate": 8000}')
-    assert "at 8000 Hz" in refused(folder)
-    (folder / "preprocessor_config.json").write_text("{")
-    assert "preprocessor_config.json" in refused(folder)
-
-
-def test_a_damaged_ctranslate2_model_is_refused(models: Path, tmp_path: Path) -> None:
-    folder = shutil.copytree(models / "ctranslate2", tmp_path / "whisper")
-    whole = (folder / "model.bin").read_bytes()
-    for damaged in (b"", whole[:1000], whole[: len(whole) // 2], bytes(5000)):
-        (folder / "model.bin").write_bytes(damaged)
-        assert "avi models --check" in refused(folder)
-
-
-def test_the_number_of_threads_is_checked() -> None:
-    with pytest.raises(InputError, match="threads=0"):
-        load_encoder(threads=0)
