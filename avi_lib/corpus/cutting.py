@@ -11,7 +11,8 @@ import itertools
 import numpy as np
 from jaxtyping import Float, Float32
 
-RATE_HZ = 16_000
+from avi_lib.speech.audio import RATE_HZ
+
 FPS = 25
 SAMPLES = RATE_HZ // FPS
 """Samples of one video frame."""
