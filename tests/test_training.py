@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -15,31 +13,37 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from train_line import (
+    POINTS,
+    SETTINGS,
+    SHARED,
+    Parts,
+    StoppedError,
+    loss_of,
+    loss_of_parts,
+    network,
+    stopping_after,
+    weights,
+)
 
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.settings import TrainSettings
 from avi_lib.training.device import choose_device
-from avi_lib.training.loop import learning_rate_at, train
+from avi_lib.training.log import read_log
+from avi_lib.training.loop import train
 from avi_lib.training.order import batch_at, epoch_order, rng_at
+from avi_lib.training.processes import Processes
+from avi_lib.training.schedule import learning_rate_at
 
-SETTINGS = TrainSettings(steps=30, batch=4, warmup=5, save_every=7, log_every=5, average=0.9, learning_rate=0.05)
-POINTS = np.linspace(-1, 1, 20, dtype=np.float32)
-
-
-def network() -> nn.Module:
-    torch.manual_seed(3)
-    return nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Tanh(), nn.Linear(8, 1))
+SCRIPT = Path(__file__).with_name("train_line.py")
 
 
-def loss_of(model, items, rng):
-    x = torch.from_numpy(POINTS[items, None]) + torch.from_numpy(
-        rng.normal(0, 0.01, (len(items), 1)).astype(np.float32)
-    )
-    return {"loss": (model(x) - 2 * x).square().mean()}
+def untimed(lines: list[dict]) -> list[dict]:
+    return [{name: value for name, value in line.items() if name != "s"} for line in lines]
 
 
-def weights(model: nn.Module) -> bytes:
-    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+def written(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_an_epoch_holds_every_item_once_and_depends_on_seed_and_epoch_alone():
@@ -71,43 +75,53 @@ def test_training_learns_and_the_same_twice_gives_the_same_bytes(tmp_path):
 def test_going_on_from_a_checkpoint_gives_the_bytes_of_an_unbroken_run(tmp_path):
     whole = train(network(), loss_of, 20, SETTINGS, tmp_path / "whole", "line")
 
-    class StoppedError(Exception):
-        pass
-
-    def stopping(model, items, rng):
-        if (tmp_path / "parts" / "last.safetensors").is_file():
-            raise StoppedError
-        return loss_of(model, items, rng)
-
     with pytest.raises(StoppedError):
-        train(network(), stopping, 20, SETTINGS, tmp_path / "parts", "line")
+        train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "parts", "line")
+    assert [line["step"] for line in written(tmp_path / "parts")] == [5, 10, 15]
     parts = train(network(), loss_of, 20, SETTINGS, tmp_path / "parts", "line")
     assert weights(parts.model) == weights(whole.model)
-    logs = [[{k: v for k, v in line.items() if k != "s"} for line in run.log] for run in (whole, parts)]
-    assert logs[0] == logs[1]
-    written = [json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in written] == [5, 10, 15, 20, 25, 30]
+    assert untimed(parts.log) == untimed(whole.log)
+    assert written(tmp_path / "parts") == parts.log
+    assert [line["step"] for line in parts.log] == [5, 10, 15, 20, 25, 30]
+    assert np.diff([line["s"] for line in parts.log]).min() > 0
 
 
 def test_a_killed_process_goes_on_with_the_same_bytes(tmp_path):
-    script = textwrap.dedent(f"""
-        import sys, time
-        from pathlib import Path
-        sys.path.insert(0, {str(Path(__file__).parent)!r})
-        from test_training import SETTINGS, loss_of, network, train, weights
-        def slow(model, items, rng):
-            time.sleep(0.02)
-            return loss_of(model, items, rng)
-        sys.stdout.buffer.write(weights(train(network(), slow, 20, SETTINGS, Path(sys.argv[1]), "line").model))
-    """)
-    command = [sys.executable, "-c", script, str(tmp_path / "killed")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    killed = tmp_path / "killed"
+    with subprocess.Popen([sys.executable, SCRIPT, "stuck", killed], stderr=subprocess.DEVNULL) as process:
         until = time.monotonic() + 60
-        while not (tmp_path / "killed" / "last.safetensors").is_file() and time.monotonic() < until:
-            time.sleep(0.005)
-        os.kill(process.pid, signal.SIGKILL)
-    resumed = subprocess.run(command, capture_output=True, check=True).stdout
-    assert resumed == weights(train(network(), loss_of, 20, SETTINGS, tmp_path / "whole", "line").model)
+        while not (killed / "log.jsonl").is_file() or len(written(killed)) < 3:
+            assert time.monotonic() < until and process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    whole, resumed = (train(network(), loss_of, 20, SETTINGS, tmp_path / name, "line") for name in ("whole", "killed"))
+    assert weights(resumed.model) == weights(whole.model)
+    assert untimed(resumed.log) == untimed(whole.log) == untimed(written(killed))
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without torch.distributed")
+def test_two_processes_take_the_steps_of_one(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    ran = subprocess.run([*command, SCRIPT, "shared", tmp_path], capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    alone = train(Parts(3), loss_of_parts, 20, SHARED, tmp_path / "alone", "line")
+    first, second = (np.frombuffer((tmp_path / f"whole{rank}").read_bytes(), np.float32) for rank in range(2))
+    assert (first == second).all()
+    assert first == pytest.approx(np.frombuffer(weights(alone.model), np.float32), abs=1e-5)
+    assert (tmp_path / "parts0").read_bytes() == (tmp_path / "parts1").read_bytes() == first.tobytes()
+    for ours, theirs in zip(alone.log, written(tmp_path / "whole"), strict=True):
+        assert {**theirs, "s": 0} == pytest.approx({**ours, "s": 0}, abs=1e-5)
+    assert [(tmp_path / f"lines{rank}").read_text() for rank in range(2)] == ["6", "0"]
+
+
+def test_processes_share_a_batch_without_a_rest_and_need_an_item_each():
+    batch = np.arange(5)
+    shares = [Processes(rank, 3).share(batch).tolist() for rank in range(3)]
+    assert shares == [[0, 1], [2, 3], [4]]
+    assert len({rng_at(3, 1, process).random() for process in range(3)}) == 3
+    with pytest.raises(InputError, match="2 for 3 processes"):
+        Processes(0, 3).share(batch[:2])
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
@@ -116,8 +130,17 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
         train(network(), loss_of, 20, SETTINGS, tmp_path, "curve")
     with pytest.raises(InputError, match="of another one"):
         train(network(), loss_of, 20, SETTINGS.model_copy(update={"steps": 60}), tmp_path, "line")
-    with pytest.raises(InputError, match="whole checkpoint of this model"):
+    with pytest.raises(InputError, match="of another one"):
+        train(network(), loss_of, 19, SETTINGS, tmp_path, "line")
+    other = nn.Sequential(nn.Linear(1, 9), nn.Dropout(0.2), nn.Tanh(), nn.Linear(9, 1))
+    before = weights(other)
+    with pytest.raises(InputError, match=r"has \(9, 1\) for model/0.weight; got \(8, 1\) in .*last.safetensors"):
+        train(other, loss_of, 20, SETTINGS, tmp_path, "line")
+    assert weights(other) == before
+    with pytest.raises(InputError, match=r"has \(1, 1\) for model/weight; got nothing"):
         train(nn.Linear(1, 1), loss_of, 20, SETTINGS, tmp_path, "line")
+    with pytest.raises(InputError, match=r"has nothing for average/module.3.bias; got \(1,\)"):
+        train(network()[:3], loss_of, 20, SETTINGS, tmp_path, "line")
     kept = tmp_path / "last.safetensors"
     kept.write_bytes(kept.read_bytes()[:200])
     with pytest.raises(InputError, match="whole checkpoint"):
@@ -131,9 +154,67 @@ def test_a_loss_that_is_no_number_stops_training_and_the_last_checkpoint_stays(t
             losses | {"extra": losses["loss"] * float("nan")} if (tmp_path / "last.safetensors").is_file() else losses
         )
 
-    with pytest.raises(AviError, match="extra nan at step 7"):
+    with pytest.raises(AviError, match=r"extra nan, gradient .* at step 7"):
         train(network(), broken, 20, SETTINGS, tmp_path, "line")
     assert train(network(), loss_of, 20, SETTINGS, tmp_path, "line").log[-1]["step"] == 30
+
+
+def test_a_gradient_that_is_no_number_stops_training_before_it_reaches_the_weights(tmp_path):
+    model = network()
+    before = weights(model)
+
+    def steep(model, items, rng):
+        return {"loss": (model(torch.zeros(2, 1)) - model[3].bias.detach()).square().sum().mul(0).sqrt()}
+
+    with pytest.raises(AviError, match="loss 0, gradient nan at step 0"):
+        train(model, steep, 20, SETTINGS, tmp_path, "line")
+    assert weights(model) == before
+
+
+def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path):
+    def untouched(model, items, rng):
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(InputError, match="at least one training item; got 0"):
+        train(network(), untouched, 0, SETTINGS, tmp_path / "run", "line")
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        train(network(), untouched, 20, SETTINGS, tmp_path / "file", "line")
+    (tmp_path / "closed" / "last.safetensors").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"a file to write; got the folder .*last.safetensors"):
+        train(network(), untouched, 20, SETTINGS, tmp_path / "closed", "line")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.jsonl").write_text("[1]\n")
+    with pytest.raises(InputError, match=r"the log of a training; got .*log.jsonl"):
+        train(network(), untouched, 20, SETTINGS, tmp_path / "run", "line")
+
+
+def test_a_log_line_that_a_kill_cut_short_is_dropped(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"step": 5, "s": 1.0}\n{"step": 10, "s": 2.0}\n{"step": 15, "lo')
+    assert [line["step"] for line in read_log(path, 20)] == [5, 10]
+    assert [line["step"] for line in read_log(path, 9)] == [5]
+
+
+def test_a_board_shows_the_losses_of_the_log_and_forgets_what_comes_again(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with pytest.raises(StoppedError):
+        train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
+    result = train(network(), loss_of, 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
+    shown = EventAccumulator(str(tmp_path / "board"))
+    shown.Reload()
+    assert [event.step for event in shown.Scalars("loss")] == [5, 10, 15, 20, 25, 30]
+    assert [event.value for event in shown.Scalars("loss")] == pytest.approx([line["loss"] for line in result.log])
+
+
+def test_a_board_without_its_package_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    with pytest.raises(InputError, match=r"the package tensorboard for a board.*avi-lib\[board\]"):
+        train(network(), loss_of, 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
+    assert not (tmp_path / "board").exists()
 
 
 def test_training_leaves_torchs_random_state_as_it_was(tmp_path):
@@ -158,3 +239,33 @@ def test_a_device_is_chosen_with_a_reason_and_one_that_is_not_there_is_refused()
     assert choose_device()[1]
     with pytest.raises(InputError, match="warp"):
         choose_device("warp")
+
+
+def test_in_mixed_precision_networks_round_and_a_loss_that_asks_for_float32_has_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("avi_lib.training.loop.computes_bfloat16", lambda device: True)
+    kinds = set()
+
+    def loss(model, items, rng):
+        x = torch.from_numpy(POINTS[items, None])
+        y = model(x)
+        with torch.autocast("cpu", enabled=False):
+            error = (y.float() - 2 * x).T @ (y.float() - 2 * x) / len(items)
+        kinds.update([y.dtype, error.dtype])
+        return {"loss": error[0, 0]}
+
+    result = train(network(), loss, 20, SETTINGS, tmp_path, "line")
+    assert kinds == {torch.bfloat16, torch.float32}
+    assert {value.dtype for value in result.model.parameters()} == {torch.float32}
+    assert result.log[-1]["loss"] < 0.5 * result.log[0]["loss"]
+
+
+def test_processes_take_a_cuda_device_each_and_no_more_than_there_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
+    assert choose_device() == (torch.device("cuda", 0), "CUDA: GPU 0")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert choose_device("cuda") == (torch.device("cuda", 1), "CUDA: GPU 1")
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(InputError, match="2 for process 3"):
+        choose_device()

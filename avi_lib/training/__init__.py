@@ -1,1 +1,1 @@
-"""Training: the loop, the order of its batches, checkpoints, the device."""
+"""Training: the loop and its learning rate, the order of batches, several processes, checkpoints, log and device."""

@@ -32,11 +32,15 @@ def epoch_order(epoch: int, items: int, seed: int) -> Int[np.ndarray, " items"]:
     return np.random.default_rng([seed, 0, epoch]).permutation(items)
 
 
-def rng_at(step: int, seed: int) -> np.random.Generator:
-    """The random stream of a step: crops, scripts, noise."""
-    return np.random.default_rng([seed, 1, step])
+def rng_at(step: int, seed: int, process: int = 0) -> np.random.Generator:
+    """The random stream of a step in a process: crops, scripts, noise.
+
+    Several processes share a batch and draw from a stream each, so a step's items are those of one process alone, and
+    what is drawn for them is not; the same number of processes draws the same.
+    """
+    return np.random.default_rng([seed, 1, step, process])
 
 
-def torch_seed_at(step: int, seed: int) -> int:
+def torch_seed_at(step: int, seed: int, process: int = 0) -> int:
     """The seed of torch's own generators in a step: dropout."""
-    return int(np.random.SeedSequence([seed, 2, step]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, 2, step, process]).generate_state(1, np.uint64)[0] >> 1)
