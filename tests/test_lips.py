@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.lips import correlation, evaluate, frame_phones, lip_closure, read_clips
+from avi_lib.evaluation.lips import evaluate, read_clips
+from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import load_speech
-from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 
 ROOT = Path(__file__).resolve().parents[1]
-PHONES = (Phone("SIL", 0.0, 0.2), Phone("M", 0.2, 0.4), Phone("AA", 0.4, 0.8), Phone("SIL", 0.8, 1.0))
 DASHWOOD = (
     "Mister John Dashwood had then leisure to consider how much there might be prudently in his power to do for them."
 )
@@ -30,23 +29,6 @@ EMOTIONS = (
     "She is deeply disgusted.",
     "They are extremely surprised.",
 )
-
-
-def test_lip_closure_is_the_difference_of_means_in_standard_deviations():
-    gap = np.array([0.0] * 5 + [0.0] * 5 + [2.0] * 10 + [0.0] * 5)
-    assert lip_closure(gap, PHONES, 25.0) == pytest.approx(2.0 / gap.std())
-    assert np.isnan(lip_closure(gap, PHONES[2:], 25.0))
-    assert np.isnan(lip_closure(np.zeros(25), PHONES, 25.0))
-
-
-def test_a_frame_belongs_to_the_phone_at_its_middle():
-    assert frame_phones(PHONES, 5, 5.0).tolist() == ["SIL", "M", "AA", "AA", "SIL"]
-
-
-def test_correlation_takes_the_frames_both_have():
-    rising = np.arange(10.0)
-    assert correlation(rising, rising[:7]) == pytest.approx(1.0)
-    assert correlation(rising, -rising) == pytest.approx(-1.0)
 
 
 def test_a_folder_without_clips_is_refused(tmp_path: Path):

@@ -117,6 +117,13 @@ def measure_corpora(real: Path) -> Iterator[Figure]:
     yield from measure_preparation(real / "ravdess")
 
 
+def measure_generator() -> Iterator[Figure]:
+    """The talking generator on one thread, beside an autoregressive decoder."""
+    from avi_lib.evaluation.speed import measure_speed
+
+    yield from measure_speed()
+
+
 def ten_seconds(target: Path) -> None:
     """Write exactly ten seconds of the shipped real recordings, one after the other, as 16-bit WAV."""
     import soundfile
@@ -159,7 +166,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
-    figures += measure_corpora(options.real)
+    figures += [*measure_corpora(options.real), *measure_generator()]
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "figures": [asdict(figure) for figure in figures]}))
     else:

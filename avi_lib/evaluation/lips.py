@@ -3,9 +3,8 @@
     python -m avi_lib.evaluation.lips SOURCE        (SOURCE: clips with audio, phones.json, index.csv and tracked
     landmarks)
 
-Lip closure d: the mean inner-lip gap on open vowels minus that on /m b p/, in standard deviations of the clip's gap.
-Lip correlation r: Pearson correlation of the gap with that of the real video, frame by frame at zero lag, silence
-included.
+Lip closure d is that of `metrics.lip_closure`. Lip correlation r: Pearson correlation of the gap with that of the real
+video, frame by frame at zero lag, silence included.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,16 +19,14 @@ import numpy as np
 from jaxtyping import Float
 
 from avi_lib.errors import AviError, InputError
+from avi_lib.evaluation.metrics import correlation, lip_closure
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import RATE_HZ, load_speech
-from avi_lib.speech.phones import BILABIAL, Phone
+from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.recognise import recognise_phones
-
-OPEN_VOWELS = frozenset({"AA", "AE", "AO", "AW", "AY", "EH", "EY", "OW"})
-"""Vowels for which real lips part widest; scored by the gap, so that rounded ones count too."""
 
 UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""
@@ -46,29 +42,6 @@ class Clip:
     phones: tuple[Phone, ...]
     gap: Float[np.ndarray, " frames"]
     fps: float
-
-
-def lip_closure(gap: Float[np.ndarray, " frames"], phones: Sequence[Phone], fps: float) -> float:
-    """Lip closure d of a gap curve against phones with known times; NaN without an open vowel or without /m b p/."""
-    kinds = frame_phones(phones, len(gap), fps)
-    vowels, bilabials = np.isin(kinds, list(OPEN_VOWELS)), np.isin(kinds, list(BILABIAL))
-    if not vowels.any() or not bilabials.any() or gap.std() == 0:
-        return float("nan")
-    return float((gap[vowels].mean() - gap[bilabials].mean()) / gap.std())
-
-
-def frame_phones(phones: Sequence[Phone], frames: int, fps: float) -> np.ndarray:
-    """The phone spoken at the middle of every frame, (frames,) of strings."""
-    ends_s = np.array([phone.end_s for phone in phones])
-    labels = np.array([phone.phone for phone in phones])
-    middles_s = (np.arange(frames) + 0.5) / fps
-    return labels[np.minimum(np.searchsorted(ends_s, middles_s, side="right"), len(labels) - 1)]
-
-
-def correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " others"]) -> float:
-    """Pearson correlation over the frames both curves have."""
-    shared = min(len(a), len(b))
-    return float(np.corrcoef(a[:shared], b[:shared])[0, 1])
 
 
 def read_clips(source: Path) -> list[Clip]:
