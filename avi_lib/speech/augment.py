@@ -1,0 +1,364 @@
+"""Augmentation: the same speech in another room, through another microphone; and the short noises that rooms hold.
+
+>>> rng = np.random.default_rng(7)
+>>> elsewhere = in_another_room(wave, rng)  # as long as `wave`, and every sound at its time
+>>> room = draw_room(rng)
+>>> elsewhere, applied = put_in_room(wave, room, rng), dataclasses.asdict(room)
+>>> inhaled = make_noise("breath", duration_s=0.4, dbfs=-45.0, rng=rng)
+
+Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. Nothing moves in
+time: filters have no phase, the direct sound of a reverberation stays where it was, and the rest has no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64
+from scipy.signal import lfilter, oaconvolve
+
+from avi_lib.errors import InputError
+from avi_lib.speech.audio import RATE_HZ
+
+SILENT_DBFS = -100.0
+"""Level that a wave of zeros is said to have."""
+TELEPHONE_HZ = (300.0, 3400.0)
+CODECS = ("mu-law", "low-rate")
+
+_FRAME = RATE_HZ // 40
+_ACTIVE_DB = 20.0
+_PAD = RATE_HZ // 8
+_LARGEST = 0.98
+
+Wave = Float32[np.ndarray, " samples"]
+Gains = Callable[[Float64[np.ndarray, " bins"]], Float64[np.ndarray, " bins"]]
+
+
+@dataclass(frozen=True)
+class Room:
+    """What is done to a wave, in this order; None leaves a step out.
+
+    Attributes:
+        rt60_s: time in which the reverberation falls by 60 dB.
+        direct_db: energy of the direct sound above that of the reverberation.
+        tilt_db: rise of the spectrum an octave around 1 kHz; low_shelf_db below 200 Hz; high_shelf_db above 4 kHz.
+        level_dbfs: level of the sounding part; None keeps it.
+        tone_dbfs: level of the room tone; tone_slope_db is how its spectrum falls an octave, 0 white, 3 pink, 6 brown.
+        hum_hz: mains hum as part of the room tone, hum_db above the rest of it.
+        band_hz: edges of a narrow channel.
+        limit_db: how far below the peak a limiter saturates softly.
+        clip_db: how far below the peak the wave is cut off.
+        codec: one of CODECS.
+    """
+
+    rt60_s: float | None = None
+    direct_db: float = 10.0
+    tilt_db: float = 0.0
+    low_shelf_db: float = 0.0
+    high_shelf_db: float = 0.0
+    level_dbfs: float | None = None
+    tone_dbfs: float | None = None
+    tone_slope_db: float = 3.0
+    hum_hz: float | None = None
+    hum_db: float = 0.0
+    band_hz: tuple[float, float] | None = None
+    limit_db: float | None = None
+    clip_db: float | None = None
+    codec: str | None = None
+
+
+def in_another_room(wave: Wave, rng: np.random.Generator) -> Wave:
+    """The wave (samples,) in a room that is drawn: `put_in_room` of `draw_room`."""
+    return put_in_room(wave, draw_room(rng), rng)
+
+
+def draw_room(rng: np.random.Generator) -> Room:
+    """A room, a microphone and a channel: most are plain, some are bad, no two alike."""
+
+    def one_in(times: int) -> bool:
+        return bool(rng.random() < 1 / times)
+
+    def between(low: float, high: float) -> float:
+        return round(float(rng.uniform(low, high)), 3)
+
+    level_dbfs = between(-36.0, -16.0)
+    return Room(
+        rt60_s=None if one_in(5) else between(0.1, 0.8),
+        direct_db=between(3.0, 18.0),
+        tilt_db=between(-2.0, 2.0),
+        low_shelf_db=between(-8.0, 4.0),
+        high_shelf_db=between(-6.0, 6.0),
+        level_dbfs=level_dbfs,
+        tone_dbfs=None if one_in(8) else round(max(level_dbfs - between(10.0, 50.0), -72.0), 3),
+        tone_slope_db=between(0.0, 6.0),
+        hum_hz=float(rng.choice((50.0, 60.0))) if one_in(5) else None,
+        hum_db=between(-6.0, 18.0),
+        band_hz=TELEPHONE_HZ if one_in(12) else (between(40.0, 150.0), between(3800.0, 7600.0)) if one_in(3) else None,
+        limit_db=between(2.0, 10.0) if one_in(4) else None,
+        clip_db=between(0.5, 4.0) if one_in(12) else None,
+        codec=str(rng.choice(CODECS)) if one_in(8) else None,
+    )
+
+
+def put_in_room(wave: Wave, room: Room, rng: np.random.Generator) -> Wave:
+    """The wave as that room, microphone and channel give it, (samples,) within full scale.
+
+    Raises:
+        InputError: an empty wave, samples that are not finite, or a codec that is none of CODECS.
+    """
+    if not len(wave) or not np.isfinite(wave).all():
+        raise InputError("a wave of finite samples", "an empty or damaged one", "load a recording with load_speech")
+    if room.rt60_s is not None:
+        wave = reverberate(wave, room.rt60_s, room.direct_db, rng)
+    wave = equalise(wave, room.tilt_db, room.low_shelf_db, room.high_shelf_db)
+    if room.level_dbfs is not None:
+        wave = at_level(wave, room.level_dbfs)
+    if room.tone_dbfs is not None:
+        wave = wave + room_tone(len(wave), room.tone_dbfs, room.tone_slope_db, rng, room.hum_hz, room.hum_db)
+    if room.band_hz is not None:
+        wave = band_limit(wave, room.band_hz)
+    if room.limit_db is not None:
+        wave = limit(wave, room.limit_db)
+    if room.clip_db is not None:
+        wave = clip(wave, room.clip_db)
+    if room.codec is not None:
+        wave = degrade(wave, room.codec)
+    peak = float(np.abs(wave).max())
+    return wave if peak <= _LARGEST else wave * np.float32(_LARGEST / peak)
+
+
+def active_dbfs(wave: Wave) -> float:
+    """Level of the sounding part: of the frames of 25 ms within 20 dB of the loudest, SILENT_DBFS at least."""
+    padded = np.pad(wave, (0, -len(wave) % _FRAME)).reshape(-1, _FRAME)
+    power = np.einsum("ij,ij->i", padded, padded).astype(np.float64) / _FRAME
+    loud = power[power >= power.max(initial=0.0) * 10 ** (-_ACTIVE_DB / 10)]
+    return float(10 * np.log10(max(loud.mean() if len(loud) else 0.0, 10 ** (SILENT_DBFS / 10))))
+
+
+def gain(wave: Wave, gain_db: float) -> Wave:
+    """The wave (samples,) louder by so much."""
+    return wave * np.float32(10 ** (gain_db / 20))
+
+
+def at_level(wave: Wave, dbfs: float) -> Wave:
+    """The wave (samples,) with its sounding part at a level; a wave of zeros stays one."""
+    level = active_dbfs(wave)
+    return wave if level <= SILENT_DBFS else gain(wave, dbfs - level)
+
+
+def equalise(wave: Wave, tilt_db: float, low_shelf_db: float, high_shelf_db: float) -> Wave:
+    """The wave (samples,) with a tilt an octave around 1 kHz and shelves below 200 Hz and above 4 kHz."""
+
+    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
+        octaves = np.log2(np.clip(hz, 60.0, 8000.0) / 1000.0)
+        low, high = 1 / (1 + (hz / 200.0) ** 2), 1 - 1 / (1 + (hz / 4000.0) ** 2)
+        return 10 ** ((tilt_db * octaves + low_shelf_db * low + high_shelf_db * high) / 20)
+
+    return _filtered(wave, gains)
+
+
+def band_limit(wave: Wave, band_hz: tuple[float, float]) -> Wave:
+    """The wave (samples,) between two edges in Hz, as a Butterworth filter of fourth order passes it."""
+    return _filtered(wave, lambda hz: _band(hz, *band_hz))
+
+
+def reverberate(wave: Wave, rt60_s: float, direct_db: float, rng: np.random.Generator) -> Wave:
+    """The wave (samples,) with the sound of a room after it: some reflections, then noise that decays exponentially.
+
+    The noise is duller than the wave, as walls are (Polack 1988, "La transmission de l'énergie sonore dans les
+    salles").
+    """
+    times_s = np.arange(max(int(rt60_s * RATE_HZ), 2)) / RATE_HZ
+    tail = rng.standard_normal(len(times_s)) * 10 ** (-3 * times_s / rt60_s)
+    tail = lfilter([1.0], [1.0, -rng.uniform(0.2, 0.7)], tail)
+    tail[: RATE_HZ // 250] = 0.0  # sound takes a while to the first wall and back
+    for delay_s in rng.uniform(0.004, 0.03, int(rng.integers(3, 9))):
+        at = min(int(delay_s * RATE_HZ), len(tail) - 1)
+        tail[at] += rng.choice((-1.0, 1.0)) * rng.uniform(1.0, 4.0) * np.exp(-delay_s / 0.02)
+    tail *= 10 ** (-direct_db / 20) / max(float(np.sqrt(np.square(tail).sum())), 1e-9)
+    response = tail.astype(np.float32)
+    response[0] = 1.0
+    return oaconvolve(wave, response)[: len(wave)].astype(np.float32)
+
+
+def room_tone(
+    samples: int,
+    dbfs: float,
+    slope_db: float,
+    rng: np.random.Generator,
+    hum_hz: float | None = None,
+    hum_db: float = 0.0,
+) -> Wave:
+    """Steady noise (samples,) whose spectrum falls by `slope_db` an octave and has broad bumps, no two alike.
+
+    Args:
+        samples: how many.
+        dbfs: level of the whole.
+        slope_db: 0 white, 3 pink, 6 brown.
+        rng: source of the noise.
+        hum_hz: of the mains; its hum has harmonics and lies `hum_db` above the noise.
+        hum_db: level of the hum above the noise.
+    """
+    knots_db = rng.uniform(-4.0, 4.0, 9)
+
+    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
+        octaves = np.log2(np.maximum(hz, 30.0) / 30.0)
+        return 10 ** ((np.interp(octaves, np.arange(9), knots_db) - slope_db * octaves) / 20) * (hz > 10.0)
+
+    tone = _unit(_noise(samples, gains, rng))
+    if hum_hz is not None:
+        turns, harmonics = hum_hz * np.arange(samples) / RATE_HZ, np.arange(1, 9)[:, None]
+        strengths, phases = rng.uniform(0.1, 1.0, (8, 1)) / harmonics, rng.uniform(0.0, 1.0, (8, 1))
+        hum = (strengths * np.sin(2 * np.pi * (harmonics * turns + phases))).sum(axis=0)
+        tone += gain(_unit(hum.astype(np.float32)), hum_db)
+    return gain(_unit(tone), dbfs)
+
+
+def limit(wave: Wave, below_peak_db: float) -> Wave:
+    """The wave (samples,) saturated softly at so far below its peak."""
+    ceiling = np.float32(max(np.abs(wave).max(), 1e-9) * 10 ** (-below_peak_db / 20))
+    return ceiling * np.tanh(wave / ceiling)
+
+
+def clip(wave: Wave, below_peak_db: float) -> Wave:
+    """The wave (samples,) cut off at so far below its peak."""
+    ceiling = np.float32(np.abs(wave).max() * 10 ** (-below_peak_db / 20))
+    return np.clip(wave, -ceiling, ceiling)
+
+
+def degrade(wave: Wave, codec: str) -> Wave:
+    """The wave (samples,) coded with few bits: "mu-law" with 8 of them (ITU-T G.711), "low-rate" with 10 below 3 kHz.
+
+    Raises:
+        InputError: another codec.
+    """
+    if codec == "mu-law":
+        squeezed = np.sign(wave) * np.log1p(255 * np.minimum(np.abs(wave), 1)) / np.log(256)
+        coded = np.round(squeezed * 127) / 127
+        return (np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255).astype(np.float32)
+    if codec == "low-rate":
+        step = max(float(np.abs(wave).max()), 1e-9) / 511
+        return (np.round(band_limit(wave, (30.0, 3000.0)) / step) * step).astype(np.float32)
+    raise InputError(f"a codec of {', '.join(CODECS)}", repr(codec), "choose one of them")
+
+
+def make_noise(kind: str, duration_s: float, dbfs: float, rng: np.random.Generator) -> Wave:
+    """A short noise, one of NOISES, in round(duration_s * 16000) samples, its sounding part at a level.
+
+    Raises:
+        InputError: another kind, or shorter than 20 ms.
+    """
+    if kind not in NOISES or duration_s < 0.02:
+        got = f"{kind!r} of {duration_s:g} s"
+        raise InputError(f"a noise of {', '.join(NOISES)} and at least 0.02 s", got, "choose one of them")
+    return at_level(NOISES[kind](round(duration_s * RATE_HZ), rng).astype(np.float32), dbfs)
+
+
+def _breath(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Air drawn in: noise with the resonances of an open throat, that swells and stops sooner than it began."""
+    peaks_hz, widths = rng.uniform((700, 1700, 3200), (1300, 2700, 5500)), rng.uniform(0.25, 0.5, 3)
+    low_hz, high_hz = rng.uniform((150, 4500), (400, 7800))
+
+    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
+        octaves = np.log2(np.maximum(hz, 20.0)[:, None] / peaks_hz)
+        resonances = (np.exp(-0.5 * (octaves / widths) ** 2) * (1.0, 0.7, 0.4)).sum(axis=1)
+        return (0.1 + resonances) * _band(hz, low_hz, high_hz)
+
+    part = np.linspace(0.0, 1.0, samples)
+    swell = part ** rng.uniform(0.8, 1.6) * (1 - part) ** rng.uniform(0.4, 0.9)
+    flutter = np.interp(part, np.linspace(0, 1, 12), rng.uniform(0.75, 1.0, 12))
+    return _noise(samples, gains, rng) * swell * flutter
+
+
+def _exhale(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Air let go: a breath the other way round."""
+    return _breath(samples, rng)[::-1].copy()
+
+
+def _click(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Lips or tongue coming apart: one or two ticks of a few milliseconds."""
+    return _hits(samples, rng, int(rng.integers(1, 3)), (1000.0, 4500.0), (0.001, 0.004), noise=0.5)
+
+
+def _knock(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Knuckles on wood, or something put on a table."""
+    return _hits(samples, rng, max(1, round(samples / RATE_HZ / 0.2)), (80.0, 450.0), (0.012, 0.04), noise=0.15)
+
+
+def _keys(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A keyboard."""
+    return _hits(samples, rng, max(1, round(samples / RATE_HZ / 0.13)), (1500.0, 5500.0), (0.002, 0.008), noise=1.0)
+
+
+def _hiss(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Air from a valve, paper, a coat."""
+    low_hz, high_hz = rng.uniform((800, 5000), (3500, 7900))
+    part = np.linspace(0.0, 1.0, samples)
+    rustle = np.interp(part, np.linspace(0, 1, 10), rng.uniform(0.3, 1.0, 10))
+    return _noise(samples, lambda hz: _band(hz, low_hz, high_hz), rng) * rustle * _faded(samples)
+
+
+def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
+    """A beep with a few overtones."""
+    base_hz, times_s = np.exp(rng.uniform(np.log(120), np.log(3000))), np.arange(samples) / RATE_HZ
+    strengths = rng.uniform(0.0, 0.5, 4) * (rng.random() < 0.5)
+    strengths[0] = 1.0
+    parts = [a * np.sin(2 * np.pi * base_hz * k * times_s) for k, a in enumerate(strengths, 1) if base_hz * k < 7500]
+    return np.sum(parts, axis=0) * _faded(samples)
+
+
+NOISES: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+    "breath": _breath,
+    "exhale": _exhale,
+    "click": _click,
+    "knock": _knock,
+    "keys": _keys,
+    "hiss": _hiss,
+    "tone": _tone,
+}
+"""Short noises by name; each gives its samples at any level."""
+
+
+def _hits(
+    samples: int,
+    rng: np.random.Generator,
+    count: int,
+    resonance_hz: tuple[float, float],
+    decay_s: tuple[float, float],
+    noise: float,
+) -> np.ndarray:
+    """So many damped resonances with a burst of noise, spread over the time there is."""
+    wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
+    for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
+        at, dies_s = int(start), rng.uniform(*decay_s)
+        times_s = np.arange(samples - at) / RATE_HZ
+        rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
+        wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
+    return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
+
+
+def _faded(samples: int) -> np.ndarray:
+    edge = min(RATE_HZ // 50, samples // 2)
+    return np.interp(np.arange(samples), (0, edge, samples - 1 - edge, samples - 1), (0.0, 1.0, 1.0, 0.0))
+
+
+def _band(hz: Float64[np.ndarray, " bins"], low_hz: float, high_hz: float) -> Float64[np.ndarray, " bins"]:
+    return 1 / np.sqrt((1 + (low_hz / np.maximum(hz, 1.0)) ** 8) * (1 + (hz / high_hz) ** 8))
+
+
+def _noise(samples: int, gains: Gains, rng: np.random.Generator) -> Wave:
+    return _filtered(rng.standard_normal(samples, np.float32), gains)
+
+
+def _filtered(wave: Wave, gains: Gains) -> Wave:
+    """The wave (samples,) through a filter without phase, given as gains at frequencies in Hz."""
+    padded = len(wave) + _PAD
+    size = 1 << (padded - 1).bit_length()
+    spectrum = np.fft.rfft(wave, size) * gains(np.fft.rfftfreq(size, 1 / RATE_HZ))
+    return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+
+
+def _unit(wave: Wave) -> Wave:
+    return wave / np.float32(max(float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))), 1e-9))
