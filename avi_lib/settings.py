@@ -79,6 +79,31 @@ class TrainSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
 
 
+class TalkingSettings(Settings):
+    """The style encoder and the talking generator, and how they are trained."""
+
+    width: int = Field(192, ge=16, le=1024, description="features within the generator")
+    style_width: int = Field(160, ge=16, le=1024, description="features within the style encoder")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
+    frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
+    style_frames: int = Field(100, ge=25, le=500, description="frames of motion a style is taken from in training")
+    exchanged: float = Field(0.7, ge=0, le=1, description="share of performed clips whose style another clip shows")
+    unlabelled: float = Field(0.2, ge=0, le=1, description="clips with a real style and no true answer, of a batch")
+    partial: float = Field(0.1, ge=0, le=1, description="share of styles shown with a group of channels missing")
+    lips: float = Field(1.0, ge=0, description="weight of the error of the lips, in units of its variance")
+    upper_face: float = Field(1.0, ge=0, description="weight of the error of brows and forehead")
+    eyes: float = Field(0.5, ge=0, description="weight of the error around the eyes")
+    face: float = Field(0.5, ge=0, description="weight of the error of the whole face")
+    head: float = Field(0.25, ge=0, description="weight of the error of the head's rotation")
+    velocity: float = Field(0.5, ge=0, description="weight of the same errors of the velocity")
+    gap: float = Field(1.0, ge=0, description="weight of the error of the lip gap")
+    closed: float = Field(3.0, ge=1, description="how much more it counts where the lips are closed")
+    style: float = Field(0.3, ge=0, description="weight of a real style found again in what was made with it")
+    content: float = Field(0.3, ge=0, description="weight of the lips keeping their timing under a real style")
+    divergence: float = Field(1e-4, ge=0, description="weight of the styles' divergence from the normal, per nat")
+    train: TrainSettings = TrainSettings()
+
+
 class Profile(Settings):
     """Settings of every stage at one size of run."""
 

@@ -30,8 +30,6 @@ from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Prosody
 
-HEAD_LIMIT_RAD = 0.6
-
 
 def _columns(*names: str) -> list[int]:
     """Channel positions of two-sided or single names."""
@@ -86,9 +84,9 @@ class Performer:
         add_head_rhythm(values, fps, rng["rhythm"], nod=nod, shake=shake)
         if self.settings.beats:
             add_beats(values, self._beats, fps, nod=how.nod, brow=how.brow)
-        still = MotionClip(_within_limits(values), fps, ARKIT)
+        still = MotionClip(ARKIT.limited(values), fps, ARKIT)
         self._add_idle(values, instruction, how, rng)
-        return MotionClip(_within_limits(values), fps, ARKIT), still
+        return MotionClip(ARKIT.limited(values), fps, ARKIT), still
 
     def _add_idle(
         self,
@@ -164,10 +162,3 @@ def _join(
     values[:, ARKIT.index("mouthFunnel")] *= 1.0 - 0.8 * closure
     values[:, ARKIT.index("mouthClose")] += closure * values[:, ARKIT.index("jawOpen")]
     return values
-
-
-def _within_limits(values: Float32[np.ndarray, "frames 55"]) -> Float32[np.ndarray, "frames 55"]:
-    head = list(ARKIT.groups["head"])
-    limited = np.clip(values, 0.0, 1.0)
-    limited[:, head] = np.clip(values[:, head], -HEAD_LIMIT_RAD, HEAD_LIMIT_RAD)
-    return limited

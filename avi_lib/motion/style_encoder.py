@@ -20,6 +20,8 @@ from torch import nn
 from avi_lib.motion.temporal import TemporalBlock
 
 STYLE = 128
+LOG_VARIANCE = -3.0
+"""Where log variances start: with the noise of a variance of 1 a generator would not learn to heed styles."""
 
 
 @dataclass(frozen=True)
@@ -36,24 +38,32 @@ class Style:
 
     def divergence(self) -> Float[torch.Tensor, " clips"]:
         """Kullback-Leibler divergence from the standard normal, in nats."""
-        return 0.5 * (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance).sum(dim=1)
+        mean, log_variance = self.mean.float(), self.log_variance.float()
+        return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1)
 
 
 class StyleEncoder(nn.Module):
     """Temporal blocks, then learned queries that attend to the frames they care for (Lee et al. 2019, set pooling).
 
-    A channel that is not present is not read: its values are put to 0, and the network is told which ones are there.
+    A channel that is not present is not read: it is put to its mean, and the network is told which ones are there. The
+    buffers `mean` and `deviation` (channels,) normalise what comes in.
     """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
 
     def __init__(
         self, channels: int, width: int = 160, blocks: int = 4, queries: int = 4, dropout: float = 0.1
     ) -> None:
         super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("deviation", torch.ones(channels))
         self.read = nn.Linear(2 * channels, width)
         self.blocks = nn.ModuleList(TemporalBlock(width, 2**i, dropout=dropout) for i in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.queries = nn.Linear(width, queries)
         self.say = nn.Linear(2 * queries * width, 2 * STYLE)
+        nn.init.constant_(self.say.bias[STYLE:], LOG_VARIANCE)
 
     def forward(
         self,
@@ -63,7 +73,8 @@ class StyleEncoder(nn.Module):
     ) -> Style:
         """The style of each clip; padding frames and missing channels have no part in it."""
         there = present[:, None].expand_as(motion)
-        x = self.read(torch.cat([motion * there, there.to(motion.dtype)], dim=-1)) * valid[..., None]
+        normal = (motion - self.mean) / self.deviation * there
+        x = self.read(torch.cat([normal, there.to(motion.dtype)], dim=-1)) * valid[..., None]
         for block in self.blocks:
             x = block(x, valid)
         x = self.norm(x)

@@ -21,18 +21,22 @@ class TalkingGenerator(nn.Module):
     """Temporal blocks over speech features, each told the style; positions are relative only.
 
     features: dimensions of the speech encoder, at 50 frames a second; channels: of the motion space, at 25. The buffers
-    `mean` and `deviation` (features,) normalise what comes in.
+    `mean` and `deviation` (features,) normalise what comes in, `motion_mean` and `motion_deviation` (channels,) scale
+    what goes out.
     """
 
     mean: torch.Tensor
     deviation: torch.Tensor
+    motion_mean: torch.Tensor
+    motion_deviation: torch.Tensor
 
     def __init__(self, features: int, channels: int, width: int = 192, dropout: float = 0.1) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("deviation", torch.ones(features))
+        self.register_buffer("motion_mean", torch.zeros(channels))
+        self.register_buffer("motion_deviation", torch.ones(channels))
         self.read = nn.Linear(2 * features, width)
-        self.start = nn.Conv1d(width, width, KERNEL, padding=KERNEL // 2)
         self.blocks = nn.ModuleList(TemporalBlock(width, dilation, STYLE, dropout) for dilation in DILATIONS)
         self.norm = nn.LayerNorm(width)
         self.say = nn.Linear(width, channels)
@@ -40,7 +44,7 @@ class TalkingGenerator(nn.Module):
     @property
     def reach(self) -> int:
         """Frames to each side that a frame of motion depends on."""
-        return KERNEL // 2 + sum(KERNEL // 2 * dilation for dilation in DILATIONS)
+        return KERNEL // 2 * sum(DILATIONS)
 
     def forward(
         self,
@@ -52,11 +56,10 @@ class TalkingGenerator(nn.Module):
         clips, frames = valid.shape
         x = ((features - self.mean) / self.deviation).reshape(clips, frames, -1)
         x = self.read(x) * valid[..., None]
-        x = x + nn.functional.gelu(self.start(x.transpose(1, 2))).transpose(1, 2) * valid[..., None]
         for block in self.blocks:
             x = block(x, valid, style)
-        motion: torch.Tensor = self.say(self.norm(x)) * valid[..., None]
-        return motion
+        motion: torch.Tensor = self.motion_mean + self.motion_deviation * self.say(self.norm(x))
+        return motion * valid[..., None]
 
 
 @torch.no_grad()
@@ -64,7 +67,7 @@ def generate(
     generator: TalkingGenerator,
     features: Float[torch.Tensor, "steps features"],
     style: Float[torch.Tensor, " style"],
-    chunk: int = 250,
+    chunk: int = 500,
 ) -> Float[torch.Tensor, "frames channels"]:
     """Motion of a recording of any length, `chunk` frames at a time.
 

@@ -15,23 +15,26 @@ from jaxtyping import Bool, Float
 from torch import nn
 
 KERNEL = 7
+EXPANSION = 2
 
 
 class TemporalBlock(nn.Module):
     """A depthwise convolution over time and a pointwise network, added to what comes in (ConvNeXt, Liu et al. 2022).
 
     With `style` its dimensions, a style scales and shifts the features after their normalisation (FiLM, Perez et al.
-    2018); it starts by changing nothing.
+    2018); it starts by changing nothing. Dropout leaves out whole features of a clip.
     """
 
     def __init__(self, width: int, dilation: int = 1, style: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.reach = dilation * (KERNEL // 2)
-        self.mix = nn.Conv1d(width, width, KERNEL, padding=self.reach, dilation=dilation, groups=width)
+        self.dilation, self.dropout = dilation, dropout
+        self.mix = nn.Conv2d(width, width, (KERNEL, 1), padding=(KERNEL // 2, 0), groups=width)
         self.norm = nn.LayerNorm(width)
         self.film = nn.Linear(style, 2 * width) if style else None
-        self.network = nn.Sequential(nn.Linear(width, 3 * width), nn.GELU(), nn.Linear(3 * width, width))
-        self.dropout = nn.Dropout(dropout)
+        self.network = nn.Sequential(
+            nn.Linear(width, EXPANSION * width), nn.GELU(), nn.Linear(EXPANSION * width, width)
+        )
         if self.film is not None:
             nn.init.zeros_(self.film.weight)
             nn.init.zeros_(self.film.bias)
@@ -43,11 +46,23 @@ class TemporalBlock(nn.Module):
         style: Float[torch.Tensor, "clips style"] | None = None,
     ) -> Float[torch.Tensor, "clips frames width"]:
         """Frames that are not valid stay 0, as if the clip ended before them."""
-        y = self.norm(self.mix(x.transpose(1, 2)).transpose(1, 2))
+        y = self.norm(self._mixed(x))
         if self.film is not None and style is not None:
             scale, shift = self.film(style)[:, None].chunk(2, dim=-1)
             y = y * (1 + scale) + shift
-        return (x + self.dropout(self.network(y))) * valid[..., None]
+        kept = nn.functional.dropout(y.new_ones(len(y), 1, y.shape[-1]), self.dropout, self.training)
+        return (x + self.network(y) * kept) * valid[..., None]
+
+    def _mixed(self, x: Float[torch.Tensor, "clips frames width"]) -> Float[torch.Tensor, "clips frames width"]:
+        """The convolution over time.
+
+        Frames are folded into a picture as wide as the dilation, on whose columns it is undilated: on processors
+        several times as fast as a dilated one, forward and backward.
+        """
+        clips, frames, width = x.shape
+        folded = nn.functional.pad(x, (0, 0, 0, -frames % self.dilation)).reshape(clips, -1, self.dilation, width)
+        mixed: torch.Tensor = self.mix(folded.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return mixed.reshape(clips, -1, width)[:, :frames]
 
 
 def valid_frames(counts: torch.Tensor, frames: int) -> Bool[torch.Tensor, "clips frames"]:

@@ -1,0 +1,103 @@
+"""Several prepared corpora as one: which clips a network is trained on, and how often each.
+
+>>> mixture = Mixture.of([Corpus(folder) for folder in folders], split="train", frames=80)
+>>> len(mixture.items), mixture.items[0].clip.clip
+(1940, 'af_bella_angry_2_0003')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.entries import ClipEntry
+from avi_lib.errors import InputError
+from avi_lib.motion.space import MotionSpace
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A clip and the corpus that holds it."""
+
+    corpus: Corpus
+    clip: ClipEntry
+
+    @property
+    def real(self) -> bool:
+        """Whether its motion was recorded or tracked, not performed."""
+        return self.clip.motion != "performed"
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Training items of several corpora.
+
+    `items` are clips with sound, each as often as it holds `frames` frames, so that all parts of long ones are seen;
+    `real` are clips of real motion, with sound or without.
+    """
+
+    corpora: tuple[Corpus, ...]
+    items: tuple[Item, ...]
+    real: tuple[Item, ...]
+
+    @classmethod
+    def of(
+        cls, corpora: Sequence[Corpus], split: str, frames: int, without: Iterable[str] = (), shortest: int = 12
+    ) -> Mixture:
+        """The clips of a split.
+
+        Args:
+            corpora: prepared ones of the same motion space and speech encoder.
+            split: train, validation or test.
+            frames: see the class.
+            without: names of recordings that are left out.
+            shortest: clips of fewer frames are left out.
+
+        Raises:
+            InputError: no corpus, corpora that do not go together, no clip with sound left, or a recording to leave out
+                that no corpus has.
+        """
+        if not corpora:
+            raise InputError("at least one prepared corpus", "none", "make one with `avi prepare`")
+        for corpus in corpora[1:]:
+            _must_match(corpora[0], corpus)
+        left_out = set(without)
+        if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
+            raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
+        found = [
+            Item(corpus, clip)
+            for corpus in corpora
+            for clip in corpus.select(split=split)
+            if clip.recording not in left_out and clip.frames >= shortest
+        ]
+        items = tuple(item for item in found if item.clip.features for _ in range(max(1, item.clip.frames // frames)))
+        if not items:
+            names = ", ".join(str(corpus.folder) for corpus in corpora)
+            raise InputError(f"clips with sound in the split {split}", f"none in {names}", "prepare more recordings")
+        return cls(tuple(corpora), items, tuple(item for item in found if item.real))
+
+    @property
+    def space(self) -> MotionSpace:
+        """The motion space of all clips."""
+        return self.corpora[0].space
+
+    @property
+    def features(self) -> int:
+        """Dimensions of the speech features."""
+        return int(self.corpora[0].description["features"]["dim"])
+
+    @property
+    def encoder(self) -> str:
+        """Name of the speech encoder."""
+        return str(self.corpora[0].description["features"]["name"])
+
+
+def _must_match(first: Corpus, other: Corpus) -> None:
+    remedy = "prepare both with the same settings"
+    if other.space is not first.space:
+        raise InputError(f"motion in the space {first.space.name}", f"{other.space.name} in {other.folder}", remedy)
+    for name in ("features", "fps"):
+        expected, got = first.description[name], other.description[name]
+        if expected != got:
+            raise InputError(f"corpora with {name} {expected}", f"{got} in {other.folder}", remedy)
