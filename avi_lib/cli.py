@@ -87,7 +87,13 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
     talk.add_argument("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
     talk.add_argument("--instruction", metavar="TEXT", help="what the face should do; neutral when left out")
     talk.add_argument("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
-    talk.add_argument("--generator", choices=("performer",), default="performer", help="what makes the motion")
+    talk.add_argument(
+        "--generator",
+        default="performer",
+        metavar="learned|performer|PATH",
+        help="what makes the motion: shipped weights, rules, or your own weights (default performer)",
+    )
+    talk.add_argument("--encoder", metavar="NAME-or-PATH", help="speech encoder of the learned generator")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
     talk.add_argument("--head", default="open", metavar="NAME-or-PATH", help="the head to drive (default open)")
     talk.add_argument("--motion", type=Path, metavar="OUT.{npz,csv}", help="also write the motion")
@@ -103,7 +109,14 @@ def _talk(options: argparse.Namespace) -> int:
     from avi_lib.settings import RenderSettings, TalkSettings, validated
 
     render = validated(RenderSettings, size=options.size, renderer=options.renderer)
-    settings = validated(TalkSettings, generator=options.generator, head=options.head, seed=options.seed, render=render)
+    settings = validated(
+        TalkSettings,
+        generator=options.generator,
+        encoder=options.encoder,
+        head=options.head,
+        seed=options.seed,
+        render=render,
+    )
     failed = 0
     for outcome in talk_all(
         options.speech,

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from threading import Thread
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -26,13 +27,16 @@ from avi_lib.face.video import write_video
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.livelink import load_livelink, save_livelink
-from avi_lib.motion.performer import perform
+from avi_lib.motion.performer import Performer
 from avi_lib.settings import TalkSettings
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import Speech, load_speech
 from avi_lib.speech.phones import PhoneTrack
 from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.recognise import recognise_phones
+
+if TYPE_CHECKING:
+    from avi_lib.motion.learned import LearnedGenerator
 
 NEUTRAL = "A person speaks with a neutral face."
 CHUNK_FRAMES = 100
@@ -48,6 +52,8 @@ class Talk:
     prosody: Prosody
     instruction: Instruction
     motion: MotionClip
+    features: Float32[np.ndarray, "steps dim"] | None = None
+    """What the learned generator heard; None for the performer."""
 
 
 class Talker:
@@ -76,12 +82,22 @@ class Talker:
         thread.start()
         return thread
 
+    @cached_property
+    def generator(self) -> LearnedGenerator | None:
+        """The learned generator of the settings, None for the performer."""
+        from avi_lib.motion.learned import load_generator
+
+        kind = self.settings.generator
+        if kind == "performer":
+            return None
+        return load_generator(None if kind == "learned" else Path(kind), self.settings.encoder)
+
     def prepare(self, video: bool) -> None:
         """Make what the settings name, so that a wrong name is found before any work.
 
         Whether EGL works is found out in a child process, meanwhile the first recording can be listened to.
         """
-        _ = self.head
+        _ = self.head, self.generator
         if video and self.settings.render.renderer == "auto":
             _ = self._probing
         elif video:
@@ -92,19 +108,30 @@ class Talker:
         speech = load_speech(recording)
         phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
         heard = prosody(speech.wave, fps=self.settings.performer.fps)
-        motion = self.perform(speech, phones, heard, instruction)
-        return Talk(speech, phones, heard, instruction, motion)
+        features = self.generator.listen(speech.wave) if self.generator else None
+        motion = self.perform(speech, phones, heard, instruction, features)
+        return Talk(speech, phones, heard, instruction, motion, features)
 
     def direct(self, talk: Talk, instruction: Instruction) -> Talk:
         """The same recording under another instruction, without listening again."""
-        motion = self.perform(talk.speech, talk.phones, talk.prosody, instruction)
-        return Talk(talk.speech, talk.phones, talk.prosody, instruction, motion)
+        motion = self.perform(talk.speech, talk.phones, talk.prosody, instruction, talk.features)
+        return Talk(talk.speech, talk.phones, talk.prosody, instruction, motion, talk.features)
 
-    def perform(self, speech: Speech, phones: PhoneTrack, heard: Prosody, instruction: Instruction) -> MotionClip:
-        """Motion from the generator of the settings."""
-        return perform(
-            phones.phones, heard, instruction, speech.duration_s, self.settings.seed, self.settings.performer
-        )
+    def perform(
+        self,
+        speech: Speech,
+        phones: PhoneTrack,
+        heard: Prosody,
+        instruction: Instruction,
+        features: Float32[np.ndarray, "steps dim"] | None = None,
+    ) -> MotionClip:
+        """Motion from the generator of the settings; the learned one needs the features that it heard."""
+        performer = Performer(phones.phones, heard, speech.duration_s, self.settings.performer)
+        if self.generator is None:
+            return performer.perform(instruction, self.settings.seed)
+        if features is None:
+            features = self.generator.listen(speech.wave)
+        return self.generator.perform(features, performer, instruction, self.settings.seed)
 
     def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
         """Pictures of a motion, one at a time."""

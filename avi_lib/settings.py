@@ -42,7 +42,10 @@ class RenderSettings(Settings):
 class TalkSettings(Settings):
     """Everything that decides a talking face beside its speech and its instruction."""
 
-    generator: Literal["performer"] = Field("performer", description="what turns speech and instruction into motion")
+    generator: str = Field(
+        "performer", min_length=1, description='what makes the motion: "learned", "performer", or a path to weights'
+    )
+    encoder: str | None = Field(None, description="speech encoder of the learned generator: a name, or a path to one")
     head: str = Field("open", description="name of a shipped head, or a path to one")
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()
@@ -85,9 +88,11 @@ class TalkingSettings(Settings):
     width: int = Field(192, ge=16, le=1024, description="features within the generator")
     style_width: int = Field(160, ge=16, le=1024, description="features within the style encoder")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
+    scenes: int = Field(600, ge=0, description="scenes of sentences with pauses and noises that are composed")
     frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
     style_frames: int = Field(100, ge=25, le=500, description="frames of motion a style is taken from in training")
     exchanged: float = Field(0.7, ge=0, le=1, description="share of performed clips whose style another clip shows")
+    mixed: float = Field(0.5, ge=0, le=1, description="share of performed clips in which two performances are mixed")
     unlabelled: float = Field(0.2, ge=0, le=1, description="clips with a real style and no true answer, of a batch")
     partial: float = Field(0.1, ge=0, le=1, description="share of styles shown with a group of channels missing")
     lips: float = Field(1.0, ge=0, description="weight of the error of the lips, in units of its variance")
@@ -108,11 +113,24 @@ class Profile(Settings):
     """Settings of every stage at one size of run."""
 
     prepare: PrepareSettings
+    talking: TalkingSettings
 
 
 PROFILES = {
-    "smoke": Profile(prepare=PrepareSettings(scripts=2, texts=3)),
-    "full": Profile(prepare=PrepareSettings(scripts=4, texts=8)),
+    "smoke": Profile(
+        prepare=PrepareSettings(scripts=2, texts=3),
+        talking=TalkingSettings(
+            scenes=12,
+            width=96,
+            style_width=64,
+            frames=64,
+            train=TrainSettings(steps=80, batch=12, learning_rate=2e-3, warmup=10),
+        ),
+    ),
+    "full": Profile(
+        prepare=PrepareSettings(scripts=4, texts=8),
+        talking=TalkingSettings(train=TrainSettings(steps=9000, batch=16, learning_rate=1e-3, warmup=200)),
+    ),
 }
 """`smoke` runs every stage in a minute or so on a laptop; `full` is what shipped weights are trained with."""
 

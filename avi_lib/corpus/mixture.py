@@ -34,12 +34,13 @@ class Mixture:
     """Training items of several corpora.
 
     `items` are clips with sound, each as often as it holds `frames` frames, so that all parts of long ones are seen;
-    `real` are clips of real motion, with sound or without.
+    `real` are clips of real motion, with sound or without; `without` are names of recordings that are left out.
     """
 
     corpora: tuple[Corpus, ...]
     items: tuple[Item, ...]
     real: tuple[Item, ...]
+    without: frozenset[str]
 
     @classmethod
     def of(
@@ -51,7 +52,7 @@ class Mixture:
             corpora: prepared ones of the same motion space and speech encoder.
             split: train, validation or test.
             frames: see the class.
-            without: names of recordings that are left out.
+            without: names of recordings that are left out: they are no items, show no styles.
             shortest: clips of fewer frames are left out.
 
         Raises:
@@ -62,7 +63,7 @@ class Mixture:
             raise InputError("at least one prepared corpus", "none", "make one with `avi prepare`")
         for corpus in corpora[1:]:
             _must_match(corpora[0], corpus)
-        left_out = set(without)
+        left_out = frozenset(without)
         if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
             raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
         found = [
@@ -75,7 +76,12 @@ class Mixture:
         if not items:
             names = ", ".join(str(corpus.folder) for corpus in corpora)
             raise InputError(f"clips with sound in the split {split}", f"none in {names}", "prepare more recordings")
-        return cls(tuple(corpora), items, tuple(item for item in found if item.real))
+        return cls(tuple(corpora), items, tuple(item for item in found if item.real), left_out)
+
+    def partners(self, item: Item) -> list[ClipEntry]:
+        """Clips that perform the same scripts, without those of recordings that are left out; none for real motion."""
+        partners = [] if item.real else item.corpus.partners(item.clip)
+        return [partner for partner in partners if partner.recording not in self.without]
 
     @property
     def space(self) -> MotionSpace:

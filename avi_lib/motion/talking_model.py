@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from avi_lib.motion.talking_generator import TalkingGenerator, generate
 FORMAT = 1
 FPS = 25.0
 FEATURES_FPS = 50.0
+EXPECTED, REMEDY = "weights of a talking model", "train them with notebook 03, or check the path"
+_UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class TalkingModel(nn.Module):
     ) -> Float32[np.ndarray, " style"]:
         """The style that a motion of any length shows; channels that are not present are not looked at.
 
-        Raises InputError for motion of another space or rate, without a frame, or not finite.
+        Raises InputError for motion of another space or rate, without a frame, or not finite, and when `present` is no
+        mask of the space's channels or says that none is there.
         """
         if motion.space is not self.space or motion.fps != FPS:
             expected = f"motion of the space {self.shape.space} at {FPS:g} frames a second"
@@ -80,7 +84,10 @@ class TalkingModel(nn.Module):
         if not len(motion) or not np.isfinite(motion.values).all():
             raise InputError("finite motion of at least one frame", f"{motion.values.shape}", "check the clip")
         there = np.ones(len(self.space), bool) if present is None else present
-        values, device = torch.from_numpy(motion.values)[None], self._device
+        if there.shape != (len(self.space),) or not there.any():
+            got = f"{int(there.sum())} of {there.shape}"
+            raise InputError(f"a mask of {len(self.space)} channels, some present", got, "take the corpus' mask")
+        values, device = _tensor(motion.values)[None], self._device
         valid = torch.ones(1, len(motion), dtype=torch.bool, device=device)
         style = self.style(values.to(device), torch.from_numpy(there)[None].to(device), valid)
         return np.asarray(style.mean[0].float().cpu())
@@ -95,8 +102,7 @@ class TalkingModel(nn.Module):
             raise InputError(expected, f"{features.shape}", "encode the speech with that encoder")
         if style.shape != (STYLE,) or not np.isfinite(style).all() or not np.isfinite(features).all():
             raise InputError(f"finite features and a finite style ({STYLE},)", f"{style.shape}", "check what made them")
-        heard = torch.from_numpy(np.asarray(features, np.float32)).to(self._device)
-        motion = generate(self.generator, heard, torch.from_numpy(np.asarray(style, np.float32)).to(self._device))
+        motion = generate(self.generator, _tensor(features).to(self._device), _tensor(style).to(self._device))
         return MotionClip(self.space.limited(motion.float().cpu().numpy()), FPS, self.space)
 
     @property
@@ -105,8 +111,13 @@ class TalkingModel(nn.Module):
 
 
 def save_talking_model(model: TalkingModel, path: Path, about: dict[str, object] | None = None) -> None:
-    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences."""
+    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences.
+
+    Raises InputError for weights that are not finite or too large for float16.
+    """
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    if name := _not_finite(tensors):
+        raise InputError("finite weights within float16", f"others in {name}", "train again, with a lower rate")
     header = {"format": FORMAT, "shape": asdict(model.shape), "about": about or {}}
     content = save(tensors, {"avi": json.dumps(header, sort_keys=True)})
     with atomic_path(path) as temporary:
@@ -115,17 +126,16 @@ def save_talking_model(model: TalkingModel, path: Path, about: dict[str, object]
 
 def load_talking_model(path: Path) -> TalkingModel:
     """Read a talking model, ready to be used; InputError when the file is missing, damaged or something else."""
-    expected, remedy = "weights of a talking model", "train them with notebook 03, or check the path"
     try:
         with safe_open(path, "pt") as stored:
-            header = json.loads((stored.metadata() or {})["avi"])
+            header = _header(stored)
             tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (no mapping)
-        if header["format"] != FORMAT:
-            raise InputError(f"{expected} of format {FORMAT}", f"{path} of format {header['format']}", remedy)
-        model = TalkingModel(Shape(**header["shape"]))
-        model.load_state_dict(tensors)
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(expected, f"{path}: {str(error).splitlines()[0]}", remedy) from error
+        with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
+            model = TalkingModel(Shape(**header["shape"]))
+        _check(model, tensors)
+    except _UNREADABLE as error:
+        raise InputError(EXPECTED, f"{path}: {error}", REMEDY) from error
+    model.load_state_dict(tensors, assign=True)
     return model.eval()
 
 
@@ -133,7 +143,38 @@ def read_about(path: Path) -> dict[str, object]:
     """What a file of weights says it was trained on; InputError when it says nothing."""
     try:
         with safe_open(path, "pt") as stored:
-            about: dict[str, object] = json.loads((stored.metadata() or {})["avi"])["about"]
+            about: dict[str, object] = _header(stored)["about"]
             return about
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise InputError("weights of a talking model", f"{path}: {error}", "train them with notebook 03") from error
+    except _UNREADABLE as error:
+        raise InputError(EXPECTED, f"{path}: {error}", REMEDY) from error
+
+
+def _header(stored: safe_open) -> dict[str, Any]:
+    """What `save_talking_model` wrote beside the weights; ValueError when it did not write them."""
+    header = json.loads((stored.metadata() or {}).get("avi", "null"))
+    if not isinstance(header, dict) or not {"format", "shape", "about"} <= header.keys():
+        raise ValueError("a header of something else")
+    if header["format"] != FORMAT:
+        raise ValueError(f"format {header['format']}, not {FORMAT}")
+    return header
+
+
+def _check(model: TalkingModel, tensors: dict[str, torch.Tensor]) -> None:
+    """ValueError naming the first tensor that is not as the model has it, or not finite."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in [*expected, *sorted(tensors.keys() - expected.keys())]:
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if expected.get(name, "nothing") != got:
+            raise ValueError(f"{got} for {name}, not {expected.get(name, 'nothing')}")
+    if name := _not_finite(tensors):
+        raise ValueError(f"weights that are not finite in {name}")
+
+
+def _not_finite(tensors: dict[str, torch.Tensor]) -> str:
+    """The name of the first tensor that holds NaN or infinity, empty when all are finite."""
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), "")
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    """A float32 copy: arrays may be read-only or run backwards, which torch cannot share."""
+    return torch.from_numpy(np.array(values, np.float32, order="C"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -136,6 +136,19 @@ class TalkingLosses:
 def motion_error(space: MotionSpace) -> MotionError:
     """The errors that training lowers: on the open head's mesh for ARKit, on the coefficients for FLAME."""
     return mesh_error(load_head()) if space is ARKIT else coefficient_error()
+
+
+def about(mixture: Mixture, settings: TalkingSettings, licences: Mapping[str, str]) -> dict[str, object]:
+    """What weights were trained on and how, for their header; `licences` says them by the name of the corpus."""
+    minutes: dict[str, float] = {}
+    for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
+        name = corpus.folder.name
+        minutes[name] = minutes.get(name, 0.0) + clip.duration_s / 60
+    corpora = {
+        name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
+        for name, value in sorted(minutes.items())
+    }
+    return {"corpora": corpora, "settings": settings.model_dump(), "recipe": recipe(mixture, settings)}
 
 
 def recipe(mixture: Mixture, settings: TalkingSettings) -> str:

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float16, Float32
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.entries import ClipEntry
 from avi_lib.corpus.mixture import Item, Mixture
 from avi_lib.motion.performer import IDLE_GROUPS
+from avi_lib.motion.space import MotionSpace
 from avi_lib.motion.temporal import valid_frames
 from avi_lib.settings import TalkingSettings
 
@@ -49,10 +48,14 @@ class Spoken:
 def draw(
     mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
 ) -> tuple[Spoken, Shown]:
-    """A batch with true answers: a script, a part and one who shows the style are drawn for each item."""
-    scripts = [int(rng.integers(len(item.clip.scripts))) for item in items]
-    shows = [_who_shows(item, script, settings, rng) for item, script in zip(items, scripts, strict=True)]
-    return _spoken(mixture, items, scripts, settings, rng), _shown(mixture, shows, settings, rng)
+    """A batch with true answers: scripts, a part and one who shows the style are drawn for each item.
+
+    Of some clips two performances are mixed, another share of them for every group of channels: with the same shares
+    in what shows the style and in the answer there are many more styles than scripts.
+    """
+    takes = [_take(item, mixture.space, settings, rng) for item in items]
+    shows = [_shown_by(take, settings, rng) for take in takes]
+    return _spoken(mixture, takes, settings, rng), _shown(mixture, shows, settings, rng)
 
 
 def draw_unlabelled(
@@ -60,62 +63,94 @@ def draw_unlabelled(
 ) -> tuple[Spoken, Shown]:
     """A batch of any speech under styles of real motion: the motion is the speech's own, not the answer."""
     real = [mixture.real[int(number)] for number in rng.integers(len(mixture.real), size=len(items))]
-    style = _shown(mixture, [(item.corpus, item.clip, 0) for item in real], settings, rng)
-    return _spoken(mixture, items, [0] * len(items), settings, rng), style
+    style = _shown(mixture, [Take(item, ((0, None),)) for item in real], settings, rng)
+    return _spoken(mixture, [Take(item, ((0, None),)) for item in items], settings, rng), style
 
 
-_Show = tuple[Corpus, ClipEntry, int]
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A clip and its motions, by number, with the share of each in every channel; None for the whole of one."""
+
+    item: Item
+    motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...]
 
 
-def _who_shows(item: Item, script: int, settings: TalkingSettings, rng: np.random.Generator) -> _Show:
-    """A clip and the number of its motion in which the script's style is seen."""
-    partners = [] if item.real else item.corpus.partners(item.clip)
+def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+    scripts = len(item.clip.scripts)
+    first = int(rng.integers(scripts))
+    if item.real or scripts < 2 or rng.random() >= settings.mixed:
+        return Take(item, ((first, None),))
+    second = (first + 1 + int(rng.integers(scripts - 1))) % scripts
+    share = np.zeros(len(space), np.float32)
+    for group in space.groups.values():
+        share[list(group)] = rng.random() if rng.random() < 0.5 else float(rng.random() < 0.5)
+    return Take(item, ((first, share), (second, 1 - share)))
+
+
+def _shown_by(take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+    """The same scripts in the same shares, as performed by one who shows the style."""
+    corpus, clip = take.item.corpus, take.item.clip
+    partners = [] if take.item.real else corpus.partners(clip)
     if not partners or rng.random() >= settings.exchanged:
-        return item.corpus, item.clip, script
-    name = item.clip.scripts[script]
+        return take
     partner = partners[int(rng.integers(len(partners)))]
-    return item.corpus, partner, item.corpus.number(partner, name)
+    motions = tuple((corpus.number(partner, clip.scripts[script]), share) for script, share in take.motions)
+    return Take(Item(corpus, partner), motions)
 
 
-def _spoken(
-    mixture: Mixture, items: Sequence[Item], scripts: Sequence[int], settings: TalkingSettings, rng: np.random.Generator
-) -> Spoken:
-    frames, count, channels = settings.frames, len(items), len(mixture.space)
-    features = np.zeros((count, 2 * frames, mixture.features), np.float32)
-    motion = np.zeros((count, frames, channels), np.float32)
-    present = np.zeros((count, channels), bool)
-    lengths = np.zeros(count, np.int64)
-    idle = [
-        channel for group in IDLE_GROUPS if group in mixture.space.groups for channel in mixture.space.groups[group]
-    ]
-    for row, (item, script) in enumerate(zip(items, scripts, strict=True)):
-        start = int(rng.integers(max(item.clip.frames - frames, 0) + 1))
-        part = item.corpus.batch([item.clip], [script], frames, [start])
-        lengths[row] = part.frames[0]
-        motion[row, : lengths[row]] = part.motion[0]
-        features[row, : 2 * lengths[row]] = part.features[0]
-        present[row] = part.present[0]
-        if item.real:  # their idle behaviour cannot be told apart from the rest
-            present[row, idle] = False
-    valid = valid_frames(torch.from_numpy(lengths), frames)
-    return Spoken(torch.from_numpy(features), torch.from_numpy(motion), torch.from_numpy(present), valid)
+def _spoken(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Spoken:
+    parts = [_part(take, settings.frames, rng) for take in takes]
+    features = np.zeros((len(takes), 2 * settings.frames, mixture.features), np.float32)
+    for row, part in zip(features, parts, strict=True):
+        row[: len(part.features)] = part.features
+    idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
+    present = np.stack([part.present for part in parts])
+    for row, take in zip(present, takes, strict=True):
+        if take.item.real:  # its idle behaviour cannot be told apart from the rest
+            row[idle] = False
+    motion, valid = _padded([part.motion for part in parts], settings.frames)
+    return Spoken(torch.from_numpy(features), motion, torch.from_numpy(present), valid)
 
 
-def _shown(mixture: Mixture, shows: Sequence[_Show], settings: TalkingSettings, rng: np.random.Generator) -> Shown:
+def _shown(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Shown:
     """Motion that shows styles, with idle behaviour in half of it, and at times with a group of channels hidden."""
-    frames, channels = settings.style_frames, len(mixture.space)
-    motion = np.zeros((len(shows), frames, channels), np.float32)
-    present = np.zeros((len(shows), channels), bool)
-    lengths = np.zeros(len(shows), np.int64)
+    parts = [_part(take, settings.style_frames, rng) for take in takes]
     groups = list(mixture.space.groups.values())
-    for row, (corpus, clip, script) in enumerate(shows):
-        start = int(rng.integers(max(clip.frames - frames, 0) + 1))
-        part = corpus.batch([clip], [script], frames, [start])
-        lengths[row] = part.frames[0]
-        values = part.motion[0].astype(np.float32)
-        motion[row, : lengths[row]] = values + part.idle[0] if rng.random() < 0.5 else values
-        present[row] = part.present[0]
+    present = np.stack([part.present for part in parts])
+    for row in present:
         if rng.random() < settings.partial:
-            present[row, list(groups[int(rng.integers(len(groups)))])] = False
-    valid = valid_frames(torch.from_numpy(lengths), frames)
-    return Shown(torch.from_numpy(motion), torch.from_numpy(present), valid)
+            row[list(groups[int(rng.integers(len(groups)))])] = False
+    curves = [part.motion + part.idle if rng.random() < 0.5 else part.motion for part in parts]
+    motion, valid = _padded(curves, settings.style_frames)
+    return Shown(motion, torch.from_numpy(present), valid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Frames of a take, from the same start in all its tensors."""
+
+    features: Float16[np.ndarray, "steps features"]
+    motion: Float32[np.ndarray, "frames channels"]
+    idle: Float32[np.ndarray, "frames channels"]
+    present: Bool[np.ndarray, " channels"]
+
+
+def _part(take: Take, frames: int, rng: np.random.Generator) -> _Part:
+    """A part of a take, `frames` long or as long as the clip."""
+    corpus, clip = take.item.corpus, take.item.clip
+    start = int(rng.integers(max(clip.frames - frames, 0) + 1))
+    parts = [corpus.batch([clip], [script], frames, [start]) for script, _ in take.motions]
+    shares = [np.ones(1, np.float32) if share is None else share for _, share in take.motions]
+    motion, idle = (
+        np.sum([values.astype(np.float32) * share for values, share in zip(curves, shares, strict=True)], axis=0)
+        for curves in ([part.motion[0] for part in parts], [part.idle[0] for part in parts])
+    )
+    return _Part(parts[0].features[0], motion, idle, parts[0].present[0])
+
+
+def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    motion = np.zeros((len(curves), frames, curves[0].shape[1]), np.float32)
+    for row, curve in zip(motion, curves, strict=True):
+        row[: len(curve)] = curve
+    counts = torch.tensor([len(curve) for curve in curves])
+    return torch.from_numpy(motion), valid_frames(counts, frames)
