@@ -92,7 +92,7 @@ class TalkingSettings(Settings):
     frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
     style_frames: int = Field(100, ge=25, le=500, description="frames of motion a style is taken from in training")
     exchanged: float = Field(0.7, ge=0, le=1, description="share of performed clips whose style another clip shows")
-    mixed: float = Field(0.5, ge=0, le=1, description="share of performed clips in which two performances are mixed")
+    mixed: float = Field(0.25, ge=0, le=1, description="share of performed clips in which two performances are mixed")
     unlabelled: float = Field(0.2, ge=0, le=1, description="clips with a real style and no true answer, of a batch")
     partial: float = Field(0.1, ge=0, le=1, description="share of styles shown with a group of channels missing")
     lips: float = Field(1.0, ge=0, description="weight of the error of the lips, in units of its variance")

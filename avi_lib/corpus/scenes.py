@@ -4,7 +4,7 @@
     avi prepare table data/raw/scenes data/prepared/scenes
 
 In: a corpus in the layout of the adapter `table` with phones for every clip. Out: another one, `index.csv`,
-`phones.json` and `flac/`, in which all that is not speech has the phone SIL; one scene in eleven holds no speech at
+`phones.json` and `flac/`, in which all that is not speech has the phone SIL; one scene in five holds no speech at
 all. What was done to a scene stands in the column `applied` as JSON. Each scene has its own random streams, so the
 same command makes the same bytes with any number of processes, and goes on after an interruption.
 """
@@ -38,7 +38,7 @@ from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, make_noise, put_in_room
 from avi_lib.speech.phones import SILENCE, Phone, shift, tidy
 
-SPEECHLESS_SHARE = 0.09
+SPEECHLESS_SHARE = 0.2
 GAP_S = (0.2, 2.5)
 LEVEL_DB = 4.0
 """A sentence is louder or softer than it was by this much at most."""

@@ -54,7 +54,7 @@ def draw(
     in what shows the style and in the answer there are many more styles than scripts.
     """
     takes = [_take(item, mixture.space, settings, rng) for item in items]
-    shows = [_shown_by(take, settings, rng) for take in takes]
+    shows = [_shown_by(mixture, take, settings, rng) for take in takes]
     return _spoken(mixture, takes, settings, rng), _shown(mixture, shows, settings, rng)
 
 
@@ -87,10 +87,10 @@ def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.ran
     return Take(item, ((first, share), (second, 1 - share)))
 
 
-def _shown_by(take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
     """The same scripts in the same shares, as performed by one who shows the style."""
     corpus, clip = take.item.corpus, take.item.clip
-    partners = [] if take.item.real else corpus.partners(clip)
+    partners = mixture.partners(take.item)
     if not partners or rng.random() >= settings.exchanged:
         return take
     partner = partners[int(rng.integers(len(partners)))]
