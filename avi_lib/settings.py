@@ -100,12 +100,15 @@ class TalkingSettings(Settings):
     eyes: float = Field(0.5, ge=0, description="weight of the error around the eyes")
     face: float = Field(0.5, ge=0, description="weight of the error of the whole face")
     head: float = Field(0.25, ge=0, description="weight of the error of the head's rotation")
+    channels: float = Field(
+        1.0, ge=0, description="weight of the error of all channels, each in units of its deviation"
+    )
     velocity: float = Field(0.5, ge=0, description="weight of the same errors of the velocity")
     gap: float = Field(1.0, ge=0, description="weight of the error of the lip gap")
     closed: float = Field(3.0, ge=1, description="how much more it counts where the lips are closed")
     style: float = Field(0.3, ge=0, description="weight of a real style found again in what was made with it")
     content: float = Field(0.3, ge=0, description="weight of the lips keeping their timing under a real style")
-    divergence: float = Field(1e-4, ge=0, description="weight of the styles' divergence from the normal, per nat")
+    divergence: float = Field(3e-4, ge=0, description="weight of the styles' divergence from the normal, per nat")
     train: TrainSettings = TrainSettings()
 
 

@@ -14,6 +14,8 @@ import pytest
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import load_motion
+from avi_lib.motion.talking_model import load_talking_model, read_about
+from avi_lib.settings import profile
 from avi_lib.workbook.runs import RunError, record, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +64,24 @@ def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
     corpus = Corpus(tmp_path / "prepared" / "samples")
     assert len(corpus) == told["clips"]
     assert {clip.split for clip in corpus.clips} == {"train", "validation", "test"}
+
+
+@pytest.mark.workbook
+def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Path):
+    run = run_notebooks(["03"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["training_items"] >= 60 and told["steps"] == profile("smoke").talking.train.steps
+    assert all(np.isfinite(told["losses"])) and min(told["losses"][-3:]) < told["losses"][0]
+    assert told["figures"]["exchanged style: EVE / distance of the styles"] < 1
+    assert max(told["rest_mm"].values()) < 5
+    model = load_talking_model(run / "talking.safetensors")
+    about = read_about(run / "talking.safetensors")
+    assert model.space.name == "ARKIT"
+    assert {entry["licence"] for entry in about["corpora"].values()} == {"Apache-2.0"}
+    with av.open(str(run / "exchanged_styles.mp4")) as video:
+        pictures = video.streams.video[0]
+        assert pictures.width == 3 * pictures.height and 25 <= pictures.frames <= 100
+    assert pictures_in(run / "03_talking_generator.ipynb") == 8
 
 
 def pictures_in(path: Path) -> int:

@@ -20,7 +20,7 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.mixture import Item
-from avi_lib.errors import AviError
+from avi_lib.errors import AviError, InputError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.evaluation.lips import Clip, read_clips
 from avi_lib.evaluation.metrics import closures, correlation, eve_mm, frame_phones, jitter_mm, lip_closure, lve_mm
@@ -163,15 +163,20 @@ def measure_talking(
         real: the folder that holds grid10/, None to leave these figures out.
         corpora: prepared ones; speakers held out exchange styles, recordings of real motion in `held_out` are compared.
         held_out: names of recordings of real motion that the model was not trained on.
+
+    Raises:
+        InputError: a recording to hold out that no corpus has, or files of grid10/ are missing.
     """
-    head, encoder = load_head(), load_encoder(model.shape.encoder)
+    head = load_head()
+    if unknown := set(held_out) - {clip.recording for corpus in corpora for clip in corpus.clips}:
+        raise InputError("held-out recordings of these corpora", ", ".join(sorted(unknown)), "check the names")
     if real is not None and (real / "grid10").is_dir():
-        yield from _measure_grid(model, real / "grid10", encoder, head)
+        yield from _measure_grid(model, real / "grid10", load_encoder(model.shape.encoder), head)
     performed = [
         Item(corpus, clip)
         for corpus in corpora
         for clip in corpus.clips
-        if clip.split != "train" and clip.motion == "performed"
+        if clip.split != "train" and clip.motion == "performed" and corpus.partners(clip)
     ]
     if performed:
         yield from _measure_exchange(model, performed, head)

@@ -10,7 +10,7 @@ as many rows as there are channels whatever V is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,6 +61,11 @@ def coefficient_error() -> MotionError:
     """Errors on FLAME's coefficients themselves, whose mesh is not to hand: expression as "face", jaw as "lips"."""
     groups = {"face": "expression", "lips": "lips", "head": "head"}
     return MotionError(FLAME, {region: _channels(FLAME, group) for region, group in groups.items()}, None)
+
+
+def with_channels(error: MotionError, deviation: Float[torch.Tensor, " channels"]) -> MotionError:
+    """The same and "channels": every channel in units of its deviation, so that small and rare ones count as well."""
+    return replace(error, factors={**error.factors, "channels": torch.diag(1 / deviation)})
 
 
 def _channels(space: MotionSpace, group: str) -> torch.Tensor:

@@ -52,7 +52,7 @@ class Scale:
 def motion_losses(
     error: MotionError, scale: Scale, generated: Motion, true: Motion, present: Present, valid: Valid, closed: float
 ) -> dict[str, torch.Tensor]:
-    """Errors of every region, of their velocity together and of the lip gap, each 1 for a guess of the mean.
+    """Errors of every region, of their velocity together and of the lip gap, each about 1 for a guess of the mean.
 
     Channels that are not present have no part; frames where the true lips are closed count `closed` times for the gap.
     Computed in float32 whatever the network is computed in.

@@ -2,7 +2,7 @@
 
 >>> mixture = Mixture.of(corpora, split="train", frames=settings.frames)
 >>> model, log = train_talking(mixture, settings, folder=run / "talking")
->>> save_talking_model(model, run / "talking.safetensors", about(mixture, settings))
+>>> save_talking_model(model, run / "talking.safetensors", about(mixture, settings, licences))
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.func import functional_call
 
 from avi_lib.corpus.mixture import Mixture
 from avi_lib.face.head import load_head
-from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error
+from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error, with_channels
 from avi_lib.motion.space import ARKIT, MotionSpace
 from avi_lib.motion.talking_losses import Scale, content_loss, motion_losses
 from avi_lib.motion.talking_model import Shape, TalkingModel
@@ -31,7 +31,9 @@ from avi_lib.training.loop import LogLine, train
 LOOKED_AT = 256
 """Items from which features and motion are normalised and losses scaled."""
 LEAST_DEVIATION = 0.02
-"""Channels that hardly move count as if they moved this much."""
+"""Channels that hardly move are normalised as if they moved this much."""
+NOTEWORTHY = 0.05
+"""An error this large counts in any channel, however seldom it moves."""
 
 
 def train_talking(
@@ -83,7 +85,6 @@ class TalkingLosses:
 
     def __init__(self, mixture: Mixture, settings: TalkingSettings, model: TalkingModel) -> None:
         self.mixture, self.settings = mixture, settings
-        self.error = motion_error(mixture.space)
         rng = np.random.default_rng([settings.train.seed, 3])
         looked_at = rng.choice(len(mixture.items), min(LOOKED_AT, len(mixture.items)), replace=False)
         spoken, _ = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
@@ -97,6 +98,7 @@ class TalkingLosses:
         ):
             for name, value in zip(names, (mean, deviation), strict=True):
                 getattr(network, name).copy_(value)
+        self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, spoken.motion, spoken.present, spoken.valid)
 
     def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
@@ -128,7 +130,7 @@ class TalkingLosses:
         fixed = {name: value.detach() for name, value in model.style.named_parameters()}
         found = functional_call(model.style, fixed, (motion, shown.present, spoken.valid)).mean
         return {
-            "style": (found - style).square().mean(),
+            "style": (found.float() - style.float()).square().mean(),
             "content": content_loss(self.error, motion, spoken.motion, spoken.valid),
         }
 

@@ -103,10 +103,12 @@ def _spoken(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, 
     features = np.zeros((len(takes), 2 * settings.frames, mixture.features), np.float32)
     for row, part in zip(features, parts, strict=True):
         row[: len(part.features)] = part.features
+        row[len(part.features) : 2 * len(part.motion)] = part.features[-1]  # as generate fills up an odd number
     idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
+    told_apart = any(not item.real for item in mixture.items)
     present = np.stack([part.present for part in parts])
     for row, take in zip(present, takes, strict=True):
-        if take.item.real:  # its idle behaviour cannot be told apart from the rest
+        if take.item.real and told_apart:  # in real motion alone idle behaviour is a part of it
             row[idle] = False
     motion, valid = _padded([part.motion for part in parts], settings.frames)
     return Spoken(torch.from_numpy(features), motion, torch.from_numpy(present), valid)

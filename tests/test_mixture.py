@@ -1,0 +1,105 @@
+"""Several prepared corpora as one: which clips are taken, how often, and what does not go together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from talking_corpora import flame, performed, recorded
+
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.mixture import Mixture
+from avi_lib.errors import InputError
+
+
+def named(mixture: Mixture) -> Counter:
+    return Counter(item.clip.clip for item in mixture.items)
+
+
+class Renamed(Corpus):
+    """The same corpus, described otherwise."""
+
+    def __init__(self, folder: Path, **changes: object) -> None:
+        super().__init__(folder)
+        self.description |= changes
+
+
+def test_a_clip_comes_as_often_as_it_holds_the_frames_asked_for():
+    mixture = Mixture.of([performed()], split="train", frames=25)
+    frames = {clip.clip: clip.frames for clip in performed().select(split="train")}
+    assert named(mixture) == {clip: max(1, count // 25) for clip, count in frames.items()}
+    assert named(mixture)["s0-0"] == 3
+    assert set(named(Mixture.of([performed()], split="train", frames=100)).values()) == {1}
+
+
+def test_each_split_has_its_own_speakers():
+    speakers = [
+        {item.clip.speaker for item in Mixture.of([performed()], split=split, frames=25).items}
+        for split in ("train", "validation", "test")
+    ]
+    assert sum(map(len, speakers)) == len(set().union(*speakers)) == 4
+
+
+def test_real_motion_is_recorded_motion_with_sound_or_without_and_only_what_sounds_is_an_item():
+    mixture = Mixture.of([performed(), recorded()], split="train", frames=25)
+    assert {item.clip.clip for item in mixture.real} == {"anna/mute", "anna/plain", "anna/wide"}
+    assert all(item.corpus is not performed() for item in mixture.real)
+    assert "anna/mute" not in named(mixture)
+    assert named(mixture)["anna/plain"] == 2
+    assert {item.clip.clip for item in mixture.items if item.real} == {"anna/plain", "anna/wide"}
+    assert (mixture.space.name, mixture.features, mixture.encoder) == ("ARKIT", 2, "still")
+    assert Mixture.of([performed()], split="train", frames=25).real == ()
+
+
+def test_short_clips_are_left_out_of_items_and_of_real_motion():
+    mixture = Mixture.of([recorded()], split="train", frames=25, shortest=55)
+    assert named(mixture) == {"anna/wide": 2}
+    assert [item.clip.clip for item in mixture.real] == ["anna/wide"]
+
+
+def test_a_recording_that_is_left_out_is_no_item_no_real_motion_and_nobodys_partner():
+    whole = Mixture.of([performed(), recorded()], split="train", frames=25)
+    part = Mixture.of([performed(), recorded()], split="train", frames=25, without=["s1-0", "anna/plain"])
+    assert named(whole) - named(part) == {"s1-0": 1, "anna/plain": 2}
+    assert {item.clip.clip for item in part.real} == {"anna/mute", "anna/wide"}
+    partners = {item.clip.clip: {clip.clip for clip in part.partners(item)} for item in part.items}
+    assert partners["s0-0"] == {"s0-2"}
+    assert "s1-0" in {clip.clip for item in whole.items for clip in whole.partners(item)}
+    assert partners["anna/wide"] == set()
+
+
+def test_recordings_to_leave_out_that_no_corpus_has_are_named():
+    with pytest.raises(InputError, match="nobody, s9-9"):
+        Mixture.of([performed()], split="train", frames=25, without=["s9-9", "s0-0", "nobody"])
+
+
+def test_a_split_without_sound_is_an_error_that_names_it_and_the_corpora():
+    with pytest.raises(InputError, match=r"validation; got none in .*recorded"):
+        Mixture.of([recorded()], split="validation", frames=25)
+    with pytest.raises(InputError, match="in the split train; got none"):
+        Mixture.of([recorded()], split="train", frames=25, without=["anna/plain", "anna/wide"])
+    with pytest.raises(InputError, match="at least one prepared corpus"):
+        Mixture.of([], split="train", frames=25)
+
+
+def test_corpora_of_another_space_are_refused():
+    with pytest.raises(InputError, match=r"ARKIT; got FLAME in .*flame"):
+        Mixture.of([performed(), flame()], split="train", frames=25)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"fps": 30.0}, {"features": {"name": "other", "dim": 2, "fps": 50.0, "fingerprint": "0" * 64}}],
+    ids=["rate", "encoder"],
+)
+def test_corpora_of_another_rate_or_encoder_are_refused(changes):
+    other = Renamed(recorded().folder, **changes)
+    with pytest.raises(InputError, match=rf"corpora with {next(iter(changes))} .*recorded"):
+        Mixture.of([performed(), other], split="train", frames=25)
+
+
+def test_another_build_of_the_same_encoder_is_refused():
+    features = performed().description["features"] | {"fingerprint": "1" * 64}
+    with pytest.raises(InputError, match="corpora with features"):
+        Mixture.of([performed(), Renamed(recorded().folder, features=features)], split="train", frames=25)

@@ -1,0 +1,144 @@
+"""Losses of generated motion: what they are measured in, and what has no part in them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avi_lib.face.head import load_head
+from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error
+from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.motion.talking_losses import CLOSED_MM, Scale, content_loss, motion_losses
+from avi_lib.motion.temporal import valid_frames
+
+JAW = ARKIT.index("jawOpen")
+
+
+@pytest.fixture(scope="module")
+def error() -> MotionError:
+    return mesh_error(load_head())
+
+
+def clips(count: int = 3, frames: int = 40, channels: int = len(ARKIT)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Motion that wanders between 0.3 and 0.7, and which frames of it are there."""
+    times = torch.arange(frames)[:, None] / 7
+    phases = torch.rand(count, 1, channels, generator=torch.Generator().manual_seed(3)) * 6
+    valid = valid_frames(torch.tensor([frames, *[frames - 10] * (count - 1)]), frames)
+    return (0.5 + 0.2 * torch.sin(times + phases)) * valid[..., None], valid
+
+
+def everywhere(motion: torch.Tensor) -> torch.Tensor:
+    return torch.ones(len(motion), motion.shape[2], dtype=torch.bool)
+
+
+def values(losses: dict[str, torch.Tensor]) -> dict[str, float]:
+    return {name: loss.item() for name, loss in losses.items()}
+
+
+@pytest.mark.parametrize("space", [ARKIT, FLAME], ids=lambda space: space.name)
+def test_the_truth_costs_nothing_and_a_guess_of_the_mean_costs_one(space, error):
+    error = error if space is ARKIT else coefficient_error()
+    motion, valid = clips(channels=len(space))
+    present = everywhere(motion)
+    present[1, 5:15] = False
+    motion = motion * present[:, None]
+    scale = Scale.of(error, motion, present, valid)
+    exact = values(motion_losses(error, scale, motion, motion, present, valid, closed=1.0))
+    count = (valid[..., None] & present[:, None]).sum(dim=(0, 1))
+    mean = (motion.sum(dim=(0, 1)) / count).expand_as(motion)
+    guessed = values(motion_losses(error, scale, mean, motion, present, valid, closed=1.0))
+    assert exact.keys() == {*error.factors, "velocity"} | ({"gap"} if space is ARKIT else set())
+    assert set(exact.values()) == {0.0}
+    assert guessed == pytest.approx(dict.fromkeys(guessed, 1.0), rel=1e-4)
+
+
+def test_missing_channels_and_padding_have_no_part(error):
+    motion, valid = clips()
+    present = everywhere(motion)
+    present[0, JAW] = False
+    scale = Scale.of(error, motion, present, valid)
+    guess = motion + 0.1
+    before = values(motion_losses(error, scale, guess, motion, present, valid, closed=3.0))
+    guess[0, :, JAW], guess[1:, 30:] = 9.0, 9.0
+    assert values(motion_losses(error, scale, guess, motion, present, valid, closed=3.0)) == pytest.approx(before)
+    told = motion.clone()
+    told[1:, 30:] = 9.0
+    padded = Scale.of(error, told, present, valid)
+    assert padded.position == pytest.approx(scale.position, rel=1e-5)
+    assert padded.velocity == pytest.approx(scale.velocity, rel=1e-5)
+    assert padded.gap == pytest.approx(scale.gap, rel=1e-5)
+
+
+def test_a_constant_error_has_no_velocity_and_a_jump_at_the_end_of_a_clip_is_padding(error):
+    motion, valid = clips()
+    scale = Scale.of(error, motion, everywhere(motion), valid)
+    guess = (motion + 0.1) * valid[..., None]
+    assert motion_losses(error, scale, guess, motion, everywhere(motion), valid, 1.0)["velocity"].item() < 1e-6
+
+
+def test_frames_with_closed_lips_count_as_often_as_asked_for_the_gap_alone(error):
+    shut, apart = torch.zeros(1, 20, len(ARKIT)), torch.zeros(1, 20, len(ARKIT))
+    apart[..., JAW] = 0.5
+    assert (apart @ error.gap).min() > CLOSED_MM
+    valid = torch.ones(1, 20, dtype=torch.bool)
+    scale = Scale(dict.fromkeys(error.factors, 1.0), dict.fromkeys(error.factors, 1.0), 1.0)
+    wrong = torch.zeros(len(ARKIT))
+    wrong[JAW] = 0.1
+    costs = {
+        (name, closed): motion_losses(error, scale, true + wrong, true, everywhere(true), valid, closed)
+        for name, true in (("shut", shut), ("apart", apart))
+        for closed in (1.0, 3.0)
+    }
+    assert costs["apart", 3.0]["gap"].item() == pytest.approx(costs["shut", 1.0]["gap"].item(), rel=1e-4)
+    assert costs["shut", 3.0]["gap"].item() == pytest.approx(3 * costs["shut", 1.0]["gap"].item(), rel=1e-4)
+    assert costs["shut", 3.0]["lips"].item() == costs["shut", 1.0]["lips"].item()
+
+
+def test_a_region_that_rests_counts_as_if_it_moved_by_a_thousandth(error):
+    motion, valid = torch.zeros(2, 10, len(ARKIT)), torch.ones(2, 10, dtype=torch.bool)
+    scale = Scale.of(error, motion, everywhere(motion), valid)
+    assert {*scale.position.values(), *scale.velocity.values(), scale.gap} == {1e-6}
+    assert all(
+        loss.isfinite() for loss in motion_losses(error, scale, motion, motion, everywhere(motion), valid, 3.0).values()
+    )
+
+
+def test_losses_are_float32_under_autocast_and_those_without_it(error):
+    motion, valid = clips()
+    present = everywhere(motion)
+    scale = Scale.of(error, motion, present, valid)
+    guess = (motion + 0.05 * torch.randn(motion.shape, generator=torch.Generator().manual_seed(1))).bfloat16()
+    plain = values(motion_losses(error, scale, guess, motion, present, valid, 3.0))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = motion_losses(error, scale, guess, motion, present, valid, 3.0)
+        kept = content_loss(error, guess, motion, valid)
+    assert {loss.dtype for loss in (*cast.values(), kept)} == {torch.float32}
+    assert values(cast) == plain
+    assert kept.item() == content_loss(error, guess, motion, valid).item()
+
+
+def test_content_is_kept_by_a_scaled_gap_and_lost_by_an_inverted_one(error):
+    motion, valid = torch.zeros(2, 40, len(ARKIT)), valid_frames(torch.tensor([40, 25]), 40)
+    motion[..., JAW] = 0.3 + 0.2 * torch.sin(torch.arange(40) / 3)
+    other = motion.clone()
+    other[1, 25:] = 7.0
+    mean = motion[..., JAW].mean()
+    for factor, expected in ((0.5, 0.0), (2.0, 0.0), (-1.0, 2.0)):
+        other[0, :, JAW] = mean + factor * (motion[0, :, JAW] - mean)
+        other[1, :25, JAW] = mean + factor * (motion[1, :25, JAW] - mean)
+        assert content_loss(error, other, motion, valid).item() == pytest.approx(expected, abs=1e-3)
+    unrelated = motion.roll(10, dims=1)
+    assert 0.2 < content_loss(error, unrelated, motion, valid).item() < 2
+    assert content_loss(error, torch.zeros_like(motion), motion, valid).item() == pytest.approx(1.0)
+
+
+def test_content_of_a_mouth_that_does_not_move_gives_a_finite_gradient(error):
+    motion, valid = clips()
+    still = torch.zeros_like(motion, requires_grad=True)
+    content_loss(error, still, motion, valid).backward()
+    assert still.grad.isfinite().all()
+
+
+def test_a_space_without_a_mesh_keeps_no_content():
+    motion, valid = clips(channels=len(FLAME))
+    assert content_loss(coefficient_error(), -motion, motion, valid).item() == 0

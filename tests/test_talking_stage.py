@@ -1,0 +1,208 @@
+"""Training the talking model on tiny corpora: it learns, goes on after a stop, and takes either space."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from preparing import read_quickly, stand_in
+from talking_corpora import flame, performed, recorded, take
+
+from avi_lib.corpus import drafts
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.mixture import Mixture
+from avi_lib.corpus.prepare import prepare
+from avi_lib.errors import InputError
+from avi_lib.evaluation.speed import one_thread
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.livelink import save_livelink
+from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.motion.talking_model import Shape, TalkingModel, load_talking_model, read_about, save_talking_model
+from avi_lib.settings import TalkingSettings
+from avi_lib.stages.talking import TalkingLosses, about, recipe, train_talking
+
+TRAIN = {"batch": 4, "learning_rate": 5e-3, "warmup": 2, "average": 0.5, "save_every": 2, "log_every": 1}
+
+
+class StoppedError(Exception):
+    """Stands for a kill."""
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """Two threads that wait for each other on busy cores take many times as long."""
+    with one_thread():
+        yield
+
+
+def settings(steps: int, **changes: object) -> TalkingSettings:
+    small = {"width": 16, "style_width": 16, "frames": 25, "style_frames": 25}
+    return TalkingSettings.model_validate(small | changes | {"train": TRAIN | {"steps": steps}})
+
+
+def mixed(*corpora: Corpus, without: tuple[str, ...] = ()) -> Mixture:
+    return Mixture.of(list(corpora), split="train", frames=25, without=without)
+
+
+def untrained(mixture: Mixture, asked: TalkingSettings) -> TalkingModel:
+    torch.manual_seed(0)
+    return TalkingModel(Shape("ARKIT", "still", "0" * 64, mixture.features, asked.width, asked.style_width))
+
+
+def weights(model: TalkingModel) -> bytes:
+    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
+
+
+def untimed(log: list[dict]) -> list[dict]:
+    return [{name: value for name, value in line.items() if name != "s"} for line in log]
+
+
+def stop_at(step: int):
+    def on_log(line: dict) -> None:
+        if line["step"] == step:
+            raise StoppedError
+
+    return on_log
+
+
+def test_training_on_performed_and_real_motion_lowers_the_losses(tmp_path):
+    mixture, asked = mixed(performed(), recorded()), settings(14)
+    model, log = train_talking(mixture, asked, tmp_path, progress=False)
+    first = untrained(mixture, asked)
+    judge = TalkingLosses(mixture, asked, first)
+    with torch.no_grad():
+        before, after = (judge(each.eval(), np.arange(10), np.random.default_rng(1)) for each in (first, model))
+    assert all(after[name] < 0.9 * before[name] for name in ("loss", "lips", "face", "velocity", "gap"))
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert log[0].keys() >= {"eyes", "head", "gap", "style", "content", "divergence"}
+    assert not model.training
+    assert (model.shape.encoder, model.shape.fingerprint, model.shape.features) == ("still", "0" * 64, 2)
+    clip = performed().clips[0]
+    shown = model.style_of(MotionClip(performed().motion(clip).astype(np.float32), 25.0, ARKIT))
+    assert len(model.motion_of(performed().features(clip), shown)) == clip.frames
+
+
+def test_stopped_and_gone_on_with_gives_the_bytes_of_an_unbroken_run(tmp_path):
+    mixture, asked = mixed(performed(), recorded()), settings(6, mixed=0.5)
+    whole, whole_log = train_talking(mixture, asked, tmp_path / "whole", progress=False)
+    with pytest.raises(StoppedError):
+        train_talking(mixture, asked, tmp_path / "parts", progress=False, on_log=stop_at(3))
+    again = mixed(performed(), recorded())  # as another process would make it
+    parts, parts_log = train_talking(again, asked, tmp_path / "parts", progress=False)
+    assert weights(parts) == weights(whole)
+    assert untimed(parts_log) == untimed(whole_log)
+    for name, model in (("whole", whole), ("parts", parts)):
+        save_talking_model(model, tmp_path / f"{name}.safetensors")
+    assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "parts.safetensors").read_bytes()
+
+
+def test_another_recipe_in_the_same_folder_is_an_error_before_a_step_is_taken(tmp_path):
+    mixture = mixed(performed())
+    train_talking(mixture, settings(2), tmp_path, progress=False)
+    kept = (tmp_path / "last.safetensors").read_bytes()
+    for other, asked in (
+        (mixture, settings(2, lips=2.0)),
+        (mixed(performed(), recorded()), settings(2)),
+        (mixed(performed(), without=("s0-1",)), settings(2)),
+    ):
+        with pytest.raises(InputError, match="checkpoint of this recipe"):
+            train_talking(other, asked, tmp_path, progress=False, on_log=stop_at(1))
+    assert (tmp_path / "last.safetensors").read_bytes() == kept
+
+
+def test_a_recipe_is_that_of_content_and_settings_but_not_of_the_loops_own(tmp_path):
+    mixture = mixed(performed())
+    assert recipe(mixture, settings(2)) == recipe(mixed(performed()), settings(99))
+    assert recipe(mixture, settings(2)) != recipe(mixture, settings(2, closed=1.0))
+    assert recipe(mixture, settings(2)) != recipe(mixed(performed(), recorded()), settings(2))
+
+
+def test_without_real_motion_no_loss_is_without_an_answer(tmp_path):
+    _, log = train_talking(mixed(performed()), settings(2), tmp_path / "performed", progress=False)
+    assert not {"style", "content"} & log[-1].keys()
+    _, log = train_talking(
+        mixed(performed(), recorded()), settings(2, unlabelled=0.0), tmp_path / "off", progress=False
+    )
+    assert not {"style", "content"} & log[-1].keys()
+
+
+def test_flame_coefficients_train_a_model_of_their_own(tmp_path):
+    model, log = train_talking(mixed(flame()), settings(10), tmp_path, progress=False)
+    assert model.space is FLAME
+    assert {"eyes", "upper_face", "gap"}.isdisjoint(log[-1])
+    early, late = (np.mean([line["loss"] for line in lines]) for lines in (log[:3], log[-3:]))
+    assert late < 0.9 * early
+    clip = flame().clips[0]
+    shown = model.style_of(MotionClip(flame().motion(clip).astype(np.float32), 25.0, FLAME), flame().present(clip))
+    made = model.motion_of(flame().features(clip), shown)
+    assert made.values.shape == (50, 56)
+
+
+def test_what_comes_in_is_normalised_by_what_the_corpora_hold():
+    mixture, asked = mixed(performed(), recorded()), settings(2)
+    model = untrained(mixture, asked)
+    losses = TalkingLosses(mixture, asked, model)
+    jaw = ARKIT.index("jawOpen")
+    moved = np.concatenate([item.corpus.motion(item.clip)[:, jaw].astype(np.float32) for item in mixture.items])
+    assert model.generator.motion_mean[jaw] == pytest.approx(moved.mean(), abs=0.05)
+    assert torch.equal(model.style.mean, model.generator.motion_mean)
+    assert model.generator.motion_deviation.min() == pytest.approx(0.02)
+    level = np.concatenate([item.corpus.features(item.clip)[:, 0] for item in mixture.items]).astype(np.float32)
+    assert model.generator.mean[0] == pytest.approx(level.mean(), rel=0.3)
+    assert model.generator.deviation[1] == pytest.approx(1e-3)  # the same in every step
+    assert losses.scale.gap > 0.01
+    first = losses(model, np.arange(4), np.random.default_rng(0))
+    assert first["loss"].isfinite()
+    assert first["loss"].item() == pytest.approx(
+        sum(asked.model_dump()[name] * value.item() for name, value in first.items() if name != "loss"), rel=1e-4
+    )
+
+
+def test_the_encoder_is_not_taught_to_be_found_again_but_the_generator_is():
+    mixture = mixed(performed(), recorded())
+    asked = settings(2, **dict.fromkeys(("lips", "face", "eyes", "upper_face", "head", "velocity", "gap"), 0.0))
+    asked = asked.model_copy(update={"divergence": 0.0, "content": 0.0})
+    model = untrained(mixture, asked)
+    TalkingLosses(mixture, asked, model)(model, np.arange(4), np.random.default_rng(0))["loss"].backward()
+    encoder = [p.grad for p in model.style.parameters() if p.grad is not None]
+    assert all(gradient.abs().max() == 0 for gradient in encoder)
+    assert model.generator.say.weight.grad.abs().max() > 0
+
+
+def test_the_file_of_weights_tells_corpora_minutes_and_licences(tmp_path):
+    mixture, asked = mixed(performed(), recorded()), settings(2)
+    told = about(mixture, asked, {"performed": "CC0"})
+    clips = performed().select(split="train")
+    assert told["corpora"]["performed"] == {
+        "minutes": round(sum(c.duration_s for c in clips) / 60, 1),
+        "licence": "CC0",
+    }
+    assert told["corpora"]["recorded"] == {"minutes": 0.1, "licence": "unknown"}
+    save_talking_model(untrained(mixture, asked), tmp_path / "t.safetensors", told)
+    assert read_about(tmp_path / "t.safetensors") == json.loads(json.dumps(told))
+    assert load_talking_model(tmp_path / "t.safetensors").shape == untrained(mixture, asked).shape
+
+
+@pytest.mark.parametrize(("value", "held"), [("nan", False), ("inf", False), ("1e6", True)])
+def test_no_value_that_is_not_finite_gets_as_far_as_a_corpus_of_takes(tmp_path, monkeypatch, value, held):
+    (tmp_path / "raw").mkdir()
+    for name in ("sound", "spoilt"):
+        save_livelink(take(1.6, 0.3 if name == "sound" else 0.4), tmp_path / "raw" / f"{name}.csv")
+    lines = (tmp_path / "raw" / "spoilt.csv").read_text().splitlines()
+    cells = lines[5].split(",")
+    cells[20] = value
+    (tmp_path / "raw" / "spoilt.csv").write_text("\n".join([*lines[:5], ",".join(cells), *lines[6:]]))
+    stand_in(monkeypatch)
+    monkeypatch.setattr(drafts, "load_speech", read_quickly)
+    health = prepare("livelink", tmp_path / "raw", tmp_path / "out", workers=1, progress=False)
+    assert [refusal.name for refusal in health.refused] == ([] if held else ["spoilt"])
+    largest = [corpus.motion(clip).max() for corpus in [Corpus(tmp_path / "out")] for clip in corpus.clips]
+    assert max(largest) <= 1.0
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="a folder"):
+        train_talking(mixed(performed()), settings(2), tmp_path / "file" / "run", progress=False)
