@@ -127,12 +127,14 @@ PROFILES = {
             width=96,
             style_width=64,
             frames=64,
-            train=TrainSettings(steps=80, batch=12, learning_rate=2e-3, warmup=10),
+            train=TrainSettings(steps=100, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
         ),
     ),
     "full": Profile(
         prepare=PrepareSettings(scripts=4, texts=8),
-        talking=TalkingSettings(train=TrainSettings(steps=9000, batch=16, learning_rate=1e-3, warmup=200)),
+        talking=TalkingSettings(
+            scenes=800, train=TrainSettings(steps=9000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
+        ),
     ),
 }
 """`smoke` runs every stage in a minute or so on a laptop; `full` is what shipped weights are trained with."""

@@ -71,8 +71,8 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
     run = run_notebooks(["03"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
     told = json.loads((run / "record.json").read_text("utf-8"))
     assert told["training_items"] >= 60 and told["steps"] == profile("smoke").talking.train.steps
-    assert all(np.isfinite(told["losses"])) and min(told["losses"][-3:]) < told["losses"][0]
-    assert told["figures"]["exchanged style: EVE / distance of the styles"] < 1
+    assert len(told["losses"]) >= 2 and np.isfinite(told["losses"]).all()
+    assert told["figures"]["exchanged style: EVE / distance of the styles"] < 0.95 and told["lip_gap_r"] > 0.2
     assert max(told["rest_mm"].values()) < 5
     model = load_talking_model(run / "talking.safetensors")
     about = read_about(run / "talking.safetensors")
