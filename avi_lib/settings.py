@@ -133,7 +133,7 @@ PROFILES = {
     "full": Profile(
         prepare=PrepareSettings(scripts=4, texts=8),
         talking=TalkingSettings(
-            scenes=800, train=TrainSettings(steps=9000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
+            scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
         ),
     ),
 }
