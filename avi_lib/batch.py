@@ -41,6 +41,7 @@ class Outcome:
     video: Path | None = None
     motion: Path | None = None
     renderer: str | None = None
+    generator: str = ""
     seconds: float = 0.0
     error: AviError | None = None
 
@@ -60,6 +61,7 @@ class Outcome:
             lines.append(f"not understood: {', '.join(asked.unknown)}")
         if self.talk.phones.warning:
             lines.append(f"warning: {self.talk.phones.warning}")
+        lines.append(f"generator: {self.generator}")
         if self.renderer:
             lines.append(f"renderer: {self.renderer}")
         lines += [f"{kind}: {path}" for kind, path in (("video", self.video), ("motion", self.motion)) if path]
@@ -85,6 +87,7 @@ class Outcome:
                 "reason": self.talk.phones.reason,
                 "warning": self.talk.phones.warning,
             },
+            "generator": self.generator,
             "renderer": self.renderer,
             "speech": self.talk.speech.report.model_dump(mode="json"),
             "frames": len(self.talk.motion),
@@ -145,7 +148,9 @@ def _outcome(talker: Talker, job: Job, alone: bool, asked: Instruction, text: st
     except AviError as error:
         return Outcome(job.recording, alone, seconds=time.perf_counter() - begun, error=error)
     reason = talker.renderer[1] if job.video else None
-    return Outcome(job.recording, alone, talk, job.video, job.motion, reason, time.perf_counter() - begun)
+    how = talker.generator.reason if talker.generator else "performer: asked for"
+    seconds = time.perf_counter() - begun
+    return Outcome(job.recording, alone, talk, job.video, job.motion, reason, how, seconds)
 
 
 def _recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:

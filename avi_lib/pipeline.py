@@ -85,22 +85,25 @@ class Talker:
     @cached_property
     def generator(self) -> LearnedGenerator | None:
         """The learned generator of the settings, None for the performer."""
-        from avi_lib.motion.learned import load_generator
-
         kind = self.settings.generator
         if kind == "performer":
             return None
+        if kind != "learned" and not Path(kind).is_file():
+            raise InputError("a generator: learned, performer, or a file of weights", kind, "name one of them")
+        from avi_lib.motion.learned import load_generator
+
         return load_generator(None if kind == "learned" else Path(kind), self.settings.encoder)
 
     def prepare(self, video: bool) -> None:
         """Make what the settings name, so that a wrong name is found before any work.
 
-        Whether EGL works is found out in a child process, meanwhile the first recording can be listened to.
+        Whether EGL works is found out in a child process, while models are loaded and a recording is listened to.
         """
-        _ = self.head, self.generator
-        if video and self.settings.render.renderer == "auto":
+        auto = self.settings.render.renderer == "auto"
+        if video and auto:
             _ = self._probing
-        elif video:
+        _ = self.head, self.generator
+        if video and not auto:
             _ = self.renderer
 
     def listen(self, recording: Path, instruction: Instruction, text: str | None = None) -> Talk:

@@ -167,11 +167,17 @@ def test_bad_arguments_end_with_exit_code_2_and_one_line(
     assert left(tmp_path) == ["folder.mp4", "hello.wav"] and left(tmp_path / "folder.mp4") == []
 
 
-@pytest.mark.parametrize("arguments", [["talk"], ["sing"], [], ["talk", "a.wav", "--generator", "magic"]])
+@pytest.mark.parametrize("arguments", [["talk"], ["sing"], [], ["talk", "a.wav", "--renderer", "magic"]])
 def test_a_mistyped_command_ends_with_exit_code_2_and_one_line(arguments: list[str], capsys: Capture):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_generator_that_is_neither_a_kind_nor_a_file_is_refused(recording: Path, tmp_path: Path, capsys: Capture):
+    assert main(["talk", str(recording), "--generator", "magic", "-o", str(tmp_path / "a.mp4")]) == 2
+    assert "learned, performer, or a file of weights; got magic" in capsys.readouterr().err
+    assert left(tmp_path) == []
 
 
 def test_an_unwritable_folder_is_exit_code_2_with_nothing_written(recording: Path, tmp_path: Path, capsys: Capture):

@@ -21,7 +21,6 @@ FOLDERS = {
     "facegood": "rig",
     "arkit_iphone": "rig",
     "synthesised": "table",
-    "scenes": "table",
 }
 """The adapter that reads a folder of a name; letters count in lower case, underscores as hyphens too."""
 

@@ -79,7 +79,9 @@ class StyleEncoder(nn.Module):
             x = block(x, valid)
         x = self.norm(x)
         attention = self.queries(x).masked_fill(~valid[..., None], -torch.inf).softmax(dim=1)
-        mean = torch.einsum("nfq,nfw->nqw", attention, x)
-        spread = (torch.einsum("nfq,nfw->nqw", attention, x.square()) - mean.square()).clamp_min(1e-6).sqrt()
+        with torch.autocast(x.device.type, enabled=False):  # a difference of near equals
+            attention, x = attention.float(), x.float()
+            mean = torch.einsum("nfq,nfw->nqw", attention, x)
+            spread = (torch.einsum("nfq,nfw->nqw", attention, x.square()) - mean.square()).clamp_min(1e-6).sqrt()
         style, log_variance = self.say(torch.cat([mean, spread], dim=-1).flatten(1)).chunk(2, dim=1)
         return Style(style, log_variance.clamp(-8, 4))

@@ -93,4 +93,5 @@ def _standardised(curve: Float[torch.Tensor, "clips frames"], valid: Valid) -> F
 
 
 def _mean(values: Float[torch.Tensor, "clips frames"], valid: Valid) -> torch.Tensor:
-    return (values * valid).sum() / valid.sum().clamp_min(1)
+    """The mean over clips of the mean over their valid frames, so that shares of a batch can be put together."""
+    return ((values * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)).mean()

@@ -117,11 +117,11 @@ def _spoken(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, 
 def _shown(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Shown:
     """Motion that shows styles, with idle behaviour in half of it, and at times with a group of channels hidden."""
     parts = [_part(take, settings.style_frames, rng) for take in takes]
-    groups = list(mixture.space.groups.values())
     present = np.stack([part.present for part in parts])
     for row in present:
-        if rng.random() < settings.partial:
-            row[list(groups[int(rng.integers(len(groups)))])] = False
+        shown = [list(group) for group in mixture.space.groups.values() if row[list(group)].any()]
+        if len(shown) > 1 and rng.random() < settings.partial:
+            row[shown[int(rng.integers(len(shown)))]] = False
     curves = [part.motion + part.idle if rng.random() < 0.5 else part.motion for part in parts]
     motion, valid = _padded(curves, settings.style_frames)
     return Shown(motion, torch.from_numpy(present), valid)

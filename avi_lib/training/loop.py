@@ -97,7 +97,7 @@ def train(
     hidden = True if not processes.first else None if progress is None else not progress
     with (
         TrainingLog(folder / "log.jsonl", step, board, written=processes.first) as log,
-        torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else ()),
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()),
         tqdm(desc="training", total=settings.steps, initial=step, unit=" steps", leave=False, disable=hidden) as shown,
     ):
         while step < settings.steps:
