@@ -42,6 +42,7 @@ class Outcome:
     motion: Path | None = None
     renderer: str | None = None
     generator: str = ""
+    warning: str | None = None
     seconds: float = 0.0
     error: AviError | None = None
 
@@ -62,6 +63,8 @@ class Outcome:
         if self.talk.phones.warning:
             lines.append(f"warning: {self.talk.phones.warning}")
         lines.append(f"generator: {self.generator}")
+        if self.warning:
+            lines.append(f"warning: {self.warning}")
         if self.renderer:
             lines.append(f"renderer: {self.renderer}")
         lines += [f"{kind}: {path}" for kind, path in (("video", self.video), ("motion", self.motion)) if path]
@@ -87,7 +90,7 @@ class Outcome:
                 "reason": self.talk.phones.reason,
                 "warning": self.talk.phones.warning,
             },
-            "generator": self.generator,
+            "generator": {"reason": self.generator, "warning": self.warning},
             "renderer": self.renderer,
             "speech": self.talk.speech.report.model_dump(mode="json"),
             "frames": len(self.talk.motion),
@@ -148,9 +151,8 @@ def _outcome(talker: Talker, job: Job, alone: bool, asked: Instruction, text: st
     except AviError as error:
         return Outcome(job.recording, alone, seconds=time.perf_counter() - begun, error=error)
     reason = talker.renderer[1] if job.video else None
-    how = talker.generator.reason if talker.generator else "performer: asked for"
-    seconds = time.perf_counter() - begun
-    return Outcome(job.recording, alone, talk, job.video, job.motion, reason, how, seconds)
+    how = (talker.generator.reason, talker.generator.warning) if talker.generator else ("performer: asked for", None)
+    return Outcome(job.recording, alone, talk, job.video, job.motion, reason, *how, time.perf_counter() - begun)
 
 
 def _recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:

@@ -87,6 +87,8 @@ class Talker:
         """The learned generator of the settings, None for the performer."""
         kind = self.settings.generator
         if kind == "performer":
+            if self.settings.encoder is not None:
+                raise InputError("an encoder for the learned generator", "one for the performer", "leave out --encoder")
             return None
         if kind != "learned" and not Path(kind).is_file():
             raise InputError("a generator: learned, performer, or a file of weights", kind, "name one of them")

@@ -21,6 +21,7 @@ from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 
 ANGRY = Instruction.parse("She is furious.")
+IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
 PHONES = (Phone("SIL", 0.0, 0.4), Phone("M", 0.4, 0.6), Phone("AA", 0.6, 1.1), Phone("SIL", 1.1, 2.02))
 
 
@@ -29,6 +30,8 @@ def small_model(space: str = "ARKIT", encoder: str = "still") -> TalkingModel:
     model = TalkingModel(Shape(space, encoder, "0" * 64, 2, 16, 16)).eval()
     torch.nn.init.normal_(model.generator.say.weight, std=0.05)
     torch.nn.init.constant_(model.generator.say.bias, 0.2)
+    for block in model.generator.blocks:  # they start at zero, where no style has a part in the motion
+        torch.nn.init.normal_(block.film.weight, std=0.1)
     return model
 
 
@@ -55,11 +58,12 @@ def test_motion_is_as_long_as_the_recording_and_within_limits(generator):
     assert np.array_equal(motion.values, ARKIT.limited(motion.values))
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_other_idle_behaviour_alone(generator):
+def test_the_same_seed_gives_the_same_bytes_and_another_other_idle_behaviour_and_hardly_other_speech(generator):
     again, other = perform(generator), perform(generator, seed=4)
     assert perform(generator).values.tobytes() == again.values.tobytes()
-    idle = [channel for group in IDLE_GROUPS for channel in ARKIT.groups[group]]
-    assert np.abs(other.values - again.values)[:, idle].max() > 0.01
+    apart = np.abs(other.values - again.values)
+    assert apart[:, IDLE].max() > 0.05
+    assert 0 < np.delete(apart, IDLE, axis=1).max() < 0.01  # by the performance that shows the style
 
 
 @pytest.mark.parametrize(("factor", "groups"), [("blinks", ["blink"]), ("gaze", ["gaze", "blink"]), ("sway", ["head"])])
@@ -74,7 +78,7 @@ def test_a_factor_that_is_switched_off_leaves_all_other_channels_as_they_were(ge
 
 def test_another_instruction_gives_other_motion_over_the_same_speech(generator):
     calm = generator.perform(FEATURES, performer(), Instruction.parse("A person speaks calmly."), 3)
-    assert np.abs(calm.values - perform(generator).values).max() > 1e-4
+    assert np.delete(np.abs(calm.values - perform(generator).values), IDLE, axis=1).max() > 0.02
 
 
 def test_another_frame_rate_is_refused(generator):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from talking_corpora import flame, performed, recorded
 
 from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Mixture
+from avi_lib.corpus.mixture import Mixture, held_out, shared_voices
 from avi_lib.errors import InputError
 
 
@@ -48,7 +49,7 @@ def test_real_motion_is_recorded_motion_with_sound_or_without_and_only_what_soun
     assert "anna/mute" not in named(mixture)
     assert named(mixture)["anna/plain"] == 2
     assert {item.clip.clip for item in mixture.items if item.real} == {"anna/plain", "anna/wide"}
-    assert (mixture.space.name, mixture.features, mixture.encoder) == ("ARKIT", 2, "still")
+    assert (mixture.space.name, mixture.features) == ("ARKIT", 2)
     assert Mixture.of([performed()], split="train", frames=25).real == ()
 
 
@@ -103,3 +104,24 @@ def test_another_build_of_the_same_encoder_is_refused():
     features = performed().description["features"] | {"fingerprint": "1" * 64}
     with pytest.raises(InputError, match="corpora with features"):
         Mixture.of([performed(), Renamed(recorded().folder, features=features)], split="train", frames=25)
+
+
+def test_clips_are_held_out_when_neither_their_voice_nor_their_words_were_trained_on(monkeypatch):
+    corpus = performed()
+    clips = corpus.select(split="test")
+    trained_on = [replace(clip, text="Everybody said this.") for clip in corpus.select(split="train")]
+    fresh = [replace(clip, text="Nobody said this.") for clip in clips]
+    monkeypatch.setattr(corpus, "clips", trained_on + fresh)
+    assert {item.clip.clip for item in held_out([corpus])} == {clip.clip for clip in clips if corpus.partners(clip)}
+    monkeypatch.setattr(corpus, "clips", trained_on + [replace(clip, text=trained_on[0].text) for clip in clips])
+    with pytest.raises(InputError, match="whose speaker and words are held out"):
+        held_out([corpus])
+
+
+def test_a_voice_that_another_corpus_holds_out_is_named_for_leaving_out():
+    corpus, other = performed(), Renamed(performed().folder)
+    test = corpus.select(split="test")[0]
+    trained = corpus.select(split="train")[0]
+    other.clips = [replace(trained, recording="other", speaker=test.speaker, language=test.language)]
+    assert shared_voices([corpus, other]) == {"other"}
+    assert shared_voices([corpus]) == frozenset()

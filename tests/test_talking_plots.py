@@ -7,9 +7,14 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from raw_corpora import voice
-from test_corpus_plots import PHONES, MadeUp, clip_entry, moving, spoken
+from talking_corpora import performed, recorded
+from test_corpus_plots import PHONES, moving, spoken
 
+from avi_lib.corpus.mixture import Mixture
 from avi_lib.errors import InputError
+from avi_lib.evaluation.speed import one_thread
+from avi_lib.settings import TalkingSettings, TrainSettings
+from avi_lib.stages.talking import train_talking
 from avi_lib.workbook import talking_plots
 from avi_lib.workbook.talking_plots import EMOTION_COLOURS, LOSS_COLOURS, MOTION_LOSSES, LiveLosses
 
@@ -32,6 +37,16 @@ def test_losses_of_the_motion_stand_beside_the_others_at_their_steps():
     assert [line.get_color() for line in right.lines] == [LOSS_COLOURS[name] for name in labels(right)]
     entries = [text.get_text() for text in right.get_legend().get_texts()]
     assert entries == ["loss", "style", "content", "divergence"]
+
+
+def test_everything_that_training_logs_is_drawn(tmp_path):
+    mixture = Mixture.of([performed(), recorded()], split="train", frames=25)
+    train = TrainSettings(steps=1, batch=2, warmup=1)
+    small = TalkingSettings(width=16, style_width=16, frames=25, style_frames=25, train=train)
+    with one_thread():
+        _, log = train_talking(mixture, small, tmp_path, progress=False)
+    drawn = [name for panel in talking_plots.plot_losses(log).axes for name in labels(panel)]
+    assert sorted(drawn) == sorted(log[0].keys() - {"step", "epoch", "s"})
 
 
 def test_losses_that_were_not_used_are_left_out_and_one_line_is_a_dot():
@@ -137,22 +152,3 @@ def test_styles_that_differ_most_are_chosen_once_each():
     assert talking_plots.far_apart(styles, 3) == [2, 3, 1]
     assert sorted(talking_plots.far_apart(styles[:2], 3)) == [0, 1]
     assert talking_plots.far_apart(np.zeros((3, 2)), 2) == [0, 1]
-
-
-def test_held_out_clips_are_performed_with_partners_and_those_of_the_test_come_first():
-    corpus = MadeUp()
-    corpus.clips = [
-        clip_entry("a", split="validation", features=50),
-        clip_entry("b", split="test", features=50, scripts=("b/0", "b/1", "a/0")),
-        clip_entry("c", split="test", features=50, motion="recorded", scripts=("c/0",)),
-        clip_entry("d", split="test", features=50, scripts=("d/0",)),
-        clip_entry("e", split="train", features=50),
-    ]
-    assert [item.clip.clip for item in talking_plots.held_out_clips([corpus])] == ["b", "a"]
-
-
-def test_corpora_without_a_held_out_speaker_are_refused_by_name(tmp_path):
-    corpus = MadeUp()
-    corpus.folder = tmp_path / "mine"
-    with pytest.raises(InputError, match=r"held out.*mine"):
-        talking_plots.held_out_clips([corpus])

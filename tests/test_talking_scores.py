@@ -10,6 +10,7 @@ from raw_corpora import StillEncoder
 from talking_corpora import performed, recorded
 
 from avi_lib.corpus.mixture import Item
+from avi_lib.errors import InputError
 from avi_lib.evaluation import talking
 from avi_lib.evaluation.lips import Clip
 from avi_lib.evaluation.speed import one_thread
@@ -146,8 +147,8 @@ def test_rest_is_the_gap_that_a_mouth_keeps_over_each_sound(head, monkeypatch):
     rest = np.zeros((100, len(ARKIT)), np.float32)
     rest[-3:, JAW] = 0.5  # fewer than one frame in twenty
     monkeypatch.setattr(model, "motion_of", lambda features, style: MotionClip(rest, 25.0, ARKIT), raising=False)
-    scores = score_rest(model, StillEncoder(), np.zeros(STYLE, np.float32), head)
-    assert scores == dict.fromkeys(still_sounds(), 0.0)
+    scores = score_rest(model, StillEncoder(), {"calm": np.zeros(STYLE, np.float32)}, head)
+    assert scores == {"calm": dict.fromkeys(still_sounds(), 0.0)}
 
 
 def test_a_rig_is_met_by_its_own_curve_and_its_style_is_the_mean_of_its_clips():
@@ -157,22 +158,44 @@ def test_a_rig_is_met_by_its_own_curve_and_its_style_is_the_mean_of_its_clips():
     assert rig_style(model, items) == pytest.approx(np.mean(styles, axis=0))
     by_clip = Knowing(items, heeds=False)
     by_clip.scripts = [0]
-    assert score_rig(by_clip, items, np.zeros(STYLE, np.float32)) == pytest.approx(1.0, abs=1e-6)
+    made = [by_clip.motion_of(i.corpus.features(i.clip).astype(np.float32), np.zeros(STYLE, np.float32)) for i in items]
+    assert score_rig(made, items) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_with_nothing_to_measure_there_is_no_figure(monkeypatch, tmp_path):
-    monkeypatch.setattr(talking, "load_encoder", lambda name: StillEncoder())
+def test_a_mouth_that_never_moves_scores_nothing(head):
+    motion, phones = spoken_clip(50, 0)
+    clip = Clip("a", Path("none.flac"), "", phones, (MM * head.lip_gap(motion.values)).astype(np.float64), 25.0)
+    still = MotionClip(np.zeros_like(motion.values), 25.0, ARKIT)
+    scores = score_lips([motion, still], [clip, clip], head)
+    assert scores["d"] == pytest.approx(score_lips([motion], [clip], head)["d"] / 2)
+    assert (scores["r"], scores["closed"]) == (pytest.approx(0.5), 0.5)
+
+
+def test_with_nothing_to_measure_there_is_no_figure():
     model = Knowing(held_out())
     assert list(measure_talking(model, None, [])) == []
-    assert list(measure_talking(model, tmp_path, [])) == []
     assert list(measure_talking(model, None, [recorded()])) == []
 
 
-def test_figures_of_exchange_are_those_of_the_held_out_speakers(monkeypatch):
+def test_what_is_asked_for_and_not_there_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(talking, "load_encoder", lambda name: StillEncoder())
-    items = [Item(performed(), clip) for clip in performed().clips if clip.split != "train"]
-    model = Knowing(items, off=0.01)
-    figures = {figure.name: figure for figure in measure_talking(model, None, [performed()])}
+    model = Knowing(held_out())
+    with pytest.raises(InputError, match="phones"):
+        list(measure_talking(model, tmp_path, []))
+    with pytest.raises(InputError, match="nobody"):
+        list(measure_talking(model, None, [recorded()], ["nobody"]))
+
+
+def test_corpora_of_another_encoder_are_refused():
+    model = TalkingModel(Shape("ARKIT", "whisper-tiny-en", "0" * 64, 2, 16, 16))
+    with pytest.raises(InputError, match=r"2 features of whisper-tiny-en.*still"):
+        list(measure_talking(model, None, [performed()]))
+
+
+def test_figures_of_exchange_are_those_of_voices_and_words_that_were_held_out(monkeypatch):
+    kept = held_out()
+    monkeypatch.setattr(talking, "held_out", lambda corpora: kept)
+    figures = {figure.name: figure for figure in measure_talking(Knowing(kept, off=0.01), None, [performed()])}
     assert 0 < figures["exchanged style: EVE / distance of the styles"].value < 1
     assert figures["exchanged style: LVE / own style's"].value == pytest.approx(1.0, abs=1e-4)
-    assert all("6 clips of held-out speakers" in figure.how for figure in figures.values())
+    assert all(f"{len(kept)} clips of held-out voices" in figure.how for figure in figures.values())

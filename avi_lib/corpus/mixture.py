@@ -93,10 +93,34 @@ class Mixture:
         """Dimensions of the speech features."""
         return int(self.corpora[0].description["features"]["dim"])
 
-    @property
-    def encoder(self) -> str:
-        """Name of the speech encoder."""
-        return str(self.corpora[0].description["features"]["name"])
+
+def held_out(corpora: Sequence[Corpus]) -> list[Item]:
+    """Performed clips with sound and partners, of speakers that are not trained on, test before validation.
+
+    Clips whose text somebody says in training are left out, so that neither voice nor words were heard.
+
+    Raises InputError when there is none, as then there is nothing to compare a model with.
+    """
+    trained_on = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
+    found = [
+        Item(corpus, clip)
+        for split in ("test", "validation")
+        for corpus in corpora
+        for clip in corpus.select(split=split, motion="performed")
+        if clip.features and corpus.partners(clip) and clip.text not in trained_on
+    ]
+    if not found:
+        names = ", ".join(str(corpus.folder) for corpus in corpora) or "no corpus"
+        do = "add a corpus of three speakers or more that is performed, such as the samples"
+        raise InputError("performed clips whose speaker and words are held out", f"none in {names}", do)
+    return found
+
+
+def shared_voices(corpora: Sequence[Corpus]) -> frozenset[str]:
+    """Recordings in training of voices that another corpus holds out: every corpus splits its speakers on its own."""
+    clips = [clip for corpus in corpora for clip in corpus.clips]
+    voices = {(clip.language, clip.speaker) for clip in clips if clip.split != "train"}
+    return frozenset(c.recording for c in clips if c.split == "train" and (c.language, c.speaker) in voices)
 
 
 def _must_match(first: Corpus, other: Corpus) -> None:

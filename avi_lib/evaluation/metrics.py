@@ -5,7 +5,7 @@ In: ARKit motion (frames, 55) and a head, or a curve of the lip gap with phones.
 >>> lve_mm(clip.values, real.values, head), eve_mm(clip.values, real.values, head)
 >>> gap_mm = 1000 * head.lip_gap(clip.values)
 >>> lip_closure(gap_mm, phones, clip.fps), closed_fraction(gap_mm, phones, clip.fps)
->>> jitter_ratio(clip.values, real.values, head)
+>>> jitter_mm(clip.values, head)
 
 Vertices are those of the face alone: the head's rotation is left out, so a turn of the head is no error. Two masks say
 what counts. `frames` (frames,) bool: the others are not looked at. `present` (channels,) bool: the other channels rest
@@ -36,8 +36,6 @@ CLOSED_SHARE = 0.2
 
 By this rule 12 of the 13 /m b p/ in ten real GRID videos are closed, and 26 % with the lips of another clip.
 """
-CLOSED_MM = 1.0
-"""The gap, in millimetres on the shipped head, up to which its lips look closed: a threshold to pass on purpose."""
 
 _AT_ONCE = 256
 """Frames whose vertices are held together; 256 frames of the upper face are 7 MB."""
@@ -122,40 +120,6 @@ def jitter_mm(
     thirds = _third_differences(weights, counted)
     lengths = [np.linalg.norm(moved, axis=2).sum() for moved in _displacements(thirds, basis)]
     return float(sum(lengths) / (len(thirds) * basis.shape[1] / 3)) if len(thirds) else float("nan")
-
-
-def jitter_ratio(
-    motion: Motion,
-    reference: Other,
-    head: Head,
-    region: str = "lips",
-    *,
-    frames: FrameMask | None = None,
-    reference_frames: Bool[np.ndarray, " counted_there"] | None = None,
-    present: ChannelMask | None = None,
-) -> float:
-    """`jitter_mm` as a multiple of that of a reference at the same frame rate, of any length; NaN for one at rest.
-
-    `present` goes for both, so that neither is measured by channels that the other lacks.
-    """
-    own = jitter_mm(motion, head, region, frames=frames, present=present)
-    real = jitter_mm(reference, head, region, frames=reference_frames, present=present)
-    return own / real if real > 0 else float("nan")
-
-
-def channel_jitter(motion: Motion, channels: Sequence[int], *, frames: FrameMask | None = None) -> float:
-    """Mean absolute third difference of the given channels of any space, in their unit per frame cubed.
-
-    NaN without four frames in a row that count. Raises InputError when `channels` names none or one that is not there.
-    """
-    width = motion.shape[-1] if motion.ndim == 2 else 0
-    if not channels or not all(0 <= channel < width for channel in channels):
-        raise InputError(f"channels between 0 and {width - 1}", str(list(channels)), "take them from the space")
-    counted = _mask(frames, len(motion), "frames")
-    curves = motion[:, list(channels)].astype(np.float64)
-    _require_finite(curves[counted])
-    thirds = _third_differences(curves, counted)
-    return float(np.abs(thirds).mean()) if len(thirds) else float("nan")
 
 
 def lip_closure(

@@ -31,11 +31,12 @@ Features = Float32[np.ndarray, "steps dim"]
 
 @dataclass(frozen=True, eq=False)
 class LearnedGenerator:
-    """A talking model, the speech encoder it reads, and why these."""
+    """A talking model, the speech encoder it reads, why these, and what a person should know of them."""
 
     model: TalkingModel
     encoder: SpeechEncoder
     reason: str
+    warning: str | None = None
 
     def listen(self, wave: Float32[np.ndarray, " samples"]) -> Features:
         """The features of a recording (samples,) at 16 kHz."""
@@ -70,10 +71,13 @@ def load_generator(weights: Path | None = None, encoder: str | None = None) -> L
     if model.space is not ARKIT:
         raise InputError("a talking model of the space ARKIT", f"{path} of {model.shape.space}", "name another")
     heard = load_encoder(encoder or model.shape.encoder)
-    if heard.dim != model.shape.features:
-        expected = f"an encoder of {model.shape.features} features, such as {model.shape.encoder}"
-        raise InputError(expected, f"{heard.name} with {heard.dim}", "name the one it was trained with")
-    where = "shipped weights" if weights is None else str(path)
     same = heard.fingerprint == model.shape.fingerprint
-    build = "" if same else f", not the build it was trained with, {model.shape.encoder}"
-    return LearnedGenerator(model, heard, f"{where}; hears through {heard.name}{build}: {heard.reason}")
+    if heard.dim != model.shape.features or not (same or heard.name == model.shape.encoder):
+        expected = (
+            f"the encoder {model.shape.encoder} with {model.shape.features} features, which {path} was trained with"
+        )
+        raise InputError(expected, f"{heard.name} with {heard.dim}", "name that one, by --encoder where it is a path")
+    where = "shipped weights" if weights is None else str(path)
+    reason = f"{where}; hears through {heard.name}: {heard.reason}"
+    other = f"{heard.name} is not the build that the generator was trained with: compare its lips before trusting them"
+    return LearnedGenerator(model, heard, reason, None if same else other)

@@ -28,7 +28,6 @@ from avi_lib.motion.talking_generator import TalkingGenerator, generate
 
 FORMAT = 1
 FPS = 25.0
-FEATURES_FPS = 50.0
 EXPECTED, REMEDY = "weights of a talking model", "train them with notebook 03, or check the path"
 _UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 

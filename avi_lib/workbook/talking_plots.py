@@ -22,8 +22,6 @@ from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Item
 from avi_lib.errors import InputError
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.motion.clip import MotionClip
@@ -45,7 +43,7 @@ from avi_lib.workbook.plots import (
     shade_bilabials,
 )
 
-MOTION_LOSSES = ("lips", "gap", "upper_face", "eyes", "face", "head", "velocity")
+MOTION_LOSSES = ("lips", "gap", "upper_face", "eyes", "face", "head", "channels", "velocity")
 """Losses in units of the motion's own variance: 1 is the error of a face that keeps its mean."""
 OTHER_LOSSES = ("loss", "style", "content")
 _TEN = [INK if name == "tab:gray" else colour for name, colour in TABLEAU_COLORS.items()]
@@ -271,22 +269,3 @@ def far_apart(styles: Float[np.ndarray, "styles dim"], count: int) -> list[int]:
         nearest = np.linalg.norm(styles[:, None] - styles[chosen], axis=2).min(axis=1)
         away = np.where(np.isin(np.arange(len(styles)), chosen), -1.0, nearest)
     return chosen
-
-
-def held_out_clips(corpora: Sequence[Corpus]) -> list[Item]:
-    """Performed clips with sound and partners of speakers that are not trained on, test before validation.
-
-    Raises InputError when there is none, as then there is nothing to compare a model with.
-    """
-    found = [
-        Item(corpus, clip)
-        for split in ("test", "validation")
-        for corpus in corpora
-        for clip in corpus.select(split=split, motion="performed")
-        if clip.features and corpus.partners(clip)
-    ]
-    if not found:
-        names = ", ".join(str(corpus.folder) for corpus in corpora) or "no corpus"
-        do = "add a corpus of three speakers or more that is performed, such as the samples"
-        raise InputError("performed clips of a speaker who is held out", f"none in {names}", do)
-    return found
