@@ -89,9 +89,9 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
     talk.add_argument("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
     talk.add_argument(
         "--generator",
-        default="performer",
+        default="learned",
         metavar="learned|performer|PATH",
-        help="what makes the motion: rules (default), shipped weights, or your own weights",
+        help="what makes the motion: shipped weights (default), rules, or your own weights",
     )
     talk.add_argument("--encoder", metavar="NAME-or-PATH", help="speech encoder of the learned generator")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")

@@ -43,7 +43,7 @@ class TalkSettings(Settings):
     """Everything that decides a talking face beside its speech and its instruction."""
 
     generator: str = Field(
-        "performer", min_length=1, description='what makes the motion: "learned", "performer", or a path to weights'
+        "learned", min_length=1, description='what makes the motion: "learned", "performer", or a path to weights'
     )
     encoder: str | None = Field(None, description="speech encoder of the learned generator: a name, or a path to one")
     head: str = Field("open", description="name of a shipped head, or a path to one")
