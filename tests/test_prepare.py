@@ -173,6 +173,7 @@ def test_other_settings_make_other_shards_and_the_old_ones_go(in_one_process, so
     assert len(first) == len(second)
 
 
+@pytest.mark.processes
 def test_killed_at_any_moment_a_corpus_can_be_read_and_going_on_gives_the_bytes_of_an_unbroken_run(tmp_path, whisper):
     rows = [{"clip": f"c{i:02d}", "speaker": f"s{i % 2}"} for i in range(34)]
     source, out, fresh = (

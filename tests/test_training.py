@@ -86,6 +86,7 @@ def test_going_on_from_a_checkpoint_gives_the_bytes_of_an_unbroken_run(tmp_path)
     assert np.diff([line["s"] for line in parts.log]).min() > 0
 
 
+@pytest.mark.processes
 def test_a_killed_process_goes_on_with_the_same_bytes(tmp_path):
     killed = tmp_path / "killed"
     with subprocess.Popen([sys.executable, SCRIPT, "stuck", killed], stderr=subprocess.DEVNULL) as process:
@@ -100,6 +101,7 @@ def test_a_killed_process_goes_on_with_the_same_bytes(tmp_path):
     assert untimed(resumed.log) == untimed(whole.log) == untimed(written(killed))
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without torch.distributed")
 def test_two_processes_take_the_steps_of_one(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
