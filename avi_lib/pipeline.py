@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,19 +83,23 @@ class Talker:
         thread.start()
         return thread
 
-    @cached_property
+    @property
     def generator(self) -> LearnedGenerator | None:
         """The learned generator of the settings, None for the performer."""
-        kind = self.settings.generator
-        if kind == "performer":
-            if self.settings.encoder is not None:
-                raise InputError("an encoder for the learned generator", "one for the performer", "leave out --encoder")
-            return None
-        if kind != "learned" and not Path(kind).is_file():
-            raise InputError("a generator: learned, performer, or a file of weights", kind, "name one of them")
-        from avi_lib.motion.learned import load_generator
+        return self._loading.result()
 
-        return load_generator(None if kind == "learned" else Path(kind), self.settings.encoder)
+    @cached_property
+    def _loading(self) -> Future[LearnedGenerator | None]:
+        """The generator, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
+        kind = self.settings.generator
+        if kind == "performer" and self.settings.encoder is not None:
+            raise InputError("an encoder for the learned generator", "one for the performer", "leave out --encoder")
+        if kind not in ("performer", "learned") and not Path(kind).is_file():
+            raise InputError("a generator: learned, performer, or a file of weights", kind, "name one of them")
+        thread = ThreadPoolExecutor(1, "generator")
+        loading = thread.submit(_load_generator, kind, self.settings.encoder)
+        thread.shutdown(wait=False)
+        return loading
 
     def prepare(self, video: bool) -> None:
         """Make what the settings name, so that a wrong name is found before any work.
@@ -104,7 +109,7 @@ class Talker:
         auto = self.settings.render.renderer == "auto"
         if video and auto:
             _ = self._probing
-        _ = self.head, self.generator
+        _ = self.head, self._loading
         if video and not auto:
             _ = self.renderer
 
@@ -166,6 +171,14 @@ class Talker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _load_generator(kind: str, encoder: str | None) -> LearnedGenerator | None:
+    if kind == "performer":
+        return None
+    from avi_lib.motion.learned import load_generator
+
+    return load_generator(None if kind == "learned" else Path(kind), encoder)
 
 
 MOTION_SUFFIXES = (".npz", ".csv")
