@@ -94,6 +94,19 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
         help="what makes the motion: shipped weights (default), rules, or your own weights",
     )
     talk.add_argument("--encoder", metavar="NAME-or-PATH", help="speech encoder of the learned generator")
+    talk.add_argument("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
+    talk.add_argument(
+        "--prior",
+        default="performer",
+        metavar="learned|performer|PATH",
+        help="what makes a style of the sentence: shipped weights (default), the performer, or your own weights",
+    )
+    talk.add_argument("--text-encoder", metavar="NAME-or-PATH", help="text encoder of the prior")
+    talk.add_argument("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
+    talk.add_argument("--guidance", type=float, metavar="W", help="1 follows the sentence (default)")
+    talk.add_argument("--steps", type=int, metavar="N", help="denoising steps (default 20)")
+    talk.add_argument("--sampler", metavar="ddim|dpm++|ddpm", help="how the prior denoises (default ddim)")
+    talk.add_argument("--candidates", type=int, metavar="N", help="styles drawn, of which the nearest is taken")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
     talk.add_argument("--head", default="open", metavar="NAME-or-PATH", help="the head to drive (default open)")
     talk.add_argument("--motion", type=Path, metavar="OUT.{npz,csv}", help="also write the motion")
@@ -106,13 +119,18 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
 
 def _talk(options: argparse.Namespace) -> int:
     from avi_lib.batch import talk_all
-    from avi_lib.settings import RenderSettings, TalkSettings, validated
+    from avi_lib.settings import RenderSettings, SampleSettings, TalkSettings, validated
 
+    drawn = {name: getattr(options, name) for name in ("sampler", "steps", "guidance", "candidates")}
+    sample = validated(SampleSettings, **{name: value for name, value in drawn.items() if value is not None})
     render = validated(RenderSettings, size=options.size, renderer=options.renderer)
     settings = validated(
         TalkSettings,
         generator=options.generator,
         encoder=options.encoder,
+        prior=options.prior,
+        text_encoder=options.text_encoder,
+        sample=sample,
         head=options.head,
         seed=options.seed,
         render=render,
@@ -123,6 +141,8 @@ def _talk(options: argparse.Namespace) -> int:
         settings,
         instruction=options.instruction,
         text=options.text,
+        timeline=options.timeline,
+        samples=options.samples,
         output=options.output,
         motion=options.motion,
         video=not options.no_video,

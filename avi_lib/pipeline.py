@@ -26,6 +26,7 @@ from avi_lib.face.head import Head, load_head
 from avi_lib.face.renderer import Renderer, choose_renderer
 from avi_lib.face.video import write_video
 from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.livelink import load_livelink, save_livelink
 from avi_lib.motion.performer import Performer
@@ -37,6 +38,7 @@ from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.recognise import recognise_phones
 
 if TYPE_CHECKING:
+    from avi_lib.motion.director import Director
     from avi_lib.motion.learned import LearnedGenerator
 
 NEUTRAL = "A person speaks with a neutral face."
@@ -46,15 +48,28 @@ CHUNK_FRAMES = 100
 
 @dataclass(frozen=True)
 class Talk:
-    """One talking face: what was heard, what was asked for, and the motion that carries it out."""
+    """One talking face: what was heard, what was asked for, and the motion that carries it out.
+
+    Attributes:
+        timeline: what was asked for; a single instruction is a timeline of one.
+        seed: of every random choice in the motion.
+        features: what the learned generator heard; None for the performer.
+        styles: (entries, 128), what the learned generator was told; None for the performer.
+    """
 
     speech: Speech
     phones: PhoneTrack
     prosody: Prosody
-    instruction: Instruction
+    timeline: Timeline
+    seed: int
     motion: MotionClip
     features: Float32[np.ndarray, "steps dim"] | None = None
-    """What the learned generator heard; None for the performer."""
+    styles: Float32[np.ndarray, "entries style"] | None = None
+
+    @property
+    def instruction(self) -> Instruction:
+        """What was asked for first."""
+        return self.timeline.instructions[0]
 
 
 class Talker:
@@ -86,20 +101,30 @@ class Talker:
     @property
     def generator(self) -> LearnedGenerator | None:
         """The learned generator of the settings, None for the performer."""
-        return self._loading.result()
+        return self._loading[0].result()
+
+    @property
+    def director(self) -> Director | None:
+        """The director of the settings, None where styles are the performer's."""
+        return self._loading[1].result()
 
     @cached_property
-    def _loading(self) -> Future[LearnedGenerator | None]:
-        """The generator, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
-        kind = self.settings.generator
-        if kind == "performer" and self.settings.encoder is not None:
-            raise InputError("an encoder for the learned generator", "one for the performer", "leave out --encoder")
-        if kind not in ("performer", "learned") and not Path(kind).is_file():
-            raise InputError("a generator: learned, performer, or a file of weights", kind, "name one of them")
-        thread = ThreadPoolExecutor(1, "generator")
-        loading = thread.submit(_load_generator, kind, self.settings.encoder)
+    def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[Director | None]]:
+        """Generator and director, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
+        settings = self.settings
+        performed = settings.generator == "performer"
+        for name, value in (("--encoder", settings.encoder), ("--text-encoder", settings.text_encoder)):
+            if performed and value is not None:
+                raise InputError("an encoder for the learned generator", "one for the performer", f"leave out {name}")
+        for what, kind in (("generator", settings.generator), ("prior", settings.prior)):
+            if kind not in ("performer", "learned") and not Path(kind).is_file():
+                raise InputError(f"a {what}: learned, performer, or a file of weights", kind, "name one of them")
+        thread = ThreadPoolExecutor(1, "models")
+        generator = thread.submit(_load_generator, settings.generator, settings.encoder)
+        prior = "performer" if performed else settings.prior
+        director = thread.submit(_load_director, prior, settings.text_encoder, generator)
         thread.shutdown(wait=False)
-        return loading
+        return generator, director
 
     def prepare(self, video: bool) -> None:
         """Make what the settings name, so that a wrong name is found before any work.
@@ -113,35 +138,41 @@ class Talker:
         if video and not auto:
             _ = self.renderer
 
-    def listen(self, recording: Path, instruction: Instruction, text: str | None = None) -> Talk:
-        """Load a recording, find its phones (aligned when its `text` is given) and perform the instruction over it."""
+    def listen(self, recording: Path, asked: Instruction | Timeline, text: str | None = None) -> Talk:
+        """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked."""
         speech = load_speech(recording)
         phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
         heard = prosody(speech.wave, fps=self.settings.performer.fps)
         features = self.generator.listen(speech.wave) if self.generator else None
-        motion = self.perform(speech, phones, heard, instruction, features)
-        return Talk(speech, phones, heard, instruction, motion, features)
+        return self._carry_out(speech, phones, heard, features, _timeline(asked), self.settings.seed)
 
-    def direct(self, talk: Talk, instruction: Instruction) -> Talk:
-        """The same recording under another instruction, without listening again."""
-        motion = self.perform(talk.speech, talk.phones, talk.prosody, instruction, talk.features)
-        return Talk(talk.speech, talk.phones, talk.prosody, instruction, motion, talk.features)
+    def direct(self, talk: Talk, asked: Instruction | Timeline, seed: int | None = None) -> Talk:
+        """The same recording under another instruction, from the same noise or a seed's, without listening again."""
+        chosen = talk.seed if seed is None else seed
+        return self._carry_out(talk.speech, talk.phones, talk.prosody, talk.features, _timeline(asked), chosen)
 
-    def perform(
+    def _carry_out(
         self,
         speech: Speech,
         phones: PhoneTrack,
         heard: Prosody,
-        instruction: Instruction,
-        features: Float32[np.ndarray, "steps dim"] | None = None,
-    ) -> MotionClip:
-        """Motion from the generator of the settings; the learned one needs the features that it heard."""
+        features: Float32[np.ndarray, "steps dim"] | None,
+        timeline: Timeline,
+        seed: int,
+    ) -> Talk:
         performer = Performer(phones.phones, heard, speech.duration_s, self.settings.performer)
         if self.generator is None:
-            return performer.perform(instruction, self.settings.seed)
-        if features is None:
-            features = self.generator.listen(speech.wave)
-        return self.generator.perform(features, performer, instruction, self.settings.seed)
+            return Talk(speech, phones, heard, timeline, seed, performer.perform_timeline(timeline, seed))
+        assert features is not None, "the learned generator has listened"
+        styles = np.stack([self._style(performer, instruction, seed) for instruction in timeline.instructions])
+        motion = self.generator.perform_timeline(features, performer, timeline, seed, list(styles))
+        return Talk(speech, phones, heard, timeline, seed, motion, features, styles)
+
+    def _style(self, performer: Performer, instruction: Instruction, seed: int) -> Float32[np.ndarray, " style"]:
+        assert self.generator is not None, "styles are for the learned generator"
+        if self.director is None:
+            return self.generator.style_of(performer, instruction, seed)
+        return self.director.style(instruction.text, seed, self.settings.sample)
 
     def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
         """Pictures of a motion, one at a time."""
@@ -171,6 +202,21 @@ class Talker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _timeline(asked: Instruction | Timeline) -> Timeline:
+    return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))
+
+
+def _load_director(kind: str, text_encoder: str | None, generator: Future[LearnedGenerator | None]) -> Director | None:
+    loaded = generator.result()
+    if kind == "performer" or loaded is None:
+        return None
+    from avi_lib.motion.director import load_director
+
+    director = load_director(None if kind == "learned" else Path(kind), text_encoder)
+    director.must_direct(loaded.model)
+    return director
 
 
 def _load_generator(kind: str, encoder: str | None) -> LearnedGenerator | None:

@@ -39,6 +39,15 @@ class RenderSettings(Settings):
     renderer: Literal["auto", "moderngl", "numba"] = Field("auto", description="auto tries moderngl, then numba")
 
 
+class SampleSettings(Settings):
+    """How the diffusion prior draws a style."""
+
+    sampler: Literal["ddim", "dpm++", "ddpm"] = Field("ddim", description="how noise is taken away")
+    steps: int = Field(20, ge=2, le=1000, description="denoising steps")
+    guidance: float = Field(1.0, ge=0, le=10, description="1 follows the sentence, more exaggerates it")
+    candidates: int = Field(1, ge=1, le=64, description="samples of which the one nearest to the sentence is taken")
+
+
 class TalkSettings(Settings):
     """Everything that decides a talking face beside its speech and its instruction."""
 
@@ -46,6 +55,13 @@ class TalkSettings(Settings):
         "learned", min_length=1, description='what makes the motion: "learned", "performer", or a path to weights'
     )
     encoder: str | None = Field(None, description="speech encoder of the learned generator: a name, or a path to one")
+    prior: str = Field(
+        "performer",
+        min_length=1,
+        description='what makes styles: "learned", "performer", or a path to weights',
+    )
+    text_encoder: str | None = Field(None, description="text encoder of the prior: a name, or a path to one")
+    sample: SampleSettings = SampleSettings()
     head: str = Field("open", description="name of a shipped head, or a path to one")
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()
@@ -92,6 +108,7 @@ class TalkingSettings(Settings):
     frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
     style_frames: int = Field(100, ge=25, le=500, description="frames of motion a style is taken from in training")
     exchanged: float = Field(0.7, ge=0, le=1, description="share of performed clips whose style another clip shows")
+    fresh: float = Field(0.5, ge=0, le=1, description="share of performed clips that perform a script drawn anew")
     mixed: float = Field(0.25, ge=0, le=1, description="share of performed clips in which two performances are mixed")
     unlabelled: float = Field(0.2, ge=0, le=1, description="clips with a real style and no true answer, of a batch")
     partial: float = Field(0.1, ge=0, le=1, description="share of styles shown with a group of channels missing")
@@ -108,7 +125,25 @@ class TalkingSettings(Settings):
     closed: float = Field(3.0, ge=1, description="how much more it counts where the lips are closed")
     style: float = Field(0.3, ge=0, description="weight of a real style found again in what was made with it")
     content: float = Field(0.3, ge=0, description="weight of the lips keeping their timing under a real style")
-    divergence: float = Field(3e-4, ge=0, description="weight of the styles' divergence from the normal, per nat")
+    divergence: float = Field(3e-5, ge=0, description="weight of the styles' divergence from the normal, per nat")
+    train: TrainSettings = TrainSettings()
+
+
+class PriorSettings(Settings):
+    """The diffusion prior, what it is trained on, and how."""
+
+    width: int = Field(256, ge=32, le=2048, multiple_of=32, description="features of the style token")
+    blocks: int = Field(4, ge=1, le=24, description="blocks of attention and network")
+    heads: int = Field(8, ge=1, le=32, description="heads of attention")
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of features left out in training")
+    scripts: int = Field(24000, ge=32, description="scripts that are drawn, performed and put into words")
+    texts: int = Field(3, ge=1, le=32, description="sentences of every script")
+    held_out: int = Field(600, ge=8, description="scripts of each evaluation set")
+    dropped: float = Field(0.1, ge=0, lt=1, description="share of sentences that are not shown, for guidance")
+    diffusion: float = Field(30.0, ge=0, description="weight of the error of the style without noise")
+    contrast: float = Field(1.0, ge=0, description="weight of the contrastive loss between sentences and styles")
+    cold: float = Field(0.02, gt=0, description="temperature of the contrastive loss at the start")
+    warm: float = Field(0.05, gt=0, description="temperature of the contrastive loss at the end")
     train: TrainSettings = TrainSettings()
 
 
@@ -117,6 +152,7 @@ class Profile(Settings):
 
     prepare: PrepareSettings
     talking: TalkingSettings
+    prior: PriorSettings
 
 
 PROFILES = {
@@ -129,11 +165,22 @@ PROFILES = {
             frames=64,
             train=TrainSettings(steps=100, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
         ),
+        prior=PriorSettings(
+            width=128,
+            blocks=2,
+            scripts=400,
+            texts=2,
+            held_out=40,
+            train=TrainSettings(steps=150, batch=64, learning_rate=2e-3, warmup=10, average=0.9),
+        ),
     ),
     "full": Profile(
         prepare=PrepareSettings(scripts=4, texts=8),
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
+        ),
+        prior=PriorSettings(
+            train=TrainSettings(steps=8000, batch=256, learning_rate=1e-3, warmup=200, average=0.999, save_every=500)
         ),
     ),
 }

@@ -13,7 +13,7 @@ from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.learned import SHIPPED
 from avi_lib.motion.space import ARKIT
-from avi_lib.motion.talking_model import read_about
+from avi_lib.motion.talking_model import read_talking_about
 from avi_lib.pipeline import Talk, Talker
 from avi_lib.settings import PerformerSettings, TalkSettings
 
@@ -34,7 +34,7 @@ def test_the_weights_are_small_half_precision_and_say_what_they_were_trained_on(
     assert SHIPPED.stat().st_size <= 8e6
     with safe_open(SHIPPED, "pt") as stored:
         assert {str(stored.get_slice(name).get_dtype()) for name in stored.keys()} == {"F16"}  # noqa: SIM118
-    corpora = read_about(SHIPPED)["corpora"]
+    corpora = read_talking_about(SHIPPED)["corpora"]
     assert {"samples", "synthesised", "facegood"} <= corpora.keys() and "ravdess" not in corpora
     assert all(about["licence"] not in ("", "unknown") and about["minutes"] > 0 for about in corpora.values())
 

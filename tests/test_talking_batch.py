@@ -16,7 +16,7 @@ from avi_lib.settings import TalkingSettings
 from avi_lib.stages.talking_batch import Shown, Spoken, draw, draw_unlabelled
 
 IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
-PLAIN = {"frames": 25, "style_frames": 30, "exchanged": 1.0, "mixed": 0.0, "partial": 0.0}
+PLAIN = {"frames": 25, "style_frames": 30, "exchanged": 1.0, "mixed": 0.0, "partial": 0.0, "fresh": 0.0}
 
 
 def settings(**changes: object) -> TalkingSettings:
@@ -219,3 +219,19 @@ def test_flame_has_no_partners_and_its_head_is_no_answer():
     for row, seen, item in zip(spoken.motion, shown.motion, mixture.items[:2], strict=True):
         assert places(flame(), item.clip.clip, row.numpy())
         assert places(flame(), item.clip.clip, seen.numpy())
+
+
+def test_a_fresh_script_is_performed_by_the_clip_and_by_whom_shows_the_style():
+    corpus, mixture = performed(), mixed(performed())
+    item = of(mixture, "s1-1")
+    spoken, shown = draw(mixture, [item], settings(fresh=1.0, style_frames=500), rng(3))
+    assert not places(corpus, "s1-1", spoken.motion[0].numpy()), "no script of the corpus"
+    again, _ = draw(mixture, [item], settings(fresh=1.0, style_frames=500), rng(3))
+    assert numbers(spoken) == numbers(again)
+    # the same script shows in both: what a channel holds here it holds there, but for speech and dynamics
+    held = list(ARKIT.groups["brows"] + ARKIT.groups["cheeks_nose"])
+    means = [batch.motion[0, batch.valid[0]].mean(dim=0)[held] for batch in (spoken, shown)]
+    assert float((means[0] - means[1]).abs().max()) < 0.35
+    drawn = (draw(mixture, [item], settings(fresh=1.0), rng(seed))[0] for seed in range(6))
+    others = {float(each.motion.sum()) for each in drawn}
+    assert len(others) == 6, "another script every time"

@@ -22,7 +22,7 @@ from avi_lib.motion.talking_model import (
     Shape,
     TalkingModel,
     load_talking_model,
-    read_about,
+    read_talking_about,
     save_talking_model,
 )
 
@@ -115,11 +115,11 @@ def test_a_loaded_model_can_be_trained_on(weights):
 
 
 def test_the_file_says_what_it_was_trained_on(weights, model, tmp_path):
-    assert read_about(weights) == {"corpora": ["a"]}
+    assert read_talking_about(weights) == {"corpora": ["a"]}
     assert header_of(weights)["shape"]["encoder"] == "still"
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
     save_talking_model(model, tmp_path / "plain.safetensors")
-    assert read_about(tmp_path / "plain.safetensors") == {}
+    assert read_talking_about(tmp_path / "plain.safetensors") == {}
 
 
 def test_a_minute_in_chunks_is_the_minute_as_a_whole(model):
@@ -238,14 +238,14 @@ def test_arrays_that_are_read_only_half_precision_or_run_backwards_are_taken(mod
 def test_a_file_of_something_else_is_an_error_that_names_it(tmp_path, content):
     path = tmp_path / "odd.safetensors"
     path.write_bytes(content)
-    for read in (load_talking_model, read_about):
+    for read in (load_talking_model, read_talking_about):
         with pytest.raises(InputError, match=r"odd\.safetensors"):
             read(path)
 
 
 def test_no_file_and_a_folder_are_errors_that_name_them(tmp_path):
     for path in (tmp_path / "none.safetensors", tmp_path):
-        for read in (load_talking_model, read_about):
+        for read in (load_talking_model, read_talking_about):
             with pytest.raises(InputError, match=path.name):
                 read(path)
 
@@ -261,14 +261,14 @@ def test_tensors_without_our_header_or_with_that_of_a_shard_are_something_else(t
     path = tmp_path / "other.safetensors"
     for metadata in (None, {"avi": "[1]"}, {"avi": "null"}, {"avi": "{"}, {"avi": json.dumps({"clips": []})}):
         save_file({"a": torch.zeros(3)}, path, metadata)
-        for read in (load_talking_model, read_about):
+        for read in (load_talking_model, read_talking_about):
             with pytest.raises(InputError, match=r"other\.safetensors"):
                 read(path)
 
 
 def test_another_format_is_named(weights):
     header = header_of(weights) | {"format": 9}
-    with pytest.raises(InputError, match=r"talking\.safetensors: format 9, not 1"):
+    with pytest.raises(InputError, match=r"talking\.safetensors: format 9, not 1 or 2"):
         load_talking_model(rewrite(weights, header))
 
 

@@ -19,7 +19,7 @@ from avi_lib.evaluation.speed import one_thread
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.livelink import save_livelink
 from avi_lib.motion.space import ARKIT, FLAME
-from avi_lib.motion.talking_model import Shape, TalkingModel, load_talking_model, read_about, save_talking_model
+from avi_lib.motion.talking_model import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
 from avi_lib.settings import TalkingSettings
 from avi_lib.stages.talking import TalkingLosses, about, recipe, train_talking
 
@@ -73,7 +73,7 @@ def test_training_on_performed_and_real_motion_lowers_the_losses(tmp_path):
     first = untrained(mixture, asked)
     judge = TalkingLosses(mixture, asked, first)
     with torch.no_grad():
-        before, after = (judge(each.eval(), np.arange(10), np.random.default_rng(1)) for each in (first, model))
+        before, after = (judge(each.eval(), np.arange(10), np.random.default_rng(1), 0.5) for each in (first, model))
     assert all(after[name] < 0.9 * before[name] for name in ("loss", "lips", "face", "velocity", "gap"))
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     assert log[0].keys() >= {"eyes", "head", "gap", "style", "content", "divergence"}
@@ -153,7 +153,7 @@ def test_what_comes_in_is_normalised_by_what_the_corpora_hold():
     assert model.generator.mean[0] == pytest.approx(level.mean(), rel=0.3)
     assert model.generator.deviation[1] == pytest.approx(1e-3)  # the same in every step
     assert losses.scale.gap > 0.01
-    first = losses(model, np.arange(4), np.random.default_rng(0))
+    first = losses(model, np.arange(4), np.random.default_rng(0), 0.5)
     assert first["loss"].isfinite()
     assert first["loss"].item() == pytest.approx(
         sum(asked.model_dump()[name] * value.item() for name, value in first.items() if name != "loss"), rel=1e-4
@@ -168,7 +168,7 @@ def test_the_encoder_is_not_taught_to_be_found_again_but_the_generator_is():
     films = [block.film for block in model.generator.blocks]
     for film in films:  # they start at zero, where no style has a part in the motion
         torch.nn.init.normal_(film.weight, std=0.05)
-    TalkingLosses(mixture, asked, model)(model, np.arange(4), np.random.default_rng(0))["loss"].backward()
+    TalkingLosses(mixture, asked, model)(model, np.arange(4), np.random.default_rng(0), 0.5)["loss"].backward()
     encoder = [p.grad for p in model.style.parameters() if p.grad is not None]
     assert all(gradient.abs().max() == 0 for gradient in encoder)
     assert all(layer.weight.grad.abs().max() > 0 for layer in (model.generator.say, *films))
@@ -184,7 +184,7 @@ def test_the_file_of_weights_tells_corpora_minutes_and_licences(tmp_path):
     }
     assert told["corpora"]["recorded"] == {"minutes": 0.1, "licence": "unknown"}
     save_talking_model(untrained(mixture, asked), tmp_path / "t.safetensors", told)
-    assert read_about(tmp_path / "t.safetensors") == json.loads(json.dumps(told))
+    assert read_talking_about(tmp_path / "t.safetensors") == json.loads(json.dumps(told))
     assert load_talking_model(tmp_path / "t.safetensors").shape == untrained(mixture, asked).shape
 
 

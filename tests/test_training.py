@@ -150,8 +150,8 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_no_number_stops_training_and_the_last_checkpoint_stays(tmp_path):
-    def broken(model, items, rng):
-        losses = loss_of(model, items, rng)
+    def broken(model, items, rng, way):
+        losses = loss_of(model, items, rng, way)
         return (
             losses | {"extra": losses["loss"] * float("nan")} if (tmp_path / "last.safetensors").is_file() else losses
         )
@@ -165,7 +165,7 @@ def test_a_gradient_that_is_no_number_stops_training_before_it_reaches_the_weigh
     model = network()
     before = weights(model)
 
-    def steep(model, items, rng):
+    def steep(model, items, rng, way):
         return {"loss": (model(torch.zeros(2, 1)) - model[3].bias.detach()).square().sum().mul(0).sqrt()}
 
     with pytest.raises(AviError, match="loss 0, gradient nan at step 0"):
@@ -174,7 +174,7 @@ def test_a_gradient_that_is_no_number_stops_training_before_it_reaches_the_weigh
 
 
 def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path):
-    def untouched(model, items, rng):
+    def untouched(model, items, rng, way):
         raise AssertionError("a step was taken")
 
     with pytest.raises(InputError, match="at least one training item; got 0"):
@@ -247,7 +247,7 @@ def test_in_mixed_precision_networks_round_and_a_loss_that_asks_for_float32_has_
     monkeypatch.setattr("avi_lib.training.loop.computes_bfloat16", lambda device: True)
     kinds = set()
 
-    def loss(model, items, rng):
+    def loss(model, items, rng, way):
         x = torch.from_numpy(POINTS[items, None])
         y = model(x)
         with torch.autocast("cpu", enabled=False):

@@ -14,7 +14,7 @@ import pytest
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import load_motion
-from avi_lib.motion.talking_model import load_talking_model, read_about
+from avi_lib.motion.talking_model import load_talking_model, read_talking_about
 from avi_lib.settings import profile
 from avi_lib.workbook.runs import RunError, record, run_notebooks
 
@@ -75,7 +75,7 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
     assert told["figures"]["exchanged style: EVE / distance of the styles"] < 0.95 and told["lip_gap_r"] > 0.2
     assert max(told["rest_mm"].values()) < 5
     model = load_talking_model(run / "talking.safetensors")
-    about = read_about(run / "talking.safetensors")
+    about = read_talking_about(run / "talking.safetensors")
     assert model.space.name == "ARKIT"
     assert {entry["licence"] for entry in about["corpora"].values()} == {"Apache-2.0"}
     with av.open(str(run / "exchanged_styles.mp4")) as video:

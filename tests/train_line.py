@@ -32,7 +32,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.2), nn.Tanh(), nn.Linear(8, 1))
 
 
-def loss_of(model, items, rng):
+def loss_of(model, items, rng, way):
     x = torch.from_numpy(POINTS[items, None]) + torch.from_numpy(
         rng.normal(0, 0.01, (len(items), 1)).astype(np.float32)
     )
@@ -50,7 +50,7 @@ class Parts(nn.Module):
         self.never = nn.Linear(1, 1)
 
 
-def loss_of_parts(model, items, rng):
+def loss_of_parts(model, items, rng, way):
     """A loss that draws nothing, so that it is the same however items are shared."""
     x = torch.from_numpy(POINTS[items, None])
     y = model.every(x)
@@ -64,14 +64,14 @@ def stopping_after(steps: int, loss=loss_of, stop=None):
     """The loss, until that many steps are done."""
     done = 0
 
-    def stops(model, items, rng):
+    def stops(model, items, rng, way):
         nonlocal done
         if done == steps:
             if stop is None:
                 raise StoppedError
             stop()
         done += 1
-        return loss(model, items, rng)
+        return loss(model, items, rng, way)
 
     return stops
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.entries import ClipEntry
 from avi_lib.errors import InputError
+from avi_lib.motion.performer import Performer
 from avi_lib.motion.space import MotionSpace
 
 
@@ -83,6 +85,11 @@ class Mixture:
         partners = [] if item.real else item.corpus.partners(item.clip)
         return [partner for partner in partners if partner.recording not in self.without]
 
+    @cached_property
+    def performed(self) -> tuple[Item, ...]:
+        """The items whose motion is performed: any of them can perform any script."""
+        return tuple(item for item in self.items if not item.real)
+
     @property
     def space(self) -> MotionSpace:
         """The motion space of all clips."""
@@ -92,6 +99,12 @@ class Mixture:
     def features(self) -> int:
         """Dimensions of the speech features."""
         return int(self.corpora[0].description["features"]["dim"])
+
+
+@lru_cache(maxsize=4096)
+def performer_of(item: Item) -> Performer:
+    """The clip's performer; the last ones asked for are kept, some 20 KB each."""
+    return item.corpus.performer(item.clip)
 
 
 def held_out(corpora: Sequence[Corpus]) -> list[Item]:

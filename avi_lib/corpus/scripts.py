@@ -34,6 +34,8 @@ _FAINTEST = 0.12
 """Strengths are drawn from here on; half of the faintest word's strength is not said."""
 _DRAWN = ("mix", "other", "units", "units")
 _SEEDS = 2**62
+_SIDED = ("left_", "right_", "gaze_", "jaw_left", "jaw_right", "head_turn", "head_tilt")
+_ONE_SIDED = 3.0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ def draw_scripts(
         felt, how, units = _draw(str(kind), emotion or "neutral", level or 1, rng)
         scripts.append(_script(f"{clip}/{i}", str(kind), felt, how, units, words, rng))
     return tuple(scripts)
+
+
+def draw_instruction(rng: np.random.Generator) -> Instruction:
+    """What a face may be asked for, whatever the clip: an emotion, one with action units, or action units alone.
+
+    For training that performs anew at every step; the text says nothing of the parts. Units of one side are drawn more
+    often: left and right differ by little, and a network that rarely sees them apart takes them for one.
+    """
+    emotion = str(rng.choice(EMOTIONS))
+    if rng.random() < 0.6:
+        return Instruction("A person speaks.", action_units=_free_units(int(rng.integers(1, 5)), rng, _ONE_SIDED))
+    kind = str(rng.choice(("label", "mix")))
+    return Instruction("A person speaks.", *_draw(kind, emotion, int(rng.choice(levels(emotion))), rng))
 
 
 def caption_script(clip: str, instruction: Instruction, words: Words, rng: np.random.Generator) -> Script:
@@ -155,15 +170,16 @@ def _of_prototype(emotion: str, level: int, rng: np.random.Generator) -> dict[st
     return units
 
 
-def _free_units(count: int, rng: np.random.Generator) -> dict[str, float]:
+def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0) -> dict[str, float]:
     """`count` action units that a face can show together, at strengths of their own.
 
+    Those of one side of the face, of the gaze and of the head are `favoured` times as likely as others.
     Blinking is idle behaviour, which is stored apart from the motion that a text has to be true of.
     """
     opposed = opposites()
     units: dict[str, float] = {}
     taken: set[str] = set()
-    for name in rng.permutation(sorted(ACTION_UNITS)):
+    for name in _order(rng, favoured):
         if len(units) == count:
             break
         main = set(ACTION_UNITS[name].main_channels()) or {str(name).partition("_")[0]}
@@ -172,3 +188,12 @@ def _free_units(count: int, rng: np.random.Generator) -> dict[str, float]:
         units[str(name)] = round(float(rng.uniform(_FAINTEST, 1.0)), 3)
         taken |= main
     return units
+
+
+def _order(rng: np.random.Generator, favoured: float) -> list[str]:
+    """All action units in random order."""
+    names = sorted(ACTION_UNITS)
+    if favoured == 1.0:
+        return [str(name) for name in rng.permutation(names)]
+    chances = np.array([favoured if name.startswith(_SIDED) else 1.0 for name in names])
+    return [str(name) for name in rng.choice(names, len(names), replace=False, p=chances / chances.sum())]

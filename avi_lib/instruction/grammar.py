@@ -10,7 +10,7 @@ word's bucket (`vocabulary.quantise`).
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -158,8 +158,17 @@ _LOOSE_DEGREES = ("a ", "to some", "ever so")
 _DOUBLED = frozenset(("drop", "knit", "shut", "let", "nod", "bob", "jut", "thin"))
 
 
-def _pick(rng: np.random.Generator, choices: Sequence[_T]) -> _T:
-    return choices[int(rng.integers(len(choices)))]
+@dataclass(frozen=True)
+class _Draw:
+    """Where words come from: a random stream, and which phrases may be said, all when None."""
+
+    rng: np.random.Generator
+    keep: Callable[[str], bool] | None = None
+
+    def of(self, choices: Sequence[_T], text: Callable[[_T], str] = str) -> _T:
+        """One of the choices whose text may be said; of all where none may."""
+        kept = [choice for choice in choices if self.keep is None or self.keep(text(choice))] or choices
+        return kept[int(self.rng.integers(len(kept)))]
 
 
 def _with_article(phrase: str) -> str:
@@ -177,14 +186,14 @@ def _participle(verb: str) -> str:
     return f"{verb[:-1]}ing" if verb.endswith("e") else f"{verb}ing"
 
 
-def _felt(emotion: str, level: int, rng: np.random.Generator) -> str:
+def _felt(emotion: str, level: int, draw: _Draw) -> str:
     """An adjective phrase that means the emotion at the level: a word of that level, or a plain word with a degree."""
     words = EMOTION_WORDS[emotion]
-    if not words.mild or rng.random() < 0.5:
-        return _pick(rng, words.adjectives(level))
+    if not words.mild or draw.rng.random() < 0.5:
+        return draw.of(words.adjectives(level))
     degrees = [degree for bucket in STRENGTH_WORDS if bucket.shift == level - 2 for degree in bucket.felt]
     single = [word for word in words.plain if " " not in word]
-    return f"{_pick(rng, degrees)} {_pick(rng, single)}".strip()
+    return f"{draw.of(degrees)} {draw.of(single)}".strip()
 
 
 def _someone(felt: str, noun: str) -> str:
@@ -195,11 +204,11 @@ def _someone(felt: str, noun: str) -> str:
     return f"a {noun} who is {felt}" if clumsy or phrasal else _with_article(f"{felt} {noun}")
 
 
-def _fill(phrase: str, strength: float, possessive: str, rng: np.random.Generator) -> str:
+def _fill(phrase: str, strength: float, possessive: str, draw: _Draw) -> str:
     """A phrasing with its adverb or adjective, possessive and article put in."""
     words = strength_words(strength)
-    phrase = phrase.replace("~", _pick(rng, words.adjectives)) if "~" in phrase else phrase
-    phrase = phrase.replace("*", _pick(rng, words.after if phrase.endswith("*") else words.before))
+    phrase = phrase.replace("~", draw.of(words.adjectives)) if "~" in phrase else phrase
+    phrase = phrase.replace("*", draw.of(words.after if phrase.endswith("*") else words.before))
     phrase = " ".join(phrase.replace("@", possessive).split())
     if not phrase.startswith("a "):
         return phrase
@@ -211,7 +220,7 @@ def _listed(phrases: Sequence[str], joint: str = "and") -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {joint} {phrases[-1]}"
 
 
-def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[Wording, float]]:
+def _groups(units: Mapping[str, float], draw: _Draw) -> list[tuple[Wording, float]]:
     """Wordings that cover the units, in random order; units that move together at one strength are said together."""
     left = dict(units)
     found = []
@@ -222,29 +231,29 @@ def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[
             found.append((wording, strength))
             for name in wording.units:
                 del left[name]
-    return [found[i] for i in rng.permutation(len(found))]
+    return [found[i] for i in draw.rng.permutation(len(found))]
 
 
-def _act(wording: Wording, strength: float, form: str, speaker: Speaker, rng: np.random.Generator) -> str:
-    verb, _, rest = _pick(rng, wording.acts).partition(" ")
+def _act(wording: Wording, strength: float, form: str, speaker: Speaker, draw: _Draw) -> str:
+    verb, _, rest = draw.of(wording.acts).partition(" ")
     if form == "acts" and not speaker.plural:
         verb = _third_person(verb)
     elif form == "doing":
         verb = _participle(verb)
-    return _fill(f"{verb} {rest}", strength, speaker.possessive, rng)
+    return _fill(f"{verb} {rest}", strength, speaker.possessive, draw)
 
 
-def _said(slot: str, groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.random.Generator) -> str:
+def _said(slot: str, groups: Sequence[tuple[Wording, float]], speaker: Speaker, draw: _Draw) -> str:
     if slot == "states":
-        return _listed([_fill(_pick(rng, w.states), s, speaker.possessive, rng) for w, s in groups])
-    return _listed([_act(wording, strength, slot, speaker, rng) for wording, strength in groups])
+        return _listed([_fill(draw.of(w.states), s, speaker.possessive, draw) for w, s in groups])
+    return _listed([_act(wording, strength, slot, speaker, draw) for wording, strength in groups])
 
 
-def _denied(groups: Sequence[tuple[Wording, float]], speaker: Speaker, rng: np.random.Generator) -> str:
+def _denied(groups: Sequence[tuple[Wording, float]], speaker: Speaker, draw: _Draw) -> str:
     """Such as ", without smiling or lowering his brows" for the units at strength 0."""
     phrases = []
     for wording, _ in groups:
-        verb, _, rest = _pick(rng, wording.acts).removesuffix("*").replace("@", speaker.possessive).partition(" ")
+        verb, _, rest = draw.of(wording.acts).removesuffix("*").replace("@", speaker.possessive).partition(" ")
         phrases.append(f"{_participle(verb)} {rest}".strip())
     return f", without {' or '.join(phrases)}" if phrases else ""
 
@@ -253,12 +262,12 @@ def _sentence(
     units: Mapping[str, float],
     emotion: str | None,
     level: int | None,
-    rng: np.random.Generator,
+    draw: _Draw,
     frame: Frame,
     speakers: Sequence[Speaker],
 ) -> str:
-    speaker = _pick(rng, frame.speakers(speakers))
-    groups = _groups(units, rng)
+    speaker = _Draw(draw.rng).of(frame.speakers(speakers))
+    groups = _groups(units, draw)
     moving = [group for group in groups if group[1] > 0]
     slots = {
         "who": speaker.subject,
@@ -268,12 +277,12 @@ def _sentence(
         **{verb: verb if speaker.plural else _third_person(verb) for verb in _VERBS},
     }
     if emotion and level:
-        felt = _felt(emotion, level, rng)
+        felt = _felt(emotion, level, draw)
         slots |= {"felt": felt, "someone_felt": _someone(felt, speaker.noun)}
-        slots |= {"mood": _pick(rng, EMOTION_WORDS[emotion].nouns[level - 1])}
-    slots |= {slot: _said(slot, moving, speaker, rng) for slot in _UNIT_SLOTS if slot in frame.slots()}
+        slots |= {"mood": draw.of(EMOTION_WORDS[emotion].nouns[level - 1])}
+    slots |= {slot: _said(slot, moving, speaker, draw) for slot in _UNIT_SLOTS if slot in frame.slots()}
     text = frame.text.format_map(slots)
-    text = text.removesuffix(".") + _denied([group for group in groups if group[1] == 0], speaker, rng) + "."
+    text = text.removesuffix(".") + _denied([group for group in groups if group[1] == 0], speaker, draw) + "."
     return text[0].upper() + text[1:]
 
 
@@ -296,6 +305,7 @@ def describe(
     rng: np.random.Generator,
     frame: Frame | None = None,
     speakers: Sequence[Speaker] = SPEAKERS,
+    keep: Callable[[str], bool] | None = None,
 ) -> str:
     """A sentence that says an emotion and action units, and nothing else.
 
@@ -308,6 +318,8 @@ def describe(
         frame: one of `FRAMES`; drawn among those that fit when None.
         speakers: whom the sentence may be about, such as `speakers_of("female")`; anyone by default. A sentence that
             addresses its reader, or is about a face, names none of them.
+        keep: which frames, words and phrasings may be said; where a place has none of them, all may. Frames are asked
+            for by their text, phrasings as in `wordings`. For texts that hold out wordings from others.
 
     Raises:
         InputError: an unknown emotion, level or unit, too many units, a frame with other slots than there are parts,
@@ -331,8 +343,9 @@ def describe(
     fitting = [f for f in FRAMES if f.serves(emotion is not None, any(units.values()))]
     if frame is not None and frame not in fitting:
         raise InputError("a frame with a slot for each part", repr(frame.text), "leave the frame out to have one drawn")
+    draw = _Draw(rng, keep)
     while True:  # a draw is rarely too long: 8 units take 250 characters on average
-        text = _sentence(units, emotion, level, rng, frame or _pick(rng, fitting), speakers)
+        text = _sentence(units, emotion, level, draw, frame or draw.of(fitting, lambda each: each.text), speakers)
         if len(text) <= MAX_LENGTH:
             return text
 

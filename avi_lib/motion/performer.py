@@ -19,6 +19,7 @@ from jaxtyping import Float32
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import expression_targets
+from avi_lib.instruction.timeline import Timeline
 from avi_lib.motion.articulation import articulate
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.expression import add_beats, express
@@ -63,6 +64,10 @@ class Performer:
         self._beats = prosody.beats() if self.settings.beats else ()
         self._gain = _loudness_gain(prosody, len(self._mouth.values), self.settings)
 
+    def __len__(self) -> int:
+        """Frames of the recording."""
+        return len(self._gain)
+
     def perform(self, instruction: Instruction, seed: int) -> MotionClip:
         """Motion (ceil(duration_s * fps), 55) in the ARKIT space at `settings.fps`.
 
@@ -87,6 +92,24 @@ class Performer:
         still = MotionClip(ARKIT.limited(values), fps, ARKIT)
         self._add_idle(values, instruction, how, rng)
         return MotionClip(ARKIT.limited(values), fps, ARKIT), still
+
+    def perform_timeline(self, timeline: Timeline, seed: int) -> MotionClip:
+        """Motion under a timeline: performances of its instructions that fade into one another."""
+        performed = np.stack([self.perform(instruction, seed).values for instruction in timeline.instructions])
+        weights = timeline.weights(len(self), self.settings.fps)
+        return MotionClip(np.einsum("fe,efc->fc", weights, performed), self.settings.fps, ARKIT)
+
+    def idle(self, instruction: Instruction, seed: int) -> Float32[np.ndarray, "frames 55"]:
+        """What blinks, gaze and sway add to a face whoever moves it, in the channels of `IDLE_GROUPS` only."""
+        full, still = self.perform_with_still(instruction, seed)
+        return full.values - still.values
+
+    def rhythm(self, instruction: Instruction, seed: int) -> Float32[np.ndarray, "frames 55"]:
+        """What the nods and shakes that are asked for add to the head; when they come cannot be told from speech."""
+        added = np.zeros((len(self._gain), len(ARKIT)), np.float32)
+        nod, shake = (instruction.action_units.get(f"head_{unit}", 0.0) for unit in ("nod", "shake"))
+        add_head_rhythm(added, self.settings.fps, _streams(seed)["rhythm"], nod=nod, shake=shake)
+        return added
 
     def _add_idle(
         self,

@@ -20,6 +20,9 @@ DILATIONS = (1, 2, 4, 1, 2, 4, 1, 1)
 class TalkingGenerator(nn.Module):
     """Temporal blocks over speech features, each told the style; positions are relative only.
 
+    What a style holds all the time (a raised left brow) goes straight to the channels: told to the blocks alone, rare
+    movements of one side were never learned.
+
     features: dimensions of the speech encoder, at 50 frames a second; channels: of the motion space, at 25. The buffers
     `mean` and `deviation` (features,) normalise what comes in, `motion_mean` and `motion_deviation` (channels,) scale
     what goes out.
@@ -40,6 +43,8 @@ class TalkingGenerator(nn.Module):
         self.blocks = nn.ModuleList(TemporalBlock(width, dilation, STYLE, dropout) for dilation in DILATIONS)
         self.norm = nn.LayerNorm(width)
         self.say = nn.Linear(width, channels)
+        self.hold = nn.Linear(STYLE, channels, bias=False)
+        nn.init.zeros_(self.hold.weight)
 
     @property
     def reach(self) -> int:
@@ -49,16 +54,19 @@ class TalkingGenerator(nn.Module):
     def forward(
         self,
         features: Float[torch.Tensor, "clips steps features"],
-        style: Float[torch.Tensor, "clips style"],
+        style: Float[torch.Tensor, "clips *frames style"],
         valid: Bool[torch.Tensor, "clips frames"],
     ) -> Float[torch.Tensor, "clips frames channels"]:
-        """Motion of each clip; `features` has two steps for each frame of `valid`."""
+        """Motion of each clip, in one style or in one for every frame; `features` has two steps for each frame."""
         clips, frames = valid.shape
+        if style.ndim == 2:
+            style = style[:, None]
         x = ((features - self.mean) / self.deviation).reshape(clips, frames, -1)
         x = self.read(x) * valid[..., None]
         for block in self.blocks:
             x = block(x, valid, style)
-        motion: torch.Tensor = self.motion_mean + self.motion_deviation * self.say(self.norm(x))
+        spoken = self.say(self.norm(x)) + self.hold(style)
+        motion: torch.Tensor = self.motion_mean + self.motion_deviation * spoken
         return motion * valid[..., None]
 
 
@@ -66,14 +74,14 @@ class TalkingGenerator(nn.Module):
 def generate(
     generator: TalkingGenerator,
     features: Float[torch.Tensor, "steps features"],
-    style: Float[torch.Tensor, " style"],
+    style: Float[torch.Tensor, "*frames style"],
     chunk: int = 500,
 ) -> Float[torch.Tensor, "frames channels"]:
-    """Motion of a recording of any length, `chunk` frames at a time.
+    """Motion of a recording of any length, `chunk` frames at a time, in one style or in one for every frame.
 
     Each chunk is computed with as many frames on both sides as it depends on, so that chunks join without a seam and
     the result is that of the whole, while memory stays the same. An odd number of steps is filled up with the last one.
-    Raises InputError when there is no feature.
+    Raises InputError when there is no feature, or another number of styles than frames.
     """
     if not len(features) or chunk < 1:
         raise InputError(
@@ -82,10 +90,13 @@ def generate(
     if len(features) % 2:
         features = torch.cat([features, features[-1:]])
     frames, reach = len(features) // 2, generator.reach
+    if style.ndim == 2 and len(style) != frames:
+        raise InputError(f"a style for each of {frames} frames", f"{len(style)}", "interpolate them to the frames")
     pieces = []
     for start in range(0, frames, chunk):
         first, last = max(start - reach, 0), min(start + chunk + reach, frames)
         valid = torch.ones(1, last - first, dtype=torch.bool, device=features.device)
-        motion = generator(features[None, 2 * first : 2 * last], style[None], valid)[0]
+        held = style[None] if style.ndim == 1 else style[None, first:last]
+        motion = generator(features[None, 2 * first : 2 * last], held, valid)[0]
         pieces.append(motion[start - first : start - first + chunk])
     return torch.cat(pieces)

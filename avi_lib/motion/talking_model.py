@@ -7,29 +7,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import nn
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import SPACES, MotionSpace
 from avi_lib.motion.style_encoder import STYLE, StyleEncoder
 from avi_lib.motion.talking_generator import TalkingGenerator, generate
+from avi_lib.motion.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""1 is the same without the generator's `hold`, which then holds nothing."""
 FPS = 25.0
+LEAST_STYLE = 0.1
+RESTARTED_LOG_VARIANCE = -4.0
 EXPECTED, REMEDY = "weights of a talking model", "train them with notebook 03, or check the path"
-_UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -91,15 +89,23 @@ class TalkingModel(nn.Module):
         style = self.style(values.to(device), torch.from_numpy(there)[None].to(device), valid)
         return np.asarray(style.mean[0].float().cpu())
 
-    def motion_of(self, features: Float[np.ndarray, "steps dim"], style: Float[np.ndarray, " style"]) -> MotionClip:
-        """Motion of a recording of any length in a style, within the limits of the space.
+    def motion_of(
+        self, features: Float[np.ndarray, "steps dim"], style: Float[np.ndarray, "*frames style"]
+    ) -> MotionClip:
+        """Motion of a recording of any length in a style, or in one for every frame, within the limits of the space.
 
-        Raises InputError for features of another width or a style of another size, or when one is not finite.
+        Raises InputError for features of another width or a style of another size, or when one is not finite, and for
+        another number of styles than frames.
         """
         if features.ndim != 2 or features.shape[1] != self.shape.features:
             expected = f"features (steps, {self.shape.features}) of {self.shape.encoder}"
             raise InputError(expected, f"{features.shape}", "encode the speech with that encoder")
-        if style.shape != (STYLE,) or not np.isfinite(style).all() or not np.isfinite(features).all():
+        if (
+            style.shape[-1:] != (STYLE,)
+            or style.ndim > 2
+            or not np.isfinite(style).all()
+            or not np.isfinite(features).all()
+        ):
             raise InputError(f"finite features and a finite style ({STYLE},)", f"{style.shape}", "check what made them")
         motion = generate(self.generator, _tensor(features).to(self._device), _tensor(style).to(self._device))
         return MotionClip(self.space.limited(motion.float().cpu().numpy()), FPS, self.space)
@@ -109,69 +115,60 @@ class TalkingModel(nn.Module):
         return self.generator.mean.device
 
 
+@torch.no_grad()
+def whiten_styles(model: TalkingModel, styles: Float[np.ndarray, "clips style"]) -> None:
+    """Turn and stretch the space of styles, in place, so that the styles of some clips are white: the motion stays.
+
+    The generator learns to heed a direction at the pace of the styles' variance in it, so that what moves styles little
+    (the left brow without the right) would never be learned. Directions in which they hardly vary are stretched up to
+    1 / `LEAST_STYLE`. The spread of single styles begins again at `RESTARTED_LOG_VARIANCE`.
+    """
+    mean = torch.from_numpy(styles.mean(axis=0))
+    _, deviation, directions = np.linalg.svd((styles - styles.mean(axis=0)) / np.sqrt(len(styles)), full_matrices=True)
+    deviation = np.pad(deviation, (0, STYLE - len(deviation)))
+    stretch = torch.from_numpy(1 / np.maximum(deviation, LEAST_STYLE)).float()
+    turn = torch.from_numpy(directions).float()
+    say = model.style.say
+    say.weight[:STYLE] = stretch[:, None] * (turn @ say.weight[:STYLE])
+    say.bias[:STYLE] = stretch * (turn @ (say.bias[:STYLE] - mean))
+    say.weight[STYLE:] = 0.0
+    say.bias[STYLE:] = RESTARTED_LOG_VARIANCE
+    for block in model.generator.blocks:
+        film = block.film
+        assert isinstance(film, nn.Linear), "every block of the generator is told the style"
+        film.bias.add_(film.weight @ mean)
+        film.weight.copy_(film.weight @ turn.T / stretch)
+
+
 def save_talking_model(model: TalkingModel, path: Path, about: dict[str, object] | None = None) -> None:
     """Write weights as float16, atomically; `about` says what they were trained on, and under which licences.
 
     Raises InputError for weights that are not finite or too large for float16.
     """
-    tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
-    if name := _not_finite(tensors):
-        raise InputError("finite weights within float16", f"others in {name}", "train again, with a lower rate")
-    header = {"format": FORMAT, "shape": asdict(model.shape), "about": about or {}}
-    content = save(tensors, {"avi": json.dumps(header, sort_keys=True)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    save_weights(model, path, {"format": FORMATS[-1], "shape": asdict(model.shape), "about": about or {}})
 
 
 def load_talking_model(path: Path) -> TalkingModel:
     """Read a talking model, ready to be used; InputError when the file is missing, damaged or something else."""
     try:
-        with safe_open(path, "pt") as stored:
-            header = _header(stored)
-            tensors = {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (no mapping)
+        header, tensors = read_weights(path, FORMATS)
         with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
             model = TalkingModel(Shape(**header["shape"]))
-        _check(model, tensors)
-    except _UNREADABLE as error:
+        if header["format"] == 1:
+            tensors["generator.hold.weight"] = torch.zeros(len(model.space), STYLE)
+        check_weights(model, tensors)
+    except UNREADABLE as error:
         raise InputError(EXPECTED, f"{path}: {error}", REMEDY) from error
     model.load_state_dict(tensors, assign=True)
     return model.eval()
 
 
-def read_about(path: Path) -> dict[str, object]:
+def read_talking_about(path: Path) -> dict[str, object]:
     """What a file of weights says it was trained on; InputError when it says nothing."""
     try:
-        with safe_open(path, "pt") as stored:
-            about: dict[str, object] = _header(stored)["about"]
-            return about
-    except _UNREADABLE as error:
+        return read_about(path, FORMATS)
+    except UNREADABLE as error:
         raise InputError(EXPECTED, f"{path}: {error}", REMEDY) from error
-
-
-def _header(stored: safe_open) -> dict[str, Any]:
-    """What `save_talking_model` wrote beside the weights; ValueError when it did not write them."""
-    header = json.loads((stored.metadata() or {}).get("avi", "null"))
-    if not isinstance(header, dict) or not {"format", "shape", "about"} <= header.keys():
-        raise ValueError("a header of something else")
-    if header["format"] != FORMAT:
-        raise ValueError(f"format {header['format']}, not {FORMAT}")
-    return header
-
-
-def _check(model: TalkingModel, tensors: dict[str, torch.Tensor]) -> None:
-    """ValueError naming the first tensor that is not as the model has it, or not finite."""
-    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    for name in [*expected, *sorted(tensors.keys() - expected.keys())]:
-        got = tuple(tensors[name].shape) if name in tensors else "nothing"
-        if expected.get(name, "nothing") != got:
-            raise ValueError(f"{got} for {name}, not {expected.get(name, 'nothing')}")
-    if name := _not_finite(tensors):
-        raise ValueError(f"weights that are not finite in {name}")
-
-
-def _not_finite(tensors: dict[str, torch.Tensor]) -> str:
-    """The name of the first tensor that holds NaN or infinity, empty when all are finite."""
-    return next((name for name, value in tensors.items() if not value.isfinite().all()), "")
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:

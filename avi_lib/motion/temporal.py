@@ -43,12 +43,12 @@ class TemporalBlock(nn.Module):
         self,
         x: Float[torch.Tensor, "clips frames width"],
         valid: Bool[torch.Tensor, "clips frames"],
-        style: Float[torch.Tensor, "clips style"] | None = None,
+        style: Float[torch.Tensor, "clips _ style"] | None = None,
     ) -> Float[torch.Tensor, "clips frames width"]:
-        """Frames that are not valid stay 0, as if the clip ended before them."""
+        """Frames that are not valid stay 0, as if the clip ended before them; one style for all frames or one each."""
         y = self.norm(self._mixed(x))
         if self.film is not None and style is not None:
-            scale, shift = self.film(style)[:, None].chunk(2, dim=-1)
+            scale, shift = self.film(style).chunk(2, dim=-1)
             y = y * (1 + scale) + shift
         kept = nn.functional.dropout(y.new_ones(len(y), 1, y.shape[-1]), self.dropout, self.training)
         return (x + self.network(y) * kept) * valid[..., None]

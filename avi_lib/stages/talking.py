@@ -19,17 +19,19 @@ from torch import nn
 from torch.func import functional_call
 
 from avi_lib.corpus.mixture import Mixture
+from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error, with_channels
 from avi_lib.motion.space import ARKIT, MotionSpace
 from avi_lib.motion.talking_losses import Scale, content_loss, motion_losses
-from avi_lib.motion.talking_model import Shape, TalkingModel
+from avi_lib.motion.talking_model import Shape, TalkingModel, whiten_styles
+from avi_lib.motion.weights import fingerprint
 from avi_lib.settings import TalkingSettings
 from avi_lib.stages.talking_batch import Shown, Spoken, draw, draw_unlabelled
 from avi_lib.training.loop import LogLine, train
 
-LOOKED_AT = 256
-"""Items from which features and motion are normalised and losses scaled."""
+LOOKED_AT, SHOWN = 256, 2000
+"""Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""
 LEAST_DEVIATION = 0.02
 """Channels that hardly move are normalised as if they moved this much."""
 NOTEWORTHY = 0.05
@@ -44,12 +46,15 @@ def train_talking(
     progress: bool | None = None,
     on_log: Callable[[LogLine], None] | None = None,
     board: Path | None = None,
+    start: TalkingModel | None = None,
 ) -> tuple[TalkingModel, list[LogLine]]:
     """Train, or go on training, in a folder; the averaged model and the log's lines.
 
+    start: a model whose weights and normalisation are begun with, its styles whitened; it stays as it is.
+
     Raises:
         AviError: a loss is not finite.
-        InputError: the folder holds a checkpoint of something else.
+        InputError: the folder holds a checkpoint of something else, or `start` is of another shape.
     """
     first = mixture.corpora[0].description["features"]
     shape = Shape(
@@ -63,14 +68,19 @@ def train_talking(
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
         model = TalkingModel(shape, settings.dropout)
+    if start is not None and start.shape != shape:
+        raise InputError(f"weights to begin with of the shape {shape}", f"{start.shape}", "choose others, or none")
     losses = TalkingLosses(mixture, settings, model)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        whiten_styles(model, _styles_shown(model, mixture, settings))
     trained = train(
         model,
         losses,
         items=len(mixture.items),
         settings=settings.train,
         folder=folder,
-        recipe=recipe(mixture, settings),
+        recipe=recipe(mixture, settings, start),
         device=device,
         progress=progress,
         on_log=on_log,
@@ -101,7 +111,9 @@ class TalkingLosses:
         self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, spoken.motion, spoken.present, spoken.valid)
 
-    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
         """Named losses of the items of these numbers; "loss" is their weighted sum."""
         assert isinstance(model, TalkingModel)
         settings, mixture = self.settings, self.mixture
@@ -140,8 +152,16 @@ def motion_error(space: MotionSpace) -> MotionError:
     return mesh_error(load_head()) if space is ARKIT else coefficient_error()
 
 
-def about(mixture: Mixture, settings: TalkingSettings, licences: Mapping[str, str]) -> dict[str, object]:
-    """What weights were trained on and how, for their header; `licences` says them by the name of the corpus."""
+def about(
+    mixture: Mixture,
+    settings: TalkingSettings,
+    licences: Mapping[str, str],
+    start: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """What weights were trained on and how, for their header.
+
+    licences: by the name of the corpus; start: what the weights that were begun with say of themselves.
+    """
     minutes: dict[str, float] = {}
     for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
         name = corpus.folder.name
@@ -150,14 +170,20 @@ def about(mixture: Mixture, settings: TalkingSettings, licences: Mapping[str, st
         name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
         for name, value in sorted(minutes.items())
     }
-    return {"corpora": corpora, "settings": settings.model_dump(), "recipe": recipe(mixture, settings)}
+    said: dict[str, object] = {
+        "corpora": corpora,
+        "settings": settings.model_dump(),
+        "recipe": recipe(mixture, settings),
+    }
+    return said if start is None else {**said, "start": dict(start)}
 
 
-def recipe(mixture: Mixture, settings: TalkingSettings) -> str:
-    """What is trained on what: settings but the loop's own, and the content of every corpus."""
+def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
+    """What is trained on what: settings but the loop's own, the content of every corpus, weights begun with."""
     held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
     kept = settings.model_dump(exclude={"train"})
-    return hashlib.sha256(json.dumps([held, kept], sort_keys=True).encode()).hexdigest()
+    begun = [] if start is None else [fingerprint(start)]
+    return hashlib.sha256(json.dumps([held, kept, *begun], sort_keys=True).encode()).hexdigest()
 
 
 def _moments(spoken: Spoken) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,6 +193,18 @@ def _moments(spoken: Spoken) -> tuple[torch.Tensor, torch.Tensor]:
     mean = (spoken.motion * weights).sum(dim=(0, 1)) / count
     variance = ((spoken.motion - mean).square() * weights).sum(dim=(0, 1)) / count
     return mean, variance.sqrt().clamp_min(LEAST_DEVIATION)
+
+
+@torch.no_grad()
+def _styles_shown(model: TalkingModel, mixture: Mixture, settings: TalkingSettings) -> np.ndarray:
+    """Styles of performances as training shows them."""
+    rng = np.random.default_rng([settings.train.seed, 4])
+    styles: list[np.ndarray] = []
+    while sum(map(len, styles)) < SHOWN:
+        chosen = [mixture.performed[int(i)] for i in rng.integers(len(mixture.performed), size=64)]
+        shown = draw(mixture, chosen, settings, rng)[1]
+        styles.append(model.style.eval()(shown.motion, shown.present, shown.valid).mean.numpy())
+    return np.concatenate(styles)
 
 
 _Batch = TypeVar("_Batch", Spoken, Shown)

@@ -1,7 +1,8 @@
 """What the talking generator is trained on: speech, the motion a style is taken from, and the true motion.
 
 Of a performed clip the style is taken from another clip that performs the same script, so that a style cannot tell what
-is said, and the clip's own performance of that script is the true answer (supervised exchange). Real motion has its own
+is said, and the clip's own performance of that script is the true answer (supervised exchange). Some scripts are drawn
+anew for every batch, so that there are as many as there are steps. Real motion has its own
 style; under the style of another real clip its answer is not known, only what must stay and what must change (EMOTE,
 Danecek et al. 2023, "Emotional speech-driven animation with content-emotion disentanglement").
 
@@ -19,7 +20,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float16, Float32
 
-from avi_lib.corpus.mixture import Item, Mixture
+from avi_lib.corpus.mixture import Item, Mixture, performer_of
+from avi_lib.corpus.scripts import draw_instruction
+from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.motion.space import MotionSpace
 from avi_lib.motion.temporal import valid_frames
@@ -69,13 +72,19 @@ def draw_unlabelled(
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """A clip and its motions, by number, with the share of each in every channel; None for the whole of one."""
+    """A clip and its motions, by number, with the share of each in every channel; None for the whole of one.
+
+    With `fresh`, an instruction and a seed, the clip performs that instead.
+    """
 
     item: Item
-    motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...]
+    motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...] = ()
+    fresh: tuple[Instruction, int] | None = None
 
 
 def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+    if not item.real and rng.random() < settings.fresh:
+        return Take(item, fresh=(draw_instruction(rng), int(rng.integers(2**62))))
     scripts = len(item.clip.scripts)
     first = int(rng.integers(scripts))
     if item.real or scripts < 2 or rng.random() >= settings.mixed:
@@ -89,6 +98,10 @@ def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.ran
 
 def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
     """The same scripts in the same shares, as performed by one who shows the style."""
+    if take.fresh is not None:
+        others = mixture.performed
+        shows = rng.random() < settings.exchanged
+        return Take(others[int(rng.integers(len(others)))] if shows else take.item, fresh=take.fresh)
     corpus, clip = take.item.corpus, take.item.clip
     partners = mixture.partners(take.item)
     if not partners or rng.random() >= settings.exchanged:
@@ -141,6 +154,13 @@ def _part(take: Take, frames: int, rng: np.random.Generator) -> _Part:
     """A part of a take, `frames` long or as long as the clip."""
     corpus, clip = take.item.corpus, take.item.clip
     start = int(rng.integers(max(clip.frames - frames, 0) + 1))
+    if take.fresh is not None:
+        heard = corpus.batch([clip], [0], frames, [start])
+        full, still = performer_of(take.item).perform_with_still(*take.fresh)
+        length = int(heard.frames[0])
+        rows = slice(start, start + length)
+        idle = full.values[rows] - still.values[rows]
+        return _Part(heard.features[0], still.values[rows], idle, heard.present[0])
     parts = [corpus.batch([clip], [script], frames, [start]) for script, _ in take.motions]
     shares = [np.ones(1, np.float32) if share is None else share for _, share in take.motions]
     motion, idle = (

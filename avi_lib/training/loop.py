@@ -5,9 +5,10 @@
 >>> result = train(model, loss_of, len(clips), settings, Path("outputs/run"), recipe="first", device=device)
 >>> result.model.eval(), result.log[-1]["loss"]
 
-`loss_of(model, items, rng)` gives named losses of a batch, each a mean over its items, of which "loss" is minimised.
-`items` are numbers of the training items and `rng` is the step's own random stream. The folder holds the checkpoint,
-`last.safetensors`, and `log.jsonl`. Under `torchrun` several processes share every batch (see `processes`).
+`loss_of(model, items, rng, way)` gives named losses of a batch, each a mean over its items, of which "loss" is
+minimised. `items` are numbers of the training items, `rng` is the step's own random stream, `way` is how far training
+is, 0 to 1. The folder holds the checkpoint, `last.safetensors`, and `log.jsonl`. Under `torchrun` several processes
+share every batch (see `processes`).
 
 On CUDA `loss_of` runs under autocast to bfloat16: linear layers, convolutions and matrix products round, and give
 bfloat16. A loss keeps float32 by taking what the networks give as `.float()` and computing from there on inside
@@ -37,7 +38,7 @@ from avi_lib.training.order import batch_at, rng_at, torch_seed_at
 from avi_lib.training.processes import Processes, join_processes
 from avi_lib.training.schedule import learning_rate_at
 
-LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator], Mapping[str, torch.Tensor]]
+LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _update(
     share = processes.share(batch_at(step, items, settings.batch, settings.seed))
     weight = len(share) / settings.batch
     with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-        losses = loss_of(model, share, rng_at(step, settings.seed, processes.rank))
+        losses = loss_of(model, share, rng_at(step, settings.seed, processes.rank), step / settings.steps)
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
     processes.average_gradients(model, weight)

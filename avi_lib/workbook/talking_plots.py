@@ -64,10 +64,17 @@ class LiveLosses:
     Args:
         show: takes every figure, such as the `update` of an IPython display handle.
         every_s: seconds from one figure to the next, so that drawing takes little of the time.
+        plot: draws the lines so far; the losses of a talking model when None.
     """
 
-    def __init__(self, show: Callable[[Figure], object], every_s: float = 4.0) -> None:
+    def __init__(
+        self,
+        show: Callable[[Figure], object],
+        every_s: float = 4.0,
+        plot: Callable[[Sequence[LogLine]], Figure] | None = None,
+    ) -> None:
         self.show, self.every_s = show, every_s
+        self.plot = plot or plot_losses
         self.lines: list[LogLine] = []
         self._shown_s = -float("inf")
 
@@ -75,7 +82,7 @@ class LiveLosses:
         """Take a line of the log."""
         self.lines.append(line)
         if time.monotonic() - self._shown_s >= self.every_s:
-            self.show(plot_losses(self.lines))
+            self.show(self.plot(self.lines))
             self._shown_s = time.monotonic()
 
 

@@ -1,0 +1,294 @@
+"""The peer: DALLE2-pytorch's DiffusionPrior on the same bank, trained and sampled as its authors' classes do it.
+
+    make peer                                  # puts the package beside the environment, into .tools/peer
+    python -m avi_lib.evaluation.peer_prior --corpus PREPARED ... [--steps N]
+
+It reads one vector a sentence: the mean of the sentence's token states, through a network of the kind that AVI-Talking
+puts before it, and learns by the same contrastive loss. With `max_text_len=1` it has no tokens to attend to; by its
+default it attends to 256 of them, the sentence's own and learned padding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import io
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.errors import AviError, InputError
+from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.prior import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
+from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
+from avi_lib.motion.learned import LearnedGenerator, load_generator
+from avi_lib.motion.style_encoder import STYLE
+from avi_lib.motion.style_prior import PriorModel
+from avi_lib.settings import PriorSettings, SampleSettings, profile
+from avi_lib.stages.prior import PriorLosses, soft_contrast, train_prior
+from avi_lib.stages.style_bank import StyleBank, make_bank
+from avi_lib.training.loop import train
+
+PLACE = Path(__file__).resolve().parents[2] / ".tools" / "peer"
+DEFAULT_TOKENS = 256
+MISSING = "the package dalle2-pytorch is not installed: `make peer` puts it beside the environment"
+
+
+def find_peer() -> Any | None:
+    """The package, from the environment or from `.tools/peer`; None when it is not installed."""
+    try:
+        return _import_peer()
+    except ImportError:
+        return None
+
+
+class PeerModel(nn.Module):
+    """`prior`, the peer's own, behind `read`, which makes one vector of a sentence, and `tokens` for its default."""
+
+    def __init__(self, package: Any, text: int, max_text_len: int, depth: int = 6, hidden: int = 1088) -> None:
+        super().__init__()
+        self.max_text_len = max_text_len
+        self.read = nn.Sequential(
+            nn.Linear(text, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, 5 * STYLE),
+            nn.LayerNorm(5 * STYLE), nn.GELU(), nn.Linear(5 * STYLE, STYLE),
+        )  # fmt: skip
+        self.tokens = nn.Linear(text, STYLE) if max_text_len > 1 else None
+        network = package.DiffusionPriorNetwork(dim=STYLE, depth=depth, dim_head=64, heads=8, max_text_len=max_text_len)
+        self.prior = package.DiffusionPrior(
+            network,
+            image_embed_dim=STYLE,
+            timesteps=1000,
+            cond_drop_prob=0.1,
+            condition_on_text_encodings=max_text_len > 1,
+            image_embed_scale=1.0,
+        )
+
+    def condition(self, bank: StyleBank, texts: Sequence[int]) -> dict[str, torch.Tensor]:
+        """What the peer is told of some sentences of a bank."""
+        states, mask = (torch.from_numpy(array) for array in bank.texts.batch(texts))
+        pooled = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+        told: dict[str, torch.Tensor] = {"text_embed": self.read(pooled)}
+        if self.tokens is not None:
+            told["text_encodings"] = self.tokens(states) * mask[..., None]
+        return told
+
+    @torch.no_grad()
+    def draw(self, bank: StyleBank, texts: Sequence[int], steps: int, guidance: float, seed: int) -> Styles:
+        """Normalised styles for some sentences, by the peer's DDIM."""
+        with torch.random.fork_rng(devices=()), _quiet():
+            torch.manual_seed(seed)
+            told = self.condition(bank, texts)
+            drawn = self.prior.p_sample_loop((len(texts), STYLE), told, timesteps=steps, cond_scale=guidance)
+        return np.asarray(drawn.numpy(), np.float32)
+
+
+class PeerLosses:
+    """The peer's own loss and the contrastive one, weighted as ours."""
+
+    def __init__(self, ours: PriorLosses) -> None:
+        self.ours = ours
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of the scripts of these numbers."""
+        assert isinstance(model, PeerModel)
+        bank, settings = self.ours.bank, self.ours.settings
+        texts = [int(rng.choice(bank.texts_of[int(item)])) for item in items]
+        styles = self.ours.styles[torch.from_numpy(items)]
+        told = model.condition(bank, texts)
+        with _quiet():
+            # the peer scales its argument in place
+            diffusion = model.prior(image_embed=styles.clone(), **told)
+        aligned = functional.normalize(told["text_embed"], dim=1)
+        contrast = soft_contrast(aligned, functional.normalize(styles, dim=1), self.ours.temperature(way))
+        loss = settings.diffusion * diffusion + settings.contrast * contrast
+        return {"diffusion": diffusion, "contrast": contrast, "loss": loss}
+
+
+def measure_peer(
+    corpora: Sequence[Corpus],
+    generator: LearnedGenerator,
+    encoder: TextEncoder,
+    settings: PriorSettings,
+    folder: Path,
+    texts: Path | None = None,
+    bank: StyleBank | None = None,
+    progress: bool | None = None,
+) -> Iterator[Figure]:
+    """Both trained for as many steps on the same bank, sampled on held-out wordings, and timed in turns on one thread.
+
+    Args:
+        corpora: prepared ones, as in `evaluation.prior`.
+        generator: whose styles both draw.
+        encoder: of the sentences.
+        settings: of ours; the peer takes the same batches, learning rate and average.
+        folder: where both keep their checkpoints.
+        texts: where states of texts are kept.
+        bank: what is trained on; made of the settings when None.
+        progress: as in `train`.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    package = find_peer()
+    if package is None:
+        raise InputError("the peer to compare with", MISSING, "install it, or leave the comparison out")
+    bank = bank or make_bank(
+        corpora, generator.model, encoder, settings.scripts, settings.texts, settings.train.seed, folder=texts
+    )
+    held = held_out_bank(corpora, generator, encoder, "wording", settings.held_out, 1, folder=texts)
+    ours, _ = train_prior(bank, encoder, generator.model, settings, folder / "ours", progress=progress)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.train.seed)
+        peer = PeerModel(package, bank.texts.dim, max_text_len=1)
+    losses = PeerLosses(PriorLosses(bank, settings, ours))
+    trained = train(peer, losses, len(bank), settings.train, folder / "peer", f"peer {bank.digest}", progress=progress)
+    assert isinstance(trained.model, PeerModel)
+    peer = trained.model.eval()
+    true, how = normal(ours, held.styles), SampleSettings()
+    first = [each[0] for each in held.texts_of]
+    scores = {
+        "ours": score_styles(draw_bank(ours, held, how), true),
+        "peer": score_styles(peer.draw(held, first, how.steps, 1.0, seed=0), true),
+    }
+    yield from _compared(scores, ours, peer, settings.train.steps)
+    yield from _timed(package, ours, peer, bank, held, settings)
+
+
+def _compared(scores: Mapping[str, StyleScore], ours: nn.Module, peer: nn.Module, steps: int) -> Iterator[Figure]:
+    sizes = [sum(p.numel() for p in model.parameters()) / 1e6 for model in (ours, peer)]
+    yield Figure("millions of weights", sizes[0], "", "-", f"peer {sizes[1]:.2f}; {steps} steps each")
+    for what, name in (
+        ("cosine to the true style", "cosine"),
+        ("text to style, top 1", "text_to_style_1"),
+        ("text to style, top 5", "text_to_style_5"),
+        ("style to text, top 1", "style_to_text_1"),
+        ("style to text, top 5", "style_to_text_5"),
+    ):
+        (mean, low, high), (other, other_low, other_high) = (getattr(scores[who], name) for who in ("ours", "peer"))
+        said = f"{low:.3f} to {high:.3f}; peer {other:.3f}, {other_low:.3f} to {other_high:.3f}"
+        apart = "apart" if low > other_high else "not apart"
+        yield Figure(f"held-out wordings: {what}", mean, "", "apart, better", f"95 % intervals {said}: {apart}")
+    said = f"peer {scores['peer'].energy:.3f}"
+    yield Figure("held-out wordings: energy distance", scores["ours"].energy, "", "-", said)
+
+
+def _timed(
+    package: Any, ours: PriorModel, peer: PeerModel, bank: StyleBank, held: StyleBank, settings: PriorSettings
+) -> Iterator[Figure]:
+    """Training steps and samples in turns, one thread, processor time."""
+    losses = PriorLosses(bank, settings, ours)
+    default = PeerModel(package, bank.texts.dim, max_text_len=DEFAULT_TOKENS)
+    items = np.arange(min(settings.train.batch, len(bank)))
+    few = items[: max(len(items) // 16, 1)]
+    how = SampleSettings(guidance=2.0)
+    states = [held.texts.rows[: held.texts.starts[1]].astype(np.float32)]
+    training = {
+        "ours": lambda: _step(ours, losses, items),
+        "peer": lambda: _step(peer, PeerLosses(losses), items),
+        "default": lambda: _step(default, PeerLosses(losses), few),
+    }
+    steps = _medians(training, 5)
+    yield Figure(
+        "training step, one thread", 1000 * steps["ours"], "CPU ms", "-",
+        f"{len(items)} sentences; peer {1000 * steps['peer']:.0f}, "
+        f"by its default {1000 * steps['default'] * len(items) / len(few):.0f} (from {len(few)})",
+    )  # fmt: skip
+    yield Figure("faster than the peer in training", steps["peer"] / steps["ours"], "x", ">= 2", "medians in turns")
+    sampling = {
+        "ours": lambda: ours.draw(ours.read(states), [0], how),
+        "peer": lambda: peer.eval().draw(held, [0], how.steps, how.guidance, 0),
+        "default": lambda: default.eval().draw(held, [0], how.steps, how.guidance, 0),
+    }
+    samples = _medians(sampling, 5)
+    said = f"guidance 2; peer {1000 * samples['peer']:.0f} ms, by its default {1000 * samples['default']:.0f} ms"
+    yield Figure("one style, 20 steps, one thread", 1000 * samples["ours"], "CPU ms", "<= 60", said)
+    yield Figure("faster than the peer in sampling", samples["peer"] / samples["ours"], "x", ">= 2", "medians in turns")
+
+
+def _step(model: nn.Module, losses: Any, items: np.ndarray) -> None:
+    model.train()
+    losses(model, items, np.random.default_rng(0), 0.5)["loss"].backward()
+    model.zero_grad()
+    model.eval()
+
+
+def _medians(runs: Mapping[str, Any], rounds: int) -> dict[str, float]:
+    threads, times = torch.get_num_threads(), {name: [] for name in runs}  # type: int, dict[str, list[float]]
+    torch.set_num_threads(1)
+    try:
+        for _ in range(rounds + 1):
+            for name, run in runs.items():
+                begun = time.process_time()
+                run()
+                times[name].append(time.process_time() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    return {name: float(np.median(each[1:])) for name, each in times.items()}
+
+
+def _import_peer() -> Any:
+    """Import the package; where torchvision lacks the operators of its own build, their names are made known first."""
+    if "dalle2_pytorch" in sys.modules:
+        return sys.modules["dalle2_pytorch"]
+    if PLACE.is_dir() and str(PLACE) not in sys.path:
+        sys.path.append(str(PLACE))
+    with _quiet():
+        _name_operators()
+        return importlib.import_module("dalle2_pytorch")
+
+
+_OPERATORS: list[torch.library.Library] = []
+
+
+def _name_operators() -> None:
+    if _OPERATORS or hasattr(torch.ops.torchvision, "nms"):
+        return
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    _OPERATORS.append(library)  # it undoes its work when it is forgotten
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the peer's warnings and progress bars."""
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status is that of the error when it cannot be made."""
+    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.peer_prior", description="Compare priors.")
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
+    parser.add_argument("--steps", type=int, default=1500, metavar="N", help="training steps of both (default 1500)")
+    parser.add_argument("--scripts", type=int, default=12000, metavar="N", help="scripts trained on (default 12000)")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/peer"), help="where both are trained")
+    options = parser.parse_args(arguments)
+    settings = profile("full").prior
+    steps = settings.train.model_copy(update={"steps": options.steps, "average": 0.99})
+    settings = settings.model_copy(update={"scripts": options.scripts, "train": steps})
+    try:
+        encoder, generator = load_text_encoder(), load_generator()
+        corpora = [Corpus(folder) for folder in options.corpus]
+        print(markdown(list(measure_peer(corpora, generator, encoder, settings, options.folder))))
+    except AviError as error:
+        print(f"peer: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

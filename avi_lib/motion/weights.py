@@ -1,0 +1,91 @@
+"""Files of weights: float16 tensors and a header in one safetensors file, looked at before they are believed.
+
+>>> save_weights(model, path, {"format": 2, "shape": asdict(shape), "about": {"corpora": ...}})
+>>> header, tensors = read_weights(path, formats=(1, 2))
+>>> check_weights(model, tensors)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path
+
+UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
+"""What a damaged or a foreign file makes reading and checking raise."""
+
+
+def save_weights(model: nn.Module, path: Path, header: Mapping[str, object]) -> None:
+    """Write a network's weights as float16 with a header of `format`, `shape` and `about`, atomically.
+
+    Raises InputError for weights that are not finite or too large for float16.
+    """
+    tensors = {name: value.detach().cpu().half().contiguous() for name, value in model.state_dict().items()}
+    if name := _not_finite(tensors):
+        raise InputError("finite weights within float16", f"others in {name}", "train again, with a lower rate")
+    content = save(tensors, {"avi": json.dumps(header, sort_keys=True)})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def read_weights(
+    path: Path, formats: tuple[int, ...], kind: str = ""
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Header and tensors in float32; one of `UNREADABLE` for a file that is something else."""
+    with safe_open(path, "pt") as stored:
+        header = _header(stored, formats, kind)
+        return header, {name: stored.get_tensor(name).float() for name in stored.keys()}  # noqa: SIM118 (no mapping)
+
+
+def read_about(path: Path, formats: tuple[int, ...], kind: str = "") -> dict[str, object]:
+    """What a file says it was trained on; one of `UNREADABLE` when it says nothing."""
+    with safe_open(path, "pt") as stored:
+        about: dict[str, object] = _header(stored, formats, kind)["about"]
+        return about
+
+
+def check_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+    """ValueError naming the first tensor that is not as the model has it, or not finite."""
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in [*expected, *sorted(tensors.keys() - expected.keys())]:
+        got = tuple(tensors[name].shape) if name in tensors else "nothing"
+        if expected.get(name, "nothing") != got:
+            raise ValueError(f"{got} for {name}, not {expected.get(name, 'nothing')}")
+    if name := _not_finite(tensors):
+        raise ValueError(f"weights that are not finite in {name}")
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of a network's weights as a file keeps them, in float16: the same before saving and after loading."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _header(stored: safe_open, formats: tuple[int, ...], kind: str) -> dict[str, Any]:
+    """What `save_weights` wrote beside the weights; ValueError when it did not write them."""
+    header = json.loads((stored.metadata() or {}).get("avi", "null"))
+    if not isinstance(header, dict) or not {"format", "shape", "about"} <= header.keys():
+        raise ValueError("a header of something else")
+    if header.get("kind", "") != kind:
+        raise ValueError(f"a header of {header.get('kind') or 'something else'}")
+    if header["format"] not in formats:
+        raise ValueError(f"format {header['format']}, not {' or '.join(map(str, formats))}")
+    return header
+
+
+def _not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The name of the first tensor that holds NaN or infinity, empty when all are finite."""
+    return next((name for name, value in tensors.items() if not value.isfinite().all()), "")

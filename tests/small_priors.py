@@ -1,0 +1,55 @@
+"""A small untrained prior with a text encoder that makes states of letters, for tests that need both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.motion.prior_network import PriorNetwork
+from avi_lib.motion.style_prior import PriorModel, PriorShape
+
+TEXT = 12
+
+
+class Letters(TextEncoder):
+    """Stands in for a text encoder: a state for each letter, the same for the same letter at the same place."""
+
+    name = fingerprint = reason = "letters"
+    dim = TEXT
+
+    def __init__(self) -> None:
+        """Nothing is loaded."""
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """States (letters + 1, 12) of every text, of at most 64 letters."""
+        return [
+            np.stack(
+                [np.random.default_rng([ord(c), i]).normal(size=TEXT) for i, c in enumerate("^" + text[:64])]
+            ).astype(np.float32)
+            for text in texts
+        ]
+
+
+def network(seed: int = 0) -> PriorNetwork:
+    """Two blocks of 32 features that heed sentence, time and noise."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        made = PriorNetwork(TEXT, width=32, blocks=2, heads=4)
+        for parameter in made.parameters():
+            parameter.data += 0.1 * torch.randn(parameter.shape)
+    return made.eval().requires_grad_(False)
+
+
+def prior(styles: str = "some styles") -> PriorModel:
+    """The network with a mean, a scale and a map to channels."""
+    shape = PriorShape("letters", "letters", TEXT, "ARKIT", styles, 32, 2, 4)
+    model = PriorModel(shape)
+    model.network = network()
+    rng = np.random.default_rng(1)
+    model.mean.copy_(torch.from_numpy(rng.normal(size=128).astype(np.float32)))
+    model.scale.fill_(1.5)
+    model.held.copy_(torch.from_numpy(rng.normal(0, 0.1, (55, 128)).astype(np.float32)))
+    return model.eval().requires_grad_(False)

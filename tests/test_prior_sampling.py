@@ -1,0 +1,149 @@
+"""Samplers of the prior: where they arrive, seeds, guidance, mixtures, what is kept, what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from small_priors import TEXT, network
+from test_prior_network import read
+
+from avi_lib.errors import AviError, InputError
+from avi_lib.motion.prior_network import PriorNetwork
+from avi_lib.motion.prior_sampling import Kept, Wish, noise_of, sample, training_scheduler
+from avi_lib.settings import SampleSettings
+
+SAMPLERS = ("ddim", "dpm++", "ddpm")
+TARGET = torch.linspace(-1, 1, 128)
+
+
+class Stub(PriorNetwork):
+    """A network whose answers a test knows."""
+
+    def __init__(self) -> None:
+        super().__init__(TEXT, width=32, blocks=1, heads=4)
+
+
+class Certain(Stub):
+    """Foresees the same style whatever the noise; unread sentences foresee 0."""
+
+    def forward(self, noisy, times, reading):
+        seen = reading.mask.sum(dim=1) > 1
+        return TARGET.expand(len(noisy), -1) * seen[:, None]
+
+
+class Linear(Stub):
+    """The golden model: a fixed share of the noise is the style."""
+
+    def forward(self, noisy, times, reading):
+        return noisy * (0.3 + 0.4 * times[:, None].float() / 1000)
+
+
+def drawn(net, seeds, settings, texts=("angry",), **options):
+    reading = read(network(), *texts).at(torch.arange(len(seeds)) % len(texts))
+    return sample(net, [Wish(reading)], noise_of(seeds), settings, seeds, **options)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_certain_network_is_believed(sampler):
+    styles = drawn(Certain(), [1, 2], SampleSettings(sampler=sampler, steps=20))
+    torch.testing.assert_close(styles, TARGET.expand(2, -1), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "total", "size"),
+    [("ddim", -1.21719, 0.157057), ("dpm++", -1.03785, 0.133916), ("ddpm", 0.80938, 0.093915)],
+)
+def test_golden_sums_of_a_linear_network(sampler, total, size):
+    styles = drawn(Linear(), [7], SampleSettings(sampler=sampler, steps=10))
+    assert float(styles.sum()) == pytest.approx(total, abs=1e-3)
+    assert float(styles.abs().mean()) == pytest.approx(size, abs=1e-4)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_batch_is_what_its_samples_are_one_by_one(sampler):
+    net, settings = network(), SampleSettings(sampler=sampler, steps=8, guidance=1.5)
+    together = drawn(net, [3, 4, 5], settings, ("angry", "calm and sad", "happy"))
+    for i, text in enumerate(("angry", "calm and sad", "happy")):
+        alone = drawn(net, [3 + i], settings, (text,))
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_same_seed_draws_the_same_bytes_and_another_one_something_else(sampler):
+    net, settings = network(), SampleSettings(sampler=sampler, steps=5)
+    first, again, other = (drawn(net, [seed], settings) for seed in (9, 9, 10))
+    assert first.numpy().tobytes() == again.numpy().tobytes() != other.numpy().tobytes()
+
+
+def test_noise_is_that_of_the_seed_in_any_batch():
+    torch.testing.assert_close(noise_of([5, 6])[1], noise_of([6])[0], rtol=0, atol=0)
+
+
+def test_guidance_0_forgets_the_sentence_and_more_than_1_goes_beyond_it():
+    styles = [drawn(Certain(), [1], SampleSettings(guidance=w, steps=20)).mean(dim=0) for w in (0.0, 1.0, 2.0)]
+    assert float(styles[0].abs().max()) < 0.05
+    torch.testing.assert_close(styles[2], 2 * TARGET, atol=0.1, rtol=0)
+    net = network()
+    one, another = (drawn(net, [1], SampleSettings(guidance=0.0), (text,)) for text in ("angry", "happy"))
+    torch.testing.assert_close(one, another, rtol=1e-4, atol=1e-4)
+
+
+def test_mixed_wishes_lie_between_and_a_wish_of_weight_1_is_that_wish():
+    net, how = network(), SampleSettings(steps=6)
+    first, second = read(net, "angry"), read(net, "happy")
+
+    def mixed(share):
+        return sample(net, [Wish(first, 1 - share), Wish(second, share)], noise_of([2]), how)
+
+    torch.testing.assert_close(mixed(0.0), drawn(net, [2], how, ("angry",)))
+    path = torch.cat([mixed(share / 8) for share in range(9)])
+    steps = path.diff(dim=0).norm(dim=1)
+    assert float(steps.max()) < 3 * float(steps.mean()), "no jump on the way"
+
+
+def test_what_is_kept_of_a_style_stays_and_the_rest_is_drawn():
+    net, basis = network(), torch.linalg.qr(torch.randn(128, 20, generator=torch.Generator().manual_seed(0)))[0]
+    given = noise_of([99])[0]
+    styles = drawn(net, [1, 2], SampleSettings(steps=10), kept=Kept(given, basis @ basis.T))
+    torch.testing.assert_close(styles @ basis, (given @ basis).expand(2, -1), atol=1e-4, rtol=0)
+    free = styles - styles @ basis @ basis.T
+    assert float((free[0] - free[1]).abs().max()) > 0.01
+
+
+def test_styles_foreseen_are_shown_step_by_step():
+    seen = []
+    last = drawn(network(), [1], SampleSettings(steps=7), callback=lambda step, style: seen.append((step, style)))
+    assert [step for step, _ in seen] == list(range(7))
+    torch.testing.assert_close(seen[-1][1], last, atol=0.05, rtol=0)
+
+
+def test_the_forward_process_ends_in_noise_and_begins_with_the_style():
+    scheduler = training_scheduler()
+    assert float(scheduler.alphas_cumprod[0]) > 0.999 and float(scheduler.alphas_cumprod[-1]) < 1e-6
+
+
+def test_a_network_that_gives_nan_is_an_error_and_extreme_guidance_stays_finite():
+    class Broken(Stub):
+        def forward(self, noisy, times, reading):
+            return noisy * float("nan")
+
+    with pytest.raises(AviError, match="a finite style"):
+        drawn(Broken(), [1], SampleSettings())
+    styles = drawn(network(), [1], SampleSettings(guidance=10.0))
+    assert bool(styles.isfinite().all()) and float(styles.abs().max()) <= 6.0
+
+
+def test_wishes_and_seeds_that_do_not_fit_are_refused():
+    net, reading = network(), read(network(), "angry")
+    with pytest.raises(InputError, match="add up to 1"):
+        sample(net, [Wish(reading, 0.4)], noise_of([1]), SampleSettings())
+    with pytest.raises(InputError, match="for every sample"):
+        sample(net, [Wish(reading)], noise_of([1, 2]), SampleSettings())
+    with pytest.raises(InputError, match="a seed for every sample"):
+        sample(net, [Wish(reading)], noise_of([1]), SampleSettings(sampler="ddpm"))
+    with pytest.raises(InputError, match="finite noise"):
+        sample(net, [Wish(reading)], noise_of([1]) * float("nan"), SampleSettings())
+    with pytest.raises(InputError, match="finite noise"):
+        sample(net, [Wish(replace(reading, gist=reading.gist * float("inf")))], noise_of([1]), SampleSettings())

@@ -1,0 +1,126 @@
+"""Training the prior: the bank, losses, a training that learns and goes on, and what directs with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_priors import Letters
+from talking_corpora import flame, performed, recorded
+
+from avi_lib.errors import InputError
+from avi_lib.motion.director import Director
+from avi_lib.motion.style_prior import load_prior, save_prior
+from avi_lib.motion.talking_model import Shape, TalkingModel
+from avi_lib.settings import PriorSettings, SampleSettings, TrainSettings
+from avi_lib.stages.prior import PriorLosses, about_prior, soft_contrast, train_prior
+from avi_lib.stages.style_bank import make_bank
+
+TRAIN = TrainSettings(steps=60, batch=16, learning_rate=3e-3, warmup=5, average=0.8, save_every=20, log_every=5)
+SETTINGS = PriorSettings(width=32, blocks=1, heads=4, scripts=40, texts=2, held_out=8, train=TRAIN)
+
+
+@pytest.fixture(scope="module")
+def talking():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return TalkingModel(Shape("ARKIT", "echo", "echo", 12, 16, 16)).eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def bank(talking):
+    return make_bank([performed()], talking, Letters(), 40, 2, seed=0, progress=False)
+
+
+@pytest.fixture(scope="module")
+def trained(bank, talking, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prior")
+    return train_prior(bank, Letters(), talking, SETTINGS, folder, progress=False)
+
+
+def test_a_bank_has_a_style_a_held_face_and_sentences_for_every_script(bank):
+    assert bank.styles.shape == (40, 128) and bank.levels.shape == (40, 55) and len(bank) == 40
+    assert all(len(texts) == len(script.texts) >= 1 for texts, script in zip(bank.texts_of, bank.scripts, strict=True))
+    assert len(bank.texts) == sum(map(len, bank.texts_of))
+    smiling = [i for i, script in enumerate(bank.scripts) if script.instruction.action_units.get("brow_down", 0) > 0.5]
+    from avi_lib.motion.space import ARKIT
+
+    if smiling:
+        brow = ARKIT.index("browDownLeft")
+        assert bank.levels[smiling, brow].min() > np.median(bank.levels[:, brow])
+
+
+def test_the_same_seed_makes_the_same_bank_and_another_one_another(bank, talking):
+    again, other = (make_bank([performed()], talking, Letters(), 40, 2, seed=s, progress=False) for s in (0, 1))
+    assert again.digest == bank.digest != other.digest
+    assert again.styles.tobytes() == bank.styles.tobytes()
+
+
+def test_real_motion_goes_in_where_all_its_channels_are_true(talking):
+    bank = make_bank([performed(), recorded()], talking, Letters(), 8, 1, seed=0, progress=False)
+    whole = [c for c in recorded().select(split="train") if recorded().present(c).all()]
+    assert len(bank) == 8 + len(whole)
+
+
+def test_a_bank_needs_performed_clips_in_the_arkit_space(talking):
+    for corpora in ([recorded()], [performed(), flame()]):
+        with pytest.raises(InputError, match="performed clips"):
+            make_bank(corpora, talking, Letters(), 4, 1, seed=0, progress=False)
+
+
+def test_training_learns_styles_and_their_sentences(trained):
+    model, log = trained
+    first, last = log[0], log[-1]
+    assert last["diffusion"] < 0.8 * first["diffusion"]
+    assert last["contrast"] < first["contrast"]
+    assert float(model.scale) > 0 and float(model.held.abs().max()) > 0
+
+
+def test_a_training_that_is_stopped_goes_on_to_the_same_bytes(bank, talking, trained, tmp_path):
+    model, _ = trained
+
+    class StopError(Exception):
+        pass
+
+    def stop(line):
+        if line["step"] >= 45:
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_prior(bank, Letters(), talking, SETTINGS, tmp_path, progress=False, on_log=stop)
+    again, _ = train_prior(bank, Letters(), talking, SETTINGS, tmp_path, progress=False)
+    for name, value in model.state_dict().items():
+        assert value.numpy().tobytes() == again.state_dict()[name].numpy().tobytes(), name
+
+
+def test_a_checkpoint_of_another_bank_is_not_gone_on_with(bank, talking, tmp_path):
+    short = SETTINGS.model_copy(update={"train": TRAIN.model_copy(update={"steps": 3})})
+    train_prior(bank, Letters(), talking, short, tmp_path, progress=False)
+    other = make_bank([performed()], talking, Letters(), 40, 2, seed=1, progress=False)
+    with pytest.raises(InputError, match="another"):
+        train_prior(other, Letters(), talking, short, tmp_path, progress=False)
+
+
+def test_the_temperature_goes_from_cold_to_warm(bank, trained):
+    losses = PriorLosses(bank, SETTINGS, trained[0])
+    assert losses.temperature(0.0) == SETTINGS.cold and losses.temperature(1.0) == pytest.approx(SETTINGS.warm)
+    assert losses.temperature(0.5) == pytest.approx((SETTINGS.cold + SETTINGS.warm) / 2)
+
+
+def test_contrast_is_least_when_sentences_are_like_all_styles_as_their_own_style_is():
+    styles = torch.nn.functional.normalize(torch.randn(8, 128, generator=torch.Generator().manual_seed(0)), dim=1)
+    right, wrong = soft_contrast(styles, styles, 0.1), soft_contrast(styles.roll(1, 0), styles, 0.1)
+    assert float(right) < float(wrong)
+    twins = torch.cat([styles[:1], styles[:1], styles[2:]])
+    assert float(soft_contrast(twins, twins, 0.1)) < float(soft_contrast(styles.roll(1, 0), twins, 0.1))
+
+
+def test_a_director_draws_for_the_generator_it_was_trained_with_and_no_other(trained, talking, tmp_path):
+    path = tmp_path / "prior.safetensors"
+    save_prior(trained[0], path, about_prior([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest"))
+    director = Director(load_prior(path), Letters(), "for tests")
+    director.must_direct(talking)
+    other = TalkingModel(talking.shape).eval()
+    with pytest.raises(InputError, match="other styles"):
+        director.must_direct(other)
+    assert director.style("He is angry.", 1, SampleSettings(steps=4)).shape == (128,)
