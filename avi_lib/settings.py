@@ -133,11 +133,12 @@ class PriorSettings(Settings):
     """The diffusion prior, what it is trained on, and how."""
 
     width: int = Field(256, ge=32, le=2048, multiple_of=32, description="features of the style token")
-    blocks: int = Field(4, ge=1, le=24, description="blocks of attention and network")
+    blocks: int = Field(5, ge=1, le=24, description="blocks of attention and network")
     heads: int = Field(8, ge=1, le=32, description="heads of attention")
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of features left out in training")
-    scripts: int = Field(24000, ge=32, description="scripts that are drawn, performed and put into words")
-    texts: int = Field(3, ge=1, le=32, description="sentences of every script")
+    words: int = Field(128, ge=16, le=2048, multiple_of=16, description="features of a token of the sentence")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
+    scripts: int = Field(48000, ge=32, description="scripts that are drawn, performed and put into words")
+    texts: int = Field(2, ge=1, le=32, description="sentences of every script")
     held_out: int = Field(600, ge=8, description="scripts of each evaluation set")
     dropped: float = Field(0.1, ge=0, lt=1, description="share of sentences that are not shown, for guidance")
     diffusion: float = Field(30.0, ge=0, description="weight of the error of the style without noise")
@@ -180,7 +181,7 @@ PROFILES = {
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
         ),
         prior=PriorSettings(
-            train=TrainSettings(steps=8000, batch=256, learning_rate=1e-3, warmup=200, average=0.999, save_every=500)
+            train=TrainSettings(steps=9000, batch=256, learning_rate=1e-3, warmup=200, average=0.999, save_every=500)
         ),
     ),
 }

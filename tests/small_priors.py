@@ -37,7 +37,7 @@ def network(seed: int = 0) -> PriorNetwork:
     """Two blocks of 32 features that heed sentence, time and noise."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = PriorNetwork(TEXT, width=32, blocks=2, heads=4)
+        made = PriorNetwork(TEXT, width=32, blocks=2, heads=4, words=16)
         for parameter in made.parameters():
             parameter.data += 0.1 * torch.randn(parameter.shape)
     return made.eval().requires_grad_(False)
@@ -45,7 +45,7 @@ def network(seed: int = 0) -> PriorNetwork:
 
 def prior(styles: str = "some styles") -> PriorModel:
     """The network with a mean, a scale and a map to channels."""
-    shape = PriorShape("letters", "letters", TEXT, "ARKIT", styles, 32, 2, 4)
+    shape = PriorShape("letters", "letters", TEXT, "ARKIT", styles, 32, 2, 4, 16)
     model = PriorModel(shape)
     model.network = network()
     rng = np.random.default_rng(1)

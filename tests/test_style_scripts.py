@@ -33,7 +33,7 @@ def test_training_says_no_held_out_frame():
     held = [frame.text for frame in FRAMES if is_held_wording(frame.text)]
     assert 2 <= len(held) <= 12, held
     starts = {text.partition("{")[0].capitalize() for text in held if text.partition("{")[0].strip()}
-    texts = [text for script in drawn(300) for text in script.texts if script.kind in ("emotion", "units")]
+    texts = [text for script in drawn(300) for text in script.texts if script.kind in ("emotion", "mix", "units")]
     assert not [text for text in texts for start in starts if text.startswith(start) and len(start) > 8]
 
 
@@ -45,9 +45,10 @@ def test_held_out_wordings_are_other_sentences_of_combinations_that_training_see
     assert np.mean(fresh) > 0.95
 
 
+@pytest.mark.parametrize("kind", ["units", "mix"])
 @pytest.mark.parametrize("draw", ["train", "combination", "wording"])
-def test_a_sentence_of_units_says_the_strengths_that_are_performed(draw):
-    for script in drawn(60, draw=draw, kind="units"):
+def test_a_sentence_of_units_says_the_strengths_that_are_performed(draw, kind):
+    for script in drawn(60, draw=draw, kind=kind):
         for text in script.texts:
             found = Instruction.parse(text)
             assert found.emotion == script.instruction.emotion, text

@@ -35,7 +35,7 @@ _FAINTEST = 0.12
 _DRAWN = ("mix", "other", "units", "units")
 _SEEDS = 2**62
 _SIDED = ("left_", "right_", "gaze_", "jaw_left", "jaw_right", "head_turn", "head_tilt")
-_ONE_SIDED = 3.0
+_ONE_SIDED, _ALONE = 3.0, 0.6
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,16 @@ def draw_scripts(
     return tuple(scripts)
 
 
-def draw_instruction(rng: np.random.Generator) -> Instruction:
-    """What a face may be asked for, whatever the clip: an emotion, one with action units, or action units alone.
+def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Instruction:
+    """What a face may be asked for, whatever the clip: action units alone, or an emotion with some or none.
 
     For training that performs anew at every step; the text says nothing of the parts. Units of one side are drawn more
-    often: left and right differ by little, and a network that rarely sees them apart takes them for one.
+    often: left and right differ by little, and a network that rarely sees them apart takes them for one. `alone` says
+    which of the two it is, None draws that too.
     """
-    emotion = str(rng.choice(EMOTIONS))
-    if rng.random() < 0.6:
+    if rng.random() < _ALONE if alone is None else alone:
         return Instruction("A person speaks.", action_units=_free_units(int(rng.integers(1, 5)), rng, _ONE_SIDED))
-    kind = str(rng.choice(("label", "mix")))
+    emotion, kind = str(rng.choice(EMOTIONS)), str(rng.choice(("label", "mix")))
     return Instruction("A person speaks.", *_draw(kind, emotion, int(rng.choice(levels(emotion))), rng))
 
 

@@ -31,21 +31,23 @@ from avi_lib.instruction.vocabulary import quantise
 HELD_PAIRS, HELD_STRENGTHS, HELD_WORDINGS = 1 / 8, 1 / 10, 1 / 6
 """Shares that are held out: of pairs of units or of emotion and unit, of strengths of a unit, of wordings."""
 
-Kind = Literal["emotion", "units", "free", "plain"]
+Kind = Literal["emotion", "mix", "units", "free", "plain"]
 Draw = Literal["train", "combination", "wording"]
 
 _IDLE = frozenset(name for name in ACTION_UNITS if name.startswith("blink"))
 """Blinking is idle behaviour, which no style tells."""
 _ALONE: dict[Draw, tuple[Kind, ...]] = {"combination": ("emotion", "free", "plain"), "wording": ("plain",)}
 """Kinds that have no combination, or no wording, to be held out."""
-_SHARES: tuple[tuple[Kind, float], ...] = (("emotion", 0.15), ("units", 0.6), ("free", 0.2), ("plain", 0.05))
+_SHARES: tuple[tuple[Kind, float], ...] = (
+    ("emotion", 0.12), ("mix", 0.23), ("units", 0.4), ("free", 0.2), ("plain", 0.05),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class StyleScript:
     """What to perform, and sentences that ask for it.
 
-    `kind`: an emotion alone, action units with or without one, free English, or a sentence that asks for nothing.
+    `kind`: an emotion, action units with one ("mix") or alone, free English, or a sentence that asks for nothing.
     """
 
     kind: Kind
@@ -109,7 +111,7 @@ def _drawn(
         free = draw_free(rng, keep)
         said = [free.text, *(loosened(free.text, rng) for _ in range(texts - 1))]
         return StyleScript(kind, free, tuple(dict.fromkeys(said)))
-    parts = _emotion(rng) if kind == "emotion" else _spoken(draw_instruction(rng))
+    parts = _emotion(rng) if kind == "emotion" else _spoken(draw_instruction(rng, alone=kind == "units"))
     said = []
     for _ in range(texts):
         text = describe(parts.action_units, parts.emotion, parts.level, rng=rng, keep=keep)

@@ -11,6 +11,7 @@ default it attends to 256 of them, the sentence's own and learned padding.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib
 import io
 import sys
@@ -55,15 +56,14 @@ def find_peer() -> Any | None:
 class PeerModel(nn.Module):
     """`prior`, the peer's own, behind `read`, which makes one vector of a sentence, and `tokens` for its default."""
 
-    def __init__(self, package: Any, text: int, max_text_len: int, depth: int = 6, hidden: int = 1088) -> None:
+    def __init__(self, package: Any, text: int, max_text_len: int, depth: int = 9, hidden: int = 512) -> None:
         super().__init__()
         self.max_text_len = max_text_len
-        self.read = nn.Sequential(
-            nn.Linear(text, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, 5 * STYLE),
-            nn.LayerNorm(5 * STYLE), nn.GELU(), nn.Linear(5 * STYLE, STYLE),
-        )  # fmt: skip
+        self.read = nn.Sequential(nn.Linear(text, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, STYLE))
         self.tokens = nn.Linear(text, STYLE) if max_text_len > 1 else None
         network = package.DiffusionPriorNetwork(dim=STYLE, depth=depth, dim_head=64, heads=8, max_text_len=max_text_len)
+        for attention, *_ in network.causal_transformer.layers:  # checkpoints do not keep shared constants
+            attention.rotary_emb = copy.deepcopy(attention.rotary_emb)
         self.prior = package.DiffusionPrior(
             network,
             image_embed_dim=STYLE,

@@ -44,7 +44,7 @@ class PriorShape:
         text_encoder, text_fingerprint, text: name of the text encoder, digest of it, numbers in its states.
         space: name of the motion space.
         styles: fingerprint of the talking model whose styles it draws.
-        width, blocks, heads: size of the network.
+        width, blocks, heads, words: size of the network.
     """
 
     text_encoder: str
@@ -55,6 +55,7 @@ class PriorShape:
     width: int
     blocks: int
     heads: int
+    words: int
 
 
 class PriorModel(nn.Module):
@@ -67,7 +68,7 @@ class PriorModel(nn.Module):
     def __init__(self, shape: PriorShape, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
-        self.network = PriorNetwork(shape.text, shape.width, shape.blocks, shape.heads, dropout)
+        self.network = PriorNetwork(shape.text, shape.width, shape.blocks, shape.heads, shape.words, dropout)
         self.register_buffer("mean", torch.zeros(STYLE))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("held", torch.zeros(len(self.space), STYLE))

@@ -58,6 +58,7 @@ def train_prior(
         width=settings.width,
         blocks=settings.blocks,
         heads=settings.heads,
+        words=settings.words,
     )
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)

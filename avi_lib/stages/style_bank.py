@@ -153,5 +153,5 @@ def _real_motion(corpora: Sequence[Corpus], splits: Sequence[str], texts: int) -
             script = corpus.scripts[clip.scripts[0]]
             parts = Instruction(script.texts[0], script.emotion, script.level, script.action_units)
             motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
-            found.append((StyleScript("units", parts, script.texts[:texts]), motion))
+            found.append((StyleScript("mix", parts, script.texts[:texts]), motion))
     return found
