@@ -3,12 +3,13 @@
 # make test    set-up, then linters, types, layers and tests
 # make lab     set-up, then JupyterLab on the notebooks
 # make bench   set-up, then the figures of the README's table
+# make peer    set-up, then DALLE2-pytorch beside the environment, to be compared with
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lab bench lock clean
+.PHONY: setup demo test lab bench peer lock clean
 
 setup: $(READY)
 
@@ -38,10 +39,14 @@ lab: setup
 bench: setup
 	$(BIN)/python -m avi_lib.evaluation.bench
 
+# Never into the environment: the peer's torchvision does not go with a torch built for processors.
+peer: setup
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/peer -r requirements.peer.lock
+
 # Refresh the exact lock and environment.yml after a change of pyproject.toml.
 lock: setup
 	$(BIN)/pip install --quiet torch==2.13.0 -e ".[dev]"
 	$(BIN)/python -m avi_lib.workbook.environment
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .tools/peer .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -298,3 +298,53 @@ def test_pictures_of_a_ten_minute_motion_come_one_at_a_time():
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak < 100e6
+
+
+def test_samples_are_numbered_and_each_is_what_its_seed_makes_alone(recording: Path, tmp_path: Path, capsys: Capture):
+    asked = ["talk", str(recording), "--instruction", ANGRY, "--no-video", "--json", "--steps", "5"]
+    assert main([*asked, "--samples", "3", "--guidance", "2", "--seed", "7", "--motion", str(tmp_path / "a.npz")]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(each["sample"], each["seed"]) for each in told] == [(1, 7), (2, 8), (3, 9)]
+    assert left(tmp_path) == ["a.1.npz", "a.2.npz", "a.3.npz"]
+    assert main([*asked, "--guidance", "2", "--seed", "9", "--motion", str(tmp_path / "alone.npz")]) == 0
+    clips = [load_motion(tmp_path / name).values for name in ("a.1.npz", "a.3.npz", "alone.npz")]
+    np.testing.assert_allclose(clips[1], clips[2], atol=1e-4)
+    assert np.abs(clips[0] - clips[1]).max() > 0.01
+
+
+def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_path: Path, capsys: Capture):
+    timeline = tmp_path / "timeline.json"
+    timeline.write_text(
+        '[{"at_s": 0, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is furious.", "fade_s": 0.3}]'
+    )
+    for generator in ("learned", "performer"):
+        motion = tmp_path / f"{generator}.npz"
+        arguments = ["--timeline", str(timeline), "--no-video", "--motion", str(motion), "--generator", generator]
+        assert main(["talk", str(recording), *arguments]) == 0
+        assert "instruction from 1 s: She is furious." in capsys.readouterr().out
+        brows = load_motion(motion)["browDownLeft"]
+        assert brows[35:45].mean() > brows[:15].mean() + 0.3, generator
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--timeline", "nowhere.json"], "nowhere.json"),
+        (["--timeline", "nowhere.json", "--instruction", "She is sad."], "an instruction or a timeline"),
+        (["--samples", "0"], "1 to 1000 samples"),
+        (["--guidance", "-1"], "guidance"),
+        (["--steps", "1"], "steps"),
+        (["--sampler", "euler"], "sampler"),
+        (["--prior", "nowhere"], "prior: learned, performer"),
+        (["--generator", "performer", "--text-encoder", "minilm"], "--text-encoder"),
+        (["--text-encoder", "nowhere"], "a folder with a text encoder"),
+    ],
+)
+def test_bad_arguments_of_the_prior_are_one_line_and_leave_nothing(
+    arguments: list[str], words: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["talk", str(recording), *arguments, "-o", str(tmp_path / "a.mp4")]) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err and len(printed.err.splitlines()) == 1
+    assert left(tmp_path) == []

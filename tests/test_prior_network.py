@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from small_priors import TEXT, Letters, network
 
-from avi_lib.motion.prior_network import PriorNetwork
+from avi_lib.motion.prior_network import BINDINGS, REACH, PriorNetwork
 
 
 def read(net: PriorNetwork, *texts: str):
@@ -47,13 +47,16 @@ def test_sentence_time_and_noise_all_count():
         assert float((base - other).abs().max()) > 0.01
 
 
-def test_the_order_of_words_counts_through_their_states_alone():
+def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
     net = network()
-    states = torch.randn(1, 6, TEXT, generator=torch.Generator().manual_seed(0))
-    mask = torch.ones(1, 6, dtype=torch.bool)
-    x, times = noise(1), torch.tensor([300])
-    turned = net(x, times, net.read(states.flip(1), mask))
-    torch.testing.assert_close(net(x, times, net.read(states, mask)), turned, rtol=1e-4, atol=1e-5)
+    states = torch.randn(1, 12, TEXT, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(1, 12, dtype=torch.bool)
+    plain, turned = net.read(states, mask), net.read(states.flip(1), mask)
+    assert float((plain.gist - turned.gist).abs().max()) > 0.01
+    other = states.clone()
+    other[0, 0] += 1
+    changed = (net.read(other, mask).values - plain.values).abs().amax(dim=(0, 1, 3))[1:] > 1e-6
+    assert changed.tolist() == [place <= REACH * BINDINGS for place in range(12)]
 
 
 def test_aligned_sentences_have_length_one_and_rows_can_be_picked():

@@ -14,6 +14,7 @@ import pytest
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import load_motion
+from avi_lib.motion.style_prior import load_prior, read_prior_about
 from avi_lib.motion.talking_model import load_talking_model, read_talking_about
 from avi_lib.settings import profile
 from avi_lib.workbook.runs import RunError, record, run_notebooks
@@ -82,6 +83,28 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
         pictures = video.streams.video[0]
         assert pictures.width == 3 * pictures.height and 25 <= pictures.frames <= 100
     assert pictures_in(run / "03_talking_generator.ipynb") == 8
+
+
+@pytest.mark.workbook
+def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path):
+    wanted = {"PREPARED": str(tmp_path / "prepared"), "COMPARE": "0"}
+    run = run_notebooks(["04"], wanted, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    asked = profile("smoke").prior
+    assert told["scripts"] == asked.scripts and told["steps"] == asked.train.steps
+    assert told["losses"][-1] < 0.9 * told["losses"][0] and np.isfinite(told["losses"]).all()
+    assert told["figures"]["held-out speakers: cosine to the true style"] > 0.1
+    assert 0 < told["figures"]["one style, 20 steps"] <= 60
+    assert told["edited"]["brows kept"]["brows"] < told["edited"]["nothing kept"]["brows"]
+    assert told["fastest"][0] < max(told["fastest"][1:]) + 0.1
+    assert len(told["attribution"]) == 3 and told["peer"] == {}
+    prior = load_prior(run / "prior.safetensors")
+    assert prior.space.name == "ARKIT"
+    assert read_prior_about(run / "prior.safetensors")["corpora"] == {"samples": "Apache-2.0"}
+    with av.open(str(run / "samples.mp4")) as video:
+        pictures = video.streams.video[0]
+        assert pictures.width == 3 * pictures.height
+    assert pictures_in(run / "04_diffusion_training.ipynb") == 10
 
 
 def pictures_in(path: Path) -> int:

@@ -35,6 +35,8 @@ CLIP_S = 10.0
 REAL_SAMPLES = ("arctic.flac", "librivox.flac")
 HELD_OUT = "1114_2_05"
 """The recording of facegood/ that the shipped weights were not trained on."""
+PEER_STEPS, PEER_SCRIPTS = 1000, 12000
+"""How long, and on how many scripts, both priors are trained for the comparison."""
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
 
 
@@ -126,6 +128,30 @@ def measure_generator() -> Iterator[Figure]:
     yield from measure_speed()
 
 
+def measure_shipped_prior() -> Iterator[Figure]:
+    """The shipped prior on held-out voices of the sample corpus, and beside DALLE2-pytorch's where it is installed."""
+    from avi_lib.corpus.corpus import Corpus
+    from avi_lib.corpus.prepare import prepare
+    from avi_lib.evaluation.peer_prior import MISSING, find_peer, measure_peer
+    from avi_lib.evaluation.prior import measure_prior
+    from avi_lib.motion.director import load_director
+    from avi_lib.motion.learned import load_generator
+    from avi_lib.settings import profile
+
+    director, generator = load_director(), load_generator()
+    with tempfile.TemporaryDirectory() as folder:
+        prepare("table", ROOT / "data" / "samples" / "corpus", Path(folder) / "samples", profile("full").prepare)
+        corpora = [Corpus(Path(folder) / "samples")]
+        yield from measure_prior(director, generator, corpora)
+        if find_peer() is None:
+            print(f"left out: {MISSING}", file=sys.stderr)
+            return
+        settings = profile("full").prior
+        train = settings.train.model_copy(update={"steps": PEER_STEPS, "average": 0.99})
+        few = settings.model_copy(update={"scripts": PEER_SCRIPTS, "train": train})
+        yield from measure_peer(corpora, generator, director.encoder, few, Path(folder) / "peer")
+
+
 def measure_shipped_talking(real: Path) -> Iterator[Figure]:
     """The shipped talking model on real videos, on held-out voices of the sample corpus and on a real rig."""
     from avi_lib.corpus.corpus import Corpus
@@ -190,6 +216,7 @@ def main() -> None:
     options = parser.parse_args()
     figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
     figures += [*measure_corpora(options.real), *measure_generator(), *measure_shipped_talking(options.real)]
+    figures += measure_shipped_prior()
     if options.json:
         print(json.dumps({"cores": os.cpu_count(), "figures": [asdict(figure) for figure in figures]}))
     else:

@@ -14,8 +14,8 @@ import argparse
 import copy
 import importlib
 import io
+import statistics
 import sys
-import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
@@ -31,6 +31,7 @@ from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import AviError, InputError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.evaluation.prior import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
+from avi_lib.evaluation.speed import in_turns_ms, one_thread, spread
 from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
 from avi_lib.motion.learned import LearnedGenerator, load_generator
 from avi_lib.motion.style_encoder import STYLE
@@ -189,32 +190,39 @@ def _timed(
 ) -> Iterator[Figure]:
     """Training steps and samples in turns, one thread, processor time."""
     losses = PriorLosses(bank, settings, ours)
-    default = PeerModel(package, bank.texts.dim, max_text_len=DEFAULT_TOKENS)
+    default = PeerModel(package, bank.texts.dim, max_text_len=DEFAULT_TOKENS).eval()
     items = np.arange(min(settings.train.batch, len(bank)))
     few = items[: max(len(items) // 16, 1)]
     how = SampleSettings(guidance=2.0)
     states = [held.texts.rows[: held.texts.starts[1]].astype(np.float32)]
-    training = {
-        "ours": lambda: _step(ours, losses, items),
-        "peer": lambda: _step(peer, PeerLosses(losses), items),
-        "default": lambda: _step(default, PeerLosses(losses), few),
-    }
-    steps = _medians(training, 5)
-    yield Figure(
-        "training step, one thread", 1000 * steps["ours"], "CPU ms", "-",
-        f"{len(items)} sentences; peer {1000 * steps['peer']:.0f}, "
-        f"by its default {1000 * steps['default'] * len(items) / len(few):.0f} (from {len(few)})",
-    )  # fmt: skip
-    yield Figure("faster than the peer in training", steps["peer"] / steps["ours"], "x", ">= 2", "medians in turns")
-    sampling = {
-        "ours": lambda: ours.draw(ours.read(states), [0], how),
-        "peer": lambda: peer.eval().draw(held, [0], how.steps, how.guidance, 0),
-        "default": lambda: default.eval().draw(held, [0], how.steps, how.guidance, 0),
-    }
-    samples = _medians(sampling, 5)
-    said = f"guidance 2; peer {1000 * samples['peer']:.0f} ms, by its default {1000 * samples['default']:.0f} ms"
-    yield Figure("one style, 20 steps, one thread", 1000 * samples["ours"], "CPU ms", "<= 60", said)
-    yield Figure("faster than the peer in sampling", samples["peer"] / samples["ours"], "x", ">= 2", "medians in turns")
+    with one_thread():
+        steps = in_turns_ms(
+            {
+                "ours": lambda: _step(ours, losses, items),
+                "peer": lambda: _step(peer, PeerLosses(losses), items),
+                "default": lambda: _step(default, PeerLosses(losses), few),
+            },
+            7,
+        )
+        samples = in_turns_ms(
+            {
+                "ours": lambda: ours.draw(ours.read(states), [0], how),
+                "peer": lambda: peer.draw(held, [0], how.steps, how.guidance, 0),
+                "default": lambda: default.draw(held, [0], how.steps, how.guidance, 0),
+            },
+            7,
+        )
+    step, sampled = ({name: statistics.median(each) for name, each in times.items()} for times in (steps, samples))
+    said = (
+        f"{len(items)} sentences; peer {step['peer']:.0f}, by its default {step['default']:.0f} for {len(few)} of them"
+    )
+    yield Figure("training step, one thread", step["ours"], "CPU ms", "-", said)
+    ratios = [theirs / own for theirs, own in zip(steps["peer"], steps["ours"], strict=True)]
+    yield Figure("faster than the peer in training", statistics.median(ratios), "x", ">= 2", spread(ratios))
+    said = f"guidance 2; peer {sampled['peer']:.0f} ms, by its default {sampled['default']:.0f} ms"
+    yield Figure("one style, 20 steps, one thread", sampled["ours"], "CPU ms", "<= 60", said)
+    ratios = [theirs / own for theirs, own in zip(samples["peer"], samples["ours"], strict=True)]
+    yield Figure("faster than the peer in sampling", statistics.median(ratios), "x", ">= 2", spread(ratios))
 
 
 def _step(model: nn.Module, losses: Any, items: np.ndarray) -> None:
@@ -222,20 +230,6 @@ def _step(model: nn.Module, losses: Any, items: np.ndarray) -> None:
     losses(model, items, np.random.default_rng(0), 0.5)["loss"].backward()
     model.zero_grad()
     model.eval()
-
-
-def _medians(runs: Mapping[str, Any], rounds: int) -> dict[str, float]:
-    threads, times = torch.get_num_threads(), {name: [] for name in runs}  # type: int, dict[str, list[float]]
-    torch.set_num_threads(1)
-    try:
-        for _ in range(rounds + 1):
-            for name, run in runs.items():
-                begun = time.process_time()
-                run()
-                times[name].append(time.process_time() - begun)
-    finally:
-        torch.set_num_threads(threads)
-    return {name: float(np.median(each[1:])) for name, each in times.items()}
 
 
 def _import_peer() -> Any:

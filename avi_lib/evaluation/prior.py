@@ -9,8 +9,8 @@ training did not hear: `combinations` of action units and strengths, `wordings`,
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from avi_lib.corpus.style_scripts import Draw, Kind
 from avi_lib.errors import AviError, InputError
 from avi_lib.evaluation.asked import AskedScore, Scene, asked_units, measure, move, score_asked
 from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.speed import in_turns_ms, one_thread
 from avi_lib.evaluation.styles import (
     cosines,
     diversity,
@@ -158,19 +159,12 @@ def guidance_curve(prior: PriorModel, bank: StyleBank, steps: int = 20) -> dict[
     return curve
 
 
-def sampling_ms(prior: PriorModel, bank: StyleBank, settings: SampleSettings, runs: int = 9) -> float:
+def sampling_ms(prior: PriorModel, bank: StyleBank, settings: SampleSettings, turns: int = 9) -> float:
     """Median processor time of one style, one thread, the sentence encoded."""
-    states = bank.texts.rows[: bank.texts.starts[1]].astype(np.float32)
-    threads, times = torch.get_num_threads(), []
-    torch.set_num_threads(1)
-    try:
-        for seed in range(runs + 1):
-            begun = time.process_time()
-            prior.draw(prior.read([states]), [seed], settings)
-            times.append(time.process_time() - begun)
-    finally:
-        torch.set_num_threads(threads)
-    return 1000 * float(np.median(times[1:]))
+    states = [bank.texts.rows[: bank.texts.starts[1]].astype(np.float32)]
+    with one_thread():
+        spent = in_turns_ms({"one": lambda: prior.draw(prior.read(states), [0], settings)}, turns)
+    return statistics.median(spent["one"])
 
 
 def measure_prior(

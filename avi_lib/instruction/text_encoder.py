@@ -31,7 +31,7 @@ MAX_TOKENS = 128
 KINDS = {"bert": "BertModel", "clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel"}
 """Class of transformers by the `model_type` of config.json."""
 
-States = Float32[np.ndarray, "tokens dim"]
+States = Float32[np.ndarray, "_ dim"]
 _BATCH = 64
 _UNTOLD = 10**6
 """Tokenizers without a limit of their own say a number beyond this."""

@@ -33,7 +33,7 @@ _KEPT_SHARE = 0.02
 
 Style = Float32[np.ndarray, " style"]
 Styles = Float32[np.ndarray, "samples style"]
-States = Float32[np.ndarray, "tokens dim"]
+States = Float32[np.ndarray, "_ dim"]
 
 
 @dataclass(frozen=True)
