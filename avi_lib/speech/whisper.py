@@ -11,6 +11,7 @@ to a cosine of 0.89.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ctranslate2
@@ -38,10 +39,11 @@ class CTranslateWhisper(SpeechEncoder):
     overlap = OVERLAP
 
     def __init__(self, folder: Path, name: str, reason: str, threads: int) -> None:
+        options = {"device": "cpu", "compute_type": "float32", "inter_threads": 1, "intra_threads": threads}
         try:
-            self._model = ctranslate2.models.Whisper(
-                str(folder), device="cpu", compute_type="float32", inter_threads=1, intra_threads=threads
-            )
+            # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
+            with ThreadPoolExecutor(1) as apart:
+                self._model = apart.submit(ctranslate2.models.Whisper, str(folder), **options).result()
         except (RuntimeError, ValueError, MemoryError) as error:
             raise InputError(
                 "Whisper in CTranslate2 form",

@@ -1,0 +1,120 @@
+"""Jobs: which recordings are worked on, and where the results of each go.
+
+>>> recordings, alone = find_recordings([Path("interviews/")])
+>>> jobs = sampled(plan_jobs(recordings, alone, output=Path("faces/"), motion=None, video=True), samples=2)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from avi_lib.errors import InputError
+from avi_lib.pipeline import MOTION_SUFFIXES, check_motion_suffix
+
+RECORDING_SUFFIXES = frozenset(
+    ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
+)
+"""Files taken from a folder; a file named on its own may have any name."""
+
+TALK_SUFFIX = ".talk.mp4"
+"""Ending of a video that was given no name."""
+
+MOST_SAMPLES = 1000
+
+_TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
+
+
+class Job(NamedTuple):
+    """One sample of one recording and where its results go."""
+
+    recording: Path
+    video: Path | None
+    motion: Path | None
+    sample: int = 1
+
+
+def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
+    """The files to work on, each once, and whether it is a single file named on its own."""
+    recordings: dict[Path, Path] = {}
+    for source in sources:
+        found = _in_folder(source) if os.path.isdir(source) else [source]  # noqa: PTH112 (a name may be too long)
+        for recording in found:
+            recordings.setdefault(Path(os.path.realpath(recording)), recording)
+    return list(recordings.values()), len(sources) == 1 and not os.path.isdir(sources[0])  # noqa: PTH112
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """The recordings in a folder; hidden files and the videos this product leaves there are none."""
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in RECORDING_SUFFIXES
+        and path.is_file()
+        and not path.name.startswith(".")
+        and not _TALK.search(path.name)
+    )
+    if not found:
+        raise InputError("a folder with recordings", f"none in {folder}", "name the files or another folder")
+    return found
+
+
+def plan_jobs(
+    recordings: Sequence[Path], alone: bool, output: Path | None, motion: Path | None, video: bool
+) -> list[Job]:
+    """Where everything goes; InputError for names that fall together or have the wrong ending."""
+    return _named(recordings, output, motion, video) if alone else _in_folders(recordings, output, motion, video)
+
+
+def sampled(jobs: Sequence[Job], samples: int) -> list[Job]:
+    """Every job once for each sample, with its number before the suffix: face.2.mp4."""
+    if samples == 1:
+        return list(jobs)
+    return [
+        Job(job.recording, _numbered(job.video, sample), _numbered(job.motion, sample), sample)
+        for job in jobs
+        for sample in range(1, samples + 1)
+    ]
+
+
+def _numbered(path: Path | None, number: int) -> Path | None:
+    return path and path.with_name(f"{path.stem}.{number}{path.suffix}")
+
+
+def keep_recordings(jobs: Sequence[Job]) -> None:
+    """InputError for a result that would take the place of a recording."""
+    sources = {job.recording.resolve() for job in jobs}
+    for target in (target for job in jobs for target in (job.video, job.motion) if target):
+        if target.resolve() in sources:
+            raise InputError("a new file to write", f"the recording {target} itself", "choose another name")
+
+
+def _named(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+    """The one recording's job, its results named by the arguments."""
+    (recording,) = recordings
+    target = output or Path(f"{recording.stem}{TALK_SUFFIX}")
+    if video and target.suffix.lower() != ".mp4":
+        raise InputError("a video ending in .mp4", str(target), "change the suffix")
+    if motion:
+        check_motion_suffix(motion)
+    return [Job(recording, target if video else None, motion)]
+
+
+def _in_folders(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+    """A job for each recording, its results named after it in the folders of the arguments."""
+    for folder in (output, motion):
+        if folder and folder.suffix.lower() in (".mp4", *MOTION_SUFFIXES):
+            raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
+    stems = Counter(recording.stem for recording in recordings)
+    jobs = []
+    for recording in recordings:
+        name = recording.stem if stems[recording.stem] == 1 else recording.name
+        target = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
+        jobs.append(Job(recording, target if video else None, motion / f"{name}.npz" if motion else None))
+    if len({job.video or job.motion for job in jobs}) < len(jobs):
+        raise InputError("recordings of different names", "two of the same name", "work on their folders one by one")
+    return jobs

@@ -1,0 +1,99 @@
+"""Outcomes: what became of one sample of a recording, in words and as JSON.
+
+>>> print(*outcome.lines(), sep=chr(10))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avi_lib.errors import AviError
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.timeline import as_json
+from avi_lib.pipeline import Talk
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one sample of a recording; `alone` when that was the only recording asked for."""
+
+    path: Path
+    alone: bool
+    sample: int = 1
+    talk: Talk | None = None
+    video: Path | None = None
+    motion: Path | None = None
+    renderer: str | None = None
+    generator: str = ""
+    prior: str | None = None
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+    error: AviError | None = None
+
+    def lines(self) -> list[str]:
+        """The outcome in words: what was made, and every automatic choice with its reason."""
+        assert self.talk is not None
+        lines = [
+            *self.talk.speech.report.lines(),
+            f"phones: {self.talk.phones.method} ({self.talk.phones.reason})",
+            *(line for entry in self.talk.timeline.entries for line in _asked_lines(entry.instruction, entry.at_s)),
+        ]
+        if self.talk.phones.warning:
+            lines.append(f"warning: {self.talk.phones.warning}")
+        lines.append(f"generator: {self.generator}")
+        if self.prior:
+            lines.append(f"prior: {self.prior}")
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        if self.renderer:
+            lines.append(f"renderer: {self.renderer}")
+        lines.append(f"seed: {self.talk.seed}")
+        lines += [f"{kind}: {path}" for kind, path in (("video", self.video), ("motion", self.motion)) if path]
+        return [*lines, f"took {self.seconds:.1f} s for {self.talk.speech.duration_s:.1f} s of speech"]
+
+    def as_json(self) -> dict[str, Any]:
+        """The outcome as one JSON object with its `path`."""
+        if self.talk is None:
+            return {"path": str(self.path), "error": str(self.error)}
+        return {
+            "path": str(self.path),
+            "video": str(self.video) if self.video else None,
+            "motion": str(self.motion) if self.motion else None,
+            "sample": self.sample,
+            "seed": self.talk.seed,
+            "instruction": _asked_json(self.talk.instruction),
+            "timeline": as_json(self.talk.timeline) if len(self.talk.timeline.entries) > 1 else None,
+            "phones": {
+                "method": self.talk.phones.method,
+                "reason": self.talk.phones.reason,
+                "warning": self.talk.phones.warning,
+            },
+            "generator": {"reason": self.generator, "prior": self.prior, "warnings": list(self.warnings)},
+            "renderer": self.renderer,
+            "speech": self.talk.speech.report.model_dump(mode="json"),
+            "frames": len(self.talk.motion),
+            "fps": self.talk.motion.fps,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def _asked_lines(asked: Instruction, at_s: float) -> list[str]:
+    units = ", ".join(f"{name} {strength:.2f}" for name, strength in asked.action_units.items())
+    when = f" from {at_s:g} s" if at_s else ""
+    lines = [
+        f"instruction{when}: {asked.text}",
+        f"understood: {asked.emotion or 'no emotion'}{f' at level {asked.level}' if asked.level else ''}"
+        + (f"; {units}" if units else ""),
+    ]
+    return lines + ([f"not understood: {', '.join(asked.unknown)}"] if asked.unknown else [])
+
+
+def _asked_json(asked: Instruction) -> dict[str, Any]:
+    return {
+        "text": asked.text,
+        "emotion": asked.emotion,
+        "level": asked.level,
+        "action_units": dict(asked.action_units),
+        "unknown": list(asked.unknown),
+    }
