@@ -59,8 +59,10 @@ def talk_all(
             check_writable(target)
         heard: Talk | None = None
         for job in jobs:
+            if job.sample > 1 and heard is None:
+                continue  # the recording failed, and said so with its first sample
             outcome = _outcome(talker, job, alone, asked, text, heard if job.sample > 1 else None)
-            heard = outcome.talk
+            heard = outcome.talk if job.sample == 1 else heard
             yield outcome
 
 

@@ -97,7 +97,7 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
     talk.add_argument("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
     talk.add_argument(
         "--prior",
-        default="performer",
+        default="learned",
         metavar="learned|performer|PATH",
         help="what makes a style of the sentence: shipped weights (default), the performer, or your own weights",
     )

@@ -55,7 +55,7 @@ class Outcome:
     def as_json(self) -> dict[str, Any]:
         """The outcome as one JSON object with its `path`."""
         if self.talk is None:
-            return {"path": str(self.path), "error": str(self.error)}
+            return {"path": str(self.path), "sample": self.sample, "error": str(self.error)}
         return {
             "path": str(self.path),
             "video": str(self.video) if self.video else None,

@@ -30,7 +30,7 @@ from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.livelink import load_livelink, save_livelink
 from avi_lib.motion.performer import Performer
-from avi_lib.settings import TalkSettings
+from avi_lib.settings import SampleSettings, TalkSettings
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import Speech, load_speech
 from avi_lib.speech.phones import PhoneTrack
@@ -116,6 +116,10 @@ class Talker:
         for name, value in (("--encoder", settings.encoder), ("--text-encoder", settings.text_encoder)):
             if performed and value is not None:
                 raise InputError("an encoder for the learned generator", "one for the performer", f"leave out {name}")
+        directed = not performed and settings.prior != "performer"
+        if not directed and (settings.sample != SampleSettings() or settings.prior not in ("learned", "performer")):
+            do = "leave out --prior, --guidance, --steps, --sampler and --candidates"
+            raise InputError("options of the prior where it draws the style", "them with the performer", do)
         for what, kind in (("generator", settings.generator), ("prior", settings.prior)):
             if kind not in ("performer", "learned") and not Path(kind).is_file():
                 raise InputError(f"a {what}: learned, performer, or a file of weights", kind, "name one of them")

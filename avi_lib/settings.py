@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from avi_lib.errors import InputError
 
@@ -43,9 +43,20 @@ class SampleSettings(Settings):
     """How the diffusion prior draws a style."""
 
     sampler: Literal["ddim", "dpm++", "ddpm"] = Field("ddim", description="how noise is taken away")
-    steps: int = Field(20, ge=2, le=1000, description="denoising steps")
+    steps: int = Field(20, ge=2, le=1000, description="denoising steps, a divisor of 1000")
     guidance: float = Field(1.0, ge=0, le=10, description="1 follows the sentence, more exaggerates it")
     candidates: int = Field(1, ge=1, le=64, description="samples of which the one nearest to the sentence is taken")
+
+    @field_validator("steps")
+    @classmethod
+    def _divides(cls, steps: int) -> int:
+        """Schedulers step evenly through 1000 times: with other numbers they end with too much or too little noise."""
+        if 1000 % steps:
+            near = sorted(
+                (count for count in range(2, 1001) if 1000 % count == 0), key=lambda count: abs(count - steps)
+            )
+            raise ValueError(f"a divisor of 1000, such as {min(near[:2])} or {max(near[:2])}")
+        return steps
 
 
 class TalkSettings(Settings):
@@ -56,7 +67,7 @@ class TalkSettings(Settings):
     )
     encoder: str | None = Field(None, description="speech encoder of the learned generator: a name, or a path to one")
     prior: str = Field(
-        "performer",
+        "learned",
         min_length=1,
         description='what makes styles: "learned", "performer", or a path to weights',
     )

@@ -17,7 +17,7 @@ from avi_lib.motion.learned import LearnedGenerator
 from avi_lib.motion.space import ARKIT
 from avi_lib.settings import SampleSettings
 
-QUICK = SampleSettings(steps=3)
+QUICK = SampleSettings(steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,20 @@ def test_a_phrase_that_is_a_rhythm_moves_the_head(director, generator):
     plain = attribute(director, generator, FEATURES, performer(), still, 7, QUICK)[-1]
     assert nod.phrase == "nodding strongly"
     assert nod.motion["headPitch"].std() < plain.motion["headPitch"].std() + 0.2
+
+
+def test_a_sentence_without_a_phrase_is_one(director, generator):
+    rows = attribute(director, generator, FEATURES, performer(), Instruction.parse("A person speaks."), 3, QUICK)
+    assert [(row.phrase, row.rest) for row in rows] == [("A person speaks.", "")]
+
+
+def test_shut_eyes_at_the_start_of_a_timeline_go_on_blinking_later(generator):
+    shut, plain = Instruction.parse("Eyes extremely tightly closed."), Instruction.parse("A person speaks.")
+    timeline = Timeline((Entry(0.0, shut), Entry(0.5, plain)))
+    styles = [np.zeros(128, np.float32)] * 2
+    blinking = [generator.perform_timeline(FEATURES, performer(), timeline, seed, styles) for seed in range(12)]
+    still = generator.perform_timeline(FEATURES, performer(blinks=False), timeline, 0, styles)
+    assert max((each["eyeBlinkLeft"] - still["eyeBlinkLeft"]).max() for each in blinking) > 0.4
 
 
 def test_the_same_seed_gives_the_same_rows(director, generator):

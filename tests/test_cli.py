@@ -337,6 +337,9 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
         (["--sampler", "euler"], "sampler"),
         (["--prior", "nowhere"], "prior: learned, performer"),
         (["--generator", "performer", "--text-encoder", "minilm"], "--text-encoder"),
+        (["--generator", "performer", "--guidance", "2"], "options of the prior"),
+        (["--prior", "performer", "--steps", "10"], "options of the prior"),
+        (["--steps", "30"], "a divisor of 1000, such as 25 or 40"),
         (["--text-encoder", "nowhere"], "a folder with a text encoder"),
     ],
 )

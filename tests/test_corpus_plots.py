@@ -297,3 +297,11 @@ def test_tables_keep_their_columns_whatever_a_cell_holds():
     lines = closeups.markdown_table(("kind", "emotion", "units", "texts"), rows).splitlines()
     assert len(lines) == 2 + 2 and {line.count("|") for line in lines} == {5}
     assert closeups.unit_rows({"pucker": 0.5}, {"dimple": 0.25}) == [["pucker", "0.50", ""], ["dimple", "", "0.25"]]
+
+
+def test_tables_show_tags_and_marks_as_they_are_written():
+    row = closeups.markdown_table(
+        ["text"], [["<script>alert(1)</script> **bold** [link](javascript:x) $x$ `code`"]]
+    ).splitlines()[2]
+    assert "<" not in row and "&lt;script&gt;" in row
+    assert r"\*\*bold\*\*" in row and r"\[link\]" in row and r"\$x\$" in row and r"\`code\`" in row

@@ -36,6 +36,11 @@ def test_phrases_that_are_not_understood_count_where_there_are_no_others():
     assert phrases("and, with; but.") == ()
 
 
+def test_many_marks_before_a_phrase_take_no_time():
+    sentence = "she is happy" + "," * 400 + "x, smiling."
+    assert without(sentence, phrases(sentence)[-1]) == "she is happy" + "," * 400 + "x."
+
+
 @given(st.text(max_size=200))
 def test_phrases_are_where_they_say_and_leaving_one_out_never_adds(sentence):
     for phrase in phrases(sentence):

@@ -10,7 +10,7 @@ import pytest
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.pipeline import Talker
-from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
+from avi_lib.settings import PerformerSettings, TalkSettings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "arctic.flac"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)
@@ -53,7 +53,7 @@ def test_nods_come_from_what_is_understood(talker: Talker, talk):
 
 
 def test_the_performers_styles_are_a_baseline_that_needs_no_text_encoder(talk):
-    settings = TalkSettings(performer=QUIET, seed=5, prior="performer", sample=SampleSettings(steps=2))
+    settings = TalkSettings(performer=QUIET, seed=5, prior="performer")
     baseline = Talker(settings)
     assert baseline.director is None
     made = baseline.direct(talk, FURIOUS)

@@ -84,7 +84,7 @@ def test_without_evidence_a_score_is_nan():
 
 
 def test_units_are_asked_by_the_names_they_are_measured_under():
-    parts = {"eyes_closed": 0.3, "blink_more": 0.9, "brow_down": 0.0, "funnel": 0.6}
+    parts = {"eyes_closed": 0.3, "blink_more": 0.9, "head_nod": 0.9, "brow_down": 0.0, "funnel": 0.6}
     script = StyleScript("units", Instruction("x", action_units=parts), ("x",))
     assert asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
     shut = StyleScript("units", Instruction("x", action_units={"eyes_closed": 0.9}), ("x",))

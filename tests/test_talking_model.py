@@ -24,6 +24,7 @@ from avi_lib.motion.talking_model import (
     load_talking_model,
     read_talking_about,
     save_talking_model,
+    whiten_styles,
 )
 
 DIM = 6
@@ -310,3 +311,18 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(model, weights
 def test_weights_are_not_written_where_no_folder_is(model, tmp_path):
     with pytest.raises(OutputError):
         save_talking_model(model, tmp_path / "none" / "talking.safetensors")
+
+
+def test_whitened_styles_are_white_and_move_the_face_as_before():
+    model = made(ARKIT)
+    torch.nn.init.normal_(model.generator.hold.weight, std=0.05)
+    shown = np.random.default_rng(0).uniform(0, 1, (300, 20, len(ARKIT))).astype(np.float32)
+    clips = [MotionClip(values * values[:1, :1], 25.0, ARKIT) for values in shown]
+    before, styles = (np.stack([model.style_of(clip) for clip in clips]) for _ in range(2))
+    spoken = model.motion_of(features(40), before[3]).values
+    whiten_styles(model, styles)
+    white = np.stack([model.style_of(clip) for clip in clips])
+    np.testing.assert_allclose(model.motion_of(features(40), white[3]).values, spoken, atol=1e-4)
+    covariance = np.cov(white.T)
+    assert np.abs(white.mean(axis=0)).max() < 1e-3
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.05 and covariance.max() < 1.1

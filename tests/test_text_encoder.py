@@ -100,9 +100,9 @@ def test_states_of_many_texts_come_padded_with_a_mask(bert):
     np.testing.assert_allclose(batch[1], bert.encode([texts[0]])[0], atol=5e-3)
 
 
-def test_the_mean_of_a_text_counts_its_own_tokens_alone(bert):
+def test_the_states_of_one_text_are_its_own_rows():
     states = [np.full((2, 3), 1.0, np.float32), np.full((5, 3), 4.0, np.float32)]
-    np.testing.assert_allclose(pack(states).means(), [[1, 1, 1], [4, 4, 4]])
+    assert pack(states).of(1).tolist() == states[1].tolist()
 
 
 def test_texts_that_were_encoded_before_are_read_and_not_encoded_again(bert, tmp_path, monkeypatch):

@@ -59,6 +59,7 @@ def test_a_file_comes_back_as_it_was_written(tmp_path):
         ([{"at_s": -1, "instruction": "She is calm."}], "at_s -1"),
         ('[{"at_s": NaN, "instruction": "She is calm."}]', "at_s nan"),
         ([{"at_s": 0, "instruction": "She is calm.", "fade_s": -2}], "fade_s -2"),
+        (f'[{{"at_s": 1{"0" * 400}, "instruction": "She is calm."}}]', "seconds as at_s"),
         ([{"at_s": 1, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is sad."}], "1 s after 1 s"),
         ([{"at_s": i, "instruction": "She is calm."} for i in range(1001)], "1001"),
     ],

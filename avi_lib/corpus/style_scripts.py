@@ -4,15 +4,16 @@
 >>> script.kind, script.texts[0]
 ('units', 'Slightly raised brows, while speaking.')
 
-Two things are held out, by digest, so that nothing has to be kept: *combinations* (pairs of action units, a unit with
-one of its strengths, an emotion with a unit) and *wordings* (sentence frames, words and phrasings). Training sees
-neither; an evaluation draws scripts that hold a combination, or that say every slot in a held-out wording it has.
+Two things are held out, by digest, so that nothing has to be kept: *combinations* of parts that a sentence names (pairs
+of action units, a unit with one of its strengths, an emotion with a unit) and *wordings* (sentence frames, words and
+phrasings). Training sees neither; an evaluation draws scripts that hold a combination, or that say a held-out wording
+in every place that has one. Free English names emotions alone, so it holds no combination.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
@@ -23,7 +24,7 @@ from avi_lib.corpus.scripts import draw_instruction
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.free_english import draw_free, loosened
-from avi_lib.instruction.grammar import describe
+from avi_lib.instruction.grammar import Phrasing, UnsayableError, describe, salient
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.instruction.vocabulary import quantise
@@ -65,7 +66,7 @@ def is_held_combination(instruction: Instruction) -> bool:
 
 
 def is_held_wording(phrase: str) -> bool:
-    """Whether a frame, a word or a phrasing is not said in training; words without a choice are never held out."""
+    """Whether a frame, a word or a phrasing is not said in training."""
     return bool(phrase) and _held(f"wording {phrase}", HELD_WORDINGS)
 
 
@@ -89,12 +90,32 @@ def draw_style_script(
         raise InputError("a kind that combines parts for held-out combinations", kind, "ask for units")
     shares = {name: share for name, share in _SHARES if draw == "train" or name not in _ALONE[draw]}
     total = sum(shares.values())
-    keep: Callable[[str], bool] = is_held_wording if draw == "wording" else _is_trained_wording
     while True:
+        phrasing = Phrasing(is_held_wording) if draw == "wording" else Phrasing(_is_trained_wording, strict=True)
         chosen = kind or list(shares)[int(rng.choice(len(shares), p=[share / total for share in shares.values()]))]
-        script = _drawn(chosen, rng, texts, plain, keep, loose=draw == "train")
-        if is_held_combination(script.instruction) == (draw == "combination"):
+        try:
+            script = _drawn(chosen, rng, texts, plain, phrasing, loose=draw == "train")
+        except UnsayableError:
+            continue
+        holds = chosen != "free" and is_held_combination(script.instruction)
+        fresh = draw != "wording" or any(map(is_held_wording, phrasing.said))
+        if holds == (draw == "combination") and fresh:
             return script
+
+
+def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator, most: int = 50) -> tuple[str, ...]:
+    """Up to `texts` different sentences that say parts in wordings of training; none where it has no words for them."""
+    said: dict[str, None] = {}
+    units = salient(parts.action_units)
+    for _ in range(most):
+        phrasing = Phrasing(_is_trained_wording, strict=True)
+        try:
+            said[describe(units, parts.emotion, parts.level, rng=rng, phrasing=phrasing)] = None
+        except UnsayableError:
+            continue
+        if len(said) == texts:
+            break
+    return tuple(said)
 
 
 def _drawn(
@@ -102,19 +123,19 @@ def _drawn(
     rng: np.random.Generator,
     texts: int,
     plain: Sequence[str],
-    keep: Callable[[str], bool],
+    phrasing: Phrasing,
     loose: bool,
 ) -> StyleScript:
     if kind == "plain":
         return _plain(rng, texts, plain)
     if kind == "free":
-        free = draw_free(rng, keep)
+        free = draw_free(rng, phrasing)
         said = [free.text, *(loosened(free.text, rng) for _ in range(texts - 1))]
         return StyleScript(kind, free, tuple(dict.fromkeys(said)))
     parts = _emotion(rng) if kind == "emotion" else _spoken(draw_instruction(rng, alone=kind == "units"))
     said = []
     for _ in range(texts):
-        text = describe(parts.action_units, parts.emotion, parts.level, rng=rng, keep=keep)
+        text = describe(parts.action_units, parts.emotion, parts.level, rng=rng, phrasing=phrasing)
         said.append(loosened(text, rng) if loose else text)
     return StyleScript(kind, parts, tuple(dict.fromkeys(said)))
 

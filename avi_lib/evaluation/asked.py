@@ -5,6 +5,7 @@
 (0.666..., nan)
 
 Asked units are those that a script names with a strength; moved ones are what `measure_units` finds in the motion.
+Nods, shakes and blinks are left out: they are not in a style but added by the performer, as the scanner understands.
 """
 
 from __future__ import annotations
@@ -72,15 +73,14 @@ class Scene:
 def move(
     generator: LearnedGenerator,
     scenes: Sequence[Scene],
-    scripts: Sequence[StyleScript],
     styles: Sequence[Style],
     seed: int = 0,
 ) -> list[MotionClip]:
-    """Every script in its style over one of the scenes in turn, with the nods and shakes it asks for."""
+    """Every style over one of the scenes in turn."""
+    turns = (scenes[i % len(scenes)] for i in range(len(styles)))
     return [
-        generator.perform(scene.features, scene.performer, _rhythms_of(script.instruction), seed + i, style)
-        for i, (script, style) in enumerate(zip(scripts, styles, strict=True))
-        for scene in (scenes[i % len(scenes)],)
+        generator.perform(scene.features, scene.performer, PLAIN, seed + i, style)
+        for i, (scene, style) in enumerate(zip(turns, styles, strict=True))
     ]
 
 
@@ -91,15 +91,16 @@ def measure(
     present = np.ones(len(ARKIT), bool)
     rests = [generator.perform(scene.features, scene.performer, PLAIN, 0, plain).values for scene in scenes]
     neutral = neutral_face([(values, present) for values in rests])
-    return [measure_units(Curves(motion, present), neutral) for motion in motions]
+    found = [measure_units(Curves(motion, present), neutral) for motion in motions]
+    return [{name: strength for name, strength in each.items() if not ACTION_UNITS[name].rhythm} for each in found]
 
 
 def asked_units(script: StyleScript) -> dict[str, float]:
     """The units that a script asks to be moved, by the names they are measured under.
 
-    Eyes closed by half or less are the same channels as drooping lids; blinking is idle behaviour.
+    Eyes closed by half or less are the same channels as drooping lids.
     """
-    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not n.startswith("blink")}
+    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not ACTION_UNITS[n].rhythm}
     closed = asked.get("eyes_closed", 1.0)
     if closed <= 1.1 * _DROOP:
         del asked["eyes_closed"]
@@ -130,12 +131,6 @@ def score_asked(pairs: Sequence[tuple[Strengths, Strengths]]) -> AskedScore:
         missed=dict(sorted(missed.items(), key=lambda pair: -pair[1])),
         false=dict(sorted(false.items(), key=lambda pair: -pair[1])),
     )
-
-
-def _rhythms_of(instruction: Instruction) -> Instruction:
-    """What of an instruction does not come from the style."""
-    units = {name: strength for name, strength in instruction.action_units.items() if ACTION_UNITS[name].rhythm}
-    return Instruction(instruction.text, action_units=units)
 
 
 def _ratio(part: int, whole: int) -> float:

@@ -9,10 +9,9 @@ people write who never saw a template, with words that the grammar understands a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
 
+from avi_lib.instruction.grammar import Phrasing
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.instruction.vocabulary import EMOTION_WORDS
@@ -78,26 +77,27 @@ _SPEAKERS = (
     ("the speaker", "their", "the speaker", "somebody"),
 )
 
-Keep = Callable[[str], bool]
+_ANYTHING = Phrasing(lambda _: True)
 
 
-def draw_free(rng: np.random.Generator, keep: Keep | None = None, most: int = 50) -> Instruction:
+def draw_free(rng: np.random.Generator, phrasing: Phrasing = _ANYTHING) -> Instruction:
     """A loose sentence as it is understood; one in which no emotion is understood is drawn again.
 
-    keep: which sentences and words may be drawn, as in `grammar.describe`; all when None.
+    phrasing: which sentences and words may be drawn, as in `grammar.describe`.
     """
-    for _ in range(most):
-        two = rng.random() < 0.3
-        template = _of(rng, TWO_EMOTIONS if two else ONE_EMOTION, keep)
+    while True:
+        template = phrasing.of(TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION, rng)
         he, his, him, someone = _SPEAKERS[int(rng.integers(len(_SPEAKERS)))]
         first, second = (str(name) for name in rng.choice(EMOTIONS, 2, replace=False))
         slots = {"he": he, "his": his, "him": him, "someone": someone}
         for suffix, emotion in (("", first), ("2", second)):
-            slots |= {f"felt{suffix}": _adjective(emotion, rng, keep), f"mood{suffix}": _noun(emotion, rng, keep)}
+            if f"{{felt{suffix}}}" in template:
+                slots[f"felt{suffix}"] = _adjective(emotion, rng, phrasing)
+            if f"{{mood{suffix}}}" in template:
+                slots[f"mood{suffix}"] = _noun(emotion, rng, phrasing)
         found = Instruction.parse(template.format_map(slots))
         if found.emotion is not None:
             return found
-    return Instruction.parse("a neutral face")
 
 
 def loosened(text: str, rng: np.random.Generator) -> str:
@@ -116,18 +116,13 @@ def loosened(text: str, rng: np.random.Generator) -> str:
     return text.upper()
 
 
-def _adjective(emotion: str, rng: np.random.Generator, keep: Keep | None) -> str:
+def _adjective(emotion: str, rng: np.random.Generator, phrasing: Phrasing) -> str:
     words = EMOTION_WORDS[emotion]
-    return _of(rng, words.adjectives(int(rng.integers(1, 4)) if words.mild else 1), keep)
+    return phrasing.of(words.adjectives(int(rng.integers(1, 4)) if words.mild else 1), rng)
 
 
-def _noun(emotion: str, rng: np.random.Generator, keep: Keep | None) -> str:
+def _noun(emotion: str, rng: np.random.Generator, phrasing: Phrasing) -> str:
     """A noun that the grammar says, or a word that is only understood."""
     words = EMOTION_WORDS[emotion]
     level = int(rng.integers(3)) if words.mild else 0
-    return _of(rng, (words.also if rng.random() < 0.3 and words.also[level] else words.nouns)[level], keep)
-
-
-def _of(rng: np.random.Generator, choices: Sequence[str], keep: Keep | None) -> str:
-    kept = [choice for choice in choices if keep is None or keep(choice)] or choices
-    return kept[int(rng.integers(len(kept)))]
+    return phrasing.of((words.also if rng.random() < 0.3 and words.also[level] else words.nouns)[level], rng)

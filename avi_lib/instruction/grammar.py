@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -159,16 +159,41 @@ _DOUBLED = frozenset(("drop", "knit", "shut", "let", "nod", "bob", "jut", "thin"
 
 
 @dataclass(frozen=True)
+class Phrasing:
+    """Which frames, words and phrasings may be said, asked for by their text; remembers what was said.
+
+    Where a place has none that may be said, all may, or with `strict` the sentence cannot be said (`UnsayableError`).
+    """
+
+    keep: Callable[[str], bool]
+    strict: bool = False
+    said: list[str] = field(default_factory=list)
+
+    def of(self, choices: Sequence[_T], rng: np.random.Generator, text: Callable[[_T], str] = str) -> _T:
+        """One of the choices that may be said."""
+        kept = [choice for choice in choices if self.keep(text(choice))]
+        if not kept and self.strict:
+            raise UnsayableError(text(choices[0]))
+        chosen = (kept or choices)[int(rng.integers(len(kept or choices)))]
+        self.said.append(text(chosen))
+        return chosen
+
+
+class UnsayableError(Exception):
+    """A strict phrasing has no words for a place."""
+
+
+@dataclass(frozen=True)
 class _Draw:
-    """Where words come from: a random stream, and which phrases may be said, all when None."""
+    """Where words come from: a random stream, and the phrasing, anything when None."""
 
     rng: np.random.Generator
-    keep: Callable[[str], bool] | None = None
+    phrasing: Phrasing | None = None
 
     def of(self, choices: Sequence[_T], text: Callable[[_T], str] = str) -> _T:
-        """One of the choices whose text may be said; of all where none may."""
-        kept = [choice for choice in choices if self.keep is None or self.keep(text(choice))] or choices
-        return kept[int(self.rng.integers(len(kept)))]
+        if self.phrasing is not None:
+            return self.phrasing.of(choices, self.rng, text)
+        return choices[int(self.rng.integers(len(choices)))]
 
 
 def _with_article(phrase: str) -> str:
@@ -305,7 +330,7 @@ def describe(
     rng: np.random.Generator,
     frame: Frame | None = None,
     speakers: Sequence[Speaker] = SPEAKERS,
-    keep: Callable[[str], bool] | None = None,
+    phrasing: Phrasing | None = None,
 ) -> str:
     """A sentence that says an emotion and action units, and nothing else.
 
@@ -318,10 +343,11 @@ def describe(
         frame: one of `FRAMES`; drawn among those that fit when None.
         speakers: whom the sentence may be about, such as `speakers_of("female")`; anyone by default. A sentence that
             addresses its reader, or is about a face, names none of them.
-        keep: which frames, words and phrasings may be said; where a place has none of them, all may. Frames are asked
-            for by their text, phrasings as in `wordings`. For texts that hold out wordings from others.
+        phrasing: which frames, words and phrasings (as in `wordings`) may be said, anything when None. For texts that
+            hold out wordings from others.
 
     Raises:
+        UnsayableError: a strict phrasing has no words for a place.
         InputError: an unknown emotion, level or unit, too many units, a frame with other slots than there are parts,
             or no speaker.
     """
@@ -343,7 +369,7 @@ def describe(
     fitting = [f for f in FRAMES if f.serves(emotion is not None, any(units.values()))]
     if frame is not None and frame not in fitting:
         raise InputError("a frame with a slot for each part", repr(frame.text), "leave the frame out to have one drawn")
-    draw = _Draw(rng, keep)
+    draw = _Draw(rng, phrasing)
     while True:  # a draw is rarely too long: 8 units take 250 characters on average
         text = _sentence(units, emotion, level, draw, frame or draw.of(fitting, lambda each: each.text), speakers)
         if len(text) <= MAX_LENGTH:

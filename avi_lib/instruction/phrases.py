@@ -52,8 +52,10 @@ def without(sentence: str, phrase: Phrase) -> str:
     before, after = sentence[: phrase.start].rstrip(), sentence[phrase.stop :].lstrip()
     joints = "|".join(map(re.escape, sorted(BREAKS, key=len, reverse=True)))
     if not after or after[0] in ".!?;,)":
-        before = re.sub(rf"(?:[\s,;:(—–]+(?:{joints})?)+$", "", before, flags=re.IGNORECASE)
-        before = re.sub(rf"\s+(?:{joints})$", "", before, flags=re.IGNORECASE)
+        shorter = None
+        while shorter != before:
+            shorter = before
+            before = re.sub(rf"(?:^|\s)(?:{joints})$", "", before.rstrip(" ,;:(—–"), flags=re.IGNORECASE)
     else:
         after = _LEADING.sub("", after)
     left = re.sub(r"\s+([,.;:!?])", r"\1", f"{before} {after}".strip()).strip(" ,;:")

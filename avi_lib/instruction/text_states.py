@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32, Int64
+from jaxtyping import Bool, Float16, Float32, Int64, Shaped
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 from tqdm import tqdm
@@ -52,16 +52,15 @@ class TextStates:
         states[mask] = self.rows[np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])]
         return states, mask
 
-    def means(self) -> Float32[np.ndarray, "texts dim"]:
-        """The mean state of every text over its own tokens: a sentence embedding as MiniLM's makers take it."""
-        sums = np.add.reduceat(self.rows.astype(np.float32), self.starts[:-1], axis=0)
-        return sums / np.diff(self.starts)[:, None].astype(np.float32)
+    def of(self, text: int) -> Float32[np.ndarray, "tokens dim"]:
+        """States of one text."""
+        return self.rows[self.starts[text] : self.starts[text + 1]].astype(np.float32)
 
 
-def pack(states: Sequence[Float32[np.ndarray, "_ dim"]]) -> TextStates:
+def pack(states: Sequence[Shaped[np.ndarray, "_ dim"]]) -> TextStates:
     """Texts' states as one array in float16."""
     starts = np.cumsum([0, *map(len, states)])
-    return TextStates(np.concatenate(states).astype(np.float16), starts.astype(np.int64))
+    return TextStates(np.concatenate(states).astype(np.float16, copy=False), starts.astype(np.int64))
 
 
 def encode_texts(
@@ -78,13 +77,13 @@ def encode_texts(
     if kept is not None and kept.is_file() and (states := _read(kept, len(texts), encoder.dim)) is not None:
         return states
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    found: list[Float32[np.ndarray, "_ dim"] | None] = [None] * len(texts)
+    found: list[Shaped[np.ndarray, "_ dim"] | None] = [None] * len(texts)
     hidden = None if progress is None else not progress
     with tqdm(desc="encoding texts", total=len(texts), leave=False, disable=hidden) as shown:
         for first in range(0, len(order), CHUNK):
             part = order[first : first + CHUNK]
             for i, state in zip(part, encoder.encode([texts[i] for i in part]), strict=True):
-                found[i] = state
+                found[i] = state.astype(np.float16)
             shown.update(len(part))
     states = pack([state for state in found if state is not None])
     if kept is not None:

@@ -26,7 +26,7 @@ from avi_lib.instruction.instruction import Instruction
 FADE_S = 0.6
 """How long an instruction takes to come on where nothing is said: about the onset of an expression."""
 MOST_ENTRIES = 1000
-MOST_BYTES = 1 << 20
+MOST_BYTES, MOST_S = 1 << 20, 1e9
 _NAMES = {"at_s", "instruction", "fade_s"}
 
 
@@ -124,8 +124,8 @@ def _entry(stored: Any, number: int, path: Path) -> Entry:
         raise InputError("at_s, instruction and, at will, fade_s", got, "correct the timeline")
     for name in ("at_s", "fade_s"):
         value = stored.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise InputError(f"a number of seconds as {name}", f"{value!r} in {where}", "correct the timeline")
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_S:
+            raise InputError(f"a number of seconds as {name}", f"{value!r:.40} in {where}", "correct the timeline")
     if not isinstance(text := stored["instruction"], str):
         raise InputError("an instruction as text", f"{type(text).__name__} in {where}", "correct the timeline")
     try:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.phrases import phrases, without
+from avi_lib.instruction.phrases import Phrase, phrases, without
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.director import Director
 from avi_lib.motion.learned import Features, LearnedGenerator
@@ -48,12 +48,13 @@ def attribute(
 ) -> list[Attributed]:
     """What every phrase of an instruction changes over a recording, in order of the sentence.
 
-    A sentence that is one phrase is compared with a face of which nothing is asked.
+    A sentence that is one phrase, or in which there is none, is compared with a face of which nothing is asked.
     """
     how = settings or SampleSettings()
     whole = _motion(director, generator, features, performer, instruction.text, seed, how)
     rows = []
-    for phrase in phrases(instruction.text):
+    whole_text = Phrase(0, len(instruction.text), instruction.text)
+    for phrase in phrases(instruction.text) or (whole_text,):
         rest = without(instruction.text, phrase)
         motion = _motion(director, generator, features, performer, rest, seed, how)
         rows.append(Attributed(phrase.text, rest, motion, group_change(whole, motion)))

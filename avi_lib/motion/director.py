@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +89,6 @@ class Director:
 _KEPT_READINGS = 256
 
 
-@lru_cache(maxsize=4)
 def load_director(weights: Path | None = None, encoder: str | None = None) -> Director:
     """The director of a file of weights, the shipped ones when None.
 
@@ -102,7 +100,13 @@ def load_director(weights: Path | None = None, encoder: str | None = None) -> Di
     """
     path = weights or SHIPPED_PRIOR
     prior = load_prior(path)
-    read = load_text_encoder(encoder or prior.shape.text_encoder)
+    try:
+        read = load_text_encoder(encoder or prior.shape.text_encoder)
+    except InputError as error:
+        if encoder is not None:
+            raise
+        expected = f"the text encoder {prior.shape.text_encoder} that {path} was trained with"
+        raise InputError(expected, "none of that name", "name its folder by --text-encoder") from error
     same = read.fingerprint == prior.shape.text_fingerprint
     if read.dim != prior.shape.text or not (same or read.name == prior.shape.text_encoder):
         expected = f"the text encoder {prior.shape.text_encoder} with {prior.shape.text} numbers a token"

@@ -69,9 +69,8 @@ class LearnedGenerator:
         Nods and shakes fade with them. Blinks, gaze and sway stay those of the first entry: faces go on looking about.
         """
         _must_fit(performer)
-        first, *_ = timeline.instructions
         weights = timeline.weights(len(performer), FPS)
-        chance = performer.idle(first, seed)
+        chance = performer.idle(_manner_of(timeline.instructions[0]), seed)
         for weight, instruction in zip(weights.T, timeline.instructions, strict=True):
             chance = chance + weight[:, None] * performer.rhythm(instruction, seed)
         return self._with(chance, features, weights @ np.stack(styles) if len(styles) > 1 else styles[0])
@@ -89,6 +88,12 @@ class LearnedGenerator:
         spoken = self.model.motion_of(features, held).values
         spoken = np.pad(spoken, ((0, max(len(chance) - len(spoken), 0)), (0, 0)), mode="edge")[: len(chance)]
         return MotionClip(ARKIT.limited(spoken + chance), FPS, ARKIT)
+
+
+def _manner_of(instruction: Instruction) -> Instruction:
+    """What of an instruction colours idle behaviour, without what it asks of the face itself, such as shut eyes."""
+    blinks = {name: strength for name, strength in instruction.action_units.items() if name.startswith("blink")}
+    return Instruction(instruction.text, instruction.emotion, instruction.level, blinks)
 
 
 def _must_fit(performer: Performer) -> None:

@@ -95,9 +95,11 @@ class Performer:
 
     def perform_timeline(self, timeline: Timeline, seed: int) -> MotionClip:
         """Motion under a timeline: performances of its instructions that fade into one another."""
-        performed = np.stack([self.perform(instruction, seed).values for instruction in timeline.instructions])
+        values = np.zeros((len(self), len(ARKIT)), np.float32)
         weights = timeline.weights(len(self), self.settings.fps)
-        return MotionClip(np.einsum("fe,efc->fc", weights, performed), self.settings.fps, ARKIT)
+        for weight, instruction in zip(weights.T, timeline.instructions, strict=True):
+            values += weight[:, None] * self.perform(instruction, seed).values
+        return MotionClip(values, self.settings.fps, ARKIT)
 
     def idle(self, instruction: Instruction, seed: int) -> Float32[np.ndarray, "frames 55"]:
         """What blinks, gaze and sway add to a face whoever moves it, in the channels of `IDLE_GROUPS` only."""

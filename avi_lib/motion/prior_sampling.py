@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 
@@ -27,6 +28,7 @@ from avi_lib.settings import SampleSettings
 
 Styles = Float[torch.Tensor, "samples style"]
 
+_STEPS = 0x57E9
 FARTHEST = 6.0
 """No number of a predicted style is beyond this many units, whatever the guidance."""
 
@@ -87,7 +89,7 @@ def sample(
     """
     _check(wishes, noise, settings, seeds)
     scheduler = _stepped(settings.sampler, settings.steps)
-    generators = [_generator(seed + 1) for seed in seeds] if settings.sampler == "ddpm" else None
+    generators = [_generator(step_seed(seed)) for seed in seeds] if settings.sampler == "ddpm" else None
     readings = [(_doubled(network, wish.reading, settings.guidance), wish.weight) for wish in wishes]
     x = noise
     for step, time in enumerate(scheduler.timesteps):
@@ -139,6 +141,11 @@ def _check(wishes: Sequence[Wish], noise: Styles, settings: SampleSettings, seed
         raise InputError("a sentence for every sample", got, "repeat the reading with `Reading.at`")
     if settings.sampler == "ddpm" and len(seeds) != len(noise):
         raise InputError("a seed for every sample of DDPM", f"{len(seeds)} for {len(noise)}", "pass seeds")
+
+
+def step_seed(seed: int) -> int:
+    """The seed of the noise that DDPM adds, apart from that of any sample's first noise."""
+    return int(np.random.SeedSequence([seed, _STEPS]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _generator(seed: int) -> torch.Generator:

@@ -148,11 +148,6 @@ class PriorModel(nn.Module):
         basis = directions[strengths > _KEPT_SHARE * strengths.max()] if len(channels) else directions[:0]
         return Kept(self.normal(torch.from_numpy(style)[None])[0], basis.T @ basis)
 
-    def nearness(self, reading: Reading, styles: Styles) -> Float32[np.ndarray, "texts samples"]:
-        """Cosine between sentences and styles in the aligned space."""
-        normal = nn.functional.normalize(self.normal(torch.from_numpy(styles)), dim=1)
-        return np.asarray((reading.aligned @ normal.T).cpu().numpy(), np.float32)
-
 
 def candidate_seed(seed: int, number: int) -> int:
     """The seed of a sample's candidate; the first one's is the sample's own."""

@@ -138,6 +138,9 @@ def whiten_styles(model: TalkingModel, styles: Float[np.ndarray, "clips style"])
         assert isinstance(film, nn.Linear), "every block of the generator is told the style"
         film.bias.add_(film.weight @ mean)
         film.weight.copy_(film.weight @ turn.T / stretch)
+    hold = model.generator.hold.weight
+    model.generator.say.bias.add_(hold @ mean)
+    hold.copy_(hold @ turn.T / stretch)
 
 
 def save_talking_model(model: TalkingModel, path: Path, about: dict[str, object] | None = None) -> None:

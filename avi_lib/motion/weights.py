@@ -21,7 +21,7 @@ from torch import nn
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 
-UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError)
+UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError)
 """What a damaged or a foreign file makes reading and checking raise."""
 
 

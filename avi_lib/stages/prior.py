@@ -123,11 +123,12 @@ def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor, temperature: fl
     sentences, styles: (batch, 128) of length 1. Labels are the styles' own similarities, so that two scripts that look
     alike are no opposites (Gao et al. 2023, SoftCLIP).
     """
-    labels = (styles @ styles.T / temperature).softmax(dim=1)
-    alike = sentences @ styles.T / temperature
-    there = -(labels * alike.log_softmax(dim=1)).sum(dim=1).mean()
-    back = -(labels * alike.T.log_softmax(dim=1)).sum(dim=1).mean()
-    return 0.5 * (there + back)
+    with torch.autocast(sentences.device.type, enabled=False):  # cosines near 1, divided by a small number
+        labels = (styles @ styles.T / temperature).softmax(dim=1)
+        alike = sentences @ styles.T / temperature
+        there = -(labels * alike.log_softmax(dim=1)).sum(dim=1).mean()
+        back = -(labels * alike.T.log_softmax(dim=1)).sum(dim=1).mean()
+        return 0.5 * (there + back)
 
 
 def about_prior(

@@ -23,7 +23,15 @@ from tqdm import tqdm
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.entries import ClipEntry
-from avi_lib.corpus.style_scripts import Draw, Kind, StyleScript, draw_style_script
+from avi_lib.corpus.mixture import shared_voices
+from avi_lib.corpus.style_scripts import (
+    Draw,
+    Kind,
+    StyleScript,
+    draw_style_script,
+    is_held_combination,
+    said_in_training,
+)
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.text_encoder import TextEncoder
@@ -52,6 +60,10 @@ class StyleBank:
     def __len__(self) -> int:
         return len(self.scripts)
 
+    def first_states(self, most: int | None = None) -> list[Float32[np.ndarray, "_ dim"]]:
+        """States of the first sentence of every script, of the first `most` ones."""
+        return [self.texts.of(texts[0]) for texts in self.texts_of[:most]]
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
@@ -61,12 +73,17 @@ class Stage:
 
     @classmethod
     def of(cls, corpora: Sequence[Corpus], splits: Sequence[str] = ("train",)) -> Stage:
-        """The clips of some splits that are performed, InputError when there is none."""
+        """The clips of some splits that are performed, InputError when there is none.
+
+        A voice that one corpus holds out is not heard in the training of another.
+        """
+        heard_elsewhere = shared_voices(corpora) if "train" in splits else frozenset()
         found = tuple(
             (corpus, clip)
             for corpus in corpora
             for clip in corpus.clips
             if clip.split in splits and clip.motion == "performed" and clip.frames >= FPS
+            if clip.recording not in heard_elsewhere
         )
         if not found or any(corpus.space is not ARKIT for corpus in corpora):
             got = f"none of the split {', '.join(splits)} in {', '.join(str(corpus.folder) for corpus in corpora)}"
@@ -122,7 +139,7 @@ def make_bank(
         motion = performers[number].perform_with_still(_varied(script.instruction, rng), int(rng.integers(2**62)))[1]
         styles.append(talking.style_of(motion))
         levels.append(motion.values.mean(axis=0))
-    for script, motion in _real_motion(corpora, splits, texts) if real else ():
+    for script, motion in _real_motion(corpora, splits, texts, rng) if real else ():
         drawn.append(script)
         styles.append(talking.style_of(motion))
         levels.append(motion.values.mean(axis=0))
@@ -144,7 +161,10 @@ def _varied(instruction: Instruction, rng: np.random.Generator) -> Instruction:
     return Instruction(instruction.text, instruction.emotion, instruction.level, units)
 
 
-def _real_motion(corpora: Sequence[Corpus], splits: Sequence[str], texts: int) -> list[tuple[StyleScript, MotionClip]]:
+def _real_motion(
+    corpora: Sequence[Corpus], splits: Sequence[str], texts: int, rng: np.random.Generator
+) -> list[tuple[StyleScript, MotionClip]]:
+    """Clips of real motion whose channels are all true, with what was measured in them said in wordings of training."""
     found = []
     for corpus in corpora:
         for clip in corpus.clips:
@@ -152,6 +172,9 @@ def _real_motion(corpora: Sequence[Corpus], splits: Sequence[str], texts: int) -
                 continue
             script = corpus.scripts[clip.scripts[0]]
             parts = Instruction(script.texts[0], script.emotion, script.level, script.action_units)
+            if is_held_combination(parts):
+                continue
             motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
-            found.append((StyleScript("mix", parts, script.texts[:texts]), motion))
+            if said := said_in_training(parts, texts, rng):
+                found.append((StyleScript("mix", parts, said), motion))
     return found

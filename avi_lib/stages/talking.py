@@ -170,12 +170,10 @@ def about(
         name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
         for name, value in sorted(minutes.items())
     }
-    said: dict[str, object] = {
-        "corpora": corpora,
-        "settings": settings.model_dump(),
-        "recipe": recipe(mixture, settings),
-    }
-    return said if start is None else {**said, "start": dict(start)}
+    said: dict[str, object] = {"corpora": corpora, "settings": settings.model_dump()}
+    if start is None:
+        return {**said, "recipe": recipe(mixture, settings)}
+    return {**said, "start": dict(start)}
 
 
 def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
@@ -198,6 +196,8 @@ def _moments(spoken: Spoken) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def _styles_shown(model: TalkingModel, mixture: Mixture, settings: TalkingSettings) -> np.ndarray:
     """Styles of performances as training shows them."""
+    if not mixture.performed:
+        raise InputError("performed clips whose styles are whitened", "none", "begin with random weights")
     rng = np.random.default_rng([settings.train.seed, 4])
     styles: list[np.ndarray] = []
     while sum(map(len, styles)) < SHOWN:

@@ -111,7 +111,7 @@ def script_rows(corpus: Corpus, clip: ClipEntry) -> list[list[str]]:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; bars and line ends in cells are replaced."""
+    """A Markdown table; bars and line ends in cells are replaced, marks and tags are shown and not followed."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 
@@ -180,5 +180,8 @@ def _script_row(script: ScriptEntry) -> list[str]:
     return [script.kind, emotion, units or "none", " / ".join(script.texts)]
 
 
+_SHOWN = str.maketrans({"|": "/", "&": "&amp;", "<": "&lt;", ">": "&gt;", **{mark: f"\\{mark}" for mark in "\\`*[]$"}})
+
+
 def _cell(cell: object) -> str:
-    return " ".join(str(cell).replace("|", "/").split())
+    return " ".join(str(cell).translate(_SHOWN).split())
