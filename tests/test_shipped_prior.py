@@ -107,7 +107,7 @@ def test_the_phrase_about_brows_moves_the_brows_most(talker: Talker, plain: Talk
     speech, generator = plain.speech, talker.generator
     assert generator is not None and plain.features is not None
     performer = Performer(plain.phones.phones, plain.prosody, speech.duration_s, talker.settings.performer)
-    asked = Instruction.parse("A person speaks with brows strongly raised and head turned far to the left.")
+    asked = Instruction.parse("A person speaks with brows strongly lowered and head strongly turned to the left.")
     rows = attribute(director, generator, plain.features, performer, asked, 7)
     assert [max(row.change, key=lambda group: row.change[group]) for row in rows] == ["brows", "head"]
 
