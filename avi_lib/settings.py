@@ -52,10 +52,9 @@ class SampleSettings(Settings):
     def _divides(cls, steps: int) -> int:
         """Schedulers step evenly through 1000 times: with other numbers they end with too much or too little noise."""
         if 1000 % steps:
-            near = sorted(
-                (count for count in range(2, 1001) if 1000 % count == 0), key=lambda count: abs(count - steps)
-            )
-            raise ValueError(f"a divisor of 1000, such as {min(near[:2])} or {max(near[:2])}")
+            divisors = [count for count in range(2, 1001) if 1000 % count == 0]
+            below, above = max(d for d in divisors if d < steps), min(d for d in divisors if d > steps)
+            raise ValueError(f"a divisor of 1000, such as {below} or {above}")
         return steps
 
 
@@ -172,6 +171,7 @@ PROFILES = {
         prepare=PrepareSettings(scripts=2, texts=3),
         talking=TalkingSettings(
             scenes=12,
+            fresh=0.2,
             width=96,
             style_width=64,
             frames=64,

@@ -78,7 +78,7 @@ def plot_guidance(curve: Mapping[float, tuple[float, float, float]]) -> Figure:
         panel.plot(list(curve), [values[number] for values in curve.values()], color=INK, marker="o", markersize=4)
         panel.set(xlabel="guidance", title=name)
         panel.axvline(1, color=WAVE, linewidth=0.8, linestyle="--")
-        panel.set_ylim(bottom=0)
+        panel.set_ylim(0, 1.1 * max(values[number] for values in curve.values()))
     return figure
 
 
