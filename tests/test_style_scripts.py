@@ -67,9 +67,13 @@ def test_the_same_stream_draws_the_same_scripts_and_another_one_others():
     assert drawn(20, seed=3) == drawn(20, seed=3) != drawn(20, seed=4)
 
 
-def test_emotions_alone_combine_nothing():
+@pytest.mark.parametrize(
+    ("draw", "kind"),
+    [("combination", "emotion"), ("combination", "free"), ("combination", "plain"), ("wording", "plain")],
+)
+def test_a_kind_without_anything_held_out_is_refused_and_not_drawn_for_ever(draw, kind):
     with pytest.raises(InputError, match="combines"):
-        drawn(1, draw="combination", kind="emotion")
+        drawn(1, draw=draw, kind=kind)
 
 
 def test_loose_sentences_are_understood():

@@ -84,10 +84,10 @@ def draw_style_script(
         kind: see `StyleScript`; drawn when None.
 
     Raises:
-        InputError: a kind without combinations, for held-out combinations.
+        InputError: a kind that has no combination, or no wording, to be held out.
     """
-    if draw == "combination" and kind in ("emotion", "plain"):
-        raise InputError("a kind that combines parts for held-out combinations", kind, "ask for units")
+    if draw != "train" and kind in _ALONE[draw]:
+        raise InputError(f"a kind that combines parts or words for a held-out {draw}", str(kind), "ask for units")
     shares = {name: share for name, share in _SHARES if draw == "train" or name not in _ALONE[draw]}
     total = sum(shares.values())
     while True:

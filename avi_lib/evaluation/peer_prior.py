@@ -135,7 +135,7 @@ def measure_peer(
         corpora: prepared ones, as in `evaluation.prior`.
         generator: whose styles both draw.
         encoder: of the sentences.
-        settings: of ours; the peer takes the same batches, learning rate and average.
+        settings: of ours; the peer takes the same batches and average, and the better of `PEER_RATES`.
         folder: where both keep their checkpoints.
         texts: where states of texts are kept.
         bank: what is trained on; made of the settings when None.
@@ -196,7 +196,7 @@ def _compared(own: StyleScore, best: StyleScore, ours: nn.Module, peer: nn.Modul
 def _timed(
     package: Any, ours: PriorModel, peer: PeerModel, bank: StyleBank, held: StyleBank, settings: PriorSettings
 ) -> Iterator[Figure]:
-    """Training steps and samples in turns, one thread, processor time."""
+    """Training steps (forward and backward) and samples in turns, one thread, processor time."""
     losses = PriorLosses(bank, settings, ours)
     default = PeerModel(package, bank.texts.dim, max_text_len=DEFAULT_TOKENS).eval()
     items = np.arange(min(settings.train.batch, len(bank)))
