@@ -136,12 +136,15 @@ def test_mixed_performances_have_the_same_shares_in_the_style_and_in_the_answer(
         for group in ("lips", "brows"):
             told = shares(corpus, "s1-1", answer, group)
             by = [shares(corpus, partner, seen, group) for partner in ("s0-1", "s1-2")]
-            same = [
-                told[pair] for showing in by for pair in told.keys() & showing if abs(showing[pair] - told[pair]) < 0.01
-            ]
+            # three performances may lie on a line: then more than one pair explains a part, and not each between its ends
+            same = sorted(
+                told[pair]
+                for showing in by
+                for pair in told.keys() & showing
+                if abs(showing[pair] - told[pair]) < 0.01 and -0.01 < told[pair] < 1.01
+            )
             assert same or (group == "brows" and not told)  # two performances may hold the brows alike
             drawn += same[:1]
-    assert all(-0.01 < share < 1.01 for share in drawn)
     assert sum(0.02 < share < 0.98 for share in drawn) >= 2
     assert sum(not 0.02 < share < 0.98 for share in drawn) >= 2
 
