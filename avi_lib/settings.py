@@ -158,10 +158,36 @@ class PriorSettings(Settings):
     train: TrainSettings = TrainSettings()
 
 
+class InstructorSettings(Settings):
+    """The instructor, what it hears in training, and how it is trained: first aligned with sentences, then to write."""
+
+    features: int = Field(160, ge=16, le=2048, multiple_of=16, description="features of a query")
+    queries: int = Field(8, ge=1, le=64, description="queries of the Q-Former")
+    blocks: int = Field(2, ge=1, le=24, description="blocks of the Q-Former")
+    heads: int = Field(4, ge=1, le=16, description="heads of attention")
+    aligned: int = Field(64, ge=8, le=1024, description="numbers of the space that speech and sentences share")
+    tokens: int = Field(8, ge=1, le=64, description="embeddings of the prompt for the language model")
+    hidden: int = Field(192, ge=16, le=4096, description="features between that space and the prompt")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of features left out in training")
+    views: int = Field(6, ge=1, le=32, description="times a clip is heard: as it is, and elsewhere")
+    manner: bool = Field(True, description="hear the numbers of the manner beside the encoder's states")
+    familiar: bool = Field(True, description="count the encoder's states less where they are unfamiliar")
+    adversary: float = Field(0.0, ge=0, description="weight of a judge of the corpus whose gradient is turned round")
+    words: float = Field(0.0, ge=0, le=1, description="share of clips whose words are shown to the language model")
+    lora: int = Field(0, ge=0, le=256, description="rank of adapters in the language model; 0 leaves it as it is")
+    smoothing: float = Field(0.1, ge=0, lt=1, description="share of a sentence's label given to all sentences")
+    masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is hidden, one time in two")
+    paraphrases: int = Field(8, ge=1, le=64, description="sentences of every feeling that speech is aligned with")
+    sounds: int = Field(240, ge=2, description="sounds that are no speech")
+    align: TrainSettings = TrainSettings()
+    write: TrainSettings = TrainSettings()
+
+
 class Profile(Settings):
     """Settings of every stage at one size of run."""
 
     prepare: PrepareSettings
+    instructor: InstructorSettings
     talking: TalkingSettings
     prior: PriorSettings
 
@@ -169,6 +195,14 @@ class Profile(Settings):
 PROFILES = {
     "smoke": Profile(
         prepare=PrepareSettings(scripts=2, texts=3),
+        instructor=InstructorSettings(
+            features=96,
+            views=2,
+            paraphrases=3,
+            sounds=24,
+            align=TrainSettings(steps=150, batch=32, learning_rate=2e-3, warmup=10, average=0.9),
+            write=TrainSettings(steps=20, batch=8, learning_rate=2e-3, warmup=3, average=0.8, log_every=2),
+        ),
         talking=TalkingSettings(
             scenes=12,
             fresh=0.2,
@@ -188,6 +222,10 @@ PROFILES = {
     ),
     "full": Profile(
         prepare=PrepareSettings(scripts=4, texts=8),
+        instructor=InstructorSettings(
+            align=TrainSettings(steps=1000, batch=64, learning_rate=1e-3, warmup=100, weight_decay=0.05, average=0.995),
+            write=TrainSettings(steps=200, batch=16, learning_rate=2e-3, warmup=20, average=0.95, save_every=25),
+        ),
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
         ),

@@ -18,7 +18,6 @@ from avi_lib.corpus import fingerprint
 from avi_lib.corpus.catalogue import RawCorpus, find_corpora, named_corpora
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.curves import Curves
-from avi_lib.corpus.cutting import cut_at_pauses, cut_evenly
 from avi_lib.corpus.destination import Destination
 from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table, to_table, write_table
 from avi_lib.corpus.fingerprint import SourceDigests
@@ -33,6 +32,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
+from avi_lib.speech.cutting import cut_at_pauses, cut_evenly
 from avi_lib.speech.prosody import Beat
 
 

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from avi_lib.corpus.cutting import FPS
 from avi_lib.corpus.drafts import Draft
 from avi_lib.corpus.entries import ClipEntry, ScriptEntry
 from avi_lib.corpus.measure import measure_units
@@ -28,6 +27,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.motion.space import ARKIT, MotionSpace
 from avi_lib.settings import PerformerSettings, PrepareSettings
+from avi_lib.speech.cutting import FPS
 from avi_lib.speech.phones import ARPABET, SILENCE
 
 IDLE_CHANNELS = tuple(sorted(i for group in IDLE_GROUPS for i in ARKIT.groups[group]))

@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Float16, Float32
 
 from avi_lib.corpus.curves import Curves, Piece
-from avi_lib.corpus.cutting import FPS, SAMPLES, cut_at_pauses, cut_evenly
 from avi_lib.corpus.motion_source import Motion
 from avi_lib.corpus.recording import Recording
 from avi_lib.errors import InputError
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import RATE_HZ, Speech, load_speech
+from avi_lib.speech.cutting import FPS, SAMPLES, cut_at_pauses, cut_evenly
 from avi_lib.speech.encoder import SpeechEncoder
 from avi_lib.speech.phones import Phone, shift, tidy
 from avi_lib.speech.prosody import Prosody, prosody

@@ -25,7 +25,6 @@ import numpy as np
 from jaxtyping import Float32
 
 from avi_lib.corpus.assembly import IDLE_CHANNELS, PHONES
-from avi_lib.corpus.cutting import FPS
 from avi_lib.corpus.destination import Destination
 from avi_lib.corpus.fingerprint import SourceDigests, code_digest
 from avi_lib.corpus.health import Health
@@ -39,6 +38,7 @@ from avi_lib.corpus.workers import as_done, bar, result_of, worker_pool
 from avi_lib.errors import InputError
 from avi_lib.motion.space import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
+from avi_lib.speech.cutting import FPS
 
 FORMAT = 1
 PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0

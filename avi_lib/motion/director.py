@@ -24,8 +24,8 @@ from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
 from avi_lib.motion.prior_network import Reading
 from avi_lib.motion.style_prior import PriorModel, load_prior
 from avi_lib.motion.talking_model import TalkingModel
-from avi_lib.motion.weights import fingerprint
 from avi_lib.settings import SampleSettings
+from avi_lib.training.weights import fingerprint
 
 SHIPPED_PRIOR = Path(__file__).resolve().parents[1] / "assets" / "prior.safetensors"
 

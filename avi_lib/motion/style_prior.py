@@ -22,8 +22,8 @@ from avi_lib.motion.prior_network import PriorNetwork, Reading
 from avi_lib.motion.prior_sampling import Kept, Wish, noise_of, sample
 from avi_lib.motion.space import SPACES, MotionSpace
 from avi_lib.motion.style_encoder import STYLE
-from avi_lib.motion.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
 from avi_lib.settings import SampleSettings
+from avi_lib.training.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
 
 FORMAT = 1
 KIND = "diffusion prior"

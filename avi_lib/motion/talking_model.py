@@ -20,7 +20,7 @@ from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import SPACES, MotionSpace
 from avi_lib.motion.style_encoder import STYLE, StyleEncoder
 from avi_lib.motion.talking_generator import TalkingGenerator, generate
-from avi_lib.motion.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
+from avi_lib.training.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
 
 FORMATS = (1, 2)
 """1 is the same without the generator's `hold`, which then holds nothing."""

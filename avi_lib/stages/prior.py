@@ -23,10 +23,10 @@ from avi_lib.motion.prior_network import TIMES
 from avi_lib.motion.prior_sampling import training_scheduler
 from avi_lib.motion.style_prior import PriorModel, PriorShape
 from avi_lib.motion.talking_model import TalkingModel
-from avi_lib.motion.weights import fingerprint
 from avi_lib.settings import PriorSettings
 from avi_lib.stages.style_bank import StyleBank
 from avi_lib.training.loop import LogLine, train
+from avi_lib.training.weights import fingerprint
 
 RIDGE = 1e-3
 """Weight of the size of the map from styles to channels, in units of the styles' variance."""

@@ -40,7 +40,7 @@ from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.space import ARKIT
 from avi_lib.motion.talking_model import FPS, TalkingModel
-from avi_lib.motion.weights import fingerprint
+from avi_lib.training.weights import fingerprint
 
 SPREAD = 0.04
 """How far a performed strength may be from the one its word stands for."""

@@ -25,10 +25,10 @@ from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error, 
 from avi_lib.motion.space import ARKIT, MotionSpace
 from avi_lib.motion.talking_losses import Scale, content_loss, motion_losses
 from avi_lib.motion.talking_model import Shape, TalkingModel, whiten_styles
-from avi_lib.motion.weights import fingerprint
 from avi_lib.settings import TalkingSettings
 from avi_lib.stages.talking_batch import Shown, Spoken, draw, draw_unlabelled
 from avi_lib.training.loop import LogLine, train
+from avi_lib.training.weights import fingerprint
 
 LOOKED_AT, SHOWN = 256, 2000
 """Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""

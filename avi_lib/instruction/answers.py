@@ -1,0 +1,93 @@
+"""Answers: the plain sentence that is written of a clip, the questions asked of the language model, and their words.
+
+>>> answer("angry", 3)
+'A person feels extremely angry and speaks with brows strongly lowered, upper lids raised and lips pressed together.'
+>>> question()
+'Describe how the person in this recording feels, and what their face does.'
+
+Every answer has one frame, in which the emotion's level and name have their place: what a model thinks of a voice is
+read there, from the probabilities of the `feelings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+
+from avi_lib.instruction.grammar import FRAMES, SPEAKERS, describe, salient
+from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
+
+OPENING = "A person feels"
+"""How every answer begins; the emotion has its place behind it."""
+UNITS = 2
+"""Action units that an answer names."""
+WORDINGS = 24
+"""Wordings of the units that are drawn; the shortest is taken."""
+DEGREES = ("slightly", "quite", "extremely")
+"""Words for the levels 1 to 3."""
+NAMES = {
+    "neutral": "neutral",
+    "calm": "calm",
+    "happy": "happy",
+    "sad": "sad",
+    "angry": "angry",
+    "fear": "afraid",
+    "disgusted": "disgusted",
+    "surprised": "surprised",
+    "contempt": "contemptuous",
+    "bored": "bored",
+}
+"""The word for every emotion."""
+
+QUESTIONS = (
+    "Describe how the person in this recording feels, and what their face does.",
+    "How does this person feel, and what does the face show while speaking?",
+    "Analyse the emotion that the voice conveys and describe the facial expression.",
+    "Listen to the speech: which emotion is in it, and how does the face move?",
+    "What does the speaker feel? Say how brows, eyes and mouth express it.",
+    "Say in one sentence what this speaker feels and how it shows in the face.",
+    "Write down the expression that goes with this voice.",
+    "From the sound of the voice, tell the feeling and the face of the speaker.",
+)
+"""Ways to ask; the first is the one that is asked outside of training."""
+
+
+class Feeling(NamedTuple):
+    """An emotion of `EMOTIONS` at one of its levels."""
+
+    emotion: str
+    level: int
+
+
+FEELINGS = tuple(Feeling(emotion, level) for emotion in EMOTIONS for level in levels(emotion))
+"""Every feeling an answer can name."""
+
+
+def question(number: int = 0) -> str:
+    """One of `QUESTIONS`."""
+    return QUESTIONS[number]
+
+
+def felt(feeling: Feeling) -> str:
+    """The words for a feeling, such as "quite angry"."""
+    name = NAMES[feeling.emotion]
+    return name if len(levels(feeling.emotion)) == 1 else f"{DEGREES[feeling.level - 1]} {name}"
+
+
+@cache
+def answer(emotion: str, level: int) -> str:
+    """The sentence for an emotion at a level, with the strongest action units of its prototype."""
+    return worded(Feeling(emotion, level), prototype(emotion, level))
+
+
+def worded(feeling: Feeling, units: Mapping[str, float]) -> str:
+    """The sentence for a feeling and action units (name to strength 0-1), of which it names the strongest `UNITS`."""
+    opening = f"{OPENING} {felt(feeling)}"
+    if not (kept := salient(units, UNITS)):
+        return f"{opening}."
+    frame = next(frame for frame in FRAMES if frame.text == "{who} {speak} with {states}.")
+    drawn = [describe(kept, rng=np.random.default_rng(i), frame=frame, speakers=SPEAKERS[:1]) for i in range(WORDINGS)]
+    return f"{opening} and {min(drawn, key=len).removeprefix('A person ')}"

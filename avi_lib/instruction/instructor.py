@@ -1,0 +1,252 @@
+"""The instructor: speech in, the sentence that says what the face should do out.
+
+>>> instructor = load_instructor()                     # the shipped one, or a path to one's own weights
+>>> written = instructor.instruct(speech.wave)
+>>> written.instruction.text, written.confidence
+('A person feels quite angry and speaks with a noticeable frown and lips somewhat tightened.', 0.81)
+
+The frozen language model reads the soft prompt and a question. What it thinks of the voice is read at the place of the
+emotion in its answer: the probabilities of all feelings there, at a temperature that makes them what they claim to be.
+The likeliest one is put down, and the model writes on from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+
+from avi_lib.errors import InputError
+from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, answer, question
+from avi_lib.instruction.dialogue import dialogue, feeling_tokens
+from avi_lib.instruction.grammar import MAX_LENGTH
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instructor_model import Ear, InstructorModel, load_instructor_model, stack
+from avi_lib.instruction.language_model import LanguageModel, Reading, load_language_model
+from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.speech.cutting import FPS, SAMPLES, cut_at_pauses
+from avi_lib.speech.encoder import RATE_HZ, SpeechEncoder, load_encoder
+from avi_lib.speech.hearing import Hearing, hear
+
+SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
+
+UNSURE = 0.45
+"""Below this probability of its emotion an answer is written one level lower."""
+LOST = 0.3
+"""Below this one it is neutral: a face that shows nothing is less wrong than one that shows anything."""
+SPEECH = 0.5
+"""Least probability of there being speech."""
+MOST_TOKENS = 64
+"""Tokens of an answer."""
+GROUP_S = 8.0
+"""Longest stretch that is heard at once; longer recordings are cut at pauses."""
+NEUTRAL = Feeling("neutral", 1)
+
+Wave = Float32[np.ndarray, " samples"]
+
+
+@dataclass(frozen=True, eq=False)
+class Opinion:
+    """What is thought of a clip before anything is written.
+
+    Attributes:
+        reading: the language model, having read the prompt, the question and the answer's opening.
+        feelings: log probability of each of `FEELINGS`, calibrated.
+        speech: probability of there being speech.
+    """
+
+    reading: Reading
+    feelings: Float32[np.ndarray, " feelings"]
+    speech: float
+
+    @property
+    def emotions(self) -> dict[str, float]:
+        """Probability of every emotion; they add up to 1."""
+        shares = dict.fromkeys(EMOTIONS, 0.0)
+        for feeling, value in zip(FEELINGS, self.feelings.tolist(), strict=True):
+            shares[feeling.emotion] += math.exp(value)
+        return shares
+
+
+@dataclass(frozen=True)
+class Written:
+    """An instruction as it was written, and how sure of it the instructor is.
+
+    Attributes:
+        instruction: the sentence and what is understood of it.
+        heard: the feeling that seemed likeliest, which the sentence may tone down.
+        probabilities: of every emotion.
+        speech: probability of there being speech.
+        warnings: what a person should know of it.
+    """
+
+    instruction: Instruction
+    heard: Feeling
+    probabilities: dict[str, float]
+    speech: float
+    warnings: tuple[str, ...]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the emotion that seemed likeliest."""
+        return self.probabilities[self.heard.emotion]
+
+
+@dataclass(frozen=True, eq=False)
+class Instructor:
+    """Trained weights with the frozen encoder and language model they were trained for."""
+
+    model: InstructorModel
+    encoder: SpeechEncoder
+    language: LanguageModel
+    reason: str
+
+    def instruct(self, wave: Wave, words: str | None = None, temperature: float = 0.0, seed: int = 0) -> Written:
+        """The instruction for a wave (samples,) float32 at 16 kHz of any length.
+
+        Args:
+            wave: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
+            words: what is said, for weights that were trained to be told it.
+            temperature: of the words behind the feeling; 0 writes the likeliest ones.
+            seed: draws them otherwise.
+
+        Raises InputError for an empty wave or samples that are not finite.
+        """
+        return self.write(self.opinion(self.hear(wave), words), temperature, seed)
+
+    def timeline(self, wave: Wave, words: str | None = None) -> tuple[Timeline, list[Written]]:
+        """An instruction for every breath group; groups in a row that feel the same share one."""
+        entries: list[Entry] = []
+        every = []
+        for (start, _), hearing in zip(_groups(wave), self.hear(wave), strict=True):
+            written = self.write(self.opinion([hearing], words))
+            if not entries or entries[-1].instruction.text != written.instruction.text:
+                entries.append(Entry(start / FPS, written.instruction))
+                every.append(written)
+        return Timeline(tuple(entries)), every
+
+    def hear(self, wave: Wave) -> list[Hearing]:
+        """What each part of a wave sounds like."""
+        frames = [(start * SAMPLES, min(end * SAMPLES, len(wave))) for start, end in _groups(wave)]
+        return [hear(wave[start:end], self.encoder) for start, end in frames]
+
+    def opinion(self, hearings: Sequence[Hearing], words: str | None = None) -> Opinion:
+        """What is thought of a recording from what its parts sound like, each counting by its length."""
+        with torch.inference_mode():
+            ear = self.model.listen(stack(hearings))
+            shares = torch.tensor([float(len(hearing.melody)) for hearing in hearings])
+            shares = shares / shares.sum()
+            meaning = (self.model.meaning(ear) * shares[:, None]).sum(dim=0, keepdim=True)
+            speech = float((ear.speech.sigmoid() * shares).sum())
+            told = words if self.told else None
+            asked, _ = dialogue(self.language, self.model.prompt(meaning), question(), [told])
+            opening = self.language.embed(self.language.tokens(OPENING))[None]
+            reading = self.language.read(torch.cat([asked, opening], dim=1))
+            scores = self.language.log_probabilities(reading, feeling_tokens(self.language))
+        calibrated = (scores / self.model.temperature).log_softmax(dim=0)
+        return Opinion(reading, calibrated.numpy(), speech)
+
+    def write(self, opinion: Opinion, temperature: float = 0.0, seed: int = 0) -> Written:
+        """Put an opinion into words."""
+        heard = likeliest(opinion.feelings)
+        chosen, warnings = _toned(heard, opinion)
+        begin = feeling_tokens(self.language, [chosen])[0]
+        tokens = self.language.go_on(opinion.reading, MOST_TOKENS, begin, temperature, seed)
+        text = f"{OPENING} {self.language.text(tokens)}"
+        instruction = _parsed(text)
+        if (instruction.emotion, instruction.level) != tuple(chosen) or instruction.unknown:
+            words = ", ".join(instruction.unknown)
+            warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
+        return Written(instruction, heard, opinion.emotions, opinion.speech, tuple(warnings))
+
+    @property
+    def told(self) -> bool:
+        """Whether the weights were trained to be told the words."""
+        return self.model.shape.words
+
+    def aligned(self, hearings: Sequence[Hearing]) -> Float32[np.ndarray, "clips aligned"]:
+        """Where clips lie among sentences, for retrieval."""
+        with torch.inference_mode():
+            return np.asarray(self.model.meaning(self.model.listen(stack(hearings))).numpy(), np.float32)
+
+    def listened(self, hearings: Sequence[Hearing]) -> Ear:
+        """What both ears say of clips."""
+        with torch.inference_mode():
+            return self.model.listen(stack(hearings))
+
+
+def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
+    """The likeliest emotion, and its likeliest level."""
+    shares: dict[str, float] = {}
+    for feeling, value in zip(FEELINGS, feelings.tolist(), strict=True):
+        shares[feeling.emotion] = shares.get(feeling.emotion, 0.0) + math.exp(value)
+    emotion = max(shares, key=lambda name: shares[name])
+    levels = {f.level: value for f, value in zip(FEELINGS, feelings.tolist(), strict=True) if f.emotion == emotion}
+    return Feeling(emotion, max(levels, key=lambda level: levels[level]))
+
+
+def _toned(heard: Feeling, opinion: Opinion) -> tuple[Feeling, list[str]]:
+    """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it."""
+    if opinion.speech < SPEECH:
+        return NEUTRAL, [f"hardly any speech is heard (probability {opinion.speech:.2f}): the sentence is neutral"]
+    sure = opinion.emotions[heard.emotion]
+    unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
+    if sure < LOST:
+        return NEUTRAL, [f"{unsure}; the sentence is neutral"]
+    if sure < UNSURE and heard.level > 1:
+        return Feeling(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
+    return heard, []
+
+
+def _parsed(text: str) -> Instruction:
+    """What is understood of a text, which is cut where it is too long; a neutral sentence where nothing is left."""
+    try:
+        return Instruction.parse(text)
+    except InputError:
+        return Instruction.parse(text[:MAX_LENGTH].strip() or answer(*NEUTRAL))
+
+
+def _groups(wave: Wave) -> list[tuple[int, int]]:
+    """First and last frames of stretches of up to `GROUP_S`."""
+    frames = max(1, -(-len(wave) // SAMPLES))
+    return cut_at_pauses(wave, frames, round(GROUP_S * RATE_HZ) // SAMPLES)
+
+
+def load_instructor(weights: Path | None = None, encoder: str | None = None, language: str | None = None) -> Instructor:
+    """The instructor of a file of weights, the shipped ones when None.
+
+    encoder, language: names of the speech encoder and the language model or paths to them; those that the weights were
+    trained with when None.
+
+    Raises:
+        AssetError: a model is to be had nowhere.
+        InputError: the weights are missing or damaged, or a model does not fit.
+    """
+    path = weights or SHIPPED_INSTRUCTOR
+    model = load_instructor_model(path)
+    shape = model.shape
+    heard = load_encoder(encoder or shape.encoder, threads=torch.get_num_threads())
+    if heard.fingerprint != shape.encoder_fingerprint or (heard.dim, heard.layers) != (shape.states, shape.layers):
+        got = f"{heard.name} with {heard.dim} numbers a state"
+        do = "name that one, or train an instructor for yours with notebook 02"
+        raise InputError(f"the speech encoder {shape.encoder} that {path.name} was trained with", got, do)
+    writer = load_language_model(language or shape.language_model)
+    if writer.width != shape.width or writer.fingerprint != shape.language_fingerprint:
+        got = f"{writer.name} with {writer.width} numbers a token"
+        do = "name that one, or train an instructor for yours with notebook 02"
+        raise InputError(f"the language model {shape.language_model} that {path.name} was trained with", got, do)
+    where = "shipped weights" if weights is None else str(path)
+    reason = f"{where}; hears through {heard.name}: {heard.reason}; writes with {writer.name}: {writer.reason}"
+    return Instructor(model, heard, writer, reason)
+
+
+def calibrated(instructor: Instructor, temperature: float) -> Instructor:
+    """The same with another temperature of its confidence."""
+    instructor.model.temperature.fill_(temperature)
+    return replace(instructor)

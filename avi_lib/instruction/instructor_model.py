@@ -1,0 +1,253 @@
+"""The instructor's trained part: what was heard becomes a point among sentences, and that a language model's prompt.
+
+>>> model = load_instructor_model(Path("instructor.safetensors"))
+>>> ear = model.listen(stack([hear(wave, encoder)]))
+>>> model.prompt(model.meaning(ear)).shape      # (clips, tokens, width of the language model)
+torch.Size([1, 8, 576])
+
+Two ears hear a clip apart from each other, and their opinions add up in the space they share with the sentences, as
+the logarithms of probabilities do. One is the Q-Former on the states of the encoder: it tells most, and knows the
+studios and sentences it was trained on rather too well. The other knows only the numbers of the manner, which hold
+anywhere. How much the first one counts depends on how familiar its states are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import nn
+from torch.nn import functional
+
+from avi_lib.errors import InputError
+from avi_lib.instruction.qformer import QFormer
+from avi_lib.speech.hearing import Hearing
+from avi_lib.speech.manner import MANNER
+from avi_lib.training.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
+
+FORMAT = 1
+KIND = "instructor"
+REMEDY = "train them with notebook 02, or check the path"
+CLIP_MANNER = 4.0
+"""Deviations beyond which a number of the manner counts no more."""
+MANNER_DROPOUT = 0.3
+"""Share of the numbers of the manner that are left out in training."""
+UNFAMILIAR = 0.2
+"""How much the states count where they are of another world than those of training."""
+RAMP = 0.6
+"""How much further than any of training, as a share of it, states are when they count no more than that."""
+
+
+@dataclass(frozen=True)
+class InstructorShape:
+    """What an instructor is made for and how large it is.
+
+    Attributes:
+        encoder, encoder_fingerprint, states, layers: the speech encoder, digest of it, numbers in a state, its layers.
+        text_encoder, text_fingerprint, text: the text encoder, digest of it, numbers in its states.
+        language_model, language_fingerprint, width: the language model, digest of it, numbers in its embeddings.
+        aligned: numbers of the space that speech and sentences share.
+        features, queries, blocks, heads: size of the Q-Former.
+        tokens: embeddings of the prompt.
+        hidden: features between the aligned space and the prompt.
+        usual: directions in which familiar states differ.
+        manner: whether the manner is heard; familiar: whether strange states count less; words:
+            whether the language model was told in training what is said.
+    """
+
+    encoder: str
+    encoder_fingerprint: str
+    states: int
+    layers: int
+    text_encoder: str
+    text_fingerprint: str
+    text: int
+    language_model: str
+    language_fingerprint: str
+    width: int
+    aligned: int = 64
+    features: int = 160
+    queries: int = 8
+    blocks: int = 2
+    heads: int = 4
+    tokens: int = 8
+    hidden: int = 192
+    usual: int = 24
+    manner: bool = True
+    familiar: bool = True
+    words: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Hearings side by side, padded with zeros, and which steps are there."""
+
+    states: Float[torch.Tensor, "clips layers steps dim"]
+    melody: Float[torch.Tensor, "clips steps 5"]
+    manner: Float[torch.Tensor, "clips manner"]
+    there: Bool[torch.Tensor, "clips steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Ear:
+    """What both ears say of clips, in the space that is shared with sentences.
+
+    `states` and `manner` are their opinions, `familiar` is how much the first counts, `gathered` the mean of the
+    queries and `speech` the logit of there being speech.
+    """
+
+    states: Float[torch.Tensor, "clips aligned"]
+    manner: Float[torch.Tensor, "clips aligned"]
+    familiar: Float[torch.Tensor, " clips"]
+    gathered: Float[torch.Tensor, "clips features"]
+    speech: Float[torch.Tensor, " clips"]
+
+
+class Prompter(nn.Module):
+    """The projection: from where a clip lies to the embeddings of a soft prompt."""
+
+    def __init__(self, shape: InstructorShape) -> None:
+        super().__init__()
+        self.size = (shape.tokens, shape.width)
+        self.network = nn.Sequential(
+            nn.Linear(shape.aligned, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.tokens * shape.width)
+        )
+        self.loudness = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, place: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
+        """Embeddings of equal length, which is learned."""
+        tokens = self.network(place).unflatten(1, self.size)
+        return functional.layer_norm(tokens, tokens.shape[-1:]) * self.loudness
+
+
+class InstructorModel(nn.Module):
+    """Q-Former, manner and projections; buffers hold what is usual, and the temperature of confidence."""
+
+    def __init__(self, shape: InstructorShape, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        sizes = (shape.states, shape.layers, shape.features, shape.queries, shape.blocks, shape.heads)
+        self.qformer = QFormer(*sizes, dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.manner_dropout = nn.Dropout(MANNER_DROPOUT)
+        self.of_states = nn.Linear(shape.features, shape.aligned)
+        self.of_manner = nn.Linear(len(MANNER), shape.aligned)
+        self.of_text = nn.Linear(shape.text, shape.aligned)
+        self.is_speech = nn.Linear(shape.features + len(MANNER), 1)
+        self.sharpness = nn.Parameter(torch.tensor(2.0))
+        self.prompter = Prompter(shape)
+        for name, value in {
+            "manner_mean": torch.zeros(len(MANNER)),
+            "manner_deviation": torch.ones(len(MANNER)),
+            "usual_mean": torch.zeros(2 * shape.states),
+            "usual_deviation": torch.ones(2 * shape.states),
+            "usual_axes": torch.zeros(shape.usual, 2 * shape.states),
+            "usual_to": torch.ones(()),
+            "temperature": torch.ones(()),
+        }.items():
+            self.register_buffer(name, value)
+        self.manner_mean: torch.Tensor
+        self.manner_deviation: torch.Tensor
+        self.usual_mean: torch.Tensor
+        self.usual_deviation: torch.Tensor
+        self.usual_axes: torch.Tensor
+        self.usual_to: torch.Tensor
+        self.temperature: torch.Tensor
+
+    def listen(self, heard: Heard) -> Ear:
+        """What both ears say of clips."""
+        gathered = self.dropout(self.qformer(heard.states, heard.melody, heard.there).mean(dim=1))
+        manner = (heard.manner - self.manner_mean) / self.manner_deviation
+        manner = self.manner_dropout(manner.clamp(-CLIP_MANNER, CLIP_MANNER))
+        return Ear(
+            states=self.of_states(gathered),
+            manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(gathered[:, :1]),
+            familiar=self.familiarity(heard) if self.shape.familiar else torch.ones(len(gathered)).to(gathered),
+            gathered=gathered,
+            speech=self.is_speech(torch.cat([gathered, manner], dim=1))[:, 0],
+        )
+
+    def meaning(self, ear: Ear) -> Float[torch.Tensor, "clips aligned"]:
+        """Where clips lie among sentences: both opinions together. The further out, the surer."""
+        return ear.familiar[:, None] * ear.states + ear.manner
+
+    def sentences(self, states: Float[torch.Tensor, "sentences text"]) -> Float[torch.Tensor, "sentences aligned"]:
+        """Where sentences lie, from the means of the text encoder's states of their tokens."""
+        normal = functional.layer_norm(states, states.shape[-1:])
+        return functional.normalize(self.of_text(normal), dim=1)
+
+    def likeness(
+        self, meaning: Float[torch.Tensor, "clips aligned"], sentences: Float[torch.Tensor, "sentences aligned"]
+    ) -> Float[torch.Tensor, "clips sentences"]:
+        """How well sentences fit clips, as logits."""
+        return self.sharpness.exp() * meaning @ sentences.T
+
+    def prompt(self, meaning: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
+        """The soft prompt that tells a language model where clips lie."""
+        prompt: torch.Tensor = self.prompter(self.sharpness.exp() * meaning)
+        return prompt
+
+    def familiarity(self, heard: Heard) -> Float[torch.Tensor, " clips"]:
+        """1 for states like those of training, down to `UNFAMILIAR` for those of another world."""
+        beyond = self.strangeness(pooled(heard)) / self.usual_to - 1
+        return 1 - (1 - UNFAMILIAR) * (beyond / RAMP).clamp(0, 1)
+
+    def strangeness(self, pooled_states: Float[torch.Tensor, "clips both"]) -> Float[torch.Tensor, " clips"]:
+        """How far mean and deviation of states lie from the subspace of those of training (root mean square)."""
+        normal = (pooled_states - self.usual_mean) / self.usual_deviation
+        rest = normal - normal @ self.usual_axes.T @ self.usual_axes
+        return rest.square().mean(dim=1).sqrt()
+
+
+def pooled(heard: Heard) -> Float[torch.Tensor, "clips both"]:
+    """Mean and deviation over time of the last layer's states."""
+    there = heard.there[..., None].float()
+    count = there.sum(dim=1).clamp(min=1)
+    last = heard.states[:, -1]
+    mean = (last * there).sum(dim=1) / count
+    variance = ((last - mean[:, None]).square() * there).sum(dim=1) / count
+    return torch.cat([mean, variance.sqrt()], dim=1)
+
+
+def stack(hearings: Sequence[Hearing]) -> Heard:
+    """Hearings side by side."""
+    steps = [len(hearing.melody) for hearing in hearings]
+    layers, _, dim = hearings[0].states.shape
+    states = np.zeros((len(hearings), layers, max(steps), dim), np.float32)
+    melody = np.zeros((len(hearings), max(steps), hearings[0].melody.shape[1]), np.float32)
+    for i, hearing in enumerate(hearings):
+        states[i, :, : steps[i]] = hearing.states
+        melody[i, : steps[i]] = hearing.melody
+    there = torch.arange(max(steps)) < torch.tensor(steps)[:, None]
+    manner = torch.from_numpy(np.stack([hearing.manner for hearing in hearings]))
+    return Heard(torch.from_numpy(states), torch.from_numpy(melody), manner, there)
+
+
+def save_instructor_model(model: InstructorModel, path: Path, about: dict[str, object] | None = None) -> None:
+    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences."""
+    save_weights(model, path, {"format": FORMAT, "kind": KIND, "shape": asdict(model.shape), "about": about or {}})
+
+
+def load_instructor_model(path: Path) -> InstructorModel:
+    """Read an instructor, ready to be used; InputError when the file is missing, damaged or something else."""
+    try:
+        header, tensors = read_weights(path, (FORMAT,), KIND)
+        with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
+            model = InstructorModel(InstructorShape(**header["shape"]))
+        check_weights(model, tensors)
+    except UNREADABLE as error:
+        raise InputError(f"weights of an {KIND}", f"{path}: {error}", REMEDY) from error
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def read_instructor_about(path: Path) -> dict[str, object]:
+    """What a file of weights says it was trained on; InputError when it says nothing."""
+    try:
+        return read_about(path, (FORMAT,), KIND)
+    except UNREADABLE as error:
+        raise InputError(f"weights of an {KIND}", f"{path}: {error}", REMEDY) from error

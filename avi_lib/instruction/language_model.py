@@ -1,0 +1,258 @@
+"""Frozen language models: the states of a prompt in, words out.
+
+>>> model = load_language_model("smollm2")     # or a folder with any causal model of transformers, such as LLaMA
+>>> reading = model.read(torch.cat([model.bos(), model.embed(model.tokens("A person feels"))])[None])
+>>> model.text(model.go_on(reading, most=12))
+'...'
+
+No weight is ever changed: gradients go through the network to what it reads, not into it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import nn
+from torch.nn import functional
+
+from avi_lib.assets.digest import file_sha256
+from avi_lib.assets.manifest import load_manifest
+from avi_lib.assets.resolver import resolve
+from avi_lib.errors import InputError
+from avi_lib.instruction.dequantised import RECIPE, dequantised
+
+Embeddings = Float[torch.Tensor, "batch tokens width"]
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a model has read of one prompt: its cache of keys and values, and the scores of the next token."""
+
+    cache: Any
+    next: Float[torch.Tensor, " vocabulary"]
+
+
+class LanguageModel:
+    """A causal network of transformers with its tokenizer, frozen.
+
+    Attributes:
+        network: the network, for training through it; its weights need no gradient.
+        name: what it is known by.
+        reason: where it came from, and why.
+        width: numbers in the embedding of a token.
+        fingerprint: digest of weights and tokenizer.
+        scale: root mean square of the embeddings of its tokens.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, name: str, reason: str, fingerprint: str) -> None:
+        self.network: Any = network.eval().requires_grad_(False)
+        self._tokenizer = tokenizer
+        self.name, self.reason, self.fingerprint = name, reason, fingerprint
+        embeddings = network.get_input_embeddings().weight
+        self.width = int(embeddings.shape[1])
+        self.scale = float(embeddings.float().square().mean().sqrt())
+        self.end = _end(network, tokenizer)
+
+    def tokens(self, text: str) -> list[int]:
+        """Numbers of a text's tokens, without marks of start and end."""
+        return list(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without marks."""
+        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+
+    def embed(self, tokens: Sequence[int] | Int64[torch.Tensor, ...]) -> Float[torch.Tensor, "*shape width"]:
+        """Embeddings of tokens."""
+        embedded: torch.Tensor = self.network.get_input_embeddings()(torch.as_tensor(tokens, dtype=torch.long))
+        return embedded
+
+    def bos(self) -> Float[torch.Tensor, "1 width"]:
+        """The embedding of the mark of the start; of the end where there is none."""
+        start = self._tokenizer.bos_token_id
+        return self.embed([self.end if start is None else start])
+
+    def scores(
+        self, embeddings: Embeddings, last: int, there: Bool[torch.Tensor, "batch tokens"] | None = None
+    ) -> Float[torch.Tensor, "batch last vocabulary"]:
+        """Scores (logits, float32) of the token behind each of the `last` ones; `there` leaves out what fills up."""
+        mask = None if there is None else there.long()
+        inner = self.network.model(inputs_embeds=embeddings.to(self._dtype), attention_mask=mask, use_cache=False)
+        scores: torch.Tensor = self.network.lm_head(inner.last_hidden_state[:, -last:]).float()
+        return scores
+
+    @torch.inference_mode()
+    def read(self, embeddings: Embeddings) -> Reading:
+        """Read a prompt (1, tokens, width)."""
+        seen = self.network(inputs_embeds=embeddings.to(self._dtype), use_cache=True, logits_to_keep=1)
+        return Reading(seen.past_key_values, seen.logits[0, -1].float())
+
+    @torch.inference_mode()
+    def log_probabilities(self, reading: Reading, continuations: Sequence[Sequence[int]]) -> Float[torch.Tensor, " n"]:
+        """Log probability of each continuation (one token at least), read side by side."""
+        longest = max(map(len, continuations))
+        ids = torch.tensor([[*tokens, *[self.end] * (longest - len(tokens))] for tokens in continuations])
+        cache = copy.deepcopy(reading.cache)
+        cache.batch_repeat_interleave(len(ids))
+        scores = reading.next.expand(len(ids), 1, -1)
+        if longest > 1:
+            seen = self.network(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
+            scores = torch.cat([scores, seen.logits.float()], dim=1)
+        found = scores.log_softmax(dim=-1).gather(2, ids[..., None])[..., 0]
+        there = torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in continuations])
+        return (found * there).sum(dim=1)
+
+    @torch.inference_mode()
+    def go_on(
+        self,
+        reading: Reading,
+        most: int,
+        begin: Sequence[int] = (),
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[int]:
+        """Tokens behind a prompt: `begin`, then the likeliest ones, or ones drawn at a temperature by a seed.
+
+        It ends with the mark of the end, which is left out, a line's end, or after `most` tokens.
+        """
+        random = torch.Generator().manual_seed(seed)
+        cache, scores, said = copy.deepcopy(reading.cache), reading.next, list(begin)
+        feed = said
+        while True:
+            if feed:
+                seen = self.network(input_ids=torch.tensor([feed]), past_key_values=cache, use_cache=True)
+                scores = seen.logits[0, -1].float()
+            if len(said) >= most:
+                return said
+            token = _choose(scores, temperature, random)
+            if token == self.end or "\n" in self._tokenizer.decode([token]):
+                return said
+            said.append(token)
+            feed = [token]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        dtype: torch.dtype = self.network.dtype
+        return dtype
+
+
+def _choose(scores: Float[torch.Tensor, " vocabulary"], temperature: float, random: torch.Generator) -> int:
+    if temperature <= 0:
+        return int(scores.argmax())
+    return int(torch.multinomial((scores / temperature).softmax(dim=0), 1, generator=random))
+
+
+def load_language_model(name_or_path: str = "smollm2") -> LanguageModel:
+    """A language model by the name of a frozen one, or from a folder with weights as safetensors and a tokenizer.
+
+    Weights of up to `FLOAT32_BYTES` are computed with as float32, larger ones as they are stored. Nothing of the folder
+    is run.
+
+    Raises:
+        AssetError: a named model is to be had nowhere.
+        InputError: neither a name nor a folder, no causal model, or one that is damaged or incomplete.
+    """
+    if name_or_path in _names():
+        found = resolve(name_or_path)
+        name, reason = name_or_path, f"{found.reason}; licence {found.licence}"
+        quantised = len(found.files) == 1 and next(iter(found.files.values())).suffix == ".gguf"
+        folder = dequantised(found) if quantised else found.folder
+        content = [RECIPE, found.sha256]  # not the folder's: transformers writes its own version into it
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    else:
+        folder = _folder(name_or_path)
+        name, reason = folder.resolve().name, f"given path {folder}; licence: that of your own copy"
+        digest = language_fingerprint(folder)
+    network, tokenizer = _load(folder)
+    model = LanguageModel(network, tokenizer, name, reason, digest)
+    seen = model.read(model.bos()[None])
+    if not bool(seen.next.isfinite().all()):
+        raise InputError("a language model", f"{folder}, whose scores are not finite", "copy the model again")
+    return model
+
+
+FLOAT32_BYTES = 4_000_000_000
+"""Bytes of weights up to which they are computed with as float32."""
+
+
+def language_fingerprint(folder: Path) -> str:
+    """Digest of the files that decide what a language model says."""
+    names = ("config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
+    files = [folder / name for name in names if (folder / name).is_file()] + sorted(folder.glob("*.safetensors"))
+    return hashlib.sha256(json.dumps({p.name: file_sha256(p) for p in files}, sort_keys=True).encode()).hexdigest()
+
+
+def _names() -> list[str]:
+    return [model.name for model in load_manifest().models if model.purpose.startswith("causal language model")]
+
+
+def _folder(path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        expected = f"a folder with a language model, or a name ({', '.join(_names())})"
+        raise InputError(expected, repr(path), "correct the name or the path")
+    if not (folder / "config.json").is_file():
+        raise InputError("a model folder with config.json", f"none in {folder}", "name the folder that holds it")
+    if not any(folder.glob("*.safetensors")):
+        do = "where you trust its weights, load it with transformers and save it again with save_pretrained"
+        raise InputError("weights as safetensors", f"none in {folder}", do)
+    return folder
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    import transformers
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    small = sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= FLOAT32_BYTES
+    try:
+        local = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+        options = {"use_safetensors": True, "dtype": torch.float32 if small else "auto", "output_loading_info": True}
+        network, report = transformers.AutoModelForCausalLM.from_pretrained(folder, **options, **local)
+    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        got = f"{folder}: {words[:300]}"
+        raise InputError("a causal language model with its tokenizer", got, "copy it again") from error
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+    tied = bool(getattr(network.config, "tie_word_embeddings", False))
+    if missing := sorted(key for key in report["missing_keys"] if not (tied and key == "lm_head.weight")):
+        got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
+        raise InputError("all weights of a language model", got, "copy the model again")
+    if not isinstance(getattr(network, "model", None), nn.Module) or not hasattr(network, "lm_head"):
+        got = f"{type(network).__name__} in {folder}"
+        raise InputError("a causal language model built as Llama is (`model` and `lm_head`)", got, "use such a one")
+    return network, tokenizer
+
+
+def _end(network: Any, tokenizer: Any) -> int:
+    """The token that ends an answer."""
+    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else network.config.eos_token_id
+    if not isinstance(end, int):
+        raise InputError(
+            "a language model with a mark of the end", "none", "set eos_token in its tokenizer_config.json"
+        )
+    return end
+
+
+def answer_loss(
+    scores: Float[torch.Tensor, "batch last vocabulary"],
+    tokens: Int64[torch.Tensor, "batch last"],
+    weights: Float[torch.Tensor, "batch last"],
+    smoothing: float = 0.0,
+) -> Float[torch.Tensor, ""]:
+    """Weighted mean of the cross-entropy of the tokens of answers."""
+    flat = functional.cross_entropy(scores.flatten(0, 1), tokens.flatten(), reduction="none", label_smoothing=smoothing)
+    return (flat * weights.flatten()).sum() / weights.sum().clamp(min=1e-6)
