@@ -18,7 +18,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, load_timeline
 from avi_lib.jobs import MOST_SAMPLES, Job, find_recordings, keep_recordings, plan_jobs, sampled
 from avi_lib.outcome import Outcome
-from avi_lib.pipeline import NEUTRAL, Talk, Talker, write_motion
+from avi_lib.pipeline import Talk, Talker, write_motion
 from avi_lib.settings import TalkSettings
 
 
@@ -37,8 +37,9 @@ def talk_all(
 
     With one file, `output` and `motion` name files; with several or with a folder they name folders, which are made.
     Without `output` videos go into the working folder as `<recording>.talk.mp4`. With several samples each has the seed
-    after the last one's, and its number before the suffix of its files. Raises InputError, before any work and with
-    nothing written, for arguments that suit no recording.
+    after the last one's, and its number before the suffix of its files. Without instruction and timeline the
+    instruction is written from what is heard. Raises InputError, before any work and with nothing written, for
+    arguments that suit no recording.
     """
     recordings, alone = find_recordings(sources)
     asked = _asked(instruction, timeline)
@@ -51,7 +52,7 @@ def talk_all(
     jobs = sampled(plan_jobs(recordings, alone, output, motion, video), samples)
     keep_recordings(jobs)
     with Talker(settings) as talker:
-        talker.prepare(video)
+        talker.prepare(video, writes=asked is None)
         for folder in (output if video else None, motion):
             if folder and not alone:
                 make_folder(folder)
@@ -66,16 +67,16 @@ def talk_all(
             yield outcome
 
 
-def _asked(instruction: str | None, timeline: Path | None) -> Instruction | Timeline:
+def _asked(instruction: str | None, timeline: Path | None) -> Instruction | Timeline | None:
     if timeline is None:
-        return Instruction.parse(NEUTRAL if instruction is None else instruction)
+        return None if instruction is None else Instruction.parse(instruction)
     if instruction is not None:
         raise InputError("an instruction or a timeline", "both", "write the instruction into the timeline")
     return load_timeline(timeline)
 
 
 def _outcome(
-    talker: Talker, job: Job, alone: bool, asked: Instruction | Timeline, text: str | None, heard: Talk | None
+    talker: Talker, job: Job, alone: bool, asked: Instruction | Timeline | None, text: str | None, heard: Talk | None
 ) -> Outcome:
     """Carry out a job; a recording whose first sample was made is not listened to again."""
     begun = time.perf_counter()
@@ -83,7 +84,7 @@ def _outcome(
         if heard is None:
             heard = talker.listen(job.recording, asked, text)
         seed = talker.settings.seed + job.sample - 1
-        talk = heard if heard.seed == seed else talker.direct(heard, asked, seed)
+        talk = heard if heard.seed == seed else talker.direct(heard, heard.timeline, seed)
         if job.motion:
             write_motion(talk.motion, job.motion)
         if job.video:
@@ -105,4 +106,5 @@ def _outcome(
         prior,
         tuple(model.warning for model in (generator, director) if model and model.warning),
         time.perf_counter() - begun,
+        instructor=talker.instructor.reason if asked is None else None,
     )

@@ -2,6 +2,7 @@
 
     avi talk my.wav --instruction "She is furious." -o angry.mp4
     avi export motion.npz motion.csv
+    avi instruct my.wav
     avi track my.mp4 -o motion.csv
     avi models · avi doctor · avi run 00
 
@@ -76,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_talk, _add_track, _add_prepare, _add_export, _add_run, _add_models, _add_doctor):
+    for add in (_add_talk, _add_instruct, _add_track, _add_prepare, _add_export, _add_run, _add_models, _add_doctor):
         add(commands)
     return parser
 
@@ -85,7 +86,7 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
     talk = commands.add_parser("talk", help="make a talking face from a recording and an instruction")
     talk.add_argument("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, videos, or folders of them")
     talk.add_argument("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
-    talk.add_argument("--instruction", metavar="TEXT", help="what the face should do; neutral when left out")
+    talk.add_argument("--instruction", metavar="TEXT", help="what the face should do; else written from the speech")
     talk.add_argument("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
     talk.add_argument(
         "--generator",
@@ -102,6 +103,10 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
         help="what makes a style of the sentence: shipped weights (default), the performer, or your own weights",
     )
     talk.add_argument("--text-encoder", metavar="NAME-or-PATH", help="text encoder of the prior")
+    talk.add_argument(
+        "--instructor", default="learned", metavar="learned|PATH", help="what writes where no instruction is given"
+    )
+    talk.add_argument("--language-model", metavar="NAME-or-PATH", help="language model of the instructor")
     talk.add_argument("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
     talk.add_argument("--guidance", type=float, metavar="W", help="1 follows the sentence (default)")
     talk.add_argument("--steps", type=int, metavar="N", help="denoising steps (default 20)")
@@ -130,6 +135,8 @@ def _talk(options: argparse.Namespace) -> int:
         encoder=options.encoder,
         prior=options.prior,
         text_encoder=options.text_encoder,
+        instructor=options.instructor,
+        language_model=options.language_model,
         sample=sample,
         head=options.head,
         seed=options.seed,
@@ -156,6 +163,45 @@ def _talk(options: argparse.Namespace) -> int:
             print(f"avi: {outcome.path}: {outcome.error}", file=sys.stderr)
             if outcome.alone:
                 return outcome.error.exit_code
+    return 1 if failed else 0
+
+
+def _add_instruct(commands: argparse._SubParsersAction) -> None:
+    instruct = commands.add_parser("instruct", help="listen to a recording and write what the face should do")
+    instruct.add_argument("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
+    instruct.add_argument("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
+    instruct.add_argument("--text", metavar="TRANSCRIPT", help="what is said, for weights trained to be told it")
+    instruct.add_argument(
+        "--instructor", default="learned", metavar="learned|PATH", help="shipped weights (default) or your own"
+    )
+    instruct.add_argument("--encoder", metavar="NAME-or-PATH", help="speech encoder")
+    instruct.add_argument("--language-model", metavar="NAME-or-PATH", help="language model")
+    instruct.add_argument("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn")
+    instruct.add_argument("--seed", type=int, default=0, metavar="N", help="draws them (default 0)")
+    instruct.add_argument("--json", action="store_true", help="print one JSON object a recording and nothing else")
+    instruct.set_defaults(command=_instruct)
+
+
+def _instruct(options: argparse.Namespace) -> int:
+    from avi_lib.dictation import dictate_all
+    from avi_lib.instruction.timeline import as_json
+    from avi_lib.settings import InstructSettings, validated
+
+    names = ("instructor", "encoder", "language_model", "temperature", "seed")
+    settings = validated(InstructSettings, **{name: getattr(options, name) for name in names})
+    failed = 0
+    for dictated in dictate_all(options.speech, settings, options.timeline, options.text):
+        failed += dictated.error is not None
+        if options.json:
+            print(json.dumps(dictated.as_json(), ensure_ascii=False), flush=True)
+        elif dictated.error is None and dictated.timeline is not None and dictated.alone:
+            print(json.dumps(as_json(dictated.timeline), ensure_ascii=False, indent=1), flush=True)
+        elif dictated.error is None:
+            print("\n".join(dictated.lines()), flush=True)
+        if dictated.error is not None:
+            print(f"avi: {dictated.path}: {dictated.error}", file=sys.stderr)
+            if dictated.alone:
+                return dictated.error.exit_code
     return 1 if failed else 0
 
 

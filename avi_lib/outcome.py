@@ -7,12 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from avi_lib.errors import AviError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import as_json
 from avi_lib.pipeline import Talk
+
+if TYPE_CHECKING:
+    from avi_lib.instruction.instructor import Written
+
+LIKELY = 3
+"""Emotions that are named with their probability."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     error: AviError | None = None
+    instructor: str | None = None
 
     def lines(self) -> list[str]:
         """The outcome in words: what was made, and every automatic choice with its reason."""
@@ -40,6 +47,8 @@ class Outcome:
             f"phones: {self.talk.phones.method} ({self.talk.phones.reason})",
             *(line for entry in self.talk.timeline.entries for line in _asked_lines(entry.instruction, entry.at_s)),
         ]
+        if self.talk.written:
+            lines += [*written_lines(self.talk.written), f"instructor: {self.instructor}"]
         if self.talk.phones.warning:
             lines.append(f"warning: {self.talk.phones.warning}")
         lines.append(f"generator: {self.generator}")
@@ -62,7 +71,8 @@ class Outcome:
             "motion": str(self.motion) if self.motion else None,
             "sample": self.sample,
             "seed": self.talk.seed,
-            "instruction": _asked_json(self.talk.instruction),
+            "instruction": asked_json(self.talk.instruction),
+            "written": self.talk.written and written_json(self.talk.written),
             "timeline": as_json(self.talk.timeline) if len(self.talk.timeline.entries) > 1 else None,
             "phones": {
                 "method": self.talk.phones.method,
@@ -78,6 +88,24 @@ class Outcome:
         }
 
 
+def written_lines(written: Written) -> list[str]:
+    """How sure the instructor is of what it wrote."""
+    likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:LIKELY]
+    heard = ", ".join(f"{emotion} {share:.2f}" for emotion, share in likely)
+    return [f"heard: {heard}", *(f"warning: {warning}" for warning in written.warnings)]
+
+
+def written_json(written: Written) -> dict[str, Any]:
+    """What the instructor wrote, with the probability of every emotion."""
+    return {
+        **asked_json(written.instruction),
+        "emotion_probabilities": {name: round(share, 4) for name, share in written.probabilities.items()},
+        "heard": {"emotion": written.heard.emotion, "level": written.heard.level},
+        "speech_probability": round(written.speech, 4),
+        "warnings": list(written.warnings),
+    }
+
+
 def _asked_lines(asked: Instruction, at_s: float) -> list[str]:
     units = ", ".join(f"{name} {strength:.2f}" for name, strength in asked.action_units.items())
     when = f" from {at_s:g} s" if at_s else ""
@@ -89,7 +117,8 @@ def _asked_lines(asked: Instruction, at_s: float) -> list[str]:
     return lines + ([f"not understood: {', '.join(asked.unknown)}"] if asked.unknown else [])
 
 
-def _asked_json(asked: Instruction) -> dict[str, Any]:
+def asked_json(asked: Instruction) -> dict[str, Any]:
+    """An instruction and what is understood of it."""
     return {
         "text": asked.text,
         "emotion": asked.emotion,

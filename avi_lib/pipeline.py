@@ -1,7 +1,8 @@
 """The one place that joins the stages: speech -> instruction -> motion -> face -> video and data.
 
 >>> with Talker() as talker:
-...     talk = talker.listen(Path("my.wav"), Instruction.parse("She is furious."))
+...     talk = talker.listen(Path("my.wav"))                               # the instruction is written
+...     talk = talker.direct(talk, Instruction.parse("She is furious."))   # and may be another one
 ...     talker.write_video(talk, Path("angry.mp4"))
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
@@ -38,10 +39,10 @@ from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.recognise import recognise_phones
 
 if TYPE_CHECKING:
+    from avi_lib.instruction.instructor import Instructor, Written
     from avi_lib.motion.director import Director
     from avi_lib.motion.learned import LearnedGenerator
 
-NEUTRAL = "A person speaks with a neutral face."
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
 
@@ -55,6 +56,7 @@ class Talk:
         seed: of every random choice in the motion.
         features: what the learned generator heard; None for the performer.
         styles: (entries, 128), what the learned generator was told; None for the performer.
+        written: how the instruction was written; None where it was given.
     """
 
     speech: Speech
@@ -65,6 +67,7 @@ class Talk:
     motion: MotionClip
     features: Float32[np.ndarray, "steps dim"] | None = None
     styles: Float32[np.ndarray, "entries style"] | None = None
+    written: Written | None = None
 
     @property
     def instruction(self) -> Instruction:
@@ -108,6 +111,22 @@ class Talker:
         """The director of the settings, None where styles are the performer's."""
         return self._loading[1].result()
 
+    @property
+    def instructor(self) -> Instructor:
+        """Who writes an instruction where none is given."""
+        return self._instructor.result()
+
+    @cached_property
+    def _instructor(self) -> Future[Instructor]:
+        """The instructor, loaded in a thread of its own."""
+        settings = self.settings
+        if settings.instructor != "learned" and not Path(settings.instructor).is_file():
+            raise InputError("an instructor: learned, or a file of weights", settings.instructor, "name one of them")
+        thread = ThreadPoolExecutor(1, "instructor")
+        loading = thread.submit(_load_instructor, settings.instructor, settings.language_model)
+        thread.shutdown(wait=False)
+        return loading
+
     @cached_property
     def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[Director | None]]:
         """Generator and director, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
@@ -130,8 +149,8 @@ class Talker:
         thread.shutdown(wait=False)
         return generator, director
 
-    def prepare(self, video: bool) -> None:
-        """Make what the settings name, so that a wrong name is found before any work.
+    def prepare(self, video: bool, writes: bool = False) -> None:
+        """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor.
 
         Whether EGL works is found out in a child process, while models are loaded and a recording is listened to.
         """
@@ -139,16 +158,24 @@ class Talker:
         if video and auto:
             _ = self._probing
         _ = self.head, self._loading
+        if writes:
+            _ = self._instructor
         if video and not auto:
             _ = self.renderer
 
-    def listen(self, recording: Path, asked: Instruction | Timeline, text: str | None = None) -> Talk:
-        """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked."""
+    def listen(self, recording: Path, asked: Instruction | Timeline | None = None, text: str | None = None) -> Talk:
+        """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked.
+
+        Where nothing is asked the instructor listens too, and writes what the face should do.
+        """
         speech = load_speech(recording)
+        written = self.instructor.instruct(speech.wave, text) if asked is None else None
+        wanted = _timeline(asked if written is None else written.instruction)
         phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
         heard = prosody(speech.wave, fps=self.settings.performer.fps)
         features = self.generator.listen(speech.wave) if self.generator else None
-        return self._carry_out(speech, phones, heard, features, _timeline(asked), self.settings.seed)
+        talk = self._carry_out(speech, phones, heard, features, wanted, self.settings.seed)
+        return replace(talk, written=written)
 
     def direct(self, talk: Talk, asked: Instruction | Timeline, seed: int | None = None) -> Talk:
         """The same recording under another instruction, from the same noise or a seed's, without listening again."""
@@ -208,8 +235,15 @@ class Talker:
         self.close()
 
 
-def _timeline(asked: Instruction | Timeline) -> Timeline:
+def _timeline(asked: Instruction | Timeline | None) -> Timeline:
+    assert asked is not None, "given, or written"
     return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))
+
+
+def _load_instructor(kind: str, language: str | None) -> Instructor:
+    from avi_lib.instruction.instructor import load_instructor
+
+    return load_instructor(None if kind == "learned" else Path(kind), language=language)
 
 
 def _load_director(kind: str, text_encoder: str | None, generator: Future[LearnedGenerator | None]) -> Director | None:

@@ -71,11 +71,25 @@ class TalkSettings(Settings):
         description='what makes styles: "learned", "performer", or a path to weights',
     )
     text_encoder: str | None = Field(None, description="text encoder of the prior: a name, or a path to one")
+    instructor: str = Field(
+        "learned", min_length=1, description='what writes an instruction where none is given: "learned", or weights'
+    )
+    language_model: str | None = Field(None, description="language model of the instructor: a name, or a path to one")
     sample: SampleSettings = SampleSettings()
     head: str = Field("open", description="name of a shipped head, or a path to one")
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()
     render: RenderSettings = RenderSettings()
+
+
+class InstructSettings(Settings):
+    """What decides an instruction that is written beside the speech."""
+
+    instructor: str = Field("learned", min_length=1, description='the weights: "learned", or a path to some')
+    encoder: str | None = Field(None, description="speech encoder: a name, or a path to one")
+    language_model: str | None = Field(None, description="language model: a name, or a path to one")
+    temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the feeling; 0 the likeliest")
+    seed: int = Field(0, ge=0, lt=2**63, description="draws them otherwise")
 
 
 class PrepareSettings(Settings):

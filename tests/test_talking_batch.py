@@ -136,7 +136,7 @@ def test_mixed_performances_have_the_same_shares_in_the_style_and_in_the_answer(
         for group in ("lips", "brows"):
             told = shares(corpus, "s1-1", answer, group)
             by = [shares(corpus, partner, seen, group) for partner in ("s0-1", "s1-2")]
-            # three performances may lie on a line: then more than one pair explains a part, and not each between its ends
+            # three performances may lie on a line: then several pairs explain a part, not each between its ends
             same = sorted(
                 told[pair]
                 for showing in by

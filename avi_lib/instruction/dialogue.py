@@ -36,7 +36,8 @@ def dialogue(
     if not longest:
         return torch.cat([start, prompts, asked], dim=1), None
     empty = torch.tensor([longest - len(tokens) for tokens in told])
-    said = language.embed([[language.end] * (longest - len(tokens)) + tokens for tokens in told])
+    filled = [[language.end] * (longest - len(tokens)) + tokens for tokens in told]
+    said = language.embed(torch.tensor(filled))
     whole = torch.cat([start, prompts, said, asked], dim=1)
     # what is empty goes to the left: positions are relative, so that it makes no difference where a dialogue begins
     before = 1 + prompts.shape[1]

@@ -70,7 +70,7 @@ class LanguageModel:
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
 
     def embed(self, tokens: Sequence[int] | Int64[torch.Tensor, ...]) -> Float[torch.Tensor, "*shape width"]:
-        """Embeddings of tokens."""
+        """Embeddings of tokens, numbered in a list or in a tensor of any shape."""
         embedded: torch.Tensor = self.network.get_input_embeddings()(torch.as_tensor(tokens, dtype=torch.long))
         return embedded
 
@@ -218,7 +218,8 @@ def _load(folder: Path) -> tuple[Any, Any]:
         local = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
         options = {"use_safetensors": True, "dtype": torch.float32 if small else "auto", "output_loading_info": True}
-        network, report = transformers.AutoModelForCausalLM.from_pretrained(folder, **options, **local)
+        kind: Any = transformers.AutoModelForCausalLM
+        network, report = kind.from_pretrained(folder, **options, **local)
     except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
         words = " ".join(str(error).split()) or type(error).__name__
         got = f"{folder}: {words[:300]}"

@@ -71,11 +71,14 @@ class Speech:
         return len(self.wave) / RATE_HZ
 
 
-def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30) -> Speech:
+def load_speech(
+    path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30, refuse_silence: bool = True
+) -> Speech:
     """Load the sound of a recording or a video as 16 kHz mono with a report of its health.
 
     Samples that are not finite are interpolated when they are at most 0.1 % of all. A peak above full scale is scaled
-    to 1; nothing is amplified. Raises InputError for whatever cannot be used: the text says what came and what to do.
+    to 1; nothing is amplified. Without `refuse_silence` a recording in which nothing is heard is loaded too, with the
+    warning `mostly_silent`. Raises InputError for whatever cannot be used: the text says what came and what to do.
     """
     path = Path(path)
     name = _shown(path.name)
@@ -96,7 +99,7 @@ def load_speech(path: str | os.PathLike[str], max_minutes: float = 120.0, max_by
         wave /= np.float32(peak)
         np.clip(wave, -1, 1, out=wave)
         repairs.append(Finding(name="peak", value=peak, text=f"peak {peak:.4g} of full scale, scaled to 1"))
-    levels = _levels(wave, name, peak)
+    levels = _levels(wave, name, peak, refuse_silence)
     warnings = _warnings(source, statistics.clipping_fraction, levels)
     report = SpeechReport(
         path=_shown(path),
@@ -242,12 +245,19 @@ def _mix_down(
     return wave
 
 
-def _levels(wave: Float32[np.ndarray, " samples"], name: str, source_peak: float) -> dict[str, float]:
-    """Levels of 25 ms frames; raises InputError when fewer than three can be heard."""
+_LEVELS = ("peak_dbfs", "rms_dbfs", "speech_dbfs", "noise_dbfs")
+
+
+def _levels(
+    wave: Float32[np.ndarray, " samples"], name: str, source_peak: float, refuse_silence: bool
+) -> dict[str, float]:
+    """Levels of 25 ms frames; raises InputError when fewer than three can be heard, unless that is not refused."""
     frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
     level_db = 10 * np.log10(np.maximum(power, _FLOOR))
     audible = int((level_db >= SILENT_DBFS).sum())
+    if audible < MIN_AUDIBLE and not refuse_silence:
+        return dict.fromkeys(_LEVELS, SILENT_DBFS) | {"snr_db": 0.0, "silence_ratio": 1.0}
     if audible < MIN_AUDIBLE:
         loudest = f"loudest 25 ms at {level_db.max():.0f} dBFS, peak {source_peak:.3g}"
         got = f"{name}, silent throughout ({loudest})" if not audible else f"{name}, silent but for a click ({loudest})"

@@ -6,8 +6,9 @@
 Pitch is in semitones, its spread about the clip's own median; loudness is in dB about the clip's own level, so that the
 recording's gain is not in it; the movement of both, of the spectrum, and the rate of the syllables say how lively the
 speech was. They follow Eyben et al. 2016, "The Geneva Minimalistic Acoustic Parameter Set", but for its measures of the
-spectrum's balance: those tell a microphone as much as a voice, and judges of emotion that know them do worse in a studio
-that they were not trained in (unweighted recall of four emotions 0.61 with them, 0.64 without; back 0.51 and 0.54).
+spectrum's balance: those tell a microphone as much as a voice, and a judge of emotion that knows them does worse in a
+studio that it was not trained in (logistic regression, unweighted recall of four emotions, RAVDESS to EMO-DB and back:
+0.61 and 0.52 with them, 0.69 and 0.56 without).
 """
 
 from __future__ import annotations
@@ -158,7 +159,8 @@ def _cepstra(power: Float64[np.ndarray, "frames bins"]) -> Float64[np.ndarray, "
 
 
 def _mel_bank() -> Float64[np.ndarray, "bands bins"]:
-    edges_hz = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array((60.0, 7600.0)) / 700)), BANDS + 2) / 2595) - 1)
+    lowest, highest = (2595 * float(np.log10(1 + hz / 700)) for hz in (60.0, 7600.0))
+    edges_hz = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
     rise = (_HZ - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]
     fall = (edges_hz[2:, None] - _HZ) / np.diff(edges_hz)[1:, None]
     return np.maximum(0, np.minimum(rise, fall))

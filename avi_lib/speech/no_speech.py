@@ -56,11 +56,8 @@ def _cluttered(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
     """A steady or a gliding tone, or beeps."""
-    hz = (
-        np.geomspace(*rng.uniform(80, 2500, 2), samples)
-        if rng.random() < 0.4
-        else np.full(samples, rng.uniform(80, 2500))
-    )
+    first_hz, last_hz = (float(hz) for hz in rng.uniform(80, 2500, 2))
+    hz = np.geomspace(first_hz, last_hz if rng.random() < 0.4 else first_hz, samples)
     wave = np.sin(2 * np.pi * np.cumsum(hz) / RATE_HZ)
     if rng.random() < 0.4:
         wave = wave * (np.sin(2 * np.pi * rng.uniform(0.5, 4) * np.arange(samples) / RATE_HZ) > 0)
