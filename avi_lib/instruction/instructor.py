@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, answer, ques
 from avi_lib.instruction.dialogue import dialogue, feeling_tokens
 from avi_lib.instruction.grammar import MAX_LENGTH
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.instructor_model import Ear, InstructorModel, load_instructor_model, stack
+from avi_lib.instruction.instructor_model import InstructorModel, load_instructor_model, stack
 from avi_lib.instruction.language_model import LanguageModel, Reading, load_language_model
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.instruction.timeline import Entry, Timeline
@@ -52,24 +52,23 @@ Wave = Float32[np.ndarray, " samples"]
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
-    """What is thought of a clip before anything is written.
+class Opinions:
+    """What is thought of recordings before anything is written.
 
     Attributes:
-        reading: the language model, having read the prompt, the question and the answer's opening.
+        reading: the language model, having read each one's prompt, the question and the answer's opening.
         feelings: log probability of each of `FEELINGS`, calibrated.
         speech: probability of there being speech.
     """
 
     reading: Reading
-    feelings: Float32[np.ndarray, " feelings"]
-    speech: float
+    feelings: Float32[np.ndarray, "recordings feelings"]
+    speech: Float32[np.ndarray, " recordings"]
 
-    @property
-    def emotions(self) -> dict[str, float]:
-        """Probability of every emotion; they add up to 1."""
+    def emotions(self, number: int) -> dict[str, float]:
+        """Probability of every emotion for a recording; they add up to 1."""
         shares = dict.fromkeys(EMOTIONS, 0.0)
-        for feeling, value in zip(FEELINGS, self.feelings.tolist(), strict=True):
+        for feeling, value in zip(FEELINGS, self.feelings[number].tolist(), strict=True):
             shares[feeling.emotion] += math.exp(value)
         return shares
 
@@ -118,14 +117,15 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        return self.write(self.opinion(self.hear(wave), words), temperature, seed)
+        return self.write(self.opinions([self.hear(wave)], words), temperature, seed)[0]
 
     def timeline(self, wave: Wave, words: str | None = None) -> tuple[Timeline, list[Written]]:
-        """An instruction for every breath group; groups in a row that feel the same share one."""
+        """An instruction for every breath group; groups in a row that are told alike share one."""
         entries: list[Entry] = []
         every = []
-        for (start, _), hearing in zip(_groups(wave), self.hear(wave), strict=True):
-            written = self.write(self.opinion([hearing], words))
+        hearings = self.hear(wave)
+        for (start, _), hearing in zip(_groups(wave), hearings, strict=True):
+            (written,) = self.write(self.opinions([[hearing]], words))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start / FPS, written.instruction))
                 every.append(written)
@@ -136,49 +136,44 @@ class Instructor:
         frames = [(start * SAMPLES, min(end * SAMPLES, len(wave))) for start, end in _groups(wave)]
         return [hear(wave[start:end], self.encoder) for start, end in frames]
 
-    def opinion(self, hearings: Sequence[Hearing], words: str | None = None) -> Opinion:
-        """What is thought of a recording from what its parts sound like, each counting by its length."""
-        with torch.inference_mode():
+    @torch.inference_mode()
+    def opinions(self, recordings: Sequence[Sequence[Hearing]], words: str | None = None) -> Opinions:
+        """What is thought of recordings from what the parts of each sound like, each part counting by its length."""
+        places, speech = [], []
+        for hearings in recordings:
             ear = self.model.listen(stack(hearings))
             shares = torch.tensor([float(len(hearing.melody)) for hearing in hearings])
             shares = shares / shares.sum()
-            meaning = (self.model.meaning(ear) * shares[:, None]).sum(dim=0, keepdim=True)
-            speech = float((ear.speech.sigmoid() * shares).sum())
-            told = words if self.told else None
-            asked, _ = dialogue(self.language, self.model.prompt(meaning), question(), [told])
-            opening = self.language.embed(self.language.tokens(OPENING))[None]
-            reading = self.language.read(torch.cat([asked, opening], dim=1))
-            scores = self.language.log_probabilities(reading, feeling_tokens(self.language))
-        calibrated = (scores / self.model.temperature).log_softmax(dim=0)
-        return Opinion(reading, calibrated.numpy(), speech)
+            places.append((self.model.meaning(ear) * shares[:, None]).sum(dim=0))
+            speech.append(float((ear.speech.sigmoid() * shares).sum()))
+        told = [words if self.told else None] * len(places)
+        asked, _ = dialogue(self.language, self.model.prompt(torch.stack(places)), question(), told)
+        opening = self.language.embed(self.language.tokens(OPENING)).expand(len(places), -1, -1)
+        reading = self.language.read(torch.cat([asked, opening], dim=1))
+        scores = self.language.log_probabilities(reading, feeling_tokens(self.language))
+        feelings = (scores / self.model.temperature).log_softmax(dim=1)
+        return Opinions(reading, feelings.numpy(), np.array(speech, np.float32))
 
-    def write(self, opinion: Opinion, temperature: float = 0.0, seed: int = 0) -> Written:
-        """Put an opinion into words."""
-        heard = likeliest(opinion.feelings)
-        chosen, warnings = _toned(heard, opinion)
-        begin = feeling_tokens(self.language, [chosen])[0]
-        tokens = self.language.go_on(opinion.reading, MOST_TOKENS, begin, temperature, seed)
-        text = f"{OPENING} {self.language.text(tokens)}"
-        instruction = _parsed(text)
-        if (instruction.emotion, instruction.level) != tuple(chosen) or instruction.unknown:
-            words = ", ".join(instruction.unknown)
-            warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
-        return Written(instruction, heard, opinion.emotions, opinion.speech, tuple(warnings))
+    def write(self, opinions: Opinions, temperature: float = 0.0, seed: int = 0) -> list[Written]:
+        """Put opinions into words."""
+        heard = [likeliest(row) for row in opinions.feelings]
+        toned = [_toned(feeling, opinions, number) for number, feeling in enumerate(heard)]
+        begin = feeling_tokens(self.language, [chosen for chosen, _ in toned])
+        said = self.language.go_on(opinions.reading, MOST_TOKENS, begin, temperature, seed)
+        written = []
+        for number, (tokens, (chosen, warnings)) in enumerate(zip(said, toned, strict=True)):
+            instruction = _parsed(f"{OPENING} {self.language.text(tokens)}")
+            if (instruction.emotion, instruction.level) != tuple(chosen) or instruction.unknown:
+                words = ", ".join(instruction.unknown)
+                warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
+            shares, speech = opinions.emotions(number), float(opinions.speech[number])
+            written.append(Written(instruction, heard[number], shares, speech, tuple(warnings)))
+        return written
 
     @property
     def told(self) -> bool:
         """Whether the weights were trained to be told the words."""
         return self.model.shape.words
-
-    def aligned(self, hearings: Sequence[Hearing]) -> Float32[np.ndarray, "clips aligned"]:
-        """Where clips lie among sentences, for retrieval."""
-        with torch.inference_mode():
-            return np.asarray(self.model.meaning(self.model.listen(stack(hearings))).numpy(), np.float32)
-
-    def listened(self, hearings: Sequence[Hearing]) -> Ear:
-        """What both ears say of clips."""
-        with torch.inference_mode():
-            return self.model.listen(stack(hearings))
 
 
 def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
@@ -191,11 +186,11 @@ def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
     return Feeling(emotion, max(levels, key=lambda level: levels[level]))
 
 
-def _toned(heard: Feeling, opinion: Opinion) -> tuple[Feeling, list[str]]:
+def _toned(heard: Feeling, opinions: Opinions, number: int) -> tuple[Feeling, list[str]]:
     """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it."""
-    if opinion.speech < SPEECH:
-        return NEUTRAL, [f"hardly any speech is heard (probability {opinion.speech:.2f}): the sentence is neutral"]
-    sure = opinion.emotions[heard.emotion]
+    speech, sure = float(opinions.speech[number]), opinions.emotions(number)[heard.emotion]
+    if speech < SPEECH:
+        return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
     unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
     if sure < LOST:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]
@@ -244,9 +239,3 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
     where = "shipped weights" if weights is None else str(path)
     reason = f"{where}; hears through {heard.name}: {heard.reason}; writes with {writer.name}: {writer.reason}"
     return Instructor(model, heard, writer, reason)
-
-
-def calibrated(instructor: Instructor, temperature: float) -> Instructor:
-    """The same with another temperature of its confidence."""
-    instructor.model.temperature.fill_(temperature)
-    return replace(instructor)

@@ -2,7 +2,7 @@
 
 >>> model = load_language_model("smollm2")     # or a folder with any causal model of transformers, such as LLaMA
 >>> reading = model.read(torch.cat([model.bos(), model.embed(model.tokens("A person feels"))])[None])
->>> model.text(model.go_on(reading, most=12))
+>>> model.text(model.go_on(reading, most=12)[0])
 '...'
 
 No weight is ever changed: gradients go through the network to what it reads, not into it.
@@ -34,10 +34,16 @@ Embeddings = Float[torch.Tensor, "batch tokens width"]
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a model has read of one prompt: its cache of keys and values, and the scores of the next token."""
+    """What a model has read of prompts: its cache of keys and values, and the scores of each one's next token."""
 
     cache: Any
-    next: Float[torch.Tensor, " vocabulary"]
+    next: Float[torch.Tensor, "prompts vocabulary"]
+
+    def rows(self, numbers: Sequence[int]) -> Reading:
+        """The reading of some of the prompts."""
+        cache = copy.deepcopy(self.cache)
+        cache.batch_select_indices(torch.tensor(numbers))
+        return Reading(cache, self.next[torch.tensor(numbers)])
 
 
 class LanguageModel:
@@ -90,52 +96,75 @@ class LanguageModel:
 
     @torch.inference_mode()
     def read(self, embeddings: Embeddings) -> Reading:
-        """Read a prompt (1, tokens, width)."""
+        """Read prompts of one length."""
         seen = self.network(inputs_embeds=embeddings.to(self._dtype), use_cache=True, logits_to_keep=1)
-        return Reading(seen.past_key_values, seen.logits[0, -1].float())
+        return Reading(seen.past_key_values, seen.logits[:, -1].float())
 
     @torch.inference_mode()
-    def log_probabilities(self, reading: Reading, continuations: Sequence[Sequence[int]]) -> Float[torch.Tensor, " n"]:
-        """Log probability of each continuation (one token at least), read side by side."""
+    def log_probabilities(
+        self, reading: Reading, continuations: Sequence[Sequence[int]]
+    ) -> Float[torch.Tensor, "prompts continuations"]:
+        """Log probability of each continuation (one token at least) behind every prompt, read side by side."""
+        prompts, many = len(reading.next), len(continuations)
         longest = max(map(len, continuations))
         ids = torch.tensor([[*tokens, *[self.end] * (longest - len(tokens))] for tokens in continuations])
-        cache = copy.deepcopy(reading.cache)
-        cache.batch_repeat_interleave(len(ids))
-        scores = reading.next.expand(len(ids), 1, -1)
+        ids = ids.repeat(prompts, 1)
+        scores = reading.next.repeat_interleave(many, dim=0)[:, None]
         if longest > 1:
+            cache = copy.deepcopy(reading.cache)
+            cache.batch_repeat_interleave(many)
             seen = self.network(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
             scores = torch.cat([scores, seen.logits.float()], dim=1)
-        found = scores.log_softmax(dim=-1).gather(2, ids[..., None])[..., 0]
+        found = scores.log_softmax(dim=-1).gather(2, ids[..., None])[..., 0].unflatten(0, (prompts, many))
         there = torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in continuations])
-        return (found * there).sum(dim=1)
+        return (found * there).sum(dim=2)
 
     @torch.inference_mode()
     def go_on(
         self,
         reading: Reading,
         most: int,
-        begin: Sequence[int] = (),
+        begin: Sequence[Sequence[int]] = (),
         temperature: float = 0.0,
         seed: int = 0,
-    ) -> list[int]:
-        """Tokens behind a prompt: `begin`, then the likeliest ones, or ones drawn at a temperature by a seed.
+    ) -> list[list[int]]:
+        """Tokens behind every prompt: what it `begin`s with, then the likeliest ones, or ones drawn by a seed.
 
-        It ends with the mark of the end, which is left out, a line's end, or after `most` tokens.
+        Each ends with the mark of the end, which is left out, a line's end, or after `most` tokens. Words are drawn
+        where the temperature is above 0, for every prompt from the same stream.
         """
-        random = torch.Generator().manual_seed(seed)
-        cache, scores, said = copy.deepcopy(reading.cache), reading.next, list(begin)
-        feed = said
+        begun = [list(tokens) for tokens in begin or [[]] * len(reading.next)]
+        said: dict[int, list[int]] = {}
+        for length in sorted(set(map(len, begun))):
+            rows = [number for number, tokens in enumerate(begun) if len(tokens) == length]
+            chosen = reading.rows(rows)
+            for number, tokens in zip(
+                rows, self._go_on(chosen, most, [begun[row] for row in rows], temperature, seed), strict=True
+            ):
+                said[number] = tokens
+        return [said[number] for number in range(len(begun))]
+
+    def _go_on(
+        self, reading: Reading, most: int, said: list[list[int]], temperature: float, seed: int
+    ) -> list[list[int]]:
+        """As `go_on`, for prompts that begin with as many tokens; the reading is used up."""
+        randoms = [torch.Generator().manual_seed(seed) for _ in said]
+        cache, scores, going = reading.cache, reading.next, [True] * len(said)
+        feed = torch.tensor(said, dtype=torch.long)
         while True:
-            if feed:
-                seen = self.network(input_ids=torch.tensor([feed]), past_key_values=cache, use_cache=True)
-                scores = seen.logits[0, -1].float()
-            if len(said) >= most:
+            if feed.shape[1]:
+                seen = self.network(input_ids=feed, past_key_values=cache, use_cache=True)
+                scores = seen.logits[:, -1].float()
+            chosen = [_choose(row, temperature, random) for row, random in zip(scores, randoms, strict=True)]
+            for number, token in enumerate(chosen):
+                full = len(said[number]) >= most
+                if full or token == self.end or "\n" in self._tokenizer.decode([token]):
+                    going[number] = False
+                if going[number]:
+                    said[number].append(token)
+            if not any(going):
                 return said
-            token = _choose(scores, temperature, random)
-            if token == self.end or "\n" in self._tokenizer.decode([token]):
-                return said
-            said.append(token)
-            feed = [token]
+            feed = torch.tensor(chosen)[:, None]
 
     @property
     def _dtype(self) -> torch.dtype:

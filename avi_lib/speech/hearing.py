@@ -56,7 +56,7 @@ def hear(wave: Wave, encoder: SpeechEncoder) -> Hearing:
     return Hearing(joined.astype(np.float16), _melody(wave, steps), manner(wave))
 
 
-def elsewhere(wave: Wave, rng: np.random.Generator) -> Wave:
+def elsewhere(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
     """The wave as somebody else might have said it elsewhere: at another speed one time in two, in another room.
 
     The speed moves pitch and rate alike and keeps the contour of both.

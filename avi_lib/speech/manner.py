@@ -14,7 +14,7 @@ studio that it was not trained in (logistic regression, unweighted recall of fou
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32
 from scipy.fft import dct
 
 from avi_lib.speech.encoder import SILENT_PEAK
@@ -73,7 +73,7 @@ def manner(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " manne
     return np.nan_to_num(np.array(numbers, np.float32))
 
 
-def _spectra(wave: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, "frames bins"]:
+def _spectra(wave: Float32[np.ndarray, " samples"]) -> Float[np.ndarray, "frames bins"]:
     """Power of the bins of each 10 ms, windows of 25 ms centred on it."""
     frames = -(-len(wave) // HOP)
     before = (WINDOW - HOP) // 2
@@ -86,18 +86,18 @@ def _spectra(wave: Float32[np.ndarray, " samples"]) -> Float64[np.ndarray, "fram
 _HZ = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
 
 
-def _balance_db(power: Float64[np.ndarray, "frames bins"]) -> Float64[np.ndarray, " frames"]:
+def _balance_db(power: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, " frames"]:
     """Energy above 1 kHz against that below, the alpha ratio."""
     high, low = ((_HZ >= 1000) & (_HZ < 5000)), ((_HZ >= 50) & (_HZ < 1000))
     return 10 * np.log10(power[:, high].sum(1) / power[:, low].sum(1))
 
 
-def _spread(values: Float64[np.ndarray, " n"]) -> list[float]:
+def _spread(values: Float[np.ndarray, " n"]) -> list[float]:
     low, median, high = np.percentile(values, (10, 50, 90))
     return [float(median), float(low - median), float(high - median), float(values.std())]
 
 
-def _pitch(semitones: Float64[np.ndarray, " frames"], voiced: Bool[np.ndarray, " frames"]) -> list[float]:
+def _pitch(semitones: Float[np.ndarray, " frames"], voiced: Bool[np.ndarray, " frames"]) -> list[float]:
     if voiced.sum() < LEAST_SOUND:
         return [0.0] * 6
     values = semitones[voiced]
@@ -117,7 +117,7 @@ def _pitch(semitones: Float64[np.ndarray, " frames"], voiced: Bool[np.ndarray, "
 
 
 def _loudness(
-    level: Float64[np.ndarray, " frames"], sounding: Bool[np.ndarray, " frames"], spoken: Bool[np.ndarray, " frames"]
+    level: Float[np.ndarray, " frames"], sounding: Bool[np.ndarray, " frames"], spoken: Bool[np.ndarray, " frames"]
 ) -> list[float]:
     _, low, high, spread = _spread(level[sounding])
     steps = np.abs(np.diff(level))
@@ -132,7 +132,7 @@ def _loudness(
 
 
 def _together(
-    a: Float64[np.ndarray, " frames"], b: Float64[np.ndarray, " frames"], here: Bool[np.ndarray, " frames"]
+    a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " frames"], here: Bool[np.ndarray, " frames"]
 ) -> float:
     """Correlation of two measures over frames; 0 where one of them stands still."""
     if here.sum() < LEAST_SOUND or min(a[here].std(), b[here].std()) < 1e-6:
@@ -140,7 +140,7 @@ def _together(
     return float(np.corrcoef(a[here], b[here])[0, 1])
 
 
-def _flux(power: Float64[np.ndarray, "frames bins"], sounding: Bool[np.ndarray, " frames"]) -> float:
+def _flux(power: Float[np.ndarray, "frames bins"], sounding: Bool[np.ndarray, " frames"]) -> float:
     """How far the shape of the spectrum moves from frame to frame."""
     shape = np.sqrt(power / power.sum(1, keepdims=True))
     here = sounding[1:] & sounding[:-1]
@@ -153,12 +153,12 @@ def _run_s(here: Bool[np.ndarray, " frames"]) -> float:
     return float(here.sum()) / 100 / starts if starts else 0.0
 
 
-def _cepstra(power: Float64[np.ndarray, "frames bins"]) -> Float64[np.ndarray, "frames cepstra"]:
+def _cepstra(power: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, "frames cepstra"]:
     """Mel-frequency cepstral coefficients 1 to 12 (Davis & Mermelstein 1980)."""
     return dct(np.log(power @ _MEL.T + 1e-9), axis=1, norm="ortho")[:, 1 : CEPSTRA + 1]
 
 
-def _mel_bank() -> Float64[np.ndarray, "bands bins"]:
+def _mel_bank() -> Float[np.ndarray, "bands bins"]:
     lowest, highest = (2595 * float(np.log10(1 + hz / 700)) for hz in (60.0, 7600.0))
     edges_hz = 700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1)
     rise = (_HZ - edges_hz[:-2, None]) / np.diff(edges_hz)[:-1, None]

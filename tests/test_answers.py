@@ -1,0 +1,41 @@
+"""Answers: the sentences that are written of clips say what was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from avi_lib.instruction.answers import FEELINGS, OPENING, QUESTIONS, UNITS, Feeling, answer, felt, question, worded
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.prototypes import prototype
+from avi_lib.instruction.vocabulary import quantise
+
+
+@pytest.mark.parametrize("feeling", FEELINGS, ids=felt)
+def test_an_answer_is_understood_as_its_feeling_and_the_strongest_units_of_it(feeling):
+    understood = Instruction.parse(answer(*feeling))
+    assert (understood.emotion, understood.level) == feeling
+    assert understood.unknown == ()
+    units = prototype(*feeling)
+    strongest = sorted(units, key=lambda name: -units[name])[:UNITS]
+    assert len(understood.action_units) == min(UNITS, len(strongest))
+    for name, strength in understood.action_units.items():
+        assert strength == quantise(units[name])
+
+
+def test_answers_are_short_and_no_two_alike():
+    answers = [answer(*feeling) for feeling in FEELINGS]
+    assert len(set(answers)) == len(answers)
+    assert max(len(text.split()) for text in answers) <= 18
+    assert all(text.startswith(f"{OPENING} {felt(feeling)}") for text, feeling in zip(answers, FEELINGS, strict=True))
+
+
+def test_own_units_are_named_in_place_of_the_prototypes():
+    text = worded(Feeling("happy", 2), {"jaw_drop": 0.9, "brow_down": 0.3, "lip_corner_pull": 0.6, "lid_droop": 0.01})
+    understood = Instruction.parse(text)
+    assert understood.action_units == {"jaw_drop": 0.9, "lip_corner_pull": 0.6}
+    assert (understood.emotion, understood.level) == ("happy", 2)
+
+
+def test_questions_differ_and_one_is_asked():
+    assert len(set(QUESTIONS)) == len(QUESTIONS) >= 4
+    assert question() == QUESTIONS[0]

@@ -1,0 +1,181 @@
+"""Frozen language models: reading, scoring, writing on, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small_language_models import WIDTH, llama, save_gpt2, save_llama
+
+from avi_lib.errors import InputError
+from avi_lib.instruction.answers import FEELINGS, OPENING, answer, felt, question
+from avi_lib.instruction.dialogue import answer_tokens, dialogue, feeling_tokens
+from avi_lib.instruction.language_model import answer_loss, language_fingerprint, load_language_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return llama(tmp_path_factory.mktemp("llama"))
+
+
+def embedded(model, text):
+    return torch.cat([model.bos(), model.embed(model.tokens(text))])[None]
+
+
+def test_text_comes_back_from_its_tokens(model):
+    sentence = answer("angry", 3)
+    assert model.text(model.tokens(sentence)) == sentence
+    assert model.width == WIDTH
+    assert model.bos().shape == (1, WIDTH)
+
+
+def test_continuations_are_as_likely_as_when_each_is_read_alone(model):
+    reading = model.read(embedded(model, OPENING))
+    said = [model.tokens(f" {felt(feeling)}") for feeling in FEELINGS]
+    together = model.log_probabilities(reading, said)[0]
+    for tokens, found in zip(said, together.tolist(), strict=True):
+        whole = torch.cat([embedded(model, OPENING), model.embed(tokens)[None]], dim=1)
+        scores = model.scores(whole[:, :-1], len(tokens)).log_softmax(dim=-1)[0]
+        alone = sum(float(scores[i, token]) for i, token in enumerate(tokens))
+        assert found == pytest.approx(alone, abs=1e-4)
+
+
+def test_the_likeliest_words_are_those_of_a_model_without_a_cache(model):
+    reading = model.read(embedded(model, OPENING))
+    begin = model.tokens(" quite angry")
+    (said,) = model.go_on(reading, most=9, begin=[begin])
+    assert said[: len(begin)] == begin
+    assert len(said) <= 9
+    text = [*model.tokens(OPENING), *begin]
+    for token in said[len(begin) :]:
+        scores = model.scores(torch.cat([model.bos(), model.embed(text)])[None], 1)
+        assert int(scores[0, -1].argmax()) == token
+        text.append(token)
+
+
+def test_a_reading_serves_many_times_and_words_are_drawn_by_their_seed(model):
+    reading = model.read(embedded(model, OPENING))
+    first = model.go_on(reading, most=12, temperature=1.0, seed=5)[0]
+    model.log_probabilities(reading, [[3, 4], [5]])
+    assert model.go_on(reading, most=12, temperature=1.0, seed=5)[0] == first
+    assert any(model.go_on(reading, most=12, temperature=1.0, seed=seed)[0] != first for seed in range(6, 10))
+
+
+def test_several_prompts_are_read_and_go_on_as_each_alone(model):
+    texts = ["A person feels", "They speak and"]
+    prompts = [embedded(model, text) for text in texts]
+    assert prompts[0].shape == prompts[1].shape or pytest.fail("of one length")
+    begin, said = (
+        [model.tokens(" sad"), model.tokens(" quite angry")],
+        [model.tokens(" calm"), model.tokens(" up a bit")],
+    )
+    both = model.read(torch.cat(prompts))
+    together = model.go_on(both, most=7, begin=begin)
+    likely = model.log_probabilities(both, said)
+    for number, prompt in enumerate(prompts):
+        alone = model.read(prompt)
+        assert model.go_on(alone, most=7, begin=begin[number : number + 1]) == together[number : number + 1]
+        torch.testing.assert_close(model.log_probabilities(alone, said)[0], likely[number], atol=1e-4, rtol=1e-4)
+
+
+def test_writing_ends_with_the_mark_of_the_end_or_a_line(model):
+    reading = model.read(embedded(model, OPENING))
+
+    class Says(type(reading)):
+        pass
+
+    for token in (model.end, model.tokens("\n")[0]):
+        forced = Says(
+            reading.cache, torch.nn.functional.one_hot(torch.tensor(token), reading.next.shape[1])[None].float()
+        )
+        assert model.go_on(forced, most=5) == [[]]
+
+
+def test_gradients_reach_the_prompt_and_no_weight(model):
+    prompt = (0.1 * torch.randn(2, 3, WIDTH)).requires_grad_()
+    before, there = dialogue(model, prompt, question())
+    assert there is None
+    ids = torch.tensor([answer_tokens(model, answer("sad", 2))[0]] * 2)
+    scores = model.scores(torch.cat([before, model.embed(ids[:, :-1])], dim=1), ids.shape[1])
+    answer_loss(scores, ids, torch.ones(ids.shape)).backward()
+    assert prompt.grad is not None and bool((prompt.grad != 0).any())
+    assert all(weight.grad is None for weight in model.network.parameters())
+
+
+def test_words_that_are_not_told_make_no_difference_to_others(model):
+    prompts = 0.1 * torch.randn(2, 3, WIDTH)
+    alone, _ = dialogue(model, prompts[:1], question())
+    both, there = dialogue(model, prompts, question(), [None, "brows up and a smile"])
+    assert there is not None and there.shape == both.shape[:2]
+    assert int((~there[0]).sum()) > 0 and bool(there[1].all())
+    scores = model.scores(both, 1, there)
+    torch.testing.assert_close(scores[:1], model.scores(alone, 1), atol=1e-4, rtol=1e-3)
+
+
+def test_the_loss_leaves_out_what_has_no_weight():
+    scores, tokens = torch.randn(1, 3, 7), torch.tensor([[1, 2, 3]])
+    weights = torch.tensor([[1.0, 0.0, 1.0]])
+    expected = -scores.log_softmax(-1)[0, [0, 2], [1, 3]].mean()
+    assert float(answer_loss(scores, tokens, weights)) == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_the_level_has_its_tokens_in_an_answer_and_a_feeling_its_continuation(model):
+    for feeling in FEELINGS:
+        tokens, level = answer_tokens(model, answer(*feeling))
+        assert tokens[-1] == model.end
+        words = model.text(tokens[level.start : level.stop])
+        assert words == (felt(feeling).split()[0] if " " in felt(feeling) else "")
+    opening = len(model.tokens(OPENING))
+    for feeling, tokens in zip(FEELINGS, feeling_tokens(model), strict=True):
+        assert model.tokens(answer(*feeling))[opening : opening + len(tokens)] == tokens or felt(feeling) == "neutral"
+
+
+def test_a_tokenizer_without_a_start_begins_with_the_end(tmp_path):
+    model = load_language_model(str(save_llama(tmp_path, start=False)))
+    torch.testing.assert_close(model.bos(), model.embed([model.end]))
+
+
+def test_a_fingerprint_is_of_weights_and_words(tmp_path):
+    one, two, other = (save_llama(tmp_path / name, seed) for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert language_fingerprint(one) == language_fingerprint(two) != language_fingerprint(other)
+
+
+def refuse(path, match):
+    with pytest.raises(InputError, match=match):
+        load_language_model(str(path))
+
+
+def test_what_is_no_language_model_is_refused(tmp_path, small):
+    refuse(tmp_path / "absent", "a folder with a language model, or a name")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    refuse(empty, "config.json")
+    without = shutil.copytree(small, tmp_path / "without")
+    (without / "model.safetensors").rename(without / "pytorch_model.bin")
+    refuse(without, "weights as safetensors")
+    torn = shutil.copytree(small, tmp_path / "torn")
+    (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:200])
+    refuse(torn, "a causal language model with its tokenizer")
+    lacking = shutil.copytree(small, tmp_path / "lacking")
+    tensors = load_file(lacking / "model.safetensors")
+    tensors.pop("model.layers.1.mlp.up_proj.weight")
+    save_file(tensors, lacking / "model.safetensors", {"format": "pt"})
+    refuse(lacking, "all weights of a language model")
+    broken = shutil.copytree(small, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    tensors["model.norm.weight"].fill_(float("nan"))
+    save_file(tensors, broken / "model.safetensors", {"format": "pt"})
+    refuse(broken, "whose scores are not finite")
+    foreign = shutil.copytree(small, tmp_path / "foreign")
+    config = json.loads((foreign / "config.json").read_text())
+    (foreign / "config.json").write_text(json.dumps(config | {"model_type": "no_such_model"}))
+    refuse(foreign, "a causal language model with its tokenizer")
+    refuse(save_gpt2(tmp_path / "gpt2"), "built as Llama is")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return save_llama(tmp_path_factory.mktemp("small"))
