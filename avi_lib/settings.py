@@ -194,6 +194,7 @@ class InstructorSettings(Settings):
     paraphrases: int = Field(8, ge=1, le=64, description="sentences of every feeling that speech is aligned with")
     sounds: int = Field(240, ge=2, description="sounds that are no speech")
     align: TrainSettings = TrainSettings()
+    speak: TrainSettings = TrainSettings()
     write: TrainSettings = TrainSettings()
 
 
@@ -215,7 +216,8 @@ PROFILES = {
             paraphrases=3,
             sounds=24,
             align=TrainSettings(steps=150, batch=32, learning_rate=2e-3, warmup=10, average=0.9),
-            write=TrainSettings(steps=20, batch=8, learning_rate=2e-3, warmup=3, average=0.8, log_every=2),
+            speak=TrainSettings(steps=16, batch=6, learning_rate=5e-3, warmup=3, average=0.8, log_every=2),
+            write=TrainSettings(steps=4, batch=6, learning_rate=1e-3, warmup=1, average=0.5, log_every=1),
         ),
         talking=TalkingSettings(
             scenes=12,
@@ -238,7 +240,8 @@ PROFILES = {
         prepare=PrepareSettings(scripts=4, texts=8),
         instructor=InstructorSettings(
             align=TrainSettings(steps=1000, batch=64, learning_rate=1e-3, warmup=100, weight_decay=0.05, average=0.995),
-            write=TrainSettings(steps=200, batch=16, learning_rate=2e-3, warmup=20, average=0.95, save_every=25),
+            speak=TrainSettings(steps=320, batch=12, learning_rate=5e-3, warmup=20, average=0.95, save_every=20),
+            write=TrainSettings(steps=40, batch=12, learning_rate=1e-3, warmup=5, average=0.9, save_every=10),
         ),
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)

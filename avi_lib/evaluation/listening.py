@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from avi_lib.instruction.answers import Feeling
+from avi_lib.instruction.answers import FEELINGS
 from avi_lib.instruction.instructor_model import InstructorModel, stack
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.speech.hearing import Hearing
-from avi_lib.stages.alignment import Sentences
 from avi_lib.stages.hearing_bank import HeardClip, HearingBank
 
 BATCH = 64
@@ -93,47 +92,27 @@ def folds(bank: HearingBank, count: int) -> Iterator[tuple[HearingBank, HearingB
 
 
 @torch.inference_mode()
-def nearest(
-    model: InstructorModel, sentences: Sentences, hearings: Sequence[Hearing]
-) -> Float[np.ndarray, "clips feelings"]:
-    """Probabilities of the sentences' feelings for clips, by where these lie among the sentences."""
-    places = torch.stack([model.sentences(states) for states in sentences.states]).mean(dim=1)
+def nearest(model: InstructorModel, hearings: Sequence[Hearing]) -> Float[np.ndarray, "clips feelings"]:
+    """Probabilities of `FEELINGS` for clips, by where these lie among the sentences: nothing is written."""
     found = []
     for first in range(0, len(hearings), BATCH):
         ear = model.listen(stack(hearings[first : first + BATCH]))
-        found.append(model.likeness(model.meaning(ear), places).softmax(dim=1))
+        found.append(model.likeness(model.meaning(ear), model.anchors).softmax(dim=1))
     return torch.cat(found).numpy().astype(np.float64)
 
 
-def by_emotion(
-    shares: Float[np.ndarray, "clips feelings"], feelings: Sequence[Feeling], among: Sequence[str] = EMOTIONS
-) -> Shares:
+def by_emotion(shares: Float[np.ndarray, "clips feelings"], among: Sequence[str] = EMOTIONS) -> Shares:
     """Probabilities of emotions from those of feelings, of some emotions only where these are named."""
     summed = np.zeros((len(shares), len(EMOTIONS)))
-    for number, feeling in enumerate(feelings):
+    for number, feeling in enumerate(FEELINGS):
         if feeling.emotion in among:
             summed[:, EMOTIONS.index(feeling.emotion)] += shares[:, number]
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), 1e-12)
 
 
-def level_agreement(
-    shares: Float[np.ndarray, "clips feelings"], feelings: Sequence[Feeling], clips: Sequence[HeardClip]
-) -> float:
-    """Share of clips with a known level above 1 whose strong or normal level is heard, whatever the emotion heard."""
-    right = []
-    for row, clip in zip(shares, clips, strict=True):
-        if clip.level not in (2, 3):
-            continue
-        heard = likeliest_of(row, feelings)
-        right.append((heard.level == 3) == (clip.level == 3))
+def level_agreement(heard: Sequence[tuple[str | None, int | None]], clips: Sequence[HeardClip]) -> float:
+    """Share of the clips of level 2 or 3 that are heard as strong or not as they are, whatever the emotion heard."""
+    right = [
+        (level == 3) == (clip.level == 3) for (_, level), clip in zip(heard, clips, strict=True) if clip.level in (2, 3)
+    ]
     return float(np.mean(right)) if right else float("nan")
-
-
-def likeliest_of(row: Float[np.ndarray, " feelings"], feelings: Sequence[Feeling]) -> Feeling:
-    """The likeliest emotion and its likeliest level."""
-    shares: dict[str, float] = {}
-    for share, feeling in zip(row.tolist(), feelings, strict=True):
-        shares[feeling.emotion] = shares.get(feeling.emotion, 0.0) + share
-    emotion = max(shares, key=lambda name: shares[name])
-    levels = {f.level: share for share, f in zip(row.tolist(), feelings, strict=True) if f.emotion == emotion}
-    return Feeling(emotion, max(levels, key=lambda level: levels[level]))

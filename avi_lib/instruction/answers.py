@@ -1,9 +1,9 @@
 """Answers: the plain sentence that is written of a clip, the questions asked of the language model, and their words.
 
 >>> answer("angry", 3)
-'A person feels extremely angry and speaks with brows strongly lowered, upper lids raised and lips pressed together.'
+'A person feels extremely angry and speaks with a big frown and lips tightened.'
 >>> question()
-'Describe how the person in this recording feels, and what their face does.'
+'How does this person feel?'
 
 Every answer has one frame, in which the emotion's level and name have their place: what a model thinks of a voice is
 read there, from the probabilities of the `feelings`.
@@ -43,14 +43,14 @@ NAMES = {
 """The word for every emotion."""
 
 QUESTIONS = (
-    "Describe how the person in this recording feels, and what their face does.",
-    "How does this person feel, and what does the face show while speaking?",
-    "Analyse the emotion that the voice conveys and describe the facial expression.",
-    "Listen to the speech: which emotion is in it, and how does the face move?",
-    "What does the speaker feel? Say how brows, eyes and mouth express it.",
-    "Say in one sentence what this speaker feels and how it shows in the face.",
-    "Write down the expression that goes with this voice.",
-    "From the sound of the voice, tell the feeling and the face of the speaker.",
+    "How does this person feel?",
+    "What does the speaker feel, and how does it show?",
+    "Describe the feeling and the face of the speaker.",
+    "Which emotion is in this voice?",
+    "What goes on in the face of this person?",
+    "Say what the speaker feels.",
+    "Write down the expression that fits this voice.",
+    "How does the face move?",
 )
 """Ways to ask; the first is the one that is asked outside of training."""
 

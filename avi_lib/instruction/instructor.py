@@ -157,11 +157,11 @@ class Instructor:
     def write(self, opinions: Opinions, temperature: float = 0.0, seed: int = 0) -> list[Written]:
         """Put opinions into words."""
         heard = [likeliest(row) for row in opinions.feelings]
-        toned = [_toned(feeling, opinions, number) for number, feeling in enumerate(heard)]
-        begin = feeling_tokens(self.language, [chosen for chosen, _ in toned])
+        told = [toned(row, float(speech)) for row, speech in zip(opinions.feelings, opinions.speech, strict=True)]
+        begin = feeling_tokens(self.language, [chosen for chosen, _ in told])
         said = self.language.go_on(opinions.reading, MOST_TOKENS, begin, temperature, seed)
         written = []
-        for number, (tokens, (chosen, warnings)) in enumerate(zip(said, toned, strict=True)):
+        for number, (tokens, (chosen, warnings)) in enumerate(zip(said, told, strict=True)):
             instruction = _parsed(f"{OPENING} {self.language.text(tokens)}")
             if (instruction.emotion, instruction.level) != tuple(chosen) or instruction.unknown:
                 words = ", ".join(instruction.unknown)
@@ -186,11 +186,15 @@ def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
     return Feeling(emotion, max(levels, key=lambda level: levels[level]))
 
 
-def _toned(heard: Feeling, opinions: Opinions, number: int) -> tuple[Feeling, list[str]]:
-    """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it."""
-    speech, sure = float(opinions.speech[number]), opinions.emotions(number)[heard.emotion]
+def toned(feelings: Float32[np.ndarray, " feelings"], speech: float) -> tuple[Feeling, list[str]]:
+    """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it.
+
+    feelings: log probabilities of `FEELINGS`; speech: probability of there being speech.
+    """
+    heard = likeliest(feelings)
     if speech < SPEECH:
         return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
+    sure = sum(math.exp(v) for f, v in zip(FEELINGS, feelings.tolist(), strict=True) if f.emotion == heard.emotion)
     unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
     if sure < LOST:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]

@@ -24,6 +24,7 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import InputError
+from avi_lib.instruction.answers import FEELINGS
 from avi_lib.instruction.qformer import QFormer
 from avi_lib.speech.hearing import Hearing
 from avi_lib.speech.manner import MANNER
@@ -34,6 +35,8 @@ KIND = "instructor"
 REMEDY = "train them with notebook 02, or check the path"
 CLIP_MANNER = 4.0
 """Deviations beyond which a number of the manner counts no more."""
+DOUBT = -8.0
+"""Log probability below which a feeling is simply out of the question."""
 MANNER_DROPOUT = 0.3
 """Share of the numbers of the manner that are left out in training."""
 UNFAMILIAR = 0.2
@@ -57,6 +60,7 @@ class InstructorShape:
         usual: directions in which familiar states differ.
         manner: whether the manner is heard; familiar: whether strange states count less; words:
             whether the language model was told in training what is said.
+        feelings: how many the prompt tells of.
     """
 
     encoder: str
@@ -80,6 +84,7 @@ class InstructorShape:
     manner: bool = True
     familiar: bool = True
     words: bool = False
+    feelings: int = len(FEELINGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,24 +113,38 @@ class Ear:
 
 
 class Prompter(nn.Module):
-    """The projection: from where a clip lies to the embeddings of a soft prompt."""
+    """The projection: from where a clip lies among the sentences to the embeddings of a soft prompt.
+
+    It reads how well the sentence of every feeling fits, which means the same whatever an ear was trained on, and the
+    place itself, which may hold more than that.
+    """
 
     def __init__(self, shape: InstructorShape) -> None:
         super().__init__()
         self.size = (shape.tokens, shape.width)
-        self.network = nn.Sequential(
-            nn.Linear(shape.aligned, shape.hidden), nn.GELU(), nn.Linear(shape.hidden, shape.tokens * shape.width)
-        )
+        self.belief = nn.Linear(shape.feelings, shape.hidden)
+        self.place = nn.Linear(shape.aligned, shape.hidden, bias=False)
+        self.out = nn.Linear(shape.hidden, shape.tokens * shape.width)
         self.loudness = nn.Parameter(torch.tensor(0.1))
+        if not self.place.weight.is_meta:
+            nn.init.zeros_(self.place.weight)
 
-    def forward(self, place: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
-        """Embeddings of equal length, which is learned."""
-        tokens = self.network(place).unflatten(1, self.size)
+    def forward(
+        self, belief: Float[torch.Tensor, "clips feelings"], place: Float[torch.Tensor, "clips aligned"] | None = None
+    ) -> Float[torch.Tensor, "clips tokens width"]:
+        """Embeddings of equal length, which is learned; `belief` are logits of the feelings."""
+        told = belief.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT
+        hidden = self.belief(told) + (0 if place is None else self.place(place))
+        tokens = self.out(functional.gelu(hidden)).unflatten(1, self.size)
         return functional.layer_norm(tokens, tokens.shape[-1:]) * self.loudness
 
 
 class InstructorModel(nn.Module):
-    """Q-Former, manner and projections; buffers hold what is usual, and the temperature of confidence."""
+    """Q-Former, manner and projections.
+
+    Buffers hold what is usual, the `anchors`, where the sentences of all feelings lie, and the temperature of
+    confidence.
+    """
 
     def __init__(self, shape: InstructorShape, dropout: float = 0.0) -> None:
         super().__init__()
@@ -147,6 +166,7 @@ class InstructorModel(nn.Module):
             "usual_deviation": torch.ones(2 * shape.states),
             "usual_axes": torch.zeros(shape.usual, 2 * shape.states),
             "usual_to": torch.ones(()),
+            "anchors": torch.zeros(shape.feelings, shape.aligned),
             "temperature": torch.ones(()),
         }.items():
             self.register_buffer(name, value)
@@ -156,6 +176,7 @@ class InstructorModel(nn.Module):
         self.usual_deviation: torch.Tensor
         self.usual_axes: torch.Tensor
         self.usual_to: torch.Tensor
+        self.anchors: torch.Tensor
         self.temperature: torch.Tensor
 
     def listen(self, heard: Heard) -> Ear:
@@ -163,9 +184,10 @@ class InstructorModel(nn.Module):
         gathered = self.dropout(self.qformer(heard.states, heard.melody, heard.there).mean(dim=1))
         manner = (heard.manner - self.manner_mean) / self.manner_deviation
         manner = self.manner_dropout(manner.clamp(-CLIP_MANNER, CLIP_MANNER))
+        opinion = self.of_states(gathered)
         return Ear(
-            states=self.of_states(gathered),
-            manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(gathered[:, :1]),
+            states=opinion,
+            manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(opinion),
             familiar=self.familiarity(heard) if self.shape.familiar else torch.ones(len(gathered)).to(gathered),
             gathered=gathered,
             speech=self.is_speech(torch.cat([gathered, manner], dim=1))[:, 0],
@@ -188,7 +210,7 @@ class InstructorModel(nn.Module):
 
     def prompt(self, meaning: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
         """The soft prompt that tells a language model where clips lie."""
-        prompt: torch.Tensor = self.prompter(self.sharpness.exp() * meaning)
+        prompt: torch.Tensor = self.prompter(self.likeness(meaning, self.anchors), meaning)
         return prompt
 
     def familiarity(self, heard: Heard) -> Float[torch.Tensor, " clips"]:
@@ -238,6 +260,8 @@ def load_instructor_model(path: Path) -> InstructorModel:
         header, tensors = read_weights(path, (FORMAT,), KIND)
         with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
             model = InstructorModel(InstructorShape(**header["shape"]))
+            if model.shape.feelings != len(FEELINGS):
+                raise ValueError(f"{model.shape.feelings} feelings, not {len(FEELINGS)}")
         check_weights(model, tensors)
     except UNREADABLE as error:
         raise InputError(f"weights of an {KIND}", f"{path}: {error}", REMEDY) from error

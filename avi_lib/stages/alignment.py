@@ -4,7 +4,7 @@
 >>> train(model, losses, items=len(losses.order), settings=settings.align, folder=folder, recipe=...)
 
 The loss is InfoNCE (van den Oord et al. 2018) between what an ear hears and the text embeddings of the sentences of all
-feelings that the corpora know. Each ear has a loss of its own: heard together, the one that knows the studio would keep
+feelings. Each ear has a loss of its own: heard together, the one that knows the studio would keep
 the other from learning.
 """
 
@@ -44,38 +44,26 @@ SHORTEST = 20
 
 
 class Sentences:
-    """Sentences of all feelings of a bank, and the means of their tokens' states: (feelings, paraphrases, text)."""
+    """Sentences of all `FEELINGS`, and the means of their tokens' states: (feelings, paraphrases, text)."""
 
-    def __init__(self, feelings: Sequence[Feeling], encoder: TextEncoder, paraphrases: int, seed: int = 0) -> None:
-        self.feelings = tuple(feelings)
-        self.texts = tuple(tuple(_said(feeling, paraphrases, seed)) for feeling in self.feelings)
+    def __init__(self, encoder: TextEncoder, paraphrases: int, seed: int = 0) -> None:
+        self.texts = tuple(tuple(_said(feeling, paraphrases, seed)) for feeling in FEELINGS)
         states = encode_texts([text for texts in self.texts for text in texts], encoder, progress=False)
         means = np.stack([states.of(number).mean(axis=0) for number in range(len(states))])
-        self.states = torch.from_numpy(means).unflatten(0, (len(self.feelings), paraphrases))
+        self.states = torch.from_numpy(means).unflatten(0, (len(FEELINGS), paraphrases))
 
-    def number(self, feeling: Feeling) -> int:
-        """Where a feeling stands."""
-        return self.feelings.index(feeling)
-
-    def fitting(self, clip: HeardClip) -> list[int]:
-        """Numbers of the feelings that are a clip's: several where its level is not known."""
-        return [
-            number
-            for number, feeling in enumerate(self.feelings)
-            if feeling.emotion == clip.emotion and clip.level in (None, feeling.level)
-        ]
+    @torch.no_grad()
+    def places(self, model: InstructorModel) -> Float[torch.Tensor, "feelings aligned"]:
+        """Where the sentences of every feeling lie, on average."""
+        return torch.stack([model.sentences(states) for states in self.states]).mean(dim=1)
 
 
-def feelings_of(bank: HearingBank) -> tuple[Feeling, ...]:
-    """The feelings the clips of a bank have, in the order of `FEELINGS`; levels 2 and 3 where levels are not told."""
-    known = {Feeling(clip.emotion, clip.level) for clip in bank.clips if clip.level is not None}
-    untold = {clip.emotion for clip in bank.clips if clip.level is None}
-    return tuple(
-        feeling
-        for feeling in FEELINGS
-        if feeling in known
-        or (feeling.emotion in untold and (feeling.level > 1 or Feeling(feeling.emotion, 2) not in FEELINGS))
-    )
+def fitting(clip: HeardClip) -> list[int]:
+    """Numbers of the `FEELINGS` that may be a clip's: the upper levels of its emotion where its level is not known."""
+    every = [number for number, feeling in enumerate(FEELINGS) if feeling.emotion == clip.emotion]
+    if clip.level is None:
+        return every[-2:]
+    return [number for number in every if FEELINGS[number].level == clip.level]
 
 
 def _said(feeling: Feeling, paraphrases: int, seed: int) -> list[str]:
@@ -122,9 +110,9 @@ class AlignLosses:
         self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
         self.order = balanced(bank.clips)
         self.corpora = sorted({clip.corpus for clip in bank.clips})
-        fits = torch.zeros(len(bank.clips), len(sentences.feelings), dtype=torch.bool)
+        fits = torch.zeros(len(bank.clips), len(FEELINGS), dtype=torch.bool)
         for number, clip in enumerate(bank.clips):
-            fits[number, sentences.fitting(clip)] = True
+            fits[number, fitting(clip)] = True
         self.fits = fits
 
     def __call__(
@@ -142,7 +130,7 @@ class AlignLosses:
         hearings += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-len(items) // SOUNDS_SHARE))]
         ear = learner.listen(_to(stack(hearings), device))
         here = slice(0, len(items))
-        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(self.sentences.feelings)))
+        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(FEELINGS)))
         states = self.sentences.states[torch.arange(len(drawn)), drawn].to(device)
         sentences = learner.sentences(states)
         fits = self.fits[torch.from_numpy(numbers)].to(device)

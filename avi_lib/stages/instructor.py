@@ -1,6 +1,6 @@
 """Training the instructor: clips in, a network out that lets a frozen language model write what it hears.
 
->>> trained = train_instructor(bank, sounds, encoder, texts, language, settings, folder=run / "instructor")
+>>> trained = train_instructor(bank, sounds, models, settings, folder=run / "instructor")
 >>> save_instructor_model(trained.model, run / "instructor.safetensors", about)
 """
 
@@ -16,79 +16,95 @@ import numpy as np
 import torch
 
 from avi_lib.corpus.corpus import Corpus
-from avi_lib.instruction.instructor_model import InstructorModel, InstructorShape, pooled, stack
+from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer
+from avi_lib.instruction.instructor_model import InstructorModel, InstructorShape, Prompter, pooled, stack
 from avi_lib.instruction.language_model import LanguageModel
 from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.encoder import SpeechEncoder
 from avi_lib.speech.hearing import Hearing, hear
 from avi_lib.speech.no_speech import draw_sound
-from avi_lib.stages.alignment import AlignLosses, Judged, Sentences, feelings_of
+from avi_lib.stages.alignment import AlignLosses, Judged, Sentences
 from avi_lib.stages.hearing_bank import HearingBank
-from avi_lib.stages.writing import Voice, WriteLosses
+from avi_lib.stages.writing import BELIEFS, BeliefLosses, Voice, WriteLosses
 from avi_lib.training.loop import LogLine, train
+from avi_lib.training.weights import fingerprint
 
+USUAL = 24
+"""Directions in which familiar states differ, at most half of all."""
 USUAL_AT = 99.0
 """Percentile of the strangeness of training clips up to which states are familiar."""
 
 
+OnLog = Callable[[str, LogLine], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenModels:
+    """The models an instructor is trained for; none of their weights changes."""
+
+    encoder: SpeechEncoder
+    texts: TextEncoder
+    language: LanguageModel
+
+
 @dataclass(frozen=True, eq=False)
 class TrainedInstructor:
-    """The network with averaged weights, and the lines of both logs."""
+    """The network with averaged weights, and the lines of the three logs."""
 
     model: InstructorModel
     aligned: list[LogLine]
+    spoken: list[LogLine]
     written: list[LogLine]
 
 
 def train_instructor(
     bank: HearingBank,
     sounds: Sequence[Hearing],
-    encoder: SpeechEncoder,
-    texts: TextEncoder,
-    language: LanguageModel,
+    models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,
     device: torch.device | None = None,
     progress: bool | None = None,
-    on_log: Callable[[str, LogLine], None] | None = None,
+    on_log: OnLog | None = None,
+    spoken: Path | None = None,
 ) -> TrainedInstructor:
     """Align, then learn to write, or go on with either, in a folder.
 
     Args:
-        bank: the clips of training.
+        bank: the clips of training, heard with the models' speech encoder.
         sounds: what is no speech.
-        encoder: what the bank was heard with.
-        texts: encoder of the sentences that speech is aligned with.
-        language: the frozen language model.
+        models: speech encoder, text encoder and language model.
         settings: the recipe.
-        folder: where checkpoints and logs are kept, `align` and `write`.
+        folder: where checkpoints and logs are kept, in `align`, `speak` and `write`.
         device: where the alignment is computed; the processor when None.
         progress: as in `train`.
-        on_log: called with "align" or "write" and every line of its log.
+        on_log: called with "align", "speak" or "write" and every line of its log.
+        spoken: where the checkpoint of `speak` is kept, below `folder` when None; it depends on no clip, so that
+            several trainings may share it.
 
     Raises:
         AviError: a loss is not finite.
         InputError: the folder holds a checkpoint of something else.
     """
-    model, aligned = align(bank, sounds, encoder, texts, language, settings, folder, device, progress, on_log)
-    written = write(model, bank, texts, language, settings, folder, progress, on_log)
-    return TrainedInstructor(model, aligned, written)
+    model, aligned = align(bank, sounds, models, settings, folder, device, progress, on_log)
+    model.prompter, said = speak(models.language, model.shape, settings, spoken or folder / "speak", progress, on_log)
+    written = write(model, bank, models.language, settings, folder, progress, on_log)
+    return TrainedInstructor(model, aligned, said, written)
 
 
 def align(
     bank: HearingBank,
     sounds: Sequence[Hearing],
-    encoder: SpeechEncoder,
-    texts: TextEncoder,
-    language: LanguageModel,
+    models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,
     device: torch.device | None = None,
     progress: bool | None = None,
-    on_log: Callable[[str, LogLine], None] | None = None,
+    on_log: OnLog | None = None,
 ) -> tuple[InstructorModel, list[LogLine]]:
-    """The first half of `train_instructor`: a model whose ears are trained, and the log's lines."""
+    """The first part of `train_instructor`: a model whose ears are trained, and the log's lines."""
+    encoder, texts, language = models.encoder, models.texts, models.language
     shape = InstructorShape(
         encoder=encoder.name,
         encoder_fingerprint=encoder.fingerprint,
@@ -107,16 +123,17 @@ def align(
         heads=settings.heads,
         tokens=settings.tokens,
         hidden=settings.hidden,
+        usual=min(USUAL, encoder.dim),
         manner=settings.manner,
         familiar=settings.familiar,
         words=settings.words > 0,
     )
-    sentences = Sentences(feelings_of(bank), texts, settings.paraphrases, settings.align.seed)
+    sentences = Sentences(texts, settings.paraphrases, settings.align.seed)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.align.seed)
         model = InstructorModel(shape, settings.dropout)
         learner = Judged(model, len({clip.corpus for clip in bank.clips})) if settings.adversary else model
-    _normalise(model, bank, language)
+    _normalise(model, bank)
     losses = AlignLosses(bank, sounds, sentences, settings)
     trained = train(
         learner,
@@ -124,37 +141,65 @@ def align(
         items=len(losses.order),
         settings=settings.align,
         folder=folder / "align",
-        recipe=recipe("align", bank, settings, asdict_of(shape)),
+        recipe=recipe("align", bank, settings, vars(shape)),
         device=device,
         progress=progress,
         on_log=(lambda line: on_log("align", line)) if on_log else None,
     )
     learned = trained.model.learner if isinstance(trained.model, Judged) else trained.model
     assert isinstance(learned, InstructorModel)
-    return learned.cpu().eval(), trained.log
+    learned = learned.cpu().eval()
+    learned.anchors.copy_(sentences.places(learned))
+    return learned, trained.log
+
+
+def speak(
+    language: LanguageModel,
+    shape: InstructorShape,
+    settings: InstructorSettings,
+    folder: Path,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+) -> tuple[Prompter, list[LogLine]]:
+    """The second part: a projection through which the language model says what it is told to believe."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.speak.seed)
+        prompter = Prompter(shape)
+    prompter.loudness.data.fill_(language.scale)
+    kept = [language.fingerprint, *prompter.size, shape.hidden, shape.aligned, settings.speak.model_dump()]
+    trained = train(
+        Voice(prompter),
+        BeliefLosses(language),
+        items=BELIEFS,
+        settings=settings.speak,
+        folder=folder,
+        recipe=hashlib.sha256(json.dumps([kept, [answer(*f) for f in FEELINGS], QUESTIONS]).encode()).hexdigest(),
+        progress=progress,
+        on_log=(lambda line: on_log("speak", line)) if on_log else None,
+    )
+    assert isinstance(trained.model, Voice)
+    return trained.model.prompter, trained.log
 
 
 def write(
     model: InstructorModel,
     bank: HearingBank,
-    texts: TextEncoder,
     language: LanguageModel,
     settings: InstructorSettings,
     folder: Path,
     progress: bool | None = None,
-    on_log: Callable[[str, LogLine], None] | None = None,
+    on_log: OnLog | None = None,
 ) -> list[LogLine]:
-    """The second half: the projection of an aligned model is trained, in place; the log's lines."""
-    sentences = Sentences(feelings_of(bank), texts, settings.paraphrases, settings.align.seed)
-    losses = WriteLosses(bank, model.requires_grad_(False), language, sentences, settings)
-    voice = Voice(model.prompter.requires_grad_(True))
+    """The third part: the projection of an aligned model is trained on clips, in place; the log's lines."""
+    losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
+    start = fingerprint(model)
     trained = train(
-        voice,
+        Voice(model.prompter.requires_grad_(True)),
         losses,
         items=len(losses.order),
         settings=settings.write,
         folder=folder / "write",
-        recipe=recipe("write", bank, settings, asdict_of(model.shape)),
+        recipe=recipe("write", bank, settings, {**vars(model.shape), "start": start}),
         progress=progress,
         on_log=(lambda line: on_log("write", line)) if on_log else None,
     )
@@ -182,19 +227,14 @@ def about_instructor(
 
 
 def recipe(part: str, bank: HearingBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
-    """What is trained on what: settings but those of the loop, shape, and the bank's content."""
-    kept = settings.model_dump(exclude={"write"} if part == "align" else {"write": {"steps"}})
+    """What is trained on what: settings but those of the loops, shape, and the bank's content."""
+    kept = settings.model_dump(exclude={"align", "speak", "write"})
     return hashlib.sha256(json.dumps([part, bank.digest, kept, dict(shape)], sort_keys=True).encode()).hexdigest()
 
 
-def asdict_of(shape: InstructorShape) -> dict[str, object]:
-    """A shape's values by name."""
-    return dict(vars(shape))
-
-
 @torch.no_grad()
-def _normalise(model: InstructorModel, bank: HearingBank, language: LanguageModel) -> None:
-    """Set means and deviations, the directions and the range of what is usual, and the size of the prompt."""
+def _normalise(model: InstructorModel, bank: HearingBank) -> None:
+    """Set means and deviations, and the directions and the range of what is usual."""
     every = [hearing for views in bank.views for hearing in views]
     sums, squares, count = 0.0, 0.0, 0
     for hearing in every:
@@ -216,4 +256,3 @@ def _normalise(model: InstructorModel, bank: HearingBank, language: LanguageMode
     model.usual_axes[: len(axes)].copy_(axes)
     strange = model.strangeness(summaries)
     model.usual_to.fill_(float(np.percentile(strange.numpy(), USUAL_AT)))
-    model.prompter.loudness.data.fill_(language.scale)

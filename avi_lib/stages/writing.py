@@ -1,90 +1,39 @@
-"""Writing: the projection learns to tell a frozen language model where a clip lies, so that it writes the sentence.
+"""Writing: the projection learns to tell a frozen language model what was heard, so that it writes the sentence.
 
->>> losses = WriteLosses(bank, model, language, settings)
->>> train(Voice(model.prompter), losses, items=len(losses.order), settings=settings.write, folder=folder, recipe=...)
+>>> train(Voice(prompter), BeliefLosses(prompter, language, settings), items=..., settings=settings.speak, ...)
+>>> train(Voice(model.prompter), WriteLosses(bank, model, language, settings), items=..., settings=settings.write, ...)
 
-The loss is the cross-entropy of the answer's tokens. It goes back through the language model, whose weights do not
-change, to the prompt; what was learned by alignment stays as it is.
+First without any sound: beliefs are drawn, how well the sentence of every feeling fits, and answers by their
+probabilities. The language model comes to say what it is told as surely as it is told it. Then with clips and their own
+answers. The loss is the cross-entropy of the answer's tokens; it goes back through the language model, whose weights do
+not change, to the prompt. What was learned by alignment stays as it is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import nn
 
-from avi_lib.instruction.answers import QUESTIONS, Feeling, answer, worded
+from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer, worded
 from avi_lib.instruction.dialogue import answer_tokens, dialogue
 from avi_lib.instruction.instructor_model import UNFAMILIAR, InstructorModel, Prompter, stack
 from avi_lib.instruction.language_model import LanguageModel, answer_loss
 from avi_lib.settings import InstructorSettings
-from avi_lib.stages.alignment import Sentences, balanced, varied
+from avi_lib.stages.alignment import balanced, fitting, varied
 from avi_lib.stages.hearing_bank import HeardClip, HearingBank
 
 ESTRANGED = 0.3
 """Share of clips whose states count as little as those of another world: their prompts come to be read too."""
-
-
-class WriteLosses:
-    """The losses of a batch, as the training loop asks for them.
-
-    Attributes:
-        order: number of the clip behind every item.
-    """
-
-    def __init__(
-        self,
-        bank: HearingBank,
-        model: InstructorModel,
-        language: LanguageModel,
-        sentences: Sentences,
-        settings: InstructorSettings,
-    ) -> None:
-        self.bank, self.model, self.language, self.settings = bank, model, language, settings
-        self.sentences = sentences
-        self.order = balanced(bank.clips)
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """The loss of the items of these numbers."""
-        prompter = model.prompter if isinstance(model, Voice) else model
-        assert isinstance(prompter, Prompter)
-        clips = [self.bank.clips[number] for number in self.order[items]]
-        meaning = self.meaning(self.order[items], rng)
-        shown = [clip.text if clip.text and rng.random() < self.settings.words else None for clip in clips]
-        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        before, there = dialogue(self.language, prompter(meaning), asked, shown)
-        told = [answer_tokens(self.language, self._answer(clip, rng)) for clip in clips]
-        longest = max(len(tokens) for tokens, _ in told)
-        ids = torch.tensor([[*tokens, *[self.language.end] * (longest - len(tokens))] for tokens, _ in told])
-        weights = torch.zeros(ids.shape)
-        for row, (tokens, level), clip in zip(weights, told, clips, strict=True):
-            row[: len(tokens)] = 1
-            if clip.level is None:
-                row[level.start : level.stop] = 0  # the corpus does not tell
-        whole = torch.cat([before, self.language.embed(ids[:, :-1])], dim=1)
-        if there is not None:
-            there = torch.cat([there, torch.ones(len(ids), longest - 1, dtype=torch.bool)], dim=1)
-        scores = self.language.scores(whole, longest, there)
-        loss = answer_loss(scores, ids, weights)
-        return {"loss": loss}
-
-    @torch.no_grad()
-    def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
-        """Where varied views of clips lie, with features left out as in alignment."""
-        self.model.train()
-        hearings = [varied(self.bank.views[number], rng, self.settings) for number in numbers]
-        ear = self.model.listen(stack(hearings))
-        strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
-        familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
-        self.model.eval()
-        return self.model.sharpness.exp() * (familiar[:, None] * ear.states + ear.manner)
-
-    def _answer(self, clip: HeardClip, rng: np.random.Generator) -> str:
-        fitting = self.sentences.fitting(clip)
-        feeling: Feeling = self.sentences.feelings[fitting[int(rng.integers(len(fitting)))]]
-        return worded(feeling, dict(clip.units)) if clip.units else answer(*feeling)
+BELIEFS = 4096
+"""Items of an epoch of drawn beliefs."""
+DECIDED = (0.0, 9.0)
+"""How far a drawn belief's favourite is above the others, in logits."""
+DISORDER = 1.5
+"""Spread of all of its logits."""
 
 
 class Voice(nn.Module):
@@ -94,3 +43,95 @@ class Voice(nn.Module):
         super().__init__()
         self.prompter = prompter
         self.adapters = adapters
+
+
+class BeliefLosses:
+    """The losses of a batch of drawn beliefs, as the training loop asks for them."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self.language = language
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """The loss of as many beliefs as there are items."""
+        assert isinstance(model, Voice)
+        belief = drawn_beliefs(len(items), rng)
+        shares = belief.softmax(dim=1).numpy().astype(np.float64)
+        feelings = [FEELINGS[int(rng.choice(len(FEELINGS), p=row / row.sum()))] for row in shares]
+        answers = [answer_tokens(self.language, answer(*feeling))[0] for feeling in feelings]
+        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        before, _ = dialogue(self.language, model.prompter(belief), asked)
+        return {"loss": _loss(self.language, before, None, answers, [[]] * len(answers))}
+
+
+def drawn_beliefs(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count feelings"]:
+    """Logits of all feelings, most of them with a favourite."""
+    logits = rng.normal(0, DISORDER, (count, len(FEELINGS)))
+    logits[np.arange(count), rng.integers(len(FEELINGS), size=count)] += rng.uniform(*DECIDED, size=count)
+    return torch.from_numpy(logits.astype(np.float32))
+
+
+class WriteLosses:
+    """The losses of a batch of clips, as the training loop asks for them.
+
+    Attributes:
+        order: number of the clip behind every item.
+    """
+
+    def __init__(
+        self, bank: HearingBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
+    ) -> None:
+        self.bank, self.model, self.language, self.settings = bank, model, language, settings
+        self.order = balanced(bank.clips)
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """The loss of the items of these numbers."""
+        assert isinstance(model, Voice)
+        clips = [self.bank.clips[number] for number in self.order[items]]
+        meaning = self.meaning(self.order[items], rng)
+        shown = [clip.text if clip.text and rng.random() < self.settings.words else None for clip in clips]
+        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        prompts = model.prompter(self.model.likeness(meaning, self.model.anchors), meaning)
+        before, there = dialogue(self.language, prompts, asked, shown)
+        told = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
+        untold = [level if clip.level is None else range(0) for (_, level), clip in zip(told, clips, strict=True)]
+        return {"loss": _loss(self.language, before, there, [tokens for tokens, _ in told], untold)}
+
+    @torch.no_grad()
+    def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
+        """Where varied views of clips lie, with features left out as in alignment."""
+        self.model.train()
+        ear = self.model.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
+        self.model.eval()
+        strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
+        familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
+        return familiar[:, None] * ear.states + ear.manner
+
+
+def _answer(clip: HeardClip, rng: np.random.Generator) -> str:
+    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
+    may = fitting(clip)
+    feeling = FEELINGS[may[int(rng.integers(len(may)))]]
+    return worded(feeling, dict(clip.units)) if clip.units else answer(*feeling)
+
+
+def _loss(
+    language: LanguageModel,
+    before: Float[torch.Tensor, "clips length width"],
+    there: torch.Tensor | None,
+    answers: Sequence[Sequence[int]],
+    untold: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Cross-entropy of the answers' tokens behind what was read, but for the numbers of those that are `untold`."""
+    longest = max(map(len, answers))
+    ids = torch.tensor([[*tokens, *[language.end] * (longest - len(tokens))] for tokens in answers])
+    weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
+    for row, numbers in zip(weights, untold, strict=True):
+        row[list(numbers)] = 0
+    whole = torch.cat([before, language.embed(ids[:, :-1])], dim=1)
+    if there is not None:
+        there = torch.cat([there, torch.ones(len(ids), longest - 1, dtype=torch.bool)], dim=1)
+    return answer_loss(language.scores(whole, longest, there), ids, weights)

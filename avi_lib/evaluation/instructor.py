@@ -1,0 +1,341 @@
+"""How well the instructor listens and writes: `python -m avi_lib.evaluation.instructor --corpus ... --folder ...`.
+
+Every number is of speakers that were not heard in training. What was trained is kept in the folder, so that a study
+that is stopped goes on. The temperature of confidence is found for each fold on the other folds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Float32
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.errors import AviError
+from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.instruction.answers import FEELINGS
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instructor import Instructor, toned
+from avi_lib.instruction.language_model import load_language_model
+from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.instruction.text_encoder import load_text_encoder
+from avi_lib.settings import PROFILES, InstructorSettings
+from avi_lib.speech.encoder import load_encoder
+from avi_lib.speech.hearing import Hearing
+from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
+from avi_lib.stages.instructor import FrozenModels, align, hear_sounds, train_instructor
+
+FOLDS = 4
+SHARED = ("angry", "happy", "neutral", "sad")
+"""Emotions that most corpora know, for going from one to another."""
+BATCH = 16
+TEMPERATURES = np.geomspace(0.5, 4.0, 37)
+EVERY = 3
+"""Every third held-out clip has its sentence written out to the end."""
+MUST = {"ravdess": ">= 0.70", "emodb": ">= 0.75"}
+CROSS = {"emodb": ">= 0.60", "ravdess": ">= 0.55"}
+RECIPES: Mapping[str, Mapping[str, object]] = {
+    "states alone, as recorded": {"manner": False, "familiar": False, "views": 1, "masked": 0.0},
+    "states alone, also elsewhere": {"manner": False, "familiar": False},
+    "+ a judge of the corpus, turned round": {"manner": False, "familiar": False, "adversary": 0.3},
+    "+ manner": {"familiar": False},
+    "+ manner, the unfamiliar counts less": {},
+}
+"""Ways to train that are compared by leaving a corpus out; the last is the one that is shipped."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """Opinions of clips before any temperature: log probabilities of `FEELINGS`, and of there being speech."""
+
+    bank: HearingBank
+    feelings: Float32[np.ndarray, "clips feelings"]
+    speech: Float32[np.ndarray, " clips"]
+
+    def verdict(self, temperature: float = 1.0, among: Sequence[str] = EMOTIONS) -> Verdict:
+        """What is heard, at a temperature of confidence."""
+        return Verdict(by_emotion(self.shares(temperature), among), tuple(clip.emotion for clip in self.bank.clips))
+
+    def shares(self, temperature: float = 1.0) -> Float[np.ndarray, "clips feelings"]:
+        """Probabilities of `FEELINGS`."""
+        scores = self.feelings.astype(np.float64) / temperature
+        scores -= scores.max(axis=1, keepdims=True)
+        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+
+    def written(self, temperature: float) -> list[tuple[str | None, int | None]]:
+        """Emotion and level that sentences name, unsure ones nearer to neutral."""
+        rows = np.log(self.shares(temperature) + 1e-12).astype(np.float32)
+        return [toned(row, float(speech))[0] for row, speech in zip(rows, self.speech, strict=True)]
+
+    def of(self, corpus: str) -> Heard:
+        """The clips of one corpus."""
+        keep = [clip.corpus == corpus for clip in self.bank.clips]
+        return Heard(self.bank.select(keep), self.feelings[keep], self.speech[keep])
+
+
+def hear_all(instructor: Instructor, bank: HearingBank, kept: Path | None = None) -> Heard:
+    """Opinions of every clip of a bank as it was recorded, from a file where they were heard before."""
+    if kept is not None and kept.is_file():
+        with np.load(kept, allow_pickle=False) as stored:
+            if str(stored["digest"]) == bank.digest:
+                return Heard(bank, stored["feelings"], stored["speech"])
+    feelings, speech = [], []
+    for first in range(0, len(bank), BATCH):
+        opinions = instructor.opinions([[views[0]] for views in bank.views[first : first + BATCH]])
+        feelings.append(opinions.feelings)
+        speech.append(opinions.speech)
+    heard = Heard(bank, np.concatenate(feelings), np.concatenate(speech))
+    if kept is not None:
+        np.savez(kept, feelings=heard.feelings, speech=heard.speech, digest=np.array(bank.digest))
+    return heard
+
+
+def best_temperature(heard: Sequence[Heard]) -> float:
+    """The temperature at which what was meant is likeliest (Guo et al. 2017)."""
+
+    def likelihood(temperature: float) -> float:
+        logs = []
+        for each in heard:
+            verdict = each.verdict(temperature)
+            own = [EMOTIONS.index(emotion) for emotion in verdict.meant]
+            logs.append(np.log(verdict.shares[np.arange(len(own)), own] + 1e-9))
+        return float(np.concatenate(logs).mean())
+
+    return float(max(TEMPERATURES, key=likelihood))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What every part of the evaluation needs."""
+
+    bank: HearingBank
+    sounds: Sequence[Hearing]
+    models: FrozenModels
+    settings: InstructorSettings
+    folder: Path
+
+    def train(self, bank: HearingBank, name: str) -> Instructor:
+        """An instructor of a bank's clips; its first words are learned once for all."""
+        place = self.folder / name
+        trained = train_instructor(
+            bank, self.sounds, self.models, self.settings, place, progress=None, spoken=self.folder / "speak"
+        )
+        return Instructor(trained.model, self.models.encoder, self.models.language, name)
+
+    def corpora(self) -> list[str]:
+        """Names of the corpora with speakers enough to be parted."""
+        speakers = {(clip.corpus, clip.speaker) for clip in self.bank.clips}
+        counts = Counter(corpus for corpus, _ in speakers)
+        return [corpus for corpus in dict.fromkeys(clip.corpus for clip in self.bank.clips) if counts[corpus] >= FOLDS]
+
+
+def cross_validate(study: Study) -> tuple[list[Figure], float, list[Heard]]:
+    """Figures over folds by speaker; the temperature of all folds together, and what was heard in each."""
+    parts = list(folds(study.bank, FOLDS))
+    heard, said = [], []
+    for number, (learned, out) in enumerate(parts):
+        instructor = study.train(learned, f"fold{number}")
+        heard.append(hear_all(instructor, out, study.folder / f"fold{number}.npz"))
+        said += write_out(instructor, out)
+    figures: list[Figure] = []
+    by_fold = [best_temperature([*heard[:n], *heard[n + 1 :]]) for n in range(len(heard))]
+    for corpus in study.corpora():
+        figures += _corpus_figures(corpus, [each.of(corpus) for each in heard], by_fold)
+        figures += list(_beside(corpus, parts))
+    figures += list(_text_figures(said))
+    return figures, best_temperature(heard), heard
+
+
+def _corpus_figures(corpus: str, heard: Sequence[Heard], by_fold: Sequence[float]) -> Iterator[Figure]:
+    pairs = list(zip(heard, by_fold, strict=True))
+    right = []
+    for each, temperature in pairs:
+        meant = [clip.emotion for clip in each.bank.clips]
+        named = [emotion for emotion, _ in each.written(temperature)]
+        right.append(float(np.mean([a == b for a, b in zip(named, meant, strict=True)])))
+    kinds = len({clip.emotion for each in heard for clip in each.bank.clips})
+    how = f"{kinds} emotions, mean of {len(heard)} folds by speaker: " + ", ".join(f"{x:.3f}" for x in right)
+    yield Figure(f"{corpus}: written emotion", float(np.mean(right)), "", MUST.get(corpus, "-"), how)
+    verdicts = [each.verdict(temperature) for each, temperature in pairs]
+    every = Verdict(np.concatenate([v.shares for v in verdicts]), tuple(name for v in verdicts for name in v.meant))
+    yield Figure(
+        f"{corpus}: unweighted recall of the likeliest", every.recall, "", "-", f"accuracy {every.accuracy:.3f}"
+    )
+    must = "<= 0.10" if corpus in MUST else "-"
+    yield Figure(
+        f"{corpus}: expected calibration error", every.calibration_error, "", must, "temperature of other folds"
+    )
+    levels = [level_agreement(each.written(temperature), each.bank.clips) for each, temperature in pairs]
+    if not np.isnan(levels).any():
+        how = "strong against normal, of clips of level 2 and 3"
+        yield Figure(f"{corpus}: level agreement", float(np.mean(levels)), "", ">= 0.72", how)
+    near = [_level_known(each) for each in heard]
+    how = "top 1 and top 5 of the sentences of all feelings, level included where it is known: "
+    first, fifth = (float(np.mean([row[n] for row in near])) for n in range(2))
+    yield Figure(f"{corpus}: sentence found for a clip", first, "", "-", f"{how}{first:.2f}, {fifth:.2f}")
+    found = [_found_for(each.verdict(t)) for each, t in pairs]
+    yield Figure(f"{corpus}: clips found for a sentence", float(np.mean(found)), "", "-", "precision at 10 by emotion")
+
+
+def _level_known(heard: Heard) -> tuple[float, float]:
+    order = np.argsort(-heard.feelings, axis=1)
+    fits = np.zeros((len(order), len(FEELINGS)), bool)
+    for row, clip in zip(fits, heard.bank.clips, strict=True):
+        for number, feeling in enumerate(FEELINGS):
+            row[number] = feeling.emotion == clip.emotion and clip.level in (None, feeling.level)
+    ranked = np.take_along_axis(fits, order, axis=1)
+    return float(ranked[:, 0].mean()), float(ranked[:, :5].any(axis=1).mean())
+
+
+def _found_for(verdict: Verdict, most: int = 10) -> float:
+    shares = []
+    for emotion in sorted(set(verdict.meant)):
+        order = np.argsort(-verdict.shares[:, EMOTIONS.index(emotion)])[:most]
+        shares.append(np.mean([verdict.meant[number] == emotion for number in order]))
+    return float(np.mean(shares))
+
+
+def _beside(corpus: str, parts: Sequence[tuple[HearingBank, HearingBank]]) -> Iterator[Figure]:
+    """Plain judges on the same folds, trained on the corpus alone."""
+    judges = {
+        "logistic regression on mean and deviation of the states": (_pooled, LogisticRegression(C=0.01, max_iter=3000)),
+        "support vector machine on the numbers of the manner": (_manner, SVC(C=3.0)),
+    }
+    for name, (numbers, judge) in judges.items():
+        right = []
+        for learned, out in parts:
+            here, there = (bank.select([clip.corpus == corpus for clip in bank.clips]) for bank in (learned, out))
+            fitted = make_pipeline(StandardScaler(), judge).fit(numbers(here), [clip.emotion for clip in here.clips])
+            right.append(float(fitted.score(numbers(there), [clip.emotion for clip in there.clips])))
+        yield Figure(f"{corpus}: {name}", float(np.mean(right)), "", "-", ", ".join(f"{x:.3f}" for x in right))
+
+
+def _pooled(bank: HearingBank) -> Float[np.ndarray, "clips both"]:
+    last = [views[0].states[-1].astype(np.float64) for views in bank.views]
+    return np.stack([np.concatenate([states.mean(axis=0), states.std(axis=0)]) for states in last])
+
+
+def _manner(bank: HearingBank) -> Float[np.ndarray, "clips manner"]:
+    return np.stack([views[0].manner for views in bank.views]).astype(np.float64)
+
+
+def write_out(instructor: Instructor, bank: HearingBank, every: int = EVERY) -> list[Instruction]:
+    """Sentences of every so many clips."""
+    said = []
+    chosen = [[views[0]] for views in bank.views[::every]]
+    for first in range(0, len(chosen), BATCH):
+        written = instructor.write(instructor.opinions(chosen[first : first + BATCH]))
+        said += [each.instruction for each in written]
+    return said
+
+
+def _text_figures(said: Sequence[Instruction]) -> Iterator[Figure]:
+    parsed = [bool(each.emotion) and not each.unknown for each in said]
+    how = f"every word understood and an emotion named, of {len(said)} sentences"
+    yield Figure("sentences that parse", float(np.mean(parsed)), "", "1", how)
+    words = [each.text.split() for each in said]
+    yield Figure("words of a sentence", float(np.mean([len(each) for each in words])), "", "-", "mean")
+    again = [1 - len(set(itertools.pairwise(w))) / max(len(w) - 1, 1) for w in words]
+    how = f"share of pairs of words that come again; {len({each.text for each in said})} different sentences"
+    yield Figure("repetition", float(np.mean(again)), "", "0", how)
+
+
+def across(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
+    """Trained on four emotions of one corpus, measured on those of another, of which nothing else is used."""
+    for source, target in pairs:
+        learned = study.bank.select([clip.corpus == source and clip.emotion in SHARED for clip in study.bank.clips])
+        out = study.bank.select([clip.corpus == target and clip.emotion in SHARED for clip in study.bank.clips])
+        instructor = study.train(learned, f"{source}-to-{target}")
+        heard = hear_all(instructor, out, study.folder / f"{source}-to-{target}.npz")
+        named = [emotion for emotion, _ in heard.written(1.0)]
+        meant = [clip.emotion for clip in out.clips]
+        free = recall(named, meant)
+        best = heard.verdict(1.0, SHARED)
+        beside = nearest(instructor.model, [views[0] for views in out.views])
+        near = Verdict(by_emotion(beside, SHARED), tuple(meant)).recall
+        must = CROSS.get(target.removesuffix("_full"), "-")
+        how = f"unweighted recall, {len(meant)} clips; likeliest {best.recall:.3f}, nearest sentence {near:.3f}"
+        yield Figure(f"{source} to {target}: written emotion", free, "", must, how)
+
+
+def compare(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
+    """The recipes, each with a corpus left out: unweighted recall of the nearest sentence, four emotions."""
+    for name, changes in RECIPES.items():
+        settings = study.settings.model_copy(update=dict(changes))
+        found = []
+        for source, target in pairs:
+            both = [clip.corpus in (source, "samples") and clip.emotion in SHARED for clip in study.bank.clips]
+            learned = study.bank.select(both)
+            if settings.views == 1:
+                learned = HearingBank(learned.clips, tuple(views[:1] for views in learned.views), learned.digest + "1")
+            out = study.bank.select([clip.corpus == target and clip.emotion in SHARED for clip in study.bank.clips])
+            words = "".join(char for char in name if char.isalnum())
+            place = study.folder / "recipes" / f"{words}-{source}"
+            model, _ = align(learned, study.sounds, study.models, settings, place)
+            shares = by_emotion(nearest(model, [views[0] for views in out.views]), SHARED)
+            found.append(Verdict(shares, tuple(clip.emotion for clip in out.clips)).recall)
+        legs = ", ".join(f"to {target} {x:.3f}" for (_, target), x in zip(pairs, found, strict=True))
+        yield Figure(f"recipe: {name}", float(np.mean(found)), "", "-", f"corpus left out: {legs}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status is that of the error when it cannot be made."""
+    parser = argparse.ArgumentParser(
+        prog="python -m avi_lib.evaluation.instructor", description="Cross-validate the instructor."
+    )
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
+    parser.add_argument("--across", nargs="*", default=[], metavar="FROM:TO", help="names of corpora to go between")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/instructor"), help="where trainings are kept")
+    parser.add_argument("--cache", type=Path, default=Path("data/cache/hearing"), help="where hearings are kept")
+    parser.add_argument("--only", choices=("folds", "across", "recipes"), help="one part of the study")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="full", help="settings of the trainings")
+    options = parser.parse_args(arguments)
+    settings = PROFILES[options.profile].instructor
+    try:
+        encoder = load_encoder()
+        models = FrozenModels(encoder, load_text_encoder(), load_language_model())
+        corpora = [Corpus(folder) for folder in options.corpus]
+        bank = make_hearing_bank(corpora, encoder.name, settings.views, 0, options.cache)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        study = Study(bank, hear_sounds(encoder, settings.sounds), models, settings, options.folder)
+        pairs = [(source, target) for source, _, target in (pair.partition(":") for pair in options.across)]
+        print(markdown([]), flush=True)
+        if options.only in (None, "across"):
+            _show(across(study, pairs))
+        if options.only in (None, "folds"):
+            whole = [corpus.folder.name for corpus in corpora]
+            parted = bank.select([not _part_of_another(clip.corpus, whole) for clip in bank.clips])
+            figures, temperature, _ = cross_validate(Study(parted, study.sounds, models, settings, options.folder))
+            _show([*figures, Figure("temperature of confidence", temperature, "", "-", "all folds together")])
+        if options.only in (None, "recipes"):
+            _show(compare(study, pairs))
+    except AviError as error:
+        print(f"instructor: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _part_of_another(name: str, names: Sequence[str]) -> bool:
+    """Whether a corpus is another cut of one that is there, such as emodb_full beside emodb."""
+    return any(name != other and name.startswith(f"{other}_") for other in names)
+
+
+def _show(figures: Sequence[Figure] | Iterator[Figure]) -> None:
+    for figure in figures:
+        print(markdown([figure]).splitlines()[-1], flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A made-up bank of hearings in which every feeling sounds like itself, and instructors that are trained on it."""
+
+from __future__ import annotations
+
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from conftest import SCRATCH
+from small_language_models import llama
+from small_priors import Letters
+
+from avi_lib.settings import InstructorSettings, TrainSettings
+from avi_lib.speech.encoder import HOP, SpeechEncoder
+from avi_lib.speech.hearing import MELODY, Hearing
+from avi_lib.speech.manner import MANNER
+from avi_lib.stages.hearing_bank import HeardClip, HearingBank
+from avi_lib.stages.instructor import FrozenModels, TrainedInstructor, train_instructor
+
+STATES = 6
+FELT = {"angry": (2, 3), "sad": (2, 3), "neutral": (1,), "calm": (1,)}
+QUICK = TrainSettings(steps=60, batch=16, learning_rate=5e-3, warmup=5, average=0.8, save_every=20, log_every=5)
+SETTINGS = InstructorSettings(
+    features=32,
+    queries=2,
+    blocks=1,
+    heads=2,
+    aligned=16,
+    tokens=3,
+    hidden=32,
+    views=2,
+    paraphrases=2,
+    sounds=4,
+    align=QUICK.model_copy(update={"steps": 200}),
+    speak=QUICK.model_copy(update={"steps": 12, "batch": 4}),
+    write=QUICK.model_copy(update={"steps": 6, "batch": 4, "save_every": 3, "log_every": 1}),
+)
+
+
+class Mirror(SpeechEncoder):
+    """A speech encoder whose states are the first samples of every frame."""
+
+    name = reason = fingerprint = "mirror"
+    dim, layers, window, overlap = STATES, 1, 10_000, 12
+
+    def _prepare(self, wave: np.ndarray, frames: int) -> np.ndarray:
+        return np.pad(wave, (0, frames * HOP - len(wave)))
+
+    def _encode_window(self, prepared: np.ndarray, start: int, stop: int, every_layer: bool) -> np.ndarray:
+        return prepared.reshape(-1, HOP)[None, start:stop, :STATES]
+
+
+def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> Hearing:
+    """States and manner that lie in the direction of an emotion, further out for a higher level, with some noise."""
+    rng = np.random.default_rng([seed, steps])
+    number = list(FELT).index(emotion)
+    states = rng.normal(0, 0.3, (1, steps, STATES))
+    states[..., number] += 1 + (level or 2)
+    manner = rng.normal(0, 0.3, len(MANNER))
+    manner[number] += 1 + (level or 2)
+    melody = rng.normal(0, 0.3, (steps, len(MELODY)))
+    return Hearing(states.astype(np.float16), melody.astype(np.float16), manner.astype(np.float32))
+
+
+def bank(speakers: int = 4, views: int = 2) -> HearingBank:
+    """Two corpora: one tells levels, the other has none."""
+    clips, heard = [], []
+    for corpus, told in (("told", True), ("untold", False)):
+        for speaker in range(speakers):
+            for emotion, levels in FELT.items():
+                for level in levels if told else levels[-1:]:
+                    known = level if told else None
+                    name, split = f"{corpus}-{speaker}-{emotion}-{level}", "train" if speaker else "test"
+                    clips.append(HeardClip(name, corpus, f"s{speaker}", split, emotion, known, "brows up"))
+                    heard.append(
+                        tuple(hearing(emotion, level, 97 * len(heard) + v, 24 + speaker) for v in range(views))
+                    )
+    return HearingBank(tuple(clips), tuple(heard), f"bank of {speakers}, {views}")
+
+
+def sounds() -> list[Hearing]:
+    """Hearings unlike any clip's."""
+    rng = np.random.default_rng(1)
+    return [
+        Hearing(
+            (rng.normal(0, 0.3, (1, 26, STATES)) - 3).astype(np.float16),
+            np.zeros((26, len(MELODY)), np.float16),
+            np.full(len(MANNER), -3, np.float32),
+        )
+        for _ in range(4)
+    ]
+
+
+@cache
+def frozen() -> FrozenModels:
+    """Small frozen models."""
+    return FrozenModels(Mirror(), Letters(), llama(Path(tempfile.mkdtemp(dir=SCRATCH))))
+
+
+@cache
+def trained() -> TrainedInstructor:
+    """An instructor of the bank; its language model is random, so that it says nothing sensible."""
+    folder = Path(tempfile.mkdtemp(dir=SCRATCH))
+    return train_instructor(bank(), sounds(), frozen(), SETTINGS, folder, progress=False)

@@ -1,0 +1,182 @@
+"""The instructor: opinions, sentences, what is unsure and what is no speech, timelines, models that do not fit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_instructors import Mirror, frozen, hearing, sounds, trained
+from small_language_models import save_llama
+
+from avi_lib.errors import InputError
+from avi_lib.instruction import instructor as module
+from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, felt
+from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, toned
+from avi_lib.instruction.instructor_model import save_instructor_model
+from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.speech.encoder import RATE_HZ
+
+
+@pytest.fixture(scope="module")
+def instructor():
+    return Instructor(trained().model, Mirror(), frozen().language, "for tests")
+
+
+def logs(**shares):
+    """Log probabilities of feelings, such as angry3=0.7; what is left is spread over the others."""
+    named = {Feeling(name[:-1], int(name[-1])): share for name, share in shares.items()}
+    rest = (1 - sum(shares.values())) / (len(FEELINGS) - len(named))
+    return np.log([max(named.get(feeling, rest), 1e-9) for feeling in FEELINGS]).astype(np.float32)
+
+
+def wave(seconds=1.0, seed=0):
+    return np.random.default_rng(seed).normal(0, 0.2, round(seconds * RATE_HZ)).clip(-1, 1).astype(np.float32)
+
+
+def test_an_instruction_begins_with_its_feeling_and_is_the_same_every_time(instructor):
+    written = instructor.instruct(wave())
+    assert written.instruction.text.startswith(OPENING)
+    assert written == instructor.instruct(wave())
+    assert set(written.probabilities) == set(EMOTIONS)
+    assert sum(written.probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert written.confidence == written.probabilities[written.heard.emotion]
+
+
+def test_opinions_side_by_side_are_those_of_each_alone(instructor):
+    clips = [[hearing("angry", 3, 1)], [hearing("calm", 1, 2), hearing("calm", 1, 3, 50)], [hearing("sad", 2, 4)]]
+    together = instructor.opinions(clips)
+    sentences = instructor.write(together)
+    for number, clip in enumerate(clips):
+        alone = instructor.opinions([clip])
+        np.testing.assert_allclose(alone.feelings[0], together.feelings[number], atol=1e-3)
+        assert instructor.write(alone)[0].instruction == sentences[number].instruction
+
+
+def test_what_sounds_like_no_speech_is_neutral_with_a_warning(instructor):
+    (written,) = instructor.write(instructor.opinions([sounds()[:1]]))
+    assert written.instruction.text.startswith(f"{OPENING} neutral")
+    assert written.speech < 0.5
+    assert any("hardly any speech" in warning for warning in written.warnings)
+
+
+def test_a_sure_feeling_is_put_down_as_it_is():
+    assert toned(logs(angry3=0.5, angry2=0.2), 0.9) == (Feeling("angry", 3), [])
+
+
+def test_an_unsure_feeling_is_toned_down_and_a_lost_one_neutral():
+    chosen, warnings = toned(logs(angry3=UNSURE - 0.1), 0.9)
+    assert chosen == Feeling("angry", 2) and "toned down" in warnings[0]
+    chosen, warnings = toned(logs(angry3=LOST - 0.1), 0.9)
+    assert chosen == NEUTRAL and "neutral" in warnings[0]
+    assert toned(logs(angry3=0.9), 0.2)[0] == NEUTRAL
+    assert toned(logs(calm1=UNSURE - 0.03), 0.9) == (Feeling("calm", 1), [])
+
+
+def test_the_likeliest_feeling_is_of_the_likeliest_emotion():
+    assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == Feeling("angry", 2)
+
+
+def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
+    clip = [hearing("angry", 3, 1)]
+    cold = instructor.opinions([clip]).feelings[0]
+    try:
+        instructor.model.temperature.fill_(3.0)
+        warm = instructor.opinions([clip]).feelings[0]
+    finally:
+        instructor.model.temperature.fill_(1.0)
+    assert cold.argmax() == warm.argmax()
+    assert warm.max() < cold.max()
+    np.testing.assert_allclose(np.exp(warm).sum(), 1, atol=1e-4)
+
+
+def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor):
+    first, again, other = (instructor.instruct(wave(), temperature=1.5, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.heard == other.heard and first.instruction.text != other.instruction.text
+
+
+def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, monkeypatch):
+    babble = instructor.language.tokens(" brows and smile and lips")
+    monkeypatch.setattr(
+        type(instructor.language), "go_on", lambda self, reading, most, begin, *_: [[*begin[0], *babble * 9]]
+    )
+    written = instructor.instruct(wave())
+    assert "brows and smile" in written.instruction.text
+    monkeypatch.setattr(type(instructor.language), "text", lambda self, tokens: "xyzzy plugh")
+    written = instructor.instruct(wave())
+    assert written.instruction.text == f"{OPENING} xyzzy plugh"
+    assert any("not understood in full: xyzzy, plugh" in warning for warning in written.warnings)
+    monkeypatch.setattr(type(instructor.language), "text", lambda self, tokens: "very " * 200)
+    assert len(instructor.instruct(wave()).instruction.text) <= 400
+
+
+def test_a_long_recording_is_heard_in_parts(instructor):
+    parts = instructor.hear(wave(21.0))
+    assert len(parts) >= 3
+    assert sum(len(part.melody) for part in parts) == pytest.approx(21 * 25, abs=len(parts))
+    assert instructor.instruct(wave(21.0)).instruction.text.startswith(OPENING)
+
+
+def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):
+    said = iter(["angry", "angry", "sad", "sad", "angry"] * 3)
+    real = Instructor.opinions
+
+    def opinions(self, recordings, words=None):
+        return real(self, [[hearing(next(said), 3, 5)]], words)
+
+    monkeypatch.setattr(Instructor, "opinions", opinions)
+    timeline, written = instructor.timeline(wave(30.0))
+    assert len(timeline.entries) == len(written) >= 1
+    assert timeline.entries[0].at_s == 0
+    texts = [entry.instruction.text for entry in timeline.entries]
+    assert all(a != b for a, b in itertools.pairwise(texts))
+
+
+def test_an_empty_wave_and_samples_that_are_not_finite_are_refused(instructor):
+    for bad in (np.zeros(0, np.float32), np.full(1600, np.nan, np.float32)):
+        with pytest.raises(InputError):
+            instructor.instruct(bad)
+
+
+def test_any_short_sound_has_an_instruction(instructor):
+    for samples in (1, 40, 3200):
+        written = instructor.instruct(wave(1.0)[:samples])
+        assert written.instruction.text.startswith(OPENING)
+        assert all(math.isfinite(share) for share in written.probabilities.values())
+
+
+def test_models_that_weights_were_not_trained_with_are_refused(tmp_path, monkeypatch):
+    save_instructor_model(trained().model, tmp_path / "i.safetensors")
+    monkeypatch.setattr(module, "load_encoder", lambda name, threads: Mirror())
+    monkeypatch.setattr(module, "load_language_model", lambda name: frozen().language)
+    assert load_instructor(tmp_path / "i.safetensors").instruct(wave()).instruction.text
+    other = type("Other", (Mirror,), {"fingerprint": "another"})
+    monkeypatch.setattr(module, "load_encoder", lambda name, threads: other())
+    with pytest.raises(InputError, match="the speech encoder mirror that"):
+        load_instructor(tmp_path / "i.safetensors")
+    monkeypatch.setattr(module, "load_encoder", lambda name, threads: Mirror())
+    from avi_lib.instruction.language_model import load_language_model
+
+    wrong = load_language_model(str(save_llama(tmp_path / "llama", seed=4)))
+    monkeypatch.setattr(module, "load_language_model", lambda name: wrong)
+    with pytest.raises(InputError, match="the language model"):
+        load_instructor(tmp_path / "i.safetensors")
+
+
+def test_words_reach_the_language_model_only_where_it_was_told_them_in_training(instructor):
+    clip = [hearing("angry", 3, 1)]
+    np.testing.assert_array_equal(
+        instructor.opinions([clip], "the smile").feelings, instructor.opinions([clip]).feelings
+    )
+    shape = instructor.model.shape
+    try:
+        instructor.model.shape = type(shape)(**{**vars(shape), "words": True})
+        told = instructor.opinions([clip], "the smile").feelings
+    finally:
+        instructor.model.shape = shape
+    assert not np.allclose(told, instructor.opinions([clip]).feelings)
+    assert torch.is_tensor(instructor.model.temperature)
+    assert felt(Feeling("sad", 3)) == "extremely sad"

@@ -1,0 +1,222 @@
+"""Training the instructor: what is aligned with what, what stays frozen, going on, and what was learned."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from small_instructors import FELT, SETTINGS, bank, frozen, hearing, sounds, trained
+from small_priors import Letters
+
+from avi_lib.errors import InputError
+from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.instruction.answers import FEELINGS, Feeling
+from avi_lib.instruction.instructor_model import (
+    UNFAMILIAR,
+    load_instructor_model,
+    read_instructor_about,
+    save_instructor_model,
+    stack,
+)
+from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.stages.alignment import AlignLosses, Sentences, balanced, fitting, info_nce, turned, varied
+from avi_lib.stages.hearing_bank import HeardClip
+from avi_lib.stages.instructor import about_instructor, align, speak, train_instructor
+from avi_lib.stages.writing import drawn_beliefs
+from avi_lib.training.weights import fingerprint
+
+
+def digest(network):
+    parts = [value.numpy().tobytes() for value in network.state_dict().values()]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def test_the_trained_ear_knows_clips_it_has_not_heard():
+    model = trained().model
+    clips = [(emotion, level, seed) for emotion in FELT for level in FELT[emotion] for seed in range(900, 906)]
+    shares = nearest(model, [hearing(*clip) for clip in clips])
+    verdict = Verdict(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
+    assert verdict.accuracy > 0.85
+    heard = [FEELINGS[number] for number in shares.argmax(axis=1)]
+    meant = [HeardClip("", "", "", "", emotion, level, None) for emotion, level, _ in clips]
+    assert level_agreement(heard, meant) > 0.65
+
+
+def test_what_is_no_speech_is_told_from_speech():
+    model = trained().model
+    with torch.no_grad():
+        voices = model.listen(stack([views[0] for views in bank().views])).speech
+        others = model.listen(stack(sounds())).speech
+    assert float(voices.min()) > 0 > float(others.max())
+
+
+def test_strange_states_count_less_and_the_more_the_stranger():
+    model = trained().model
+    usual = stack([views[0] for views in bank().views])
+    assert float(model.familiarity(usual).mean()) > 0.95
+    rng = np.random.default_rng(0)
+    strange = hearing("sad", 2, 1)
+    far = strange._replace(states=(strange.states + rng.normal(0, 20, strange.states.shape)).astype(np.float16))
+    assert float(model.familiarity(stack([far]))[0]) == pytest.approx(UNFAMILIAR)
+
+
+def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
+    models = frozen()
+    before = digest(models.language.network)
+    made = trained()
+    assert digest(models.language.network) == before
+    assert all(weight.grad is None for weight in models.language.network.parameters())
+    for log, name, share in ((made.aligned, "states", 0.9), (made.aligned, "manner", 0.9), (made.spoken, "loss", 1.0)):
+        assert log[-1][name] < share * log[0][name]
+
+
+class StopError(Exception):
+    """Ends a training at a step."""
+
+
+@pytest.mark.parametrize(("part", "step"), [("align", 45), ("speak", 10), ("write", 5)])
+def test_a_training_that_is_stopped_goes_on_to_the_same_bytes(part, step, tmp_path):
+    def stop(now, line):
+        if (now, line["step"]) == (part, step):
+            raise StopError
+
+    with pytest.raises(StopError):
+        train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path / "run", progress=False, on_log=stop)
+    made = train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path / "run", progress=False)
+    assert fingerprint(made.model) == fingerprint(trained().model)
+
+
+def test_the_first_words_depend_on_no_clip_and_are_shared(tmp_path):
+    made = trained()
+    prompter, _ = speak(frozen().language, made.model.shape, SETTINGS, tmp_path / "speak", progress=False)
+    assert not prompter.place.weight.any(), "before writing the place itself tells nothing"
+    again, _ = speak(frozen().language, made.model.shape, SETTINGS, tmp_path / "speak", progress=False)
+    assert fingerprint(again) == fingerprint(prompter)
+
+
+def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
+    model = trained().model
+    about = about_instructor((), SETTINGS, {}, "digest")
+    save_instructor_model(model, tmp_path / "i.safetensors", about)
+    back = load_instructor_model(tmp_path / "i.safetensors")
+    assert back.shape == model.shape
+    assert fingerprint(back) == fingerprint(model)
+    assert read_instructor_about(tmp_path / "i.safetensors")["bank"] == "digest"
+    clips = [hearing("angry", 3, 5), hearing("calm", 1, 6)]
+    np.testing.assert_allclose(nearest(back, clips), nearest(model, clips), atol=0.02)
+    torn = tmp_path / "torn.safetensors"
+    torn.write_bytes((tmp_path / "i.safetensors").read_bytes()[:-100])
+    for path in (torn, tmp_path / "absent.safetensors"):
+        with pytest.raises(InputError, match="weights of an instructor"):
+            load_instructor_model(path)
+
+
+def test_a_clip_fits_the_sentences_of_its_feeling_and_both_upper_levels_where_its_level_is_not_known():
+    def names(emotion, level):
+        return [FEELINGS[n] for n in fitting(HeardClip("", "", "", "", emotion, level, None))]
+
+    assert names("angry", 3) == [Feeling("angry", 3)]
+    assert names("angry", None) == [Feeling("angry", 2), Feeling("angry", 3)]
+    assert names("calm", None) == names("calm", 1) == [Feeling("calm", 1)]
+
+
+def test_info_nce_is_the_contrast_of_what_fits_with_the_rest():
+    likeness = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
+    fits = torch.tensor([[True, False, False], [False, True, True]])
+    shares = likeness.softmax(dim=1)
+    expected = -(shares[0, 0].log() + (shares[1, 1] + shares[1, 2]).log()) / 2
+    assert float(info_nce(likeness, fits, 0.0)) == pytest.approx(float(expected), abs=1e-6)
+    assert float(info_nce(likeness, fits, 0.2)) > float(expected)
+
+
+def test_emotions_come_alike_often_within_a_corpus_and_corpora_by_the_root_of_their_size():
+    clips = [HeardClip(f"a{n}", "a", "s", "train", "sad" if n < 60 else "happy", 2, None) for n in range(64)]
+    clips += [HeardClip(f"b{n}", "b", "s", "train", "sad", 2, None) for n in range(16)]
+    counts = np.bincount(balanced(clips, 1200), minlength=len(clips))
+    assert counts[:60].sum() == pytest.approx(400, abs=4) and counts[60:64].sum() == pytest.approx(400, abs=4)
+    assert counts[64:].sum() == pytest.approx(400, abs=4)
+    assert counts.min() >= 1
+
+
+def test_a_varied_view_is_a_part_of_one_of_the_views():
+    views = (hearing("sad", 2, 1, 60), hearing("sad", 2, 2, 60))
+    lengths = set()
+    for seed in range(30):
+        made = varied(views, np.random.default_rng(seed), SETTINGS)
+        own = next(view for view in views if np.array_equal(view.manner, made.manner))
+        rows = {row.tobytes() for row in own.states[0]}
+        assert all(row.tobytes() in rows for row in made.states[0])
+        assert len(made.melody) == made.states.shape[1] >= 16
+        lengths.add(len(made.melody))
+    assert len(lengths) > 5
+
+
+def test_a_turned_gradient_goes_the_other_way():
+    values = torch.ones(3, requires_grad=True)
+    (turned(values, 0.5) * 2).sum().backward()
+    assert values.grad is not None and values.grad.tolist() == [-1.0] * 3
+
+
+def test_an_adversary_is_trained_beside_and_left_behind(tmp_path):
+    settings = SETTINGS.model_copy(
+        update={"adversary": 0.3, "align": SETTINGS.align.model_copy(update={"steps": 4, "log_every": 2})}
+    )
+    model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
+    assert "judge" in log[-1]
+    assert not [name for name in model.state_dict() if "judge" in name]
+
+
+def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
+    quick = SETTINGS.align.model_copy(update={"steps": 4})
+    settings = SETTINGS.model_copy(update={"manner": False, "familiar": False, "align": quick})
+    model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
+    assert "manner" not in log[-1]
+    clip = hearing("sad", 3, 7)
+    other = clip._replace(manner=clip.manner + 5)
+    with torch.no_grad():
+        first, second = (model.meaning(model.listen(stack([each]))) for each in (clip, other))
+    torch.testing.assert_close(first, second)
+
+
+def test_beliefs_are_drawn_from_their_stream_and_many_are_decided():
+    first, again = (drawn_beliefs(200, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(first, again)
+    top = first.softmax(dim=1).max(dim=1).values
+    assert float((top > 0.9).float().mean()) > 0.2 and float((top < 0.5).float().mean()) > 0.1
+
+
+def test_folds_part_speakers_and_hold_out_every_clip_once():
+    whole = bank()
+    held = []
+    for learned, out in folds(whole, 4):
+        for corpus in ("told", "untold"):
+            inside, outside = (
+                {clip.speaker for clip in part.clips if clip.corpus == corpus} for part in (learned, out)
+            )
+            assert inside and outside and not inside & outside
+        held += [clip.name for clip in out.clips]
+    assert sorted(held) == sorted(clip.name for clip in whole.clips)
+
+
+def test_verdicts_count_what_is_heard():
+    shares = np.zeros((4, len(EMOTIONS)))
+    for row, (emotion, sure) in enumerate((("sad", 0.9), ("sad", 0.8), ("happy", 0.7), ("sad", 0.6))):
+        shares[row] = (1 - sure) / (len(EMOTIONS) - 1)
+        shares[row, EMOTIONS.index(emotion)] = sure
+    verdict = Verdict(shares, ("sad", "happy", "happy", "sad"))
+    assert verdict.accuracy == 0.75
+    assert verdict.recall == pytest.approx(0.75)
+    assert verdict.calibration_error == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)
+    assert verdict.confusion()[EMOTIONS.index("happy"), EMOTIONS.index("sad")] == 0.5
+    assert recall(["sad", None, "sad"], ["sad", "sad", "happy"]) == pytest.approx(0.25)
+
+
+def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
+    sentences = Sentences(Letters(), 3)
+    assert sentences.states.shape[:2] == (len(FEELINGS), 3)
+    places = sentences.places(trained().model)
+    assert places.shape == (len(FEELINGS), SETTINGS.aligned)
+    losses = AlignLosses(bank(), sounds(), sentences, SETTINGS)
+    assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
