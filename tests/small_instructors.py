@@ -52,13 +52,15 @@ class Mirror(SpeechEncoder):
 
 
 def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> Hearing:
-    """States and manner that lie in the direction of an emotion, further out for a higher level, with some noise."""
+    """States and manner that lie in the direction of an emotion, and in another one for the highest level."""
     rng = np.random.default_rng([seed, steps])
     number = list(FELT).index(emotion)
     states = rng.normal(0, 0.3, (1, steps, STATES))
-    states[..., number] += 1 + (level or 2)
+    states[..., number] += 2
+    states[..., -1] += 2 * (level == 3)
     manner = rng.normal(0, 0.3, len(MANNER))
-    manner[number] += 1 + (level or 2)
+    manner[number] += 2
+    manner[-1] += 2 * (level == 3)
     melody = rng.normal(0, 0.3, (steps, len(MELODY)))
     return Hearing(states.astype(np.float16), melody.astype(np.float16), manner.astype(np.float32))
 
