@@ -20,6 +20,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps -e .
 	$(BIN)/avi models
+	$(BIN)/python -c "from avi_lib.instruction.language_model import load_language_model as load; load()"
 	$(BIN)/avi doctor
 	touch $(READY)
 

@@ -241,7 +241,7 @@ PROFILES = {
         instructor=InstructorSettings(
             align=TrainSettings(steps=1000, batch=64, learning_rate=1e-3, warmup=100, weight_decay=0.05, average=0.995),
             speak=TrainSettings(steps=320, batch=12, learning_rate=5e-3, warmup=20, average=0.95, save_every=20),
-            write=TrainSettings(steps=40, batch=12, learning_rate=1e-3, warmup=5, average=0.9, save_every=10),
+            write=TrainSettings(steps=30, batch=12, learning_rate=2e-4, warmup=5, average=0.9, save_every=10),
         ),
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 from small_instructors import FELT, SETTINGS, bank, frozen, hearing, sounds, trained
+from small_language_models import llama
 from small_priors import Letters
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.instruction.adapters import wear
 from avi_lib.instruction.answers import FEELINGS, Feeling
+from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_model import (
     UNFAMILIAR,
     load_instructor_model,
@@ -23,7 +26,7 @@ from avi_lib.instruction.instructor_model import (
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.stages.alignment import AlignLosses, Sentences, balanced, fitting, info_nce, turned, varied
 from avi_lib.stages.hearing_bank import HeardClip
-from avi_lib.stages.instructor import about_instructor, align, speak, train_instructor
+from avi_lib.stages.instructor import FrozenModels, about_instructor, align, speak, train_instructor
 from avi_lib.stages.writing import drawn_beliefs
 from avi_lib.training.weights import fingerprint
 
@@ -220,3 +223,33 @@ def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
     assert places.shape == (len(FEELINGS), SETTINGS.aligned)
     losses = AlignLosses(bank(), sounds(), sentences, SETTINGS)
     assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
+
+
+def test_adapters_learn_beside_a_language_model_whose_own_weights_stay(tmp_path):
+    language = llama(tmp_path / "llama")
+    own = {name: value.clone() for name, value in language.network.state_dict().items()}
+    models = FrozenModels(frozen().encoder, frozen().texts, language)
+    few = SETTINGS.align.model_copy(update={"steps": 4})
+    settings = SETTINGS.model_copy(update={"lora": 2, "align": few})
+    made = train_instructor(bank(), sounds(), models, settings, tmp_path / "run", progress=False)
+    for name, value in language.network.state_dict().items():
+        if ".lora_" not in name:
+            torch.testing.assert_close(value, own[name.replace(".base_layer", "")], rtol=0, atol=0)
+    moved = [
+        bool(weight.any())
+        for (name, *_), weight in zip(made.model.shape.adapters, made.model.adapters, strict=True)
+        if "lora_B" in name
+    ]
+    assert len(moved) == 4 and all(moved), "two maps in two layers"
+    save_instructor_model(made.model, tmp_path / "i.safetensors")
+    back = load_instructor_model(tmp_path / "i.safetensors")
+    assert back.shape == made.model.shape
+    fresh = llama(tmp_path / "again")
+    wear(fresh, back.shape.lora, back.shape.adapters, list(back.adapters))
+    clip = [[hearing("angry", 3, 1)]]
+    said = [Instructor(back, models.encoder, each, "").opinions(clip).feelings for each in (language, fresh)]
+    np.testing.assert_allclose(said[0], said[1], atol=0.01)
+    plain = Instructor(back, models.encoder, llama(tmp_path / "plain"), "").opinions(clip).feelings
+    assert np.abs(plain - said[0]).max() > 1e-4
+    with pytest.raises(InputError, match="adapters for this language model"):
+        wear(llama(tmp_path / "third"), 3, back.shape.adapters, list(back.adapters))

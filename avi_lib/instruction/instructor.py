@@ -240,6 +240,10 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
         got = f"{writer.name} with {writer.width} numbers a token"
         do = "name that one, or train an instructor for yours with notebook 02"
         raise InputError(f"the language model {shape.language_model} that {path.name} was trained with", got, do)
+    if shape.lora:
+        from avi_lib.instruction.adapters import wear
+
+        wear(writer, shape.lora, shape.adapters, list(model.adapters))
     where = "shipped weights" if weights is None else str(path)
     reason = f"{where}; hears through {heard.name}: {heard.reason}; writes with {writer.name}: {writer.reason}"
     return Instructor(model, heard, writer, reason)

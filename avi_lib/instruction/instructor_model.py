@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,7 +40,7 @@ DOUBT = -8.0
 """Log probability below which a feeling is simply out of the question."""
 MANNER_DROPOUT = 0.3
 """Share of the numbers of the manner that are left out in training."""
-UNFAMILIAR = 0.2
+UNFAMILIAR = 0.1
 """How much the states count where they are of another world than those of training."""
 RAMP = 0.6
 """How much further than any of training, as a share of it, states are when they count no more than that."""
@@ -61,6 +62,7 @@ class InstructorShape:
         manner: whether the manner is heard; familiar: whether strange states count less; words:
             whether the language model was told in training what is said.
         feelings: how many the prompt tells of.
+        lora, adapters: rank of the adapters in the language model, and name, rows and columns of each of their weights.
     """
 
     encoder: str
@@ -85,6 +87,8 @@ class InstructorShape:
     familiar: bool = True
     words: bool = False
     feelings: int = len(FEELINGS)
+    lora: int = 0
+    adapters: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +144,7 @@ class Prompter(nn.Module):
 
 
 class InstructorModel(nn.Module):
-    """Q-Former, manner and projections.
+    """Q-Former, manner and projections, and the weights of adapters where the language model wears any.
 
     Buffers hold what is usual, the `anchors`, where the sentences of all feelings lie, and the temperature of
     confidence.
@@ -159,6 +163,9 @@ class InstructorModel(nn.Module):
         self.is_speech = nn.Linear(shape.features + len(MANNER), 1)
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.prompter = Prompter(shape)
+        self.adapters = nn.ParameterList(
+            [nn.Parameter(torch.zeros(rows, columns), requires_grad=False) for _, rows, columns in shape.adapters]
+        )
         for name, value in {
             "manner_mean": torch.zeros(len(MANNER)),
             "manner_deviation": torch.ones(len(MANNER)),
@@ -259,7 +266,7 @@ def load_instructor_model(path: Path) -> InstructorModel:
     try:
         header, tensors = read_weights(path, (FORMAT,), KIND)
         with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
-            model = InstructorModel(InstructorShape(**header["shape"]))
+            model = InstructorModel(_shape(header["shape"]))
             if model.shape.feelings != len(FEELINGS):
                 raise ValueError(f"{model.shape.feelings} feelings, not {len(FEELINGS)}")
         check_weights(model, tensors)
@@ -267,6 +274,11 @@ def load_instructor_model(path: Path) -> InstructorModel:
         raise InputError(f"weights of an {KIND}", f"{path}: {error}", REMEDY) from error
     model.load_state_dict(tensors, assign=True)
     return model.eval()
+
+
+def _shape(stored: dict[str, Any]) -> InstructorShape:
+    """The shape of a header, in which tuples became lists."""
+    return InstructorShape(**{**stored, "adapters": tuple(tuple(size) for size in stored.get("adapters", ()))})
 
 
 def read_instructor_about(path: Path) -> dict[str, object]:

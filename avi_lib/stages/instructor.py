@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from avi_lib.corpus.corpus import Corpus
+from avi_lib.instruction.adapters import add_adapters, sizes_of
 from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer
 from avi_lib.instruction.instructor_model import InstructorModel, InstructorShape, Prompter, pooled, stack
 from avi_lib.instruction.language_model import LanguageModel
@@ -191,10 +193,11 @@ def write(
     on_log: OnLog | None = None,
 ) -> list[LogLine]:
     """The third part: the projection of an aligned model is trained on clips, in place; the log's lines."""
-    losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
     start = fingerprint(model)
+    losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
+    adapters = add_adapters(language, settings.lora, settings.write.seed) if settings.lora else None
     trained = train(
-        Voice(model.prompter.requires_grad_(True)),
+        Voice(model.prompter.requires_grad_(True), adapters),
         losses,
         items=len(losses.order),
         settings=settings.write,
@@ -205,6 +208,11 @@ def write(
     )
     assert isinstance(trained.model, Voice)
     model.prompter = trained.model.prompter
+    if adapters is not None and trained.model.adapters is not None:
+        adapters.take(trained.model.adapters.named())
+        language.network.requires_grad_(False)
+        model.shape = replace(model.shape, lora=settings.lora, adapters=sizes_of(adapters))
+        model.adapters = nn.ParameterList([nn.Parameter(w, requires_grad=False) for w in adapters.named().values()])
     model.eval()
     return trained.log
 

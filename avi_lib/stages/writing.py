@@ -15,11 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import nn
 
-from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer, worded
-from avi_lib.instruction.dialogue import answer_tokens, dialogue
+from avi_lib.instruction.adapters import Adapters
+from avi_lib.instruction.answers import FEELINGS, OPENING, QUESTIONS, answer, worded
+from avi_lib.instruction.dialogue import answer_tokens, dialogue, feeling_tokens
 from avi_lib.instruction.instructor_model import UNFAMILIAR, InstructorModel, Prompter, stack
 from avi_lib.instruction.language_model import LanguageModel, answer_loss
 from avi_lib.settings import InstructorSettings
@@ -30,16 +31,17 @@ ESTRANGED = 0.3
 """Share of clips whose states count as little as those of another world: their prompts come to be read too."""
 BELIEFS = 4096
 """Items of an epoch of drawn beliefs."""
-DECIDED = (0.0, 9.0)
-"""How far a drawn belief's favourite is above the others, in logits."""
-DISORDER = 1.5
-"""Spread of all of its logits."""
+CONSIDERED = 5
+"""Feelings that a drawn belief considers, at most."""
+APART = 3.0
+"""How far these lie about the same logit; all others lie far below."""
+FAR, SPREAD = -6.0, 1.5
 
 
 class Voice(nn.Module):
     """What is trained for writing: the projection, and adapters in the language model where there are any."""
 
-    def __init__(self, prompter: Prompter, adapters: nn.Module | None = None) -> None:
+    def __init__(self, prompter: Prompter, adapters: Adapters | None = None) -> None:
         super().__init__()
         self.prompter = prompter
         self.adapters = adapters
@@ -50,6 +52,9 @@ class BeliefLosses:
 
     def __init__(self, language: LanguageModel) -> None:
         self.language = language
+        self.opening = language.tokens(OPENING)
+        self.names = feeling_tokens(language)
+        self.places = [range(len(self.opening), len(self.opening) + len(name)) for name in self.names]
 
     def __call__(
         self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
@@ -57,18 +62,42 @@ class BeliefLosses:
         """The loss of as many beliefs as there are items."""
         assert isinstance(model, Voice)
         belief = drawn_beliefs(len(items), rng)
-        shares = belief.softmax(dim=1).numpy().astype(np.float64)
-        feelings = [FEELINGS[int(rng.choice(len(FEELINGS), p=row / row.sum()))] for row in shares]
-        answers = [answer_tokens(self.language, answer(*feeling))[0] for feeling in feelings]
+        shares = belief.softmax(dim=1)
+        feelings = [int(rng.choice(len(FEELINGS), p=(row / row.sum()).numpy())) for row in shares.double()]
+        answers = [answer_tokens(self.language, answer(*FEELINGS[number]))[0] for number in feelings]
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         before, _ = dialogue(self.language, model.prompter(belief), asked)
-        return {"loss": _loss(self.language, before, None, answers, [[]] * len(answers))}
+        ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in feelings])
+        scores = _scores(self.language, before, None, ids)
+        return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, feelings)}
+
+    def _named(
+        self,
+        logs: Float[torch.Tensor, "clips last vocabulary"],
+        shares: Float[torch.Tensor, "clips feelings"],
+        feelings: Sequence[int],
+    ) -> torch.Tensor:
+        """Cross-entropy with the belief at every place along the names of the feelings that are written.
+
+        What may come next there are the next tokens of all names that begin alike.
+        """
+        losses = []
+        for row, number in enumerate(feelings):
+            own = self.names[number]
+            for place in range(len(own)):
+                may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
+                told = shares[row, may] / shares[row, may].sum()
+                next_tokens = [self.names[n][place] for n in may]
+                losses.append(-(told * logs[row, len(self.opening) + place, next_tokens]).sum())
+        return torch.stack(losses).mean()
 
 
 def drawn_beliefs(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count feelings"]:
-    """Logits of all feelings, most of them with a favourite."""
-    logits = rng.normal(0, DISORDER, (count, len(FEELINGS)))
-    logits[np.arange(count), rng.integers(len(FEELINGS), size=count)] += rng.uniform(*DECIDED, size=count)
+    """Logits of all feelings, of which a few are considered."""
+    logits = rng.normal(FAR, SPREAD, (count, len(FEELINGS)))
+    for row in logits:
+        few = rng.permutation(len(FEELINGS))[: int(rng.integers(1, CONSIDERED + 1))]
+        row[few] = rng.uniform(-APART, APART, len(few))
     return torch.from_numpy(logits.astype(np.float32))
 
 
@@ -98,7 +127,8 @@ class WriteLosses:
         before, there = dialogue(self.language, prompts, asked, shown)
         told = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
         untold = [level if clip.level is None else range(0) for (_, level), clip in zip(told, clips, strict=True)]
-        return {"loss": _loss(self.language, before, there, [tokens for tokens, _ in told], untold)}
+        ids, weights = _side_by_side(self.language, [tokens for tokens, _ in told], untold)
+        return {"loss": answer_loss(_scores(self.language, before, there, ids), ids, weights)}
 
     @torch.no_grad()
     def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
@@ -118,20 +148,26 @@ def _answer(clip: HeardClip, rng: np.random.Generator) -> str:
     return worded(feeling, dict(clip.units)) if clip.units else answer(*feeling)
 
 
-def _loss(
-    language: LanguageModel,
-    before: Float[torch.Tensor, "clips length width"],
-    there: torch.Tensor | None,
-    answers: Sequence[Sequence[int]],
-    untold: Sequence[Sequence[int]],
-) -> torch.Tensor:
-    """Cross-entropy of the answers' tokens behind what was read, but for the numbers of those that are `untold`."""
+def _side_by_side(
+    language: LanguageModel, answers: Sequence[Sequence[int]], without: Sequence[Sequence[int]]
+) -> tuple[Int64[torch.Tensor, "clips last"], Float[torch.Tensor, "clips last"]]:
+    """Tokens of answers, filled up, and what each counts: nothing where it fills up or is one of those `without`."""
     longest = max(map(len, answers))
     ids = torch.tensor([[*tokens, *[language.end] * (longest - len(tokens))] for tokens in answers])
     weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
-    for row, numbers in zip(weights, untold, strict=True):
+    for row, numbers in zip(weights, without, strict=True):
         row[list(numbers)] = 0
+    return ids, weights
+
+
+def _scores(
+    language: LanguageModel,
+    before: Float[torch.Tensor, "clips length width"],
+    there: Bool[torch.Tensor, "clips length"] | None,
+    ids: Int64[torch.Tensor, "clips last"],
+) -> Float[torch.Tensor, "clips last vocabulary"]:
+    """Scores of the answers' tokens behind what was read."""
     whole = torch.cat([before, language.embed(ids[:, :-1])], dim=1)
     if there is not None:
-        there = torch.cat([there, torch.ones(len(ids), longest - 1, dtype=torch.bool)], dim=1)
-    return answer_loss(language.scores(whole, longest, there), ids, weights)
+        there = torch.cat([there, torch.ones(len(ids), ids.shape[1] - 1, dtype=torch.bool)], dim=1)
+    return language.scores(whole, ids.shape[1], there)
