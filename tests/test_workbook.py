@@ -13,6 +13,7 @@ import pytest
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import InputError
+from avi_lib.instruction.instructor_model import load_instructor_model, read_instructor_about
 from avi_lib.motion.clip import load_motion
 from avi_lib.motion.style_prior import load_prior, read_prior_about
 from avi_lib.motion.talking_model import load_talking_model, read_talking_about
@@ -65,6 +66,26 @@ def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
     corpus = Corpus(tmp_path / "prepared" / "samples")
     assert len(corpus) == told["clips"]
     assert {clip.split for clip in corpus.clips} == {"train", "validation", "test"}
+
+
+@pytest.mark.workbook
+def test_instruction_alignment_leaves_weights_and_a_record(tmp_path: Path):
+    run = run_notebooks(["02"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    asked = profile("smoke").instructor
+    assert told["clips"] == 96 and 0 < told["trained_on"] < 96
+    assert told["unchanged"], "no weight of the language model may change"
+    assert {part: len(losses) > 1 for part, losses in told["losses"].items()} == dict.fromkeys(
+        ("align", "speak", "write"), True
+    )
+    for part in ("align", "speak"):
+        assert told["losses"][part][-1] < told["losses"][part][0]
+    assert len(told["sentences"]) == 4 and all(text.startswith("A person feels") for text in told["sentences"].values())
+    assert all(abs(sum(shares.values()) - 1) < 1e-3 for shares in told["probabilities"].values())
+    model = load_instructor_model(run / "instructor.safetensors")
+    assert (model.shape.features, model.shape.language_model) == (asked.features, "smollm2")
+    assert read_instructor_about(run / "instructor.safetensors")["corpora"] == {"samples": "Apache-2.0"}
+    assert pictures_in(run / "02_instruction_alignment.ipynb") >= 5
 
 
 @pytest.mark.workbook
