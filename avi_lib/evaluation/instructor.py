@@ -318,8 +318,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.only in (None, "across"):
             _show(across(study, pairs))
         if options.only in (None, "folds"):
-            whole = [corpus.folder.name for corpus in corpora]
-            parted = bank.select([not _part_of_another(clip.corpus, whole) for clip in bank.clips])
+            names = [corpus.folder.name for corpus in corpora]
+            whole = [corpus for corpus in corpora if not _part_of_another(corpus.folder.name, names)]
+            parted = make_hearing_bank(whole, encoder.name, settings.views, 0, options.cache)
             figures, temperature, _ = cross_validate(Study(parted, study.sounds, models, settings, options.folder))
             _show([*figures, Figure("temperature of confidence", temperature, "", "-", "all folds together")])
         if options.only in (None, "recipes"):

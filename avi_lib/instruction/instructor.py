@@ -15,7 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -33,6 +35,9 @@ from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.cutting import FPS, SAMPLES, cut_at_pauses
 from avi_lib.speech.encoder import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.hearing import Hearing, hear
+
+if TYPE_CHECKING:
+    from avi_lib.speech.transcript import Transcriber
 
 SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
 
@@ -111,12 +116,14 @@ class Instructor:
 
         Args:
             wave: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
-            words: what is said, for weights that were trained to be told it.
+            words: what is said, for weights that were trained to be told it; recognised for them when None.
             temperature: of the words behind the feeling; 0 writes the likeliest ones.
             seed: draws them otherwise.
 
         Raises InputError for an empty wave or samples that are not finite.
         """
+        if words is None and self.told:
+            words = _transcriber().transcribe(wave)
         return self.write(self.opinions([self.hear(wave)], words), temperature, seed)[0]
 
     def timeline(self, wave: Wave, words: str | None = None) -> tuple[Timeline, list[Written]]:
@@ -174,6 +181,13 @@ class Instructor:
     def told(self) -> bool:
         """Whether the weights were trained to be told the words."""
         return self.model.shape.words
+
+
+@cache
+def _transcriber() -> Transcriber:
+    from avi_lib.speech.transcript import Transcriber
+
+    return Transcriber()
 
 
 def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
