@@ -178,6 +178,7 @@ def _add_instruct(commands: argparse._SubParsersAction) -> None:
     instruct.add_argument("--language-model", metavar="NAME-or-PATH", help="language model")
     instruct.add_argument("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn")
     instruct.add_argument("--seed", type=int, default=0, metavar="N", help="draws them (default 0)")
+    instruct.add_argument("--free", action="store_true", help="write freely, also what is not understood")
     instruct.add_argument("--json", action="store_true", help="print one JSON object a recording and nothing else")
     instruct.set_defaults(command=_instruct)
 
@@ -187,7 +188,7 @@ def _instruct(options: argparse.Namespace) -> int:
     from avi_lib.instruction.timeline import as_json
     from avi_lib.settings import InstructSettings, validated
 
-    names = ("instructor", "encoder", "language_model", "temperature", "seed")
+    names = ("instructor", "encoder", "language_model", "temperature", "seed", "free")
     settings = validated(InstructSettings, **{name: getattr(options, name) for name in names})
     failed = 0
     for dictated in dictate_all(options.speech, settings, options.timeline, options.text):

@@ -87,6 +87,6 @@ def _dictate(
     if timeline:
         told, written = instructor.timeline(speech.wave, text)
     else:
-        written = [instructor.instruct(speech.wave, text, settings.temperature, settings.seed)]
+        written = [instructor.instruct(speech.wave, text, settings.temperature, settings.seed, settings.free)]
     took = time.perf_counter() - begun
     return Dictated(recording, alone, tuple(written), told, instructor.reason, speech.report, took)

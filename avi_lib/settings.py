@@ -90,6 +90,7 @@ class InstructSettings(Settings):
     language_model: str | None = Field(None, description="language model: a name, or a path to one")
     temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the feeling; 0 the likeliest")
     seed: int = Field(0, ge=0, lt=2**63, description="draws them otherwise")
+    free: bool = Field(False, description="write freely behind the feeling, also what is not understood")
 
 
 class PrepareSettings(Settings):

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from avi_lib.instruction.answers import FEELINGS, OPENING, QUESTIONS, UNITS, Feeling, answer, felt, question, worded
+from avi_lib.instruction.answers import (
+    FEELINGS,
+    OPENING,
+    QUESTIONS,
+    UNITS,
+    Feeling,
+    answer,
+    choices,
+    felt,
+    question,
+    worded,
+)
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import prototype
 from avi_lib.instruction.vocabulary import quantise
@@ -39,3 +50,15 @@ def test_own_units_are_named_in_place_of_the_prototypes():
 def test_questions_differ_and_one_is_asked():
     assert len(set(QUESTIONS)) == len(QUESTIONS) >= 4
     assert question() == QUESTIONS[0]
+
+
+@pytest.mark.parametrize("feeling", FEELINGS, ids=felt)
+def test_choices_begin_with_the_answer_and_are_all_understood_as_the_feeling(feeling):
+    found = choices(feeling)
+    assert found[0] == answer(*feeling)
+    assert len(set(found)) == len(found) <= 60
+    assert len(found) >= 8 or feeling.emotion == "neutral"
+    for text in found:
+        understood = Instruction.parse(text)
+        assert (understood.emotion, understood.level, understood.unknown) == (*feeling, ())
+        assert len(understood.action_units) <= 2

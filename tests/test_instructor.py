@@ -13,7 +13,7 @@ from small_language_models import save_llama
 
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
-from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, felt
+from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, choices, felt
 from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, toned
 from avi_lib.instruction.instructor_model import save_instructor_model
 from avi_lib.instruction.prototypes import EMOTIONS
@@ -92,10 +92,22 @@ def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
     np.testing.assert_allclose(np.exp(warm).sum(), 1, atol=1e-4)
 
 
-def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor):
-    first, again, other = (instructor.instruct(wave(), temperature=1.5, seed=seed) for seed in (1, 1, 2))
+@pytest.mark.parametrize("free", [False, True])
+def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor, free):
+    first, again, other = (instructor.instruct(wave(), temperature=1.5, seed=seed, free=free) for seed in (1, 1, 2))
     assert first == again
     assert first.heard == other.heard and first.instruction.text != other.instruction.text
+
+
+def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
+    opinions = instructor.opinions([[hearing("angry", 3, 1)]])
+    (written,) = instructor.write(opinions)
+    feeling = toned(opinions.feelings[0], float(opinions.speech[0]))[0]
+    assert written.instruction.text in choices(feeling)
+    language, first = instructor.language, len(instructor.language.tokens(OPENING))
+    tokens = [[*language.tokens(text)[first:], language.end] for text in choices(feeling)]
+    means = [float(language.log_probabilities(opinions.reading, [each])[0, 0]) / len(each) for each in tokens]
+    assert choices(feeling)[int(np.argmax(means))] == written.instruction.text
 
 
 def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, monkeypatch):
@@ -103,14 +115,14 @@ def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, 
     monkeypatch.setattr(
         type(instructor.language), "go_on", lambda self, reading, most, begin, *_: [[*begin[0], *babble * 9]]
     )
-    written = instructor.instruct(wave())
+    written = instructor.instruct(wave(), free=True)
     assert "brows and smile" in written.instruction.text
     monkeypatch.setattr(type(instructor.language), "text", lambda self, tokens: "xyzzy plugh")
-    written = instructor.instruct(wave())
+    written = instructor.instruct(wave(), free=True)
     assert written.instruction.text == f"{OPENING} xyzzy plugh"
     assert any("not understood in full: xyzzy, plugh" in warning for warning in written.warnings)
     monkeypatch.setattr(type(instructor.language), "text", lambda self, tokens: "very " * 200)
-    assert len(instructor.instruct(wave()).instruction.text) <= 400
+    assert len(instructor.instruct(wave(), free=True).instruction.text) <= 400
 
 
 def test_a_long_recording_is_heard_in_parts(instructor):

@@ -15,9 +15,9 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
 from avi_lib.instruction.adapters import wear
 from avi_lib.instruction.answers import FEELINGS, Feeling
+from avi_lib.instruction.familiarity import RAMP, UNFAMILIAR, Familiarity
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_model import (
-    UNFAMILIAR,
     load_instructor_model,
     read_instructor_about,
     save_instructor_model,
@@ -57,12 +57,32 @@ def test_what_is_no_speech_is_told_from_speech():
 
 def test_strange_states_count_less_and_the_more_the_stranger():
     model = trained().model
-    usual = stack([views[0] for views in bank().views])
-    assert float(model.familiarity(usual).mean()) > 0.95
+    with torch.no_grad():
+        usual = model.listen(stack([views[0] for views in bank().views])).familiar
+    assert float(usual.mean()) > 0.95
     rng = np.random.default_rng(0)
     strange = hearing("sad", 2, 1)
     far = strange._replace(states=(strange.states + rng.normal(0, 20, strange.states.shape)).astype(np.float16))
-    assert float(model.familiarity(stack([far]))[0]) == pytest.approx(UNFAMILIAR)
+    with torch.no_grad():
+        assert float(model.listen(stack([far])).familiar[0]) == pytest.approx(UNFAMILIAR)
+
+
+def test_a_clip_need_be_of_one_world_only_and_what_lies_between_counts_in_part():
+    rng = np.random.default_rng(0)
+    known = Familiarity(worlds=2, numbers=40, axes=4)
+    worlds = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
+
+    def clips(world, noise=0.1):
+        own = rng.normal(0, 1, (300, 4)) @ worlds[world] + 20 * world
+        return torch.from_numpy((own + rng.normal(0, noise, own.shape)).astype(np.float32))
+
+    for world in range(2):
+        known.learn(world, clips(world))
+    for world in range(2):
+        assert float(known(clips(world)).mean()) > 0.98
+    assert float(known(clips(0, noise=2.0)).mean()) == pytest.approx(UNFAMILIAR)
+    between = known(clips(0, noise=0.13))
+    assert UNFAMILIAR < float(between.min()) < float(between.max()) and RAMP > 0
 
 
 def test_no_weight_of_the_language_model_changes_and_the_losses_fall():

@@ -233,12 +233,12 @@ def _manner(bank: HearingBank) -> Float[np.ndarray, "clips manner"]:
     return np.stack([views[0].manner for views in bank.views]).astype(np.float64)
 
 
-def write_out(instructor: Instructor, bank: HearingBank, every: int = EVERY) -> list[Instruction]:
+def write_out(instructor: Instructor, bank: HearingBank, every: int = EVERY, free: bool = False) -> list[Instruction]:
     """Sentences of every so many clips."""
     said = []
     chosen = [[views[0]] for views in bank.views[::every]]
     for first in range(0, len(chosen), BATCH):
-        written = instructor.write(instructor.opinions(chosen[first : first + BATCH]))
+        written = instructor.write(instructor.opinions(chosen[first : first + BATCH]), free=free)
         said += [each.instruction for each in written]
     return said
 

@@ -11,13 +11,15 @@ read there, from the probabilities of the `feelings`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from avi_lib.instruction.grammar import FRAMES, SPEAKERS, describe, salient
+from avi_lib.instruction.grammar import FRAMES, SPEAKERS, Frame, describe, salient
+from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
 
 OPENING = "A person feels"
@@ -26,6 +28,10 @@ UNITS = 2
 """Action units that an answer names."""
 WORDINGS = 24
 """Wordings of the units that are drawn; the shortest is taken."""
+CONSIDERED = 3
+"""Action units of a prototype that a choice of sentences is about."""
+CHOICES = 6
+"""Wordings of each part of them that are drawn."""
 DEGREES = ("slightly", "quite", "extremely")
 """Words for the levels 1 to 3."""
 NAMES = {
@@ -83,11 +89,43 @@ def answer(emotion: str, level: int) -> str:
     return worded(Feeling(emotion, level), prototype(emotion, level))
 
 
+@cache
+def choices(feeling: Feeling) -> tuple[str, ...]:
+    """Sentences for a feeling, each understood in full: one or two of its strongest action units in several wordings.
+
+    The first is `answer`.
+    """
+    units = salient(prototype(*feeling), CONSIDERED)
+    some = [subset for size in (2, 1) for subset in itertools.combinations(units, size)]
+    found = dict.fromkeys([answer(*feeling)])
+    for subset in some:
+        frame = _frame()
+        for seed in range(CHOICES):
+            said = describe(
+                {name: units[name] for name in subset},
+                rng=np.random.default_rng(seed),
+                frame=frame,
+                speakers=SPEAKERS[:1],
+            )
+            found[f"{OPENING} {felt(feeling)} and {said.removeprefix('A person ')}"] = None
+    return tuple(text for text in found if _means(text, feeling))
+
+
+def _means(text: str, feeling: Feeling) -> bool:
+    understood = Instruction.parse(text)
+    return (understood.emotion, understood.level) == feeling and not understood.unknown
+
+
+def _frame() -> Frame:
+    """The plain sentence that names action units."""
+    return next(frame for frame in FRAMES if frame.text == "{who} {speak} with {states}.")
+
+
 def worded(feeling: Feeling, units: Mapping[str, float]) -> str:
     """The sentence for a feeling and action units (name to strength 0-1), of which it names the strongest `UNITS`."""
     opening = f"{OPENING} {felt(feeling)}"
     if not (kept := salient(units, UNITS)):
         return f"{opening}."
-    frame = next(frame for frame in FRAMES if frame.text == "{who} {speak} with {states}.")
+    frame = _frame()
     drawn = [describe(kept, rng=np.random.default_rng(i), frame=frame, speakers=SPEAKERS[:1]) for i in range(WORDINGS)]
     return f"{opening} and {min(drawn, key=len).removeprefix('A person ')}"

@@ -7,7 +7,8 @@
 
 The frozen language model reads the soft prompt and a question. What it thinks of the voice is read at the place of the
 emotion in its answer: the probabilities of all feelings there, at a temperature that makes them what they claim to be.
-The likeliest one is put down, and the model writes on from there.
+The likeliest one is put down; behind it the model takes the likeliest of the sentences that the grammar has for it, or
+writes freely where that is asked for.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ import torch
 from jaxtyping import Float32
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, answer, question
+from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, answer, choices, question
 from avi_lib.instruction.dialogue import dialogue, feeling_tokens
 from avi_lib.instruction.grammar import MAX_LENGTH
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor_model import InstructorModel, load_instructor_model, stack
-from avi_lib.instruction.language_model import LanguageModel, Reading, load_language_model
+from avi_lib.instruction.language_model import LanguageModel, Reading, draw, load_language_model
 from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.cutting import FPS, SAMPLES, cut_at_pauses
@@ -111,7 +112,14 @@ class Instructor:
     language: LanguageModel
     reason: str
 
-    def instruct(self, wave: Wave, words: str | None = None, temperature: float = 0.0, seed: int = 0) -> Written:
+    def instruct(
+        self,
+        wave: Wave,
+        words: str | None = None,
+        temperature: float = 0.0,
+        seed: int = 0,
+        free: bool = False,
+    ) -> Written:
         """The instruction for a wave (samples,) float32 at 16 kHz of any length.
 
         Args:
@@ -119,12 +127,14 @@ class Instructor:
             words: what is said, for weights that were trained to be told it; recognised for them when None.
             temperature: of the words behind the feeling; 0 writes the likeliest ones.
             seed: draws them otherwise.
+            free: let the language model write what it will behind the feeling, in place of choosing among sentences
+                that are understood.
 
         Raises InputError for an empty wave or samples that are not finite.
         """
         if words is None and self.told:
             words = _transcriber().transcribe(wave)
-        return self.write(self.opinions([self.hear(wave)], words), temperature, seed)[0]
+        return self.write(self.opinions([self.hear(wave)], words), temperature, seed, free)[0]
 
     def timeline(self, wave: Wave, words: str | None = None) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row that are told alike share one."""
@@ -161,21 +171,39 @@ class Instructor:
         feelings = (scores / self.model.temperature).log_softmax(dim=1)
         return Opinions(reading, feelings.numpy(), np.array(speech, np.float32))
 
-    def write(self, opinions: Opinions, temperature: float = 0.0, seed: int = 0) -> list[Written]:
-        """Put opinions into words."""
+    def write(self, opinions: Opinions, temperature: float = 0.0, seed: int = 0, free: bool = False) -> list[Written]:
+        """Put opinions into words: the likeliest of the sentences that are understood, or what comes when `free`."""
         heard = [likeliest(row) for row in opinions.feelings]
         told = [toned(row, float(speech)) for row, speech in zip(opinions.feelings, opinions.speech, strict=True)]
-        begin = feeling_tokens(self.language, [chosen for chosen, _ in told])
-        said = self.language.go_on(opinions.reading, MOST_TOKENS, begin, temperature, seed)
+        chosen = [feeling for feeling, _ in told]
+        said = (self._freely if free else self._chosen)(opinions.reading, chosen, temperature, seed)
         written = []
-        for number, (tokens, (chosen, warnings)) in enumerate(zip(said, told, strict=True)):
-            instruction = _parsed(f"{OPENING} {self.language.text(tokens)}")
-            if (instruction.emotion, instruction.level) != tuple(chosen) or instruction.unknown:
+        for number, (text, (feeling, warnings)) in enumerate(zip(said, told, strict=True)):
+            instruction = _parsed(text)
+            if (instruction.emotion, instruction.level) != tuple(feeling) or instruction.unknown:
                 words = ", ".join(instruction.unknown)
                 warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
             shares, speech = opinions.emotions(number), float(opinions.speech[number])
             written.append(Written(instruction, heard[number], shares, speech, tuple(warnings)))
         return written
+
+    def _chosen(self, reading: Reading, feelings: Sequence[Feeling], temperature: float, seed: int) -> list[str]:
+        """For each recording one of the sentences for its feeling, by how likely a token of it is on average."""
+        said = []
+        first = len(self.language.tokens(OPENING))
+        for number, feeling in enumerate(feelings):
+            texts = choices(feeling)
+            tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
+            scores = self.language.log_probabilities(reading.rows([number]), tokens)[0]
+            means = scores / torch.tensor([len(each) for each in tokens])
+            said.append(texts[draw(means, temperature, torch.Generator().manual_seed(seed))])
+        return said
+
+    def _freely(self, reading: Reading, feelings: Sequence[Feeling], temperature: float, seed: int) -> list[str]:
+        """What the language model writes behind the feelings, whatever it is."""
+        begin = feeling_tokens(self.language, feelings)
+        every = self.language.go_on(reading, MOST_TOKENS, begin, temperature, seed)
+        return [f"{OPENING} {self.language.text(tokens)}" for tokens in every]
 
     @property
     def told(self) -> bool:

@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.answers import FEELINGS
+from avi_lib.instruction.familiarity import Familiarity, pooled
 from avi_lib.instruction.qformer import QFormer
 from avi_lib.speech.hearing import Hearing
 from avi_lib.speech.manner import MANNER
@@ -40,10 +41,6 @@ DOUBT = -8.0
 """Log probability below which a feeling is simply out of the question."""
 MANNER_DROPOUT = 0.3
 """Share of the numbers of the manner that are left out in training."""
-UNFAMILIAR = 0.1
-"""How much the states count where they are of another world than those of training."""
-RAMP = 0.6
-"""How much further than any of training, as a share of it, states are when they count no more than that."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ class InstructorShape:
         features, queries, blocks, heads: size of the Q-Former.
         tokens: embeddings of the prompt.
         hidden: features between the aligned space and the prompt.
-        usual: directions in which familiar states differ.
+        worlds, usual: corpora of training, and directions in which the clips of each differ.
         manner: whether the manner is heard; familiar: whether strange states count less; words:
             whether the language model was told in training what is said.
         feelings: how many the prompt tells of.
@@ -82,6 +79,7 @@ class InstructorShape:
     heads: int = 4
     tokens: int = 8
     hidden: int = 192
+    worlds: int = 1
     usual: int = 24
     manner: bool = True
     familiar: bool = True
@@ -160,6 +158,7 @@ class InstructorModel(nn.Module):
         self.of_states = nn.Linear(shape.features, shape.aligned)
         self.of_manner = nn.Linear(len(MANNER), shape.aligned)
         self.of_text = nn.Linear(shape.text, shape.aligned)
+        self.usual = Familiarity(shape.worlds, 2 * shape.states, shape.usual)
         self.is_speech = nn.Linear(shape.features + len(MANNER), 1)
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.prompter = Prompter(shape)
@@ -169,20 +168,12 @@ class InstructorModel(nn.Module):
         for name, value in {
             "manner_mean": torch.zeros(len(MANNER)),
             "manner_deviation": torch.ones(len(MANNER)),
-            "usual_mean": torch.zeros(2 * shape.states),
-            "usual_deviation": torch.ones(2 * shape.states),
-            "usual_axes": torch.zeros(shape.usual, 2 * shape.states),
-            "usual_to": torch.ones(()),
             "anchors": torch.zeros(shape.feelings, shape.aligned),
             "temperature": torch.ones(()),
         }.items():
             self.register_buffer(name, value)
         self.manner_mean: torch.Tensor
         self.manner_deviation: torch.Tensor
-        self.usual_mean: torch.Tensor
-        self.usual_deviation: torch.Tensor
-        self.usual_axes: torch.Tensor
-        self.usual_to: torch.Tensor
         self.anchors: torch.Tensor
         self.temperature: torch.Tensor
 
@@ -192,10 +183,11 @@ class InstructorModel(nn.Module):
         manner = (heard.manner - self.manner_mean) / self.manner_deviation
         manner = self.manner_dropout(manner.clamp(-CLIP_MANNER, CLIP_MANNER))
         opinion = self.of_states(gathered)
+        familiar = self.usual(pooled(heard.states, heard.there))
         return Ear(
             states=opinion,
             manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(opinion),
-            familiar=self.familiarity(heard) if self.shape.familiar else torch.ones(len(gathered)).to(gathered),
+            familiar=familiar if self.shape.familiar else torch.ones_like(familiar),
             gathered=gathered,
             speech=self.is_speech(torch.cat([gathered, manner], dim=1))[:, 0],
         )
@@ -219,27 +211,6 @@ class InstructorModel(nn.Module):
         """The soft prompt that tells a language model where clips lie."""
         prompt: torch.Tensor = self.prompter(self.likeness(meaning, self.anchors), meaning)
         return prompt
-
-    def familiarity(self, heard: Heard) -> Float[torch.Tensor, " clips"]:
-        """1 for states like those of training, down to `UNFAMILIAR` for those of another world."""
-        beyond = self.strangeness(pooled(heard)) / self.usual_to - 1
-        return 1 - (1 - UNFAMILIAR) * (beyond / RAMP).clamp(0, 1)
-
-    def strangeness(self, pooled_states: Float[torch.Tensor, "clips both"]) -> Float[torch.Tensor, " clips"]:
-        """How far mean and deviation of states lie from the subspace of those of training (root mean square)."""
-        normal = (pooled_states - self.usual_mean) / self.usual_deviation
-        rest = normal - normal @ self.usual_axes.T @ self.usual_axes
-        return rest.square().mean(dim=1).sqrt()
-
-
-def pooled(heard: Heard) -> Float[torch.Tensor, "clips both"]:
-    """Mean and deviation over time of the last layer's states."""
-    there = heard.there[..., None].float()
-    count = there.sum(dim=1).clamp(min=1)
-    last = heard.states[:, -1]
-    mean = (last * there).sum(dim=1) / count
-    variance = ((last - mean[:, None]).square() * there).sum(dim=1) / count
-    return torch.cat([mean, variance.sqrt()], dim=1)
 
 
 def stack(hearings: Sequence[Hearing]) -> Heard:

@@ -155,7 +155,7 @@ class LanguageModel:
             if feed.shape[1]:
                 seen = self.network(input_ids=feed, past_key_values=cache, use_cache=True)
                 scores = seen.logits[:, -1].float()
-            chosen = [_choose(row, temperature, random) for row, random in zip(scores, randoms, strict=True)]
+            chosen = [draw(row, temperature, random) for row, random in zip(scores, randoms, strict=True)]
             for number, token in enumerate(chosen):
                 full = len(said[number]) >= most
                 if full or token == self.end or "\n" in self._tokenizer.decode([token]):
@@ -172,7 +172,8 @@ class LanguageModel:
         return dtype
 
 
-def _choose(scores: Float[torch.Tensor, " vocabulary"], temperature: float, random: torch.Generator) -> int:
+def draw(scores: Float[torch.Tensor, " n"], temperature: float, random: torch.Generator) -> int:
+    """The number of the highest score, or one drawn at a temperature above 0."""
     if temperature <= 0:
         return int(scores.argmax())
     return int(torch.multinomial((scores / temperature).softmax(dim=0), 1, generator=random))

@@ -19,7 +19,8 @@ from torch import nn
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.instruction.adapters import add_adapters, sizes_of
 from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer
-from avi_lib.instruction.instructor_model import InstructorModel, InstructorShape, Prompter, pooled, stack
+from avi_lib.instruction.familiarity import pooled
+from avi_lib.instruction.instructor_model import InstructorModel, InstructorShape, Prompter, stack
 from avi_lib.instruction.language_model import LanguageModel
 from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.settings import InstructorSettings
@@ -33,9 +34,9 @@ from avi_lib.training.loop import LogLine, train
 from avi_lib.training.weights import fingerprint
 
 USUAL = 24
-"""Directions in which familiar states differ, at most half of all."""
-USUAL_AT = 99.0
-"""Percentile of the strangeness of training clips up to which states are familiar."""
+"""Directions in which the clips of a corpus differ, at most half of all."""
+SUMMARISED = 64
+"""Hearings that are summarised at once."""
 
 
 OnLog = Callable[[str, LogLine], None]
@@ -125,6 +126,7 @@ def align(
         heads=settings.heads,
         tokens=settings.tokens,
         hidden=settings.hidden,
+        worlds=len(corpora_of(bank)),
         usual=min(USUAL, encoder.dim),
         manner=settings.manner,
         familiar=settings.familiar,
@@ -134,7 +136,7 @@ def align(
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.align.seed)
         model = InstructorModel(shape, settings.dropout)
-        learner = Judged(model, len({clip.corpus for clip in bank.clips})) if settings.adversary else model
+        learner = Judged(model, shape.worlds) if settings.adversary else model
     _normalise(model, bank)
     losses = AlignLosses(bank, sounds, sentences, settings)
     trained = train(
@@ -256,11 +258,13 @@ def _normalise(model: InstructorModel, bank: HearingBank) -> None:
     numbers = np.stack([hearing.manner for hearing in every]).astype(np.float64)
     model.manner_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
     model.manner_deviation.copy_(torch.from_numpy(numbers.std(axis=0) + 1e-4))
-    summaries = torch.cat([pooled(stack(every[i : i + 64])) for i in range(0, len(every), 64)])
-    model.usual_mean.copy_(summaries.mean(dim=0))
-    model.usual_deviation.copy_(summaries.std(dim=0) + 1e-5)
-    normal = (summaries - model.usual_mean) / model.usual_deviation
-    axes = torch.linalg.svd(normal.double(), full_matrices=False).Vh[: model.shape.usual].float()
-    model.usual_axes[: len(axes)].copy_(axes)
-    strange = model.strangeness(summaries)
-    model.usual_to.fill_(float(np.percentile(strange.numpy(), USUAL_AT)))
+    for world, corpus in enumerate(corpora_of(bank)):
+        here = [clip.corpus == corpus for clip in bank.clips]
+        own = [hearing for views in bank.select(here).views for hearing in views]
+        parts = [stack(own[i : i + SUMMARISED]) for i in range(0, len(own), SUMMARISED)]
+        model.usual.learn(world, torch.cat([pooled(part.states, part.there) for part in parts]))
+
+
+def corpora_of(bank: HearingBank) -> list[str]:
+    """Names of the corpora of a bank, each a world of its own."""
+    return sorted({clip.corpus for clip in bank.clips})

@@ -21,7 +21,8 @@ from torch import nn
 from avi_lib.instruction.adapters import Adapters
 from avi_lib.instruction.answers import FEELINGS, OPENING, QUESTIONS, answer, worded
 from avi_lib.instruction.dialogue import answer_tokens, dialogue, feeling_tokens
-from avi_lib.instruction.instructor_model import UNFAMILIAR, InstructorModel, Prompter, stack
+from avi_lib.instruction.familiarity import UNFAMILIAR
+from avi_lib.instruction.instructor_model import InstructorModel, Prompter, stack
 from avi_lib.instruction.language_model import LanguageModel, answer_loss
 from avi_lib.settings import InstructorSettings
 from avi_lib.stages.alignment import balanced, fitting, varied
