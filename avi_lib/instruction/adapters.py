@@ -65,7 +65,7 @@ def add_adapters(language: LanguageModel, rank: int, seed: int = 0) -> Adapters:
 
 def sizes_of(adapters: Adapters) -> tuple[Size, ...]:
     """Name, rows and columns of every weight."""
-    return tuple((name, *map(int, value.shape)) for name, value in adapters.named().items())
+    return tuple((name, int(value.shape[0]), int(value.shape[1])) for name, value in adapters.named().items())
 
 
 def wear(language: LanguageModel, rank: int, sizes: Sequence[Size], weights: Sequence[torch.Tensor]) -> None:
