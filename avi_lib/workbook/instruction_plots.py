@@ -50,7 +50,10 @@ def plot_places(
     anchors: Float[np.ndarray, "feelings aligned"],
     named: Sequence[str],
 ) -> Figure:
-    """Clips among sentences, in the plane in which emotions differ most; crosses are sentences."""
+    """Clips among sentences, in the plane in which emotions differ most.
+
+    Crosses are sentences, about their own middle and as wide as the clips: what matters is the direction.
+    """
     known = sorted(set(emotions), key=EMOTIONS.index)
     labels = np.array(emotions)
     unit = places / np.maximum(np.linalg.norm(places, axis=1, keepdims=True), 1e-9)
@@ -61,7 +64,9 @@ def plot_places(
     for emotion in known:
         on = (unit[labels == emotion] - centre) @ plane
         panel.scatter(*on.T, s=12, color=EMOTION_COLOURS[emotion], alpha=0.7, linewidths=0, label=emotion)
-    for place, emotion in zip((anchors - centre) @ plane, named, strict=True):
+    crosses = (anchors - anchors.mean(axis=0)) @ plane
+    crosses *= np.abs((unit - centre) @ plane).max() / max(float(np.abs(crosses).max()), 1e-9)
+    for place, emotion in zip(crosses, named, strict=True):
         panel.plot(*place, marker="x", color=EMOTION_COLOURS[emotion], markersize=8, markeredgewidth=2)
     panel.set(xlabel="first direction", ylabel="second direction")
     panel.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
