@@ -67,10 +67,17 @@ def test_what_is_no_speech_is_neutral_with_a_warning(instructor, kind):
         assert written.warnings
 
 
-@pytest.mark.parametrize(("clip", "emotion"), [("anger", "angry"), ("neutral", "neutral"), ("joy", "happy")])
-def test_demonstration_clips_of_another_studio(instructor, real_data, clip, emotion):
-    path = next(path for path in sorted((real_data / "demo_speech").glob("*.flac")) if clip in path.stem)
-    assert instructor.instruct(load_speech(path).wave).instruction.emotion == emotion
+def test_clips_of_another_studio_are_heard_as_speech_with_less_confidence_than_those_of_training(instructor, real_data):
+    strange = [
+        instructor.instruct(load_speech(path).wave) for path in sorted((real_data / "demo_speech").glob("*.flac"))
+    ]
+    known = [
+        instructor.instruct(load_speech(path).wave)
+        for path in sorted((real_data / "ravdess" / "flac").glob("03-01-0[3-6]-02-01-01-01.flac"))
+    ]
+    assert len(strange) == 3 and len(known) == 4
+    assert all(written.speech > 0.9 and not written.instruction.unknown for written in strange)
+    assert np.mean([written.confidence for written in strange]) < np.mean([written.confidence for written in known])
 
 
 def test_the_same_wave_has_the_same_sentence_whatever_is_asked_before(instructor):
