@@ -111,6 +111,11 @@ class Talker:
         """The director of the settings, None where styles are the performer's."""
         return self._loading[1].result()
 
+    @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        """The one thread in which models are loaded."""
+        return ThreadPoolExecutor(1, "models")
+
     @property
     def instructor(self) -> Instructor:
         """Who writes an instruction where none is given."""
@@ -118,14 +123,11 @@ class Talker:
 
     @cached_property
     def _instructor(self) -> Future[Instructor]:
-        """The instructor, loaded in a thread of its own."""
+        """The instructor, loaded behind the other models: transformers loads one at a time."""
         settings = self.settings
         if settings.instructor != "learned" and not Path(settings.instructor).is_file():
             raise InputError("an instructor: learned, or a file of weights", settings.instructor, "name one of them")
-        thread = ThreadPoolExecutor(1, "instructor")
-        loading = thread.submit(_load_instructor, settings.instructor, settings.language_model)
-        thread.shutdown(wait=False)
-        return loading
+        return self._thread.submit(_load_instructor, settings.instructor, settings.language_model)
 
     @cached_property
     def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[Director | None]]:
@@ -142,11 +144,9 @@ class Talker:
         for what, kind in (("generator", settings.generator), ("prior", settings.prior)):
             if kind not in ("performer", "learned") and not Path(kind).is_file():
                 raise InputError(f"a {what}: learned, performer, or a file of weights", kind, "name one of them")
-        thread = ThreadPoolExecutor(1, "models")
-        generator = thread.submit(_load_generator, settings.generator, settings.encoder)
+        generator = self._thread.submit(_load_generator, settings.generator, settings.encoder)
         prior = "performer" if performed else settings.prior
-        director = thread.submit(_load_director, prior, settings.text_encoder, generator)
-        thread.shutdown(wait=False)
+        director = self._thread.submit(_load_director, prior, settings.text_encoder, generator)
         return generator, director
 
     def prepare(self, video: bool, writes: bool = False) -> None:
@@ -223,6 +223,8 @@ class Talker:
 
     def close(self) -> None:
         """Give back the renderer's threads and graphics memory."""
+        if "_thread" in self.__dict__:
+            self._thread.shutdown(wait=False, cancel_futures=True)
         if "renderer" in self.__dict__:
             self.renderer[0].close()
 

@@ -21,6 +21,7 @@ from filelock import FileLock
 from avi_lib.assets.digest import file_sha256
 from avi_lib.assets.resolver import Resolved
 from avi_lib.assets.store import cache_folder
+from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 from avi_lib.files import make_folder
 
@@ -74,6 +75,7 @@ def _make(source: Path, folder: Path) -> None:
         shutil.rmtree(room)
 
 
+@one_at_a_time()
 def _read(source: Path) -> tuple[Any, Any]:
     import transformers
     from transformers.utils import logging

@@ -26,6 +26,7 @@ from torch.nn import functional
 from avi_lib.assets.digest import file_sha256
 from avi_lib.assets.manifest import load_manifest
 from avi_lib.assets.resolver import resolve
+from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 from avi_lib.instruction.dequantised import RECIPE, dequantised
 
@@ -236,6 +237,7 @@ def _folder(path: str) -> Path:
     return folder
 
 
+@one_at_a_time()
 def _load(folder: Path) -> tuple[Any, Any]:
     import transformers
     from transformers.utils import logging

@@ -23,6 +23,7 @@ from jaxtyping import Float32
 from avi_lib.assets.digest import file_sha256
 from avi_lib.assets.manifest import load_manifest
 from avi_lib.assets.resolver import resolve
+from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 
 MAX_TOKENS = 128
@@ -137,6 +138,7 @@ def _kind(folder: Path) -> str:
     return str(kind)
 
 
+@one_at_a_time()
 def _load(folder: Path, kind: str) -> tuple[Any, Any]:
     import transformers
     from transformers.utils import logging

@@ -19,6 +19,7 @@ from jaxtyping import Float, Float32
 from transformers import AutoModel
 from transformers.utils import logging
 
+from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder, fingerprint_of, read_json
 from avi_lib.speech.mel import centred_log_mel
@@ -141,6 +142,7 @@ class WhisperEncoder(HubEncoder):
         return [*hidden[:-1], self._model.layer_norm(hidden[-1])]
 
 
+@one_at_a_time()
 def load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: int) -> HubEncoder:
     """Load a model folder whose config.json has the `model_type` `kind`.
 
