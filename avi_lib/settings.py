@@ -216,9 +216,9 @@ PROFILES = {
             views=2,
             paraphrases=3,
             sounds=24,
-            align=TrainSettings(steps=150, batch=32, learning_rate=2e-3, warmup=10, average=0.9),
-            speak=TrainSettings(steps=16, batch=6, learning_rate=5e-3, warmup=3, average=0.8, log_every=2),
-            write=TrainSettings(steps=4, batch=6, learning_rate=1e-3, warmup=1, average=0.5, log_every=1),
+            align=TrainSettings(steps=60, batch=24, learning_rate=2e-3, warmup=6, average=0.8),
+            speak=TrainSettings(steps=8, batch=4, learning_rate=5e-3, warmup=3, average=0.8, log_every=2),
+            write=TrainSettings(steps=3, batch=4, learning_rate=1e-3, warmup=1, average=0.5, log_every=1),
         ),
         talking=TalkingSettings(
             scenes=12,

@@ -57,7 +57,7 @@ def test_choices_begin_with_the_answer_and_are_all_understood_as_the_feeling(fee
     found = choices(feeling)
     assert found[0] == answer(*feeling)
     assert len(set(found)) == len(found) <= 60
-    assert len(found) >= 8 or feeling.emotion == "neutral"
+    assert len(found) >= 3 or feeling.emotion == "neutral"
     for text in found:
         understood = Instruction.parse(text)
         assert (understood.emotion, understood.level, understood.unknown) == (*feeling, ())

@@ -30,7 +30,7 @@ WORDINGS = 24
 """Wordings of the units that are drawn; the shortest is taken."""
 CONSIDERED = 3
 """Action units of a prototype that a choice of sentences is about."""
-CHOICES = 6
+CHOICES = 3
 """Wordings of each part of them that are drawn."""
 DEGREES = ("slightly", "quite", "extremely")
 """Words for the levels 1 to 3."""
