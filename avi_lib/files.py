@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise OutputError(f"room and permission to write {path}", got, "free space or choose another place") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes `path`, which must not exist, when the block ends well.
+
+    What an interrupted process left of the same folder is removed first: nobody else may make it at the same time.
+    Nothing is left behind after a failure.
+    """
+    for stale in path.parent.glob(f".{path.name}.*"):
+        shutil.rmtree(stale)
+    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        folder = room / "files"
+        folder.mkdir()
+        yield folder
+        folder.rename(path)
+    finally:
+        shutil.rmtree(room)
 
 
 def check_writable(path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, check_writable
+from avi_lib.files import atomic_folder, atomic_path, check_writable
 
 
 def test_the_new_file_replaces_the_old_one_whole(tmp_path: Path):
@@ -52,3 +52,17 @@ def test_a_place_that_cannot_hold_a_file_is_refused(tmp_path: Path, place: str):
 def test_a_folder_is_no_target(tmp_path: Path):
     with pytest.raises(InputError, match="file name"), atomic_path(tmp_path):
         pass
+
+
+def test_a_folder_appears_whole_or_not_at_all_and_nothing_is_left_behind(tmp_path: Path):
+    stale = tmp_path / ".made.interrupted"
+    stale.mkdir()
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "made") as folder:
+        (folder / "half").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with atomic_folder(tmp_path / "made") as folder:
+        (folder / "whole").write_text("x")
+        assert not (tmp_path / "made").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert (tmp_path / "made" / "whole").read_text() == "x"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from filelock import FileLock
 from avi_lib.assets.digest import file_sha256, folder_files, folder_sha256
 from avi_lib.assets.manifest import Model
 from avi_lib.errors import AssetError
+from avi_lib.files import atomic_folder
 
 
 def cache_folder() -> Path:
@@ -116,15 +116,7 @@ class Store:
         The model's lock must be held: what an interrupted process left of the same model is removed first.
         Raises AssetError when a file differs from the manifest. Nothing is left behind after a failure.
         """
-        for stale in self.folder.glob(f".{model.cache_key}.*"):
-            shutil.rmtree(stale)
-        room = Path(tempfile.mkdtemp(prefix=f".{model.cache_key}.", dir=self.folder))
-        try:
-            folder = room / "files"
-            folder.mkdir()
+        with atomic_folder(self.path(model)) as folder:
             yield folder
             if damage := damage_of(model, folder, thorough=True):
                 raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
-            folder.rename(self.path(model))
-        finally:
-            shutil.rmtree(room)

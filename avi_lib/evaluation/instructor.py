@@ -25,6 +25,7 @@ from avi_lib.corpus.corpus import Corpus
 from avi_lib.errors import AviError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.answers import FEELINGS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, toned
@@ -100,7 +101,8 @@ def hear_all(instructor: Instructor, bank: HearingBank, kept: Path | None = None
         speech.append(opinions.speech)
     heard = Heard(bank, np.concatenate(feelings), np.concatenate(speech))
     if kept is not None:
-        np.savez(kept, feelings=heard.feelings, speech=heard.speech, digest=np.array(bank.digest))
+        with atomic_path(kept) as temporary:
+            np.savez(temporary, feelings=heard.feelings, speech=heard.speech, digest=np.array(bank.digest))
     return heard
 
 
@@ -311,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         models = FrozenModels(encoder, load_text_encoder(), load_language_model())
         corpora = [Corpus(folder) for folder in options.corpus]
         bank = make_hearing_bank(corpora, encoder.name, settings.views, 0, options.cache)
-        options.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(options.folder)
         study = Study(bank, hear_sounds(encoder, settings.sounds), models, settings, options.folder)
         pairs = [(source, target) for source, _, target in (pair.partition(":") for pair in options.across)]
         print(markdown([]), flush=True)

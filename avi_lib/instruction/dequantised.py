@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ import torch
 from filelock import FileLock
 
 from avi_lib.assets.digest import file_sha256
+from avi_lib.assets.loading import loading
 from avi_lib.assets.resolver import Resolved
 from avi_lib.assets.store import cache_folder
-from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
-from avi_lib.files import make_folder
+from avi_lib.files import atomic_folder, make_folder
 
 SIZES = "sizes.json"
 """Names and sizes of the folder's files: a copy that was cut short is made again."""
@@ -59,42 +58,27 @@ def _whole(folder: Path) -> bool:
 
 
 def _make(source: Path, folder: Path) -> None:
-    for stale in folder.parent.glob(f".{folder.name}.*"):
-        shutil.rmtree(stale)
-    room = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        made = room / "files"
-        made.mkdir()
+    with atomic_folder(folder) as made:
         model, tokenizer = _read(source)
-        model.save_pretrained(made)
-        tokenizer.save_pretrained(made)
+        with loading():
+            model.save_pretrained(made)
+            tokenizer.save_pretrained(made)
         sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
         (made / SIZES).write_text(json.dumps(sizes, indent=1), "utf-8")
-        made.rename(folder)
-    finally:
-        shutil.rmtree(room)
 
 
-@one_at_a_time()
 def _read(source: Path) -> tuple[Any, Any]:
     import transformers
-    from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     where = {"gguf_file": source.name, "local_files_only": True}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
-        quantised = transformers.AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **where)
+        with loading():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
+            quantised = transformers.AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **where)
     except Exception as error:  # whatever a damaged or foreign file makes transformers and gguf raise
         words = " ".join(str(error).split()) or type(error).__name__
         expected = "a GGUF file with a causal language model"
         raise InputError(expected, f"{source}: {words[:300]}", "copy it again, or name a folder of weights") from error
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
     config = quantised.config
     del config.quantization_config
     plain = type(quantised)(config)  # the same numbers in a model that may be saved

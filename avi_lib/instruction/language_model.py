@@ -24,9 +24,9 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.assets.digest import file_sha256
+from avi_lib.assets.loading import loading
 from avi_lib.assets.manifest import load_manifest
 from avi_lib.assets.resolver import resolve
-from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 from avi_lib.instruction.dequantised import RECIPE, dequantised
 
@@ -237,29 +237,25 @@ def _folder(path: str) -> Path:
     return folder
 
 
-@one_at_a_time()
 def _load(folder: Path) -> tuple[Any, Any]:
     import transformers
-    from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     small = sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= FLOAT32_BYTES
     try:
-        local = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-        options = {"use_safetensors": True, "dtype": torch.float32 if small else "auto", "output_loading_info": True}
-        kind: Any = transformers.AutoModelForCausalLM
-        network, report = kind.from_pretrained(folder, **options, **local)
+        with loading():
+            local = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+            options = {
+                "use_safetensors": True,
+                "dtype": torch.float32 if small else "auto",
+                "output_loading_info": True,
+            }
+            kind: Any = transformers.AutoModelForCausalLM
+            network, report = kind.from_pretrained(folder, **options, **local)
     except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
         words = " ".join(str(error).split()) or type(error).__name__
         got = f"{folder}: {words[:300]}"
         raise InputError("a causal language model with its tokenizer", got, "copy it again") from error
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
     tied = bool(getattr(network.config, "tie_word_embeddings", False))
     if missing := sorted(key for key in report["missing_keys"] if not (tied and key == "lm_head.weight")):
         got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"

@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float32
 
 from avi_lib.assets.digest import file_sha256
+from avi_lib.assets.loading import loading
 from avi_lib.assets.manifest import load_manifest
 from avi_lib.assets.resolver import resolve
-from avi_lib.assets.turns import one_at_a_time
 from avi_lib.errors import InputError
 
 MAX_TOKENS = 128
@@ -138,26 +138,18 @@ def _kind(folder: Path) -> str:
     return str(kind)
 
 
-@one_at_a_time()
 def _load(folder: Path, kind: str) -> tuple[Any, Any]:
     import transformers
-    from transformers.utils import logging
 
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        local = {"local_files_only": True, "trust_remote_code": False}
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-        options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-        model, report = getattr(transformers, KINDS[kind]).from_pretrained(folder, **options, **local)
+        with loading():
+            local = {"local_files_only": True, "trust_remote_code": False}
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+            options = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
+            model, report = getattr(transformers, KINDS[kind]).from_pretrained(folder, **options, **local)
     except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
         words = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"a {kind} model with its tokenizer", f"{folder}: {words[:300]}", "copy it again") from error
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
     if missing := sorted(key for key in report["missing_keys"] if not key.startswith("pooler.")):
         got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
         raise InputError(f"all weights of a {kind} model", got, "copy the model again")

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from transformers import AutoModel
-from transformers.utils import logging
 
-from avi_lib.assets.turns import one_at_a_time
+from avi_lib.assets.loading import loading
 from avi_lib.errors import InputError
 from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder, fingerprint_of, read_json
 from avi_lib.speech.mel import centred_log_mel
@@ -142,7 +141,6 @@ class WhisperEncoder(HubEncoder):
         return [*hidden[:-1], self._model.layer_norm(hidden[-1])]
 
 
-@one_at_a_time()
 def load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: int) -> HubEncoder:
     """Load a model folder whose config.json has the `model_type` `kind`.
 
@@ -162,7 +160,7 @@ def load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: i
             "where you trust it, load it with transformers and save it again with save_pretrained",
         )
     try:
-        with _quiet():
+        with loading():
             model, report = AutoModel.from_pretrained(
                 folder,
                 use_safetensors=True,
@@ -180,20 +178,6 @@ def load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: i
         raise InputError(f"all weights of a {kind} model", got, "copy the model again")
     encoder = WhisperEncoder if kind == "whisper" else WaveformEncoder
     return encoder(model.eval(), folder, name, reason, threads)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bar and the report of transformers while a model is loaded."""
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
 
 
 @contextmanager
