@@ -27,12 +27,13 @@ $(READY): pyproject.toml requirements.lock
 demo: setup
 	$(BIN)/avi run 00
 
+# A thread for each of two workers: with two each, networks wait for one another several times as long as they compute.
 test: setup
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -222,9 +222,9 @@ class Talker:
             yield from self.head.deform(motion.values[start : start + CHUNK_FRAMES])
 
     def close(self) -> None:
-        """Give back the renderer's threads and graphics memory."""
+        """Give back threads and graphics memory; a model that is being loaded is waited for, the next ones are not."""
         if "_thread" in self.__dict__:
-            self._thread.shutdown(wait=False, cancel_futures=True)
+            self._thread.shutdown(cancel_futures=True)
         if "renderer" in self.__dict__:
             self.renderer[0].close()
 

@@ -24,9 +24,10 @@ from avi_lib.instruction.instructor_model import (
     stack,
 )
 from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.stages.about import about_training
 from avi_lib.stages.alignment import AlignLosses, Sentences, balanced, fitting, info_nce, turned, varied
 from avi_lib.stages.hearing_bank import HeardClip
-from avi_lib.stages.instructor import FrozenModels, about_instructor, align, speak, train_instructor
+from avi_lib.stages.instructor import FrozenModels, align, speak, train_instructor
 from avi_lib.stages.writing import drawn_beliefs
 from avi_lib.training.weights import fingerprint
 
@@ -121,7 +122,7 @@ def test_the_first_words_depend_on_no_clip_and_are_shared(tmp_path):
 
 def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
     model = trained().model
-    about = about_instructor((), SETTINGS, {}, "digest")
+    about = about_training((), SETTINGS, {}, "digest")
     save_instructor_model(model, tmp_path / "i.safetensors", about)
     back = load_instructor_model(tmp_path / "i.safetensors")
     assert back.shape == model.shape

@@ -13,7 +13,8 @@ from avi_lib.motion.director import Director
 from avi_lib.motion.style_prior import load_prior, save_prior
 from avi_lib.motion.talking_model import Shape, TalkingModel
 from avi_lib.settings import PriorSettings, SampleSettings, TrainSettings
-from avi_lib.stages.prior import PriorLosses, about_prior, soft_contrast, train_prior
+from avi_lib.stages.about import about_training
+from avi_lib.stages.prior import PriorLosses, soft_contrast, train_prior
 from avi_lib.stages.style_bank import make_bank
 
 TRAIN = TrainSettings(steps=60, batch=16, learning_rate=3e-3, warmup=5, average=0.8, save_every=20, log_every=5)
@@ -117,7 +118,7 @@ def test_contrast_is_least_when_sentences_are_like_all_styles_as_their_own_style
 
 def test_a_director_draws_for_the_generator_it_was_trained_with_and_no_other(trained, talking, tmp_path):
     path = tmp_path / "prior.safetensors"
-    save_prior(trained[0], path, about_prior([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest"))
+    save_prior(trained[0], path, about_training([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest"))
     director = Director(load_prior(path), Letters(), "for tests")
     director.must_direct(talking)
     other = TalkingModel(talking.shape).eval()

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from avi_lib.corpus.corpus import Corpus
 from avi_lib.instruction.adapters import add_adapters, sizes_of
 from avi_lib.instruction.answers import FEELINGS, QUESTIONS, answer
 from avi_lib.instruction.familiarity import pooled
@@ -223,17 +222,6 @@ def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[Heari
     """Hearings of sounds that are no speech, of 1 to 4 seconds."""
     rng = np.random.default_rng([seed, count])
     return [hear(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
-
-
-def about_instructor(
-    corpora: Sequence[Corpus], settings: InstructorSettings, licences: Mapping[str, str], digest: str
-) -> dict[str, object]:
-    """What an instructor was trained on and how, for its header.
-
-    licences: by the name of the corpus; digest: of the bank.
-    """
-    named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
-    return {"corpora": named, "settings": settings.model_dump(), "bank": digest}
 
 
 def recipe(part: str, bank: HearingBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from avi_lib.corpus.corpus import Corpus
 from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.motion.prior_network import TIMES
 from avi_lib.motion.prior_sampling import training_scheduler
@@ -129,17 +128,6 @@ def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor, temperature: fl
         there = -(labels * alike.log_softmax(dim=1)).sum(dim=1).mean()
         back = -(labels * alike.T.log_softmax(dim=1)).sum(dim=1).mean()
         return 0.5 * (there + back)
-
-
-def about_prior(
-    corpora: Sequence[Corpus], settings: PriorSettings, licences: Mapping[str, str], digest: str
-) -> dict[str, object]:
-    """What a prior was trained on and how, for its header.
-
-    licences: by the name of the corpus; digest: of the bank.
-    """
-    named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
-    return {"corpora": named, "settings": settings.model_dump(), "bank": digest}
 
 
 def recipe(bank: StyleBank, settings: PriorSettings) -> str:
