@@ -37,6 +37,7 @@ from avi_lib.speech.encoder import load_encoder
 from avi_lib.speech.hearing import Hearing
 from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
 from avi_lib.stages.instructor import FrozenModels, align, hear_sounds, train_instructor
+from avi_lib.training.weights import fingerprint
 
 FOLDS = 4
 SHARED = ("angry", "happy", "neutral", "sad")
@@ -89,10 +90,11 @@ class Heard:
 
 
 def hear_all(instructor: Instructor, bank: HearingBank, kept: Path | None = None) -> Heard:
-    """Opinions of every clip of a bank as it was recorded, from a file where they were heard before."""
+    """Opinions of every clip of a bank as it was recorded, from a file where the same weights heard them before."""
+    known = f"{bank.digest} {fingerprint(instructor.model)}"
     if kept is not None and kept.is_file():
         with np.load(kept, allow_pickle=False) as stored:
-            if str(stored["digest"]) == bank.digest:
+            if "known" in stored and str(stored["known"]) == known:
                 return Heard(bank, stored["feelings"], stored["speech"])
     feelings, speech = [], []
     for first in range(0, len(bank), BATCH):
@@ -102,7 +104,7 @@ def hear_all(instructor: Instructor, bank: HearingBank, kept: Path | None = None
     heard = Heard(bank, np.concatenate(feelings), np.concatenate(speech))
     if kept is not None:
         with atomic_path(kept) as temporary:
-            np.savez(temporary, feelings=heard.feelings, speech=heard.speech, digest=np.array(bank.digest))
+            np.savez(temporary, feelings=heard.feelings, speech=heard.speech, known=np.array(known))
     return heard
 
 
