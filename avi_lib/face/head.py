@@ -28,6 +28,7 @@ from jaxtyping import Float, Float32, Int32, UInt8
 from PIL import Image
 
 from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
 
 HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
@@ -57,7 +58,8 @@ class Head:
     """A head at rest and everything that moves it.
 
     `weld` names the geometric point of each render vertex; `material` indexes `shading.MATERIALS`; `eyeballs` holds the
-    vertex numbers of the left and the right eyeball, `eye_centres` their middles; `regions` are named vertex numbers.
+    vertex numbers of the left and the right eyeball (none where the gaze moves no ball), `eye_centres` their middles;
+    `regions` are named vertex numbers; `notes` is what a person should know of it.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Head:
     eye_centres: Float32[np.ndarray, "2 3"]
     regions: dict[str, Int32[np.ndarray, " R"]]
     atlas: UInt8[np.ndarray, "H W 3"]
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def _moving(self) -> tuple[np.ndarray, np.ndarray]:
@@ -95,6 +98,12 @@ class Head:
         heights = [self.shapes[:, self.regions[f"{lip}_lip_inner"], 1].mean(axis=1) for lip in ("upper", "lower")]
         basis: np.ndarray = heights[0] - heights[1]
         return basis
+
+    def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
+        """Vertices in metres of every frame of a motion; InputError unless it is in the ARKIT space."""
+        if motion.space is not ARKIT:
+            raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", "name a FLAME head for it")
+        return self.deform(motion.values)
 
     def deform(self, values: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame of ARKit motion: 52 weights, then head pitch, yaw and roll in radians.
