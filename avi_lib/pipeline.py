@@ -26,6 +26,7 @@ from avi_lib.face.egl_probe import probe_egl
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.renderer import Renderer, choose_renderer
 from avi_lib.face.video import write_video
+from avi_lib.face.view import View
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
@@ -92,7 +93,7 @@ class Talker:
         render = self.settings.render
         if render.renderer == "auto":
             self._probing.join()
-        return choose_renderer(self.head, size=render.size, prefer=render.renderer)
+        return choose_renderer(self.head, View.square(render.size), render.renderer)
 
     @cached_property
     def _probing(self) -> Thread:

@@ -18,6 +18,7 @@ from avi_lib.face.normals import vertex_normals
 from avi_lib.face.raster_numba import NumbaRenderer
 from avi_lib.face.renderer import AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE, Renderer, choose_renderer
 from avi_lib.face.shading import MATERIAL_NAMES, background
+from avi_lib.face.view import View
 from avi_lib.motion.space import ARKIT
 
 AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
@@ -66,7 +67,7 @@ def head() -> Head:
 
 
 def picture(kind: str, mesh: Mesh, camera: Camera = AHEAD, size: int = 128) -> np.ndarray:
-    renderer, _ = choose_renderer(mesh, size, kind, camera)
+    renderer, _ = choose_renderer(mesh, View.square(size, camera), kind)
     with renderer:
         return renderer.draw(mesh.vertices)
 
@@ -89,7 +90,7 @@ def test_both_renderers_draw_the_same_head(head: Head) -> None:
     if "moderngl" not in renderers():
         pytest.skip(f"EGL does not work here: {probe_egl().finding}")
     for camera in (PORTRAIT, PORTRAIT.orbit(40.0)):
-        pair = [choose_renderer(head, 512, kind, camera)[0] for kind in ("numba", "moderngl")]
+        pair = [choose_renderer(head, View.square(512, camera), kind)[0] for kind in ("numba", "moderngl")]
         with pair[0] as numba, pair[1] as graphics:
             for vertices in poses(head):
                 difference = np.abs(numba.draw(vertices).astype(int) - graphics.draw(vertices))
@@ -99,7 +100,7 @@ def test_both_renderers_draw_the_same_head(head: Head) -> None:
 
 def test_stream_gives_the_pictures_that_draw_gives(kind: str, head: Head) -> None:
     frames = poses(head)
-    renderer, _ = choose_renderer(head, 128, kind)
+    renderer, _ = choose_renderer(head, View.square(128), kind)
     with renderer:
         one_by_one = [renderer.draw(vertices) for vertices in frames]
         assert np.array_equal(np.stack(list(renderer.stream(frames))), np.stack(one_by_one))
@@ -110,7 +111,10 @@ def test_stream_gives_the_pictures_that_draw_gives(kind: str, head: Head) -> Non
 def test_two_renderers_at_once_do_not_disturb_each_other(kind: str) -> None:
     near, far = square(0.2), square(0.1)
     alone = picture(kind, near), picture(kind, far)
-    with choose_renderer(near, 128, kind, AHEAD)[0] as first, choose_renderer(far, 128, kind, AHEAD)[0] as second:
+    with (
+        choose_renderer(near, View.square(128, AHEAD), kind)[0] as first,
+        choose_renderer(far, View.square(128, AHEAD), kind)[0] as second,
+    ):
         for _ in range(2):
             assert np.array_equal(first.draw(near.vertices), alone[0])
             assert np.array_equal(second.draw(far.vertices), alone[1])
@@ -118,7 +122,7 @@ def test_two_renderers_at_once_do_not_disturb_each_other(kind: str) -> None:
 
 def test_a_square_covers_the_pixels_geometry_says(kind: str) -> None:
     mesh = square(0.2)
-    covered = (picture(kind, mesh).astype(int) != background(128)).any(axis=2)
+    covered = (picture(kind, mesh).astype(int) != background(128, 128)).any(axis=2)
     side = 0.2 / (2.0 * np.tan(np.radians(12.0))) * 128
     assert abs(np.sqrt(covered.sum()) - side) < 1.0
     rows, columns = np.nonzero(covered)
@@ -129,8 +133,8 @@ def test_a_square_covers_the_pixels_geometry_says(kind: str) -> None:
 def test_up_is_up_and_the_persons_left_is_at_the_right(kind: str) -> None:
     mesh = square(0.1)
     moved = mesh.vertices + np.array([0.1, 0.1, 0.0], np.float32)
-    with choose_renderer(mesh, 128, kind, AHEAD)[0] as renderer:
-        rows, columns = np.nonzero((renderer.draw(moved).astype(int) != background(128)).any(axis=2))
+    with choose_renderer(mesh, View.square(128, AHEAD), kind)[0] as renderer:
+        rows, columns = np.nonzero((renderer.draw(moved).astype(int) != background(128, 128)).any(axis=2))
     assert rows.mean() < 50
     assert columns.mean() > 78
 
@@ -139,9 +143,9 @@ def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall(kind: 
     mesh = square(0.2)
     turn = np.radians(20.0)
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
-    with choose_renderer(mesh, 128, kind, AHEAD)[0] as renderer:
+    with choose_renderer(mesh, View.square(128, AHEAD), kind)[0] as renderer:
         seen = renderer.draw(mesh.vertices @ spin.T).astype(int)
-    wall = background(128).astype(int)
+    wall = background(128, 128).astype(int)
     inside = seen[64, 64, 0]
     share = (seen[64, :, 0] - wall[64, :, 0]) / (inside - wall[64, 0, 0])
     everywhere = (seen[..., 0] - wall[..., 0]) / (inside - wall[..., 0])
@@ -168,7 +172,7 @@ def test_the_nearer_surface_hides_the_farther_whatever_their_order(kind: str) ->
 
 
 def test_backs_are_hidden_for_skin_and_lit_like_fronts_for_cloth(kind: str) -> None:
-    assert np.array_equal(picture(kind, square(flipped=True)), background(128))
+    assert np.array_equal(picture(kind, square(flipped=True)), background(128, 128))
     front, back = picture(kind, square(material="cloth")), picture(kind, square(material="cloth", flipped=True))
     assert np.abs(front.astype(int) - back).max() <= 1
 
@@ -180,9 +184,9 @@ def test_occluded_surfaces_are_darker(kind: str) -> None:
 
 
 def test_the_face_is_neither_overexposed_nor_dark(kind: str, head: Head) -> None:
-    with choose_renderer(head, 256, kind)[0] as renderer:
+    with choose_renderer(head, View.square(256), kind)[0] as renderer:
         seen = renderer.draw(head.vertices)
-    drawn = seen[(seen.astype(int) != background(256)).any(axis=2)]
+    drawn = seen[(seen.astype(int) != background(256, 256)).any(axis=2)]
     assert (drawn.max(axis=1) >= 250).mean() < 0.01
     skin = renderer_face_patch(seen)
     assert 120 < skin.mean() < 215
@@ -209,7 +213,7 @@ def test_the_number_of_threads_does_not_change_the_numba_picture(head: Head, mon
     pictures = []
     for threads in (1, 5):
         monkeypatch.setattr("os.cpu_count", lambda count=threads: count)
-        with NumbaRenderer(head, 192, PORTRAIT) as renderer:
+        with NumbaRenderer(head, View.square(192)) as renderer:
             pictures.append(renderer.draw(head.vertices))
     assert np.array_equal(*pictures)
 
@@ -255,7 +259,7 @@ def test_a_driver_that_crashes_does_not_end_this_process(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("size", [0, 63, 129, 5000])
 def test_sizes_that_cannot_be_drawn_are_refused(size: int) -> None:
     with pytest.raises(InputError, match="even picture size of 64-4096"):
-        choose_renderer(square(), size)
+        View.square(size)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +270,7 @@ def test_sizes_that_cannot_be_drawn_are_refused(size: int) -> None:
     ],
 )
 def test_vertices_that_do_not_fit_are_refused(kind: str, vertices: np.ndarray, message: str) -> None:
-    renderer: Renderer = choose_renderer(square(), 128, kind)[0]
+    renderer: Renderer = choose_renderer(square(), View.square(128), kind)[0]
     with renderer, pytest.raises(InputError, match=message):
         renderer.draw(vertices)
 
@@ -275,4 +279,49 @@ def test_a_mesh_whose_arrays_do_not_fit_is_refused(kind: str) -> None:
     mesh = square()
     broken = Mesh(**{**vars(mesh), "triangles": mesh.triangles + 4})
     with pytest.raises(InputError, match="triangles that name vertices 0-3"):
-        choose_renderer(broken, 128, kind)
+        choose_renderer(broken, View.square(128), kind)
+
+
+def test_a_wider_picture_shows_the_same_in_its_middle(head: Head, kind: str) -> None:
+    with (
+        choose_renderer(head, View.square(192), kind)[0] as narrow,
+        choose_renderer(head, View(320, 192), kind)[0] as wide,
+    ):
+        middle = wide.draw(head.vertices)[:, 64:256].astype(int)
+        assert np.abs(middle - narrow.draw(head.vertices)).mean() < 0.05
+
+
+def test_an_upright_picture_sees_the_angle_of_its_width(head: Head, kind: str) -> None:
+    with (
+        choose_renderer(head, View.square(192), kind)[0] as flat,
+        choose_renderer(head, View(192, 256), kind)[0] as upright,
+    ):
+        middle = upright.draw(head.vertices)[32:224]
+        seen = flat.draw(head.vertices)
+        drawn = (seen != background(192, 192)).any(axis=2)
+        assert np.abs(middle.astype(int) - seen)[drawn].mean() < 1.0
+
+
+def test_a_transparent_picture_over_a_colour_is_the_picture_before_that_colour(head: Head, kind: str) -> None:
+    clear, white = View.square(192, backdrop="transparent"), View.square(192, backdrop="#ffffff")
+    with choose_renderer(head, clear, kind)[0] as first, choose_renderer(head, white, kind)[0] as second:
+        seen = first.draw(head.vertices).astype(float)
+        share = seen[..., 3:] / 255.0
+        over = seen[..., :3] * share + 255.0 * (1.0 - share)
+        assert seen.shape == (192, 192, 4)
+        assert np.abs(over - second.draw(head.vertices)).max() <= 2.0
+        assert seen[0, 0, 3] == 0 and seen[150, 96, 3] == 255
+        assert len(np.unique(seen[..., 3])) == 5  # four samples a pixel
+
+
+@pytest.mark.parametrize("backdrop", ["", "red", "#12345", "#12345g", "Studio"])
+def test_a_backdrop_that_is_none_is_refused(backdrop: str) -> None:
+    with pytest.raises(InputError, match="a backdrop"):
+        View(backdrop=backdrop)
+
+
+def test_an_orbit_keeps_the_distance_and_looks_from_the_right_and_from_above() -> None:
+    turned = PORTRAIT.orbit(30.0, 20.0)
+    distances = [np.linalg.norm(np.subtract(camera.position, camera.target)) for camera in (PORTRAIT, turned)]
+    assert distances[1] == pytest.approx(distances[0])
+    assert turned.position[0] > 0.3 and turned.position[1] > PORTRAIT.position[1] + 0.2

@@ -65,6 +65,7 @@ def measure_renderers() -> Iterator[Figure]:
     """Pictures a second of both rasterisers over the same two seconds of a performance, in turns, at 512 x 512."""
     from avi_lib.face.head import load_head
     from avi_lib.face.renderer import choose_renderer
+    from avi_lib.face.view import View
     from avi_lib.instruction.instruction import Instruction
     from avi_lib.pipeline import Talker
 
@@ -76,7 +77,7 @@ def measure_renderers() -> Iterator[Figure]:
     asked: tuple[Preference, ...] = ("moderngl", "numba")
     for kind in asked:
         try:
-            renderers[kind] = choose_renderer(head, 512, kind)
+            renderers[kind] = choose_renderer(head, View.square(512), kind)
         except InputError as error:
             print(f"left out: {kind}: {error}", file=sys.stderr)
     spent: dict[Preference, list[float]] = {kind: [] for kind in renderers}

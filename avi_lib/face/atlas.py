@@ -3,7 +3,7 @@
 A texture with many more texels than the picture has pixels flickers when the head moves, and is slow to read.
 
 >>> levels = atlas_levels(mesh.atlas)
->>> material_levels(mesh, PORTRAIT, 512)  # {0: 1, 1: 1, 2: 2, ...}
+>>> material_levels(mesh, View())  # {0: 1, 1: 1, 2: 2, ...}
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from avi_lib.errors import InputError
-from avi_lib.face.camera import Camera
 from avi_lib.face.mesh import RenderMesh
+from avi_lib.face.view import View
 
 LEVELS = 3
 SHARPNESS = 1.7
@@ -36,10 +36,10 @@ def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
     return tuple(levels)
 
 
-def material_levels(mesh: RenderMesh, camera: Camera, size: int) -> dict[int, int]:
-    """The level for each material of the mesh at rest in a picture of size x size pixels."""
-    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ camera.matrix().T
-    places = clip[:, :2] / clip[:, 3:] * (0.5 * size)
+def material_levels(mesh: RenderMesh, view: View) -> dict[int, int]:
+    """The level for each material of the mesh at rest in a picture of it."""
+    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
+    places = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
     texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
     pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
     levels = {}

@@ -2,7 +2,7 @@
 
 Rows of pixels are worked on one at a time: the surfaces each pixel sees are listed with their attributes, lit, mixed.
 
->>> paint_rows(0, 32, screen, surface, layers, camera.rays(512), studio(), wall, picture, False)
+>>> paint_rows(0, 32, screen, surface, layers, view.rays(), studio(), wall, picture, False)
 """
 
 from __future__ import annotations
@@ -228,7 +228,10 @@ def paint_rows(
     picture: np.ndarray,
     edges_only: bool,
 ) -> None:
-    """Colour what the rows top to bottom of `picture` show of the mesh, in front of the wall."""
+    """Colour what the rows top to bottom of `picture` show of the mesh, in front of the wall.
+
+    A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
+    """
     most = layers.owner.shape[1]
     found = Found(
         np.empty(most, np.uint32),
@@ -260,6 +263,13 @@ def paint_rows(
                 )
                 rest -= found.share[i]
                 i += 1
-            picture[y, x, 0] = np.uint8(red + rest * np.float32(wall[y, x, 0]))
-            picture[y, x, 1] = np.uint8(green + rest * np.float32(wall[y, x, 1]))
-            picture[y, x, 2] = np.uint8(blue + rest * np.float32(wall[y, x, 2]))
+            if picture.shape[2] == 4:
+                scale = one / max(one - rest, np.float32(0.25))
+                picture[y, x, 0] = np.uint8(half + (red - half) * scale)
+                picture[y, x, 1] = np.uint8(half + (green - half) * scale)
+                picture[y, x, 2] = np.uint8(half + (blue - half) * scale)
+                picture[y, x, 3] = np.uint8(half + full * (one - rest))
+            else:
+                picture[y, x, 0] = np.uint8(red + rest * np.float32(wall[y, x, 0]))
+                picture[y, x, 1] = np.uint8(green + rest * np.float32(wall[y, x, 1]))
+                picture[y, x, 2] = np.uint8(blue + rest * np.float32(wall[y, x, 2]))

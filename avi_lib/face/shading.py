@@ -136,12 +136,12 @@ def _exposed(rgb: tuple[float, float, float]) -> Rgb:
     return red, green, blue
 
 
-def background(size: int) -> UInt8[np.ndarray, "size size 3"]:
+def background(width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
     """The studio wall behind the head: a soft vertical gradient."""
-    down = np.linspace(0.0, 1.0, size)[:, None]
+    down = np.linspace(0.0, 1.0, height)[:, None]
     smooth = down * down * (3.0 - 2.0 * down)
     rows = np.asarray(BACKGROUND_TOP) * (1.0 - smooth) + np.asarray(BACKGROUND_BOTTOM) * smooth
-    return np.repeat(np.rint(rows).astype(np.uint8)[:, None], size, axis=1)
+    return np.repeat(np.rint(rows).astype(np.uint8)[:, None], width, axis=1)
 
 
 VERTEX_GLSL = """#version 330

@@ -1,6 +1,6 @@
 """A z-buffer with four samples a pixel, shaded once per surface and pixel; numba is all it needs.
 
->>> buffer = ZBuffer(mesh, 512, PORTRAIT)
+>>> buffer = ZBuffer(mesh, View())
 >>> buffer.cover(vertices, normals)
 >>> buffer.paint(picture)
 
@@ -19,11 +19,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from avi_lib.face.atlas import atlas_levels, material_levels
-from avi_lib.face.camera import Camera
 from avi_lib.face.kernel import is_kept, kernel
 from avi_lib.face.mesh import RenderMesh
 from avi_lib.face.pixels import Layers, Surface, paint_rows
-from avi_lib.face.shading import MATERIALS, background, material_table, studio
+from avi_lib.face.shading import MATERIALS, material_table, studio
+from avi_lib.face.view import View
 
 BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
@@ -34,12 +34,12 @@ TWO_SIDED = np.array([material.two_sided for material in MATERIALS])
 class ZBuffer:
     """Finds what four samples of every pixel see, and shades it: every pixel, or only those at edges."""
 
-    def __init__(self, mesh: RenderMesh, size: int, camera: Camera) -> None:
+    def __init__(self, mesh: RenderMesh, view: View) -> None:
         attributes = np.zeros((len(mesh.vertices), 8), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
         atlases = tuple(np.dstack([level, np.zeros(level.shape[:2], np.uint8)]) for level in atlas_levels(mesh.atlas))
         levels = np.zeros(len(MATERIALS), np.uint8)
-        for material, level in material_levels(mesh, camera, size).items():
+        for material, level in material_levels(mesh, view).items():
             levels[material] = level
         triangles = mesh.triangles.astype(np.uint32)
         two_sided = TWO_SIDED[mesh.material]
@@ -54,12 +54,12 @@ class ZBuffer:
             levels,
             material_table(),
         )
-        self._light = (camera.rays(size), studio())
-        self._matrix = camera.matrix()
-        self._wall = background(size)
-        self._size = size
-        self._layers = _layers(size)
-        self._bands = [(top, min(top + BAND_ROWS, size)) for top in range(0, size, BAND_ROWS)]
+        self._light = (view.rays(), studio())
+        self._matrix = view.matrix()
+        self._wall = view.wall()
+        self._size = (view.width, view.height)
+        self._layers = _layers(*self._size)
+        self._bands = [(top, min(top + BAND_ROWS, view.height)) for top in range(0, view.height, BAND_ROWS)]
         self._screen = np.zeros((len(mesh.vertices), 3), np.float32)
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
@@ -67,9 +67,9 @@ class ZBuffer:
         """Find what every sample sees of the mesh with its vertices (metres) and unit normals."""
         surface, layers = self._surface, self._layers
         surface.attributes[:, :3] = normals
-        self._screen = screen = _project(vertices, self._matrix, self._size)
+        self._screen = screen = _project(vertices, self._matrix, *self._size)
         _turn(screen, surface)
-        starts, members = _bin(screen, surface.triangles, self._size, BAND_ROWS)
+        starts, members = _bin(screen, surface.triangles, *self._size, BAND_ROWS)
 
         def cover_band(band: int) -> None:
             inside = members[starts[band] : starts[band + 1]]
@@ -78,9 +78,11 @@ class ZBuffer:
         list(self._pool.map(cover_band, range(len(self._bands))))
 
     def paint(
-        self, picture: UInt8[np.ndarray, "size size 3"], drawn: UInt8[np.ndarray, "size size 4"] | None = None
+        self,
+        picture: UInt8[np.ndarray, "height width channels"],
+        drawn: UInt8[np.ndarray, "height width 4"] | None = None,
     ) -> None:
-        """Draw what `cover` found into `picture`, in front of the background.
+        """Draw what `cover` found into `picture`, in front of the backdrop.
 
         With `drawn`, what a driver drew of the fronts of surfaces (the fourth value says where), that is taken over,
         and painted are only the pixels that see more than one surface or the back of one.
@@ -119,25 +121,29 @@ def _parts(mesh: RenderMesh) -> np.ndarray:
     return parts.astype(np.uint32)
 
 
-def _layers(size: int) -> Layers:
-    columns = np.arange(size, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
-    rows = np.tile(SAMPLES[:, 1], size)
-    empty = (size, 4 * size)
+def _layers(width: int, height: int) -> Layers:
+    columns = np.arange(width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
+    rows = np.tile(SAMPLES[:, 1], width)
+    empty = (height, 4 * width)
     return Layers(np.empty(empty, np.float32), np.zeros(empty, np.uint32), columns.ravel(), rows)
 
 
 @kernel
-def _project(vertices: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+def _project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
     screen = np.zeros((vertices.shape[0], 3), np.float32)
-    half = np.float32(0.5 * size)
+    half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
     for v in range(vertices.shape[0]):
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
         if w > np.float32(1e-3):
             near = np.float32(1.0) / w
-            screen[v, 0] = half + half * near * (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3])
-            screen[v, 1] = half + half * near * (matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3])
+            screen[v, 0] = half_x + half_x * near * (
+                matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
+            )
+            screen[v, 1] = half_y + half_y * near * (
+                matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
+            )
             screen[v, 2] = near
     return screen
 
@@ -147,7 +153,7 @@ def _take_over(drawn: np.ndarray, wall: np.ndarray, picture: np.ndarray, top: in
     """The drawn colours where something was drawn, the wall elsewhere, for the rows top to bottom."""
     for y in range(top, bottom):
         for x in range(picture.shape[1]):
-            for channel in range(3):
+            for channel in range(picture.shape[2]):
                 picture[y, x, channel] = drawn[y, x, channel] if drawn[y, x, 3] else wall[y, x, channel]
 
 
@@ -164,7 +170,7 @@ def _turn(screen: np.ndarray, surface: Surface) -> None:
 
 
 @kernel
-def _rows(screen: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, int]:
+def _rows(screen: np.ndarray, a: int, b: int, c: int, width: int, height: int) -> tuple[int, int]:
     """First and last row whose samples the triangle can touch; last < first when it cannot be seen."""
     if screen[a, 2] <= 0 or screen[b, 2] <= 0 or screen[c, 2] <= 0:
         return 0, -1
@@ -172,18 +178,20 @@ def _rows(screen: np.ndarray, a: int, b: int, c: int, size: int) -> tuple[int, i
     high = max(screen[a, 1], screen[b, 1], screen[c, 1])
     left = min(screen[a, 0], screen[b, 0], screen[c, 0])
     right = max(screen[a, 0], screen[b, 0], screen[c, 0])
-    if right < 0 or left > size or high < 0 or low > size:
+    if right < 0 or left > width or high < 0 or low > height:
         return 0, -1
-    return max(0, int(low)), min(size - 1, int(high))
+    return max(0, int(low)), min(height - 1, int(high))
 
 
 @kernel
-def _bin(screen: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _bin(
+    screen: np.ndarray, triangles: np.ndarray, width: int, height: int, band_rows: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Triangles that touch each band of rows: members[starts[band]:starts[band + 1]], in the mesh's order."""
-    bands = (size + band_rows - 1) // band_rows
+    bands = (height + band_rows - 1) // band_rows
     starts = np.zeros(bands + 1, np.int64)
     for t in range(triangles.shape[0]):
-        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
+        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], width, height)
         if last >= first:
             for band in range(first // band_rows, last // band_rows + 1):
                 starts[band + 1] += 1
@@ -192,7 +200,7 @@ def _bin(screen: np.ndarray, triangles: np.ndarray, size: int, band_rows: int) -
     members = np.empty(starts[bands], np.uint32)
     fill = starts.copy()
     for t in range(triangles.shape[0]):
-        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], size)
+        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], width, height)
         if last >= first:
             for band in range(first // band_rows, last // band_rows + 1):
                 members[fill[band]] = t
