@@ -2,7 +2,7 @@
 
 Head, renderer and models are made once for all of them.
 
->>> for outcome in talk_all([Path("interviews/")], TalkSettings(), "She is furious.", output=Path("faces/")):
+>>> for outcome in talk_all([Path("interviews/")], TalkSettings(), Wanted(Path("faces/")), "She is furious."):
 ...     print(outcome.path, outcome.error or outcome.video)
 """
 
@@ -14,31 +14,33 @@ from pathlib import Path
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.files import check_writable, make_folder
+from avi_lib.formats import write_motion
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, load_timeline
-from avi_lib.jobs import MOST_SAMPLES, Job, find_recordings, keep_recordings, plan_jobs, sampled
+from avi_lib.jobs import MOST_SAMPLES, Job, Wanted, find_recordings, keep_recordings, plan_jobs, sampled
 from avi_lib.outcome import Outcome
-from avi_lib.pipeline import Talk, Talker, write_motion
+from avi_lib.pipeline import Talker
 from avi_lib.settings import TalkSettings
+from avi_lib.talk import Talk
 
 
 def talk_all(
     sources: Sequence[Path],
     settings: TalkSettings,
+    wanted: Wanted,
     instruction: str | None = None,
     text: str | None = None,
-    output: Path | None = None,
-    motion: Path | None = None,
-    video: bool = True,
     timeline: Path | None = None,
     samples: int = 1,
+    beside: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
-    With one file, `output` and `motion` name files; with several or with a folder they name folders, which are made.
+    With one file, what is wanted names files; with several or with a folder it names folders, which are made.
     Without `output` videos go into the working folder as `<recording>.talk.mp4`. With several samples each has the seed
     after the last one's, and its number before the suffix of its files. Without instruction and timeline the
-    instruction is written from what is heard. Raises InputError, before any work and with nothing written, for
+    instruction is written from what is heard. With sentences `beside` it, the video shows the same recording under each
+    of them too, side by side from the same noise. Raises InputError, before any work and with nothing written, for
     arguments that suit no recording.
     """
     recordings, alone = find_recordings(sources)
@@ -47,22 +49,25 @@ def talk_all(
         raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", "ask for fewer, with another --seed for more")
     if text is not None and not alone:
         raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
-    if not video and motion is None:
+    if not wanted.video and wanted.motion is None and wanted.sheet is None:
         raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
-    jobs = sampled(plan_jobs(recordings, alone, output, motion, video), samples)
+    jobs = sampled(plan_jobs(recordings, alone, wanted), samples)
     keep_recordings(jobs)
+    others = tuple(Instruction.parse(sentence) for sentence in beside)
     with Talker(settings) as talker:
-        talker.prepare(video, writes=asked is None)
-        for folder in (output if video else None, motion):
+        talker.prepare(wanted.video or wanted.sheet is not None, writes=asked is None)
+        for video in (job.video for job in jobs if job.video):
+            talker.screen.check_video(video, abreast=len(others) + 1)
+        for folder in (wanted.output if wanted.video else None, wanted.motion, wanted.sheet):
             if folder and not alone:
                 make_folder(folder)
-        for target in (target for job in jobs for target in (job.video, job.motion) if target):
+        for target in (target for job in jobs for target in job.targets):
             check_writable(target)
         heard: Talk | None = None
         for job in jobs:
             if job.sample > 1 and heard is None:
                 continue  # the recording failed, and said so with its first sample
-            outcome = _outcome(talker, job, alone, asked, text, heard if job.sample > 1 else None)
+            outcome = _outcome(talker, job, alone, asked, text, others, heard if job.sample > 1 else None)
             heard = outcome.talk if job.sample == 1 else heard
             yield outcome
 
@@ -76,7 +81,13 @@ def _asked(instruction: str | None, timeline: Path | None) -> Instruction | Time
 
 
 def _outcome(
-    talker: Talker, job: Job, alone: bool, asked: Instruction | Timeline | None, text: str | None, heard: Talk | None
+    talker: Talker,
+    job: Job,
+    alone: bool,
+    asked: Instruction | Timeline | None,
+    text: str | None,
+    others: Sequence[Instruction],
+    heard: Talk | None,
 ) -> Outcome:
     """Carry out a job; a recording whose first sample was made is not listened to again."""
     begun = time.perf_counter()
@@ -85,13 +96,18 @@ def _outcome(
             heard = talker.listen(job.recording, asked, text)
         seed = talker.settings.seed + job.sample - 1
         talk = heard if heard.seed == seed else talker.direct(heard, heard.timeline, seed)
+        beside = tuple(talker.direct(talk, other) for other in others)
         if job.motion:
             write_motion(talk.motion, job.motion)
-        if job.video:
+        if job.sheet:
+            talker.screen.write_sheet(talk, job.sheet)
+        if job.video and beside:
+            talker.screen.write_comparison([talk, *beside], job.video)
+        elif job.video:
             talker.write_video(talk, job.video)
     except AviError as error:
         return Outcome(job.recording, alone, job.sample, seconds=time.perf_counter() - begun, error=error)
-    reason = talker.renderer[1] if job.video else None
+    reason = talker.renderer[1] if job.video or job.sheet else None
     generator, director = talker.generator, talker.director
     prior = director.reason if director else "styles of the performer's own performances" if generator else None
     return Outcome(
@@ -107,4 +123,7 @@ def _outcome(
         tuple(model.warning for model in (generator, director) if model and model.warning),
         time.perf_counter() - begun,
         instructor=talker.instructor.reason if asked is None else None,
+        sheet=job.sheet,
+        beside=beside,
+        head_notes=talker.head.notes,
     )

@@ -27,6 +27,7 @@ from avi_lib.errors import AviError, InputError
 
 if TYPE_CHECKING:
     from avi_lib.assets.manifest import Model
+    from avi_lib.settings import Factors, RenderSettings
 
 
 class _Parser(argparse.ArgumentParser):
@@ -113,22 +114,102 @@ def _add_talk(commands: argparse._SubParsersAction) -> None:
     talk.add_argument("--sampler", metavar="ddim|dpm++|ddpm", help="how the prior denoises (default ddim)")
     talk.add_argument("--candidates", type=int, metavar="N", help="styles drawn, of which the nearest is taken")
     talk.add_argument("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
-    talk.add_argument("--head", default="open", metavar="NAME-or-PATH", help="the head to drive (default open)")
-    talk.add_argument("--motion", type=Path, metavar="OUT.{npz,csv}", help="also write the motion")
+    talk.add_argument("--motion", type=Path, metavar="OUT", help="also write the motion, in a format of `avi export`")
+    talk.add_argument("--sheet", type=Path, metavar="OUT.png", help="also write a contact sheet")
     talk.add_argument("--no-video", action="store_true", help="write no video")
-    talk.add_argument("--size", type=int, default=512, metavar="PIXELS", help="width and height (default 512)")
-    talk.add_argument("--renderer", choices=("auto", "moderngl", "numba"), default="auto", help="default auto")
+    talk.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="another instruction, shown side by side from the same noise; may be repeated",
+    )
     talk.add_argument("--json", action="store_true", help="print one JSON object a recording and nothing else")
+    _add_factors(talk)
+    _add_picture(talk)
     talk.set_defaults(command=_talk)
+
+
+def _add_factors(talk: argparse.ArgumentParser) -> None:
+    from avi_lib.settings import Factors
+
+    group = talk.add_argument_group(
+        "factors of the face",
+        "SOURCE is speech (default), off, seed:7, text:SENTENCE, or a file of motion (npz, csv, glb, bvh) or video",
+    )
+    for factor in Factors.model_fields:
+        group.add_argument(f"--{factor}", default="speech", metavar="SOURCE")
+    group.add_argument(
+        "--strength",
+        action="append",
+        default=[],
+        metavar="FACTOR=X",
+        help="0 is rest, 1 as it is, up to 3; may be repeated",
+    )
+
+
+def _add_picture(talk: argparse.ArgumentParser) -> None:
+    group = talk.add_argument_group("picture")
+    group.add_argument("--head", default="open", metavar="NAME-or-PATH", help="open (default), or a head of your own")
+    group.add_argument(
+        "--identity", action="append", default=[], metavar="SLIDER=X", help="of the open head; may be repeated"
+    )
+    group.add_argument("--size", default="512", metavar="PIXELS", help="side, or 1920x1080 (default 512)")
+    group.add_argument("--framing", default="portrait", metavar="portrait|face|mouth|eyes", help="what is seen")
+    group.add_argument("--turn", type=float, default=0.0, metavar="DEG", help="camera around the head")
+    group.add_argument("--tilt", type=float, default=0.0, metavar="DEG", help="camera over the head")
+    group.add_argument("--backdrop", default="studio", metavar="studio|transparent|#rrggbb", help="what is behind")
+    group.add_argument("--caption", action="store_true", help="the instruction as a subtitle")
+    group.add_argument("--strip", action="store_true", help="trajectories under the picture")
+    group.add_argument("--renderer", choices=("auto", "moderngl", "numba"), default="auto", help="default auto")
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, float]:
+    """NAME=NUMBER texts of an option that may be repeated; InputError for one that is not so written."""
+    pairs = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            pairs[name] = float(number)
+        except ValueError:
+            raise InputError(f"{option} NAME=NUMBER", repr(text), f"write for example {option} {name}=0.5") from None
+    return pairs
+
+
+def _factors(options: argparse.Namespace) -> Factors:
+    from avi_lib.settings import Factors, FactorSettings, validated
+
+    strengths = _pairs(options.strength, "--strength")
+    unknown = sorted(set(strengths).difference(Factors.model_fields))
+    if unknown:
+        raise InputError(f"factors among {', '.join(Factors.model_fields)}", ", ".join(unknown), "rename them")
+    chosen = {
+        factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, 1.0))
+        for factor in Factors.model_fields
+    }
+    return Factors(**chosen)
+
+
+def _picture(options: argparse.Namespace) -> RenderSettings:
+    from avi_lib.settings import RenderSettings, validated
+
+    width, cross, height = options.size.lower().partition("x")
+    sides = (height, width) if cross else (width, width)
+    if not all(side.isdecimal() for side in sides):
+        raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
+    names = ("renderer", "framing", "backdrop", "caption", "strip")
+    chosen = {name: getattr(options, name) for name in names}
+    turned = {"turn_deg": options.turn, "tilt_deg": options.tilt}
+    return validated(RenderSettings, size=int(sides[0]), width=int(sides[1]), **chosen, **turned)
 
 
 def _talk(options: argparse.Namespace) -> int:
     from avi_lib.batch import talk_all
-    from avi_lib.settings import RenderSettings, SampleSettings, TalkSettings, validated
+    from avi_lib.jobs import Wanted
+    from avi_lib.settings import SampleSettings, TalkSettings, validated
 
     drawn = {name: getattr(options, name) for name in ("sampler", "steps", "guidance", "candidates")}
     sample = validated(SampleSettings, **{name: value for name, value in drawn.items() if value is not None})
-    render = validated(RenderSettings, size=options.size, renderer=options.renderer)
     settings = validated(
         TalkSettings,
         generator=options.generator,
@@ -139,20 +220,21 @@ def _talk(options: argparse.Namespace) -> int:
         language_model=options.language_model,
         sample=sample,
         head=options.head,
+        identity=_pairs(options.identity, "--identity"),
+        factors=_factors(options),
         seed=options.seed,
-        render=render,
+        render=_picture(options),
     )
     failed = 0
     for outcome in talk_all(
         options.speech,
         settings,
+        Wanted(options.output, options.motion, options.sheet, video=not options.no_video),
         instruction=options.instruction,
         text=options.text,
         timeline=options.timeline,
         samples=options.samples,
-        output=options.output,
-        motion=options.motion,
-        video=not options.no_video,
+        beside=options.beside,
     ):
         failed += outcome.error is not None
         if options.json:
@@ -224,7 +306,7 @@ def _track(options: argparse.Namespace) -> int:
     from avi_lib.corpus.curve_files import save_curves
     from avi_lib.corpus.tracking import track_video
     from avi_lib.files import check_writable
-    from avi_lib.pipeline import check_motion_suffix, write_motion
+    from avi_lib.formats import check_motion_suffix, write_motion
 
     output: Path = options.output
     check_motion_suffix(output)
@@ -254,7 +336,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from avi_lib.pipeline import read_motion, write_motion
+    from avi_lib.formats import read_motion, write_motion
 
     write_motion(read_motion(options.motion), options.output)
     return 0

@@ -1,7 +1,7 @@
 """Jobs: which recordings are worked on, and where the results of each go.
 
 >>> recordings, alone = find_recordings([Path("interviews/")])
->>> jobs = sampled(plan_jobs(recordings, alone, output=Path("faces/"), motion=None, video=True), samples=2)
+>>> jobs = sampled(plan_jobs(recordings, alone, Wanted(output=Path("faces/"))), samples=2)
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avi_lib.errors import InputError
-from avi_lib.pipeline import MOTION_SUFFIXES, check_motion_suffix
+from avi_lib.face.video import CONTAINERS, container_of
+from avi_lib.formats import MOTION_SUFFIXES, check_motion_suffix
 
 RECORDING_SUFFIXES = frozenset(
     ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
@@ -24,9 +25,19 @@ RECORDING_SUFFIXES = frozenset(
 TALK_SUFFIX = ".talk.mp4"
 """Ending of a video that was given no name."""
 
+SHEET_SUFFIX = ".png"
 MOST_SAMPLES = 1000
 
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
+
+
+class Wanted(NamedTuple):
+    """The results that are asked for: files for one recording, folders for several."""
+
+    output: Path | None = None
+    motion: Path | None = None
+    sheet: Path | None = None
+    video: bool = True
 
 
 class Job(NamedTuple):
@@ -35,7 +46,13 @@ class Job(NamedTuple):
     recording: Path
     video: Path | None
     motion: Path | None
+    sheet: Path | None = None
     sample: int = 1
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        """Every file that is to be written."""
+        return tuple(path for path in (self.video, self.motion, self.sheet) if path)
 
 
 def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
@@ -63,11 +80,9 @@ def _in_folder(folder: Path) -> list[Path]:
     return found
 
 
-def plan_jobs(
-    recordings: Sequence[Path], alone: bool, output: Path | None, motion: Path | None, video: bool
-) -> list[Job]:
+def plan_jobs(recordings: Sequence[Path], alone: bool, wanted: Wanted) -> list[Job]:
     """Where everything goes; InputError for names that fall together or have the wrong ending."""
-    return _named(recordings, output, motion, video) if alone else _in_folders(recordings, output, motion, video)
+    return [_named(recordings[0], wanted)] if alone else _in_folders(recordings, wanted)
 
 
 def sampled(jobs: Sequence[Job], samples: int) -> list[Job]:
@@ -75,7 +90,13 @@ def sampled(jobs: Sequence[Job], samples: int) -> list[Job]:
     if samples == 1:
         return list(jobs)
     return [
-        Job(job.recording, _numbered(job.video, sample), _numbered(job.motion, sample), sample)
+        Job(
+            job.recording,
+            _numbered(job.video, sample),
+            _numbered(job.motion, sample),
+            _numbered(job.sheet, sample),
+            sample,
+        )
         for job in jobs
         for sample in range(1, samples + 1)
     ]
@@ -88,33 +109,36 @@ def _numbered(path: Path | None, number: int) -> Path | None:
 def keep_recordings(jobs: Sequence[Job]) -> None:
     """InputError for a result that would take the place of a recording."""
     sources = {job.recording.resolve() for job in jobs}
-    for target in (target for job in jobs for target in (job.video, job.motion) if target):
+    for target in (target for job in jobs for target in job.targets):
         if target.resolve() in sources:
             raise InputError("a new file to write", f"the recording {target} itself", "choose another name")
 
 
-def _named(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+def _named(recording: Path, wanted: Wanted) -> Job:
     """The one recording's job, its results named by the arguments."""
-    (recording,) = recordings
-    target = output or Path(f"{recording.stem}{TALK_SUFFIX}")
-    if video and target.suffix.lower() != ".mp4":
-        raise InputError("a video ending in .mp4", str(target), "change the suffix")
-    if motion:
-        check_motion_suffix(motion)
-    return [Job(recording, target if video else None, motion)]
+    target = wanted.output or Path(f"{recording.stem}{TALK_SUFFIX}")
+    if wanted.video:
+        container_of(target)
+    if wanted.motion:
+        check_motion_suffix(wanted.motion)
+    if wanted.sheet and wanted.sheet.suffix.lower() != SHEET_SUFFIX:
+        raise InputError(f"a contact sheet ending in {SHEET_SUFFIX}", str(wanted.sheet), "change the suffix")
+    return Job(recording, target if wanted.video else None, wanted.motion, wanted.sheet)
 
 
-def _in_folders(recordings: Sequence[Path], output: Path | None, motion: Path | None, video: bool) -> list[Job]:
+def _in_folders(recordings: Sequence[Path], wanted: Wanted) -> list[Job]:
     """A job for each recording, its results named after it in the folders of the arguments."""
-    for folder in (output, motion):
-        if folder and folder.suffix.lower() in (".mp4", *MOTION_SUFFIXES):
+    for folder in (wanted.output, wanted.motion, wanted.sheet):
+        if folder and folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, SHEET_SUFFIX):
             raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
     stems = Counter(recording.stem for recording in recordings)
     jobs = []
     for recording in recordings:
         name = recording.stem if stems[recording.stem] == 1 else recording.name
-        target = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
-        jobs.append(Job(recording, target if video else None, motion / f"{name}.npz" if motion else None))
-    if len({job.video or job.motion for job in jobs}) < len(jobs):
+        target = wanted.output / f"{name}.mp4" if wanted.output else Path(f"{name}{TALK_SUFFIX}")
+        motion = wanted.motion / f"{name}.npz" if wanted.motion else None
+        sheet = wanted.sheet / f"{name}{SHEET_SUFFIX}" if wanted.sheet else None
+        jobs.append(Job(recording, target if wanted.video else None, motion, sheet))
+    if len({job.targets[0] for job in jobs}) < len(jobs):
         raise InputError("recordings of different names", "two of the same name", "work on their folders one by one")
     return jobs

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from avi_lib.errors import AviError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import as_json
-from avi_lib.pipeline import Talk
+from avi_lib.talk import Talk
 
 if TYPE_CHECKING:
     from avi_lib.instruction.instructor import Written
@@ -38,6 +38,9 @@ class Outcome:
     seconds: float = 0.0
     error: AviError | None = None
     instructor: str | None = None
+    sheet: Path | None = None
+    beside: tuple[Talk, ...] = ()
+    head_notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The outcome in words: what was made, and every automatic choice with its reason."""
@@ -54,11 +57,15 @@ class Outcome:
         lines.append(f"generator: {self.generator}")
         if self.prior:
             lines.append(f"prior: {self.prior}")
+        lines += self.talk.factors
         lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"beside it: {talk.instruction.text}" for talk in self.beside]
+        lines += [f"head: {note}" for note in self.head_notes]
         if self.renderer:
             lines.append(f"renderer: {self.renderer}")
         lines.append(f"seed: {self.talk.seed}")
-        lines += [f"{kind}: {path}" for kind, path in (("video", self.video), ("motion", self.motion)) if path]
+        files = (("video", self.video), ("motion", self.motion), ("sheet", self.sheet))
+        lines += [f"{kind}: {path}" for kind, path in files if path]
         return [*lines, f"took {self.seconds:.1f} s for {self.talk.speech.duration_s:.1f} s of speech"]
 
     def as_json(self) -> dict[str, Any]:
@@ -69,6 +76,7 @@ class Outcome:
             "path": str(self.path),
             "video": str(self.video) if self.video else None,
             "motion": str(self.motion) if self.motion else None,
+            "sheet": str(self.sheet) if self.sheet else None,
             "sample": self.sample,
             "seed": self.talk.seed,
             "instruction": asked_json(self.talk.instruction),
@@ -80,6 +88,9 @@ class Outcome:
                 "warning": self.talk.phones.warning,
             },
             "generator": {"reason": self.generator, "prior": self.prior, "warnings": list(self.warnings)},
+            "factors": list(self.talk.factors),
+            "beside": [asked_json(talk.instruction) for talk in self.beside],
+            "head": list(self.head_notes),
             "renderer": self.renderer,
             "speech": self.talk.speech.report.model_dump(mode="json"),
             "frames": len(self.talk.motion),

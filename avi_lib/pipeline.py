@@ -10,70 +10,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from tqdm import tqdm
 
+from avi_lib.driving import FILE, OFF, SEED, SPEECH, Drive, Source, load_drive, parse_source
 from avi_lib.errors import InputError
-from avi_lib.face.egl_probe import probe_egl
-from avi_lib.face.head import Head, load_head
-from avi_lib.face.renderer import Renderer, choose_renderer
-from avi_lib.face.video import write_video
-from avi_lib.face.view import View
+from avi_lib.face.driven import DrivenHead
+from avi_lib.face.renderer import Renderer
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
-from avi_lib.motion.clip import MotionClip, load_motion, save_motion
-from avi_lib.motion.livelink import load_livelink, save_livelink
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.factors import FACTORS, compose
 from avi_lib.motion.performer import Performer
-from avi_lib.settings import SampleSettings, TalkSettings
+from avi_lib.motion.space import ARKIT
+from avi_lib.screen import Screen
+from avi_lib.settings import Factors, SampleSettings, TalkSettings
 from avi_lib.speech.align import align_phones
 from avi_lib.speech.audio import Speech, load_speech
 from avi_lib.speech.phones import PhoneTrack
 from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.recognise import recognise_phones
+from avi_lib.talk import Talk
 
 if TYPE_CHECKING:
-    from avi_lib.instruction.instructor import Instructor, Written
+    from avi_lib.instruction.instructor import Instructor
     from avi_lib.motion.director import Director
     from avi_lib.motion.learned import LearnedGenerator
-
-CHUNK_FRAMES = 100
-"""Frames deformed at a time: memory stays the same for any length."""
-
-
-@dataclass(frozen=True)
-class Talk:
-    """One talking face: what was heard, what was asked for, and the motion that carries it out.
-
-    Attributes:
-        timeline: what was asked for; a single instruction is a timeline of one.
-        seed: of every random choice in the motion.
-        features: what the learned generator heard; None for the performer.
-        styles: (entries, 128), what the learned generator was told; None for the performer.
-        written: how the instruction was written; None where it was given.
-    """
-
-    speech: Speech
-    phones: PhoneTrack
-    prosody: Prosody
-    timeline: Timeline
-    seed: int
-    motion: MotionClip
-    features: Float32[np.ndarray, "steps dim"] | None = None
-    styles: Float32[np.ndarray, "entries style"] | None = None
-    written: Written | None = None
-
-    @property
-    def instruction(self) -> Instruction:
-        """What was asked for first."""
-        return self.timeline.instructions[0]
 
 
 class Talker:
@@ -83,24 +51,19 @@ class Talker:
         self.settings = settings or TalkSettings()
 
     @cached_property
-    def head(self) -> Head:
-        """The head named in the settings."""
-        return load_head(self.settings.head)
+    def screen(self) -> Screen:
+        """The head of the settings, before the camera of the settings."""
+        return Screen(self.settings.head, self.settings.render, self.settings.identity)
 
-    @cached_property
+    @property
+    def head(self) -> DrivenHead:
+        """The head that is named in the settings."""
+        return self.screen.head
+
+    @property
     def renderer(self) -> tuple[Renderer, str]:
         """The renderer and the reason for its choice."""
-        render = self.settings.render
-        if render.renderer == "auto":
-            self._probing.join()
-        return choose_renderer(self.head, View.square(render.size), render.renderer)
-
-    @cached_property
-    def _probing(self) -> Thread:
-        """A thread that finds out whether EGL works; `probe_egl` remembers the answer."""
-        thread = Thread(target=probe_egl, name="probe")
-        thread.start()
-        return thread
+        return self.screen.renderer
 
     @property
     def generator(self) -> LearnedGenerator | None:
@@ -151,18 +114,12 @@ class Talker:
         return generator, director
 
     def prepare(self, video: bool, writes: bool = False) -> None:
-        """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor.
-
-        Whether EGL works is found out in a child process, while models are loaded and a recording is listened to.
-        """
-        auto = self.settings.render.renderer == "auto"
-        if video and auto:
-            _ = self._probing
-        _ = self.head, self._loading
+        """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
+        _ = _sources(self.settings.factors)
+        self.screen.prepare(video)
+        _ = self._loading
         if writes:
             _ = self._instructor
-        if video and not auto:
-            _ = self.renderer
 
     def listen(self, recording: Path, asked: Instruction | Timeline | None = None, text: str | None = None) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked.
@@ -178,10 +135,15 @@ class Talker:
         talk = self._carry_out(speech, phones, heard, features, wanted, self.settings.seed)
         return replace(talk, written=written)
 
-    def direct(self, talk: Talk, asked: Instruction | Timeline, seed: int | None = None) -> Talk:
-        """The same recording under another instruction, from the same noise or a seed's, without listening again."""
+    def direct(
+        self, talk: Talk, asked: Instruction | Timeline, seed: int | None = None, factors: Factors | None = None
+    ) -> Talk:
+        """The same recording under another instruction, from the same noise or a seed's, without listening again.
+
+        Factors of the face come from where `factors` says, or else the settings.
+        """
         chosen = talk.seed if seed is None else seed
-        return self._carry_out(talk.speech, talk.phones, talk.prosody, talk.features, _timeline(asked), chosen)
+        return self._carry_out(talk.speech, talk.phones, talk.prosody, talk.features, _timeline(asked), chosen, factors)
 
     def _carry_out(
         self,
@@ -191,14 +153,49 @@ class Talker:
         features: Float32[np.ndarray, "steps dim"] | None,
         timeline: Timeline,
         seed: int,
+        factors: Factors | None = None,
     ) -> Talk:
         performer = Performer(phones.phones, heard, speech.duration_s, self.settings.performer)
+        motion, styles = self._perform(performer, features, timeline, seed)
+        talk = Talk(speech, phones, heard, timeline, seed, motion, features, styles)
+        chosen = factors or self.settings.factors
+        strengths = {name: float(getattr(chosen, name).strength) for name in FACTORS}
+        sources = _sources(chosen)
+        if not sources and set(strengths.values()) == {1.0}:
+            return talk
+        drives = {factor: self._drive(talk, performer, factor, source) for factor, source in sources.items()}
+        driven = compose(motion, {factor: drive.clip for factor, drive in drives.items()}, strengths)
+        weighed = (f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0)
+        words = (*(f"{factor}: {drive.words}" for factor, drive in drives.items()), *weighed)
+        return replace(talk, motion=driven, factors=words)
+
+    def _perform(
+        self,
+        performer: Performer,
+        features: Float32[np.ndarray, "steps dim"] | None,
+        timeline: Timeline,
+        seed: int,
+    ) -> tuple[MotionClip, Float32[np.ndarray, "entries style"] | None]:
+        """Motion under a timeline, and the styles that the learned generator was told."""
         if self.generator is None:
-            return Talk(speech, phones, heard, timeline, seed, performer.perform_timeline(timeline, seed))
+            return performer.perform_timeline(timeline, seed), None
         assert features is not None, "the learned generator has listened"
         styles = np.stack([self._style(performer, instruction, seed) for instruction in timeline.instructions])
-        motion = self.generator.perform_timeline(features, performer, timeline, seed, list(styles))
-        return Talk(speech, phones, heard, timeline, seed, motion, features, styles)
+        return self.generator.perform_timeline(features, performer, timeline, seed, list(styles)), styles
+
+    def _drive(self, talk: Talk, performer: Performer, factor: str, source: Source) -> Drive:
+        """Motion for one factor of a talk from another source than its speech, sentence and seed."""
+        frames, fps = len(talk.motion), talk.motion.fps
+        if source.kind == OFF:
+            return Drive(MotionClip(np.zeros_like(talk.motion.values), fps, ARKIT), "off")
+        if source.kind == FILE:
+            return load_drive(Path(source.value), factor, frames, fps)
+        if source.kind == SEED:
+            clip, _ = self._perform(performer, talk.features, talk.timeline, int(source.value))
+            return Drive(clip, f"seed {source.value}")
+        asked = Timeline((Entry(0.0, Instruction.parse(source.value)),))
+        clip, _ = self._perform(performer, talk.features, asked, talk.seed)
+        return Drive(clip, source.value)
 
     def _style(self, performer: Performer, instruction: Instruction, seed: int) -> Float32[np.ndarray, " style"]:
         assert self.generator is not None, "styles are for the learned generator"
@@ -206,28 +203,20 @@ class Talker:
             return self.generator.style_of(performer, instruction, seed)
         return self.director.style(instruction.text, seed, self.settings.sample)
 
-    def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+    def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
         """Pictures of a motion, one at a time."""
-        return self.renderer[0].stream(self._vertices(motion))
+        return self.screen.frames(motion)
 
     def write_video(self, talk: Talk, output: Path) -> None:
-        """Render a talk to H.264 with its sound, atomically."""
-        write_video(output, self._shown(talk.motion), talk.motion.fps, talk.speech.wave, talk.speech.rate_hz)
-
-    def _shown(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-        """The pictures of a motion with a progress bar, where there is a terminal to show it on."""
-        yield from tqdm(self.frames(motion), "rendering", len(motion), unit=" frames", leave=False, disable=None)
-
-    def _vertices(self, motion: MotionClip) -> Iterator[Float32[np.ndarray, "V 3"]]:
-        for start in range(0, len(motion), CHUNK_FRAMES):
-            yield from self.head.deform(motion.values[start : start + CHUNK_FRAMES])
+        """Render a talk to a video with its sound, atomically."""
+        self.screen.write_video(talk, output)
 
     def close(self) -> None:
         """Give back threads and graphics memory; a model that is being loaded is waited for, the next ones are not."""
         if "_thread" in self.__dict__:
             self._thread.shutdown(cancel_futures=True)
-        if "renderer" in self.__dict__:
-            self.renderer[0].close()
+        if "screen" in self.__dict__:
+            self.screen.close()
 
     def __enter__(self) -> Talker:
         return self
@@ -236,6 +225,12 @@ class Talker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _sources(factors: Factors) -> dict[str, Source]:
+    """Where the factors of the face come from, those that are the speech's own left out."""
+    sources = {name: parse_source(getattr(factors, name).source) for name in FACTORS}
+    return {name: source for name, source in sources.items() if source.kind != SPEECH}
 
 
 def _timeline(asked: Instruction | Timeline | None) -> Timeline:
@@ -266,24 +261,3 @@ def _load_generator(kind: str, encoder: str | None) -> LearnedGenerator | None:
     from avi_lib.motion.learned import load_generator
 
     return load_generator(None if kind == "learned" else Path(kind), encoder)
-
-
-MOTION_SUFFIXES = (".npz", ".csv")
-
-
-def write_motion(motion: MotionClip, output: Path) -> None:
-    """Write motion as npz or Live Link Face CSV, by the suffix of `output`."""
-    check_motion_suffix(output)
-    (save_livelink if output.suffix.lower() == ".csv" else save_motion)(motion, output)
-
-
-def read_motion(path: Path) -> MotionClip:
-    """Read motion from npz or Live Link Face CSV, by the suffix of `path`."""
-    check_motion_suffix(path)
-    return load_livelink(path) if path.suffix.lower() == ".csv" else load_motion(path)
-
-
-def check_motion_suffix(path: Path) -> None:
-    """Raise InputError unless the suffix names a motion format."""
-    if path.suffix.lower() not in MOTION_SUFFIXES:
-        raise InputError(f"a motion file ending in {' or '.join(MOTION_SUFFIXES)}", str(path), "change the suffix")

@@ -35,8 +35,36 @@ class PerformerSettings(Settings):
 class RenderSettings(Settings):
     """The picture."""
 
-    size: int = Field(512, ge=64, le=2048, multiple_of=2, description="width and height in pixels")
+    size: int = Field(512, ge=64, le=2048, multiple_of=2, description="height in pixels")
+    width: int | None = Field(None, ge=64, le=2048, multiple_of=2, description="width in pixels; the height when None")
     renderer: Literal["auto", "moderngl", "numba"] = Field("auto", description="auto tries moderngl, then numba")
+    backdrop: str = Field(
+        "studio", pattern="^(studio|transparent|#[0-9a-fA-F]{6})$", description="studio, transparent or #rrggbb"
+    )
+    framing: Literal["portrait", "face", "mouth", "eyes"] = Field("portrait", description="what fills the picture")
+    turn_deg: float = Field(0.0, ge=-180, le=180, description="camera around the head, > 0 to the picture's right")
+    tilt_deg: float = Field(0.0, ge=-80, le=80, description="camera over the head, > 0 up")
+    caption: bool = Field(False, description="the instruction as a subtitle")
+    strip: bool = Field(False, description="trajectories under the picture")
+
+
+class FactorSettings(Settings):
+    """Where one factor of the face comes from, and how strong it is."""
+
+    source: str = Field(
+        "speech", min_length=1, description="speech, off, seed:N, text:SENTENCE, or a file of motion or video"
+    )
+    strength: float = Field(1.0, ge=0, le=3, description="multiplies its channels: 0 is rest")
+
+
+class Factors(Settings):
+    """The factors of a face that can be chosen apart; see `motion.factors`."""
+
+    lips: FactorSettings = FactorSettings()
+    expression: FactorSettings = FactorSettings()
+    blink: FactorSettings = FactorSettings()
+    gaze: FactorSettings = FactorSettings()
+    pose: FactorSettings = FactorSettings()
 
 
 class SampleSettings(Settings):
@@ -77,6 +105,8 @@ class TalkSettings(Settings):
     language_model: str | None = Field(None, description="language model of the instructor: a name, or a path to one")
     sample: SampleSettings = SampleSettings()
     head: str = Field("open", description="name of a shipped head, or a path to one")
+    identity: dict[str, float] = Field({}, description="sliders of the open head, about -1 to 1")
+    factors: Factors = Factors()
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()
     render: RenderSettings = RenderSettings()

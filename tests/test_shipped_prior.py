@@ -18,8 +18,9 @@ from avi_lib.motion.director import SHIPPED_PRIOR, Director, load_director
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.space import ARKIT
 from avi_lib.motion.style_prior import read_prior_about
-from avi_lib.pipeline import Talk, Talker
+from avi_lib.pipeline import Talker
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
+from avi_lib.talk import Talk
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 PLAIN = Instruction.parse("A person speaks.")

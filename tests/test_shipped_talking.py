@@ -14,8 +14,9 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.learned import SHIPPED
 from avi_lib.motion.space import ARKIT
 from avi_lib.motion.talking_model import read_talking_about
-from avi_lib.pipeline import Talk, Talker
+from avi_lib.pipeline import Talker
 from avi_lib.settings import PerformerSettings, TalkSettings
+from avi_lib.talk import Talk
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 
