@@ -38,6 +38,8 @@ CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
 
 Picture = UInt8[np.ndarray, "height width channels"]
+Shown = UInt8[np.ndarray, "shown width channels"]
+"""A picture with what stands under it."""
 
 
 class Screen:
@@ -103,7 +105,7 @@ class Screen:
         """Pictures of a motion, one at a time."""
         return self.renderer[0].stream(self._vertices(motion))
 
-    def pictures(self, talk: Talk) -> Iterator[Picture]:
+    def pictures(self, talk: Talk) -> Iterator[Shown]:
         """Pictures of a talk with what the settings ask for: the instruction as a caption, a strip underneath."""
         return self._lettered(self.frames(talk.motion), talk)
 
@@ -148,7 +150,7 @@ class Screen:
         """Write a contact sheet as PNG, atomically."""
         save_picture(self.contact_sheet(talk, count, columns), output)
 
-    def _lettered(self, pictures: Iterable[Picture], talk: Talk) -> Iterator[Picture]:
+    def _lettered(self, pictures: Iterable[Picture], talk: Talk) -> Iterator[Shown]:
         lettering = _Lettering(talk, self.view, self.settings.caption, self.settings.strip)
         return (lettering.on(picture, frame) for frame, picture in enumerate(pictures))
 
@@ -179,7 +181,7 @@ class _Lettering:
             raise InputError("a strip of ARKit motion", f"motion of {talk.motion.space.name}", "leave out the strip")
         self._strip = Strip(talk.motion, view.width) if strip else None
 
-    def on(self, picture: Picture, frame: int) -> Picture:
+    def on(self, picture: Picture, frame: int) -> Shown:
         if self._caption:
             picture = captioned(picture, self._talk.asked_at(frame / self._talk.motion.fps).text)
         if self._strip is not None:
@@ -187,6 +189,6 @@ class _Lettering:
         return picture
 
 
-def _watched(pictures: Iterable[Picture], count: int) -> Iterator[Picture]:
+def _watched(pictures: Iterable[Shown], count: int) -> Iterator[Shown]:
     """The pictures with a progress bar, where there is a terminal to show it on."""
     yield from tqdm(pictures, "rendering", count, unit=" frames", leave=False, disable=None)

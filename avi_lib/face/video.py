@@ -69,6 +69,8 @@ CONTAINERS = {
 """By suffix. A fixed number of threads gives the same bytes everywhere; without frames that are coded out of order
 picture and sound start together."""
 SOUND_BITS_PER_S = 128_000
+BT709, LIMITED = 1, 1
+"""FFmpeg's numbers of the colours and the range of values that pictures are converted to."""
 AHEAD = 4
 """Frames that may be drawn before they are encoded; the caller must not change them meanwhile."""
 MAX_FPS = 240.0
@@ -165,6 +167,9 @@ def _video_stream(container: OutputContainer, rate: Fraction, shape: tuple[int, 
     stream.height, stream.width = shape[:2]
     stream.pix_fmt = "yuva420p" if shape[2] == 4 else "yuv420p"
     stream.time_base = 1 / rate
+    codec = stream.codec_context
+    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+    codec.color_range = LIMITED
     return stream
 
 
