@@ -3,7 +3,7 @@
 # make test    set-up, then linters, types, layers and tests
 # make lab     set-up, then JupyterLab on the notebooks
 # make bench   set-up, then the figures of the README's table
-# make peer    set-up, then DALLE2-pytorch beside the environment, to be compared with
+# make peer    set-up, then DALLE2-pytorch and pyrender beside the environment, to be compared with
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -41,9 +41,10 @@ lab: setup
 bench: setup
 	$(BIN)/python -m avi_lib.evaluation.bench
 
-# Never into the environment: the peer's torchvision does not go with a torch built for processors.
+# Never into the environment: a peer's torchvision does not go with a torch built for processors, another's PyOpenGL is old.
 peer: setup
 	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/peer -r requirements.peer.lock
+	$(BIN)/pip install --quiet --no-deps --upgrade --target .tools/pyrender -r requirements.render-peer.lock
 
 # Refresh the exact lock and environment.yml after a change of pyproject.toml.
 lock: setup
@@ -51,4 +52,4 @@ lock: setup
 	$(BIN)/python -m avi_lib.workbook.environment
 
 clean:
-	rm -rf $(VENV) .tools/peer .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
