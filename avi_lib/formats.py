@@ -1,6 +1,6 @@
 """Motion files by their suffix: what is read, what is written.
 
->>> write_motion(read_motion(Path("talk.csv")), Path("talk.npz"))
+>>> write_motion(read_motion(Path("talk.csv")), Path("talk.glb"), load_head())
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from avi_lib.errors import InputError
+from avi_lib.face.driven import DrivenHead
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.livelink import load_livelink, save_livelink
 
@@ -16,7 +17,7 @@ READABLE: dict[str, Callable[[Path], MotionClip]] = {".npz": load_motion, ".csv"
 MOTION_SUFFIXES = (".npz", ".csv")
 
 
-def write_motion(motion: MotionClip, output: Path) -> None:
+def write_motion(motion: MotionClip, output: Path, head: DrivenHead | None = None) -> None:
     """Write motion as npz or Live Link Face CSV, by the suffix of `output`."""
     check_motion_suffix(output)
     (save_livelink if output.suffix.lower() == ".csv" else save_motion)(motion, output)
