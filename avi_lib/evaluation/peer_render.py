@@ -57,11 +57,11 @@ def measure_peer_render() -> Iterator[Figure]:
         np.savez(stored, frames=frames, triangles=head.triangles, uv=head.uv, weld=head.weld, atlas=head.atlas)
         spent = _in_turns(stored, renderers, list(frames))
     peer_s = spent.pop("pyrender")
-    for kind, seconds in spent.items():
+    for name, seconds in spent.items():
         ratios = sorted(theirs / ours for theirs, ours in zip(peer_s, seconds, strict=True))
         peer = f"pyrender {FRAMES / statistics.median(peer_s):.0f} fps, ours {FRAMES / statistics.median(seconds):.0f}"
         how = f"same mesh, {SIDE} x {SIDE}, in turns, {peer}; ratio {ratios[0]:.1f} to {ratios[-1]:.1f}"
-        yield Figure(f"faster than pyrender, {kind}", statistics.median(ratios), "x", ">= 3", how)
+        yield Figure(f"faster than pyrender, {name}", statistics.median(ratios), "x", ">= 3", how)
     for renderer, _ in renderers.values():
         renderer.close()
 
