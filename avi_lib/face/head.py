@@ -95,6 +95,8 @@ class Head:
 
     @cached_property
     def _lip_gap_basis(self) -> np.ndarray:
+        if not {"upper_lip_inner", "lower_lip_inner"} <= self.regions.keys():
+            raise InputError("a head whose inner lips are known", self.name, "measure the lips of the open head")
         heights = [self.shapes[:, self.regions[f"{lip}_lip_inner"], 1].mean(axis=1) for lip in ("upper", "lower")]
         basis: np.ndarray = heights[0] - heights[1]
         return basis
@@ -124,8 +126,7 @@ class Head:
         vertices[:] = self.vertices
         moving, basis = self._moving
         vertices[:, moving] += (weights @ basis).reshape(len(values), len(moving), 3)
-        for eye, (members, centre) in enumerate(zip(self.eyeballs, self.eye_centres, strict=True)):
-            yaw, pitch = weights @ _GAZE[eye, 0] * GAZE_YAW_RAD, weights @ _GAZE[eye, 1] * GAZE_PITCH_RAD
+        for members, centre, pitch, yaw in zip(self.eyeballs, self.eye_centres, *gaze(weights), strict=True):
             turn = rotations(pitch, yaw, np.zeros_like(yaw))
             vertices[:, members] = (self.vertices[members] - centre) @ turn.transpose(0, 2, 1) + centre
         bend = rotations(*values[:, len(ARKIT_BLENDSHAPES) :].T) - np.eye(3, dtype=np.float32)
@@ -150,8 +151,10 @@ class Head:
                 raise InputError(f"an identity slider of {', '.join(self.identity_names)}", name, "rename it")
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
         moved = np.tensordot(strengths, self.identity, axes=1)
-        centres = np.stack([moved[members].mean(axis=0) for members in self.eyeballs])
-        return replace(self, vertices=self.vertices + moved, eye_centres=self.eye_centres + centres)
+        centres = np.stack([moved[members].mean(axis=0) if len(members) else np.zeros(3) for members in self.eyeballs])
+        return replace(
+            self, vertices=self.vertices + moved, eye_centres=(self.eye_centres + centres).astype(np.float32)
+        )
 
 
 def rotations(
@@ -201,14 +204,7 @@ def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:
     vertices = fields["points"][weld]
     bounds = fields["eyeball_bounds"]
     eyeballs = tuple(np.arange(low, high, dtype=np.int32) for low, high in bounds)
-    for eye, centre in enumerate(fields["eye_centres"]):
-        for axis, (yaw, pitch) in enumerate(((GAZE_YAW_RAD, 0.0), (0.0, GAZE_PITCH_RAD))):
-            for shape in np.flatnonzero(_GAZE[eye, axis]):
-                sign = _GAZE[eye, axis, shape]
-                turn = rotations(np.array([sign * pitch]), np.array([sign * yaw]), np.zeros(1))[0]
-                arms = vertices[eyeballs[eye]] - centre
-                shapes[shape, eyeballs[eye]] = arms @ turn.T - arms
-    return Head(
+    head = Head(
         name=name,
         vertices=vertices,
         triangles=fields["triangles"].astype(np.int32),
@@ -226,6 +222,29 @@ def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:
         regions={region: fields[f"region_{region}"].astype(np.int32) for region in REGIONS},
         atlas=np.asarray(Image.open(io.BytesIO(fields["atlas"].tobytes())).convert("RGB")),
     )
+    return with_gaze(head)
+
+
+def with_gaze(head: Head) -> Head:
+    """The same head with the eyeballs' turns at full weight among its `shapes`, which `deform` makes without them."""
+    shapes = head.shapes.copy()
+    shapes[:, np.concatenate(head.eyeballs)] = 0.0
+    for eye, (members, centre) in enumerate(zip(head.eyeballs, head.eye_centres, strict=True)):
+        arms = head.vertices[members] - centre
+        for axis, (yaw, pitch) in enumerate(((GAZE_YAW_RAD, 0.0), (0.0, GAZE_PITCH_RAD))):
+            for shape in np.flatnonzero(_GAZE[eye, axis]):
+                sign = _GAZE[eye, axis, shape]
+                turn = rotations(np.array([sign * pitch]), np.array([sign * yaw]), np.zeros(1))[0]
+                shapes[shape, members] = arms @ turn.T - arms
+    return replace(head, shapes=shapes)
+
+
+def gaze(
+    weights: Float[np.ndarray, "frames channels"],
+) -> tuple[Float[np.ndarray, "2 frames"], Float[np.ndarray, "2 frames"]]:
+    """Pitch (> 0 down) and yaw (> 0 to the person's left) in radians of the left and the right eyeball."""
+    pitch, yaw = (_GAZE[:, axis] @ weights[:, : len(ARKIT_BLENDSHAPES)].T for axis in (1, 0))
+    return pitch * GAZE_PITCH_RAD, yaw * GAZE_YAW_RAD
 
 
 def _unpack(fields: Mapping[str, np.ndarray], kind: str, points: int) -> Float32[np.ndarray, "K P 3"]:

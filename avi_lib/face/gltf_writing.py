@@ -1,0 +1,332 @@
+"""Writes a head with its motion as one binary glTF 2.0 file, which browsers and 3D programs play.
+
+>>> write_glb(load_head(), motion, Path("face.glb"))  # motion in the ARKIT space
+
+The file holds one mesh, a primitive for each material, with the 52 blendshapes as morph targets under Apple's names.
+A skin turns the head just as `Head.deform` does: the joint `body` stays, `head` bends the neck by the head weights, and
+`leftEye` and `rightEye`, below it, turn the eyeballs rigidly. Its animation has keys for every frame: the 52 weights
+and the rotations of head and eyes. Metres, y up, the face looks along +z.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from PIL import Image
+
+from avi_lib.errors import InputError
+from avi_lib.face.head import Head, gaze
+from avi_lib.face.mesh import check_mesh
+from avi_lib.face.normals import vertex_normals
+from avi_lib.face.shading import MATERIALS
+from avi_lib.files import atomic_path
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+
+GENERATOR = "avi_lib"
+JOINTS = ("body", "head", "leftEye", "rightEye")
+FACE_NODE = len(JOINTS)
+JPEG_QUALITY = 95
+"""Within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG."""
+NORMAL_GRAIN = 1e-3
+"""Smaller changes of a normal by a morph target are left out."""
+
+_FLOAT, _SHORT, _LONG, _BYTE = 5126, 5123, 5125, 5121
+_VERTICES, _INDICES = 34962, 34963
+_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+_COMPONENTS = {"float32": _FLOAT, "uint32": _LONG, "uint16": _SHORT, "uint8": _BYTE}
+
+_kept: WeakKeyDictionary[Head, _Still] = WeakKeyDictionary()
+
+
+def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
+    """Write a head and its motion to `path`, atomically; the same head and motion give the same bytes.
+
+    What does not change with the motion is kept for the next clip of the same head in this process. Raises InputError,
+    before anything is written, for motion outside the ARKIT space, for values that are not finite, and for a head whose
+    arrays do not fit; OutputError where the file cannot be written.
+    """
+    if motion.space is not ARKIT:
+        raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", "convert it first")
+    if not np.isfinite(motion.values).all():
+        raise InputError("finite motion", "NaN or infinity", "check the clip it came from")
+    times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
+    if (np.diff(times) <= 0.0).any():
+        raise InputError("frames that 32-bit times tell apart", f"{motion.duration_s:.0f} s", "export it in parts")
+    if head not in _kept:
+        _kept[head] = _still(head)
+    content = _with_motion(_kept[head], motion, times)
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
+        stream.writelines(content)
+
+
+@dataclass(frozen=True)
+class _Still:
+    """The document and the bytes of a head that does not move."""
+
+    document: dict[str, Any]
+    binary: bytes
+
+
+class _Binary:
+    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other."""
+
+    def __init__(self) -> None:
+        self.accessors: list[dict[str, Any]] = []
+        self._traits: dict[str, dict[str, int]] = {}
+        self._pieces: dict[str, list[bytes]] = {}
+        self._sizes: dict[str, int] = {}
+
+    def view(self, kind: str, content: bytes, **traits: int) -> tuple[int, int]:
+        """Append bytes to the view of a kind; the view's number and the bytes' place in it, a multiple of four."""
+        self._traits.setdefault(kind, traits)
+        offset = self._sizes.get(kind, 0)
+        padded = content + bytes(-len(content) % 4)
+        self._pieces.setdefault(kind, []).append(padded)
+        self._sizes[kind] = offset + len(padded)
+        return list(self._traits).index(kind), offset
+
+    def attribute(self, name: str, values: np.ndarray, bounds: bool = False, **traits: bool) -> int:
+        """Add an attribute of vertices (count, width); the number of its accessor."""
+        values = np.ascontiguousarray(values)
+        view, offset = self.view(name, values.tobytes(), target=_VERTICES, byteStride=values.strides[0])
+        return self._described(values, bounds, bufferView=view, byteOffset=offset, **traits)
+
+    def indices(self, values: np.ndarray) -> int:
+        """Add vertex numbers (count, 1); the number of their accessor."""
+        view, offset = self.view("indices", values.tobytes(), target=_INDICES)
+        return self._described(values, bufferView=view, byteOffset=offset)
+
+    def plain(self, kind: str, values: np.ndarray, bounds: bool = False) -> int:
+        """Add elements (count, width) that are no vertices'; the number of their accessor."""
+        view, offset = self.view(kind, values.tobytes())
+        return self._described(values, bounds, bufferView=view, byteOffset=offset)
+
+    def sparse(self, places: Int64[np.ndarray, " N"], values: Float32[np.ndarray, "N 3"], count: int) -> int:
+        """Add an accessor of `count` zeros but for some places."""
+        kind = np.uint16 if count < 1 << 16 else np.uint32
+        at_view, at = self.view("sparse indices", places.astype(kind).tobytes())
+        of_view, of = self.view("sparse values", values.tobytes())
+        zero = np.zeros((1, 3), np.float32)
+        span = values if len(values) == count else np.concatenate([values, zero])
+        told = {
+            "count": len(places),
+            "indices": {"bufferView": at_view, "byteOffset": at, "componentType": _COMPONENTS[np.dtype(kind).name]},
+            "values": {"bufferView": of_view, "byteOffset": of},
+        }
+        return self._described(span, True, count=count, sparse=told)
+
+    def zeros(self, count: int) -> int:
+        """Add an accessor of zeros alone."""
+        return self._described(np.zeros((1, 3), np.float32), True, count=count)
+
+    def _described(self, values: np.ndarray, bounds: bool = False, **traits: Any) -> int:
+        accessor = {
+            "componentType": _COMPONENTS[values.dtype.name],
+            "count": len(values),
+            "type": _TYPES[values.shape[1]],
+        }
+        if bounds:
+            accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+        self.accessors.append(accessor | traits)
+        return len(self.accessors) - 1
+
+    def joined(self, start: int = 0) -> tuple[list[dict[str, int]], bytes]:
+        """The buffer views, their places counted from `start`, and the bytes of all of them."""
+        views = []
+        for kind, traits in self._traits.items():
+            views.append({"buffer": 0, "byteOffset": start, "byteLength": self._sizes[kind], **traits})
+            start += self._sizes[kind]
+        return views, b"".join(piece for pieces in self._pieces.values() for piece in pieces)
+
+
+def _still(head: Head) -> _Still:
+    _check(head)
+    binary = _Binary()
+    primitives = list(_primitives(head, binary))
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
+    inverse[1:, 3, :3] = -np.stack([head.pivot, *head.eye_centres])
+    document = {
+        "asset": {"version": "2.0", "generator": GENERATOR},
+        "scene": 0,
+        "scenes": [{"nodes": [0, FACE_NODE]}],
+        "nodes": [*_joints(head), {"name": "face", "mesh": 0, "skin": 0}],
+        "meshes": [
+            {
+                "name": "face",
+                "primitives": primitives,
+                "weights": [0.0] * len(ARKIT_BLENDSHAPES),
+                "extras": {"targetNames": list(ARKIT_BLENDSHAPES)},
+            }
+        ],
+        "skins": [
+            {
+                "joints": list(range(len(JOINTS))),
+                "skeleton": 0,
+                "inverseBindMatrices": binary.plain("inverse bind matrices", inverse.reshape(-1, 16)),
+            }
+        ],
+        "materials": [_material(kind) for kind in np.unique(head.material).tolist()],
+        "textures": [{"sampler": 0, "source": 0}],
+        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
+        "images": [{"mimeType": "image/jpeg", "bufferView": binary.view("atlas", _jpeg(head))[0]}],
+        "accessors": binary.accessors,
+    }
+    document["bufferViews"], content = binary.joined()
+    return _Still(document, content)
+
+
+def _check(head: Head) -> None:
+    check_mesh(head)
+    arrays = ("vertices", "shapes", "uv", "occlusion", "head_weight", "pivot", "eye_centres")
+    for name in arrays:
+        if not np.isfinite(getattr(head, name)).all():
+            raise InputError(f"finite {name} of the head {head.name}", "NaN or infinity", "bake or export it again")
+    balls = np.concatenate(head.eyeballs)
+    if len(balls) and (head.head_weight[balls] != 1.0).any():
+        raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
+
+
+def _joints(head: Head) -> list[dict[str, Any]]:
+    """The nodes of the skin: each one's place is told against its parent."""
+    arms = [head.pivot, *(head.eye_centres - head.pivot)]
+    children: tuple[dict[str, Any], ...] = ({"children": [1]}, {"children": [2, 3]}, {}, {})
+    places = ({}, *({"translation": arm.tolist()} for arm in arms))
+    return [{"name": name, **place, **below} for name, place, below in zip(JOINTS, places, children, strict=True)]
+
+
+def _material(kind: int) -> dict[str, Any]:
+    material = MATERIALS[kind]
+    surface = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": material.roughness}
+    told: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
+    return told | ({"doubleSided": True} if material.two_sided else {})
+
+
+def _jpeg(head: Head) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(head.atlas).save(stream, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return stream.getvalue()
+
+
+def _primitives(head: Head, binary: _Binary) -> Iterator[dict[str, Any]]:
+    """One primitive for each material, with vertices of its own."""
+    normals = vertex_normals(head.vertices, head.triangles, head.weld)
+    shapes = head.shapes.copy()
+    shapes[:, np.concatenate(head.eyeballs)] = 0.0
+    turns = np.stack([vertex_normals(head.vertices + s, head.triangles, head.weld) - normals for s in shapes])
+    joints, weights = _influences(head)
+    colours = np.full((len(head.vertices), 4), 255, np.uint8)
+    colours[:, :3] = np.rint(255.0 * head.occlusion)[:, None]
+    for place, kind in enumerate(np.unique(head.material)):
+        members, corners = np.unique(head.triangles[head.material == kind], return_inverse=True)
+        width = np.uint16 if len(members) < 1 << 16 else np.uint32
+        yield {
+            "attributes": {
+                "POSITION": binary.attribute("POSITION", head.vertices[members], bounds=True),
+                "NORMAL": binary.attribute("NORMAL", _unit(normals[members])),
+                "TEXCOORD_0": binary.attribute("TEXCOORD_0", head.uv[members]),
+                "COLOR_0": binary.attribute("COLOR_0", colours[members], normalized=True),
+                "JOINTS_0": binary.attribute("JOINTS_0", joints[members]),
+                "WEIGHTS_0": binary.attribute("WEIGHTS_0", weights[members]),
+            },
+            "indices": binary.indices(corners.reshape(-1, 1).astype(width)),
+            "material": place,
+            "targets": list(_targets(binary, shapes[:, members], turns[:, members])),
+        }
+
+
+def _targets(
+    binary: _Binary, shapes: Float32[np.ndarray, "52 V 3"], turns: Float32[np.ndarray, "52 V 3"]
+) -> Iterator[dict[str, int]]:
+    """Morph targets as sparse accessors: what each moves, and how normals change there."""
+    count = shapes.shape[1]
+    zeros = None
+    for shape, turn in zip(shapes, turns, strict=True):
+        target = {}
+        for name, change, grain in (("POSITION", shape, 0.0), ("NORMAL", turn, NORMAL_GRAIN)):
+            places = np.flatnonzero(np.abs(change).max(axis=1) > grain)
+            if len(places):
+                target[name] = binary.sparse(places, change[places], count)
+            else:
+                zeros = binary.zeros(count) if zeros is None else zeros
+                target[name] = zeros
+        yield target
+
+
+def _influences(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (V, 4) uint8 and weights (V, 4) float32: body and head share a vertex, an eyeball belongs to its eye."""
+    weight = head.head_weight
+    joints, weights = np.zeros((len(weight), 4), np.uint8), np.zeros((len(weight), 4), np.float32)
+    weights[:, 0], weights[:, 1] = 1.0 - weight, weight
+    joints[:, 1] = weight > 0.0
+    alone = np.flatnonzero(weight == 1.0)
+    joints[alone], weights[alone] = (1, 0, 0, 0), (1.0, 0.0, 0.0, 0.0)
+    for eye, members in enumerate(head.eyeballs):
+        joints[members, 0] = 2 + eye
+    return joints, weights
+
+
+def _unit(normals: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+    """Normals of unit length; those of vertices without one point to the front."""
+    lengths = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
+    unit: np.ndarray = np.where(lengths > 0.5, normals / np.maximum(lengths, 0.5), (0.0, 0.0, 1.0)).astype(np.float32)
+    return unit
+
+
+def _with_motion(still: _Still, motion: MotionClip, times: Float32[np.ndarray, " frames"]) -> tuple[bytes, ...]:
+    """The whole file: the still head, and an animation with a key for each frame."""
+    document, binary = still.document, _Binary()
+    animation = _animation(binary, motion, times, len(document["accessors"]))
+    views, content = binary.joined(len(still.binary))
+    for accessor in binary.accessors:
+        accessor["bufferView"] += len(document["bufferViews"])
+    size = len(still.binary) + len(content)
+    document = {
+        **document,
+        "accessors": [*document["accessors"], *binary.accessors],
+        "bufferViews": [*document["bufferViews"], *views],
+        "buffers": [{"byteLength": size}],
+        "animations": [animation],
+    }
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    opening = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + size, len(text), b"JSON")
+    return opening, text, struct.pack("<I4s", size, b"BIN\0"), still.binary, content
+
+
+def _animation(
+    binary: _Binary, motion: MotionClip, times: Float32[np.ndarray, " frames"], first: int
+) -> dict[str, Any]:
+    """Keys of the weights and of three joints; `first` is the number that the first accessor of `binary` gets."""
+    weights = np.ascontiguousarray(motion.values[:, : len(ARKIT_BLENDSHAPES)], np.float32)
+    pitch, yaw = gaze(weights.astype(np.float64))
+    turns = [_quaternions(*motion.values[:, len(ARKIT_BLENDSHAPES) :].astype(np.float64).T)]
+    turns += [_quaternions(pitch[eye], yaw[eye], np.zeros(len(times))) for eye in (0, 1)]
+    clock = first + binary.plain("times", times[:, None], bounds=True)
+    keys = [binary.plain("weights", weights.reshape(-1, 1)), *(binary.plain("rotations", turn) for turn in turns)]
+    targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
+    return {
+        "name": "motion",
+        "channels": [{"sampler": place, "target": target} for place, target in enumerate(targets)],
+        "samplers": [{"input": clock, "output": first + key, "interpolation": "LINEAR"} for key in keys],
+        "extras": {"fps": motion.fps},
+    }
+
+
+def _quaternions(
+    pitch: Float64[np.ndarray, " frames"], yaw: Float64[np.ndarray, " frames"], roll: Float64[np.ndarray, " frames"]
+) -> Float32[np.ndarray, "frames 4"]:
+    """Quaternions (x, y, z, w) of `head.rotations`: roll about z first, then pitch about x, then yaw about y."""
+    (sp, cp), (sy, cy), (sr, cr) = ((np.sin(angle / 2.0), np.cos(angle / 2.0)) for angle in (pitch, yaw, roll))
+    turns = [cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr, cy * cp * sr - sy * sp * cr]
+    quaternions: np.ndarray = np.stack([*turns, cy * cp * cr + sy * sp * sr], axis=1).astype(np.float32)
+    return quaternions

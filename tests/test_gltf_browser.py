@@ -1,0 +1,199 @@
+"""The written GLB in a browser: three.js plays it, and what it shows is what our own renderer shows."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from avi_lib.face.camera import PORTRAIT
+from avi_lib.face.gltf_writing import write_glb
+from avi_lib.face.head import Head, load_head
+from avi_lib.face.raster_numba import NumbaRenderer
+from avi_lib.face.shading import background
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT
+
+SIZE = 384
+SCRIPTS = Path(__file__).resolve().parents[1] / ".tools" / "js" / "node_modules"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+GREEN = (0, 255, 0)
+
+PAGE = """<!doctype html><style>body {{ margin: 0 }} canvas {{ display: block }}</style>
+<script type="importmap">{{"imports": {{"three": "./three/build/three.module.js",
+  "three/addons/": "./three/examples/jsm/"}}}}</script>
+<script type="module">
+import * as THREE from "three";
+import {{ GLTFLoader }} from "three/addons/loaders/GLTFLoader.js";
+const renderer = new THREE.WebGLRenderer({{ antialias: true, preserveDrawingBuffer: true }});
+renderer.setSize({size}, {size});
+document.body.append(renderer.domElement);
+const scene = new THREE.Scene();
+scene.background = new THREE.Color(0x00ff00);
+scene.add(new THREE.HemisphereLight(0xdde4ee, 0x55504a, 1.6));
+for (const [x, y, z, strength] of [[-0.5, 0.55, 0.75, 2.2], [0.75, 0.05, 0.6, 0.7]]) {{
+  const light = new THREE.DirectionalLight(0xffffff, strength);
+  light.position.set(x, y, z);
+  scene.add(light);
+}}
+const camera = new THREE.PerspectiveCamera({fov}, 1, 0.2, 4);
+const gltf = await new GLTFLoader().loadAsync("face.glb");
+scene.add(gltf.scene);
+const mixer = new THREE.AnimationMixer(gltf.scene);
+const action = mixer.clipAction(gltf.animations[0]);
+action.setLoop(THREE.LoopOnce).clampWhenFinished = true;
+action.play();
+window.show = (seconds, x, z) => {{
+  camera.position.set(x, {eye_y}, z);
+  camera.lookAt(0, {target_y}, 0);
+  mixer.setTime(seconds);
+  renderer.render(scene, camera);
+}};
+window.ready = true;
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+@pytest.fixture(scope="module")
+def motion() -> MotionClip:
+    """At rest, then the mouth opens and the eyes look aside, then the head turns."""
+    values = np.zeros((3, len(ARKIT)), np.float32)
+    for frame, channel, value in (
+        *((1, "jawOpen", 0.7), (1, "mouthSmileLeft", 0.6), (1, "mouthSmileRight", 0.6)),
+        *((1, "eyeLookOutLeft", 0.9), (1, "eyeLookInRight", 0.9)),
+        *((2, "headYaw", 0.5), (2, "headPitch", 0.1), (2, "eyeBlinkLeft", 1.0), (2, "eyeBlinkRight", 1.0)),
+    ):
+        values[frame, ARKIT.index(channel)] = value
+    return MotionClip(values, 25.0, ARKIT)
+
+
+@pytest.fixture(scope="module")
+def folder(head: Head, motion: MotionClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    write_glb(head, motion, folder / "face.glb")
+    page = PAGE.format(size=SIZE, fov=PORTRAIT.fov_deg, eye_y=PORTRAIT.position[1], target_y=PORTRAIT.target[1])
+    (folder / "index.html").write_text(page)
+    return folder
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    if not (SCRIPTS / "three").is_dir():
+        pytest.skip("three.js is not in .tools/js")
+    (folder / "three").symlink_to(SCRIPTS / "three")
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def shots(address: str, motion: MotionClip) -> dict[str, np.ndarray]:
+    """What the browser shows at each frame from the front, and of the first from both sides and from behind."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser_path is None:
+        pytest.skip("no Chromium is installed")
+    away = PORTRAIT.position[2]
+    views = {f"frame {frame}": (frame / motion.fps, 0.0, away) for frame in range(len(motion))}
+    views |= {"left": (0.0, 0.8 * away, 0.6 * away), "right": (0.0, -0.8 * away, 0.6 * away), "back": (0.0, 0.0, -away)}
+    shots = {}
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=browser_path, args=list(FLAGS))
+        page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
+        problems: list[str] = []
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        page.wait_for_function("window.ready", timeout=30_000)
+        for name, view in views.items():
+            page.evaluate("view => window.show(...view)", list(view))
+            shots[name] = np.asarray(Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB"))
+        browser.close()
+    assert not [problem for problem in problems if "favicon" not in problem and "404" not in problem]
+    return shots
+
+
+def covered(shot: np.ndarray) -> np.ndarray:
+    """Pixels that are not the green wall."""
+    return np.abs(shot.astype(int) - GREEN).sum(axis=2) > 60
+
+
+def test_browser_shows_the_silhouette_that_our_renderer_shows(
+    head: Head, motion: MotionClip, shots: dict[str, np.ndarray]
+) -> None:
+    wall = background(SIZE).astype(int)
+    with NumbaRenderer(head, SIZE, PORTRAIT) as renderer:
+        for frame, vertices in enumerate(head.move(motion)):
+            ours = np.abs(renderer.draw(vertices).astype(int) - wall).sum(axis=2) > 6
+            theirs = covered(shots[f"frame {frame}"])
+            assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97, frame
+
+
+def test_the_animation_moves_the_mouth_and_leaves_the_hair(shots: dict[str, np.ndarray]) -> None:
+    rest, open_mouth = (shots[f"frame {frame}"].astype(int) for frame in (0, 1))
+    changed = np.abs(rest - open_mouth).sum(axis=2) > 60
+    mouth, crown = changed[195:245, 160:225], changed[30:110, 120:265]
+    assert mouth.mean() > 0.15
+    assert crown.mean() < 0.01
+
+
+def test_the_animation_turns_the_head_to_the_persons_left(shots: dict[str, np.ndarray]) -> None:
+    columns = np.arange(SIZE)
+    lips = [_lip_colour(shots[f"frame {frame}"])[:260] for frame in (0, 2)]
+    at_rest, turned = ((lip.sum(axis=0) @ columns) / lip.sum() for lip in lips)
+    assert at_rest == pytest.approx(SIZE / 2, abs=4.0)
+    assert turned > at_rest + 25.0
+
+
+def test_hair_is_drawn_from_every_side(shots: dict[str, np.ndarray]) -> None:
+    for view in ("left", "right", "back"):
+        seen = covered(shots[view])[:260]
+        dark = shots[view][:260].astype(int).sum(axis=2) < 240
+        assert (dark & seen).sum() > 0.25 * seen.sum(), view
+
+
+def _lip_colour(shot: np.ndarray) -> np.ndarray:
+    red, green, blue = shot.astype(int).transpose(2, 0, 1)
+    return (red > 90) & (red - green > 38) & (green - blue < 12)
+
+
+def test_khronos_validator_finds_nothing(folder: Path) -> None:
+    node = shutil.which("node")
+    if node is None or not (SCRIPTS / "gltf-validator").is_dir():
+        pytest.skip("node or gltf-validator is not there")
+    script = (
+        "const fs = require('fs'); require(process.argv[1]).validateBytes(new Uint8Array(fs.readFileSync("
+        "process.argv[2]))).then(report => console.log(JSON.stringify(report.issues)))"
+    )
+    told = subprocess.run(
+        [node, "-e", script, str(SCRIPTS / "gltf-validator"), str(folder / "face.glb")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    issues = json.loads(told.stdout)
+    assert [issues[f"num{kind}"] for kind in ("Errors", "Warnings", "Infos", "Hints")] == [0, 0, 0, 0]
