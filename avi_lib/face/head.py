@@ -124,9 +124,7 @@ class Head:
         vertices[:] = self.vertices
         moving, basis = self._moving
         vertices[:, moving] += (weights @ basis).reshape(len(values), len(moving), 3)
-        for eye, (members, centre) in enumerate(zip(self.eyeballs, self.eye_centres, strict=True)):
-            yaw, pitch = weights @ _GAZE[eye, 0] * GAZE_YAW_RAD, weights @ _GAZE[eye, 1] * GAZE_PITCH_RAD
-            turn = rotations(pitch, yaw, np.zeros_like(yaw))
+        for members, centre, turn in zip(self.eyeballs, self.eye_centres, gaze_rotations(weights), strict=True):
             vertices[:, members] = (self.vertices[members] - centre) @ turn.transpose(0, 2, 1) + centre
         bend = rotations(*values[:, len(ARKIT_BLENDSHAPES) :].T) - np.eye(3, dtype=np.float32)
         if bend.any():
@@ -152,6 +150,15 @@ class Head:
         moved = np.tensordot(strengths, self.identity, axes=1)
         centres = np.stack([moved[members].mean(axis=0) for members in self.eyeballs])
         return replace(self, vertices=self.vertices + moved, eye_centres=self.eye_centres + centres)
+
+
+def gaze_rotations(weights: Float32[np.ndarray, "frames 52"]) -> Float32[np.ndarray, "2 frames 3 3"]:
+    """Rotation matrices of the left and the right eyeball by the eyeLook weights."""
+    turns = []
+    for yaw_signs, pitch_signs in _GAZE:
+        yaw, pitch = weights @ yaw_signs * GAZE_YAW_RAD, weights @ pitch_signs * GAZE_PITCH_RAD
+        turns.append(rotations(pitch, yaw, np.zeros_like(yaw)))
+    return np.stack(turns)
 
 
 def rotations(
