@@ -21,6 +21,7 @@ from avi_lib.face.gltf_writing import write_glb
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.raster_numba import NumbaRenderer
 from avi_lib.face.shading import background
+from avi_lib.face.view import View
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
 
@@ -144,8 +145,8 @@ def covered(shot: np.ndarray) -> np.ndarray:
 def test_browser_shows_the_silhouette_that_our_renderer_shows(
     head: Head, motion: MotionClip, shots: dict[str, np.ndarray]
 ) -> None:
-    wall = background(SIZE).astype(int)
-    with NumbaRenderer(head, SIZE, PORTRAIT) as renderer:
+    wall = background(SIZE, SIZE).astype(int)
+    with NumbaRenderer(head, View.square(SIZE)) as renderer:
         for frame, vertices in enumerate(head.move(motion)):
             ours = np.abs(renderer.draw(vertices).astype(int) - wall).sum(axis=2) > 6
             theirs = covered(shots[f"frame {frame}"])

@@ -126,8 +126,7 @@ class Head:
         vertices[:] = self.vertices
         moving, basis = self._moving
         vertices[:, moving] += (weights @ basis).reshape(len(values), len(moving), 3)
-        for members, centre, pitch, yaw in zip(self.eyeballs, self.eye_centres, *gaze(weights), strict=True):
-            turn = rotations(pitch, yaw, np.zeros_like(yaw))
+        for members, centre, turn in zip(self.eyeballs, self.eye_centres, gaze_rotations(weights), strict=True):
             vertices[:, members] = (self.vertices[members] - centre) @ turn.transpose(0, 2, 1) + centre
         bend = rotations(*values[:, len(ARKIT_BLENDSHAPES) :].T) - np.eye(3, dtype=np.float32)
         if bend.any():
@@ -245,6 +244,12 @@ def gaze(
     """Pitch (> 0 down) and yaw (> 0 to the person's left) in radians of the left and the right eyeball."""
     pitch, yaw = (_GAZE[:, axis] @ weights[:, : len(ARKIT_BLENDSHAPES)].T for axis in (1, 0))
     return pitch * GAZE_PITCH_RAD, yaw * GAZE_YAW_RAD
+
+
+def gaze_rotations(weights: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "2 frames 3 3"]:
+    """Rotation matrices of the left and the right eyeball by the eyeLook weights."""
+    still = np.zeros(len(weights), np.float32)
+    return np.stack([rotations(pitch, yaw, still) for pitch, yaw in zip(*gaze(weights), strict=True)])
 
 
 def _unpack(fields: Mapping[str, np.ndarray], kind: str, points: int) -> Float32[np.ndarray, "K P 3"]:

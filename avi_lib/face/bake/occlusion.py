@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from numba import njit
+
+from avi_lib.face.kernel import kernel
 
 DIRECTIONS, SIZE = 160, 384
 BIAS_M = 0.0025
@@ -37,7 +38,7 @@ def ambient_occlusion(
     return result
 
 
-@njit(cache=True)
+@kernel
 def _depth(pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: int) -> np.ndarray:
     nearest = np.full((size, size), -1e9)
     for t in range(triangles.shape[0]):
