@@ -124,8 +124,7 @@ class Head:
         vertices[:] = self.vertices
         moving, basis = self._moving
         vertices[:, moving] += (weights @ basis).reshape(len(values), len(moving), 3)
-        for eye, (members, centre) in enumerate(zip(self.eyeballs, self.eye_centres, strict=True)):
-            yaw, pitch = weights @ _GAZE[eye, 0] * GAZE_YAW_RAD, weights @ _GAZE[eye, 1] * GAZE_PITCH_RAD
+        for members, centre, (yaw, pitch) in zip(self.eyeballs, self.eye_centres, gaze_angles(weights), strict=True):
             turn = rotations(pitch, yaw, np.zeros_like(yaw))
             vertices[:, members] = (self.vertices[members] - centre) @ turn.transpose(0, 2, 1) + centre
         bend = rotations(*values[:, len(ARKIT_BLENDSHAPES) :].T) - np.eye(3, dtype=np.float32)
@@ -152,6 +151,13 @@ class Head:
         moved = np.tensordot(strengths, self.identity, axes=1)
         centres = np.stack([moved[members].mean(axis=0) for members in self.eyeballs])
         return replace(self, vertices=self.vertices + moved, eye_centres=self.eye_centres + centres)
+
+
+def gaze_angles(weights: Float32[np.ndarray, "frames 52"]) -> Float32[np.ndarray, "2 2 frames"]:
+    """Yaw and pitch in radians of the left and of the right eyeball under blendshape weights, signed as `rotations`."""
+    reach = np.array([GAZE_YAW_RAD, GAZE_PITCH_RAD], np.float32)
+    angles: np.ndarray = _GAZE @ weights.T * reach[:, None]
+    return angles
 
 
 def rotations(
