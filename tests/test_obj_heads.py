@@ -42,10 +42,14 @@ def small_folder(folder: Path, **files: str) -> Path:
     return folder
 
 
-def read_text(folder: Path, text: str | bytes) -> obj_files.ObjMesh:
+def _written(folder: Path, text: str | bytes) -> Path:
     path = folder / "mesh.obj"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_obj(path)
+    return path
+
+
+def read_text(folder: Path, text: str | bytes) -> obj_files.ObjMesh:
+    return read_obj(_written(folder, text))
 
 
 def test_what_is_written_is_read_again_in_its_order(tmp_path: Path, head: Head) -> None:
@@ -100,6 +104,27 @@ def test_polygons_become_fans(tmp_path: Path) -> None:
     assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
 
 
+def test_a_shape_read_beside_its_neutral_is_the_same_as_read_alone(tmp_path: Path, head: Head) -> None:
+    write_obj(tmp_path / "rest.obj", obj_mesh(head, head.vertices))
+    write_obj(tmp_path / "moved.obj", obj_mesh(head, head.vertices + head.shapes[ARKIT.index("jawOpen")]))
+    rest, alone = read_obj(tmp_path / "rest.obj"), read_obj(tmp_path / "moved.obj")
+    beside = read_obj(tmp_path / "moved.obj", like=rest)
+    assert beside.corners is rest.corners
+    np.testing.assert_array_equal(beside.points, alone.points)
+    np.testing.assert_array_equal(beside.corners, alone.corners)
+
+
+def test_faces_counted_back_are_read_for_themselves(tmp_path: Path) -> None:
+    (tmp_path / "rest.obj").write_text(f"{TRIANGLE}v 1 1 1\nf -4 -3 -2\n")
+    rest = read_obj(tmp_path / "rest.obj")
+    shifted = read_obj(_written(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 1 1 1\n"), like=rest)
+    assert shifted.corners[..., 0].tolist() == [[0, 1, 2]] == rest.corners[..., 0].tolist()
+    moved = read_obj(_written(tmp_path, f"v 9 9 9\n{TRIANGLE}f -4 -3 -2\n"), like=rest)
+    assert moved.points[0].tolist() == [9, 9, 9]
+    with pytest.raises(InputError, match="line 4"):
+        read_obj(_written(tmp_path, f"{TRIANGLE}f -4 -3 -2\nv 1 1 1\n"), like=rest)
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -119,6 +144,7 @@ def test_polygons_become_fans(tmp_path: Path) -> None:
         (TRIANGLE + "f 1 2 99999999999999999999999999\n", "line 4"),
         (TRIANGLE + f"f 1 2 {'9' * 6000}\n", "line 4"),
         (TRIANGLE + "f" + " 1" * 2000 + "\n", "line 4"),
+        ("usemtl a b\nusemtl".join(f" {i}\n" for i in range(300)), "200 materials"),
         ("\n\n" + TRIANGLE + "f 1 \\\n2\n", "line 7"),
     ],
 )

@@ -14,7 +14,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +28,11 @@ MAX_BYTES = 64 << 20
 MAX_POINTS = 500_000
 MAX_TRIANGLES = 1_000_000
 MAX_CORNERS = 1000
+MAX_NAMES = 200
 MAX_COORDINATE = 1e9
 AGAIN = "export it again"
 
+_COUNTED_BACK = re.compile(rb"^f[^\n]*-", re.MULTILINE)
 _INTEGER = re.compile(rb"[+-]?[0-9]{1,18}")
 
 
@@ -72,11 +74,14 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
     Raises InputError, which tells the line, for a file that cannot be read or is larger than MAX_BYTES, no points or
     more than MAX_POINTS, more than MAX_TRIANGLES, numbers that are none, and faces of points that there are not.
     """
+    text = _text(path)
+    if like is not None and (points := _points_of(path, text, like)) is not None:
+        return replace(like, points=points)
     positions: list[_Line] = []
     places: list[_Line] = []
     faces: list[_Face] = []
     materials, current, libraries = {"": 0}, 0, []
-    for line in _lines(_text(path)):
+    for line in _lines(text):
         number, (keyword, *rest) = line
         if keyword == b"v":
             positions.append(_Line(number, rest[:3]))
@@ -91,20 +96,21 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
         if len(positions) > MAX_POINTS or len(places) > 3 * MAX_POINTS or len(faces) > MAX_TRIANGLES:
             most = f"at most {MAX_POINTS} vertices and {MAX_TRIANGLES} triangles"
             raise InputError(most, f"more by line {number} of {path}", "thin the mesh")
+        if len(materials) > MAX_NAMES or len(libraries) > MAX_NAMES:
+            most = f"at most {MAX_NAMES} materials and as many files of them"
+            raise InputError(most, f"more by line {number} of {path}", "join them")
     if not positions:
         raise InputError(f"vertices (v) in {path}", "none", "export one head as OBJ")
     points, uv = _numbers(path, positions, 3), _numbers(path, places, 2)
-    face_text = b"\n".join(b"%d %s" % (face.material, b" ".join(face.words)) for face in faces)
-    shared = like is not None and (len(points), len(uv), face_text) == (len(like.points), len(like.uv), like.face_text)
-    if like is not None and shared and b"-" not in face_text:  # what a negative number means depends on where it stands
-        corners, material, face_text = like.corners, like.material, like.face_text
-    else:
-        corners, material = _triangles(path, faces, len(points), len(uv))
-    return ObjMesh(points, uv, corners, material, tuple(materials), tuple(libraries), face_text)
+    corners, material = _triangles(path, faces, len(points), len(uv))
+    return ObjMesh(points, uv, corners, material, tuple(materials), tuple(libraries), _split(text)[1])
 
 
 def write_obj(path: Path, mesh: ObjMesh, decimals: int = 6) -> None:
-    """Write a mesh atomically, numbers with so many decimals; corners without a texture place are written so."""
+    """Write a mesh atomically, its triangles by material; where a corner has no texture place, none of them is written.
+
+    Numbers have so many decimals. Raises OutputError where the file cannot be written.
+    """
     head = [f"mtllib {library}\n" for library in mesh.libraries]
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         stream.write("".join(head).encode())
@@ -137,6 +143,30 @@ def _text(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError("an OBJ file", f"{path}: {error.strerror or error}", "check the path") from error
+
+
+def _split(text: bytes) -> tuple[list[_Line], bytes]:
+    """Words of the lines of points, and the lines that make faces as they stand; no more than `read_obj` takes."""
+    positions: list[_Line] = []
+    others: list[bytes] = []
+    for number, line in enumerate(io.BytesIO(text), 1):
+        if line.startswith(b"v "):
+            positions.append(_Line(number, line.split()[1:4]))
+        elif line.startswith((b"f", b"vt", b"usemtl")):
+            others.append(line)
+        if len(positions) > MAX_POINTS or len(others) > 3 * MAX_POINTS + 2 * MAX_TRIANGLES:
+            break
+    return positions, b"".join(others)
+
+
+def _points_of(path: Path, text: bytes, like: ObjMesh) -> Float64[np.ndarray, "P 3"] | None:
+    """The points of a text whose faces are `like`'s, word for word; None where they may be others."""
+    if b"\\" in text or _COUNTED_BACK.search(like.face_text):
+        return None
+    positions, face_text = _split(text)
+    if len(positions) != len(like.points) or face_text != like.face_text:
+        return None
+    return _numbers(path, positions, 3)
 
 
 def _lines(text: bytes) -> Iterator[_Line]:

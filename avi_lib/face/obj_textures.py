@@ -28,7 +28,7 @@ MAX_PICTURE = 8192
 """Pixels a side of the largest picture that is read."""
 MAX_ATLAS = 4096
 MAX_CELLS = 64
-MAX_MTL_BYTES = 1 << 20
+MAX_MTL_BYTES = 1 << 17
 PLAIN_SIDE = 16
 
 PLAIN_RGB = {
@@ -59,14 +59,12 @@ def atlas_of(
     names = [mesh.materials[index] for index in used]
     kinds = [_kind(name) for name in names]
     textured = [maps.get(name) for name in names]
-    pictures = {path: _picture(path) for path in dict.fromkeys(textured) if path is not None}
-    if not pictures:
+    if not any(textured):
         notes.append("no texture found: plain colours")
     elif bare := [name or "faces without a material" for name, path in zip(names, textured, strict=True) if not path]:
         notes.append(f"plain colours for {', '.join(bare)}")
     cells = dict.fromkeys(path or kind for path, kind in zip(textured, kinds, strict=True))
-    sources = [pictures[cell] if isinstance(cell, Path) else _plain(cell) for cell in cells]
-    atlas, corners, spans = _grid(sources)
+    atlas, corners, spans = _grid(list(cells))
     place = {cell: index for index, cell in enumerate(cells)}
     of_triangle = np.searchsorted(used, mesh.material)
     cell_of = np.array([place[path or kind] for path, kind in zip(textured, kinds, strict=True)])[of_triangle]
@@ -93,11 +91,11 @@ def _within(mesh: ObjMesh) -> Float64[np.ndarray, "T 3 2"]:
 def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
     """The picture of every material that has one, and notes on those that were not found."""
     maps: dict[str, Path] = {}
-    notes: list[str] = []
+    lost: list[str] = []
     for library in dict.fromkeys(mesh.libraries):
         path = _inside(folder, library)
         if path is None or path.stat().st_size > MAX_MTL_BYTES:
-            notes.append(f"the material file {library[:80]} is not in the folder")
+            lost.append(f"the material file {library[:80]} is not in the folder or above {MAX_MTL_BYTES >> 10} KiB")
             continue
         material = ""
         for line in path.read_bytes().decode("utf-8", "replace").splitlines():
@@ -109,8 +107,8 @@ def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
                 if found := _inside(folder, name) or _inside(folder, name.split()[-1]):  # options may stand before it
                     maps[material] = found
                 else:
-                    notes.append(f"the texture {name[:80]} is not in the folder")
-    return maps, notes
+                    lost.append(f"the texture {name[:80]} is not in the folder")
+    return maps, list(dict.fromkeys(lost))
 
 
 def _inside(folder: Path, name: str) -> Path | None:
@@ -125,18 +123,18 @@ def _inside(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _picture(path: Path) -> Image.Image:
-    """A picture in RGB, no larger than the atlas may be."""
+def _picture(path: Path, most: int) -> Image.Image:
+    """A picture in RGB, made smaller where a side is more than `most`."""
     try:
         with warnings.catch_warnings(action="error"), Image.open(path, formats=("PNG", "JPEG")) as picture:
             if max(picture.size) > MAX_PICTURE:
                 size = f"{picture.width} x {picture.height} in {path}"
                 raise InputError(f"a texture of at most {MAX_PICTURE} pixels a side", size, "make it smaller")
-            picture.draft("RGB", (MAX_ATLAS, MAX_ATLAS))
+            picture.draft("RGB", (most, most))
             rgb = picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
         raise InputError("a PNG or JPEG texture", f"{path}: {error}", "save it again as PNG") from error
-    rgb.thumbnail((MAX_ATLAS, MAX_ATLAS))
+    rgb.thumbnail((most, most))
     return rgb
 
 
@@ -145,17 +143,18 @@ def _plain(kind: str) -> Image.Image:
 
 
 def _grid(
-    sources: list[Image.Image],
+    cells: list[Path | str],
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Float64[np.ndarray, "cells 2"], Float64[np.ndarray, "cells 2"]]:
-    """Pictures side by side in one atlas with sides of multiples of 4; each cell's corner and span in it, 0-1.
+    """Pictures and plain kinds side by side in one atlas of sides of multiples of 4; cells' corners and spans, 0-1.
 
     A cell's span leaves out half a texel all round, so that no neighbour shines in.
     """
-    if len(sources) > MAX_CELLS:
-        raise InputError(f"at most {MAX_CELLS} textures", str(len(sources)), "bake them into one")
-    columns = math.ceil(math.sqrt(len(sources)))
-    rows = math.ceil(len(sources) / columns)
-    most = MAX_ATLAS // columns
+    if len(cells) > MAX_CELLS:
+        raise InputError(f"at most {MAX_CELLS} textures", str(len(cells)), "bake them into one")
+    columns = math.ceil(math.sqrt(len(cells)))
+    rows = math.ceil(len(cells) / columns)
+    most = MAX_ATLAS // columns // 4 * 4
+    sources = [_picture(cell, most) if isinstance(cell, Path) else _plain(cell) for cell in cells]
     width, height = (
         min(most, max(4, 4 * round(max(sides) / 4))) for sides in zip(*(s.size for s in sources), strict=True)
     )
