@@ -43,7 +43,8 @@ def test_there_is_one_file_a_frame_with_one_material_and_texture(sequence: Path,
     names = sorted(path.name for path in sequence.iterdir())
     assert names == [*(f"frame_{i:06d}.obj" for i in range(19)), "head.mtl", "head.png"]
     np.testing.assert_array_equal(np.asarray(Image.open(sequence / "head.png")), head.atlas)
-    assert "map_Kd head.png" in (sequence / "head.mtl").read_text()
+    material = (sequence / "head.mtl").read_text()
+    assert "map_Kd head.png" in material and "25 frames a second" in material
 
 
 @pytest.mark.parametrize("frame", [0, 7, 8, 18])

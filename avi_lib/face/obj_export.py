@@ -5,7 +5,8 @@ In: a head and its motion. Out: a folder with `frame_000000.obj`, `frame_000001.
 >>> write_obj_sequence(load_head(), motion, Path("talk_obj"))
 
 Points are metres with DECIMALS decimals, one `v` a welded point and one `vt` a render vertex, so that seams of the
-texture do not open the surface. What the files share, places in the texture and faces, is put into text once.
+texture do not open the surface. What the files share, places in the texture and faces, is put into text once. OBJ
+knows no frame rate: `head.mtl` tells it in a comment.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def write_obj_sequence(head: DrivenHead, motion: MotionClip, folder: Path) -> No
         raise OutputError(f"{need / 1e9:.1f} GB of room for {len(motion)} files", got, "free space or shorten the clip")
     try:
         with atomic_folder(folder) as room:
-            _write_material(head, room)
+            _write_material(head, motion.fps, room)
             starts = range(0, len(motion), FRAMES_AT_ONCE)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 for _ in pool.map(partial(frames.write, motion, room), starts):
@@ -108,8 +109,8 @@ class _Frames:
                 stream.writelines((self.before, lines.data, self.behind))
 
 
-def _write_material(head: DrivenHead, folder: Path) -> None:
-    (folder / LIBRARY).write_text(f"newmtl {MATERIAL}\nKd 1 1 1\nmap_Kd {TEXTURE}\n")
+def _write_material(head: DrivenHead, fps: float, folder: Path) -> None:
+    (folder / LIBRARY).write_text(f"# {fps:g} frames a second\nnewmtl {MATERIAL}\nKd 1 1 1\nmap_Kd {TEXTURE}\n")
     Image.fromarray(head.atlas).save(folder / TEXTURE, compress_level=1)
 
 
