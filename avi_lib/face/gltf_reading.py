@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64, Int32
 
+from avi_lib.face.channel_names import missing_among
 from avi_lib.face.gltf_file import GltfFile, one_line, open_gltf
 from avi_lib.face.gltf_primitives import Piece, read_pieces
 from avi_lib.face.gltf_scene import GltfScene, words
@@ -108,7 +109,7 @@ def _joined(file: GltfFile, scene: GltfScene, pieces: list[Piece], painted: Pain
         painted.atlas,
         np.concatenate([np.full(len(piece.triangles), _look(file, piece), np.uint8) for piece in pieces]),
         _weld(vertices, normals, shapes),
-        notes,
+        (*notes, *missing_among(shapes)),
         occlusion=np.concatenate([piece.occlusion for piece in pieces]),
         eyes=_eyes(scene, pieces, vertices),
         neck=_neck(scene, pieces, shapes),

@@ -69,9 +69,6 @@ def placed_head(
     if not all(np.isfinite(array).all() for array in (vertices, uv, *shapes_by_channel.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
     told = list(notes)
-    missing = [channel for channel in ARKIT_BLENDSHAPES if channel not in shapes_by_channel]
-    if missing:
-        told.append(f"{len(missing)} of 52 channels move nothing: {', '.join(missing)}")
     axes = _axes(vertices, triangles, shapes_by_channel)
     if not np.array_equal(axes, np.eye(3)):
         told.append("turned upright and to the front by what its shapes move")

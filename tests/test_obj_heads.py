@@ -1,0 +1,328 @@
+"""OBJ files, and heads from folders of them."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from obj_folders import obj_mesh, write_folder
+from PIL import Image
+
+from avi_lib.errors import InputError
+from avi_lib.face import obj_files
+from avi_lib.face.head import Head, load_head
+from avi_lib.face.mesh import check_mesh
+from avi_lib.face.obj_files import read_obj, write_obj
+from avi_lib.face.obj_head import load_obj_head
+from avi_lib.motion.space import ARKIT
+
+CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
+TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+@pytest.fixture(scope="module")
+def folder(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The open head with six shapes, in centimetres and away from the origin."""
+    return write_folder(tmp_path_factory.mktemp("obj") / "ada", head, CHANNELS, unit=100.0)
+
+
+def small_folder(folder: Path, **files: str) -> Path:
+    folder.mkdir()
+    (folder / "neutral.obj").write_text(TRIANGLE + "f 1 2 3\n")
+    for name, text in files.items():
+        (folder / f"{name}.obj").write_text(text)
+    return folder
+
+
+def _written(folder: Path, text: str | bytes) -> Path:
+    path = folder / "mesh.obj"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read_text(folder: Path, text: str | bytes) -> obj_files.ObjMesh:
+    return read_obj(_written(folder, text))
+
+
+def test_what_is_written_is_read_again_in_its_order(tmp_path: Path, head: Head) -> None:
+    mesh = obj_mesh(head, head.vertices, library="face.mtl")
+    write_obj(tmp_path / "a.obj", mesh)
+    again = read_obj(tmp_path / "a.obj")
+    np.testing.assert_allclose(again.points, mesh.points, atol=6e-7)
+    np.testing.assert_allclose(again.uv, mesh.uv, atol=6e-7)
+    np.testing.assert_array_equal(again.corners, mesh.corners)
+    assert again.libraries == ("face.mtl",) and {again.materials[i] for i in again.material} == {"face"}
+
+
+def test_five_thousand_vertices_are_read_within_a_tenth_of_a_second(tmp_path: Path) -> None:
+    side = np.arange(71)
+    lines = [f"v {x * 0.01:.6f} {y * 0.01:.6f} 0.000000\nvt {x / 70:.6f} {y / 70:.6f}" for x in side for y in side]
+    quads = [71 * x + y + 1 for x in side[:-1] for y in side[:-1]]
+    faces = [f"f {q}/{q}/1 {q + 71}/{q + 71}/1 {q + 72}/{q + 72}/1 {q + 1}/{q + 1}/1" for q in quads]
+    (tmp_path / "grid.obj").write_text("\n".join(lines + faces))
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        mesh = read_obj(tmp_path / "grid.obj")
+        times.append(time.process_time() - start)
+    assert min(times) < 0.1
+    assert mesh.points.shape == (5041, 3) and mesh.corners.shape == (9800, 3, 2)
+
+
+@pytest.mark.parametrize(
+    "faces",
+    [
+        "f 1 2 3",
+        "f 1/1 2/2 3/3",
+        "f 1//1 2//1 3//1",
+        "f 1/1/1 2/2/1 3/3/1",
+        "f -3 -2 -1",
+        "f 1 2 \\\n3",
+        "f 1 \\\r\n2\\\n 3",
+    ],
+)
+def test_every_form_of_a_face_is_read(tmp_path: Path, faces: str) -> None:
+    places = "vt 0 0\nvt 1 0\nvt 0 1 0\nvn 0 0 1\n"
+    mesh = read_text(tmp_path, f"# a comment\no thing\n{TRIANGLE}{places}s off\n{faces}\n")
+    assert mesh.corners[..., 0].tolist() == [[0, 1, 2]]
+    assert mesh.corners[0, :, 1].tolist() == ([0, 1, 2] if "/1 " in faces and "//" not in faces else [-1] * 3)
+
+
+def test_negative_numbers_count_from_where_they_stand(tmp_path: Path) -> None:
+    mesh = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 5 5 5\nf -1 -2 -3\n")
+    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [3, 2, 1]]
+
+
+def test_polygons_become_fans(tmp_path: Path) -> None:
+    mesh = read_text(tmp_path, "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0 0\nf 1 2 3 4 5\n")
+    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
+
+
+def test_a_shape_read_beside_its_neutral_is_the_same_as_read_alone(tmp_path: Path, head: Head) -> None:
+    write_obj(tmp_path / "rest.obj", obj_mesh(head, head.vertices))
+    write_obj(tmp_path / "moved.obj", obj_mesh(head, head.vertices + head.shapes[ARKIT.index("jawOpen")]))
+    rest, alone = read_obj(tmp_path / "rest.obj"), read_obj(tmp_path / "moved.obj")
+    beside = read_obj(tmp_path / "moved.obj", like=rest)
+    assert beside.corners is rest.corners
+    np.testing.assert_array_equal(beside.points, alone.points)
+    np.testing.assert_array_equal(beside.corners, alone.corners)
+
+
+def test_faces_counted_back_are_read_for_themselves(tmp_path: Path) -> None:
+    (tmp_path / "rest.obj").write_text(f"{TRIANGLE}v 1 1 1\nf -4 -3 -2\n")
+    rest = read_obj(tmp_path / "rest.obj")
+    shifted = read_obj(_written(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 1 1 1\n"), like=rest)
+    assert shifted.corners[..., 0].tolist() == [[0, 1, 2]] == rest.corners[..., 0].tolist()
+    moved = read_obj(_written(tmp_path, f"v 9 9 9\n{TRIANGLE}f -4 -3 -2\n"), like=rest)
+    assert moved.points[0].tolist() == [9, 9, 9]
+    with pytest.raises(InputError, match="line 4"):
+        read_obj(_written(tmp_path, f"{TRIANGLE}f -4 -3 -2\nv 1 1 1\n"), like=rest)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "none"),
+        (b"\x00\xff" * 100, "none"),
+        ("v 1 2\n", "line 1"),
+        (TRIANGLE + "v 1 2 x\n", "line 4"),
+        (TRIANGLE + "v 1 nan 3\n", "line 4"),
+        (TRIANGLE + "v 1 1e300 3\n", "line 4"),
+        (TRIANGLE + "vt inf 0\n", "line 4"),
+        (TRIANGLE + "f 1 2\n", "line 4"),
+        (TRIANGLE + "f 1 2 4\n", "line 4"),
+        (TRIANGLE + "f 0 1 2\n", "line 4"),
+        (TRIANGLE + "f 1 2 -4\n", "line 4"),
+        (TRIANGLE + "f 1/1 2/1 3/1\n", "line 4"),
+        (TRIANGLE + "f 1 2 3.5\n", "line 4"),
+        (TRIANGLE + "f 1 2 99999999999999999999999999\n", "line 4"),
+        (TRIANGLE + f"f 1 2 {'9' * 6000}\n", "line 4"),
+        (TRIANGLE + "f" + " 1" * 2000 + "\n", "line 4"),
+        ("usemtl a b\nusemtl".join(f" {i}\n" for i in range(300)), "200 materials"),
+        ("\n\n" + TRIANGLE + "f 1 \\\n2\n", "line 7"),
+    ],
+)
+def test_malformed_text_is_refused_with_its_line(tmp_path: Path, text: str | bytes, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        read_text(tmp_path, text)
+
+
+def test_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(obj_files, "MAX_POINTS", 100)
+    monkeypatch.setattr(obj_files, "MAX_TRIANGLES", 100)
+    for text in ("v 0 0 0\n" * 101, TRIANGLE + "f 1 2 3\n" * 101, TRIANGLE + "f" + " 1 2 3" * 40 + "\n"):
+        with pytest.raises(InputError, match="100"):
+            read_text(tmp_path, text)
+    monkeypatch.setattr(obj_files, "MAX_BYTES", 10)
+    with pytest.raises(InputError, match="MiB"):
+        read_text(tmp_path, TRIANGLE)
+    with pytest.raises(InputError, match=r"absent\.obj"):
+        read_obj(tmp_path / "absent.obj")
+
+
+def test_an_obj_head_moves_as_the_head_it_was_made_of(folder: Path, head: Head) -> None:
+    loaded = load_obj_head(folder)
+    check_mesh(loaded)
+    rng = np.random.default_rng(5)
+    values = np.zeros((3, len(ARKIT)), np.float32)
+    for channel in CHANNELS:
+        values[:, ARKIT.index(channel)] = rng.uniform(0.0, 1.0, 3)
+    moved = loaded.deform(values)
+    vertex = _same_vertices(loaded, head)
+    scale = np.ptp(loaded.vertices, axis=0) / np.ptp(head.vertices[vertex], axis=0)
+    np.testing.assert_allclose(scale, scale[0], rtol=1e-4)
+    linear = np.tensordot(values[:, :52], head.shapes[:, vertex], axes=1)
+    np.testing.assert_allclose(moved - loaded.vertices, scale[0] * linear, atol=5e-7)
+    offset = loaded.vertices - scale[0] * head.vertices[vertex]
+    np.testing.assert_allclose(offset, np.tile(offset.mean(axis=0), (len(offset), 1)), atol=5e-6)
+
+
+def _same_vertices(loaded: Head, head: Head) -> np.ndarray:
+    """For each vertex of the loaded head, one of the open head at the same point."""
+    _, first = np.unique(head.weld, return_index=True)
+    used = np.unique(head.weld[head.triangles], return_index=False)
+    return first[np.searchsorted(np.unique(head.weld), used)][loaded.weld]
+
+
+def test_eyes_of_a_head_in_centimetres_come_to_lie_63_mm_apart(folder: Path) -> None:
+    loaded = load_obj_head(folder)
+    blinks = [np.linalg.norm(loaded.shapes[ARKIT.index(f"eyeBlink{side}")], axis=1) for side in ("Left", "Right")]
+    left, right = (np.average(loaded.vertices, axis=0, weights=moved) for moved in blinks)
+    assert left[0] - right[0] == pytest.approx(0.063, abs=0.006)
+    np.testing.assert_allclose(0.5 * (left + right)[:2], 0.0, atol=0.004)
+
+
+def test_texture_and_its_places_are_those_of_the_files(folder: Path, head: Head) -> None:
+    loaded = load_obj_head(folder)
+    np.testing.assert_array_equal(loaded.atlas, head.atlas)
+    np.testing.assert_allclose(loaded.uv[loaded.triangles], head.uv[head.triangles], atol=2e-5)
+
+
+def test_missing_shapes_are_told_and_do_not_move(folder: Path) -> None:
+    loaded = load_obj_head(folder)
+    assert loaded.notes[0] == "6 of 52 ARKit channels found"
+    assert any("jawForward" in note for note in loaded.notes)
+    assert not loaded.shapes[ARKIT.index("jawForward")].any()
+    assert loaded.name == "ada"
+
+
+@pytest.mark.parametrize("name", ["rest.obj", "Base.OBJ", "Neutral_pose.obj", "ada_neutral.obj"])
+def test_the_neutral_goes_by_several_names(tmp_path: Path, name: str) -> None:
+    folder = small_folder(tmp_path / "a", jawOpen=TRIANGLE.replace("v 1", "v 2") + "f 1 2 3\n")
+    (folder / "neutral.obj").rename(folder / name)
+    assert load_obj_head(folder).notes[0].startswith("1 of 52")
+
+
+def test_a_folder_without_a_neutral_or_with_two_says_what_was_looked_for(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "a", jawOpen=TRIANGLE, rest=TRIANGLE)
+    with pytest.raises(InputError, match=r"neutral\.obj and rest\.obj"):
+        load_obj_head(folder)
+    (folder / "neutral.obj").unlink()
+    (folder / "rest.obj").unlink()
+    with pytest.raises(InputError, match="neutral, rest, base"):
+        load_obj_head(folder)
+    with pytest.raises(InputError, match="folder of OBJ files"):
+        load_obj_head(tmp_path / "absent")
+
+
+def test_a_folder_without_any_arkit_shape_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"frown\.obj"):
+        load_obj_head(small_folder(tmp_path / "a", frown=TRIANGLE))
+    with pytest.raises(InputError, match=r"only neutral\.obj"):
+        load_obj_head(small_folder(tmp_path / "b"))
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (TRIANGLE + "v 1 1 1\nf 1 2 3\n", "3 vertices.*4 in .*jawOpen"),
+        (TRIANGLE + "f 3 2 1\n", "faces of neutral.*jawOpen"),
+        (TRIANGLE + "f 1 2 3\nf 1 2 3\n", "faces of neutral.*jawOpen"),
+    ],
+)
+def test_a_shape_of_another_topology_names_its_file(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        load_obj_head(small_folder(tmp_path / "a", jawOpen=text))
+
+
+def test_a_neutral_without_faces_and_shapes_that_move_nothing_are_told(tmp_path: Path) -> None:
+    folder = small_folder(
+        tmp_path / "a", jawOpen=TRIANGLE + "f 1 2 3\n", jawLeft=TRIANGLE.replace("1", "2") + "f 1 2 3\n"
+    )
+    assert "the same as neutral.obj, so they do not move: jawOpen" in load_obj_head(folder).notes
+    (folder / "neutral.obj").write_text(TRIANGLE)
+    with pytest.raises(InputError, match="points only"):
+        load_obj_head(folder)
+
+
+def test_a_head_without_texture_is_painted_plain(tmp_path: Path) -> None:
+    folder = small_folder(tmp_path / "a", jawOpen=TRIANGLE.replace("1", "2") + "f 1 2 3\n")
+    loaded = load_obj_head(folder)
+    assert "no texture found: plain colours" in loaded.notes
+    assert len(np.unique(loaded.atlas.reshape(-1, 3), axis=0)) == 1
+    assert loaded.atlas.shape[0] % 4 == loaded.atlas.shape[1] % 4 == 0
+
+
+def test_several_textures_lie_side_by_side_without_touching(tmp_path: Path) -> None:
+    body = (
+        "mtllib a.mtl\n"
+        + TRIANGLE
+        + "vt 0 0\nvt 1 0\nvt 0 1\n{}f 1/1 2/2 3/3\nusemtl Eye_L\nf 3/3 2/2 1/1\nusemtl teeth\nf 2 3 1\n"
+    )
+    folder = small_folder(tmp_path / "a", jawOpen=body.format("usemtl face\n").replace("v 1", "v 2"))
+    (folder / "neutral.obj").write_text(body.format("usemtl face\n"))
+    (folder / "a.mtl").write_text("newmtl face\nmap_Kd -s 1 1 1 red.png\nnewmtl Eye_L\nmap_Kd C:\\scans\\blue.jpg\n")
+    Image.new("RGB", (64, 32), (250, 0, 0)).save(folder / "red.png")
+    Image.new("RGB", (16, 16), (0, 0, 250)).save(folder / "blue.jpg", quality=95)
+    loaded = load_obj_head(folder)
+    size = np.array(loaded.atlas.shape[1::-1])
+    texels = np.clip((loaded.uv[loaded.triangles] * size).astype(int), 0, size - 1)
+    colours = loaded.atlas[texels[..., 1], texels[..., 0]].astype(int)
+    assert np.abs(colours[0] - (250, 0, 0)).max() < 8 and np.abs(colours[1] - (0, 0, 250)).max() < 8
+    assert (colours[2] == (228, 220, 204)).all()
+    assert loaded.material.tolist() == [0, 2, 3]
+    assert "plain colours for teeth" in loaded.notes
+
+
+def test_textures_outside_the_folder_are_not_read(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "secret.png")
+    body = f"mtllib a.mtl\nmtllib ../b.mtl\nusemtl face\n{TRIANGLE}f 1 2 3\n"
+    folder = small_folder(tmp_path / "a", jawOpen=body.replace("v 1", "v 2"))
+    (folder / "neutral.obj").write_text(body)
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    for name in ("../secret.png", str(tmp_path / "secret.png"), "link.png", "\0", "x" * 5000):
+        (folder / "a.mtl").write_text(f"newmtl face\nmap_Kd {name}\nmap_Kd\n")
+        notes = load_obj_head(folder).notes
+        assert any("is not in the folder" in note for note in notes) and "no texture found: plain colours" in notes
+
+
+def test_damaged_and_huge_textures_are_refused(tmp_path: Path) -> None:
+    body = f"mtllib a.mtl\nusemtl face\n{TRIANGLE}f 1 2 3\n"
+    folder = small_folder(tmp_path / "a", jawOpen=body.replace("v 1", "v 2"))
+    (folder / "neutral.obj").write_text(body)
+    (folder / "a.mtl").write_text("newmtl face\nmap_Kd t.png\n")
+    Image.new("1", (8193, 4)).save(folder / "t.png")
+    with pytest.raises(InputError, match="8193"):
+        load_obj_head(folder)
+    Image.new("1", (20_000, 20_000)).save(folder / "t.png")
+    with pytest.raises(InputError, match="PNG or JPEG"):
+        load_obj_head(folder)
+    for content in (b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(50)):
+        (folder / "t.png").write_bytes(content)
+        with pytest.raises(InputError, match=r"t\.png"):
+            load_obj_head(folder)
+
+
+def test_two_files_of_one_channel_are_both_named(folder: Path, tmp_path: Path) -> None:
+    copy = small_folder(tmp_path / "a", jawOpen=TRIANGLE)
+    shutil.copy(copy / "jawOpen.obj", copy / "jaw_open.obj")
+    with pytest.raises(InputError, match="'jawOpen' and 'jaw_open'"):
+        load_obj_head(copy)
