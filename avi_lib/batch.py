@@ -14,7 +14,7 @@ from pathlib import Path
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.files import check_writable, make_folder
-from avi_lib.formats import write_motion
+from avi_lib.formats import check_motion, write_motion
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, load_timeline
 from avi_lib.jobs import MOST_SAMPLES, Job, Wanted, find_recordings, keep_recordings, plan_jobs, sampled
@@ -58,6 +58,8 @@ def talk_all(
         talker.prepare(wanted.video or wanted.sheet is not None, writes=asked is None)
         for video in (job.video for job in jobs if job.video):
             talker.screen.check_video(video, abreast=len(others) + 1)
+        for motion in (job.motion for job in jobs if job.motion):
+            check_motion(motion, talker.head)
         for folder in (wanted.output if wanted.video else None, wanted.motion, wanted.sheet):
             if folder and not alone:
                 make_folder(folder)
@@ -98,7 +100,7 @@ def _outcome(
         talk = heard if heard.seed == seed else talker.direct(heard, heard.timeline, seed)
         beside = tuple(talker.direct(talk, other) for other in others)
         if job.motion:
-            write_motion(talk.motion, job.motion)
+            write_motion(talk.motion, job.motion, talker.head)
         if job.sheet:
             talker.screen.write_sheet(talk, job.sheet)
         if job.video and beside:

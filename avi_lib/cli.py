@@ -306,10 +306,10 @@ def _track(options: argparse.Namespace) -> int:
     from avi_lib.corpus.curve_files import save_curves
     from avi_lib.corpus.tracking import track_video
     from avi_lib.files import check_writable
-    from avi_lib.formats import check_motion_suffix, write_motion
+    from avi_lib.formats import check_motion, write_motion
 
     output: Path = options.output
-    check_motion_suffix(output)
+    check_motion(output)
     check_writable(output)
     track = track_video(options.video)
     written = []
@@ -329,16 +329,47 @@ def _track(options: argparse.Namespace) -> int:
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
-    export = commands.add_parser("export", help="convert motion: npz <-> csv (Live Link Face)")
-    export.add_argument("motion", type=Path, metavar="MOTION")
-    export.add_argument("output", type=Path, metavar="OUT")
+    export = commands.add_parser(
+        "export", help="convert motion: npz, Live Link Face csv, glb, bvh, USD, OBJ a frame, FLAME coefficients"
+    )
+    export.add_argument("motion", type=Path, metavar="MOTION", help="npz, csv, glb or bvh; a FLAME .pkl becomes npz")
+    export.add_argument(
+        "output", type=Path, metavar="OUT", help="by its suffix; a name without one is a folder with one OBJ a frame"
+    )
+    export.add_argument(
+        "--head",
+        default="open",
+        metavar="NAME-or-PATH",
+        help="what glb, USD and OBJ show; FLAME for --space",
+    )
+    export.add_argument("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head")
+    export.add_argument("--space", metavar="ARKIT|FLAME", help="convert to this space through the FLAME head")
     export.set_defaults(command=_export)
 
 
 def _export(options: argparse.Namespace) -> int:
-    from avi_lib.formats import read_motion, write_motion
+    from avi_lib.face.heads import load_any_head
+    from avi_lib.formats import check_motion, converted, read_motion, write_motion
 
-    write_motion(read_motion(options.motion), options.output)
+    if options.motion.suffix.lower() == ".pkl":
+        return _export_flame_model(options.motion, options.output)
+    motion = read_motion(options.motion)
+    head = load_any_head(options.head, _pairs(options.identity, "--identity"))
+    check_motion(options.output, head)
+    lost = ""
+    if options.space:
+        motion, lost = converted(motion, options.space.upper(), head)
+    write_motion(motion, options.output, head)
+    print(*(f"head: {note}" for note in head.notes), *([f"converted: {lost}"] if lost else []), sep="\n", end="")
+    return 0
+
+
+def _export_flame_model(model: Path, output: Path) -> int:
+    from avi_lib.face.flame_file import load_flame_file, save_flame_npz
+
+    if output.suffix.lower() != ".npz":
+        raise InputError("an npz for a FLAME model", str(output), "change the suffix")
+    save_flame_npz(load_flame_file(model), output)
     return 0
 
 

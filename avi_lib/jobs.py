@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from avi_lib.errors import InputError
 from avi_lib.face.video import CONTAINERS, container_of
-from avi_lib.formats import MOTION_SUFFIXES, check_motion_suffix
+from avi_lib.formats import MOTION_SUFFIXES, check_motion
 
 RECORDING_SUFFIXES = frozenset(
     ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
@@ -120,7 +120,7 @@ def _named(recording: Path, wanted: Wanted) -> Job:
     if wanted.video:
         container_of(target)
     if wanted.motion:
-        check_motion_suffix(wanted.motion)
+        check_motion(wanted.motion)
     if wanted.sheet and wanted.sheet.suffix.lower() != SHEET_SUFFIX:
         raise InputError(f"a contact sheet ending in {SHEET_SUFFIX}", str(wanted.sheet), "change the suffix")
     return Job(recording, target if wanted.video else None, wanted.motion, wanted.sheet)

@@ -71,6 +71,15 @@ def load_flame(path: Path) -> Curves:
         ) from error
 
 
+def holds_coefficients(path: Path) -> bool:
+    """Whether a file is an npz with expression coefficients, judged by the names of its arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(stem(name).lower() in _EXPRESSION for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
 def _beside(path: Path) -> tuple[Path, ...]:
     """The other arrays of a clip that is a folder of npy files."""
     return tuple(sorted(set(path.parent.glob("*.npy")) - {path})) if path.suffix.lower() == ".npy" else ()

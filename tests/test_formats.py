@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from flame_files import write_flame
+from obj_folders import write_folder
+
+from avi_lib.cli import main
+from avi_lib.corpus.adapters.flame import load_flame
+from avi_lib.errors import InputError
+from avi_lib.face.flame_head import FlameHead
+from avi_lib.face.head import load_head
+from avi_lib.face.heads import load_any_head
+from avi_lib.formats import MOTION_SUFFIXES, READABLE, converted, read_motion, write_motion
+from avi_lib.motion.clip import MotionClip, save_motion
+from avi_lib.motion.factors import FACTORS
+from avi_lib.motion.space import ARKIT, FLAME
+
+
+@pytest.fixture(scope="module")
+def clip() -> MotionClip:
+    values = np.random.default_rng(0).uniform(0.0, 0.4, (40, len(ARKIT))).astype(np.float32)
+    return MotionClip(values, 25.0, ARKIT)
+
+
+@pytest.fixture(scope="module")
+def flame_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_flame(tmp_path_factory.mktemp("flame") / "generic_model.pkl")
+
+
+@pytest.fixture(scope="module")
+def flame_head(flame_file: Path) -> FlameHead:
+    head = load_any_head(str(flame_file))
+    assert isinstance(head, FlameHead)
+    return head
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".glb", ".bvh"])
+def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: Path):
+    write_motion(clip, tmp_path / f"a{suffix}")
+    back = read_motion(tmp_path / f"a{suffix}")
+    told = list(FACTORS["pose"]) if suffix == ".bvh" else range(len(ARKIT))
+    assert back.fps == pytest.approx(25.0) and np.abs(back.values - clip.values)[:, told].max() < 1e-4
+
+
+@pytest.mark.parametrize("name", [*(f"a{suffix}" for suffix in MOTION_SUFFIXES), "frames"])
+def test_every_format_is_whole_or_not_there(clip: MotionClip, name: str, tmp_path: Path):
+    if ".usd" in name:
+        pytest.importorskip("pxr", reason="usd-core is not installed")
+    write_motion(clip.at(range(3)), tmp_path / name)
+    assert (tmp_path / name).exists()
+    other = MotionClip(np.zeros((3, len(FLAME)), np.float32), 25.0, FLAME)
+    if name != "a.npz":
+        with pytest.raises(InputError):
+            write_motion(other, tmp_path / f"other_{name}")
+        assert not [path for path in tmp_path.iterdir() if "other" in path.name]
+
+
+@pytest.mark.parametrize("name", ["a.fbx", "a.NPY", "a.pkl"])
+def test_other_suffixes_are_refused_both_ways(clip: MotionClip, name: str, tmp_path: Path):
+    with pytest.raises(InputError, match="ending in"):
+        write_motion(clip, tmp_path / name)
+    with pytest.raises(InputError, match="ending in"):
+        read_motion(tmp_path / name)
+
+
+@pytest.mark.parametrize("suffix", READABLE)
+def test_damaged_files_are_one_line(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / f"a{suffix}").write_bytes(b"\x00 no motion \xff")
+    assert main(["export", str(tmp_path / f"a{suffix}"), str(tmp_path / "b.npz")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "b.npz").exists()
+
+
+def test_flame_motion_is_written_in_the_names_of_the_field_and_read_again(tmp_path: Path):
+    values = 0.1 * np.random.default_rng(0).standard_normal((9, len(FLAME))).astype(np.float32)
+    write_motion(MotionClip(values, 25.0, FLAME), tmp_path / "a.npz")
+    assert np.array_equal(load_flame(tmp_path / "a.npz").clip.values, values)
+    assert np.array_equal(read_motion(tmp_path / "a.npz").values, values)
+
+
+def test_motion_goes_to_flame_and_back_through_a_flame_head(clip: MotionClip, flame_head: FlameHead):
+    flame, told = converted(clip, "FLAME", flame_head)
+    back, lost = converted(flame, "ARKIT", flame_head)
+    assert flame.space is FLAME and "fitted from ARKit" in told and "mm off" in lost
+    assert np.corrcoef(back["jawOpen"], clip["jawOpen"])[0, 1] > 0.9
+    assert converted(clip, "ARKIT", None) == (clip, "")
+
+
+def test_without_a_flame_head_there_is_no_way_between_the_spaces(clip: MotionClip):
+    with pytest.raises(InputError, match="FLAME head"):
+        converted(clip, "FLAME", load_head())
+    with pytest.raises(InputError, match="a space"):
+        converted(clip, "SMPL", None)
+
+
+def test_a_flame_head_holds_no_blendshapes_for_gltf(clip: MotionClip, flame_head: FlameHead, tmp_path: Path):
+    with pytest.raises(InputError, match="blendshapes"):
+        write_motion(clip, tmp_path / "a.glb", flame_head)
+    write_motion(clip.at(range(2)), tmp_path / "frames", flame_head)
+    assert (tmp_path / "frames" / "frame_000001.obj").is_file()
+
+
+def test_the_command_converts_motion_and_models(
+    clip: MotionClip, flame_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    save_motion(clip, tmp_path / "a.npz")
+    flags = ["--head", str(flame_file), "--space", "flame"]
+    assert main(["export", str(tmp_path / "a.npz"), str(tmp_path / "flame.npz"), *flags]) == 0
+    assert "converted: fitted from ARKit" in capsys.readouterr().out
+    assert load_flame(tmp_path / "flame.npz").clip.values.shape == (40, len(FLAME))
+    assert main(["export", str(flame_file), str(tmp_path / "model.npz")]) == 0
+    again = load_any_head(str(tmp_path / "model.npz"), {"shape0": 1.0})
+    assert isinstance(again, FlameHead) and again.notes
+
+
+def test_heads_are_told_apart_by_what_they_are(tmp_path: Path, clip: MotionClip):
+    folder = write_folder(tmp_path / "ada", load_head(), ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"])
+    write_motion(clip.at([0]), tmp_path / "face.glb")
+    assert load_any_head(str(folder)).notes[0].startswith("3 of 52")
+    assert len(load_any_head(str(tmp_path / "face.glb")).vertices) > 9000
+    assert load_any_head("open", {"old": 0.5}).name == "open"
+
+
+@pytest.mark.parametrize(
+    ("name", "sliders", "words"),
+    [
+        ("open", {"beard": 1.0}, "slider"),
+        ("nowhere.glb", {}, "nowhere"),
+        ("nowhere", {}, "head"),
+        ("a.txt", {}, "head"),
+    ],
+)
+def test_heads_that_are_none_are_refused(name: str, sliders: dict[str, float], words: str):
+    with pytest.raises(InputError, match=words):
+        load_any_head(name, sliders)
+
+
+def test_sliders_of_other_heads_are_named(flame_file: Path, clip: MotionClip, tmp_path: Path):
+    with pytest.raises(InputError, match="shape0 to shape299"):
+        load_any_head(str(flame_file), {"old": 1.0})
+    write_motion(clip.at([0]), tmp_path / "face.glb")
+    with pytest.raises(InputError, match="identity sliders"):
+        load_any_head(str(tmp_path / "face.glb"), {"old": 1.0})
