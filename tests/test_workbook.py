@@ -128,6 +128,22 @@ def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path)
     assert pictures_in(run / "04_diffusion_training.ipynb") == 9
 
 
+@pytest.mark.workbook
+def test_rendering_leaves_videos_files_and_a_record(tmp_path: Path):
+    run = run_notebooks(["05"], {}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["frames"] == 112 and told["factors_apart"] == 4
+    assert told["smile_edited"] > told["smile"] + 0.2
+    assert told["largest_round_trip_error"] < 1e-4
+    assert 0 < told["edit_to_preview_s"] < 10  # measured on a quiet machine by `make bench`
+    with av.open(str(run / "both.mp4")) as video:
+        assert (video.streams.video[0].width, video.streams.video[0].height) == (512, 256)
+    with av.open(str(run / "clear.webm")) as video:
+        assert video.streams.video[0].metadata["alpha_mode"] == "1"
+    assert {path.suffix for path in run.glob("motion.*")} == {".npz", ".csv", ".glb", ".bvh"}
+    assert pictures_in(run / "05_rendering.ipynb") == 10
+
+
 def pictures_in(path: Path) -> int:
     """How many pictures an executed notebook shows."""
     cells = nbformat.read(path, as_version=4).cells

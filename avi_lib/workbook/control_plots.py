@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.factors import FACTORS
+from avi_lib.workbook.motion_plots import LEAST_SHOWN
 from avi_lib.workbook.plots import ACCENT, INK, WAVE, WIDTH_IN, frame_times_s, group_label, panels
 
 LEAST_MOVED = 0.02
@@ -88,14 +89,15 @@ def _one_side(motion: MotionClip, channels: Sequence[int]) -> list[int]:
 def plot_factors(motions: Sequence[MotionClip], labels: Sequence[str]) -> Figure:
     """How far each motion differs from the first, factor by factor: the mean over channels, a row for each factor."""
     first, *others = motions
-    figure, grid = panels(len(FACTORS), 1, figsize=(WIDTH_IN, 0.95 * len(FACTORS) + 0.9), sharex=True, sharey=True)
+    figure, grid = panels(len(FACTORS), 1, figsize=(WIDTH_IN, 0.95 * len(FACTORS) + 0.9), sharex=True)
     times_s = frame_times_s(len(first), first.fps)
     for panel, (factor, channels) in zip(grid, FACTORS.items(), strict=True):
-        for other, label in zip(others, labels, strict=True):
-            panel.plot(times_s, _apart(first, other, channels), linewidth=1.3, label=label)
-        panel.set_ylabel(factor)
+        curves = [_apart(first, other, channels) for other in others]
+        for curve, label in zip(curves, labels, strict=True):
+            panel.plot(times_s, curve, linewidth=1.3, label=label)
+        panel.set(ylabel=factor, ylim=(0, max(LEAST_SHOWN, 1.1 * float(np.max(curves)))))
     grid[0].legend(fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(labels))
-    grid[-1].set(xlabel="time (s)", xlim=(0, first.duration_s), ylim=(0, None))
+    grid[-1].set(xlabel="time (s)", xlim=(0, first.duration_s))
     return figure
 
 
