@@ -2,6 +2,7 @@
 # make demo    set-up, then notebooks/00_quickstart.ipynb headless: outputs/<run>/talking_face.mp4
 # make test    set-up, then linters, types, layers and tests
 # make lab     set-up, then JupyterLab on the notebooks
+# make browser set-up, then what the tests in a browser need besides Chromium, where there is npm
 # make bench   set-up, then the figures of the README's table
 # make peer    set-up, then DALLE2-pytorch and pyrender beside the environment, to be compared with
 PYTHON ?= python3.11
@@ -9,7 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lab bench peer lock clean
+.PHONY: setup demo test lab browser bench peer lock clean
 
 setup: $(READY)
 
@@ -34,6 +35,10 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+# Tests alone use it: three.js to play glTF files, the Khronos validator to find fault with them.
+browser: setup
+	npm install --silent --no-audit --no-fund --prefix .tools/js three@0.187.0 gltf-validator@2.0.0-dev.3.10
 
 lab: setup
 	$(BIN)/jupyter lab --notebook-dir=notebooks
