@@ -128,7 +128,14 @@ def hear_recording(wave: Float[np.ndarray, " samples"], phones: Sequence[Phone] 
     return Heard(tuple(found), level, len(wave) / RATE_HZ)
 
 
-def measure_motion(curves: Curves, heard: Heard, head: Head, reference: Curves | None = None) -> dict[str, float]:
+def measure_motion(
+    curves: Curves,
+    heard: Heard,
+    head: Head,
+    reference: Curves | None = None,
+    gap: Float[np.ndarray, " own_gap"] | None = None,
+    reference_gap: Float[np.ndarray, " other_gap"] | None = None,
+) -> dict[str, float]:
     """All of `MEASURES` for one motion, NaN where there is no evidence.
 
     Args:
@@ -136,45 +143,56 @@ def measure_motion(curves: Curves, heard: Heard, head: Head, reference: Curves |
         heard: what is said; frames beyond the shorter of motion and sound are not looked at.
         head: on whose mesh lips and face are measured.
         reference: the true motion of the same speech, where there is one.
+        gap: lip gap of the motion at 25 frames a second where it is known better than from the mesh, in any unit.
+        reference_gap: the same of the reference.
 
     Raises:
         InputError: another motion space.
     """
     motion = _at_rate(curves)
-    gap = MM * head.lip_gap(motion.clip.values)
-    frames = min(len(gap), len(heard.level_db))
-    gap, values = gap[:frames], motion.clip.values[:frames]
-    kinds = frame_phones(heard.phones, frames, FPS)
-    spoken = kinds != SILENCE
-    lips = _has(motion, ("jawOpen",))
-    moves = lips and bool(np.ptp(gap) > 0)
+    frames = min(len(motion.clip), len(heard.level_db))
+    values, kinds = motion.clip.values[:frames], frame_phones(heard.phones, frames, FPS)
+    own_gap = MM * head.lip_gap(values)
     scores = dict.fromkeys(MEASURES, float("nan"))
-    if lips:
+    if _has(motion, ("jawOpen",)):
+        seen = own_gap if gap is None else gap[:frames]
+        moves = bool(np.ptp(seen) > 0)
         # a mouth that never moves tells nothing of what is said: 0, not unknown
-        scores["lip_closure_d"] = lip_closure(gap, heard.phones, FPS) if moves else 0.0
-        scores["closed_share"] = closed_fraction(gap, heard.phones, FPS) if moves else 0.0
+        scores["lip_closure_d"] = lip_closure(seen, heard.phones, FPS) if moves else 0.0
+        scores["closed_share"] = closed_fraction(seen, heard.phones, FPS) if moves else 0.0
         jaw = values[:, ARKIT.index("jawOpen")]
-        scores["jaw_energy_r"] = jaw_energy_correlation(jaw, heard.level_db[:frames], spoken)
+        scores["jaw_energy_r"] = jaw_energy_correlation(jaw, heard.level_db[:frames], kinds != SILENCE)
         scores["jitter_mm"] = jitter_mm(values, head, present=motion.present)
         rest = at_rest(heard, frames)
-        scores["rest_gap_mm"] = float(np.percentile(gap[rest], 95)) if rest.any() else float("nan")
-    scores["blinks_per_min"] = blink_rate(motion) if _has(motion, ("eyeBlinkLeft", "eyeBlinkRight")) else float("nan")
+        if gap is None and rest.any():
+            scores["rest_gap_mm"] = float(np.percentile(own_gap[rest], 95))
+    if _has(motion, ("eyeBlinkLeft", "eyeBlinkRight")):
+        scores["blinks_per_min"] = blink_rate(motion)
     if _has(motion, HEAD_ROTATION):
         turned = values[:, [ARKIT.index(name) for name in HEAD_ROTATION]]
         scores["head_sd_deg"] = float(np.degrees(turned.std(axis=0)).mean())
-    return scores if reference is None else scores | compare(motion, _at_rate(reference), heard, head)
+    if reference is None:
+        return scores
+    return scores | compare(motion, _at_rate(reference), heard, head, reference_gap)
 
 
-def compare(motion: Curves, true: Curves, heard: Heard, head: Head) -> dict[str, float]:
+def compare(
+    motion: Curves,
+    true: Curves,
+    heard: Heard,
+    head: Head,
+    true_gap: Float[np.ndarray, " other_gap"] | None = None,
+) -> dict[str, float]:
     """The measures that need a reference, over frames and channels that both have."""
     frames = min(len(motion.clip), len(true.clip), len(heard.level_db))
     made, real = motion.clip.values[:frames], true.clip.values[:frames]
     present = motion.present & true.present
     spoken = frame_phones(heard.phones, frames, FPS) != SILENCE
-    gaps = MM * head.lip_gap(made)[spoken], MM * head.lip_gap(real)[spoken]
+    gaps = [MM * head.lip_gap(made), MM * head.lip_gap(real) if true_gap is None else true_gap[:frames]]
     seen = present[ARKIT.index("jawOpen")]
+    r = correlation(gaps[0][spoken], gaps[1][spoken]) if seen and spoken.any() else float("nan")
     return {
-        "lip_gap_r": correlation(*gaps) if seen else float("nan"),
+        "lip_gap_r": r,
         "lve_mm": lve_mm(made, real, head, present=present),
         "eve_mm": eve_mm(made, real, head, present=present),
         "fdd_mm": abs(fdd_mm(made, real, head, present=present)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from avi_lib.files import atomic_path, check_writable, make_folder
 
 RESAMPLES = 1000
 SHARE = 0.95
+LEAST_GROUPS = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Estimate:
     Attributes:
         value, low, high: in the measure's unit.
         clips: that have the measure.
-        resampled: what was drawn anew: "speakers", or "clips" where all are of one.
+        resampled: what was drawn anew: the groups that rows name, or "clips" where these are few.
     """
 
     value: float
@@ -45,10 +46,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """What one system scores on one clip, by the names of measures; NaN where there is no evidence."""
+    """What one system scores on one clip, by the names of measures; NaN where there is no evidence.
+
+    `group` names whom the clip is of: those of one group are alike and are drawn anew together.
+    """
 
     system: str
-    speaker: str
+    group: str
     scores: Mapping[str, float]
 
 
@@ -138,23 +142,28 @@ class Report:
 
 
 def estimate(
-    values: Float[np.ndarray, " clips"], speakers: Sequence[str], rng: np.random.Generator, resamples: int = RESAMPLES
+    values: Float[np.ndarray, " clips"],
+    groups: Sequence[str],
+    rng: np.random.Generator,
+    named: str = "speakers",
+    resamples: int = RESAMPLES,
 ) -> Estimate:
     """The mean over clips that have a value, and its percentile interval.
 
-    Clips of one speaker are alike, so that speakers are drawn anew and not clips (a cluster bootstrap); clips are
-    where all are of one speaker.
+    Clips of one speaker are alike, so that speakers are drawn anew and not clips (a cluster bootstrap), where there
+    are `LEAST_GROUPS` of them; with fewer such an interval would be a guess, and clips are. `named` says what the
+    groups are.
     """
-    if len(values) != len(speakers):
-        raise InputError("a speaker for every clip", f"{len(speakers)} for {len(values)}", "name them all")
+    if len(values) != len(groups):
+        raise InputError("a group for every clip", f"{len(groups)} for {len(values)}", "name them all")
     have = np.isfinite(values)
-    numbers, names = values[have].astype(float), np.array(speakers, str)[have]
+    numbers, names = values[have].astype(float), np.array(groups, str)[have]
     kinds, member = np.unique(names, return_inverse=True)
-    resampled = "speakers" if len(kinds) > 1 else "clips"
+    resampled = named if len(kinds) >= LEAST_GROUPS else "clips"
     if len(numbers) < 2:
         value = float(numbers[0]) if len(numbers) else math.nan
-        return Estimate(value, math.nan, math.nan, len(numbers), resampled)
-    if len(kinds) == 1:
+        return Estimate(value, math.nan, math.nan, len(numbers), "clips")
+    if resampled == "clips":
         member, kinds = np.arange(len(numbers)), np.arange(len(numbers))
     sums = np.bincount(member, numbers, minlength=len(kinds))
     counts = np.bincount(member, minlength=len(kinds))
@@ -184,6 +193,7 @@ def tabulate(
     rows: Sequence[Row],
     measures: Mapping[str, Measure],
     seed: int = 0,
+    named: str = "speakers",
 ) -> Table:
     """Estimates of every system on every measure that some clip has, systems in the order of their first row."""
     systems = tuple(dict.fromkeys(row.system for row in rows))
@@ -192,10 +202,16 @@ def tabulate(
         for system in systems:
             own = [row for row in rows if row.system == system]
             values = np.array([row.scores.get(measure, math.nan) for row in own], float)
-            estimates[measure, system] = estimate(values, [row.speaker for row in own], np.random.default_rng(seed))
+            rng = np.random.default_rng(seed)
+            estimates[measure, system] = estimate(values, [row.group for row in own], rng, named)
     measured = {key: value for key, value in measures.items() if any(estimates[key, each].clips for each in systems)}
     kept = {key: value for key, value in estimates.items() if key[0] in measured}
     return Table(name, title, how, measured, systems, kept)
+
+
+def joined(table: Table, measures: Mapping[str, Measure], estimates: Mapping[tuple[str, str], Estimate]) -> Table:
+    """The table with measures of which only the whole has a value, such as F1."""
+    return replace(table, measures={**table.measures, **measures}, estimates={**table.estimates, **estimates})
 
 
 def _table_dict(table: Table) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Rescored:
             f"{len(self.motions)} motions against their speech; phones are "
             "recognised in the recording or aligned with its transcript. What needs a reference is left out without one."
         )
-        table = tabulate("motion", "Scores", how, rows, MEASURES, seed)
+        table = tabulate("motion", "Scores", how, rows, MEASURES, seed, "recordings")
         about = {"motion": [str(each.path) for each in self.motions], "seed": seed}
         notes = tuple(f"{each.path}: {warning}" for each in self.motions for warning in each.warnings)
         return Report(title, about, (table,), notes=notes)
