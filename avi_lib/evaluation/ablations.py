@@ -73,7 +73,9 @@ _RECALL = Measure("unweighted recall", "", "higher", "the same clips", "mean ove
 STYLES: dict[str, Measure] = {
     "cosine": Measure("cosine to the true style", "", "higher", _SCRIPTS, "of normalised styles"),
     "text_to_style": Measure("text to style, top 1", "", "higher", _SCRIPTS, "retrieval among all scripts"),
-    "diversity": Measure("diversity", "", "higher", "ten samples of each sentence", "mean distance, as AVI-Talking's code"),
+    "diversity": Measure(
+        "diversity", "", "higher", "ten samples of each sentence", "mean distance, as AVI-Talking's code"
+    ),
 }
 _ENERGY = Measure("energy distance", "", "lower", _SCRIPTS, "drawn against true styles: 0 when alike in distribution")
 _F1 = Measure("asked units that move, F1", "", "higher", _SCRIPTS, "units measured in generated motion")
@@ -89,12 +91,13 @@ EXCHANGED: dict[str, Measure] = {
 def shortened(sizes: Profile, steps: int) -> Profile:
     """A profile whose trainings take at most so many steps, on data to match: to show that they run."""
 
-    def few(train: TrainSettings, most: int = steps) -> TrainSettings:
+    def few(train: TrainSettings, most: int = steps, batch: int = 1 << 16) -> TrainSettings:
         count = min(train.steps, most)
-        return train.model_copy(update={"steps": count, "warmup": min(train.warmup, count)})
+        kept = {"steps": count, "warmup": min(train.warmup, count), "batch": min(train.batch, batch)}
+        return train.model_copy(update=kept)
 
     instructor, prior = sizes.instructor, sizes.prior
-    heard = {"align": few(instructor.align), "speak": few(instructor.speak, 2), "write": few(instructor.write, 2)}
+    heard = {"align": few(instructor.align), "speak": few(instructor.speak, 2, 2), "write": few(instructor.write, 2, 2)}
     drawn = {"scripts": min(prior.scripts, max(32, 8 * steps)), "held_out": min(prior.held_out, max(8, steps))}
     return sizes.model_copy(
         update={
@@ -135,9 +138,7 @@ def ablate_alignment(
     rows, recalls = [], {}
     for system, how in _both(settings, "without alignment", without_alignment).items():
         spoken = folder / "speak"
-        trained = train_instructor(
-            learned, sounds, models, how, _place(folder, system), device, False, spoken=spoken
-        )
+        trained = train_instructor(learned, sounds, models, how, _place(folder, system), device, False, spoken=spoken)
         instructor = Instructor(trained.model, models.encoder, models.language, system)
         verdict = hear_all(instructor, held).verdict()
         for share, right, meant, clip in zip(verdict.shares, verdict.right, verdict.meant, held.clips, strict=True):
@@ -147,8 +148,8 @@ def ablate_alignment(
         rng = np.random.default_rng(seed)
         recalls["recall", system] = estimate_of(lambda some: recall(*zip(*some, strict=True)), pairs, rng)
     how_measured = (
-        f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive stage "
-        "is left out and its steps are given to writing, through which the Q-Former then learns."
+        f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive "
+        "stage is left out and its steps are given to writing, through which the Q-Former then learns."
     )
     table = tabulate("alignment", "Ablation of stage 1: alignment", how_measured, rows, INSTRUCTIONS, seed)
     return joined(table, {"recall": _RECALL}, recalls)
@@ -165,7 +166,9 @@ def ablate_diffusion(
     seed: int = 0,
 ) -> Table:
     """Priors with and without diffusion, on held-out combinations of action units."""
-    bank = make_bank(corpora, generator.model, encoder, settings.scripts, settings.texts, seed, folder=kept, progress=False)
+    bank = make_bank(
+        corpora, generator.model, encoder, settings.scripts, settings.texts, seed, folder=kept, progress=False
+    )
     asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
     scenes, rows = held_out_scenes(corpora), []
     wholes: dict[tuple[str, str], Estimate] = {}

@@ -14,8 +14,8 @@ from jaxtyping import Float, UInt8
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.mixture import held_out
-from avi_lib.evaluation.judge import PUBLISHED, Judge, confusion, face_boxes, known
 from avi_lib.evaluation.expression_network import EXPRESSIONS
+from avi_lib.evaluation.judge import PUBLISHED, Judge, confusion, face_boxes, known
 from avi_lib.evaluation.measures import Measure
 from avi_lib.evaluation.report import Matrix, Row, Table, tabulate
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, spread
@@ -27,8 +27,8 @@ from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.director import Director
 from avi_lib.motion.learned import LearnedGenerator
 
-OTHER = "another's sentence"
-"""The learned system told another emotion than the one it is scored on: what chance comes to here."""
+OTHER = "another's label"
+"""The learned system scored on the labels it was not asked for, their mean: what labels shuffled at random come to."""
 PICTURES = 5
 """Pictures of a clip that are judged, evenly spread; their probabilities are averaged."""
 CHANCE = 1 / len(EXPRESSIONS)
@@ -86,7 +86,7 @@ def judge_emotions(
 
     Args:
         judge: the network.
-        shown: faces; those of the learned system are also scored as if asked for the next emotion.
+        shown: faces; those of the learned system are also scored on the labels they were not asked for.
         head: that is shown.
         frames: renders a motion with the portrait camera.
         size: of the pictures.
@@ -103,7 +103,7 @@ def judge_emotions(
         faces.setdefault(each.system, {}).setdefault(each.emotion, pictures[PICTURES // 2])
         rows.append(_row(each.system, each.emotion, each.speaker, shares))
         if each.system == LEARNED:
-            rows.append(_row(OTHER, _next(each.emotion), each.speaker, shares))
+            rows.append(_elsewhere(each.emotion, each.speaker, shares))
     how = (
         f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
         f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "
@@ -120,13 +120,15 @@ def judge_emotions(
     return table, matrices, faces
 
 
-def _next(emotion: str) -> str:
-    """The next expression of the judge; an emotion that it does not know stays."""
-    return EXPRESSIONS[(EXPRESSIONS.index(emotion) + 1) % len(EXPRESSIONS)] if emotion in EXPRESSIONS else emotion
-
-
 def _row(system: str, emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
     if not known([emotion])[0]:
         return Row(system, speaker, {})
     asked = EXPRESSIONS.index(emotion)
     return Row(system, speaker, {"judge_right": float(shares.argmax() == asked), "judge_share": float(shares[asked])})
+
+
+def _elsewhere(emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
+    wrong = [_row(OTHER, other, speaker, shares).scores for other in EXPRESSIONS if other != emotion]
+    if not known([emotion])[0]:
+        return Row(OTHER, speaker, {})
+    return Row(OTHER, speaker, {name: float(np.mean([each[name] for each in wrong])) for name in MEASURES})

@@ -24,7 +24,7 @@ LEGEND = (
 _STYLE = """
 :root { color-scheme: light; --ink: #22303c; --pale: #5d6f7e; --line: #d7dee4; --accent: #b4442f; --wash: #f5f7f9; }
 * { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
+body { margin: 0; background: #fff; color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 40px 28px 80px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 0 0 8px; }
 h2 { font-size: 21px; margin: 44px 0 6px; padding-top: 14px; border-top: 2px solid var(--ink); }
@@ -34,7 +34,7 @@ p { margin: 6px 0 12px; max-width: 76ch; }
 table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; }
 th, td { padding: 7px 10px; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; background: var(--wash); }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, th.words { text-align: left; }
 td.words { text-align: left; color: var(--pale); font-size: 12.5px; min-width: 210px; max-width: 330px; }
 td small { display: block; color: var(--pale); font-size: 11.5px; white-space: nowrap; }
 td:first-child small { white-space: normal; }
@@ -55,11 +55,13 @@ def render_page(report: Report) -> str:
         f"<h1>{escape(report.title)}</h1>",
         _about(report),
         f'<p class="legend">{escape(LEGEND)}</p>',
-        *(_table(table) for table in report.tables),
+        *(_table(table) + _pictures(report, table.name) for table in report.tables),
         *(_matrix(matrix) for matrix in report.matrices),
-        *(["<h2>Pictures</h2>"] if report.pictures else []),
-        *(_picture(picture) for picture in report.pictures),
     ]
+    sections = {table.name for table in report.tables}
+    rest = [picture for picture in report.pictures if picture.section not in sections]
+    if rest:
+        parts += ["<h2>Pictures</h2>", *map(_picture, rest)]
     if report.notes:
         parts += ["<h2>What to know</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report.notes), "</ul>"]
     body = "\n".join(parts)
@@ -72,7 +74,9 @@ def render_page(report: Report) -> str:
 
 
 def _about(report: Report) -> str:
-    items = "".join(f"<dt>{escape(str(name))}</dt><dd>{escape(_said(value))}</dd>" for name, value in report.about.items())
+    items = "".join(
+        f"<dt>{escape(str(name))}</dt><dd>{escape(_said(value))}</dd>" for name, value in report.about.items()
+    )
     return f"<dl>{items}</dl>"
 
 
@@ -89,7 +93,7 @@ def _table(table: Table) -> str:
     return _section(
         table.title,
         table.how,
-        f"<table><thead><tr><th>measure</th>{head}<th>what counts</th></tr></thead>"
+        f'<table><thead><tr><th>measure</th>{head}<th class="words">what counts</th></tr></thead>'
         f"<tbody>{''.join(_rows(table))}</tbody></table>",
     )
 
@@ -97,7 +101,9 @@ def _table(table: Table) -> str:
 def _rows(table: Table) -> Iterator[str]:
     for name, measure in table.measures.items():
         unit = f' <span class="unit">{escape(measure.unit)}</span>' if measure.unit else ""
-        first = f"<td>{escape(measure.title)}{unit} {ARROWS[measure.better]}<small>{escape(measure.source)}</small></td>"
+        first = (
+            f"<td>{escape(measure.title)}{unit} {ARROWS[measure.better]}<small>{escape(measure.source)}</small></td>"
+        )
         cells = "".join(_cell(table.estimates.get((name, system))) for system in table.systems)
         yield f'<tr>{first}{cells}<td class="words">{escape(measure.counts)}</td></tr>'
 
@@ -129,6 +135,10 @@ def _matrix(matrix: Matrix) -> str:
         lines.append(f"<tr><td>{escape(name)}</td>{cells}</tr>")
     table = f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     return _section(matrix.title, matrix.how, table)
+
+
+def _pictures(report: Report, section: str) -> str:
+    return "".join(_picture(picture) for picture in report.pictures if picture.section == section)
 
 
 def _picture(picture: Picture) -> str:

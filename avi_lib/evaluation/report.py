@@ -82,10 +82,11 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG with what it shows."""
+    """A PNG with what it shows; `section` names the table below which it stands, "" for the end of the page."""
 
     title: str
     png: bytes
+    section: str = ""
 
 
 @dataclass(frozen=True)

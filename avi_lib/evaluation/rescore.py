@@ -66,8 +66,8 @@ class Rescored:
         """Their means, with intervals where there are several."""
         rows = [Row("motion", str(each.speech), each.scores) for each in self.motions]
         how = (
-            f"{len(self.motions)} motions against their speech; phones are "
-            "recognised in the recording or aligned with its transcript. What needs a reference is left out without one."
+            f"Motion clips: {len(self.motions)}. Phones are recognised in the recording, or aligned with its "
+            "transcript where that is given. What needs a reference motion is left out without one."
         )
         table = tabulate("motion", "Scores", how, rows, MEASURES, seed, "recordings")
         about = {"motion": [str(each.path) for each in self.motions], "seed": seed}
