@@ -97,12 +97,12 @@ def shortened(sizes: Profile, steps: int) -> Profile:
         return train.model_copy(update=kept)
 
     instructor, prior = sizes.instructor, sizes.prior
-    heard = {"align": few(instructor.align), "speak": few(instructor.speak, 2, 2), "write": few(instructor.write, 2, 2)}
+    heard = {"align": few(instructor.align), "speak": few(instructor.speak, 1, 2), "write": few(instructor.write, 1, 2)}
     drawn = {"scripts": min(prior.scripts, max(32, 8 * steps)), "held_out": min(prior.held_out, max(8, steps))}
     return sizes.model_copy(
         update={
             "instructor": instructor.model_copy(update={**heard, "views": 1, "sounds": min(instructor.sounds, 8)}),
-            "talking": sizes.talking.model_copy(update={"train": few(sizes.talking.train)}),
+            "talking": sizes.talking.model_copy(update={"train": few(sizes.talking.train, batch=8)}),
             "prior": prior.model_copy(update={**drawn, "train": few(prior.train)}),
         }
     )

@@ -132,9 +132,9 @@ def _views(rgb: UInt8[np.ndarray, "height width 3"], box: Float[np.ndarray, " 4"
     middle, side = (box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())
     views = []
     for margin in MARGINS:
-        half = side * margin / 2
-        scale = 2 * half / SIDE
-        onto = np.array([[scale, 0, middle[0] - half], [0, scale, middle[1] - half]])
+        scale = side * margin / SIDE
+        corner = middle - side * margin / 2 + scale / 2 - 0.5  # OpenCV counts from the middle of the first pixel
+        onto = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
         smooth = cv2.GaussianBlur(grey, (0, 0), scale / 2) if scale > 1 else grey
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         cut = cv2.warpAffine(smooth, onto, (SIDE, SIDE), flags=flags, borderMode=cv2.BORDER_REPLICATE)

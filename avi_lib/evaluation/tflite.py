@@ -128,9 +128,12 @@ def _constant(tensor: _Table, buffers: list[_Table]) -> np.ndarray:
     if len(values) != math.prod(shape) * np.dtype(dtype).itemsize:
         raise ValueError(f"{len(values)} bytes for the shape {shape}")
     numbers = np.frombuffer(values, dtype).reshape(shape).astype(np.float32)
-    if kind == _FLOAT32:
-        return numbers
-    quantised = tensor.table(_QUANTIZATION)
-    scales, along = quantised.vector(_SCALE, np.float32), [1] * len(shape)
-    along[quantised.number(_AXIS, "i")] = -1
-    return np.asarray(numbers * scales.reshape(along), np.float32)
+    if kind == _INT8:
+        quantised = tensor.table(_QUANTIZATION)
+        along = [1] * len(shape)
+        along[quantised.number(_AXIS, "i")] = -1
+        with np.errstate(over="ignore", invalid="ignore"):
+            numbers = numbers * quantised.vector(_SCALE, np.float32).reshape(along)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a constant that is not finite")
+    return numbers

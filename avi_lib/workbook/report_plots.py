@@ -13,6 +13,7 @@ from io import BytesIO
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from avi_lib.evaluation.report import Matrix, Table
 from avi_lib.evaluation.systems import Scene
@@ -50,6 +51,7 @@ def plot_estimates(table: Table) -> Figure:
         panel.margins(0.12, 0.25)
         panel.grid(axis="x", linewidth=0.4, alpha=0.6)
         panel.tick_params(labelsize=8)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
     grid[0, 0].set_yticks(range(len(table.systems)), table.systems)
     grid[0, 0].invert_yaxis()
     return figure
@@ -78,7 +80,8 @@ def plot_faces(faces: Mapping[str, Mapping[str, UInt8[np.ndarray, "height width 
     figure, grid = panels(len(faces), len(emotions), figsize=(WIDTH_IN, len(faces) * side * 1.25), squeeze=False)
     for row, (system, shown) in zip(grid, faces.items(), strict=True):
         for panel, emotion in zip(row, emotions, strict=True):
-            panel.imshow(shown[emotion])
+            side_px = len(shown[emotion])
+            panel.imshow(shown[emotion][side_px // 10 : side_px * 8 // 10, side_px * 3 // 20 : side_px * 17 // 20])
             panel.set(xticks=[], yticks=[])
             panel.set_title(emotion, fontsize=8)
         row[0].set_ylabel(system, fontsize=9)
