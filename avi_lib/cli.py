@@ -4,6 +4,7 @@
     avi export motion.npz motion.csv
     avi instruct my.wav
     avi track my.mp4 -o motion.csv
+    avi evaluate motion.csv --speech my.wav
     avi models · avi doctor · avi run 00
 
 Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
@@ -78,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_talk, _add_instruct, _add_track, _add_prepare, _add_export, _add_run, _add_models, _add_doctor):
+    adders = (_add_talk, _add_instruct, _add_track, _add_prepare, _add_export, _add_evaluate, _add_run)
+    for add in (*adders, _add_models, _add_doctor):
         add(commands)
     return parser
 
@@ -370,6 +372,39 @@ def _export_flame_model(model: Path, output: Path) -> int:
     if output.suffix.lower() != ".npz":
         raise InputError("an npz for a FLAME model", str(output), "change the suffix")
     save_flame_npz(load_flame_file(model), output)
+    return 0
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser("evaluate", help="score anyone's motion against its speech, with intervals")
+    evaluate.add_argument("motion", nargs="+", type=Path, metavar="MOTION", help="npz or Live Link Face CSV")
+    evaluate.add_argument(
+        "--speech", nargs="+", type=Path, required=True, metavar="WAV", help="one for all motions, or one for each"
+    )
+    evaluate.add_argument(
+        "--reference", nargs="+", type=Path, default=[], metavar="MOTION", help="true motion, likewise"
+    )
+    evaluate.add_argument("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper phone times")
+    evaluate.add_argument("--report", type=Path, metavar="OUT.html", help="also write a page with the scores")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from avi_lib.evaluation.rescore import rescore
+    from avi_lib.files import check_writable
+
+    if options.report is not None:
+        if options.report.suffix.lower() != ".html":
+            raise InputError("a report that ends in .html", str(options.report), "change the suffix")
+        check_writable(options.report)
+    scored = rescore(options.motion, options.speech, options.reference, options.text)
+    if options.report is not None:
+        scored.report("Scores of motion").write_html(options.report)
+    if options.json:
+        print(json.dumps(scored.as_dict(), ensure_ascii=False))
+    else:
+        print("\n".join(scored.lines()))
     return 0
 
 

@@ -13,16 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from avi_lib.corpus.curve_files import load_curves
 from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.tracking import track_video
 from avi_lib.errors import InputError
-from avi_lib.formats import READABLE, read_motion
+from avi_lib.formats import READABLE, read_curves
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.factors import FACTORS, fitted
-from avi_lib.motion.space import ARKIT, HEAD_ROTATION
+from avi_lib.motion.space import ARKIT
 
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".m4v"))
 SPEECH, OFF, SEED, TEXT, FILE = "speech", "off", "seed", "text", "file"
@@ -91,17 +88,4 @@ def _curves(path: Path, changed_ns: int, fps: float) -> tuple[Curves, str]:
         longest = max(track.pieces, key=lambda piece: len(piece.curves.clip))
         part = f", the longest of {len(track.pieces)} pieces" if len(track.pieces) > 1 else ""
         return longest.curves, f", tracked{part}"
-    return _of_file(path).at_fps(fps), ""
-
-
-def _of_file(path: Path) -> Curves:
-    suffix = path.suffix.lower()
-    if suffix == ".npz":
-        curves = load_curves(path)
-    else:
-        clip = read_motion(path)
-        turns = np.isin(clip.space.channels, HEAD_ROTATION)
-        curves = Curves(clip, turns if suffix == ".bvh" else np.ones(len(clip.space), dtype=bool))
-    if curves.clip.space is not ARKIT:
-        raise InputError("motion in the ARKIT space", f"{path} in {curves.clip.space.name}", "convert it first")
-    return curves
+    return read_curves(path).at_fps(fps), ""

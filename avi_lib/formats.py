@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from avi_lib.corpus.adapters.flame import holds_coefficients, load_flame
+from avi_lib.corpus.curve_files import load_curves
+from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.face.driven import DrivenHead
 from avi_lib.face.flame_head import FlameHead
@@ -21,7 +25,7 @@ from avi_lib.motion.bvh import load_bvh, save_bvh
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.flame_coefficients import save_flame_coefficients
 from avi_lib.motion.livelink import load_livelink, save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.motion.space import ARKIT, FLAME, HEAD_ROTATION
 
 WRITABLE = {
     ".npz": "the motion itself; of FLAME motion expression, jaw_pose and global_pose",
@@ -72,6 +76,20 @@ def read_motion(path: Path) -> MotionClip:
     if suffix == ".npz":
         return load_flame(path).clip if holds_coefficients(path) else load_motion(path)
     return read_glb_motion(path)
+
+
+def read_curves(path: Path) -> Curves:
+    """ARKit motion of a file and which of its channels are there; InputError for another space."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz" and not holds_coefficients(path):
+        curves = load_curves(path)
+    else:
+        clip = read_motion(path)
+        turns = np.isin(clip.space.channels, HEAD_ROTATION)
+        curves = Curves(clip, turns if suffix == ".bvh" else np.ones(len(clip.space), dtype=bool))
+    if curves.clip.space is not ARKIT:
+        raise InputError("motion in the ARKIT space", f"{path} in {curves.clip.space.name}", "convert it first")
+    return curves
 
 
 def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[MotionClip, str]:

@@ -274,3 +274,24 @@ def test_adapters_learn_beside_a_language_model_whose_own_weights_stay(tmp_path)
     assert np.abs(plain - said[0]).max() > 1e-4
     with pytest.raises(InputError, match="adapters for this language model"):
         wear(llama(tmp_path / "third"), 3, back.shape.adapters, list(back.adapters))
+
+
+def test_without_contrast_writing_alone_trains_the_ears_and_goes_on_to_the_same_bytes(tmp_path):
+    write = SETTINGS.write.model_copy(update={"steps": 4, "save_every": 2})
+    settings = SETTINGS.model_copy(update={"contrast": False, "write": write})
+    plain, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
+    before, language = digest(plain.qformer), digest(frozen().language.network)
+    whole = train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "whole", progress=False)
+    assert log == [] and whole.aligned == [] and len(whole.written) == 4
+    assert digest(whole.model.qformer) != before and digest(frozen().language.network) == language
+
+    def stop(part, line):
+        if (part, line["step"]) == ("write", 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "cut", progress=False, on_log=stop)
+    again = train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "cut", progress=False)
+    assert digest(again.model) == digest(whole.model)
+    save_instructor_model(again.model, tmp_path / "weights.safetensors")
+    assert load_instructor_model(tmp_path / "weights.safetensors").shape == again.model.shape

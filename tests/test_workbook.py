@@ -144,6 +144,28 @@ def test_rendering_leaves_videos_files_and_a_record(tmp_path: Path):
     assert pictures_in(run / "05_rendering.ipynb") == 10
 
 
+@pytest.mark.workbook
+def test_the_evaluation_leaves_a_page_a_json_and_a_record(tmp_path: Path):
+    wanted = {"PREPARED": str(tmp_path / "prepared"), "ABLATE": "diffusion,exchange"}
+    run = run_notebooks(["06"], wanted, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    found = json.loads((run / "report.json").read_text("utf-8"))
+    assert told["tables"] == found["tables"]
+    assert set(found["tables"]) == {"held_out", "judge", "diffusion", "exchange", "motion"}
+
+    def value(table: str, measure: str, system: str) -> float:
+        return found["tables"][table]["measures"][measure]["systems"][system]["value"]
+
+    assert (
+        value("held_out", "lip_closure_d", "learned") > 1.5 > 0.8 > value("held_out", "lip_closure_d", "shuffled audio")
+    )
+    assert value("held_out", "lve_mm", "learned") < 0.5 * value("held_out", "lve_mm", "shuffled audio")
+    assert value("judge", "judge_right", "learned") > 0.3 > value("judge", "judge_right", "another's label")
+    page = (run / "report.html").read_text("utf-8")
+    assert page.count("data:image/png;base64,") >= 6 and "http" not in page
+    assert (run / "demonstration.csv").is_file()
+
+
 def pictures_in(path: Path) -> int:
     """How many pictures an executed notebook shows."""
     cells = nbformat.read(path, as_version=4).cells

@@ -109,6 +109,11 @@ class FaceFollower:
         with _quiet():
             self._close()
 
+    @property
+    def box(self) -> Float[np.ndarray, " 4"] | None:
+        """Left, top, right and bottom in pixels of the followed face's landmarks, as last seen; None without one."""
+        return self._last
+
     def follow(self, picture: Picture) -> Sighting:
         """Look at the next picture."""
         if self._first_s is None:

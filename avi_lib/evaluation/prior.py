@@ -22,7 +22,7 @@ from jaxtyping import Float32
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.style_scripts import Draw, Kind
 from avi_lib.errors import AviError, InputError
-from avi_lib.evaluation.asked import AskedScore, Scene, asked_units, measure, move, score_asked
+from avi_lib.evaluation.asked import AskedScore, Scene, Strengths, asked_units, measure, move, score_asked
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.evaluation.speed import in_turns_ms, one_thread
 from avi_lib.evaluation.styles import (
@@ -116,10 +116,17 @@ def score_motion(
     director: Director, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
 ) -> AskedScore:
     """Units asked for by the scripts of a bank against those that move in the given styles (not normalised)."""
+    return score_asked(asked_and_moved(director, generator, scenes, bank, styles))
+
+
+def asked_and_moved(
+    director: Director, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
+) -> list[tuple[Strengths, Strengths]]:
+    """Units asked for by every script of a bank, and those that move in its style (not normalised)."""
     plain = director.style("A person speaks.", seed=0)
     motions = move(generator, scenes, list(styles))
     moved = measure(generator, scenes, motions, plain)
-    return score_asked([(asked_units(script), found) for script, found in zip(bank.scripts, moved, strict=True)])
+    return [(asked_units(script), found) for script, found in zip(bank.scripts, moved, strict=True)]
 
 
 def score_emotion(
@@ -246,7 +253,7 @@ def _motion_figures(
 ) -> Iterator[Figure]:
     prior, encoder = director.prior, director.encoder
     asked = held_out_bank(corpora, generator, encoder, "combination", scripts, 5, "units", folder)
-    drawn = _raw(prior, draw_bank(prior, asked, settings))
+    drawn = raw(prior, draw_bank(prior, asked, settings))
     own = score_motion(director, generator, scenes, asked, drawn)
     true = score_motion(director, generator, scenes, asked, asked.styles)
     other = score_motion(director, generator, scenes, asked, np.roll(drawn, 1, axis=0))
@@ -258,7 +265,7 @@ def _motion_figures(
     shown = make_bank(corpora, generator.model, encoder, scripts, 1, 77, kind="emotion", real=False, folder=folder)
     for draw, must in _EMOTION_SETS:
         named = held_out_bank(corpora, generator, encoder, draw, scripts, 6, "emotion", folder)
-        styles = _raw(prior, draw_bank(prior, named, settings))
+        styles = raw(prior, draw_bank(prior, named, settings))
         pairs = score_emotion(generator, prior, scenes, styles=styles, bank=named, shown=shown)
         truths = score_emotion(generator, prior, scenes, styles=named.styles, bank=named, shown=shown)
         right, best = (float(np.mean([asked == found for asked, found in each])) for each in (pairs, truths))
@@ -275,7 +282,8 @@ def _confusions(pairs: Sequence[tuple[str, str]], most: int = 3) -> str:
     return ", ".join(f"{name} {count}" for name, count in top) or "none"
 
 
-def _raw(prior: PriorModel, styles: Styles) -> Styles:
+def raw(prior: PriorModel, styles: Styles) -> Styles:
+    """Styles as the talking model takes them, from those that the prior sees."""
     return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
 
 

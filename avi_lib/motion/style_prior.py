@@ -19,7 +19,7 @@ from torch import nn
 
 from avi_lib.errors import InputError
 from avi_lib.motion.prior_network import PriorNetwork, Reading
-from avi_lib.motion.prior_sampling import Kept, Wish, noise_of, sample
+from avi_lib.motion.prior_sampling import Kept, Wish, foretell, noise_of, sample
 from avi_lib.motion.space import SPACES, MotionSpace
 from avi_lib.motion.style_encoder import STYLE
 from avi_lib.settings import SampleSettings
@@ -45,6 +45,7 @@ class PriorShape:
         space: name of the motion space.
         styles: fingerprint of the talking model whose styles it draws.
         width, blocks, heads, words: size of the network.
+        regression: whether the network tells the style at once, without diffusion.
     """
 
     text_encoder: str
@@ -56,6 +57,7 @@ class PriorShape:
     blocks: int
     heads: int
     words: int
+    regression: bool = False
 
 
 class PriorModel(nn.Module):
@@ -107,7 +109,8 @@ class PriorModel(nn.Module):
         """Styles for the sentences of a reading, one each with its seed; a single sentence serves all seeds.
 
         With several candidates each of them is drawn from seeds of its own and the one nearest to its sentence in the
-        aligned space is taken; the first is the one drawn from the seed itself.
+        aligned space is taken; the first is the one drawn from the seed itself. Without diffusion all seeds give the
+        same style, and nothing can be kept.
         """
         return self.draw_mixed([(reading, 1.0)], seeds, settings, kept, callback)
 
@@ -127,7 +130,10 @@ class PriorModel(nn.Module):
             Wish(reading.at(rows if len(reading.mask) > 1 else torch.zeros_like(rows)), weight)
             for reading, weight in wishes
         ]
-        styles = sample(self.network, wished, noise_of(drawn), settings, drawn, kept, callback)
+        if self.shape.regression:
+            styles = foretell(self.network, wished, len(drawn))
+        else:
+            styles = sample(self.network, wished, noise_of(drawn), settings, drawn, kept, callback)
         if many > 1:
             aligned = sum((wish.weight * wish.reading.aligned for wish in wished), torch.zeros(()))
             near = nn.functional.cosine_similarity(styles, aligned).unflatten(0, (-1, many))

@@ -94,6 +94,7 @@ def make_hearing_bank(
     seed: int,
     folder: Path,
     progress: bool | None = None,
+    most: int | None = None,
 ) -> HearingBank:
     """Hear every clip with sound and an emotion.
 
@@ -104,6 +105,7 @@ def make_hearing_bank(
         seed: of the other rooms.
         folder: where hearings are kept.
         progress: as in `train`.
+        most: clips at most, spread evenly over all; all when None.
 
     Raises:
         InputError: no clip with sound and an emotion, or a sound that is gone or damaged.
@@ -112,6 +114,10 @@ def make_hearing_bank(
     if not clips:
         got = f"none in {', '.join(str(corpus.folder) for corpus in corpora)}"
         raise InputError("clips with sound and an emotion", got, "add a corpus whose emotions are labelled")
+    labels = tuple(_labels(corpora))
+    if most is not None and len(clips) > most:
+        chosen = np.linspace(0, len(clips) - 1, most).round().astype(int).tolist()
+        clips, labels = [clips[number] for number in chosen], tuple(labels[number] for number in chosen)
     loaded = load_encoder(encoder)
     hidden = None if progress is None else not progress
     found: list[tuple[Hearing, ...]] = []
@@ -128,7 +134,6 @@ def make_hearing_bank(
             found += heard
             digests.append(digest)
             shown.update(len(part))
-    labels = tuple(_labels(corpora))
     content = json.dumps([digests, [str(label) for label in labels]])
     return HearingBank(labels, tuple(found), hashlib.sha256(content.encode()).hexdigest())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -105,7 +106,10 @@ def align(
     progress: bool | None = None,
     on_log: OnLog | None = None,
 ) -> tuple[InstructorModel, list[LogLine]]:
-    """The first part of `train_instructor`: a model whose ears are trained, and the log's lines."""
+    """The first part of `train_instructor`: a model whose ears are trained, and the log's lines.
+
+    Without contrast the ears stay as chance made them, and are left to `write`.
+    """
     encoder, texts, language = models.encoder, models.texts, models.language
     shape = InstructorShape(
         encoder=encoder.name,
@@ -137,6 +141,9 @@ def align(
         model = InstructorModel(shape, settings.dropout)
         learner = Judged(model, shape.worlds) if settings.adversary else model
     _normalise(model, bank)
+    if not settings.contrast:
+        model.anchors.copy_(sentences.places(model.eval()))
+        return model, []
     losses = AlignLosses(bank, sounds, sentences, settings)
     trained = train(
         learner,
@@ -193,12 +200,16 @@ def write(
     progress: bool | None = None,
     on_log: OnLog | None = None,
 ) -> list[LogLine]:
-    """The third part: the projection of an aligned model is trained on clips, in place; the log's lines."""
+    """The third part: the projection of an aligned model is trained on clips, in place; the log's lines.
+
+    Without contrast the ears are trained with it.
+    """
     start = fingerprint(model)
     losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
     adapters = add_adapters(language, settings.lora, settings.write.seed) if settings.lora else None
+    ears = None if settings.contrast else _ears(model)
     trained = train(
-        Voice(model.prompter.requires_grad_(True), adapters),
+        Voice(model.prompter.requires_grad_(True), adapters, ears),
         losses,
         items=len(losses.order),
         settings=settings.write,
@@ -209,6 +220,9 @@ def write(
     )
     assert isinstance(trained.model, Voice)
     model.prompter = trained.model.prompter
+    if trained.model.ears is not None:
+        heard = trained.model.ears.state_dict()
+        model.load_state_dict({**model.state_dict(), **heard})
     if adapters is not None and trained.model.adapters is not None:
         adapters.take(trained.model.adapters.named())
         language.network.requires_grad_(False)
@@ -216,6 +230,13 @@ def write(
         model.adapters = nn.ParameterList([nn.Parameter(w, requires_grad=False) for w in adapters.named().values()])
     model.eval()
     return trained.log
+
+
+def _ears(model: InstructorModel) -> InstructorModel:
+    """A copy of a model to be trained, without its projection."""
+    ears = deepcopy(model).requires_grad_(True)
+    ears.prompter = nn.Identity()  # type: ignore[assignment]
+    return ears
 
 
 def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[Hearing]:

@@ -58,6 +58,7 @@ def train_prior(
         blocks=settings.blocks,
         heads=settings.heads,
         words=settings.words,
+        regression=settings.regression,
     )
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
@@ -101,7 +102,10 @@ class PriorLosses:
         noise = torch.randn(styles.shape, generator=random).to(device)
         dropped = (torch.rand(len(items), generator=random) < self.settings.dropped).to(device)
         reading = model.network.read(states, mask)
-        noisy = self.scheduler.add_noise(styles, noise, times.to(device))
+        if self.settings.regression:
+            times, noisy = torch.full_like(times, TIMES - 1), torch.zeros_like(styles)
+        else:
+            noisy = self.scheduler.add_noise(styles, noise, times.to(device))
         foreseen = model.network(noisy, times.to(device), model.network.unread(reading, dropped)).float()
         losses = {
             "diffusion": (foreseen - styles).square().mean(),

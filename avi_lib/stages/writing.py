@@ -40,12 +40,15 @@ FAR, SPREAD = -6.0, 1.5
 
 
 class Voice(nn.Module):
-    """What is trained for writing: the projection, and adapters in the language model where there are any."""
+    """What is trained for writing: the projection, adapters where there are any, and ears that were not aligned."""
 
-    def __init__(self, prompter: Prompter, adapters: Adapters | None = None) -> None:
+    def __init__(
+        self, prompter: Prompter, adapters: Adapters | None = None, ears: InstructorModel | None = None
+    ) -> None:
         super().__init__()
         self.prompter = prompter
         self.adapters = adapters
+        self.ears = ears
 
 
 class BeliefLosses:
@@ -121,7 +124,10 @@ class WriteLosses:
         """The loss of the items of these numbers."""
         assert isinstance(model, Voice)
         clips = [self.bank.clips[number] for number in self.order[items]]
-        meaning = self.meaning(self.order[items], rng)
+        if model.ears is None:
+            meaning = self.meaning(self.order[items], rng)
+        else:
+            meaning = self._heard(model.ears, self.order[items], rng)
         shown = [clip.text if clip.text and rng.random() < self.settings.words else None for clip in clips]
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         prompts = model.prompter(self.model.likeness(meaning, self.model.anchors), meaning)
@@ -135,8 +141,14 @@ class WriteLosses:
     def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
         """Where varied views of clips lie, with features left out as in alignment."""
         self.model.train()
-        ear = self.model.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
+        meaning = self._heard(self.model, numbers, rng)
         self.model.eval()
+        return meaning
+
+    def _heard(
+        self, ears: InstructorModel, numbers: np.ndarray, rng: np.random.Generator
+    ) -> Float[torch.Tensor, "clips aligned"]:
+        ear = ears.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
         strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
         familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
         return familiar[:, None] * ear.states + ear.manner

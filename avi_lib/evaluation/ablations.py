@@ -1,0 +1,248 @@
+"""What each part is for: systems trained without it, beside whole ones of the same size, data and steps.
+
+>>> ablate_alignment(bank, held, sounds, models, settings, folder)        # instructions without contrast
+>>> ablate_diffusion(corpora, generator, encoder, settings, folder)       # styles by regression
+>>> ablate_exchange(mixture, items, settings, folder, head)               # motion without exchanged pairs
+
+The two tables follow the ablations of AVI-Talking's two stages (Sun et al. 2024, tables 3 and 4), whose numbers are of
+other data and other measures and do not compare with these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.mixture import Item, Mixture
+from avi_lib.evaluation.asked import Strengths
+from avi_lib.evaluation.instructor import hear_all
+from avi_lib.evaluation.listening import recall
+from avi_lib.evaluation.measures import Measure
+from avi_lib.evaluation.prior import (
+    asked_and_moved,
+    draw_bank,
+    held_out_bank,
+    held_out_scenes,
+    normal,
+    raw,
+)
+from avi_lib.evaluation.report import Estimate, Row, Table, estimate_of, joined, tabulate
+from avi_lib.evaluation.styles import cosines, diversity, energy_distance, retrieval, similarity
+from avi_lib.evaluation.talking import score_exchange
+from avi_lib.face.head import Head
+from avi_lib.instruction.instructor import Instructor
+from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.motion.director import Director
+from avi_lib.motion.learned import LearnedGenerator
+from avi_lib.motion.style_prior import PriorModel
+from avi_lib.settings import (
+    InstructorSettings,
+    PriorSettings,
+    Profile,
+    SampleSettings,
+    TalkingSettings,
+    TrainSettings,
+)
+from avi_lib.speech.hearing import Hearing
+from avi_lib.stages.hearing_bank import HearingBank
+from avi_lib.stages.instructor import FrozenModels, train_instructor
+from avi_lib.stages.prior import train_prior
+from avi_lib.stages.style_bank import StyleBank, make_bank
+from avi_lib.stages.talking import train_talking
+
+WHOLE = "whole"
+_SAMPLES, _TEXTS = 10, 40
+"""Samples of a sentence whose diversity is taken, and sentences."""
+S = TypeVar("S")
+_SCRIPTS = "scripts whose combinations of action units and strengths training does not hold, held-out speakers"
+_PAIRS = "pairs of held-out clips that perform each other's scripts"
+
+INSTRUCTIONS: dict[str, Measure] = {
+    "heard_right": Measure("emotion heard", "", "higher", "clips of held-out speakers", "accuracy of the likeliest"),
+    "heard_share": Measure("probability of it", "", "higher", "the same clips", "given to the emotion that was meant"),
+}
+_RECALL = Measure("unweighted recall", "", "higher", "the same clips", "mean over emotions, whatever their number")
+
+STYLES: dict[str, Measure] = {
+    "cosine": Measure("cosine to the true style", "", "higher", _SCRIPTS, "of normalised styles"),
+    "text_to_style": Measure("text to style, top 1", "", "higher", _SCRIPTS, "retrieval among all scripts"),
+    "diversity": Measure(
+        "diversity", "", "higher", "ten samples of each sentence", "mean distance, as AVI-Talking's code"
+    ),
+}
+_ENERGY = Measure("energy distance", "", "lower", _SCRIPTS, "drawn against true styles: 0 when alike in distribution")
+_F1 = Measure("asked units that move, F1", "", "higher", _SCRIPTS, "units measured in generated motion")
+
+EXCHANGED: dict[str, Measure] = {
+    "eve_exchanged": Measure("EVE, exchanged style", "mm", "lower", _PAIRS, "against the performance asked for"),
+    "eve_share": Measure("EVE / distance of the styles", "", "lower", _PAIRS, "1 is a style that is not heeded"),
+    "lve_exchanged": Measure("LVE, exchanged style", "mm", "lower", _PAIRS, "lips under another's style"),
+    "lve_own": Measure("LVE, own style", "mm", "lower", "the same clips in their own style", "lips"),
+}  # fmt: skip
+
+
+def shortened(sizes: Profile, steps: int) -> Profile:
+    """A profile whose trainings take at most so many steps, on data to match: to show that they run."""
+
+    def few(train: TrainSettings, most: int = steps, batch: int = 1 << 16) -> TrainSettings:
+        count = min(train.steps, most)
+        kept = {"steps": count, "warmup": min(train.warmup, count), "batch": min(train.batch, batch)}
+        return train.model_copy(update=kept)
+
+    instructor, prior = sizes.instructor, sizes.prior
+    heard = {"align": few(instructor.align), "speak": few(instructor.speak, 1, 2), "write": few(instructor.write, 1, 2)}
+    drawn = {"scripts": min(prior.scripts, max(32, 8 * steps)), "held_out": min(prior.held_out, max(8, steps))}
+    return sizes.model_copy(
+        update={
+            "instructor": instructor.model_copy(update={**heard, "views": 1, "sounds": min(instructor.sounds, 8)}),
+            "talking": sizes.talking.model_copy(update={"train": few(sizes.talking.train, batch=8)}),
+            "prior": prior.model_copy(update={**drawn, "train": few(prior.train)}),
+        }
+    )
+
+
+def without_alignment(settings: InstructorSettings) -> InstructorSettings:
+    """No contrast of speech with sentences: the Q-Former learns through the language model alone, for as many steps."""
+    write = settings.write.model_copy(update={"steps": settings.align.steps + settings.write.steps})
+    return settings.model_copy(update={"contrast": False, "write": write})
+
+
+def without_diffusion(settings: PriorSettings) -> PriorSettings:
+    """A regression from the sentence to the mean of the styles that fit."""
+    return settings.model_copy(update={"regression": True})
+
+
+def without_exchange(settings: TalkingSettings) -> TalkingSettings:
+    """Every clip shows its own style, and no real style is exchanged."""
+    return settings.model_copy(update={"exchanged": 0.0, "unlabelled": 0.0})
+
+
+def ablate_alignment(
+    learned: HearingBank,
+    held: HearingBank,
+    sounds: Sequence[Hearing],
+    models: FrozenModels,
+    settings: InstructorSettings,
+    folder: Path,
+    device: torch.device | None = None,
+    seed: int = 0,
+) -> Table:
+    """Instructors with and without alignment, on clips of held-out speakers."""
+    rows, recalls = [], {}
+    for system, how in _both(settings, "without alignment", without_alignment).items():
+        spoken = folder / "speak"
+        trained = train_instructor(learned, sounds, models, how, _place(folder, system), device, False, spoken=spoken)
+        instructor = Instructor(trained.model, models.encoder, models.language, system)
+        verdict = hear_all(instructor, held).verdict()
+        for share, right, meant, clip in zip(verdict.shares, verdict.right, verdict.meant, held.clips, strict=True):
+            scores = {"heard_right": float(right), "heard_share": float(share[EMOTIONS.index(meant)])}
+            rows.append(Row(system, clip.speaker, scores))
+        pairs = list(zip(verdict.heard, verdict.meant, strict=True))
+        rng = np.random.default_rng(seed)
+        recalls["recall", system] = estimate_of(lambda some: recall(*zip(*some, strict=True)), pairs, rng)
+    how_measured = (
+        f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive "
+        "stage is left out and its steps are given to writing, through which the Q-Former then learns."
+    )
+    table = tabulate("alignment", "Ablation of stage 1: alignment", how_measured, rows, INSTRUCTIONS, seed)
+    return joined(table, {"recall": _RECALL}, recalls)
+
+
+def ablate_diffusion(
+    corpora: Sequence[Corpus],
+    generator: LearnedGenerator,
+    encoder: TextEncoder,
+    settings: PriorSettings,
+    folder: Path,
+    kept: Path | None = None,
+    device: torch.device | None = None,
+    seed: int = 0,
+) -> Table:
+    """Priors with and without diffusion, on held-out combinations of action units."""
+    bank = make_bank(
+        corpora, generator.model, encoder, settings.scripts, settings.texts, seed, folder=kept, progress=False
+    )
+    asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
+    scenes, rows = held_out_scenes(corpora), []
+    wholes: dict[tuple[str, str], Estimate] = {}
+    for system, how in _both(settings, "without diffusion", without_diffusion).items():
+        prior, _ = train_prior(bank, encoder, generator.model, how, _place(folder, system), device, False)
+        prior = prior.cpu()
+        drawn, true = draw_bank(prior, asked, SampleSettings()), normal(prior, asked.styles)
+        found = retrieval(similarity(drawn, true), 1)
+        for number, (cosine, first) in enumerate(zip(cosines(drawn, true), found, strict=True)):
+            rows.append(Row(system, str(number), {"cosine": float(cosine), "text_to_style": float(first)}))
+        wholes["diversity", system] = estimate_of(_mean, _diversity(prior, asked).tolist(), np.random.default_rng(seed))
+        wholes["energy", system] = Estimate(energy_distance(drawn, true), np.nan, np.nan, len(asked), "scripts")
+        pairs = asked_and_moved(Director(prior, encoder, system), generator, scenes, asked, raw(prior, drawn))
+        wholes["f1", system] = estimate_of(f1, pairs, np.random.default_rng(seed))
+    how_measured = (
+        f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out. Without diffusion the same network "
+        "is trained to tell the style at once, which is the mean of the styles that fit a sentence."
+    )
+    table = tabulate("diffusion", "Ablation of stage 2: diffusion", how_measured, rows, STYLES, seed, "scripts")
+    return joined(table, {"diversity": STYLES["diversity"], "energy": _ENERGY, "f1": _F1}, wholes)
+
+
+def ablate_exchange(
+    mixture: Mixture,
+    items: Sequence[Item],
+    settings: TalkingSettings,
+    folder: Path,
+    head: Head,
+    device: torch.device | None = None,
+    seed: int = 0,
+) -> Table:
+    """Talking models with and without exchanged pairs, on held-out clips in exchanged styles."""
+    rows = []
+    for system, how in _both(settings, "without exchange", without_exchange).items():
+        model, _ = train_talking(mixture, how, _place(folder, system), device, False)
+        model = model.cpu()
+        for item in items:
+            scores = score_exchange(model, [item], head)
+            named = {
+                "eve_exchanged": scores["EVE exchanged"],
+                "eve_share": scores["EVE exchanged"] / scores["EVE distance"] if scores["EVE distance"] else np.nan,
+                "lve_exchanged": scores["LVE exchanged"],
+                "lve_own": scores["LVE own"],
+            }
+            rows.append(Row(system, item.clip.speaker, named))
+    how_measured = (
+        f"Talking models trained on {len(mixture.items)} items, measured on {len(items)} clips of held-out voices and "
+        "words. Without exchange every clip shows its own style in training."
+    )
+    return tabulate("exchange", "Ablation of stage 2: exchange", how_measured, rows, EXCHANGED, seed)
+
+
+def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
+    """F1 of the units that move against those that are asked for, over all pairs; see `score_asked`."""
+    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
+    both = sum(len(asked) + len(moved) for asked, moved in pairs)
+    return 2 * hits / both if both else float("nan")
+
+
+def _diversity(prior: PriorModel, bank: StyleBank) -> Float[np.ndarray, " texts"]:
+    """Diversity of ten samples of each of the first sentences."""
+    count = min(_TEXTS, len(bank))
+    reading = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
+    styles = normal(prior, prior.draw(reading, list(range(count * _SAMPLES)), SampleSettings()))
+    return diversity(styles.reshape(count, _SAMPLES, -1))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))
+
+
+def _both(settings: S, name: str, without: Callable[[S], S]) -> Mapping[str, S]:
+    return {WHOLE: settings, name: without(settings)}
+
+
+def _place(folder: Path, system: str) -> Path:
+    return folder / system.replace(" ", "_")

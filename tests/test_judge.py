@@ -1,0 +1,173 @@
+"""The independent judge of emotion: its weights' reader, what it sees of rendered faces, what it refuses."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from avi_lib.assets.resolver import Resolver
+from avi_lib.errors import InputError
+from avi_lib.evaluation.emotions import MEASURES, OTHER, Shown, judge_emotions
+from avi_lib.evaluation.expression_network import EXPRESSIONS, SIDE, ExpressionNetwork, load_network
+from avi_lib.evaluation.judge import Judge, confusion, face_boxes, load_judge, neutral_share
+from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.tflite import read_layers
+from avi_lib.face.head import load_head
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.prototypes import EMOTIONS, expression_targets
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT
+from avi_lib.pipeline import Talker
+from avi_lib.settings import RenderSettings, TalkSettings
+
+SIZE = 256
+
+
+@pytest.fixture(scope="module")
+def judge() -> Judge:
+    state, where = Resolver().inspect("expression-judge")
+    if state not in ("own", "cached"):
+        pytest.skip(
+            f"the judge's weights are not at hand ({state}: {where}); `avi models expression-judge` fetches them"
+        )
+    return load_judge()
+
+
+def still(emotion: str) -> MotionClip:
+    """Five frames of the height of an emotion."""
+    values = np.zeros((5, len(ARKIT)), np.float32)
+    level = 1 if emotion in ("neutral", "calm") else 3
+    for channel, weight in expression_targets(Instruction("a face", emotion, level)).items():
+        values[:, ARKIT.index(channel)] = weight
+    return MotionClip(values, 25.0, ARKIT)
+
+
+@pytest.fixture(scope="module")
+def seen(judge: Judge) -> dict[str, np.ndarray]:
+    """What the judge says of every emotion's rendered face."""
+    with one_thread(), Talker(TalkSettings(render=RenderSettings(size=SIZE))) as talker:
+        values = np.stack([still(emotion).values[0] for emotion in EMOTIONS])
+        pictures = list(talker.frames(MotionClip(values, 25.0, ARKIT)))
+        shares = judge.judge(pictures, face_boxes(talker.head, values, SIZE))
+    return dict(zip(EMOTIONS, shares, strict=True))
+
+
+def test_a_rendered_smile_is_seen_as_happy_and_a_face_at_rest_is_not(seen: dict[str, np.ndarray]) -> None:
+    happy = EXPRESSIONS.index("happy")
+    assert seen["happy"].argmax() == happy and seen["happy"][happy] > 0.5
+    assert seen["neutral"].argmax() == EXPRESSIONS.index("neutral") and seen["neutral"][happy] < 0.2
+
+
+def test_surprise_is_seen_more_in_a_surprised_face_than_in_any_calm_one(seen: dict[str, np.ndarray]) -> None:
+    surprised = EXPRESSIONS.index("surprised")
+    assert seen["surprised"][surprised] > 2 * max(seen[name][surprised] for name in ("neutral", "calm", "bored"))
+
+
+def test_probabilities_add_up_to_one_and_do_not_depend_on_the_batch(judge: Judge) -> None:
+    pictures = list(np.random.default_rng(0).integers(0, 255, (3, 90, 120, 3), dtype=np.uint8))
+    boxes = np.array([[10, 10, 80, 80], [40, 20, 200, 160], [-20, -30, 30, 40]], float)
+    together = judge.judge(pictures, boxes)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(together[1:2], judge.judge(pictures[1:2], boxes[1:2]), atol=1e-5)
+
+
+def test_a_mirrored_face_is_judged_alike(judge: Judge) -> None:
+    picture = np.random.default_rng(1).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    box = np.array([[0.0, 0.0, 64.0, 64.0]])
+    plain, mirrored = judge.judge([picture], box), judge.judge([picture[:, ::-1].copy()], box)
+    np.testing.assert_allclose(plain, mirrored, atol=1e-3)
+
+
+def test_the_box_of_a_turned_head_follows_the_face() -> None:
+    values = np.zeros((3, len(ARKIT)), np.float32)
+    values[1, ARKIT.index("headYaw")], values[2, ARKIT.index("jawOpen")] = 0.4, 1.0
+    rest, turned, opened = face_boxes(load_head(), values, SIZE)
+    assert turned[0] > rest[0] + 3 and opened[3] > rest[3] + 5  # to the picture's right; the chin lower
+    assert 0 < rest[0] < rest[2] < SIZE and 0 < rest[1] < rest[3] < SIZE
+
+
+def test_pictures_without_a_box_and_boxes_without_an_area_are_refused() -> None:
+    judge = Judge(ExpressionNetwork(), "random", "none")
+    picture = np.zeros((20, 20, 3), np.uint8)
+    with pytest.raises(InputError, match="1 pictures and 2 boxes"):
+        judge.judge([picture], np.ones((2, 4)))
+    for box in ([5.0, 5.0, 5.0, 9.0], [0.0, 0.0, np.nan, 9.0]):
+        with pytest.raises(InputError, match="left, top, right, bottom"):
+            judge.judge([picture], np.array([box]))
+    assert judge.judge([], np.zeros((0, 4))).shape == (0, len(EXPRESSIONS))
+
+
+def test_confusions_count_every_face_once_and_neutral_is_a_share() -> None:
+    shares = np.eye(len(EXPRESSIONS), dtype=np.float32)[[3, 6, 6]]
+    counts = confusion(["happy", "happy", "bored"], shares, EMOTIONS)
+    assert counts.sum() == 3 and counts[EMOTIONS.index("happy"), 3] == 1 and counts[EMOTIONS.index("bored"), 6] == 1
+    assert neutral_share(shares) == pytest.approx(2 / 3) and np.isnan(neutral_share(shares[:0]))
+
+
+class Believing(Judge):
+    """A judge that sees what it is told in the first pixel."""
+
+    def judge(self, pictures: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
+        return np.eye(len(EXPRESSIONS), dtype=np.float32)[[int(picture[0, 0, 0]) for picture in pictures]]
+
+
+def test_a_perfect_face_scores_one_and_its_other_labels_nothing() -> None:
+    head = load_head()
+    shown = [Shown(system, name, "anna", still(name)) for system in ("learned", "performer") for name in EMOTIONS]
+    asked = iter([each.emotion for each in shown])
+
+    def frames(motion: MotionClip) -> list[np.ndarray]:
+        emotion = next(asked)
+        told = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else 6
+        return [np.full((4, 4, 3), told, np.uint8)] * len(motion)
+
+    table, matrices, faces = judge_emotions(Believing(ExpressionNetwork(), "told", "none"), shown, head, frames, 4)
+    values = {system: table.estimates["judge_right", system].value for system in table.systems}
+    assert values == {"learned": 1.0, "performer": 1.0, OTHER: 0.0}
+    assert table.estimates["judge_right", "learned"].clips == len(EXPRESSIONS) and table.measures == MEASURES
+    assert [matrix.counts.sum() for matrix in matrices] == [10, 10] and set(faces["learned"]) == set(EMOTIONS)
+
+
+def test_the_ported_network_has_the_published_size_and_halves_its_pictures() -> None:
+    network = ExpressionNetwork()
+    assert sum(weight.numel() for weight in network.parameters()) == 56_575
+    assert network(torch.zeros(2, 1, SIDE, SIDE)).shape == (2, len(EXPRESSIONS))
+    assert network.blocks[0](torch.zeros(1, 8, 60, 60)).shape == (1, 16, 30, 30)
+    assert network.blocks[2](torch.zeros(1, 32, 15, 15)).shape == (1, 64, 8, 8)
+
+
+def test_damaged_weights_are_refused_in_one_line(judge: Judge, tmp_path: Path) -> None:
+    found = Resolver().resolve("expression-judge").files["emotion_model_quantized.tflite"].read_bytes()
+    assert len(read_layers(_file(tmp_path, found))) == 23
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        broken = bytearray(found)
+        for place in rng.integers(8, len(found), 40):
+            broken[place] = int(rng.integers(256))
+        try:
+            load_network(_file(tmp_path, bytes(broken)))
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 64, b"\xff\xff\xff\x7fTFL3" + b"\0" * 60, struct.pack("<I4s", 8, b"TFL3")]
+)
+def test_what_is_no_such_file_is_refused(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="TensorFlow Lite"):
+        read_layers(_file(tmp_path, content))
+
+
+def test_weights_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="TensorFlow Lite"):
+        load_network(tmp_path / "none.tflite")
+
+
+def _file(folder: Path, content: bytes) -> Path:
+    path = folder / "weights.tflite"
+    path.write_bytes(content)
+    return path

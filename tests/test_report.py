@@ -1,0 +1,247 @@
+"""The evaluation report: intervals, tables, systems beside one another, the page and its JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_priors import Letters
+from small_priors import prior as small_prior
+from talking_corpora import performed
+
+from avi_lib.corpus.curves import Curves
+from avi_lib.errors import InputError
+from avi_lib.evaluation import ablations
+from avi_lib.evaluation.measures import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
+from avi_lib.evaluation.report import Matrix, Picture, Report, Row, estimate, estimate_of, joined, tabulate
+from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Scene, score_scenes, whole
+from avi_lib.face.head import Head, load_head
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.space import ARKIT
+from avi_lib.settings import SampleSettings, profile
+from avi_lib.speech.phones import SILENCE, Phone
+from avi_lib.workbook.report_plots import plot_confusions, plot_estimates, plot_faces, plot_scene_gaps, png_of
+
+MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
+PHONES = (
+    Phone(SILENCE, 0.0, 0.6),
+    Phone("AA", 0.6, 1.0),
+    Phone("M", 1.0, 1.2),
+    Phone("AA", 1.2, 1.6),
+    Phone(SILENCE, 1.6, 2.4),
+)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+def heard() -> Heard:
+    level = np.full(60, -60.0, np.float32)
+    level[15:40] = -20.0
+    return Heard(PHONES, level, 2.4)
+
+
+def talking(height: float = 0.4, late: int = 0) -> MotionClip:
+    """A jaw that opens on the vowels and shuts on the M."""
+    values = np.zeros((60, len(ARKIT)), np.float32)
+    for first, last in ((15, 25), (30, 40)):
+        values[first + late : last + late, ARKIT.index("jawOpen")] = height
+    return MotionClip(values, 25.0, ARKIT)
+
+
+def test_the_interval_is_over_speakers_when_there_are_enough_and_over_clips_when_there_are_few() -> None:
+    values = np.repeat(np.arange(6.0), 20)
+    groups = [str(number) for number in values.astype(int)]
+    by_speaker = estimate(values, groups, np.random.default_rng(0))
+    few = estimate(values, ["a" if value < 3 else "b" for value in values], np.random.default_rng(0))
+    assert by_speaker.resampled == "speakers" and few.resampled == "clips"
+    assert by_speaker.value == few.value == 2.5 and by_speaker.clips == 120
+    assert by_speaker.high - by_speaker.low > 3 * (few.high - few.low)  # clips of one speaker tell the same thing
+
+
+def test_an_interval_holds_its_mean_in_nineteen_of_twenty_samples() -> None:
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(200):
+        found = estimate(rng.normal(3.0, 1.0, 30), ["one"] * 30, rng, resamples=300)
+        held += found.low <= 3.0 <= found.high
+    assert 0.87 <= held / 200 <= 0.99
+
+
+def test_what_has_no_evidence_is_left_out_of_the_mean_and_one_clip_has_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    found = estimate(np.array([1.0, np.nan, 3.0]), ["a", "b", "c"], rng)
+    assert (found.value, found.clips) == (2.0, 2)
+    lone = estimate(np.array([np.nan, 7.0]), ["a", "b"], rng)
+    assert lone.value == 7.0 and np.isnan(lone.low) and np.isnan(lone.high)
+    assert np.isnan(estimate(np.array([np.nan]), ["a"], rng).value)
+    with pytest.raises(InputError, match="1 for 2"):
+        estimate(np.array([1.0, 2.0]), ["a"], rng)
+
+
+def test_a_statistic_of_all_items_has_an_interval_about_it() -> None:
+    found = estimate_of(lambda some: float(np.mean(some)), [0.0, 1.0] * 20, np.random.default_rng(0))
+    assert found.value == 0.5 and 0.3 < found.low < 0.5 < found.high < 0.7
+
+
+def test_a_mouth_that_fits_its_speech_scores_and_one_that_is_late_or_still_does_not(head: Head) -> None:
+    fits, late = (measure_motion(whole(motion), heard(), head) for motion in (talking(), talking(late=5)))
+    still = measure_motion(whole(talking(0.0)), heard(), head)
+    assert fits["lip_closure_d"] > 1.5 > 0.5 > late["lip_closure_d"] and fits["closed_share"] == 1.0
+    assert still["lip_closure_d"] == 0.0 and still["closed_share"] == 0.0 and np.isnan(still["jaw_energy_r"])
+    assert set(fits) == set(MEASURES) and np.isnan(fits["lve_mm"])
+
+
+def test_errors_are_none_against_itself_and_masked_channels_are_not_blamed(head: Head) -> None:
+    present = np.ones(len(ARKIT), bool)
+    other = talking()
+    other.values[:, ARKIT.index("browInnerUp")] = 1.0
+    same = measure_motion(whole(talking()), heard(), head, whole(talking()))
+    assert same["lve_mm"] == same["eve_mm"] == same["fdd_mm"] == 0.0 and same["lip_gap_r"] == pytest.approx(1)
+    seen = measure_motion(whole(talking()), heard(), head, whole(other))["eve_mm"]
+    present[ARKIT.index("browInnerUp")] = False
+    masked = measure_motion(whole(talking()), heard(), head, Curves(other, present))["eve_mm"]
+    assert seen > 1.0 and masked == 0.0
+
+
+def test_scores_do_not_depend_on_the_frame_rate_of_the_file(head: Head) -> None:
+    slow = talking()
+    fast = MotionClip(np.repeat(slow.values, 2, axis=0), 50.0, ARKIT)
+    one, two = (measure_motion(whole(motion), heard(), head) for motion in (slow, fast))
+    assert one["lip_closure_d"] == pytest.approx(two["lip_closure_d"], abs=0.06)
+    assert one["jitter_mm"] == pytest.approx(two["jitter_mm"], rel=0.25)  # unresampled it would be an eighth
+
+
+def test_rest_is_silence_away_from_sound_and_blinks_are_counted_once(head: Head) -> None:
+    rest = at_rest(heard(), 60)
+    assert rest[:10].all() and not rest[10:45].any() and rest[45:].all()
+    motion = talking()
+    for first in (5, 40):
+        for side in ("Left", "Right"):
+            motion.values[first : first + 4, ARKIT.index(f"eyeBlink{side}")] = [0.6, 1.0, 0.4, 0.6]
+    assert blink_rate(whole(motion)) == pytest.approx(60 * 2 / 2.4)
+
+
+def scenes() -> list[Scene]:
+    true = whole(talking())
+    motions = {
+        LEARNED: whole(talking(0.35)),
+        PERFORMER: true,
+        SHUFFLED: whole(talking(late=5)),
+        REAL: whole(talking(0.2)),
+    }
+    return [Scene(f"clip {number}", f"speaker {number}", heard(), motions, true) for number in range(5)]
+
+
+def test_systems_stand_beside_one_another_and_the_reference_is_not_compared_with_itself(head: Head) -> None:
+    table = score_scenes("held", "Held out", "how", scenes(), head)
+    values = {system: table.estimates["lve_mm", system].value for system in table.systems}
+    assert table.systems == (LEARNED, PERFORMER, SHUFFLED, REAL)
+    assert np.isnan(values[PERFORMER]) and 0 < values[LEARNED] < values[SHUFFLED]
+    closures = [table.estimates["lip_closure_d", system].value for system in (LEARNED, SHUFFLED)]
+    assert closures[0] > closures[1] + 1
+    assert np.isnan(table.estimates["blinks_per_min", LEARNED].value)
+    assert table.estimates["blinks_per_min", REAL].value == 0.0
+
+
+def report() -> Report:
+    rows = [Row("<script>alert(1)</script>", "anna", {"score": -0.001}), Row("other", "anna", {"score": np.nan})]
+    table = tabulate("a_table", "A & B", 'how "it" was <measured>', rows, MEASURE)
+    matrix = Matrix("seen", "What is seen", "counts", ("happy",), ("happy", "sad"), np.array([[3, 1]]))
+    picture = Picture("a <picture>", b"\x89PNG\r\n", "a_table")
+    return Report("Report <1>", {"seed": 0, "of": "x & y"}, (table,), (matrix,), (picture,), ("a note</li>",))
+
+
+def test_the_page_escapes_all_text_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
+    path = report().write(tmp_path / "new")[1]
+    page = path.read_text("utf-8")
+    assert "<script" not in page and "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "a note&lt;/li&gt;" in page
+    assert not re.search(r"(src|href)=.(?!data:image/png;base64,)", page) and "http" not in page and "url(" not in page
+    assert page.index("A &amp; B") < page.index("data:image/png;base64,") < page.index("What is seen")
+
+
+def test_the_json_holds_the_same_numbers_and_no_nan(tmp_path: Path) -> None:
+    path = report().write(tmp_path)[0]
+    found = json.loads(path.read_text("utf-8"), parse_constant=lambda name: pytest.fail(name))
+    systems = found["tables"]["a_table"]["measures"]["score"]["systems"]
+    assert systems["<script>alert(1)</script>"]["value"] == -0.001 and systems["other"]["value"] is None
+    assert (
+        found["matrices"]["seen"]["counts"] == [[3, 1]]
+        and found["tables"]["a_table"]["measures"]["score"]["unit"] == "mm"
+    )
+
+
+def test_the_same_report_is_the_same_bytes_and_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    first, second = (report().write(tmp_path / name) for name in ("one", "two"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError):
+        report().write(tmp_path / "file")
+
+
+def test_plots_are_pngs_whose_bytes_repeat(head: Head) -> None:
+    table = score_scenes("held", "Held out", "how", scenes(), head)
+    faces = {system: {name: np.zeros((20, 20, 3), np.uint8) for name in ("happy", "sad")} for system in ("a", "b")}
+    for plot in (
+        lambda: plot_estimates(table),
+        lambda: plot_scene_gaps(scenes()[0], head),
+        lambda: plot_faces(faces),
+        lambda: plot_confusions(report().matrices),
+    ):
+        png = png_of(plot(), dpi=40)
+        assert png.startswith(b"\x89PNG") and png == png_of(plot(), dpi=40)
+
+
+def test_each_ablation_leaves_out_its_part_and_nothing_else() -> None:
+    sizes = profile("smoke")
+    for before, after, changed in (
+        (sizes.talking, ablations.without_exchange(sizes.talking), {"exchanged", "unlabelled"}),
+        (sizes.prior, ablations.without_diffusion(sizes.prior), {"regression"}),
+        (sizes.instructor, ablations.without_alignment(sizes.instructor), {"contrast", "write"}),
+    ):
+        old, new = before.model_dump(), after.model_dump()
+        assert {name for name in old if old[name] != new[name]} == changed
+    assert ablations.without_alignment(sizes.instructor).write.steps == 63
+    assert ablations.shortened(sizes, 2).talking.train.steps == 2
+
+
+def test_f1_of_units_is_that_of_all_pairs_together() -> None:
+    pairs = [({"a": 1.0, "b": 0.5}, {"a": 0.9}), ({"c": 1.0}, {"c": 1.0, "d": 0.2})]
+    assert ablations.f1(pairs) == pytest.approx(2 * 2 / (3 + 3)) and np.isnan(ablations.f1([({}, {})]))
+
+
+def test_a_prior_without_diffusion_gives_one_style_whatever_the_seed_and_one_with_it_does_not() -> None:
+    reading, drawn = Letters().encode(["She is furious."]), {}
+    for regression in (False, True):
+        model = small_prior()
+        object.__setattr__(model.shape, "regression", regression)
+        drawn[regression] = model.draw(model.read(reading), [1, 2], SampleSettings(steps=2))
+    assert np.array_equal(*drawn[True]) and not np.allclose(*drawn[False])
+
+
+def test_the_exchange_ablation_trains_and_scores_whole_and_part(head: Head, tmp_path: Path) -> None:
+    from avi_lib.corpus.mixture import Item, Mixture
+
+    settings = ablations.shortened(profile("smoke"), 1).talking.model_copy(
+        update={"width": 16, "style_width": 16, "frames": 25, "style_frames": 25, "fresh": 0.0}
+    )
+    corpus = performed()
+    items = [Item(corpus, clip) for clip in corpus.select(split="test")[:2]]
+    with one_thread():
+        mixture = Mixture.of([corpus], "train", 25)
+        table = ablations.ablate_exchange(mixture, items, settings, tmp_path, head)
+    assert table.systems == ("whole", "without exchange") and set(table.measures) == set(ablations.EXCHANGED)
+    assert all(np.isfinite(found.value) and found.clips == 2 for found in table.estimates.values())
+
+
+def test_measures_of_the_whole_join_a_table() -> None:
+    table = tabulate("t", "T", "how", [Row("a", "x", {"score": 1.0})], MEASURE)
+    more = joined(
+        table, {"f1": MEASURE["score"]}, {("f1", "a"): estimate_of(np.mean, [1.0, 1.0], np.random.default_rng(0))}
+    )
+    assert list(more.measures) == ["score", "f1"] and more.estimates["f1", "a"].value == 1.0
