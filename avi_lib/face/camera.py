@@ -88,6 +88,6 @@ FRAMINGS = {
     "portrait": PORTRAIT,
     "face": Camera(position=(0.0, -0.030, 0.96), target=(0.0, -0.018, 0.0)).nearer(1.55),
     "mouth": Camera(position=(0.0, -0.070, 0.96), target=(0.0, -0.078, 0.05)).nearer(3.6),
-    "eyes": Camera(position=(0.0, 0.0, 0.96), target=(0.0, 0.006, 0.03)).nearer(3.0),
+    "eyes": Camera(position=(0.0, 0.0, 0.96), target=(0.0, -0.004, 0.03)).nearer(3.0),
 }
 """Cameras by the name of what fills the picture."""

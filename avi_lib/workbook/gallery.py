@@ -2,25 +2,28 @@
 
     python -m avi_lib.workbook.gallery
 
-Writes `docs/faces.png`, the open head at the height of one sentence for each emotion, and `docs/talking.png`, frames
-of a shipped recording performed under an instruction.
+Writes `docs/faces.png`, the open head at the height of one sentence for each emotion, `docs/talking.png`, frames of a
+shipped recording performed under an instruction, and `docs/control.png`, one moment of it with one thing changed each.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
+from avi_lib.face.sheet import save_picture, tiled
 from avi_lib.files import atomic_path
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.prototypes import expression_targets
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
 from avi_lib.pipeline import Talker
-from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.screen import Screen
+from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
 from avi_lib.workbook.plots import plot_pictures
 from avi_lib.workbook.runs import project_root
 
@@ -55,6 +58,33 @@ def picture_talk(talker: Talker, recording: Path, sentence: str, count: int) -> 
     return frames, [f"{pick / talk.motion.fps:.2f} s" for pick in picks.astype(int)]
 
 
+def picture_control(talker: Talker, recording: Path) -> UInt8[np.ndarray, "rows across 3"]:
+    """One moment of a performance with one factor changed each, then of other people and from other places."""
+    talk = talker.listen(recording, Instruction.parse("She is furious."))
+    moment = [int(talk.motion["jawOpen"].argmax())]
+    changed = {
+        "as asked: furious": Factors(),
+        "expression of joy": Factors(expression=FactorSettings(source="text:She is very happy.")),
+        "another gaze": Factors(gaze=FactorSettings(source="seed:13", strength=3.0)),
+        "another pose": Factors(pose=FactorSettings(source="seed:5", strength=2.0)),
+        "half the lips": Factors(lips=FactorSettings(strength=0.5)),
+    }
+    motions = [talker.direct(talk, talk.timeline, factors=each).motion.at(moment) for each in changed.values()]
+    pictures = [next(talker.frames(motion)) for motion in motions]
+    plain = talker.settings.render
+    looks: dict[str, tuple[dict[str, float], RenderSettings]] = {
+        "older": ({"old": 0.9}, plain),
+        "another person": ({"male": -0.7, "asian": 0.8, "headRound": 0.4}, plain),
+        "nearer": ({}, plain.model_copy(update={"framing": "eyes"})),
+        "from the side": ({}, plain.model_copy(update={"turn_deg": 35.0, "backdrop": "#20242a"})),
+        "captioned": ({}, plain.model_copy(update={"caption": True, "backdrop": "#3a4a3f"})),
+    }
+    for sliders, settings in looks.values():
+        with Screen("open", settings, sliders) as screen:
+            pictures.append(next(screen.pictures(replace(talk, motion=talk.motion.at(moment)))))
+    return tiled(pictures, len(changed), [*changed, *looks])
+
+
 def _save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
@@ -62,7 +92,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def main() -> None:
-    """Write both pictures."""
+    """Write all pictures."""
     root = project_root()
     (root / "docs").mkdir(exist_ok=True)
     with Talker(TalkSettings(render=RenderSettings(size=320))) as talker:
@@ -73,6 +103,9 @@ def main() -> None:
         _save(plot_pictures([face for row in rows for face in row], titles, half), root / "docs" / "faces.png")
         frames, times = picture_talk(talker, root / "data" / "samples" / "angry.flac", "She is furious.", 8)
         _save(plot_pictures(frames, times, 8), root / "docs" / "talking.png")
+    with Talker(TalkSettings(render=RenderSettings(size=200, framing="face"))) as talker:
+        save_picture(picture_control(talker, root / "data" / "samples" / "angry.flac"), root / "docs" / "control.png")
+        print(f"wrote {root / 'docs' / 'control.png'}")
 
 
 if __name__ == "__main__":
