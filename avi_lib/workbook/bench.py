@@ -1,9 +1,10 @@
 """The figures of the README's table, measured on this machine.
 
-    python -m avi_lib.evaluation.bench [--json] [--real FOLDER]
+    python -m avi_lib.workbook.bench [--only SECTION ...] [--real FOLDER] [--json OUT.json]
 
 FOLDER holds the real recordings (default: $AVI_REAL_DATA, else ../shared/data beside the project); its lines are left
-out, with the reason, where it is absent. Times are medians; the number of threads is the machine's.
+out, with the reason, where it is absent. What is compared with a peer takes turns with it in the same run. Times are
+medians; the number of threads is the machine's where a line does not say otherwise.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +29,7 @@ import numpy as np
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.files import atomic_path
 
 if TYPE_CHECKING:
     from avi_lib.face.renderer import Preference, Renderer
@@ -174,6 +178,14 @@ def measure_shipped_talking(real: Path) -> Iterator[Figure]:
         yield from measure_talking(load_talking_model(SHIPPED), real, corpora, held_out)
 
 
+def measure_instructor() -> Iterator[Figure]:
+    """How long a sentence takes to be written, loaded and from a cold process, and the memory of that."""
+    from avi_lib.evaluation.hardening import time_it
+    from avi_lib.instruction.instructor import load_instructor
+
+    yield from time_it(load_instructor())
+
+
 def ten_seconds(target: Path) -> None:
     """Write exactly ten seconds of the shipped real recordings, one after the other, as 16-bit WAV."""
     import soundfile
@@ -206,22 +218,67 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
+Section = Callable[[Path], Iterable[Figure]]
+"""Figures of one part of the workbook; given the folder of real recordings."""
+
+
+def _sections() -> dict[str, Section]:
+    from avi_lib.evaluation.peer_render import measure_peer_render
+    from avi_lib.evaluation.rendering import measure_rendering
+
+    return {
+        "import": lambda real: measure_import(),
+        "talk": lambda real: measure_talk(),
+        "rasterisers": lambda real: measure_renderers(),
+        "rendering": lambda real: measure_rendering(),
+        "pyrender": lambda real: measure_peer_render(),
+        "lips": measure_lips,
+        "corpora": measure_corpora,
+        "generator": lambda real: measure_generator(),
+        "talking": measure_shipped_talking,
+        "prior": lambda real: measure_shipped_prior(),
+        "instructor": lambda real: measure_instructor(),
+    }
+
+
+def environment() -> dict[str, str]:
+    """What the figures were measured on."""
+    packages = {name: version(name) for name in ("torch", "numpy", "numba", "moderngl", "av", "transformers")}
+    threads = os.environ.get("OMP_NUM_THREADS", "as torch chooses")
+    machine = {"cores": str(os.cpu_count()), "processor": _processor(), "threads": threads}
+    return {**machine, "system": platform.platform(), "python": platform.python_version(), **packages}
+
+
+def _processor() -> str:
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text("utf-8").splitlines() if described.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
 def main() -> None:
-    """Measure everything and print it."""
+    """Measure what is asked for and print it as Markdown; with --json also write it."""
+    sections = _sections()
     parser = argparse.ArgumentParser(description="Measure the figures of the README's table.")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    parser.add_argument("--only", nargs="+", choices=sections, default=list(sections), metavar="SECTION")
+    parser.add_argument("--json", type=Path, metavar="OUT.json", help="write the figures and the environment there")
     default = Path(os.environ.get("AVI_REAL_DATA", ROOT.parent / "shared" / "data"))
     parser.add_argument(
         "--real", type=Path, default=default, metavar="FOLDER", help="folder that holds grid10/, ravdess/"
     )
     options = parser.parse_args()
-    figures = [*measure_import(), *measure_talk(), *measure_renderers(), *measure_lips(options.real)]
-    figures += [*measure_corpora(options.real), *measure_generator(), *measure_shipped_talking(options.real)]
-    figures += measure_shipped_prior()
+    on = environment()
+    print(", ".join(f"{name} {value}" for name, value in on.items()), end="\n\n")
+    print(markdown([]), flush=True)
+    figures = []
+    for name in options.only:
+        for figure in sections[name](options.real):
+            figures.append(figure)
+            print(markdown([figure]).splitlines()[-1], flush=True)
     if options.json:
-        print(json.dumps({"cores": os.cpu_count(), "figures": [asdict(figure) for figure in figures]}))
-    else:
-        print(f"{os.cpu_count()} cores\n\n{markdown(figures)}")
+        with atomic_path(options.json) as temporary:
+            told = {"environment": on, "figures": [asdict(figure) for figure in figures]}
+            temporary.write_text(json.dumps(told, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":
