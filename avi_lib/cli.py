@@ -292,8 +292,13 @@ def _prepare(options: argparse.Namespace) -> int:
 def _add_run(commands: argparse._SubParsersAction) -> None:
     run = commands.add_parser("run", help="execute numbered notebooks through papermill")
     run.add_argument("numbers", nargs="*", metavar="NN", help="numbers of the notebooks, such as 00; all when left out")
+    run.add_argument("--profile", metavar="smoke|full", help="size of the run: PROFILE of all notebooks that have it")
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     run.add_argument("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
+    run.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    run.add_argument("--cell-limit", type=float, metavar="S", help="seconds that a cell may take")
+    run.add_argument("--limit", type=float, metavar="S", help="seconds that the whole run may take")
+    run.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     run.set_defaults(command=_run)
 
 

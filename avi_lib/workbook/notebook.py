@@ -16,6 +16,7 @@ import ast
 import asyncio
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -52,7 +53,7 @@ LOOK_EVERY_S = 0.2
 SAVE_EVERY_S, SAVING_SHARE = 1.0, 20.0
 """The executed notebook is written at most this often, and at most one part in so many of the time."""
 
-START_S = 120.0
+START_S = 120
 """A kernel that does not answer within this time after its start is given up."""
 
 IOPUB_S = 60
@@ -114,6 +115,13 @@ class Watch:
             return cell
         self.limit = f"{self.limits.run_s:g} s for the run"
         return left
+
+    def start_limit(self) -> int:
+        """Whole seconds in which the kernel has to answer."""
+        if self.deadline is None or self.limits.run_s is None:
+            return START_S
+        self.limit = f"{self.limits.run_s:g} s for the run"
+        return max(1, min(START_S, math.ceil(self.deadline - time.monotonic())))
 
     def variables(self) -> dict[str, str]:
         """The kernel's environment, in which it finds the library that started it."""
@@ -334,7 +342,7 @@ class _Engine(NBClientEngine):
             kernel_manager_class=_KernelManager,
             timeout=ANSWER_S,
             timeout_func=watch.cell_limit,
-            startup_timeout=min(START_S, watch.cell_limit() or START_S),
+            startup_timeout=watch.start_limit(),
             iopub_timeout=IOPUB_S,
             shell_timeout_interval=1,
             coalesce_streams=True,

@@ -72,7 +72,7 @@ def read_parameters(notebook: Path) -> Values:
             for name in _assigned(statement):
                 values[name] = ast.literal_eval(statement.value)  # type: ignore[attr-defined]
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        got = f"{notebook.name}: {str(error).splitlines()[0]}"
+        got = f"{notebook.name}: {(str(error).splitlines() or ['nested too deep'])[0]}"
         raise InputError(
             "NAME = literal in the cell with the tag parameters", got, "compute in a later cell"
         ) from error
@@ -105,6 +105,8 @@ def choose(defaults: Mapping[str, Values], texts: Mapping[str, str], profile: st
         raise InputError("the run's folder as --output", f"the parameter {OUT}", "pass --output FOLDER")
     if profile is not None and texts.get(PROFILE, profile) != profile:
         raise InputError("one profile", f"--profile {profile} and {PROFILE}={texts[PROFILE]}", "leave one out")
+    if profile is not None:
+        _must_be_profile(profile)
     known = {name for values in defaults.values() for name in values} - {OUT}
     for name in texts:
         if name not in known:
@@ -119,8 +121,8 @@ def choose(defaults: Mapping[str, Values], texts: Mapping[str, str], profile: st
 def value_of(name: str, text: str, default: object) -> Any:
     """A text as a value of its default's kind; InputError when it is none, or none that the setting takes."""
     value = text if isinstance(default, str) else _parsed(name, text, default)
-    if name == PROFILE and value not in PROFILES:
-        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(value), _meant(str(value), PROFILES))
+    if name == PROFILE:
+        _must_be_profile(str(value))
     if name in SETTINGS:
         kind, field = SETTINGS[name]
         try:
@@ -128,6 +130,11 @@ def value_of(name: str, text: str, default: object) -> Any:
         except ValidationError as error:
             raise InputError(f"a valid {name}", f"{text!r}: {error.errors()[0]['msg']}", "change it") from error
     return value
+
+
+def _must_be_profile(name: str) -> None:
+    if name not in PROFILES:
+        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(name), _meant(name, PROFILES))
 
 
 def _parsed(name: str, text: str, default: object) -> Any:
