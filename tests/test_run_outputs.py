@@ -76,8 +76,8 @@ def test_differences_name_the_places():
 
 
 def test_files_in_the_making_and_links_are_no_outputs(tmp_path: Path):
-    for name in ("a.npz", ".a.0123abcd.npz", "sub/b", "manifest.json"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    for name in ("a.npz", ".a.0123abcd.npz", ".b.x1y2/files/c", "sub/b", "manifest.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "link").symlink_to("/etc/passwd")
     assert list(list_outputs(tmp_path, {"manifest.json"})) == ["a.npz", "sub/b"]

@@ -1,6 +1,6 @@
 """What a stage left: every file with its digest, and with the digest of what must repeat.
 
->>> files = list_outputs(run, leave_out={"manifest.json", ".lock"})
+>>> files = list_outputs(run, leave_out={"manifest.json"})
 >>> digest_outputs(files, {str(run): "RUN"})["talking_face.mp4"]
 Output(sha256='80c1...', repeats='80c1...')
 
@@ -31,9 +31,6 @@ VARIES = "varies"
 TIMES = re.compile(r"(^|_)(s|ms|seconds)$")
 """Names of values in records and logs that are times."""
 
-TORN = re.compile(r"^\..+\.[0-9a-f]{8}(\.\w+)?$")
-"""Names of files in the making, see `atomic_path`."""
-
 _PRINTED = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)")
 _ADDRESS = re.compile(r"\b0x[0-9a-f]{6,}\b")
 
@@ -48,12 +45,16 @@ class Output(BaseModel):
 
 
 def list_outputs(folder: Path, leave_out: Collection[str] = ()) -> dict[str, Path]:
-    """Regular files below a folder by their path from it; without files in the making and the names directly in it."""
+    """Regular files below a folder by their path from it, without names in `leave_out`.
+
+    A name that begins with a dot, of a file or a folder, is one in the making or a lock.
+    """
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*"))}
     return {
-        name: path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink() and not TORN.match(path.name)
-        if (name := path.relative_to(folder).as_posix()) not in leave_out
+        name.as_posix(): path
+        for name, path in files.items()
+        if path.is_file() and not path.is_symlink() and name.as_posix() not in leave_out
+        if not any(part.startswith(".") for part in name.parts)
     }
 
 

@@ -131,12 +131,18 @@ def record(folder: Path, **values: Any) -> None:
 
 def _planned(stages: Sequence[Stage], manifest: Manifest) -> list[Stage]:
     """The stages of a manifest's plan; InputError when the notebooks are no longer those, or take other parameters."""
+    from avi_lib.workbook.stages import ENVIRONMENT
+
     names = [stage.name for stage in stages]
     if names != manifest.plan:
         raise InputError(f"the notebooks {', '.join(manifest.plan)}", ", ".join(names), "start another run")
     for stage in stages:
-        if stage.defaults.keys() != manifest.parameters.get(stage.name, {}).keys():
+        kinds = {name: type(value) for name, value in stage.defaults.items()}
+        if kinds != {name: type(value) for name, value in manifest.parameters.get(stage.name, {}).items()}:
             raise InputError(f"the parameters {stage.name} had", "a notebook with others", "start another run")
+    if not manifest.environment.keys() <= ENVIRONMENT:
+        unknown = ", ".join(sorted(manifest.environment.keys() - ENVIRONMENT))
+        raise InputError("a manifest that sets only what decides numbers", unknown, "start another run")
     return list(stages)
 
 
@@ -196,7 +202,7 @@ def _carry_out(manifest: Manifest, stages: Sequence[Stage], run: Path, root: Pat
                 raised.failure, raised.run = error.failure, run
                 raise raised from error
             except KeyboardInterrupt:
-                failure = Failure(kind="stopped", stage=stage.name, cell=None, what="the run was told to stop")
+                failure = Failure(kind="stopped", stage=stage.name, cell=work.cell, what="the run was told to stop")
                 write_manifest(run, manifest.model_copy(update={"failure": failure, "ended": now()}))
                 raise
             made |= manifest.stages[stage.name].outputs
@@ -208,6 +214,7 @@ class _Work:
 
     def __init__(self, run: Path, root: Path, limits: Limits, deadline: float | None) -> None:
         self.run, self.root, self.limits, self.deadline = run, root, limits, deadline
+        self.cell: int | None = None
 
     def stage(self, stage: Stage, manifest: Manifest, made: Mapping[str, Output], progress: Progress) -> Manifest:
         """The manifest with a stage finished, which is carried out unless it is already."""
@@ -217,10 +224,10 @@ class _Work:
         values = manifest.parameters[stage.name]
         key, inputs = address(stage, values, self.root, made, manifest.environment)
         held = manifest.stages.get(stage.name)
-        if held is not None and held.address == key and self._whole(held):
+        folder = manifest.folder_of(self.run, stage.name)
+        if held is not None and held.address == key and self._whole(held, self._files(stage, folder)):
             progress.say(f"{stage.name}: finished before")
             return manifest
-        folder = manifest.folder_of(self.run, stage.name)
         if held is not None or manifest.begun.get(stage.name) != key:
             self._clear(stage, folder)
         finished = {name: each for name, each in manifest.stages.items() if name != stage.name}
@@ -228,7 +235,8 @@ class _Work:
         write_manifest(self.run, manifest)
         make_folder(folder)
         (folder / RECORD).unlink(missing_ok=True)
-        with self._turn(values, progress):
+        self.cell = None
+        with self._turn(stage, values, progress):
             told = self._execute(stage, manifest, folder, key, inputs, progress)
         manifest = manifest.model_copy(update={"stages": manifest.stages | {stage.name: told}})
         write_manifest(self.run, manifest)
@@ -241,6 +249,10 @@ class _Work:
         from avi_lib.workbook.notebook import execute
         from avi_lib.workbook.stages import resolved
 
+        def on_cell(number: int, cells: int) -> None:
+            self.cell = number
+            progress.cell(number, cells)
+
         progress.stage(stage.name, folder)
         began, begun_s = now(), time.perf_counter()
         executed = execute(
@@ -250,7 +262,7 @@ class _Work:
             self.limits,
             manifest.environment,
             self.deadline,
-            progress.cell,
+            on_cell,
             progress.tick,
         )
         seconds = time.perf_counter() - begun_s
@@ -268,19 +280,19 @@ class _Work:
 
     def _files(self, stage: Stage, folder: Path) -> dict[str, Path]:
         """What a stage left, by path from the run's folder."""
-        from avi_lib.workbook.manifest import OWN
+        from avi_lib.workbook.manifest import MANIFEST
 
-        prefix = "" if folder == self.run else f"{stage.name}/"
-        leave_out = OWN | {stage.path.name} if folder == self.run else ()
-        files = {f"{prefix}{name}": path for name, path in list_outputs(folder, leave_out).items()}
+        alone = folder == self.run
+        files = list_outputs(folder, {MANIFEST, stage.path.name} if alone else ())
+        files = files if alone else {f"{stage.name}/{name}": path for name, path in files.items()}
         return {stage.path.name: self.run / stage.path.name, **files}
 
-    def _whole(self, held: StageRecord) -> bool:
+    def _whole(self, held: StageRecord, files: Mapping[str, Path]) -> bool:
         """Whether everything a stage left is there as it left it."""
         from avi_lib.assets.digest import file_sha256
 
         try:
-            return all(file_sha256(self.run / name) == each.sha256 for name, each in held.outputs.items())
+            return all(name in files and file_sha256(files[name]) == each.sha256 for name, each in held.outputs.items())
         except OSError:
             return False
 
@@ -297,7 +309,7 @@ class _Work:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     @contextmanager
-    def _turn(self, values: Mapping[str, Any], progress: Progress) -> Iterator[None]:
+    def _turn(self, stage: Stage, values: Mapping[str, Any], progress: Progress) -> Iterator[None]:
         """Have stages of several runs that prepare corpora in one place follow one another."""
         from avi_lib.workbook.stages import PREPARED
 
@@ -311,11 +323,23 @@ class _Work:
             lock.acquire(timeout=0)
         except Timeout:
             progress.say(f"waiting for another run that prepares corpora in {place}")
-            lock.acquire()
+            self._wait(stage, lock)
         try:
             yield
         finally:
             lock.release()
+
+    def _wait(self, stage: Stage, lock: FileLock) -> None:
+        """Wait for another run, no longer than the limit of this one."""
+        from avi_lib.workbook.manifest import Failure
+        from avi_lib.workbook.notebook import NotebookError
+
+        try:
+            lock.acquire(timeout=-1 if self.deadline is None else max(self.deadline - time.monotonic(), 0))
+        except Timeout as error:
+            what = f"more than {self.limits.run_s:g} s for the run, in which it waited for another"
+            failure = Failure(kind="limit", stage=stage.name, cell=None, what=what)
+            raise NotebookError(f"{stage.path.name} to run", what, "give it a PREPARED of its own", failure) from error
 
 
 def places(run: Path, root: Path) -> dict[str, str]:

@@ -50,6 +50,9 @@ VARIABLES = (
 )
 """Variables of the environment that decide how a notebook computes; sums of floats depend on the number of threads."""
 
+ENVIRONMENT = frozenset((*VARIABLES, "PYTHONHASHSEED"))
+"""What a run may set in the environment of its kernels."""
+
 _SOURCES = (".py", ".json", ".npz", ".safetensors")
 
 

@@ -85,7 +85,11 @@ def verify_run(run: Path, root: Path | None = None) -> Comparison:
     with locked(run):
         found.changed = sorted(_changed(run, manifest))
     again = _folder_beside(run)
-    repeat_run(manifest, again, root)
+    try:
+        repeat_run(manifest, again, root)
+    except KeyboardInterrupt:
+        shutil.rmtree(again)
+        raise
     repeated = read_manifest(again)
     found.conditions = sorted(_conditions(manifest, repeated))
     _compare(found, (run, manifest), (again, repeated), root)
