@@ -60,7 +60,7 @@ def digests(run: Path) -> dict[str, str]:
 
 
 class Killing:
-    """Runs that are killed once each.
+    """Runs that are killed once each. One that was killed after its last stage was written down is finished.
 
     Args:
         folder: an empty folder to work in.
@@ -69,11 +69,14 @@ class Killing:
 
     def __init__(self, folder: Path, rng: np.random.Generator) -> None:
         self.root, self.rng = write_workbook(folder / "killing", 3, 4, 0.15), rng
-        begun = time.monotonic()
-        with self._start("whole") as process:
-            process.communicate()
-        self.whole_s = time.monotonic() - begun
+        self.whole_s = min(self._time(name) for name in ("first", "whole"))
         self.expected = digests(self.root / "whole")
+
+    def _time(self, name: str) -> float:
+        begun = time.monotonic()
+        with self._start(name) as process:
+            process.communicate()
+        return time.monotonic() - begun
 
     def _start(self, name: str) -> subprocess.Popen:
         path = os.pathsep.join(filter(None, (str(Path(avi_lib.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
@@ -100,7 +103,8 @@ class Killing:
             status = status_of(run)
             expected = "finished" if not killed else "failed" if victim == "kernel" else "interrupted"
             failure = read_manifest(run).failure
-            right = status == expected or (status == "finished" and process.returncode == 0)
+            done = status == "finished" and digests(run) == self.expected
+            right = status == expected or (done and (victim == "run" or process.returncode == 0))
             if status == "failed":
                 right &= failure is not None and failure.signal == "SIGKILL" and took_s < FAILED_WITHIN_S
                 right &= "SIGKILL" in said and len(said.splitlines()) == 1
@@ -169,8 +173,8 @@ def measure_overhead(folder: Path, turns: int, seconds: float) -> Figure:
         begun = time.perf_counter()
         run_notebooks([], {}, root / f"run{turn}", root)
         wrapped.append(time.perf_counter() - begun)
-    ratio = 100 * (float(np.median(wrapped)) / float(np.median(bare)) - 1)
-    how = f"medians of {turns} in turn: {np.median(wrapped):.2f} s, bare {np.median(bare):.2f} s; {cells} cells"
+    ratio = 100 * (min(wrapped) / min(bare) - 1)
+    how = f"shortest of {turns} in turn: {min(wrapped):.2f} s, bare {min(bare):.2f} s; {cells} cells"
     return Figure("a run beyond papermill alone", ratio, "%", "<= 10", how)
 
 
@@ -178,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is that of the error when it cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m avi_lib.workbook.hardening", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="default 20")
-    parser.add_argument("--turns", type=int, default=5, metavar="N", help="runs that are timed (default 5)")
+    parser.add_argument("--turns", type=int, default=7, metavar="N", help="runs that are timed (default 7)")
     parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="that their cells take (default 4)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the instants (default 0)")
     options = parser.parse_args(arguments)

@@ -32,7 +32,7 @@ def facts() -> str:
     if torch is None:
         return json.dumps({"device": "cpu", "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))})
     used = torch.cuda.is_available() and torch.cuda.is_initialized()
-    device = f"cuda: {torch.cuda.get_device_name()}" if used else "cpu"
+    device = f"cuda: {torch.cuda.get_device_name()}" if used else f"cpu: {torch.backends.cpu.get_cpu_capability()}"
     return json.dumps({"device": device, "threads": torch.get_num_threads()})
 
 

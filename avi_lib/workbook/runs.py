@@ -348,10 +348,10 @@ def places(run: Path, root: Path) -> dict[str, str]:
 
 
 def _empty_folder(output: Path) -> Path:
-    """The run's folder, made; InputError when something is in it."""
+    """The run's folder, made; InputError when something is in it but what a run leaves that was killed at once."""
     run = output.resolve()
     make_folder(run)
-    if any(run.iterdir()):
+    if not all(path.name.startswith(".") for path in run.iterdir()):
         raise InputError("an empty folder for the run", str(output), "name another, or go on with --resume")
     return run
 
