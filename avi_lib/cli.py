@@ -5,7 +5,7 @@
     avi instruct my.wav
     avi track my.mp4 -o motion.csv
     avi evaluate motion.csv --speech my.wav
-    avi models · avi doctor · avi run 00
+    avi models · avi doctor · avi run 00 · avi verify outputs/RUN
 
 Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
 """
@@ -79,8 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    adders = (_add_talk, _add_instruct, _add_track, _add_prepare, _add_export, _add_evaluate, _add_run)
-    for add in (*adders, _add_models, _add_doctor):
+    makers = (_add_talk, _add_instruct, _add_track, _add_prepare, _add_export)
+    for add in (*makers, _add_evaluate, _add_run, _add_verify, _add_models, _add_doctor):
         add(commands)
     return parser
 
@@ -439,17 +439,53 @@ def _prepare(options: argparse.Namespace) -> int:
 def _add_run(commands: argparse._SubParsersAction) -> None:
     run = commands.add_parser("run", help="execute numbered notebooks through papermill")
     run.add_argument("numbers", nargs="*", metavar="NN", help="numbers of the notebooks, such as 00; all when left out")
+    run.add_argument("--profile", metavar="smoke|full", help="size of the run: PROFILE of all notebooks that have it")
     run.add_argument("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     run.add_argument("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
+    run.add_argument("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    run.add_argument("--cell-limit", type=float, metavar="S", help="seconds that a cell may take")
+    run.add_argument("--limit", type=float, metavar="S", help="seconds that the whole run may take")
+    run.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     run.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from avi_lib.workbook.runs import run_notebooks
+    from avi_lib.settings import validated
+    from avi_lib.workbook.manifest import Limits, describe
+    from avi_lib.workbook.runs import RunError, resume_run, run_notebooks
 
-    run = run_notebooks(options.numbers, dict(map(_assignment, options.parameters)), options.output)
-    print(f"run: {run}")
+    limits = validated(Limits, cell_s=options.cell_limit, run_s=options.limit)
+    chosen = {"NN": options.numbers, "--profile": options.profile, "-p": options.parameters, "--output": options.output}
+    if options.resume is not None and any(chosen.values()):
+        got = ", ".join(name for name, value in chosen.items() if value)
+        raise InputError("--resume RUN alone", f"{got} beside it", "a run goes on with what it began with")
+    try:
+        if options.resume is not None:
+            run = resume_run(options.resume, limits=limits)
+        else:
+            parameters = dict(map(_assignment, options.parameters))
+            run = run_notebooks(options.numbers, parameters, options.output, profile=options.profile, limits=limits)
+    except RunError as error:
+        if options.json and error.run is not None:
+            print(json.dumps(describe(error.run), ensure_ascii=False))
+        raise
+    print(json.dumps(describe(run), ensure_ascii=False) if options.json else f"run: {run}")
     return 0
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    verify = commands.add_parser("verify", help="repeat a run and say what differs")
+    verify.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+    verify.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    verify.set_defaults(command=_verify)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from avi_lib.workbook.verify import verify_run
+
+    found = verify_run(options.run)
+    print(json.dumps(found.as_dict(), ensure_ascii=False) if options.json else "\n".join(found.lines()))
+    return 0 if found.repeats else 1
 
 
 def _assignment(text: str) -> tuple[str, str]:

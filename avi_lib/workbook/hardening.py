@@ -1,0 +1,201 @@
+"""How well runs stand being killed, and what they cost: `python -m avi_lib.workbook.hardening`.
+
+Notebooks of a few cells are run and killed at random instants, the kernel or the run itself, and gone on with. Bare
+papermill and a run execute the same notebook in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import nbformat
+import numpy as np
+
+import avi_lib
+from avi_lib.errors import AviError
+from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.workbook.manifest import MANIFEST, read_manifest, status_of
+from avi_lib.workbook.runs import project_root, resume_run, run_notebooks
+
+_DECLARED = 'SEED = 0\nOUT = "out"'
+_WORK = """import hashlib, time
+from pathlib import Path
+value = hashlib.sha256(str(SEED).encode()).digest()
+until = time.perf_counter() + {seconds}
+while time.perf_counter() < until:
+    hashlib.sha256(value * 1000).digest()
+Path(OUT, "part{part}.bin").write_bytes(value)
+print(f"{{time.perf_counter():.3f}} s", value.hex())"""
+
+FAILED_WITHIN_S = 5.0
+
+
+def write_workbook(root: Path, notebooks: int, cells: int, seconds: float) -> Path:
+    """A project whose notebooks compute for so many seconds a cell, and leave a file each."""
+    (root / "notebooks").mkdir(parents=True)
+    (root / "pyproject.toml").touch()
+    declared = nbformat.v4.new_code_cell(_DECLARED, metadata={"tags": ["parameters"]})
+    code = [nbformat.v4.new_code_cell(_WORK.format(seconds=seconds, part=part)) for part in range(cells)]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}, "language_info": {"name": "python"}}
+    made = nbformat.v4.new_notebook(cells=[declared, *code], metadata=kernel)
+    for number, cell in enumerate(made.cells):
+        cell.id = f"c{number:02d}"  # else drawn at random, and every notebook is another input
+    for number in range(notebooks):
+        nbformat.write(made, root / "notebooks" / f"{number:02d}_work.ipynb")
+    return root
+
+
+def digests(run: Path) -> dict[str, str]:
+    """What of a run must repeat, by file."""
+    return {name: file.repeats for told in read_manifest(run).stages.values() for name, file in told.outputs.items()}
+
+
+class Killing:
+    """Runs that are killed once each. One that was killed after its last stage was written down is finished.
+
+    Args:
+        folder: an empty folder to work in.
+        rng: draws the instants.
+    """
+
+    def __init__(self, folder: Path, rng: np.random.Generator) -> None:
+        self.root, self.rng = write_workbook(folder / "killing", 3, 4, 0.15), rng
+        self.whole_s = min(self._time(name) for name in ("first", "whole"))
+        self.expected = digests(self.root / "whole")
+
+    def _time(self, name: str) -> float:
+        begun = time.monotonic()
+        with self._start(name) as process:
+            process.communicate()
+        return time.monotonic() - begun
+
+    def _start(self, name: str) -> subprocess.Popen:
+        path = os.pathsep.join(filter(None, (str(Path(avi_lib.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+        command = [sys.executable, "-m", "avi_lib", "run", "--output", str(self.root / name)]
+        variables = {**os.environ, "PYTHONPATH": path}
+        quiet, told = subprocess.DEVNULL, subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.root, env=variables, stdout=quiet, stderr=told, text=True)
+
+    def kill(self, number: int, victim: str) -> tuple[bool, str]:
+        """Kill a run or its kernel at a random instant; whether all is right in the end, and the story."""
+        name, instant_s = f"{number}", float(self.rng.uniform(0, self.whole_s))
+        run = self.root / name
+        with self._start(name) as process:
+            time.sleep(instant_s)
+            killed = self._send(process, victim)
+            begun = time.monotonic()
+            _, said = process.communicate()
+            took_s = time.monotonic() - begun
+        if not (run / MANIFEST).is_file():
+            right, story = victim == "run" and killed, "before it began"
+            shutil.rmtree(run, ignore_errors=True)
+            run_notebooks([], {}, run, self.root)
+        else:
+            status = status_of(run)
+            expected = "finished" if not killed else "failed" if victim == "kernel" else "interrupted"
+            failure = read_manifest(run).failure
+            done = status == "finished" and digests(run) == self.expected
+            right = status == expected or (done and (victim == "run" or process.returncode == 0))
+            if status == "failed":
+                right &= failure is not None and failure.signal == "SIGKILL" and took_s < FAILED_WITHIN_S
+                right &= "SIGKILL" in said and len(said.splitlines()) == 1
+            where = f" in {failure.stage}, cell {failure.cell}, said after {took_s:.2f} s" if failure else ""
+            story = f"{status}{where}"
+            resume_run(run, self.root)
+        same = status_of(run) == "finished" and digests(run) == self.expected
+        return right and same, f"{victim} killed at {instant_s:.2f} s: {story}; {'same' if same else 'OTHER'} digests"
+
+    def _send(self, process: subprocess.Popen, victim: str) -> bool:
+        """Send SIGKILL to the run, or to the kernel it has at the moment or has next; whether there was one."""
+        if victim == "run":
+            process.kill()
+            return True
+        while process.poll() is None:
+            for kernel in kernels_of(process.pid):
+                os.kill(kernel, signal.SIGKILL)
+                return True
+            time.sleep(0.005)
+        return False
+
+
+def kernels_of(run: int) -> list[int]:
+    """Process numbers of the kernels that a run has at the moment, on Linux."""
+    try:
+        children = Path(f"/proc/{run}/task/{run}/children").read_text("ascii").split()
+        commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
+    except OSError:
+        return []
+    return [child for child, command in commands.items() if b"avi_lib.workbook.kernel" in command]
+
+
+def measure_kills(folder: Path, kills: int, seed: int) -> Figure:
+    """How many kills at random instants end with the right status and go on to the same digests."""
+    killing = Killing(folder, np.random.default_rng(seed))
+    right = 0
+    for number in range(kills):
+        fine, story = killing.kill(number, ("kernel", "run")[number % 2])
+        right += fine
+        print(f"{'right' if fine else 'WRONG'}  {story}", file=sys.stderr, flush=True)
+    how = f"of {kills}: SIGKILL to kernel or run within the {killing.whole_s:.1f} s of a run"
+    return Figure("kills with the right status that go on to the same digests", right, "", f"{kills}", how)
+
+
+def measure_overhead(folder: Path, turns: int, seconds: float) -> Figure:
+    """What a run takes beyond papermill alone, which executes the same notebook in turn with it."""
+    from papermill import execute_notebook
+
+    cells = 20
+    root = write_workbook(folder / "overhead", 1, cells, seconds / cells)
+    notebook = root / "notebooks" / "00_work.ipynb"
+    run_notebooks([], {}, root / "first", root)
+    bare, wrapped = [], []
+    for turn in range(turns):
+        (root / f"bare{turn}").mkdir()
+        begun = time.perf_counter()
+        execute_notebook(
+            str(notebook),
+            str(root / f"bare{turn}" / notebook.name),
+            parameters={"OUT": str(root / f"bare{turn}")},
+            cwd=str(notebook.parent),
+            kernel_name="python3",
+            progress_bar=False,
+        )
+        bare.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+        run_notebooks([], {}, root / f"run{turn}", root)
+        wrapped.append(time.perf_counter() - begun)
+    ratio = 100 * (min(wrapped) / min(bare) - 1)
+    how = f"shortest of {turns} in turn: {min(wrapped):.2f} s, bare {min(bare):.2f} s; {cells} cells"
+    return Figure("a run beyond papermill alone", ratio, "%", "<= 10", how)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; the exit status is that of the error when it cannot be made."""
+    parser = argparse.ArgumentParser(prog="python -m avi_lib.workbook.hardening", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20, metavar="N", help="default 20")
+    parser.add_argument("--turns", type=int, default=7, metavar="N", help="runs that are timed (default 7)")
+    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="that their cells take (default 4)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the instants (default 0)")
+    options = parser.parse_args(arguments)
+    project_root()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            overhead = measure_overhead(Path(folder), options.turns, options.seconds)
+            print(markdown([overhead, measure_kills(Path(folder), options.kills, options.seed)]))
+    except AviError as error:
+        print(f"hardening: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
