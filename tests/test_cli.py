@@ -158,7 +158,7 @@ def test_bad_speech_ends_with_one_clear_line_and_nothing_written(case: str, tmp_
         (["-o", "a.mp4", "--motion", "missing/a.npz"], "existing folder"),
         (["--no-video", "--motion", "a.npz", "--head", "nobody"], "nobody"),
         (["--no-video"], "something to write"),
-        (["--no-video", "--motion", "a.txt"], ".npz or .csv"),
+        (["--no-video", "--motion", "a.txt"], ".npz, .csv"),
         (["--instruction", "", "-o", "a.mp4"], "instruction"),
         (["--instruction", "x" * 500, "-o", "a.mp4"], "400"),
         (["--text", "", "-o", "a.mp4"], "text"),

@@ -100,7 +100,7 @@ def _ask(stdin: IO[str], stdout: IO[str]) -> float:
 
 def _serve(stored: Path) -> None:
     """Draw all frames whenever a line comes, and answer with the seconds it took."""
-    with np.load(stored) as archive:
+    with np.load(stored, allow_pickle=False) as archive:
         mesh = dict(archive)
     peer = _Peer(mesh)
     for _line in sys.stdin:

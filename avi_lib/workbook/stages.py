@@ -41,6 +41,10 @@ RUN = "run:"
 
 HANDED: Mapping[str, Mapping[str, str]] = {
     "04": {"GENERATOR": "run:03_talking_generator/talking.safetensors"},
+    "06": {
+        "GENERATOR": "run:03_talking_generator/talking.safetensors",
+        "PRIOR": "run:04_diffusion_training/prior.safetensors",
+    },
 }
 """What stages take from former ones by default, where both are in the run."""
 
