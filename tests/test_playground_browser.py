@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,9 @@ def page(chromium: str, lab: str) -> Iterator[Any]:
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.locator(".avi-page").wait_for()
+        page.locator(".avi-page").scroll_into_view_if_needed()  # Chromium loads no video that is out of sight
         page.wait_for_function(READY, arg="")
-        page.locator(".avi-page").scroll_into_view_if_needed()
         yield page
         browser.close()
 
@@ -108,26 +109,96 @@ def settled(page: Any) -> None:
     page.wait_for_function("!document.querySelector('.avi-page .avi-spinner')")
 
 
-def shown(page: Any, name: str, folder: Path) -> Path:
+def renewed(page: Any, act: Callable[[], object]) -> float:
+    """Do something, wait for the preview that follows and could be played; how long that took, in seconds."""
+    settled(page)
+    before = page.evaluate(SRC)
+    begun = time.monotonic()
+    act()
+    page.wait_for_function(READY, arg=before)
+    return time.monotonic() - begun
+
+
+def picture(page: Any, name: str, folder: Path) -> None:
     path = folder / f"{name}.png"
     page.screenshot(path=path)
     print(f"screenshot: {path}")
-    return path
+
+
+def video_width(page: Any) -> int:
+    return int(page.evaluate("document.querySelector('.avi-page video').videoWidth"))
+
+
+def sentence(page: Any) -> Any:
+    return page.locator(".avi-sentence input")
+
+
+def open_tab(page: Any, name: str) -> None:
+    page.locator(".avi-page .lm-TabBar-tab", has_text=name).click()
 
 
 def test_an_edited_sentence_is_a_preview_within_seconds(page: Any, tmp_path: Path):
-    settled(page)
-    before = page.evaluate(SRC)
-    box = page.locator(".avi-sentence input")
-    box.fill("She is happy and raises her eyebrows a lot.")
-    begun = time.monotonic()
-    box.press("Enter")
-    page.wait_for_function(READY, arg=before)
-    took_s = time.monotonic() - begun
+    sentence(page).fill("She is happy and raises her eyebrows a lot.")
+    took_s = renewed(page, lambda: sentence(page).press("Enter"))
     print(f"edit to preview: {took_s:.2f} s")
-    shown(page, "edited", tmp_path)
-    assert took_s <= MOST_EDIT_S
-    assert page.evaluate("document.querySelector('.avi-page video').videoWidth") == 256
+    page.wait_for_timeout(800)
+    picture(page, "edited", tmp_path)
+    assert took_s <= MOST_EDIT_S and video_width(page) == 256
     chips = page.locator(".avi-page .avi-chip").all_inner_texts()
     assert chips[0] == "happy · plain" and "outer brow raise 0.90" in chips
     assert page.locator(".avi-page .widget-toggle-button.mod-active", has_text="happy").count() == 1
+
+
+def test_a_moved_slider_rewrites_the_sentence_and_the_face(page: Any):
+    handle = page.locator(".avi-page .widget-hslider", has_text="brow down").locator(".noUi-handle")
+    handle.focus()
+    renewed(page, lambda: page.keyboard.press("End"))
+    assert "brow extremely down" in sentence(page).input_value()
+
+
+def test_an_edit_is_shown_beside_the_face_that_was_kept(page: Any, tmp_path: Path):
+    renewed(page, lambda: page.get_by_role("button", name="Keep as A").click())
+    sentence(page).fill("He is deeply sad.")
+    took_s = renewed(page, lambda: sentence(page).press("Enter"))
+    page.wait_for_timeout(800)
+    picture(page, "beside", tmp_path)
+    assert took_s <= MOST_EDIT_S and video_width(page) == 512
+
+
+def test_what_cannot_be_is_one_line_and_no_traceback(page: Any, tmp_path: Path):
+    settled(page)
+    before = page.evaluate(SRC)
+    sentence(page).fill("")
+    sentence(page).press("Enter")
+    page.locator(".avi-page .avi-error", has_text="an instruction with at least one word").wait_for()
+    open_tab(page, "Speech")
+    bad = tmp_path / "nothing.wav"
+    bad.write_bytes(b"nothing")
+    with page.expect_file_chooser() as chooser:
+        page.locator(".avi-page .widget-upload").click()
+    chooser.value.set_files(bad)
+    page.locator(".avi-page .avi-error", has_text="nothing").wait_for()
+    assert page.evaluate(SRC) == before
+    assert page.locator(".jp-RenderedText[data-mime-type*=error], .jp-OutputArea-output.jp-mod-error").count() == 0
+
+
+def test_the_microphone_is_recorded_in_the_browser(page: Any, tmp_path: Path):
+    open_tab(page, "Speech")
+    button = page.locator(".avi-record button")
+    button.click()
+    page.wait_for_function("document.querySelector('.avi-record button').textContent.includes('Stop')")
+    page.wait_for_timeout(3000)
+    renewed(page, button.click)
+    assert "the microphone" in page.locator(".avi-health").first.inner_text()
+    settled(page)
+    picture(page, "recorded", tmp_path)
+
+
+def test_the_face_is_seen_in_3d_and_saved(page: Any, tmp_path: Path):
+    open_tab(page, "3D")
+    page.locator(".avi-page .js-plotly-plot canvas").first.wait_for()
+    picture(page, "turned", tmp_path)
+    open_tab(page, "Save")
+    page.locator(".avi-page button", has_text="Save").click()
+    page.locator(".avi-health", has_text="face.csv").wait_for()
+    assert "face.mp4" in page.locator(".avi-health", has_text="face.csv").inner_text()

@@ -18,6 +18,7 @@ from avi_lib.motion.clip import load_motion
 from avi_lib.motion.style_prior import load_prior, read_prior_about
 from avi_lib.motion.talking_model import load_talking_model, read_talking_about
 from avi_lib.settings import profile
+from avi_lib.workbook.playground.studio import KINDS
 from avi_lib.workbook.runs import RunError, record, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,6 +127,20 @@ def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path)
         pictures = video.streams.video[0]
         assert pictures.width == 3 * pictures.height
     assert pictures_in(run / "04_diffusion_training.ipynb") == 9
+
+
+@pytest.mark.workbook
+def test_the_playground_without_a_browser_leaves_pictures_files_and_a_record(tmp_path: Path):
+    run = run_notebooks(["07"], {"SEED": "3"}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["kept"] == 1.0 and 0 < told["edit_s"] < 20
+    assert told["emotion"] == "happy" and told["frames"] == 100 and told["errors"] == []
+    with av.open(str(run / "face.mp4")) as video:
+        assert video.streams.video[0].frames == 100
+    assert {path.suffix for path in run.glob("face.*")} == set(KINDS)
+    assert json.loads((run / "face.json").read_text("utf-8"))["timeline"][1]["at_s"] == 2.0
+    assert pictures_in(run / "07_playground.ipynb") == 6
+    assert "widget-view" not in (run / "07_playground.ipynb").read_text("utf-8")
 
 
 def pictures_in(path: Path) -> int:

@@ -10,7 +10,6 @@ from IPython.core.getipython import get_ipython
 
 from avi_lib.errors import InputError
 
-
 PAGES = ("auto", "live", "static")
 
 

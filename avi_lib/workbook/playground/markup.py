@@ -22,6 +22,8 @@ STYLE = """<style>
 .avi-page .jupyter-widget-Collapse-header, .avi-page .jupyter-widget-Accordion-child > * { padding: 4px 10px; }
 .avi-page .jupyter-widget-Collapse-header { min-height: 0; }
 .avi-page .jupyter-widget-Collapse-contents { padding: 6px 4px; }
+.avi-page .widget-tab .lm-TabBar-tab { flex: 0 1 auto !important; min-width: 0; padding: 0 10px; }
+.avi-page .avi-icon { padding: 0; }
 .avi-page video { border-radius: 6px; background: #1d232a; }
 .avi-sentence input { font-size: 15px !important; height: 36px !important; padding: 0 10px; }
 .avi-sentence { --jp-widgets-inline-height: 36px; }
@@ -37,8 +39,8 @@ STYLE = """<style>
 .avi-unknown { text-decoration: line-through; opacity: .65; }
 .avi-hint { font-size: 12px; line-height: 17px; color: var(--jp-ui-font-color2, #555); }
 .avi-health { margin: 4px 0; font-size: 12px; line-height: 17px; white-space: pre-wrap; }
-.avi-record button { cursor: pointer; width: 190px; height: 30px; border: 1px solid var(--jp-border-color1, #bbb);
-  border-radius: 3px; background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
+.avi-record button { cursor: pointer; width: 116px; height: 28px; margin: 2px; border: 0;
+  background: var(--jp-layout-color2, #eee); color: var(--jp-ui-font-color1, #222); }
 .avi-record button.avi-on { color: white; background: var(--avi-accent); }
 </style>"""
 """Colours follow JupyterLab's theme where there is one."""

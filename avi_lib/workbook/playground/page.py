@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import UInt8
 from plotly.graph_objects import Figure as PlotlyFigure
 
-from avi_lib.errors import AviError
+from avi_lib.errors import AviError, InputError
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talk import Talk
 from avi_lib.workbook.corpus_plots import plot_recording
@@ -31,7 +31,7 @@ from avi_lib.workbook.playground.instruction_editor import InstructionEditor
 from avi_lib.workbook.playground.sampling_panel import SamplingPanel
 from avi_lib.workbook.playground.saving_panel import SavingPanel
 from avi_lib.workbook.playground.speech_picker import SpeechPicker
-from avi_lib.workbook.playground.studio import PREVIEW_S, Studio
+from avi_lib.workbook.playground.studio import PREVIEW_S, Files, Studio
 from avi_lib.workbook.playground.timeline_editor import TimelineEditor
 from avi_lib.workbook.playground.views import View, as_png
 from avi_lib.workbook.playground.wish import Wish
@@ -42,7 +42,7 @@ PREVIEW_PX = 256
 BOTH, ONLY_A, ONLY_B = "A | B", "A", "B"
 _WIDTHS = {1: 300, 2: 480, 3: 560}
 _BUSY = {
-    "speech": "listening",
+    "speech": "loading models, listening",
     "sentence": "the instructor listens",
     "preview": "making the preview",
     "view": "drawing",
@@ -52,6 +52,9 @@ _BUSY = {
 
 class Playground:
     """All controls, the models behind them and what was made last.
+
+    `talks` are those that are shown, by their names, `asked` is what B asks for, `kept` what A does, and `errors` are
+    all that a person was told of.
 
     Args:
         root: the project's folder; paths are seen from it.
@@ -63,9 +66,14 @@ class Playground:
     """
 
     def __init__(
-        self, root: Path, folder: Path, speech: str, sentence: str, settings: TalkSettings | None = None,
+        self,
+        root: Path,
+        folder: Path,
+        speech: str,
+        sentence: str,
+        settings: TalkSettings | None = None,
         words: str = "",
-    ) -> None:  # fmt: skip
+    ) -> None:
         settings = settings or TalkSettings(render=RenderSettings(size=PREVIEW_PX))
         self._folder = folder
         self.studio = Studio(settings)
@@ -73,11 +81,15 @@ class Playground:
         self.talks: Mapping[str, Talk] = {}
         self.asked: Wish | None = None
         self.kept: Wish | None = None
+        self.errors: list[str] = []
         self._done, self._failure = "", ""
+        self._drawn: Talk | None = None
         self.speech = SpeechPicker(root, speech, self._tell, words)
         self.sentence = InstructionEditor(sentence, self._tell)
         self.timeline = TimelineEditor(self.sentence.instruction.text)
         self.sampling = SamplingPanel(settings.seed, settings.sample)
+        if "performer" in (settings.generator, settings.prior):
+            self.sampling.leave_style()
         self.factors = FactorPanel(root)
         self.saving = SavingPanel(folder.relative_to(root) if folder.is_relative_to(root) else folder)
         self._lay_out()
@@ -86,19 +98,19 @@ class Playground:
     def _lay_out(self) -> None:
         self.video = widgets.Video(format="mp4", autoplay=True, loop=False, controls=True)
         self.video.layout.width = f"{_WIDTHS[1]}px"
-        self.state = widgets.HTML(markup.state("not opened yet"))
+        self.state = widgets.HTML(markup.state("nothing is loaded yet"))
         self.start = widgets.FloatSlider(0, min=0, max=1, step=0.5, continuous_update=False, description="from (s)")
         self.start.layout.display = "none"
-        self.keep = widgets.Button(description="Keep as A", icon="thumb-tack", layout={"width": "110px"})
+        self.keep = widgets.Button(description="Keep as A", icon="thumb-tack", layout={"width": "126px"})
         self.keep.tooltip = "edits are then compared with this face, from the same noise"
-        self.shown = widgets.ToggleButtons(options=(ONLY_B, ONLY_A, BOTH), style={"button_width": "46px"})
+        self.shown = widgets.ToggleButtons(options=(ONLY_B, ONLY_A, BOTH), style={"button_width": "56px"})
         self.shown.layout.display = "none"
         self.autoplay = widgets.Checkbox(True, description="play at once", indent=False, layout={"width": "110px"})
         self.loop = widgets.Checkbox(False, description="loop", indent=False, layout={"width": "80px"})
         self.curves, self.mesh = View(_curves), View(self._turned)
         comparing = widgets.HBox([self.keep, self.shown])
         playing = widgets.HBox([self.autoplay, self.loop])
-        left = widgets.VBox([self.video, self.state, comparing, playing, self.start])
+        left = widgets.VBox([self.video, comparing, playing, self.start])
         left.layout.flex = "0 0 auto"
         left.layout.margin = "0 14px 0 0"
         named = {
@@ -113,8 +125,8 @@ class Playground:
         }
         self.tabs = widgets.Tab(children=list(named.values()), titles=tuple(named), selected_index=0)
         self.tabs.layout.flex, self.tabs.layout.width, self.tabs.layout.min_width = "1 1 0", "auto", "0"
-        body = widgets.HBox([left, self.tabs], layout={"margin": "8px 0 0 0"})
-        self.page = widgets.VBox([widgets.HTML(markup.STYLE), self.sentence.sentence_box, body])
+        body = widgets.HBox([left, self.tabs], layout={"margin": "4px 0 0 0"})
+        self.page = widgets.VBox([widgets.HTML(markup.STYLE), self.sentence.sentence_box, self.state, body])
         self.page.add_class("avi-page")
 
     def _join(self) -> None:
@@ -131,7 +143,7 @@ class Playground:
         self.start.observe(lambda _: self.refresh(), "value")
         self.autoplay.observe(lambda change: setattr(self.video, "autoplay", change["new"]), "value")
         self.loop.observe(lambda change: setattr(self.video, "loop", change["new"]), "value")
-        self.tabs.observe(lambda _: self.worker.ask("view", self._draw_view), "selected_index")
+        self.tabs.observe(lambda _: self._look(), "selected_index")
         self.saving.save.on_click(lambda _: self._save())
 
     def open(self) -> None:
@@ -170,8 +182,6 @@ class Playground:
             self.start.max = max(longest_s, 1.0)
             self.start.layout.display = "" if longest_s > 0 else "none"
             self.refresh()
-            figure = plot_recording(talk.speech, talk.phones.phones, talk.prosody)
-            _show(self.speech.picture, as_png(figure))
 
         self._ask("speech", heard)
 
@@ -198,20 +208,29 @@ class Playground:
         first = next(iter(talks.values()))
         notes = "".join(f" · {words}" for words in first.factors)
         self._done = f"{first.motion.duration_s:.1f} s, seed {wish.seed}, made in {took_s:.1f} s{notes}"
-        self.worker.ask("view", self._draw_view)
+        self._look()
 
-    def _draw_view(self) -> None:
-        """Draw what the tab that is seen shows of the talks."""
-        seen = self.tabs.titles[self.tabs.selected_index or 0]
-        if not self.talks:
-            return
-        if seen == "Curves":
-            self.curves.draw(self.talks)
-        elif seen == "3D":
-            self.mesh.draw(self.talks)
-        elif seen == "Timeline":
-            last = list(self.talks.values())[-1]
-            _show(self.timeline.picture, as_png(plot_timeline(last.motion, last.timeline)))
+    def _look(self) -> None:
+        """Have drawn what the tab that is seen shows of the talks."""
+        views = {
+            "Speech": self._draw_speech,
+            "Curves": self.curves.draw,
+            "3D": self.mesh.draw,
+            "Timeline": self._draw_timeline,
+        }
+        draw = views.get(self.tabs.titles[self.tabs.selected_index or 0])
+        if draw is not None and self.talks:
+            self.worker.ask("view", lambda: draw(self.talks))
+
+    def _draw_speech(self, _: Mapping[str, Talk]) -> None:
+        heard = self.studio.heard
+        if heard is not self._drawn:
+            _show(self.speech.picture, as_png(plot_recording(heard.speech, heard.phones.phones, heard.prosody)))
+            self._drawn = heard
+
+    def _draw_timeline(self, talks: Mapping[str, Talk]) -> None:
+        last = list(talks.values())[-1]
+        _show(self.timeline.picture, as_png(plot_timeline(last.motion, last.timeline)))
 
     def _turned(self, talks: Mapping[str, Talk]) -> PlotlyFigure:
         return view_mesh(self.studio.talker.head, list(talks.values())[-1].motion)
@@ -250,24 +269,23 @@ class Playground:
             self.refresh()
         self.shown.value = BOTH
 
-    def _save(self) -> None:
-        name, kinds, size = self.saving.name.value, self.saving.kinds, self.saving.size.value
-
-        def saved() -> None:
-            wish, talks = self.asked, list(self.talks.values())
-            if wish is None:
-                return
-            made = [talk for label, talk in self.talks.items() if label != ONLY_A or len(self.talks) == 1]
-            paths = self.studio.save(made, talks, wish, self._folder, name, kinds, size)
-            self.saving.report(paths)
-
-        self._ask("save", saved)
-
     def save(self, name: str, kinds: Sequence[str], size: int = 512) -> None:
         """Set the panel of files, and save."""
         self.saving.name.value, self.saving.size.value = name, size
         self.saving.tick(kinds)
         self._save()
+
+    def _save(self) -> None:
+        files = Files(self._folder, self.saving.name.value, self.saving.kinds, self.saving.size.value)
+
+        def saved() -> None:
+            if self.asked is None:
+                raise InputError("a face to save", "none yet", "wait for the first preview")
+            talks = self.talks
+            made = [talk for label, talk in talks.items() if label != ONLY_A or len(talks) == 1]
+            self.saving.report(self.studio.save(made, list(talks.values()), self.asked, files))
+
+        self._ask("save", saved)
 
     def _ask(self, kind: str, work: Callable[[], None]) -> None:
         """Have work done that a person asked for: what they were told before is settled."""
@@ -282,6 +300,7 @@ class Playground:
 
     def _tell(self, error: str) -> None:
         self._failure = error
+        self.errors.append(error)
         self.state.value = markup.notice(error)
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ from avi_lib.errors import InputError
 MOST_CHARACTERS = 12 << 20
 """Longest recording that is taken, as text: half an hour of speech."""
 
-_LABELS = {"start": "● Record", "stop": "■ Stop recording"}
+_LABELS = {"start": "● Record", "stop": "■ Stop"}
 _FAILED = "failed:"
 
 _PRESSED = """

@@ -42,12 +42,15 @@ class SamplingPanel:
         )
         self.candidates = widgets.IntSlider(first.candidates, min=1, max=16, description="candidates", **_slides())
         samplers = get_args(SampleSettings.model_fields["sampler"].annotation)
-        self.sampler = widgets.Dropdown(
-            options=samplers, value=first.sampler, description="sampler", **_look("220px")
-        )
+        self.sampler = widgets.Dropdown(options=samplers, value=first.sampler, description="sampler", **_look("220px"))
         sliders = [self.samples, self.guidance, self.steps, self.candidates, self.sampler]
         self.box = widgets.VBox([widgets.HBox([self.seed, self.other]), *sliders, widgets.HTML(markup.hint(_HINT))])
         self.other.on_click(lambda _: self._next())
+
+    def leave_style(self) -> None:
+        """Switch off what tells the prior how to draw, for faces that it does not draw."""
+        for control in (self.guidance, self.steps, self.candidates, self.sampler):
+            control.disabled = True
 
     @property
     def settings(self) -> SampleSettings:

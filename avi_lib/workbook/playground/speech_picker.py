@@ -4,13 +4,14 @@
 >>> picker.recording.name, picker.recording.words
 ('arctic.flac', 'And you always want to see it in the superlative degree.')
 
-What is uploaded or recorded lies in a temporary folder of this process, under a name of our own. Nothing is believed of
-it: it goes through the checks of `load_speech` like any other file.
+What is uploaded or recorded lies in a temporary folder of this process, under the plain letters of its name. Nothing is
+believed of it: it goes through the checks of `load_speech` like any other file.
 """
 
 from __future__ import annotations
 
 import csv
+import re
 import tempfile
 from collections.abc import Callable
 from itertools import count
@@ -25,6 +26,7 @@ from avi_lib.workbook.playground.recorder import Recorder
 from avi_lib.workbook.playground.studio import Recording
 
 SAMPLES = Path("data", "samples")
+_UNUSUAL, _LONGEST_NAME = re.compile(r"[^A-Za-z0-9_.-]"), 80
 _HINT = (
     "Files of up to some 10 MB come through the browser; name the path of larger ones, seen from the project's folder. "
     "With the words that are said the lips are sharper; they may be left out."
@@ -47,7 +49,7 @@ class SpeechPicker:
         self._folder = tempfile.TemporaryDirectory(prefix="avi-playground-")
         self._numbers = count()
         self.recording = self._at(first, words)
-        narrow = {"width": "190px"}
+        narrow = {"width": "126px"}
         names = [("samples …", ""), *((f"{Path(path).stem}: {told}", path) for path, (_, told) in self._known.items())]
         self.samples = widgets.Dropdown(options=names, value=first if first in self._known else "", layout=narrow)
         self.path = widgets.Text(placeholder="or a path", continuous_update=False, layout={"width": "auto"})
@@ -59,7 +61,7 @@ class SpeechPicker:
             continuous_update=False,
             layout={"width": "auto"},
         )
-        self.write = widgets.Button(description="Write the sentence", icon="magic", layout=narrow)
+        self.write = widgets.Button(description="Have it written", icon="magic", layout=narrow)
         self.write.tooltip = "the instructor listens, and writes what the face should do"
         self.health = widgets.HTML()
         self.picture = widgets.Image(format="png", layout={"width": "100%", "display": "none"})
@@ -110,7 +112,9 @@ class SpeechPicker:
         self._take(self._kept(sound, "the microphone"))
 
     def _kept(self, content: bytes, name: str) -> Recording:
-        path = Path(self._folder.name, f"{next(self._numbers)}.sound")
+        folder = Path(self._folder.name, str(next(self._numbers)))
+        folder.mkdir()
+        path = folder / (_UNUSUAL.sub("_", name)[-_LONGEST_NAME:].lstrip(".") or "speech")
         path.write_bytes(content)
         return Recording(path, name)
 
@@ -119,7 +123,7 @@ class SpeechPicker:
         self.words.value = recording.words
         seen = {str(self._root / path): path for path in self._known}.get(str(recording.path), "")
         self.samples.value = seen
-        if seen or recording.path.parent == Path(self._folder.name):
+        if seen or recording.path.is_relative_to(self._folder.name):
             self.path.value = ""
         for picked in self._picked:
             picked()

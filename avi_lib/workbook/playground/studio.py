@@ -43,6 +43,19 @@ class Recording(NamedTuple):
     words: str = ""
 
 
+class Files(NamedTuple):
+    """What is saved: where, under which name, as which of `KINDS`, and the height of the video in pixels."""
+
+    folder: Path
+    name: str
+    kinds: tuple[str, ...]
+    size: int = 512
+
+    def path(self, suffix: str, number: str = "") -> Path:
+        """Where a kind goes; several of one kind are numbered."""
+        return self.folder / f"{self.name}{number}{suffix}"
+
+
 class Studio:
     """Models and one recording."""
 
@@ -90,36 +103,35 @@ class Studio:
         else:
             screen.write_comparison(talks, path)
 
-    def save(
-        self, talks: Sequence[Talk], shown: Sequence[Talk], wish: Wish, folder: Path, name: str, kinds: Sequence[str],
-        size: int,
-    ) -> list[Path]:  # fmt: skip
-        """Write what was made: motion of each talk, one video of those shown, the wish; each file atomically.
+    def save(self, talks: Sequence[Talk], shown: Sequence[Talk], wish: Wish, files: Files) -> list[Path]:
+        """Write what was made: the motion of each talk, one video of those shown, the wish; each file atomically.
 
         Raises InputError for a name that is none, or no kind.
         """
+        name = files.name
         if not name.strip() or Path(name).name != name or name.startswith("."):
             raise InputError("a name for the files, without a folder", repr(name), "write one such as furious")
-        if not kinds:
+        if not files.kinds:
             raise InputError(f"a kind of file among {', '.join(KINDS)}", "none", "tick one")
-        make_folder(folder)
-        paths: list[Path] = []
-        if VIDEO in kinds:
-            paths.append(folder / f"{name}{VIDEO}")
-            settings = self.talker.settings
-            render = settings.render.model_copy(update={"size": size})
-            with Screen(settings.head, render, settings.identity) as screen:
-                self._write(shown, paths[-1], screen)
-        for suffix in (each for each in MOTION_SUFFIXES if each in kinds):
+        make_folder(files.folder)
+        paths = [files.path(VIDEO)] if VIDEO in files.kinds else []
+        if paths:
+            self._save_video(shown, paths[0], files.size)
+        for suffix in (each for each in MOTION_SUFFIXES if each in files.kinds):
             for talk in talks:
-                number = f"-{talk.seed}" if len(talks) > 1 else ""
-                paths.append(folder / f"{name}{number}{suffix}")
+                paths.append(files.path(suffix, f"-{talk.seed}" if len(talks) > 1 else ""))
                 write_motion(talk.motion, paths[-1], self.talker.head)
-        if WISH in kinds:
-            paths.append(folder / f"{name}{WISH}")
+        if WISH in files.kinds:
+            paths.append(files.path(WISH))
             with atomic_path(paths[-1]) as temporary:
                 temporary.write_text(json.dumps(wish.as_json(), indent=2) + "\n", "utf-8")
         return paths
+
+    def _save_video(self, shown: Sequence[Talk], path: Path, size: int) -> None:
+        settings = self.talker.settings
+        render = settings.render.model_copy(update={"size": size})
+        with Screen(settings.head, render, settings.identity) as screen:
+            self._write(shown, path, screen)
 
     def close(self) -> None:
         """Give back models' threads and graphics memory."""

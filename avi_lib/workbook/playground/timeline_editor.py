@@ -39,6 +39,8 @@ class _Row:
         self.sentence = widgets.Text(sentence, continuous_update=False, layout={"flex": "1 1 auto", "width": "auto"})
         self.fade = _seconds(fade_s, "72px")
         self.drop = widgets.Button(icon="times", tooltip="remove", layout={"width": "36px"})
+        for button in (self.pick, self.drop):
+            button.add_class("avi-icon")
         self.box = widgets.HBox([self.pick, self.at, self.sentence, self.fade, self.drop])
 
     @property

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from avi_lib.instruction.timeline import Timeline, as_json
@@ -28,8 +28,8 @@ class Wish:
     timeline: Timeline
     seed: int = 0
     samples: int = 1
-    sample: SampleSettings = SampleSettings()
-    factors: Factors = Factors()
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    factors: Factors = field(default_factory=Factors)
 
     def from_noise_of(self, other: Wish) -> Wish:
         """The same wish, once, from the noise of another: what differs then is what was asked for."""

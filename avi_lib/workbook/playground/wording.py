@@ -20,9 +20,7 @@ from avi_lib.instruction.vocabulary import STRENGTH_WORDS
 PLAIN = "plainly"
 """Name of the strength that is said by no word at all."""
 
-STRENGTHS: dict[str, float] = {"without": 0.0} | {
-    words.before[0] or PLAIN: words.strength for words in STRENGTH_WORDS
-}
+STRENGTHS: dict[str, float] = {"without": 0.0} | {words.before[0] or PLAIN: words.strength for words in STRENGTH_WORDS}
 """What a slider can be set to, by the word that says it; `without` forbids the movement."""
 
 

@@ -30,9 +30,7 @@ class Worker:
         failed: called with one line for a person when a work fails.
     """
 
-    def __init__(
-        self, begun: Callable[[str], None], ended: Callable[[], None], failed: Callable[[str], None]
-    ) -> None:
+    def __init__(self, begun: Callable[[str], None], ended: Callable[[], None], failed: Callable[[str], None]) -> None:
         self._begun, self._ended, self._failed = begun, ended, failed
         self._thread = ThreadPoolExecutor(1, "playground")
         self._asked: Counter[str] = Counter()
