@@ -293,6 +293,8 @@ def test_a_sentence_that_is_none_is_one_line_in_the_page_and_the_face_stays(play
     playground.wait()
     assert playground.state.value.startswith(ONE_ERROR) and len(playground.state.value.splitlines()) == 1
     assert playground.video.value == face
+    playground.sampling.seed.value = 8
+    assert playground.sentence.text.value == "She is calm."
     playground.sentence.text.value = "She is happy."
     playground.wait()
     assert "avi-error" not in playground.state.value

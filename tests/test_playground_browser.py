@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "07_playground.ipynb"
 MOST_EDIT_S = 4.0
+MOST_WAIT_MS = 90_000
 SRC = "document.querySelector('.avi-page video')?.src"
 READY = f"was => {SRC} && {SRC} !== was && document.querySelector('.avi-page video').readyState >= 3"
 
@@ -28,6 +30,7 @@ pytestmark = [pytest.mark.workbook, pytest.mark.processes]
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
+    pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser: pip install playwright")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
@@ -43,6 +46,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     shutil.copy(ROOT / "notebooks" / NOTEBOOK, workbook / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", workbook)
     shutil.copytree(ROOT / "data" / "samples", workbook / "data" / "samples", ignore=shutil.ignore_patterns("corpus"))
+    quiet = home / "lab_settings_dir" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    quiet.parent.mkdir(parents=True)
+    quiet.write_text(json.dumps({"fetchNews": "false", "checkForUpdates": False}), "utf-8")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,7 +62,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "ServerApp.open_browser": False,
         "ServerApp.root_dir": workbook,
         "IdentityProvider.token": token,
-        "LabApp.news_url": None,
     }
     command = [sys.executable, "-m", "jupyterlab", "--allow-root"]
     command += [f"--{name}={value}" for name, value in options.items()]
@@ -85,23 +90,37 @@ def wait_for_server(server: subprocess.Popen[bytes], address: str, log: Path, mo
 
 
 @pytest.fixture(scope="module")
-def page(chromium: str, lab: str) -> Iterator[Any]:
+def page(chromium: str, lab: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The notebook with all its cells run, and the first preview ready."""
-    driver = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+    from playwright import sync_api as driver
+
     options = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with driver.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=options)
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(120_000)
-        page.goto(lab)
-        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-        page.locator(".avi-page").wait_for()
-        page.locator(".avi-page").scroll_into_view_if_needed()  # Chromium loads no video that is out of sight
-        page.wait_for_function(READY, arg="")
+        page.set_default_timeout(MOST_WAIT_MS)
+        try:
+            run_all(page, lab, driver.TimeoutError)
+        except driver.Error:
+            picture(page, "failed", tmp_path_factory.mktemp("browser"))
+            raise
         yield page
         browser.close()
+
+
+def run_all(page: Any, address: str, timed_out: type[Exception]) -> None:
+    page.goto(address)
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+    page.get_by_text("| Idle").wait_for()  # what is run before the kernel has answered is dropped
+    for patience_ms in (30_000, MOST_WAIT_MS):  # now and then even after that
+        page.wait_for_timeout(1000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        with suppress(timed_out):
+            page.locator(".avi-page").wait_for(timeout=patience_ms)
+            break
+    page.locator(".avi-page").scroll_into_view_if_needed()  # Chromium loads no video that is out of sight
+    page.wait_for_function(READY, arg="")
 
 
 def settled(page: Any) -> None:

@@ -77,6 +77,11 @@ class InstructionEditor:
         self.instruction = Instruction.parse(sentence)
         self._show()
 
+    def restore(self) -> None:
+        """Put the sentence that holds back into the box, where something was left that is none."""
+        if self.text.value != self.instruction.text:
+            self._show()
+
     def _show(self) -> None:
         """Sentence, reading and sliders from the instruction."""
         told = self.instruction

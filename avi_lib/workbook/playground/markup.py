@@ -23,6 +23,7 @@ STYLE = """<style>
 .avi-page .jupyter-widget-Collapse-header { min-height: 0; }
 .avi-page .jupyter-widget-Collapse-contents { padding: 6px 4px; }
 .avi-page .widget-tab .lm-TabBar-tab { flex: 0 1 auto !important; min-width: 0; padding: 0 10px; }
+.avi-page .widget-hslider .widget-readout { min-width: 62px; max-width: 62px; }
 .avi-page .avi-icon { padding: 0; }
 .avi-page video { border-radius: 6px; background: #1d232a; }
 .avi-sentence input { font-size: 15px !important; height: 36px !important; padding: 0 10px; }

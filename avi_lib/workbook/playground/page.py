@@ -192,6 +192,7 @@ class Playground:
         except AviError as error:
             self._tell(str(error))
             return
+        self.sentence.restore()
         shown, start_s = self.shown.value, self.start.value
         self._ask("preview", lambda: self._make(wish, kept, shown, start_s))
 

@@ -61,7 +61,7 @@ class SpeechPicker:
             continuous_update=False,
             layout={"width": "auto"},
         )
-        self.write = widgets.Button(description="Have it written", icon="magic", layout=narrow)
+        self.write = widgets.Button(description="Write it", icon="magic", layout=narrow)
         self.write.tooltip = "the instructor listens, and writes what the face should do"
         self.health = widgets.HTML()
         self.picture = widgets.Image(format="png", layout={"width": "100%", "display": "none"})

@@ -98,8 +98,8 @@ def _slider(name: str) -> widgets.SelectionSlider:
         continuous_update=False,
         description=name.replace("_", " "),
         tooltip=f"{name}, {ACTION_UNITS[name].facs} of FACS",
-        style={"description_width": "138px"},
-        layout={"width": "46%", "min_width": "290px"},
+        style={"description_width": "124px"},
+        layout={"width": "48%", "min_width": "280px"},
     )
 
 
