@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,12 @@ def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[
         return head.fitted.to_flame(motion), head.fitted.describe()
     clip, error = head.fitted.to_arkit(motion)
     return clip, f"{error.rms_mm:.2f} mm off on average, {100 * error.relative:.0f} % of the movement"
+
+
+def writable_here() -> tuple[str, ...]:
+    """The suffixes that this environment can write: those of USD need the package usd-core."""
+    has_usd = find_spec("pxr") is not None
+    return tuple(suffix for suffix in MOTION_SUFFIXES if has_usd or not suffix.startswith(".usd"))
 
 
 def check_motion(output: Path, head: DrivenHead | None = None) -> None:

@@ -136,14 +136,23 @@ class Talker:
         return replace(talk, written=written)
 
     def direct(
-        self, talk: Talk, asked: Instruction | Timeline, seed: int | None = None, factors: Factors | None = None
+        self,
+        talk: Talk,
+        asked: Instruction | Timeline,
+        seed: int | None = None,
+        factors: Factors | None = None,
+        sample: SampleSettings | None = None,
     ) -> Talk:
         """The same recording under another instruction, from the same noise or a seed's, without listening again.
 
-        Factors of the face come from where `factors` says, or else the settings.
+        Factors of the face come from where `factors` says, and styles are drawn as `sample` says, or else the settings.
+        Raises InputError for a `sample` where no prior draws the styles.
         """
+        if sample is not None and self.director is None:
+            raise InputError("a sample where the prior draws the style", "one for the performer", "leave it out")
         chosen = talk.seed if seed is None else seed
-        return self._carry_out(talk.speech, talk.phones, talk.prosody, talk.features, _timeline(asked), chosen, factors)
+        heard = (talk.speech, talk.phones, talk.prosody, talk.features)
+        return self._carry_out(*heard, _timeline(asked), chosen, factors, sample)
 
     def _carry_out(
         self,
@@ -154,16 +163,17 @@ class Talker:
         timeline: Timeline,
         seed: int,
         factors: Factors | None = None,
+        sample: SampleSettings | None = None,
     ) -> Talk:
         performer = Performer(phones.phones, heard, speech.duration_s, self.settings.performer)
-        motion, styles = self._perform(performer, features, timeline, seed)
+        motion, styles = self._perform(performer, features, timeline, seed, sample)
         talk = Talk(speech, phones, heard, timeline, seed, motion, features, styles)
         chosen = factors or self.settings.factors
         strengths = {name: float(getattr(chosen, name).strength) for name in FACTORS}
         sources = _sources(chosen)
         if not sources and set(strengths.values()) == {1.0}:
             return talk
-        drives = {factor: self._drive(talk, performer, factor, source) for factor, source in sources.items()}
+        drives = {factor: self._drive(talk, performer, factor, source, sample) for factor, source in sources.items()}
         driven = compose(motion, {factor: drive.clip for factor, drive in drives.items()}, strengths)
         weighed = (f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0)
         words = (*(f"{factor}: {drive.words}" for factor, drive in drives.items()), *weighed)
@@ -175,15 +185,18 @@ class Talker:
         features: Float32[np.ndarray, "steps dim"] | None,
         timeline: Timeline,
         seed: int,
+        sample: SampleSettings | None,
     ) -> tuple[MotionClip, Float32[np.ndarray, "entries style"] | None]:
         """Motion under a timeline, and the styles that the learned generator was told."""
         if self.generator is None:
             return performer.perform_timeline(timeline, seed), None
         assert features is not None, "the learned generator has listened"
-        styles = np.stack([self._style(performer, instruction, seed) for instruction in timeline.instructions])
+        styles = np.stack([self._style(performer, each, seed, sample) for each in timeline.instructions])
         return self.generator.perform_timeline(features, performer, timeline, seed, list(styles)), styles
 
-    def _drive(self, talk: Talk, performer: Performer, factor: str, source: Source) -> Drive:
+    def _drive(
+        self, talk: Talk, performer: Performer, factor: str, source: Source, sample: SampleSettings | None
+    ) -> Drive:
         """Motion for one factor of a talk from another source than its speech, sentence and seed."""
         frames, fps = len(talk.motion), talk.motion.fps
         if source.kind == OFF:
@@ -191,17 +204,19 @@ class Talker:
         if source.kind == FILE:
             return load_drive(Path(source.value), factor, frames, fps)
         if source.kind == SEED:
-            clip, _ = self._perform(performer, talk.features, talk.timeline, int(source.value))
+            clip, _ = self._perform(performer, talk.features, talk.timeline, int(source.value), sample)
             return Drive(clip, f"seed {source.value}")
         asked = Timeline((Entry(0.0, Instruction.parse(source.value)),))
-        clip, _ = self._perform(performer, talk.features, asked, talk.seed)
+        clip, _ = self._perform(performer, talk.features, asked, talk.seed, sample)
         return Drive(clip, source.value)
 
-    def _style(self, performer: Performer, instruction: Instruction, seed: int) -> Float32[np.ndarray, " style"]:
+    def _style(
+        self, performer: Performer, instruction: Instruction, seed: int, sample: SampleSettings | None
+    ) -> Float32[np.ndarray, " style"]:
         assert self.generator is not None, "styles are for the learned generator"
         if self.director is None:
             return self.generator.style_of(performer, instruction, seed)
-        return self.director.style(instruction.text, seed, self.settings.sample)
+        return self.director.style(instruction.text, seed, sample or self.settings.sample)
 
     def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
         """Pictures of a motion, one at a time."""

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.pipeline import Talker
-from avi_lib.settings import PerformerSettings, TalkSettings
+from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "arctic.flac"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)
@@ -59,3 +60,14 @@ def test_the_performers_styles_are_a_baseline_that_needs_no_text_encoder(talk):
     made = baseline.direct(talk, FURIOUS)
     assert np.abs(made.styles - talk.styles).max() > 1e-3
     assert (made.motion["browDownLeft"] - talk.motion["browDownLeft"]).mean() == pytest.approx(0, abs=0.25)
+
+
+def test_a_style_is_drawn_otherwise_without_another_talker(talker: Talker, talk):
+    plain = talker.direct(talk, FURIOUS, sample=SampleSettings())
+    guided = talker.direct(talk, FURIOUS, sample=SampleSettings(guidance=3.0))
+    settings = TalkSettings(performer=QUIET, seed=5, sample=SampleSettings(guidance=3.0))
+    assert plain.motion.values.tobytes() == talk.motion.values.tobytes()
+    assert np.abs(guided.styles - talk.styles).max() > 1e-2
+    assert guided.styles.tobytes() == Talker(settings).direct(talk, FURIOUS).styles.tobytes()
+    with pytest.raises(InputError, match="where the prior draws the style"):
+        Talker(TalkSettings(generator="performer")).direct(talk, FURIOUS, sample=SampleSettings(guidance=3.0))

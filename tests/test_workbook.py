@@ -17,6 +17,7 @@ from avi_lib.motion.clip import load_motion
 from avi_lib.motion.style_prior import load_prior, read_prior_about
 from avi_lib.motion.talking_model import load_talking_model, read_talking_about
 from avi_lib.settings import profile
+from avi_lib.workbook.playground.studio import KINDS
 from avi_lib.workbook.runs import record, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -163,6 +164,20 @@ def test_the_evaluation_leaves_a_page_a_json_and_a_record(tmp_path: Path):
     page = (run / "report.html").read_text("utf-8")
     assert page.count("data:image/png;base64,") >= 6 and "http" not in page
     assert (run / "demonstration.csv").is_file()
+
+
+@pytest.mark.workbook
+def test_the_playground_without_a_browser_leaves_pictures_files_and_a_record(tmp_path: Path):
+    run = run_notebooks(["07"], {"SEED": "3"}, tmp_path / "run", ROOT)
+    told = json.loads((run / "record.json").read_text("utf-8"))
+    assert told["kept"] == 1.0 and 0 < told["edit_s"] < 20
+    assert told["emotion"] == "happy" and told["frames"] == 100 and told["errors"] == []
+    with av.open(str(run / "face.mp4")) as video:
+        assert video.streams.video[0].frames == 100
+    assert {path.suffix for path in run.glob("face.*")} == set(KINDS)
+    assert json.loads((run / "face.json").read_text("utf-8"))["timeline"][1]["at_s"] == 2.0
+    assert pictures_in(run / "07_playground.ipynb") == 6
+    assert "widget-view" not in (run / "07_playground.ipynb").read_text("utf-8")
 
 
 def pictures_in(path: Path) -> int:

@@ -1,0 +1,1 @@
+"""The playground: a page of controls over one talking face, with a preview a second after every edit."""
