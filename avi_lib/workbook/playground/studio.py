@@ -117,7 +117,7 @@ class Studio:
         paths = [files.path(VIDEO)] if VIDEO in files.kinds else []
         if paths:
             self._save_video(shown, paths[0], files.size)
-        for suffix in (each for each in MOTION_SUFFIXES if each in files.kinds):
+        for suffix in (each for each in KINDS[1:-1] if each in files.kinds):
             for talk in talks:
                 paths.append(files.path(suffix, f"-{talk.seed}" if len(talks) > 1 else ""))
                 write_motion(talk.motion, paths[-1], self.talker.head)
