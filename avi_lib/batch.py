@@ -8,6 +8,7 @@ Head, renderer and models are made once for all of them.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,11 +18,15 @@ from avi_lib.files import check_writable, make_folder
 from avi_lib.formats import check_motion, write_motion
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, load_timeline
-from avi_lib.jobs import MOST_SAMPLES, Job, Wanted, find_recordings, keep_recordings, plan_jobs, sampled
+from avi_lib.jobs import MOST_SAMPLES, Job, Wanted, check_targets, find_recordings, plan_jobs, sampled
+from avi_lib.motion.factors import FACTORS
 from avi_lib.outcome import Outcome
 from avi_lib.pipeline import Talker
 from avi_lib.settings import TalkSettings
 from avi_lib.talk import Talk
+
+MOST_BESIDE = 8
+"""Sentences that are shown beside the first one."""
 
 
 def talk_all(
@@ -51,8 +56,13 @@ def talk_all(
         raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
     if not wanted.video and wanted.motion is None and wanted.sheet is None:
         raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
+    if settings.seed + samples > 2**63:
+        raise InputError("seeds below 2^63", f"{samples} samples from {settings.seed}", "begin with a smaller --seed")
+    if beside and not (wanted.video and len(beside) <= MOST_BESIDE):
+        got = f"{len(beside)}" if wanted.video else "no video"
+        raise InputError(f"a video for up to {MOST_BESIDE} sentences beside it", got, "leave out some --beside")
     jobs = sampled(plan_jobs(recordings, alone, wanted), samples)
-    keep_recordings(jobs)
+    check_targets([*recordings, *_read_files(settings, timeline)], jobs)
     others = tuple(Instruction.parse(sentence) for sentence in beside)
     with Talker(settings) as talker:
         talker.prepare(wanted.video or wanted.sheet is not None, writes=asked is None)
@@ -74,12 +84,24 @@ def talk_all(
             yield outcome
 
 
+def _read_files(settings: TalkSettings, timeline: Path | None) -> list[Path]:
+    """The files beside recordings that are read: the head, weights, sources of factors, a timeline."""
+    named = [settings.head, settings.generator, settings.prior, settings.instructor]
+    named += [getattr(settings.factors, factor).source for factor in FACTORS]
+    return [Path(name) for name in named if os.path.exists(name)] + ([timeline] if timeline else [])  # noqa: PTH110
+
+
 def _asked(instruction: str | None, timeline: Path | None) -> Instruction | Timeline | None:
     if timeline is None:
         return None if instruction is None else Instruction.parse(instruction)
     if instruction is not None:
         raise InputError("an instruction or a timeline", "both", "write the instruction into the timeline")
     return load_timeline(timeline)
+
+
+def _failed(recording: Path, problem: Exception) -> AviError:
+    got = str(problem) or type(problem).__name__
+    return AviError(f"{recording} to be worked through", got, "free memory or disk, or check the file")
 
 
 def _outcome(
@@ -107,7 +129,8 @@ def _outcome(
             talker.screen.write_comparison([talk, *beside], job.video)
         elif job.video:
             talker.write_video(talk, job.video)
-    except AviError as error:
+    except (AviError, OSError, MemoryError) as problem:
+        error = problem if isinstance(problem, AviError) else _failed(job.recording, problem)
         return Outcome(job.recording, alone, job.sample, seconds=time.perf_counter() - begun, error=error)
     reason = talker.renderer[1] if job.video or job.sheet else None
     generator, director = talker.generator, talker.director

@@ -13,6 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.tracking import track_video
 from avi_lib.errors import InputError
@@ -46,7 +48,7 @@ def parse_source(text: str) -> Source:
         return Source(text)
     kind, colon, value = text.partition(":")
     if colon and kind == SEED:
-        if not value.isdecimal() or int(value) >= 2**63:
+        if not value.isdecimal() or len(value) > 19 or int(value) >= 2**63:
             raise InputError("a seed as seed:7", repr(text), _DO)
         return Source(SEED, value)
     if colon and kind == TEXT:
@@ -60,6 +62,11 @@ def parse_source(text: str) -> Source:
     return Source(FILE, text)
 
 
+def check_drive(path: Path, factor: str, fps: float) -> None:
+    """Read a file that drives a factor, so that what is wrong with it is found before any work; it is kept."""
+    _present(path, factor, _curves(path.resolve(), path.stat().st_mtime_ns, fps).curves)
+
+
 def load_drive(path: Path, factor: str, frames: int, fps: float) -> Drive:
     """Motion of a file, or tracked in a video, for a factor of a talk of `frames` at `fps`.
 
@@ -67,25 +74,52 @@ def load_drive(path: Path, factor: str, frames: int, fps: float) -> Drive:
         InputError: the file is damaged, shows no face, is in another space, or lacks the factor's channels.
         AssetError: a video, and faces cannot be tracked on this machine.
     """
-    curves, words = _curves(path.resolve(), path.stat().st_mtime_ns, fps)
+    found = _curves(path.resolve(), path.stat().st_mtime_ns, fps)
+    missing = _present(path, factor, found.curves)
+    words = f"{path}{found.words}"
+    if missing:
+        words += f"; without {', '.join(missing)}"
+    clip = _from(found.curves.clip, round(found.start_s * fps), factor)
+    if len(clip) < frames:
+        how = "then at rest" if factor == "lips" else "played to and fro"
+        words += f"; {clip.duration_s:.1f} s, {how}"
+    return Drive(fitted(clip, frames, factor), words)
+
+
+class _Found(NamedTuple):
+    """Curves of a file, when they begin, and what they are in words."""
+
+    curves: Curves
+    start_s: float
+    words: str
+
+
+def _present(path: Path, factor: str, curves: Curves) -> list[str]:
+    """Channels of a factor that a file lacks; InputError where it lacks all of them."""
     missing = [ARKIT.channels[i] for i in FACTORS[factor] if not curves.present[i]]
     if len(missing) == len(FACTORS[factor]):
         raise InputError(f"motion with the channels of {factor}", f"{path} without any of them", "name another source")
-    words = f"{path}{words}"
-    if missing:
-        words += f"; without {', '.join(missing)}"
-    if len(curves.clip) < frames:
-        how = "then at rest" if factor == "lips" else "played to and fro"
-        words += f"; {curves.clip.duration_s:.1f} s, {how}"
-    return Drive(fitted(curves.clip, frames, factor), words)
+    return missing
+
+
+def _from(clip: MotionClip, first: int, factor: str) -> MotionClip:
+    """The clip as it begins at a frame: before that lips rest, and all else is as in its first frame."""
+    if first <= 0:
+        return clip
+    before = np.repeat(clip.values[:1] * np.float32(factor != "lips"), first, axis=0)
+    return MotionClip(np.concatenate([before, clip.values]), clip.fps, clip.space)
 
 
 @lru_cache(maxsize=8)
-def _curves(path: Path, changed_ns: int, fps: float) -> tuple[Curves, str]:
+def _curves(path: Path, changed_ns: int, fps: float) -> _Found:
     """Curves of a file at a frame rate; those of the last files are kept while the files stay as they are."""
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        track = track_video(path, fps)
-        longest = max(track.pieces, key=lambda piece: len(piece.curves.clip))
-        part = f", the longest of {len(track.pieces)} pieces" if len(track.pieces) > 1 else ""
-        return longest.curves, f", tracked{part}"
-    return read_curves(path).at_fps(fps), ""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return _Found(read_curves(path).at_fps(fps), 0.0, "")
+    track = track_video(path, fps)
+    longest = max(track.pieces, key=lambda piece: len(piece.curves.clip))
+    words = ", tracked"
+    if len(track.pieces) > 1:
+        words += f", the longest of {len(track.pieces)} pieces"
+    if longest.start_s > 0:
+        words += f", from {longest.start_s:.2f} s on"
+    return _Found(longest.curves, longest.start_s, words)

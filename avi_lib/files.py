@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from avi_lib.errors import OutputError
+from avi_lib.errors import InputError, OutputError
 
+_MAKING = ".avi-making"
+"""Ending of the folder in which another one is made."""
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
 
 
@@ -51,9 +54,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     What an interrupted process left of the same folder is removed first: nobody else may make it at the same time.
     Nothing is left behind after a failure.
     """
-    for stale in path.parent.glob(f".{path.name}.*"):
-        shutil.rmtree(stale)
-    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    unfinished = re.compile(re.escape(f".{path.name}.") + r"[a-z0-9_]{8}" + re.escape(_MAKING))
+    for stale in path.parent.iterdir():
+        if unfinished.fullmatch(stale.name) and stale.is_dir() and not stale.is_symlink():
+            shutil.rmtree(stale)
+    room = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_MAKING, dir=path.parent))
     try:
         folder = room / "files"
         folder.mkdir()
@@ -80,6 +85,14 @@ def check_writable(path: Path) -> None:
         raise OutputError(
             f"a writable folder {folder}", error.strerror or str(error), "choose another place"
         ) from error
+
+
+def keep_inputs(inputs: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Raise InputError for a file to be written that is one of those that are read."""
+    kept = {path.resolve() for path in inputs}
+    for target in targets:
+        if target.resolve() in kept:
+            raise InputError("a new file to write", f"{target}, which is read", "choose another name")
 
 
 def make_folder(folder: Path) -> None:

@@ -111,6 +111,12 @@ def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[
     return clip, f"{error.rms_mm:.2f} mm off on average, {100 * error.relative:.0f} % of the movement"
 
 
+def written_files(output: Path) -> tuple[Path, ...]:
+    """Every file that is written for a result of this name: USD keeps its texture beside it."""
+    beside = output.suffix.lower() in (".usda", ".usdc")
+    return (output, output.with_name(f"{output.stem}_atlas.png")) if beside else (output,)
+
+
 def writable_here() -> tuple[str, ...]:
     """The suffixes that this environment can write: those of USD need the package usd-core."""
     has_usd = find_spec("pxr") is not None

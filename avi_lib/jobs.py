@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from avi_lib.errors import InputError
 from avi_lib.face.video import CONTAINERS, container_of
-from avi_lib.formats import MOTION_SUFFIXES, check_motion
+from avi_lib.files import keep_inputs
+from avi_lib.formats import MOTION_SUFFIXES, check_motion, written_files
 
 RECORDING_SUFFIXES = frozenset(
     ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
@@ -103,15 +104,17 @@ def sampled(jobs: Sequence[Job], samples: int) -> list[Job]:
 
 
 def _numbered(path: Path | None, number: int) -> Path | None:
-    return path and path.with_name(f"{path.stem}.{number}{path.suffix}")
+    """The path with a number before its suffix; behind the name of a folder."""
+    return path and path.with_name(f"{path.stem}.{number}{path.suffix}" if path.suffix else f"{path.name}_{number}")
 
 
-def keep_recordings(jobs: Sequence[Job]) -> None:
-    """InputError for a result that would take the place of a recording."""
-    sources = {job.recording.resolve() for job in jobs}
-    for target in (target for job in jobs for target in job.targets):
-        if target.resolve() in sources:
-            raise InputError("a new file to write", f"the recording {target} itself", "choose another name")
+def check_targets(inputs: Iterable[Path], jobs: Sequence[Job]) -> None:
+    """InputError for a result that would take the place of what is read, or of another result."""
+    targets = [each for job in jobs for target in job.targets for each in written_files(target)]
+    keep_inputs(inputs, targets)
+    if len({target.resolve() for target in targets}) < len(targets):
+        twice = next(target for target in targets if targets.count(target) > 1)
+        raise InputError("a name for each result", f"{twice} twice", "choose another name")
 
 
 def _named(recording: Path, wanted: Wanted) -> Job:

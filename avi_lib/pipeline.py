@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from avi_lib.driving import FILE, OFF, SEED, SPEECH, Drive, Source, load_drive, parse_source
+from avi_lib.driving import FILE, OFF, SEED, SPEECH, Drive, Source, check_drive, load_drive, parse_source
 from avi_lib.errors import InputError
 from avi_lib.face.driven import DrivenHead
 from avi_lib.face.renderer import Renderer
@@ -115,9 +115,12 @@ class Talker:
 
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
-        _ = _sources(self.settings.factors)
+        sources = _sources(self.settings.factors)
         self.screen.prepare(video)
         _ = self._loading
+        for factor, source in sources.items():
+            if source.kind == FILE:
+                check_drive(Path(source.value), factor, self.settings.performer.fps)
         if writes:
             _ = self._instructor
 
@@ -208,7 +211,7 @@ class Talker:
             return Drive(clip, f"seed {source.value}")
         asked = Timeline((Entry(0.0, Instruction.parse(source.value)),))
         clip, _ = self._perform(performer, talk.features, asked, talk.seed, sample)
-        return Drive(clip, source.value)
+        return Drive(clip, asked.instructions[0].text)
 
     def _style(
         self, performer: Performer, instruction: Instruction, seed: int, sample: SampleSettings | None

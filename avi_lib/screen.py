@@ -179,7 +179,7 @@ class _Lettering:
         self._talk, self._caption = talk, caption
         if strip and talk.motion.space is not ARKIT:
             raise InputError("a strip of ARKit motion", f"motion of {talk.motion.space.name}", "leave out the strip")
-        self._strip = Strip(talk.motion, view.width) if strip else None
+        self._strip = Strip(talk.motion, view.width, view.height // 2) if strip else None
 
     def on(self, picture: Picture, frame: int) -> Shown:
         if self._caption:

@@ -55,7 +55,7 @@ def test_a_folder_is_no_target(tmp_path: Path):
 
 
 def test_a_folder_appears_whole_or_not_at_all_and_nothing_is_left_behind(tmp_path: Path):
-    stale = tmp_path / ".made.interrupted"
+    stale = tmp_path / ".made.x7_2kfq9.avi-making"
     stale.mkdir()
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "made") as folder:
         (folder / "half").write_text("x")

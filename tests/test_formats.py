@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from avi_lib.errors import InputError
 from avi_lib.face.flame_head import FlameHead
 from avi_lib.face.head import load_head
 from avi_lib.face.heads import load_any_head
+from avi_lib.face.obj_files import read_obj
 from avi_lib.formats import MOTION_SUFFIXES, READABLE, converted, read_motion, write_motion
 from avi_lib.motion.clip import MotionClip, save_motion
 from avi_lib.motion.factors import FACTORS
 from avi_lib.motion.space import ARKIT, FLAME
+
+FRAMES = 30
+"""More than a second: a Live Link CSV tells its rate by whole seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +54,29 @@ def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: 
 def test_every_format_is_whole_or_not_there(clip: MotionClip, name: str, tmp_path: Path):
     if ".usd" in name:
         pytest.importorskip("pxr", reason="usd-core is not installed")
-    write_motion(clip.at(range(3)), tmp_path / name)
-    assert (tmp_path / name).exists()
+    write_motion(clip.at(range(FRAMES)), tmp_path / name)
+    assert is_whole(tmp_path / name)
     other = MotionClip(np.zeros((3, len(FLAME)), np.float32), 25.0, FLAME)
     if name != "a.npz":
         with pytest.raises(InputError):
             write_motion(other, tmp_path / f"other_{name}")
         assert not [path for path in tmp_path.iterdir() if "other" in path.name]
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a result can be read to its end by what reads its kind."""
+    if path.is_dir():
+        return [len(read_obj(frame).points) for frame in sorted(path.glob("*.obj"))] == [
+            int(load_head().weld.max()) + 1
+        ] * FRAMES
+    if path.suffix == ".usdz":
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None and len(archive.namelist()) == 2
+    if path.suffix.startswith(".usd"):
+        from pxr import Usd
+
+        return Usd.Stage.Open(str(path)).GetEndTimeCode() == FRAMES - 1
+    return len(read_motion(path)) == FRAMES
 
 
 @pytest.mark.parametrize("name", ["a.fbx", "a.NPY", "a.pkl"])
@@ -64,6 +85,26 @@ def test_other_suffixes_are_refused_both_ways(clip: MotionClip, name: str, tmp_p
         write_motion(clip, tmp_path / name)
     with pytest.raises(InputError, match="ending in"):
         read_motion(tmp_path / name)
+
+
+@pytest.mark.parametrize(("out", "flags"), [("a.npz", []), ("h.glb", ["--head", "h.glb"])])
+def test_what_is_read_is_never_written_over(
+    out: str, flags: list[str], clip: MotionClip, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    save_motion(clip, tmp_path / "a.npz")
+    write_motion(clip.at([0]), tmp_path / "h.glb")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main(["export", "a.npz", out, *flags]) == 2
+    assert "which is read" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_of_another_that_looks_unfinished_stays(clip: MotionClip, tmp_path: Path):
+    (tmp_path / ".frames.old").mkdir()
+    (tmp_path / ".frames.bak").write_text("mine")
+    write_motion(clip.at([0]), tmp_path / "frames")
+    assert {path.name for path in tmp_path.iterdir()} == {".frames.old", ".frames.bak", "frames"}
 
 
 @pytest.mark.parametrize("suffix", READABLE)

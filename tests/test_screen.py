@@ -191,6 +191,13 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
         (["--identity", "old"], "NAME=NUMBER"),
         (["--sheet", "sheet.jpg"], r"\.png"),
         (["-o", "face.gif"], "ending in"),
+        (["--size", 5000 * "9"], "1920x1080"),
+        (["--gaze", "m.npz", "--motion", "m.npz", "--no-video"], "which is read"),
+        (["--head", "h.glb", "--motion", "h.glb"], "which is read"),
+        (["--motion", "z.usda", "--sheet", "z_atlas.png"], "twice"),
+        (["--beside", "Sad.", "--no-video", "--motion", "b.npz"], "no video"),
+        ([*["--beside", "Sad."] * 9], "up to 8"),
+        (["--seed", str(2**63 - 1), "--samples", "2"], "2\\^63"),
     ],
 )
 def test_bad_arguments_of_the_picture_are_one_line(
@@ -201,7 +208,9 @@ def test_bad_arguments_of_the_picture_are_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
+    for name in ("m.npz", "h.glb"):
+        (tmp_path / name).write_bytes(b"kept")
     assert main(["talk", str(SAMPLE), "--instruction", "Sad.", "--generator", "performer", *arguments]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and re.search(words, said)
-    assert not list(tmp_path.iterdir())
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"m.npz": b"kept", "h.glb": b"kept"}

@@ -78,8 +78,10 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 def _export(options: argparse.Namespace) -> int:
     from avi_lib.face.heads import load_any_head
-    from avi_lib.formats import check_motion, converted, read_motion, write_motion
+    from avi_lib.files import keep_inputs
+    from avi_lib.formats import check_motion, converted, read_motion, write_motion, written_files
 
+    keep_inputs([options.motion, Path(options.head)], written_files(options.output))
     if options.motion.suffix.lower() == ".pkl":
         return _export_flame_model(options.motion, options.output)
     motion = read_motion(options.motion)
@@ -89,7 +91,8 @@ def _export(options: argparse.Namespace) -> int:
     if options.space:
         motion, lost = converted(motion, options.space.upper(), head)
     write_motion(motion, options.output, head)
-    print(*(f"head: {note}" for note in head.notes), *([f"converted: {lost}"] if lost else []), sep="\n", end="")
+    for line in (*(f"head: {note}" for note in head.notes), *([f"converted: {lost}"] if lost else [])):
+        print(line)
     return 0
 
 

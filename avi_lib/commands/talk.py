@@ -121,7 +121,7 @@ def _picture(options: argparse.Namespace) -> RenderSettings:
 
     width, cross, height = options.size.lower().partition("x")
     sides = (height, width) if cross else (width, width)
-    if not all(side.isdecimal() for side in sides):
+    if not all(side.isdecimal() and len(side) <= 4 for side in sides):
         raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
     names = ("renderer", "framing", "backdrop", "caption", "strip")
     chosen = {name: getattr(options, name) for name in names}

@@ -4,8 +4,8 @@
     python -m avi_lib.evaluation.peer_render       # the figures
     python -m avi_lib.evaluation.peer_render --look peer.png
 
-pyrender (0.1.45, 2021) draws through EGL in a process of its own, as it needs an older PyOpenGL and a name that numpy 2
-no longer has. It is given what a talking face needs: moved vertices with smooth normals, texture, two lights.
+pyrender (0.1.45, 2021) draws through EGL in a process of its own, as it needs an older PyOpenGL. It is given what a
+talking face needs: moved vertices with smooth normals, texture, two lights.
 """
 
 from __future__ import annotations
@@ -114,7 +114,6 @@ class _Peer:
     """pyrender's scene of a textured mesh."""
 
     def __init__(self, mesh: dict[str, np.ndarray]) -> None:
-        np.inf = np.inf  # type: ignore[misc]  # pyrender asks for the name that numpy 1 had
         import pyrender
         from PIL import Image
 

@@ -30,10 +30,10 @@ _SCALE = 2
 
 
 class Strip:
-    """Trajectories of a motion (ARKIT), drawn once; width in pixels, a quarter of it high."""
+    """Trajectories of a motion (ARKIT), drawn once: as wide as a picture, a quarter of that high, at most `height`."""
 
-    def __init__(self, motion: MotionClip, width: int) -> None:
-        height = width // 4 // 2 * 2
+    def __init__(self, motion: MotionClip, width: int, height: int = 1 << 16) -> None:
+        height = min(width // 4, height) // 2 * 2
         self._frames = len(motion)
         self._left = width // 7
         self._picture = _drawn(motion, width, height, self._left)
