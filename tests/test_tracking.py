@@ -369,7 +369,7 @@ def test_the_command_ends_with_2_and_one_line_for_bad_input(tmp_path: Path, caps
     (tmp_path / "text.mp4").write_text("no video")
     for arguments, reason in (
         (["text.mp4", "-o", "face.npz"], "expected a video"),
-        (["text.mp4", "-o", "face.txt"], r".npz or .csv"),
+        (["text.mp4", "-o", "face.txt"], ".npz, .csv"),
         (["text.mp4", "-o", "nowhere/face.csv"], "existing folder"),
     ):
         video, option, output = arguments

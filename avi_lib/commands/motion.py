@@ -24,8 +24,8 @@ def _add_track(commands: argparse._SubParsersAction) -> None:
         *("-o", "--output"),
         type=Path,
         required=True,
-        metavar="OUT.{csv,npz}",
-        help="OUT-1, OUT-2, … where it is cut; CSV cannot say which channels are missing, npz does",
+        metavar="OUT",
+        help="as in `avi export`; OUT-1, OUT-2, … where it is cut. Only npz says which channels are missing",
     )
     track.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     track.set_defaults(command=_track)
