@@ -358,6 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "corpora": ", ".join(corpus.folder.name for corpus in corpora),
             "profile": options.profile,
             "steps": options.steps,
+            "align": options.align,
             "seed": options.seed,
         }
         for part in options.parts:
