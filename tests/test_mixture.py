@@ -116,6 +116,7 @@ def test_clips_are_held_out_when_neither_their_voice_nor_their_words_were_traine
     monkeypatch.setattr(corpus, "clips", trained_on + [replace(clip, text=trained_on[0].text) for clip in clips])
     with pytest.raises(InputError, match="whose speaker and words are held out"):
         held_out([corpus])
+    assert len(held_out([corpus], known_words=True)) == sum(bool(corpus.partners(clip)) for clip in clips)
 
 
 def test_a_voice_that_another_corpus_holds_out_is_named_for_leaving_out():

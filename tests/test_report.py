@@ -16,7 +16,19 @@ from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
 from avi_lib.evaluation.measures import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
-from avi_lib.evaluation.report import Matrix, Picture, Report, Row, estimate, estimate_of, joined, tabulate
+from avi_lib.evaluation.report import (
+    DIFFERENCE,
+    Matrix,
+    Picture,
+    Report,
+    Row,
+    differences,
+    estimate,
+    estimate_of,
+    joined,
+    markdown_of,
+    tabulate,
+)
 from avi_lib.evaluation.speed import one_thread
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Scene, score_scenes, whole
 from avi_lib.face.head import Head, load_head
@@ -235,8 +247,34 @@ def test_the_exchange_ablation_trains_and_scores_whole_and_part(head: Head, tmp_
     with one_thread():
         mixture = Mixture.of([corpus], "train", 25)
         table = ablations.ablate_exchange(mixture, items, settings, tmp_path, head)
-    assert table.systems == ("whole", "without exchange") and set(table.measures) == set(ablations.EXCHANGED)
+    assert table.systems == ("whole", "without exchange", DIFFERENCE) and set(table.measures) == set(
+        ablations.EXCHANGED
+    )
     assert all(np.isfinite(found.value) and found.clips == 2 for found in table.estimates.values())
+    for name in table.measures:
+        whole, part, apart = (table.estimates[name, system].value for system in table.systems)
+        assert apart == pytest.approx(part - whole, abs=1e-9)
+
+
+def test_a_difference_of_systems_that_share_their_clips_is_told_more_surely_than_the_systems() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(10.0, 4.0, 60)
+    rows = [Row("one", str(n), {"score": float(value)}) for n, value in enumerate(hard)]
+    rows += [Row("two", str(n), {"score": float(value + 1)}) for n, value in enumerate(hard + rng.normal(0, 0.5, 60))]
+    table = tabulate("t", "T", "how", [*rows, *differences(rows)], MEASURE, named="scripts")
+    one, two, apart = (table.estimates["score", system] for system in ("one", "two", DIFFERENCE))
+    assert one.high > two.low and apart.low > 0.8 and apart.high < 1.2
+    assert markdown_of(table).splitlines()[2].startswith(f"| a score, mm | {one.value:.3f} ({one.low:.3f} to ")
+    assert plot_estimates(table).axes[0].get_yticks().tolist() == [0, 1]
+    with pytest.raises(InputError, match="60 of one, 59 of two"):
+        differences(rows[:-1])
+
+
+def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert ablations.main(["exchange", "--corpus", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ablations: expected a prepared corpus") and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_measures_of_the_whole_join_a_table() -> None:

@@ -107,14 +107,16 @@ def performer_of(item: Item) -> Performer:
     return item.corpus.performer(item.clip)
 
 
-def held_out(corpora: Sequence[Corpus]) -> list[Item]:
+def held_out(corpora: Sequence[Corpus], known_words: bool = False) -> list[Item]:
     """Performed clips with sound and partners, of speakers that are not trained on, test before validation.
 
-    Clips whose text somebody says in training are left out, so that neither voice nor words were heard.
+    Clips whose text somebody says in training are left out, so that neither voice nor words were heard, unless
+    `known_words` keeps them.
 
     Raises InputError when there is none, as then there is nothing to compare a model with.
     """
-    trained_on = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
+    heard = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
+    trained_on = set() if known_words else heard
     found = [
         Item(corpus, clip)
         for split in ("test", "validation")

@@ -1,15 +1,20 @@
 """What each part is for: systems trained without it, beside whole ones of the same size, data and steps.
 
+    python -m avi_lib.evaluation.ablations exchange --corpus data/prepared/samples --profile full
+
 >>> ablate_alignment(bank, held, sounds, models, settings, folder)        # instructions without contrast
 >>> ablate_diffusion(corpora, generator, encoder, settings, folder)       # styles by regression
 >>> ablate_exchange(mixture, items, settings, folder, head)               # motion without exchanged pairs
 
 The two tables follow the ablations of AVI-Talking's two stages (Sun et al. 2024, tables 3 and 4), whose numbers are of
-other data and other measures and do not compare with these.
+other data and other measures and do not compare with these. Whole and part are scored on the same clips: the column
+`DIFFERENCE` is the part less the whole, clip by clip, with an interval of its own.
 """
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -19,7 +24,8 @@ import torch
 from jaxtyping import Float
 
 from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Item, Mixture
+from avi_lib.corpus.mixture import Item, Mixture, held_out, shared_voices
+from avi_lib.errors import AviError
 from avi_lib.evaluation.asked import Strengths
 from avi_lib.evaluation.instructor import hear_all
 from avi_lib.evaluation.listening import recall
@@ -32,17 +38,31 @@ from avi_lib.evaluation.prior import (
     normal,
     raw,
 )
-from avi_lib.evaluation.report import Estimate, Row, Table, estimate_of, joined, tabulate
+from avi_lib.evaluation.report import (
+    DIFFERENCE,
+    Estimate,
+    Report,
+    Row,
+    Table,
+    differences,
+    estimate_of,
+    joined,
+    markdown_of,
+    tabulate,
+)
 from avi_lib.evaluation.styles import cosines, diversity, energy_distance, retrieval, similarity
 from avi_lib.evaluation.talking import score_exchange
-from avi_lib.face.head import Head
+from avi_lib.face.head import Head, load_head
+from avi_lib.files import make_folder
 from avi_lib.instruction.instructor import Instructor
+from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
 from avi_lib.motion.director import Director
-from avi_lib.motion.learned import LearnedGenerator
+from avi_lib.motion.learned import LearnedGenerator, load_generator
 from avi_lib.motion.style_prior import PriorModel
 from avi_lib.settings import (
+    PROFILES,
     InstructorSettings,
     PriorSettings,
     Profile,
@@ -50,17 +70,21 @@ from avi_lib.settings import (
     TalkingSettings,
     TrainSettings,
 )
+from avi_lib.speech.encoder import load_encoder
 from avi_lib.speech.hearing import Hearing
-from avi_lib.stages.hearing_bank import HearingBank
-from avi_lib.stages.instructor import FrozenModels, train_instructor
+from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
+from avi_lib.stages.instructor import FrozenModels, hear_sounds, train_instructor
 from avi_lib.stages.prior import train_prior
 from avi_lib.stages.style_bank import StyleBank, make_bank
 from avi_lib.stages.talking import train_talking
+from avi_lib.training.device import choose_device
 
+PARTS = ("alignment", "diffusion", "exchange")
 WHOLE = "whole"
 _SAMPLES, _TEXTS = 10, 40
 """Samples of a sentence whose diversity is taken, and sentences."""
 S = TypeVar("S")
+T = TypeVar("T")
 _SCRIPTS = "scripts whose combinations of action units and strengths training does not hold, held-out speakers"
 _PAIRS = "pairs of held-out clips that perform each other's scripts"
 
@@ -135,7 +159,7 @@ def ablate_alignment(
     seed: int = 0,
 ) -> Table:
     """Instructors with and without alignment, on clips of held-out speakers."""
-    rows, recalls = [], {}
+    rows, heard = [], {}
     for system, how in _both(settings, "without alignment", without_alignment).items():
         spoken = folder / "speak"
         trained = train_instructor(learned, sounds, models, how, _place(folder, system), device, False, spoken=spoken)
@@ -144,14 +168,14 @@ def ablate_alignment(
         for share, right, meant, clip in zip(verdict.shares, verdict.right, verdict.meant, held.clips, strict=True):
             scores = {"heard_right": float(right), "heard_share": float(share[EMOTIONS.index(meant)])}
             rows.append(Row(system, clip.speaker, scores))
-        pairs = list(zip(verdict.heard, verdict.meant, strict=True))
-        rng = np.random.default_rng(seed)
-        recalls["recall", system] = estimate_of(lambda some: recall(*zip(*some, strict=True)), pairs, rng)
+        heard[system] = list(zip(verdict.heard, verdict.meant, strict=True))
     how_measured = (
         f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive "
         "stage is left out and its steps are given to writing, through which the Q-Former then learns."
     )
+    rows += differences(rows)
     table = tabulate("alignment", "Ablation of stage 1: alignment", how_measured, rows, INSTRUCTIONS, seed)
+    recalls = _estimates("recall", lambda some: recall(*zip(*some, strict=True)), heard, seed)
     return joined(table, {"recall": _RECALL}, recalls)
 
 
@@ -172,6 +196,7 @@ def ablate_diffusion(
     asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
     scenes, rows = held_out_scenes(corpora), []
     wholes: dict[tuple[str, str], Estimate] = {}
+    varied, moved = {}, {}
     for system, how in _both(settings, "without diffusion", without_diffusion).items():
         prior, _ = train_prior(bank, encoder, generator.model, how, _place(folder, system), device, False)
         prior = prior.cpu()
@@ -179,14 +204,16 @@ def ablate_diffusion(
         found = retrieval(similarity(drawn, true), 1)
         for number, (cosine, first) in enumerate(zip(cosines(drawn, true), found, strict=True)):
             rows.append(Row(system, str(number), {"cosine": float(cosine), "text_to_style": float(first)}))
-        wholes["diversity", system] = estimate_of(_mean, _diversity(prior, asked).tolist(), np.random.default_rng(seed))
+        varied[system] = _diversity(prior, asked).tolist()
         wholes["energy", system] = Estimate(energy_distance(drawn, true), np.nan, np.nan, len(asked), "scripts")
-        pairs = asked_and_moved(Director(prior, encoder, system), generator, scenes, asked, raw(prior, drawn))
-        wholes["f1", system] = estimate_of(f1, pairs, np.random.default_rng(seed))
+        director = Director(prior, encoder, system)
+        moved[system] = asked_and_moved(director, generator, scenes, asked, raw(prior, drawn))
+    wholes |= _estimates("diversity", _mean, varied, seed) | _estimates("f1", f1, moved, seed)
     how_measured = (
         f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out. Without diffusion the same network "
         "is trained to tell the style at once, which is the mean of the styles that fit a sentence."
     )
+    rows += differences(rows)
     table = tabulate("diffusion", "Ablation of stage 2: diffusion", how_measured, rows, STYLES, seed, "scripts")
     return joined(table, {"diversity": STYLES["diversity"], "energy": _ENERGY, "f1": _F1}, wholes)
 
@@ -214,10 +241,13 @@ def ablate_exchange(
                 "lve_own": scores["LVE own"],
             }
             rows.append(Row(system, item.clip.speaker, named))
+    heard = {item.clip.text for item in mixture.items} - {None}
+    known = sum(item.clip.text in heard for item in items)
     how_measured = (
-        f"Talking models trained on {len(mixture.items)} items, measured on {len(items)} clips of held-out voices and "
-        "words. Without exchange every clip shows its own style in training."
+        f"Talking models trained on {len(mixture.items)} items, measured on {len(items)} clips of held-out voices, of "
+        f"which {known} say words of training. Without exchange every clip shows its own style in training."
     )
+    rows += differences(rows)
     return tabulate("exchange", "Ablation of stage 2: exchange", how_measured, rows, EXCHANGED, seed)
 
 
@@ -240,9 +270,107 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
+def _estimates(
+    measure: str, statistic: Callable[[Sequence[T]], float], items: Mapping[str, Sequence[T]], seed: int
+) -> dict[tuple[str, str], Estimate]:
+    """A statistic of all items of each system, and the difference of the two with items drawn anew in pairs."""
+    found = {
+        (measure, system): estimate_of(statistic, own, np.random.default_rng(seed)) for system, own in items.items()
+    }
+
+    def apart(pairs: Sequence[tuple[T, T]]) -> float:
+        whole, part = zip(*pairs, strict=True)
+        return statistic(part) - statistic(whole)
+
+    pairs = list(zip(*items.values(), strict=True))
+    return {**found, (measure, DIFFERENCE): estimate_of(apart, pairs, np.random.default_rng(seed))}
+
+
 def _both(settings: S, name: str, without: Callable[[S], S]) -> Mapping[str, S]:
     return {WHOLE: settings, name: without(settings)}
 
 
 def _place(folder: Path, system: str) -> Path:
     return folder / system.replace(" ", "_")
+
+
+def ablate(
+    part: str,
+    corpora: Sequence[Corpus],
+    sizes: Profile,
+    folder: Path,
+    kept: Path,
+    seed: int = 0,
+    known_words: bool = False,
+) -> Table:
+    """One of `PARTS` on prepared corpora; what a folder holds of its trainings is gone on with.
+
+    Args:
+        part: what is left out.
+        corpora: prepared ones with speakers held out, who are scored.
+        sizes: of the trainings.
+        folder: of their checkpoints.
+        kept: where hearings and states of texts are kept by content.
+        seed: the source of every choice but those of the trainings, which have their own.
+        known_words: score the motion of all held-out speakers, also where somebody says the same words in training.
+    """
+    device, _ = choose_device()
+    if part == "alignment":
+        models = FrozenModels(load_encoder(), load_text_encoder(), load_language_model())
+        bank = make_hearing_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "hearing")
+        learned, held = (bank.select([(clip.split == "train") == own for clip in bank.clips]) for own in (True, False))
+        sounds = hear_sounds(models.encoder, sizes.instructor.sounds, seed)
+        return ablate_alignment(learned, held, sounds, models, sizes.instructor, folder / part, device, seed)
+    if part == "diffusion":
+        texts = kept / "texts"
+        generator, encoder = load_generator(), load_text_encoder()
+        return ablate_diffusion(corpora, generator, encoder, sizes.prior, folder / part, texts, device, seed)
+    mixture = Mixture.of(corpora, "train", sizes.talking.frames, without=shared_voices(corpora))
+    items = held_out(corpora, known_words)
+    return ablate_exchange(mixture, items, sizes.talking, folder / part, load_head(), device, seed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print tables and write them as a report; the exit status is that of the error when they cannot be made."""
+    parser = argparse.ArgumentParser(
+        prog="python -m avi_lib.evaluation.ablations", description="Train with and without a part, and score both."
+    )
+    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"any of {', '.join(PARTS)}")
+    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
+    parser.add_argument("--profile", choices=tuple(PROFILES), default="full", help="sizes of the trainings")
+    parser.add_argument("--steps", type=int, default=0, metavar="N", help="of each training at most (default: all)")
+    parser.add_argument("--align", type=int, metavar="N", help="steps of alignment, of which its absence gets as many")
+    parser.add_argument("--known-words", action="store_true", help="exchange: score clips of words that were heard too")
+    parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="trainings and report.json")
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="hearings and states of texts")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of banks and intervals")
+    options = parser.parse_args(arguments)
+    sizes = PROFILES[options.profile]
+    sizes = shortened(sizes, options.steps) if options.steps > 0 else sizes
+    if options.align:
+        align = sizes.instructor.align.model_copy(update={"steps": options.align})
+        sizes = sizes.model_copy(update={"instructor": sizes.instructor.model_copy(update={"align": align})})
+    try:
+        corpora, tables = [Corpus(folder) for folder in options.corpus], []
+        make_folder(options.folder)
+        about = {
+            "device": choose_device()[1],
+            "corpora": ", ".join(corpus.folder.name for corpus in corpora),
+            "profile": options.profile,
+            "steps": options.steps,
+            "align": options.align,
+            "seed": options.seed,
+        }
+        for part in options.parts:
+            place, kept, seed = options.folder, options.cache, options.seed
+            tables.append(ablate(part, corpora, sizes, place, kept, seed, options.known_words))
+            print(markdown_of(tables[-1]), flush=True)
+            Report("Ablations", about, tuple(tables)).write(options.folder)
+    except AviError as error:
+        print(f"ablations: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,6 +25,8 @@ from avi_lib.files import atomic_path, check_writable, make_folder
 RESAMPLES = 1000
 SHARE = 0.95
 LEAST_GROUPS = 5
+DIFFERENCE = "difference"
+"""The column of a second system less a first one, clip by clip."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,38 @@ def tabulate(
     measured = {key: value for key, value in measures.items() if any(estimates[key, each].clips for each in systems)}
     kept = {key: value for key, value in estimates.items() if key[0] in measured}
     return Table(name, title, how, measured, systems, kept)
+
+
+def differences(rows: Sequence[Row]) -> list[Row]:
+    """The second system less the first on every clip, as rows of `DIFFERENCE`.
+
+    Both have the same clips in the same order; InputError when there are not two systems, or not as many clips of both.
+    """
+    systems = tuple(dict.fromkeys(row.system for row in rows))
+    own = [[row for row in rows if row.system == system] for system in systems]
+    if len(own) != 2 or len(own[0]) != len(own[1]):
+        got = ", ".join(f"{len(each)} of {name}" for name, each in zip(systems, own, strict=True))
+        raise InputError("two systems, scored on the same clips", got, "score both on all")
+    return [
+        Row(DIFFERENCE, one.group, {name: other.scores[name] - value for name, value in one.scores.items()})
+        for one, other in zip(*own, strict=True)
+    ]
+
+
+def markdown_of(table: Table) -> str:
+    """The table in Markdown: a row a measure, a column a system, intervals in brackets."""
+    lines = [f"| {table.title} | {' | '.join(table.systems)} |", "|---" * (1 + len(table.systems)) + "|"]
+    for name, measure in table.measures.items():
+        cells = (_said(table.estimates.get((name, system))) for system in table.systems)
+        lines.append(f"| {measure.title}{measure.unit and f', {measure.unit}'} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _said(found: Estimate | None) -> str:
+    if found is None or not math.isfinite(found.value):
+        return "-"
+    between = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""
+    return f"{found.value:.3f}{between}"
 
 
 def joined(table: Table, measures: Mapping[str, Measure], estimates: Mapping[tuple[str, str], Estimate]) -> Table:

@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from avi_lib.evaluation.report import Matrix, Table
+from avi_lib.evaluation.report import DIFFERENCE, Matrix, Table
 from avi_lib.evaluation.systems import Scene
 from avi_lib.face.head import Head
 from avi_lib.workbook.motion_plots import CURVE_COLOURS
@@ -32,14 +32,15 @@ def png_of(figure: Figure, dpi: int = 110) -> bytes:
 
 
 def plot_estimates(table: Table) -> Figure:
-    """A panel a measure: every system's mean with its interval."""
+    """A panel a measure: every system's mean with its interval. Differences are left out: their scale is another."""
+    systems = [system for system in table.systems if system != DIFFERENCE]
     rows = -(-len(table.measures) // COLUMNS)
-    height = 0.28 * len(table.systems) + 0.75
+    height = 0.28 * len(systems) + 0.75
     figure, grid = panels(rows, COLUMNS, figsize=(WIDTH_IN, rows * height + 0.2), sharey=True, squeeze=False)
     for panel in grid.flat[len(table.measures) :]:
         panel.axis("off")
     for panel, (name, measure) in zip(grid.flat, table.measures.items(), strict=False):
-        for row, system in enumerate(table.systems):
+        for row, system in enumerate(systems):
             found = table.estimates.get((name, system))
             if found is None or not np.isfinite(found.value):
                 continue
@@ -52,7 +53,7 @@ def plot_estimates(table: Table) -> Figure:
         panel.grid(axis="x", linewidth=0.4, alpha=0.6)
         panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(4))
-    grid[0, 0].set_yticks(range(len(table.systems)), table.systems)
+    grid[0, 0].set_yticks(range(len(systems)), systems)
     grid[0, 0].invert_yaxis()
     return figure
 
