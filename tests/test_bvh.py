@@ -187,3 +187,25 @@ def test_motion_of_another_space_is_refused_and_leaves_nothing(tmp_path: Path) -
     with pytest.raises(InputError, match="FLAME"):
         save_bvh(MotionClip(np.zeros((2, 56), np.float32), 25.0, FLAME), tmp_path / "a.bvh")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [1e9, 10_001.0, 0.0099, 1e-6])
+def test_rates_that_are_not_read_are_not_written(tmp_path: Path, fps: float) -> None:
+    with pytest.raises(InputError, match=r"0\.01 to 10000 frames per second for BVH"):
+        save_bvh(nodding(3, fps), tmp_path / "a.bvh")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [0.01, 0.0123, 0.5, 1.0, 10_000.0])
+def test_rates_at_the_ends_of_the_range_come_back(tmp_path: Path, fps: float) -> None:
+    save_bvh(nodding(3, fps), tmp_path / "a.bvh")
+    assert load_bvh(tmp_path / "a.bvh").fps == pytest.approx(fps, rel=1e-6)
+
+
+def test_clips_longer_than_what_is_read_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bvh, "MAX_LINES", 60)
+    save_bvh(nodding(30), tmp_path / "a.bvh")
+    assert len(load_bvh(tmp_path / "a.bvh")) == 30
+    with pytest.raises(InputError, match="at most 60 lines"):
+        save_bvh(nodding(60), tmp_path / "b.bvh")
+    assert not (tmp_path / "b.bvh").exists()

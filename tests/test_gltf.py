@@ -471,6 +471,35 @@ def test_keys_of_every_kind_are_sampled_evenly(tmp_path: Path, kind: str, expect
     np.testing.assert_allclose(motion["headPitch"], 0.0, atol=1e-6)
 
 
+def test_nodes_that_a_scene_names_in_vain_are_told(tmp_path: Path) -> None:
+    builder = Builder().mesh()
+    builder.json["scenes"] = [{"nodes": [0, 9]}]
+    assert "scene 0 names node 9 of 1" in load_gltf_head(builder.save(tmp_path / "ada.glb")).notes
+
+
+@pytest.mark.parametrize("fps", [0.5, 241.0, 300.0])
+def test_rates_that_would_not_come_back_are_not_written(head: Head, tmp_path: Path, fps: float) -> None:
+    with pytest.raises(InputError, match=f"1 to 240 frames per second for glTF; got {fps:g}"):
+        write_glb(head, MotionClip(np.zeros((300, len(ARKIT)), np.float32), fps, ARKIT), tmp_path / "face.glb")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [1.0, 240.0])
+def test_rates_at_the_ends_of_the_range_come_back(head: Head, tmp_path: Path, fps: float) -> None:
+    write_glb(head, MotionClip(np.zeros((300, len(ARKIT)), np.float32), fps, ARKIT), tmp_path / "face.glb")
+    back = read_glb_motion(tmp_path / "face.glb")
+    assert (back.fps, len(back)) == (fps, 300)
+
+
+def test_a_clip_of_half_an_hour_keeps_its_last_frame(head: Head, tmp_path: Path) -> None:
+    values = np.zeros((100_001, len(ARKIT)), np.float32)
+    values[-1] = 0.25
+    write_glb(head, MotionClip(values, 90.0, ARKIT), tmp_path / "face.glb")
+    back = read_glb_motion(tmp_path / "face.glb")
+    assert len(back) == 100_001
+    np.testing.assert_allclose(back.values[-1], 0.25, atol=1e-6)
+
+
 def _accessor(**traits: Any) -> Callable[[Builder], None]:
     return lambda builder: builder.json["accessors"][0].update(traits)
 
@@ -536,6 +565,13 @@ HOSTILE: dict[str, tuple[Callable[[Builder], Any], str]] = {
     "picture too large": (_bomb, "pixels"),
     "no scene of that number": (lambda b: b.json.update(scene=5), "scene 5"),
     "deep nesting": (_deep, "recursion"),
+    "a scene of nothing": (lambda b: b.json.update(scenes=[{"nodes": []}]), "nothing is drawn: scene 0 names no nodes"),
+    "a scene of other nodes": (
+        lambda b: b.json.update(scenes=[{"nodes": [9]}]),
+        "nothing is drawn: scene 0 names node 9 of 1",
+    ),
+    "nodes without a mesh": (lambda b: b.json["nodes"][0].pop("mesh"), "nothing is drawn: no node has a mesh"),
+    "points alone": (lambda b: b.json["meshes"][0]["primitives"][0].update(mode=0), "points and lines"),
     "a list": (lambda b: b.json.update(nodes={"0": 1}), "nodes"),
 }
 

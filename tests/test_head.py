@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from avi_lib.commands.pairs import number_pairs
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, load_head
 from avi_lib.face.mesh import check_mesh
@@ -270,3 +277,101 @@ def test_head_file_without_its_fields_is_refused(tmp_path: Path) -> None:
     np.savez(path, format=np.int64(1), weld=np.zeros(3, np.uint16))
     with pytest.raises(InputError, match="shape_starts"):
         load_head(path)
+
+
+def fields_of_the_open_head() -> dict[str, np.ndarray]:
+    with np.load(HEADS["open"], allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def changed(name: str, place: int, value: float | str, dtype: str | None = None) -> np.ndarray:
+    array = fields_of_the_open_head()[name].copy()
+    array = array if dtype is None else array.astype(dtype)
+    array.flat[place] = value
+    return array
+
+
+def picture_of(width: int, height: int) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.new("1", (width, height)).save(stream, "PNG")
+    return np.frombuffer(stream.getvalue(), np.uint8)
+
+
+SPOILT: dict[str, tuple[Callable[[], np.ndarray], str]] = {
+    "weld": (lambda: changed("weld", 7, 2**31 - 2, "i8"), "weld"),
+    "eyeball_bounds": (lambda: changed("eyeball_bounds", 3, 2**33, "i8"), "eyeball_bounds"),
+    "atlas": (lambda: picture_of(30_000, 30_000), "atlas"),
+    "pivot": (lambda: np.zeros(5, np.float32), "pivot of the shape"),
+    "head_weight": (lambda: fields_of_the_open_head()["head_weight"][:-9], "head_weight of the shape"),
+    "region_lips": (lambda: changed("region_lips", 0, 10**9, "i8"), "region_lips"),
+    "region_eyes": (lambda: np.zeros(0, np.uint16), "region_eyes of the shape"),
+    "points": (lambda: changed("points", 5, np.nan), "points with NaN"),
+    "eye_centres": (lambda: changed("eye_centres", 0, 1e30), "eye_centres with NaN or beyond"),
+    "shape_step_m": (lambda: np.float32(np.nan), "shape_step_m"),
+    "identity_step_m": (lambda: np.float32(1e30), "identity_step_m"),
+    "shape_starts": (lambda: changed("shape_starts", 9, 10**6), "shape_starts"),
+    "shape_points": (lambda: changed("shape_points", 9, 60_000), "shape_points"),
+    "triangles": (lambda: changed("triangles", 9, 60_000), "triangles"),
+    "material": (lambda: changed("material", 9, 99), "materials"),
+    "identity_names": (lambda: changed("identity_names", 0, "a\nb"), "identity_names"),
+    "uv": (lambda: fields_of_the_open_head()["uv"].astype(np.float32), "uv of the type"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_field_that_does_not_fit_the_head_is_named_in_a_line(tmp_path: Path, name: str) -> None:
+    spoil, told = SPOILT[name]
+    path = tmp_path / "head.npz"
+    np.savez(path, **(fields_of_the_open_head() | {name: spoil()}))
+    with pytest.raises(InputError, match=told) as error:
+        load_head(path)
+    assert "\n" not in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_header_that_claims_too_much_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<u2", "fortran_order": False, "shape": (1 << 40,)})
+    with zipfile.ZipFile(HEADS["open"]) as good, zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad:
+        for name in good.namelist():
+            bad.writestr(name, header.getvalue() if name == "weld.npy" else good.read(name))
+    with pytest.raises(InputError, match="weld of the shape"):
+        load_head(tmp_path / "bad.npz")
+
+
+def test_a_shipped_head_that_does_not_fit_is_an_asset_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(tmp_path / "head.npz", **(fields_of_the_open_head() | {"triangles": changed("triangles", 9, 60_000)}))
+    monkeypatch.setitem(HEADS, "open", tmp_path / "head.npz")
+    with pytest.raises(AssetError, match="triangles"):
+        load_head()
+
+
+def test_damaged_bytes_of_a_head_never_leave_a_traceback(tmp_path: Path) -> None:
+    whole, rng, path = HEADS["open"].read_bytes(), np.random.default_rng(2), tmp_path / "head.npz"
+    for _ in range(15):
+        damaged = bytearray(whole)
+        for place in rng.integers(len(whole), size=5):
+            damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            assert load_head(path).name == "head"
+
+
+def test_a_head_that_does_not_turn_stays_where_it_is(head: Head) -> None:
+    still = replace(head, head_weight=np.zeros_like(head.head_weight))
+    values = np.zeros((1, len(ARKIT)), np.float32)
+    values[:, ARKIT.index("headYaw")] = 0.5
+    np.testing.assert_allclose(still.deform(values)[0], head.vertices, atol=1e-7)
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf"), -float("inf"), 1e6, -3.01])
+def test_absurd_identity_sliders_are_refused(head: Head, strength: float) -> None:
+    with pytest.raises(InputError, match="from -3 to 3"):
+        head.with_identity({"old": strength})
+    assert np.isfinite(head.with_identity({"old": -3.0}).vertices).all()
+
+
+@pytest.mark.parametrize("text", ["old=nan", "old=inf", "old=-Infinity", "old=1e999", "old=", "old"])
+def test_options_take_finite_numbers_only(text: str) -> None:
+    assert number_pairs(["old=0.8", "noseWidth=-0.5"], "--identity") == {"old": 0.8, "noseWidth": -0.5}
+    with pytest.raises(InputError, match="--identity NAME=NUMBER"):
+        number_pairs([text], "--identity")

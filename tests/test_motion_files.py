@@ -189,6 +189,49 @@ def test_a_short_csv_needs_its_rate(tmp_path: Path):
     assert load_livelink(tmp_path / "a.csv", fps=25.0).fps == 25.0
 
 
+@pytest.mark.parametrize(("frames", "fps"), [(51, 60.0), (60, 60.0), (58, 59.94)])
+def test_a_short_csv_whose_frames_fit_one_rate_alone_is_read(tmp_path: Path, frames: int, fps: float):
+    clip = random_clip(frames, fps)
+    save_livelink(clip, tmp_path / "a.csv")
+    again = load_livelink(tmp_path / "a.csv")
+    assert again.fps == pytest.approx(fps, abs=2e-3)
+    np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
+
+
+def test_a_short_csv_of_every_other_frame_is_read_at_half_the_count(tmp_path: Path):
+    save_livelink(random_clip(28), tmp_path / "a.csv")
+    retimed(tmp_path / "a.csv", [f"10:20:30:{2 * row:02d}.125" for row in range(28)])
+    assert load_livelink(tmp_path / "a.csv").fps == 30.0
+
+
+def test_a_short_csv_that_could_have_several_rates_says_what_to_do(tmp_path: Path):
+    save_livelink(random_clip(58, 60.0), tmp_path / "uneven.csv")
+    retimed(tmp_path / "uneven.csv", [f"00:00:00:{row + (row > 20):02d}.000" for row in range(58)])
+    save_livelink(random_clip(25), tmp_path / "several.csv")
+    save_livelink(random_clip(80, 100.0), tmp_path / "none.csv")
+    for name in ("uneven", "several", "none"):
+        with pytest.raises(InputError, match="record longer, or name its rate in Python"):
+            load_livelink(tmp_path / f"{name}.csv")
+
+
+@pytest.mark.parametrize(
+    ("frames", "fps", "told"),
+    [(1, 25.0, "two frames"), (20, 0.5, "more than 0.5 frames per second"), (55, 100.0, "more than a second")],
+)
+def test_what_a_csv_cannot_tell_is_not_written(tmp_path: Path, frames: int, fps: float, told: str):
+    with pytest.raises(InputError, match=told):
+        save_livelink(random_clip(frames, fps), tmp_path / "a.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("fps", [0.51, 0.7, 1.0, 300.0, 1000.0])
+def test_unusual_rates_of_a_long_csv_come_back(tmp_path: Path, fps: float):
+    clip = random_clip(max(5, round(1.5 * fps)), fps)
+    save_livelink(clip, tmp_path / "a.csv")
+    again = load_livelink(tmp_path / "a.csv")
+    assert again.fps == pytest.approx(fps, rel=2e-3) and len(again) == len(clip)
+
+
 def test_npz_with_objects_or_without_keys_is_refused(tmp_path: Path):
     np.savez(tmp_path / "object.npz", values=np.array([{}], dtype=object))
     np.savez(tmp_path / "empty.npz", values=np.zeros((2, 55), np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,4 +128,14 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(
     monkeypatch.setattr(obj_export.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 10**6))
     with pytest.raises(OutputError, match="GB of room for 2 files"):
         write_obj_sequence(head, clip(2), tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("field", ["pivot", "shapes", "vertices"])
+def test_a_head_with_nan_is_not_written(head: Head, tmp_path: Path, field: str) -> None:
+    spoilt = getattr(head, field).copy()
+    spoilt.flat[0] = np.nan
+    still = MotionClip(np.zeros((2, len(ARKIT)), np.float32), 25.0, ARKIT)
+    with pytest.raises(InputError, match=f"finite {field}"):
+        write_obj_sequence(replace(head, **{field: spoilt}), still, tmp_path / "frames")
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from PIL import Image
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
-from avi_lib.face.lettering import captioned, titled
+from avi_lib.face.lettering import _wrapped, captioned, font, titled
 from avi_lib.face.sheet import columns_of, save_picture, tiled
 from avi_lib.face.strip import COLOURS, Strip
 from avi_lib.face.video import write_video
@@ -51,6 +51,38 @@ def test_a_long_caption_ends_in_three_lines_and_names_no_line_break():
     shown = captioned(GREY, "A person feels quite angry and speaks with brow strongly down. " * 8)
     assert (shown != GREY).any(axis=(1, 2)).sum() < 0.6 * len(GREY)
     assert shown.shape == GREY.shape
+
+
+WIDE = ("WWWW " * 40, "W" * 300, "MMMM MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM MMM", "iiii " * 300, "x" * 100_000)
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_a_caption_of_any_letters_stays_within_the_picture(text: str):
+    shown = (captioned(GREY, text) != GREY).any(axis=(0, 2))
+    assert not shown[:3].any() and not shown[-3:].any()
+    assert shown.sum() > 0.7 * GREY.shape[1], "and its lines are filled"
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_a_title_of_any_letters_stays_within_the_picture(text: str):
+    bar = titled(GREY, text)[: -len(GREY)]
+    shown = (bar != bar[0, 0]).any(axis=(0, 2))
+    assert shown.any() and not shown[:2].any() and not shown[-2:].any()
+
+
+def test_lines_that_are_cut_say_so_and_others_lose_nothing():
+    letters = font(12)
+    lines = _wrapped("one two three four " * 20, letters, 150.0, 3)
+    assert len(lines) == 3 and lines[-1].endswith(" …") and not any("…" in line for line in lines[:2])
+    assert all(letters.getlength(line) <= 150.0 for line in lines)
+    whole = _wrapped(f"a {'W' * 30} b", letters, 150.0, 9)
+    assert "".join(whole).replace(" ", "") == f"a{'W' * 30}b"
+    assert _wrapped("W" * 100, letters, 150.0, 2)[-1].endswith("W …")
+
+
+def test_control_characters_are_left_out_of_a_caption():
+    assert np.array_equal(captioned(GREY, "S\x00a\x07d\x1b.\n\tNow\x9f\ud800"), captioned(GREY, "Sad. Now"))
+    assert captioned(GREY, "\x00 \x1b\n") is GREY
 
 
 def test_a_caption_covers_what_is_transparent():

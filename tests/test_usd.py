@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import resource
 import sys
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.usd import SUFFIXES, write_usd
+from avi_lib.face.usd import SUFFIXES, companions, write_usd
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES, FLAME
 
@@ -155,6 +160,69 @@ def test_without_the_package_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pxr", None)
     for name in [name for name in sys.modules if name.startswith("pxr.")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(InputError, match=r"usd-core.*avi-lib\[usd\]"):
+    with pytest.raises(InputError, match="pip install usd-core"):
         write_usd(head, clip(1), tmp_path / "a.usdz")
     assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Larger files cannot be written meanwhile, as on a disk that is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, pxr: Any, head: Head, suffix: str) -> None:
+    path, kept = tmp_path / f"a{suffix}", {tmp_path / f"a{suffix}", *companions(tmp_path / f"a{suffix}")}
+    for file in kept:
+        file.write_text("old")
+    size = {".usda": 2_000_000, ".usdc": 900_000, ".usdz": 1_500_000}[suffix]
+    with files_of_at_most(size), pytest.raises(OutputError, match=rf"{path.name};") as error:
+        write_usd(head, clip(20), path)
+    assert "\n" not in str(error.value)
+    assert {file: file.read_text() for file in tmp_path.iterdir()} == dict.fromkeys(kept, "old")
+
+
+def test_a_texture_is_not_replaced_when_the_scene_cannot_be_stored(
+    tmp_path: Path, pxr: Any, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a_atlas.png").write_text("old")
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").readlink().suffix == ".usda":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_usd(head, clip(1), tmp_path / "a.usda")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("a_atlas.png", "old")]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_companions_are_all_that_is_written_beside_the_file(tmp_path: Path, pxr: Any, head: Head, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    write_usd(head, clip(1), path)
+    assert set(tmp_path.iterdir()) == {path, *companions(path)}
+
+
+@pytest.mark.parametrize("field", ["vertices", "pivot", "shapes", "uv", "head_weight"])
+def test_a_head_with_nan_is_not_written(tmp_path: Path, pxr: Any, head: Head, field: str) -> None:
+    spoilt = getattr(head, field).copy()
+    spoilt.flat[0] = np.nan
+    with pytest.raises(InputError, match=f"finite {field}"):
+        write_usd(replace(head, **{field: spoilt}), clip(1), tmp_path / "a.usdz")
+    assert not list(tmp_path.iterdir())
+
+
+def test_eyeballs_that_do_not_turn_with_the_head_are_refused(tmp_path: Path, pxr: Any, head: Head) -> None:
+    weight = head.head_weight.copy()
+    weight[head.eyeballs[0]] = 0.5
+    with pytest.raises(InputError, match="wholly with the head"):
+        write_usd(replace(head, head_weight=weight), clip(1), tmp_path / "a.usdz")

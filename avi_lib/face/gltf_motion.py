@@ -116,10 +116,11 @@ def _clip(file: GltfFile, animation: Animation, weights: dict[str, tuple[_Curve,
     longest = max(every, key=lambda curve: len(curve.times))
     fps = _rate(animation, longest.times)
     start, end = min(curve.times[0] for curve in every), max(curve.times[-1] for curve in every)
-    count = int(np.floor((end - start) * fps + 1e-3)) + 1
+    grain = min(max(1e-3, fps * float(np.spacing(np.float32(end)))), 0.5)  # in frames: keys are 32-bit seconds
+    count = int(np.floor((end - start) * fps + grain)) + 1
     if count > MAX_FRAMES:
         raise file.refused(f"at most {MAX_FRAMES} frames", f"{count} at {fps:g} frames per second", "cut it")
-    times = _snapped(start + np.arange(count) / fps, longest.times, 1e-3 / fps)
+    times = _snapped(start + np.arange(count) / fps, longest.times, grain / fps)
     values = np.zeros((count, len(ARKIT)), np.float64)
     for curve in curves:
         sampled = curve.at(times)

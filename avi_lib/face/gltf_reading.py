@@ -10,7 +10,6 @@ carries what it carries in the file; joints or nodes named as the left and the r
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,21 +19,12 @@ from jaxtyping import Float32, Float64, Int32
 from avi_lib.face.channel_names import missing_among
 from avi_lib.face.gltf_file import GltfFile, one_line, open_gltf
 from avi_lib.face.gltf_primitives import Piece, read_pieces
-from avi_lib.face.gltf_scene import GltfScene, words
+from avi_lib.face.gltf_scene import GltfScene
 from avi_lib.face.gltf_textures import Painted, paint_atlas
 from avi_lib.face.head import Head
+from avi_lib.face.material_names import material_of
 from avi_lib.face.placing import Eyes, Neck, placed_head
 from avi_lib.face.shading import MATERIAL_NAMES
-
-LOOKS = {
-    "lips": {"lip", "lips"},
-    "eye": {"eye", "eyes", "eyeball", "eyeballs", "iris", "cornea", "sclera"},
-    "teeth": {"tooth", "teeth", "gum", "gums"},
-    "tongue": {"tongue"},
-    "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
-    "cloth": {"cloth", "clothes", "shirt", "outfit", "top", "garment", "jacket"},
-}
-"""Words of a material's or a mesh's name that say how it answers light; anything else is skin."""
 
 
 def load_gltf_head(path: Path) -> Head:
@@ -49,8 +39,10 @@ def load_gltf_head(path: Path) -> Head:
 
 
 def _read(file: GltfFile, scene: GltfScene) -> Head:
-    notes: list[str] = []
+    notes = _undrawn(file, scene)
     pieces = read_pieces(file, scene, notes)
+    if not pieces:
+        raise file.refused("meshes of triangles", "; ".join(notes) or "no primitives, so nothing is drawn")
     if not any(piece.shapes for piece in pieces):
         names = [name for mesh in file.document.meshes for name in mesh.target_names]
         got = f"only the targets {one_line(', '.join(names[:6]))}" if names else "no named morph targets"
@@ -68,16 +60,23 @@ def _read(file: GltfFile, scene: GltfScene) -> Head:
     return _joined(file, scene, seen, painted, notes)
 
 
+def _undrawn(file: GltfFile, scene: GltfScene) -> list[str]:
+    """A note on nodes that the default scene names and the file lacks; InputError when the scene shows no mesh."""
+    document = file.document
+    roots = document.scenes[document.scene].nodes if document.scenes else None
+    lost = [node for node in roots or () if node >= len(document.nodes)]
+    told = [f"scene {document.scene} names node {lost[0]} of {len(document.nodes)}"] if lost else []
+    if not scene.drawn:
+        why = told[0] if told else f"scene {document.scene} names no nodes" if roots == () else "no node has a mesh"
+        raise file.refused("a scene that draws a mesh", f"nothing is drawn: {why}")
+    return told
+
+
 def _look(file: GltfFile, piece: Piece) -> int:
     """The material of `shading.MATERIALS` that a piece's names speak of."""
     number = piece.primitive.material
     painted = () if number is None else (file.part(file.document.materials, number, "material").name,)
-    for name in (*painted, *piece.names):
-        spoken = set(words(name)) | {re.sub(r"[^a-z]", "", name.lower())}
-        for look, telling in LOOKS.items():
-            if spoken & telling:
-                return MATERIAL_NAMES.index(look)
-    return MATERIAL_NAMES.index("skin")
+    return MATERIAL_NAMES.index(material_of(*painted, *piece.names))
 
 
 def _without_clear(piece: Piece, painted: Painted) -> Piece:

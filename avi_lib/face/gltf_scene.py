@@ -7,12 +7,11 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from jaxtyping import Bool, Float64
 from scipy.spatial.transform import Rotation
 
+from avi_lib.face.channel_names import words
 from avi_lib.face.gltf_file import GltfFile
 from avi_lib.face.gltf_schema import Node
 
@@ -84,18 +83,17 @@ class GltfScene:
 
     def heads(self) -> set[int]:
         """Nodes whose name ends with the word head, and which show no mesh themselves."""
-        return {
-            index for index, node in enumerate(self.nodes) if node.mesh is None and words(node.name)[-1:] == ["head"]
-        }
+        named = (index for index, node in enumerate(self.nodes) if _last_words(node.name, 1) == ["head"])
+        return {index for index in named if self.nodes[index].mesh is None}
 
     def eyes(self, side: int) -> set[int]:
         """Nodes named as the left (0) or the right (1) eye."""
-        return {index for index, node in enumerate(self.nodes) if set(words(node.name)[-2:]) in SIDES[side]}
+        return {index for index, node in enumerate(self.nodes) if set(_last_words(node.name, 2)) in SIDES[side]}
 
 
-def words(name: str) -> list[str]:
-    """The words of a name in small letters: "Wolf3D_EyeLeft" is wolf, d, eye, left."""
-    return re.sub(r"[^a-z]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()).split()
+def _last_words(name: str, count: int) -> list[str]:
+    """The last words of a node's name, which tools number: "Wolf3D_EyeLeft.001" ends with eye, left."""
+    return [word for word in words(name) if not word.isdigit()][-count:]
 
 
 def local_matrix(node: Node) -> Float64[np.ndarray, "4 4"]:

@@ -24,8 +24,9 @@ from jaxtyping import Float32, Float64, Int64
 from PIL import Image
 
 from avi_lib.errors import InputError
+from avi_lib.face.gltf_motion import FPS_RANGE, MAX_FRAMES
 from avi_lib.face.head import Head, gaze
-from avi_lib.face.mesh import check_mesh
+from avi_lib.face.mesh import check_eyes_turn_with_head, check_head
 from avi_lib.face.normals import vertex_normals
 from avi_lib.face.shading import MATERIALS
 from avi_lib.files import atomic_path
@@ -52,13 +53,19 @@ def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
     """Write a head and its motion to `path`, atomically; the same head and motion give the same bytes.
 
     What does not change with the motion is kept for the next clip of the same head in this process. Raises InputError,
-    before anything is written, for motion outside the ARKIT space, for values that are not finite, and for a head whose
-    arrays do not fit; OutputError where the file cannot be written.
+    before anything is written, for motion outside the ARKIT space, for values that are not finite, for a rate outside
+    FPS_RANGE or more than MAX_FRAMES, which `read_glb_motion` would change or refuse, and for a head whose arrays do
+    not fit or are not finite; OutputError where the file cannot be written.
     """
     if motion.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", "convert it first")
     if not np.isfinite(motion.values).all():
         raise InputError("finite motion", "NaN or infinity", "check the clip it came from")
+    if not FPS_RANGE[0] <= motion.fps <= FPS_RANGE[1]:
+        expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames per second for glTF"
+        raise InputError(expected, f"{motion.fps:g}", "export it as npz, or at another rate")
+    if len(motion) > MAX_FRAMES:
+        raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
     times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
     if (np.diff(times) <= 0.0).any():
         raise InputError("frames that 32-bit times tell apart", f"{motion.duration_s:.0f} s", "export it in parts")
@@ -150,7 +157,8 @@ class _Binary:
 
 
 def _still(head: Head) -> _Still:
-    _check(head)
+    check_head(head)
+    check_eyes_turn_with_head(head)
     binary = _Binary()
     primitives = list(_primitives(head, binary))
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
@@ -183,17 +191,6 @@ def _still(head: Head) -> _Still:
     }
     document["bufferViews"], content = binary.joined()
     return _Still(document, content)
-
-
-def _check(head: Head) -> None:
-    check_mesh(head)
-    arrays = ("vertices", "shapes", "uv", "occlusion", "head_weight", "pivot", "eye_centres")
-    for name in arrays:
-        if not np.isfinite(getattr(head, name)).all():
-            raise InputError(f"finite {name} of the head {head.name}", "NaN or infinity", "bake or export it again")
-    balls = np.concatenate(head.eyeballs)
-    if len(balls) and (head.head_weight[balls] != 1.0).any():
-        raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
 
 
 def _joints(head: Head) -> list[dict[str, Any]]:

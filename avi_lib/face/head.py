@@ -14,9 +14,6 @@ holds the same turn at full weight as a displacement, for losses and exports tha
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,25 +22,21 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
-from PIL import Image
 
 from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.face.head_file import REBAKE, REGIONS, open_atlas, read_head_file
+from avi_lib.face.mesh import check_head
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
 
 HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
-FORMAT = 1
 FRAMES_AT_ONCE = 8
 """Frames deformed together, so that their vertices stay in the processor's cache."""
 
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
-REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
-REBAKE = "bake it again with python -m avi_lib.face.bake"
+MOST_IDENTITY = 3.0
+"""Largest strength of an identity slider, either way; the sliders are made for -1 to 1."""
 
-_UNREADABLE = (
-    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
-    *(ValueError, TypeError, AttributeError, SyntaxError),
-)
 _GAZE = np.zeros((2, 2, len(ARKIT_BLENDSHAPES)), np.float32)
 """(eye, yaw or pitch, blendshape): signs of the eyeLook weights; yaw > 0 to the person's left, pitch > 0 down."""
 for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
@@ -91,7 +84,8 @@ class Head:
     @cached_property
     def _turning(self) -> int:
         """How many vertices, counted from the first, hold all that the head's rotation moves."""
-        return int(np.flatnonzero(self.head_weight > 0.0)[-1]) + 1
+        turning = np.flatnonzero(self.head_weight > 0.0)
+        return int(turning[-1]) + 1 if len(turning) else 0
 
     @cached_property
     def _lip_gap_basis(self) -> np.ndarray:
@@ -143,11 +137,14 @@ class Head:
     def with_identity(self, sliders: Mapping[str, float]) -> Head:
         """The same head with another face: slider name (see `identity_names`) to strength, about -1 to 1; 0 leaves it.
 
-        Raises InputError for a name that is no slider.
+        Raises InputError for a name that is no slider, and for a strength that is not within MOST_IDENTITY.
         """
-        for name in sliders:
+        for name, strength in sliders.items():
             if name not in self.identity_names:
                 raise InputError(f"an identity slider of {', '.join(self.identity_names)}", name, "rename it")
+            if not abs(strength) <= MOST_IDENTITY:
+                expected = f"identity sliders from {-MOST_IDENTITY:g} to {MOST_IDENTITY:g}"
+                raise InputError(expected, f"{name}={strength:g}", "stay within about -1 to 1")
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
         moved = np.tensordot(strengths, self.identity, axes=1)
         centres = np.stack([moved[members].mean(axis=0) if len(members) else np.zeros(3) for members in self.eyeballs])
@@ -180,46 +177,38 @@ def load_head(name_or_path: str | Path = "open") -> Head:
     kind: type[AviError] = AssetError if name in HEADS else InputError
     if not path.is_file():
         raise kind(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "check the path")
+    fields = read_head_file(path, kind)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            fields = {key: archive[key] for key in archive.files}
-    except _UNREADABLE as error:
-        raise kind(f"a baked head in {path}", f"an unreadable file ({error})", REBAKE) from error
-    if not np.array_equal(fields.get("format", ()), FORMAT):
-        raise kind(f"format {FORMAT} in {path}", str(fields.get("format", "none")), REBAKE)
-    try:
-        return _assemble(name if name in HEADS else path.stem, fields)
-    except (KeyError, IndexError, ValueError, TypeError, OSError) as error:
-        raise kind(f"every field of a baked head in {path}", f"{type(error).__name__}: {error}", REBAKE) from error
+        head = _assemble(name if name in HEADS else path.stem, fields)
+        check_head(head)
+    except ValueError as error:
+        raise kind(f"every field of a baked head in {path}", str(error), REBAKE) from error
+    except InputError as error:
+        raise kind(error.expected, f"{error.got} in {path}", REBAKE) from error
+    return head
 
 
 def _assemble(name: str, fields: Mapping[str, np.ndarray]) -> Head:
     weld = fields["weld"].astype(np.int32)
-    points = int(weld.max()) + 1
-    shapes = _unpack(fields, "shape", points)[:, weld]
-    shape_names = tuple(str(shape) for shape in fields["shape_names"])
-    if shape_names != ARKIT_BLENDSHAPES:
-        raise ValueError("the blendshapes are not ARKit's 52 in order")
-    vertices = fields["points"][weld]
-    bounds = fields["eyeball_bounds"]
-    eyeballs = tuple(np.arange(low, high, dtype=np.int32) for low, high in bounds)
+    points = len(fields["points"])
+    eyeballs = tuple(np.arange(low, high, dtype=np.int32) for low, high in fields["eyeball_bounds"])
     head = Head(
         name=name,
-        vertices=vertices,
+        vertices=fields["points"][weld],
         triangles=fields["triangles"].astype(np.int32),
         uv=fields["uv"].astype(np.float32) / np.float32(65535.0),
         weld=weld,
-        shapes=shapes,
+        shapes=_unpack(fields, "shape", points)[:, weld],
         identity_names=tuple(str(slider) for slider in fields["identity_names"]),
         identity=_unpack(fields, "identity", points)[:, weld],
-        material=fields["material"],
+        material=fields["material"].astype(np.uint8),
         occlusion=fields["occlusion"].astype(np.float32) / np.float32(255.0),
         head_weight=fields["head_weight"].astype(np.float32) / np.float32(65535.0),
         pivot=fields["pivot"],
         eyeballs=(eyeballs[0], eyeballs[1]),
         eye_centres=fields["eye_centres"],
         regions={region: fields[f"region_{region}"].astype(np.int32) for region in REGIONS},
-        atlas=np.asarray(Image.open(io.BytesIO(fields["atlas"].tobytes())).convert("RGB")),
+        atlas=open_atlas(fields["atlas"].astype(np.uint8)),
     )
     return with_gaze(head)
 

@@ -8,10 +8,11 @@ Text is set in DejaVu Sans, which comes with matplotlib; signs that it lacks are
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from textwrap import shorten, wrap
+from unicodedata import category
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,14 +20,21 @@ from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER, HALO = (250, 250, 250), (24, 27, 32), (12, 14, 18)
 MOST_LINES = 3
+MORE = " …"
+"""At the end of a text that is cut."""
 _SMALLEST_PX = 11
+_MOST_LETTERS = 1000
+"""Of a line that is measured."""
 
 
 def captioned(
     picture: UInt8[np.ndarray, "height width channels"], text: str
 ) -> UInt8[np.ndarray, "height width channels"]:
-    """A copy of the picture with a text over its foot, in at most three lines; the same picture for an empty text."""
-    if not text.strip():
+    """A copy of the picture with a text over its foot, in at most three lines; the same picture for an empty text.
+
+    Control characters are left out.
+    """
+    if not _words(text):
         return picture
     height, width = picture.shape[:2]
     layer = _caption(text, width, height)
@@ -59,8 +67,7 @@ def _typeface() -> Path:
 def _caption(text: str, width: int, height: int) -> UInt8[np.ndarray, "lines width 4"]:
     """The text as a layer over the picture's foot: white letters with a dark rim, readable before any backdrop."""
     letters = font(round(min(width, height) / 24))
-    advance = letters.getlength("abcdefghijklmnopqrstuvwxyz ") / 27
-    lines = wrap(text, max(int(0.92 * width / advance), 8), max_lines=MOST_LINES, placeholder=" …")
+    lines = _wrapped(text, letters, 0.92 * width, MOST_LINES)
     step = round(1.35 * letters.size)
     layer = Image.new("RGBA", (width, step * len(lines) + step // 2), (*HALO, 0))
     pen = ImageDraw.Draw(layer)
@@ -74,8 +81,42 @@ def _caption(text: str, width: int, height: int) -> UInt8[np.ndarray, "lines wid
 @lru_cache(maxsize=64)
 def _title(title: str, width: int) -> UInt8[np.ndarray, "bar width 3"]:
     letters = font(round(width / 28))
-    advance = letters.getlength("abcdefghijklmnopqrstuvwxyz ") / 27
     bar = Image.new("RGB", (width, 2 * round(letters.size)), PAPER)
-    text = shorten(title, max(int(0.96 * width / advance), 8), placeholder=" …")
+    text = "".join(_wrapped(title, letters, 0.96 * width, 1))
     ImageDraw.Draw(bar).text((width / 2, bar.height / 2), text, font=letters, fill=INK, anchor="mm")
     return np.asarray(bar)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text without control characters (category Cc) and lone surrogates, which no typeface has."""
+    kept = ("".join(sign for sign in word if category(sign) not in ("Cc", "Cs")) for word in text.split())
+    return [word for word in kept if word]
+
+
+def _wrapped(text: str, letters: ImageFont.FreeTypeFont, width_px: float, most_lines: int) -> list[str]:
+    """The text in lines of at most this width: wider words are broken, and a text that is cut ends with MORE."""
+    waiting, lines = _words(text)[::-1], list[str]()
+    while waiting and len(lines) < most_lines:
+        line = waiting.pop()
+        if (most := _fitting(line, letters, width_px)) < len(line):
+            waiting.append(line[most:])
+            line = line[:most]
+        while waiting and _fits(f"{line} {waiting[-1]}", letters, width_px):
+            line = f"{line} {waiting.pop()}"
+        lines.append(line)
+    if waiting and lines:
+        last = lines[-1]
+        while last and not _fits(last + MORE, letters, width_px):
+            last = last.rpartition(" ")[0] if " " in last else last[:-1]
+        lines[-1] = (last + MORE).strip()
+    return lines
+
+
+def _fits(line: str, letters: ImageFont.FreeTypeFont, width_px: float) -> bool:
+    return len(line) <= _MOST_LETTERS and letters.getlength(line) <= width_px
+
+
+def _fitting(word: str, letters: ImageFont.FreeTypeFont, width_px: float) -> int:
+    """How many of a word's letters a line has room for, one at least."""
+    counts = range(1, min(len(word), _MOST_LETTERS) + 1)
+    return max(bisect_right(counts, width_px, key=lambda count: letters.getlength(word[:count])), 1)

@@ -25,7 +25,7 @@ from PIL import Image
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.driven import DrivenHead
 from avi_lib.face.kernel import kernel
-from avi_lib.face.mesh import check_mesh
+from avi_lib.face.mesh import ShapedMesh, check_head, check_mesh
 from avi_lib.face.obj_files import face_lines, number_lines
 from avi_lib.files import atomic_folder
 from avi_lib.motion.clip import MotionClip
@@ -50,7 +50,10 @@ def write_obj_sequence(head: DrivenHead, motion: MotionClip, folder: Path) -> No
     that the head cannot follow or a folder that exists, OutputError where there is no room or permission.
     """
     folder = Path(folder)
-    check_mesh(head)
+    if isinstance(head, ShapedMesh):
+        check_head(head)
+    else:
+        check_mesh(head)
     if folder.exists():
         raise InputError("a folder that does not exist yet", str(folder), "remove it or choose another name")
     if not folder.parent.is_dir():

@@ -5,7 +5,7 @@ corners' places in the atlas (v downwards), and notes on what was not found.
 
 >>> atlas, material, uv, notes = atlas_of(read_obj(folder / "neutral.obj"), folder)
 
-A material of the file is one of `shading.MATERIALS` by words in its name, else skin. Pictures are read from the folder
+What kind of surface a material is follows from its name (`material_names`). Pictures are read from the folder
 or below it only, PNG or JPEG. Several lie in a grid of cells, each as large as the largest.
 """
 
@@ -20,7 +20,7 @@ from jaxtyping import Float64, UInt8
 from PIL import Image
 
 from avi_lib.errors import InputError
-from avi_lib.face.channel_names import words
+from avi_lib.face.material_names import material_of
 from avi_lib.face.obj_files import ObjMesh
 from avi_lib.face.shading import MATERIAL_NAMES
 
@@ -36,15 +36,6 @@ PLAIN_RGB = {
     "tongue": (176, 92, 92), "hair": (58, 44, 36), "cloth": (92, 98, 108),
 }  # fmt: skip
 """Of a material without a picture."""
-MATERIAL_WORDS = {
-    "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
-    "lips": {"lip", "lips"},
-    "teeth": {"teeth", "tooth", "gum", "gums"},
-    "tongue": {"tongue"},
-    "eye": {"eye", "eyes", "eyeball", "eyeballs", "sclera", "iris", "cornea", "pupil"},
-    "cloth": {"cloth", "clothes", "shirt", "jacket", "suit"},
-}
-"""Words of a file's material that make it one of ours; earlier rows first, so that an eye's lashes are hair."""
 
 
 def atlas_of(
@@ -57,7 +48,7 @@ def atlas_of(
     maps, notes = _maps(mesh, folder)
     used = np.unique(mesh.material)
     names = [mesh.materials[index] for index in used]
-    kinds = [_kind(name) for name in names]
+    kinds = [material_of(name) for name in names]
     textured = [maps.get(name) for name in names]
     if not any(textured):
         notes.append("no texture found: plain colours")
@@ -71,11 +62,6 @@ def atlas_of(
     material = np.array([MATERIAL_NAMES.index(kind) for kind in kinds], np.uint8)[of_triangle]
     uv = corners[cell_of, None] + spans[cell_of, None] * _within(mesh)
     return atlas, material, uv, tuple(notes)
-
-
-def _kind(name: str) -> str:
-    found = set(words(name))
-    return next((kind for kind, marks in MATERIAL_WORDS.items() if found & marks), "skin")
 
 
 def _within(mesh: ObjMesh) -> Float64[np.ndarray, "T 3 2"]:

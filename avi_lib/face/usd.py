@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +30,7 @@ from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.head import Head, gaze
-from avi_lib.face.mesh import check_mesh
+from avi_lib.face.mesh import check_eyes_turn_with_head, check_head
 from avi_lib.face.shading import MATERIALS
 from avi_lib.files import atomic_path
 from avi_lib.motion.clip import MotionClip
@@ -44,25 +46,33 @@ PACKAGE_TIME = time.mktime((1980, 1, 1, 0, 0, 0, 0, 0, -1))
 def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
     """Write a head and its motion as USD, atomically; beside .usda and .usdc lies the texture `<name>_atlas.png`.
 
-    Raises InputError for another suffix, motion that is not of the ARKIT space, or where usd-core is not installed, and
-    OutputError where the file cannot be written.
+    Raises InputError for another suffix, motion that is not of the ARKIT space, a head whose arrays do not fit or are
+    not finite, or where usd-core is not installed, and OutputError where a file cannot be written whole.
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"a file of the type {', '.join(SUFFIXES)}", path.name, "rename it")
     if motion.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", "export FLAME motion as npz")
-    check_mesh(head)
+    check_head(head)
+    check_eyes_turn_with_head(head)
     texture = f"{path.stem}_atlas.png"
     pxr = _usd()
     stage = _scene(pxr, head, motion, texture)
     if path.suffix.lower() == ".usdz":
-        with atomic_path(path) as temporary:
+        with atomic_path(path) as temporary, _clear(path):
             _package(pxr, head, stage, texture, temporary)
         return
-    with atomic_path(path) as temporary, atomic_path(path.with_name(texture)) as picture:
+    with atomic_path(path) as temporary, atomic_path(path.with_name(texture)) as picture, _clear(path):
         _save_atlas(head, picture)
         _export(stage, temporary)
+        _flush(temporary)  # so that nothing but the two moves is left to do
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The files that `write_usd` writes beside `path`: the texture of .usda and .usdc, none of .usdz."""
+    path = Path(path)
+    return () if path.suffix.lower() == ".usdz" else (path.with_name(f"{path.stem}_atlas.png"),)
 
 
 def _usd() -> Any:
@@ -72,7 +82,7 @@ def _usd() -> Any:
             importlib.import_module(f"pxr.{module}")
         return importlib.import_module("pxr")
     except ImportError as error:
-        raise InputError("the package usd-core", str(error), "pip install 'avi-lib[usd]'") from error
+        raise InputError("the package usd-core", str(error), "pip install usd-core") from error
 
 
 def _scene(pxr: Any, head: Head, motion: MotionClip, texture: str) -> Any:
@@ -245,9 +255,8 @@ def _save_atlas(head: Head, path: Path) -> None:
 
 
 def _export(stage: Any, path: Path) -> None:
-    with _clear(path):
-        if not stage.GetRootLayer().Export(str(path)):
-            raise OSError("USD did not write it")
+    if not stage.GetRootLayer().Export(str(path)):
+        raise OSError("USD did not write it")
 
 
 def _package(pxr: Any, head: Head, stage: Any, texture: str, path: Path) -> None:
@@ -258,18 +267,38 @@ def _package(pxr: Any, head: Head, stage: Any, texture: str, path: Path) -> None
         _save_atlas(head, picture)
         for file in (scene, picture):
             os.utime(file, (PACKAGE_TIME, PACKAGE_TIME))
-        with _clear(path):
-            writer = pxr.Sdf.ZipFileWriter.CreateNew(str(path))
-            writer.AddFile(str(scene), scene.name)
-            writer.AddFile(str(picture), picture.name)
-            writer.Save()
+        writer = pxr.Sdf.ZipFileWriter.CreateNew(str(path))
+        packed = all(writer.AddFile(str(file), file.name) for file in (scene, picture))
+        if not writer.Save() or not packed:
+            raise OSError("USD did not pack it")
+        _flush(path)
+        _check_package(path, {file.name: file.stat().st_size for file in (scene, picture)})
+
+
+def _check_package(path: Path, sizes: dict[str, int]) -> None:
+    """Raise OSError unless a zip holds these files whole: USD says nothing of a disk that is full."""
+    try:
+        with zipfile.ZipFile(path) as package:
+            held = {info.filename: info.file_size for info in package.infolist()}
+            whole = held == sizes and package.testzip() is None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise OSError(f"a package of {path.stat().st_size} bytes that was cut short") from error
+    if not whole:
+        raise OSError(f"a package of {held}, not {sizes}")
+
+
+def _flush(path: Path) -> None:
+    """Have the system write a file out, so that a full disk shows here."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
 
 
 @contextmanager
 def _clear(path: Path) -> Iterator[None]:
-    """USD's own errors as ours."""
+    """USD's own errors, and those of the files that are its parts, as ours."""
     try:
         yield
     except (OSError, RuntimeError) as error:  # pxr.Tf.ErrorException is a RuntimeError
-        got = str(error).strip().splitlines()[-1][:200]
+        causes = re.findall(r" : '(.+)'$", str(error), re.MULTILINE) or [str(error).strip().splitlines()[-1]]
+        got = causes[0][:200]
         raise OutputError(f"to write {path}", got, "free space or choose another place") from error

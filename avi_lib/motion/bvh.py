@@ -37,6 +37,8 @@ MAX_JOINTS = 1000
 MAX_DEPTH = 200
 MAX_NUMBERS = 50_000_000
 """Frames times channels: 400 MB of them, or a body's 100 channels for two hours at 60 frames a second."""
+FPS_RANGE = (0.01, 10_000.0)
+"""Frame rates of a BVH that is read."""
 AGAIN = "export it again as BVH"
 
 _SKELETON = """HIERARCHY
@@ -80,15 +82,25 @@ class _Joint:
 
 
 def save_bvh(clip: MotionClip, path: Path) -> None:
-    """Write the head's rotation of an ARKIT clip as BVH, atomically; InputError for another space."""
+    """Write the head's rotation of an ARKIT clip as BVH, atomically.
+
+    Raises InputError for another space, and for a rate or a length that `load_bvh` would refuse.
+    """
     if clip.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {clip.space.name}", "export FLAME motion as npz")
+    if not FPS_RANGE[0] <= clip.fps <= FPS_RANGE[1]:
+        expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames per second for BVH"
+        raise InputError(expected, f"{clip.fps:g}", "export it as npz, or at another rate")
     degrees = np.degrees(np.stack([clip[channel] for channel in ("headYaw", "headPitch", "headRoll")], axis=1))
     pattern = _STILL + "%.6f %.6f %.6f\n"
+    head = f"{_SKELETON}Frames: {len(clip)}\nFrame Time: {1 / clip.fps:.10g}\n"
+    rows = pattern * len(clip) % tuple(degrees.ravel().tolist())
+    if len(clip) + head.count("\n") > MAX_LINES or len(head) + len(rows) > MAX_BYTES:
+        expected = f"a BVH of at most {MAX_LINES} lines and {MAX_BYTES >> 20} MiB"
+        raise InputError(expected, f"{len(clip)} frames", "export it in parts")
     with atomic_path(path) as temporary, temporary.open("w", newline="\n", encoding="ascii") as stream:
-        stream.write(_SKELETON)
-        stream.write(f"Frames: {len(clip)}\nFrame Time: {1 / clip.fps:.10g}\n")
-        stream.write(pattern * len(clip) % tuple(degrees.ravel().tolist()))
+        stream.write(head)
+        stream.write(rows)
 
 
 def load_bvh(path: Path) -> MotionClip:
@@ -176,9 +188,9 @@ def _timing(lines: list[str], first: int) -> tuple[int, float, int]:
     if not frames or not step:
         raise ValueError(f"no 'Frames: N' and 'Frame Time: seconds' in lines {found[0] + 1} and {found[1] + 1}")
     step_s = float(step[1])
-    if not 1e-4 <= step_s <= 100.0:
+    if not 1 / FPS_RANGE[1] <= step_s <= 1 / FPS_RANGE[0]:
         raise ValueError(f"a frame time of {step[1]} s")
-    return int(frames[1]), round(1 / step_s, 3), found[1] + 1
+    return int(frames[1]), round(1 / step_s, 3 if step_s <= 1.0 else 6), found[1] + 1
 
 
 def _chain(joints: list[_Joint]) -> list[_Joint]:

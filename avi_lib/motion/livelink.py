@@ -4,8 +4,10 @@
     00:00:00:00.000,61,0.0213,...
 
 A timecode is HH:MM:SS:FF.mmm by the clock of the day: FF counts frames within the second, the fraction is part of a
-frame. The app may count 60 frames a second while it keeps 30 rows, and real takes run at 59.9 rows a second. Eye
-rotations are written from the gaze blendshapes and ignored when reading.
+frame. The app may count 60 frames a second while it keeps 30 rows, and real takes run at 59.9 rows a second. How many
+frames a second has is not written: it shows where the second changes, so that a take within one second tells its rate
+only where its highest frame leaves one of USUAL_COUNTS. Eye rotations are written from the gaze blendshapes and ignored
+when reading.
 """
 
 from __future__ import annotations
@@ -26,6 +28,10 @@ EYE_RANGE_RAD = 0.6
 """Eye rotation at a gaze blendshape of 1."""
 MAX_GAP_S = 0.5
 """Longest time without a row that is filled in; a longer one is refused."""
+USUAL_COUNTS = (24, 25, 30, 48, 50, 60)
+"""Frames a second that phones and editors count; the app counts 60 at most."""
+SLOWEST_FPS = 0.5
+"""Rows at this rate or below pass over so many seconds that none is seen to change into the next."""
 
 _DAY_S = 86_400
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
@@ -44,9 +50,14 @@ HEADER = ("Timecode", "BlendShapeCount", *map(_title, _COLUMNS + _ROTATIONS), *_
 
 
 def save_livelink(clip: MotionClip, path: Path) -> None:
-    """Write an ARKIT clip as Live Link Face CSV, atomically; InputError for another space."""
+    """Write an ARKIT clip as Live Link Face CSV, atomically.
+
+    Raises InputError for another space and for what such a file cannot tell: a single frame, a rate of SLOWEST_FPS or
+    less, and a clip within one second at a rate above those of USUAL_COUNTS that would be read as the highest of them.
+    """
     if clip.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {clip.space.name}", "export FLAME motion as npz")
+    _check_tellable(clip)
     columns = np.stack([clip[channel] for channel in _COLUMNS + _ROTATIONS], axis=1)
     table = np.concatenate([columns, _eye_rotations(clip)], axis=1)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
@@ -62,7 +73,7 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
     Dropped frames are filled in by linear interpolation. With `fps` the timecodes are not looked at and the rows are
     taken as evenly spaced. Columns are found by name, so either order of left and right is read rightly. Raises
     InputError for a missing column, a row of another length, a value that is no number, fewer than two frames, a gap
-    of more than MAX_GAP_S, and timecodes that run backwards or within one second.
+    of more than MAX_GAP_S, and timecodes that run backwards or, within one second, could be of several rates.
     """
     path = Path(path)
     try:
@@ -88,6 +99,19 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
         return MotionClip(values, fps, ARKIT)
     except (ValueError, IndexError) as error:
         raise InputError("numbers in every column of every row", f"{path}: {error}", "export it again") from error
+
+
+def _check_tellable(clip: MotionClip) -> None:
+    """Raise InputError for a clip whose rate no reader can find in its timecodes, or finds wrongly."""
+    if len(clip) < 2:
+        raise InputError("at least two frames for a Live Link Face CSV", "1", "export it as npz")
+    if clip.fps <= SLOWEST_FPS:
+        expected = f"more than {SLOWEST_FPS:g} frames per second for a Live Link Face CSV"
+        raise InputError(expected, f"{clip.fps:g}", "export it as npz, or at another rate")
+    last, most = _timecode(len(clip) - 1, clip.fps), USUAL_COUNTS[-1]
+    if round(clip.fps) > most and last.startswith("00:00:00:") and USUAL_COUNTS[-2] <= float(last[9:]) < most:
+        expected = f"a clip of more than a second for a Live Link Face CSV above {most} frames per second"
+        raise InputError(expected, f"{clip.duration_s:.2f} s at {clip.fps:g}", "export it as npz")
 
 
 def _eye_rotations(clip: MotionClip) -> Float32[np.ndarray, "frames 6"]:
@@ -150,10 +174,22 @@ def _times(timecodes: list[str], path: Path) -> Float64[np.ndarray, " rows"]:
     clock_s[1:] += _DAY_S * np.cumsum(np.diff(clock_s) < -_DAY_S / 2)
     within, change = np.diff(clock_s) == 0, np.diff(clock_s) == 1
     if not change.any():
-        raise InputError(
-            "timecodes that span a whole second", f"{path} within one second", "pass fps, the recording's frame rate"
-        )
+        return np.asarray(clock_s + frames / _count_within(frames, path))
     step = np.median(np.diff(frames)[within]) if within.any() else 1.0
     counted = np.quantile((frames[:-1] + step - frames[1:])[change], 0.75, method="higher")
     per_second = max(np.round(counted), np.floor(frames.max()) + 1 if change.sum() <= 3 else 1.0)
     return np.asarray(clock_s + frames / per_second)
+
+
+def _count_within(frames: Float64[np.ndarray, " rows"], path: Path) -> int:
+    """Frames a second of a take within one second: the one of USUAL_COUNTS above its highest frame."""
+    steps = np.diff(frames)
+    if (steps > 0.0).all() and np.ptp(steps) < 0.01:
+        possible = [count for count in USUAL_COUNTS if count > frames.max()]
+        if len(possible) == 1:
+            return possible[0]
+    raise InputError(
+        "timecodes that span a whole second, or evenly spaced ones that only one frame rate has",
+        f"{path} within one second",
+        "record longer, or name its rate in Python: load_livelink(path, fps=...)",
+    )

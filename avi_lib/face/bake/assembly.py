@@ -28,7 +28,7 @@ from avi_lib.face.bake.regions import find_regions, sample_mask
 from avi_lib.face.bake.shirt import collar_part, shirt_part
 from avi_lib.face.bake.skin import above_shirt, body_surface, layout, skin_part
 from avi_lib.face.bake.texels import Texels
-from avi_lib.face.head import FORMAT
+from avi_lib.face.head_file import FORMAT
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
 SEED = 7
