@@ -21,7 +21,7 @@ from avi_lib.face.gltf_motion import read_glb_motion
 from avi_lib.face.gltf_writing import write_glb
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.obj_export import write_obj_sequence
-from avi_lib.face.usd import write_usd
+from avi_lib.face.usd import companions, write_usd
 from avi_lib.motion.bvh import load_bvh, save_bvh
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.flame_coefficients import save_flame_coefficients
@@ -113,8 +113,7 @@ def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[
 
 def written_files(output: Path) -> tuple[Path, ...]:
     """Every file that is written for a result of this name: USD keeps its texture beside it."""
-    beside = output.suffix.lower() in (".usda", ".usdc")
-    return (output, output.with_name(f"{output.stem}_atlas.png")) if beside else (output,)
+    return (output, *companions(output)) if output.suffix.lower().startswith(".usd") else (output,)
 
 
 def writable_here() -> tuple[str, ...]:
