@@ -16,12 +16,7 @@ from avi_lib.corpus.curve_files import load_curves
 from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.face.driven import DrivenHead
-from avi_lib.face.flame_head import FlameHead
-from avi_lib.face.gltf_motion import read_glb_motion
-from avi_lib.face.gltf_writing import write_glb
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.obj_export import write_obj_sequence
-from avi_lib.face.usd import companions, write_usd
 from avi_lib.motion.bvh import load_bvh, save_bvh
 from avi_lib.motion.clip import MotionClip, load_motion, save_motion
 from avi_lib.motion.flame_coefficients import save_flame_coefficients
@@ -57,11 +52,23 @@ def write_motion(motion: MotionClip, output: Path, head: DrivenHead | None = Non
         save_bvh(motion, output)
     elif suffix == ".npz":
         (save_flame_coefficients if motion.space is FLAME else save_motion)(motion, output)
-    elif suffix == ".glb":
+    else:
+        _write_with_head(motion, output, head)
+
+
+def _write_with_head(motion: MotionClip, output: Path, head: DrivenHead | None) -> None:
+    """Formats that hold a head; what they need is loaded where it is used."""
+    if output.suffix.lower() == ".glb":
+        from avi_lib.face.gltf_writing import write_glb
+
         write_glb(_shaped(head), motion, output)
-    elif suffix:
+    elif output.suffix:
+        from avi_lib.face.usd import write_usd
+
         write_usd(_shaped(head), motion, output)
     else:
+        from avi_lib.face.obj_export import write_obj_sequence
+
         write_obj_sequence(head or load_head(), motion, output)
 
 
@@ -76,6 +83,8 @@ def read_motion(path: Path) -> MotionClip:
         return load_bvh(path)
     if suffix == ".npz":
         return load_flame(path).clip if holds_coefficients(path) else load_motion(path)
+    from avi_lib.face.gltf_motion import read_glb_motion
+
     return read_glb_motion(path)
 
 
@@ -102,6 +111,8 @@ def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[
         raise InputError(f"a space: {ARKIT.name} or {FLAME.name}", repr(space), "name one of them")
     if motion.space.name == space:
         return motion, ""
+    from avi_lib.face.flame_head import FlameHead
+
     if not isinstance(head, FlameHead):
         got = head.name if head else "none"
         raise InputError(f"a FLAME head to go from {motion.space.name} to {space}", got, "name it with --head")
@@ -113,7 +124,11 @@ def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[
 
 def written_files(output: Path) -> tuple[Path, ...]:
     """Every file that is written for a result of this name: USD keeps its texture beside it."""
-    return (output, *companions(output)) if output.suffix.lower().startswith(".usd") else (output,)
+    if not output.suffix.lower().startswith(".usd"):
+        return (output,)
+    from avi_lib.face.usd import companions
+
+    return (output, *companions(output))
 
 
 def writable_here() -> tuple[str, ...]:
