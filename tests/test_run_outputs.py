@@ -33,6 +33,18 @@ def test_times_places_and_the_pieces_in_which_text_came_do_not_count_in_a_notebo
     assert digests[0].sha256 != digests[1].sha256
 
 
+def test_the_numbers_of_live_widgets_do_not_count_and_what_is_shown_beside_them_does(tmp_path: Path):
+    files = []
+    for name, number, text in (("a", "0f3e", "bar"), ("b", "91c2", "bar"), ("c", "91c2", "other")):
+        file = notebook(tmp_path / name)
+        made = nbformat.read(file, as_version=4)
+        data = {"application/vnd.jupyter.widget-view+json": {"model_id": number}, "text/plain": text}
+        made.cells[1].outputs = [nbformat.v4.new_output("display_data", data=data)]
+        nbformat.write(made, file)
+        files.append(repeating(file, {}))
+    assert files[0] == files[1] != files[2]
+
+
 @pytest.mark.parametrize(
     ("printed", "source", "where"), [("loss 0.5", "1", "1/printed"), ("loss 0.25", "2", "1/source")]
 )

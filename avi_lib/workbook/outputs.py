@@ -58,6 +58,10 @@ def list_outputs(folder: Path, leave_out: Collection[str] = ()) -> dict[str, Pat
     }
 
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+"""A live widget: nothing but a number of this kernel's."""
+
+
 def digest_outputs(files: Mapping[str, Path], places: Mapping[str, str]) -> dict[str, Output]:
     """Digests of files; `places` are names for folders whose paths differ from run to run."""
     return {name: digest_output(path, places) for name, path in files.items()}
@@ -119,7 +123,8 @@ def _shown(output: dict[str, Any], places: Mapping[str, str]) -> Any:
     if output["output_type"] == "error":
         return [output["ename"], _timeless(output["evalue"], places)]
     texts = {kind: "".join(data) if isinstance(data, list) else data for kind, data in output["data"].items()}
-    return {kind: _timeless(data, places) if kind.startswith("text/") else data for kind, data in texts.items()}
+    told = {kind: data for kind, data in texts.items() if kind != WIDGET}
+    return {kind: _timeless(data, places) if kind.startswith("text/") else data for kind, data in told.items()}
 
 
 def _timeless(text: str, places: Mapping[str, str]) -> str:
