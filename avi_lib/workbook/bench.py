@@ -186,6 +186,14 @@ def measure_instructor() -> Iterator[Figure]:
     yield from time_it(load_instructor())
 
 
+def measure_runs() -> Iterator[Figure]:
+    """What a run costs beyond papermill alone, in turns with it."""
+    from avi_lib.workbook.hardening import OVERHEAD_S, OVERHEAD_TURNS, measure_overhead
+
+    with tempfile.TemporaryDirectory() as folder:
+        yield measure_overhead(Path(folder), OVERHEAD_TURNS, OVERHEAD_S)
+
+
 def ten_seconds(target: Path) -> None:
     """Write exactly ten seconds of the shipped real recordings, one after the other, as 16-bit WAV."""
     import soundfile
@@ -238,6 +246,7 @@ def _sections() -> dict[str, Section]:
         "talking": measure_shipped_talking,
         "prior": lambda real: measure_shipped_prior(),
         "instructor": lambda real: measure_instructor(),
+        "runs": lambda real: measure_runs(),
     }
 
 

@@ -37,6 +37,8 @@ Path(OUT, "part{part}.bin").write_bytes(value)
 print(f"{{time.perf_counter():.3f}} s", value.hex())"""
 
 FAILED_WITHIN_S = 5.0
+OVERHEAD_TURNS, OVERHEAD_S = 7, 4.0
+"""How often a run and bare papermill take turns, and how long the notebook's cells take."""
 
 
 def write_workbook(root: Path, notebooks: int, cells: int, seconds: float) -> Path:
@@ -182,8 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit status is that of the error when it cannot be made."""
     parser = argparse.ArgumentParser(prog="python -m avi_lib.workbook.hardening", description=__doc__)
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="default 20")
-    parser.add_argument("--turns", type=int, default=7, metavar="N", help="runs that are timed (default 7)")
-    parser.add_argument("--seconds", type=float, default=4.0, metavar="S", help="that their cells take (default 4)")
+    parser.add_argument(
+        "--turns", type=int, default=OVERHEAD_TURNS, metavar="N", help="runs that are timed (default 7)"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=OVERHEAD_S, metavar="S", help="that their cells take (default 4)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the instants (default 0)")
     options = parser.parse_args(arguments)
     project_root()
