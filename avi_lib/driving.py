@@ -16,7 +16,6 @@ from typing import NamedTuple
 import numpy as np
 
 from avi_lib.corpus.curves import Curves
-from avi_lib.corpus.tracking import track_video
 from avi_lib.errors import InputError
 from avi_lib.formats import READABLE, read_curves
 from avi_lib.motion.clip import MotionClip
@@ -115,6 +114,8 @@ def _curves(path: Path, changed_ns: int, fps: float) -> _Found:
     """Curves of a file at a frame rate; those of the last files are kept while the files stay as they are."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return _Found(read_curves(path).at_fps(fps), 0.0, "")
+    from avi_lib.corpus.tracking import track_video
+
     track = track_video(path, fps)
     longest = max(track.pieces, key=lambda piece: len(piece.curves.clip))
     words = ", tracked"

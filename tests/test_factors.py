@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avi_lib import driving
+from avi_lib.corpus import tracking
 from avi_lib.corpus.curve_files import save_curves
 from avi_lib.corpus.curves import Curves, Piece
 from avi_lib.driving import Source, load_drive, parse_source
@@ -136,7 +136,7 @@ def test_what_a_tracked_file_lacks_is_named_and_a_factor_that_it_lacks_wholly_is
 
 def test_a_face_seen_late_drives_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     late = Piece(2.0, Curves(noise(25), np.ones(len(ARKIT), bool)))
-    monkeypatch.setattr(driving, "track_video", lambda path, fps: SimpleNamespace(pieces=(late,)))
+    monkeypatch.setattr(tracking, "track_video", lambda path, fps: SimpleNamespace(pieces=(late,)))
     (tmp_path / "late.mp4").touch()
     for factor, before in (("gaze", late.curves.clip.values[0]), ("lips", np.zeros(len(ARKIT), np.float32))):
         drive = load_drive(tmp_path / "late.mp4", factor, frames=80, fps=25.0)

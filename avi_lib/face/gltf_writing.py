@@ -20,12 +20,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Int64
 from PIL import Image
 
 from avi_lib.errors import InputError
 from avi_lib.face.gltf_motion import FPS_RANGE, MAX_FRAMES
-from avi_lib.face.head import Head, gaze
+from avi_lib.face.head import Head, gaze, quaternions
 from avi_lib.face.mesh import check_eyes_turn_with_head, check_head
 from avi_lib.face.normals import vertex_normals
 from avi_lib.face.shading import MATERIALS
@@ -306,8 +306,8 @@ def _animation(
     """Keys of the weights and of three joints; `first` is the number that the first accessor of `binary` gets."""
     weights = np.ascontiguousarray(motion.values[:, : len(ARKIT_BLENDSHAPES)], np.float32)
     pitch, yaw = gaze(weights.astype(np.float64))
-    turns = [_quaternions(*motion.values[:, len(ARKIT_BLENDSHAPES) :].astype(np.float64).T)]
-    turns += [_quaternions(pitch[eye], yaw[eye], np.zeros(len(times))) for eye in (0, 1)]
+    turns = [quaternions(*motion.values[:, len(ARKIT_BLENDSHAPES) :].astype(np.float64).T)]
+    turns += [quaternions(pitch[eye], yaw[eye], np.zeros(len(times))) for eye in (0, 1)]
     clock = first + binary.plain("times", times[:, None], bounds=True)
     keys = [binary.plain("weights", weights.reshape(-1, 1)), *(binary.plain("rotations", turn) for turn in turns)]
     targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
@@ -317,13 +317,3 @@ def _animation(
         "samplers": [{"input": clock, "output": first + key, "interpolation": "LINEAR"} for key in keys],
         "extras": {"fps": motion.fps},
     }
-
-
-def _quaternions(
-    pitch: Float64[np.ndarray, " frames"], yaw: Float64[np.ndarray, " frames"], roll: Float64[np.ndarray, " frames"]
-) -> Float32[np.ndarray, "frames 4"]:
-    """Quaternions (x, y, z, w) of `head.rotations`: roll about z first, then pitch about x, then yaw about y."""
-    (sp, cp), (sy, cy), (sr, cr) = ((np.sin(angle / 2.0), np.cos(angle / 2.0)) for angle in (pitch, yaw, roll))
-    turns = [cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr, cy * cp * sr - sy * sp * cr]
-    quaternions: np.ndarray = np.stack([*turns, cy * cp * cr + sy * sp * sr], axis=1).astype(np.float32)
-    return quaternions

@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Float64, Int32, UInt8
 
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.face.head_file import REBAKE, REGIONS, open_atlas, read_head_file
@@ -164,6 +164,16 @@ def rotations(
     about_z = np.array([[cr, -sr, zero], [sr, cr, zero], [zero, zero, one]]).transpose(2, 0, 1)
     matrices: np.ndarray = (about_y @ about_x @ about_z).astype(np.float32)
     return matrices
+
+
+def quaternions(
+    pitch: Float64[np.ndarray, " frames"], yaw: Float64[np.ndarray, " frames"], roll: Float64[np.ndarray, " frames"]
+) -> Float32[np.ndarray, "frames 4"]:
+    """Quaternions (x, y, z, w) of `rotations`: roll about z first, then pitch about x, then yaw about y."""
+    (sp, cp), (sy, cy), (sr, cr) = ((np.sin(angle / 2.0), np.cos(angle / 2.0)) for angle in (pitch, yaw, roll))
+    turns = [cy * sp * cr + sy * cp * sr, sy * cp * cr - cy * sp * sr, cy * cp * sr - sy * sp * cr]
+    quaternions: np.ndarray = np.stack([*turns, cy * cp * cr + sy * sp * sr], axis=1).astype(np.float32)
+    return quaternions
 
 
 def load_head(name_or_path: str | Path = "open") -> Head:

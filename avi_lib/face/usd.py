@@ -26,10 +26,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 from PIL import Image
-from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.face.head import Head, gaze
+from avi_lib.face.head import Head, gaze, quaternions
 from avi_lib.face.mesh import check_eyes_turn_with_head, check_head
 from avi_lib.face.shading import MATERIALS
 from avi_lib.files import atomic_path
@@ -235,19 +234,12 @@ def _turns(values: Float32[np.ndarray, "frames 55"], has_ball: list[bool]) -> Fl
     """Quaternions x, y, z, w of JOINTS in every frame; an eye without a ball is moved by its blendshapes instead."""
     turns = np.zeros((len(values), len(JOINTS), 4), np.float32)
     turns[..., 3] = 1.0
-    pitch, yaw, roll = values[:, len(ARKIT_BLENDSHAPES) :].T
-    turns[:, HEAD] = _quaternions(yaw, pitch, roll)
-    for joint, there, pitch, yaw in zip(EYES, has_ball, *gaze(values), strict=True):
+    exact = values.astype(np.float64)
+    turns[:, HEAD] = quaternions(*exact[:, len(ARKIT_BLENDSHAPES) :].T)
+    for joint, there, pitch, yaw in zip(EYES, has_ball, *gaze(exact), strict=True):
         if there:
-            turns[:, joint] = _quaternions(yaw, pitch, np.zeros_like(yaw))
+            turns[:, joint] = quaternions(pitch, yaw, np.zeros_like(yaw))
     return turns
-
-
-def _quaternions(
-    yaw: Float32[np.ndarray, " frames"], pitch: Float32[np.ndarray, " frames"], roll: Float32[np.ndarray, " frames"]
-) -> Float32[np.ndarray, "frames 4"]:
-    """About y, then x, then z in the turned frame, as `head.rotations`."""
-    return Rotation.from_euler("YXZ", np.stack([yaw, pitch, roll], axis=1)).as_quat().astype(np.float32)
 
 
 def _save_atlas(head: Head, path: Path) -> None:
