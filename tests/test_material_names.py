@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_gltf import Builder
+from gltf_files import Builder
 
 from avi_lib.face.gltf_reading import load_gltf_head
 from avi_lib.face.material_names import MATERIAL_WORDS, material_of
