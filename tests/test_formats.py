@@ -182,6 +182,9 @@ def test_heads_that_are_none_are_refused(name: str, sliders: dict[str, float], w
 def test_sliders_of_other_heads_are_named(flame_file: Path, clip: MotionClip, tmp_path: Path):
     with pytest.raises(InputError, match="shape0 to shape299"):
         load_any_head(str(flame_file), {"old": 1.0})
+    for value in (1e9, float("nan")):
+        with pytest.raises(InputError, match="at most 10"):
+            load_any_head(str(flame_file), {"shape0": value})
     write_motion(clip.at([0]), tmp_path / "face.glb")
     with pytest.raises(InputError, match="identity sliders"):
         load_any_head(str(tmp_path / "face.glb"), {"old": 1.0})

@@ -21,6 +21,8 @@ from avi_lib.face.driven import DrivenHead
 from avi_lib.face.head import HEADS, Head, load_head
 
 FLAME_SHAPES = 300
+MOST_SHAPE = 10.0
+"""Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
 _FLAME_SLIDER = re.compile(r"shape(\d{1,3})", re.ASCII)
 
 
@@ -78,5 +80,7 @@ def _shape(sliders: Mapping[str, float]) -> Float32[np.ndarray, " coefficients"]
         number = _FLAME_SLIDER.fullmatch(name)
         if number is None or int(number[1]) >= FLAME_SHAPES:
             raise InputError(f"sliders shape0 to shape{FLAME_SHAPES - 1} of a FLAME head", repr(name), "rename it")
+        if not abs(value) <= MOST_SHAPE:
+            raise InputError(f"a FLAME slider of at most {MOST_SHAPE:g} either way", f"{name}={value:g}", "lower it")
         shape[int(number[1])] = value
     return shape
