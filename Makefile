@@ -55,7 +55,7 @@ peer: setup
 # Refresh the exact lock and environment.yml after a change of pyproject.toml.
 lock: setup
 	$(BIN)/pip install --quiet torch==2.13.0 -e ".[dev]"
-	$(BIN)/python -m avi_lib.workbook.environment
+	$(BIN)/python -m tools.assets.lock
 
 clean:
 	rm -rf $(VENV) .tools .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

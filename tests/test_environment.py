@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from avi_lib.workbook.environment import direct_pins, environment_yml
+from tools.assets.lock import direct_pins, environment_yml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = sorted((ROOT / "avi_lib").rglob("*.py"))

@@ -16,6 +16,7 @@ from avi_lib.assets import manifest
 from avi_lib.assets.digest import file_sha256
 from avi_lib.assets.manifest import PinnedFile, load_manifest
 from avi_lib.errors import AssetError
+from tools.assets.refresh_manifest import refresh_shipped
 
 
 def test_manifest_pins_every_model_and_never_names_a_path_outside_its_folder() -> None:
@@ -29,7 +30,7 @@ def test_manifest_pins_every_model_and_never_names_a_path_outside_its_folder() -
 def test_shipped_assets_are_the_pinned_ones() -> None:
     for asset in load_manifest().shipped:
         assert (file_sha256(asset.path), asset.path.stat().st_size) == (asset.sha256, asset.bytes), (
-            f"{asset.file} differs from its entry: run python -m avi_lib.assets.manifest --refresh-shipped"
+            f"{asset.file} differs from its entry: run python -m tools.assets.refresh_manifest"
         )
 
 
@@ -40,13 +41,13 @@ def test_refreshing_brings_shipped_entries_up_to_date(tmp_path: Path, monkeypatc
     monkeypatch.setattr(manifest, "ASSETS", tmp_path)
     monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
     with pytest.raises(AssetError, match=r"head\.npz"):
-        manifest.refresh_shipped()
+        refresh_shipped()
     (tmp_path / "head.npz").write_bytes(b"vertices")
-    assert manifest.refresh_shipped() == ["head"]
+    assert refresh_shipped() == ["head"]
     [asset] = load_manifest().shipped
     load_manifest.cache_clear()
     assert (asset.sha256, asset.bytes) == (hashlib.sha256(b"vertices").hexdigest(), 8)
-    assert manifest.refresh_shipped() == []
+    assert refresh_shipped() == []
 
 
 def test_refreshing_keeps_letters_beyond_ascii_whatever_the_locale(tmp_path: Path) -> None:
@@ -56,8 +57,9 @@ def test_refreshing_keeps_letters_beyond_ascii_whatever_the_locale(tmp_path: Pat
     path.write_text(json.dumps(document, ensure_ascii=False), "utf-8")
     (tmp_path / "head.npz").write_bytes(b"vertices")
     code = (
-        "import sys, pathlib; from avi_lib.assets import manifest as m; m.ASSETS = pathlib.Path(sys.argv[1]); "
-        "m.MANIFEST = m.ASSETS / 'manifest.json'; print(m.refresh_shipped())"
+        "import sys, pathlib; from avi_lib.assets import manifest as m; "
+        "from tools.assets.refresh_manifest import refresh_shipped; m.ASSETS = pathlib.Path(sys.argv[1]); "
+        "m.MANIFEST = m.ASSETS / 'manifest.json'; print(refresh_shipped())"
     )
     ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     command = [sys.executable, "-c", code, str(tmp_path)]

@@ -23,6 +23,7 @@ from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
 
 CORPUS = Path(__file__).resolve().parents[1] / "data" / "samples" / "corpus"
+SCRIPTS = CORPUS.parents[2] / "tools" / "assets" / "samples"
 RATE_HZ = 16_000
 with (CORPUS / "index.csv").open(encoding="utf-8", newline="") as _stream:
     ROWS = {row["clip"]: row for row in csv.DictReader(_stream)}
@@ -45,12 +46,12 @@ def waves() -> dict[str, np.ndarray]:
 @pytest.fixture
 def script() -> Iterator[dict[str, ModuleType]]:
     """The modules of the script that need nothing but numpy."""
-    names = ("pronounce", "manner", "plan", "compose")
-    sys.path.insert(0, str(CORPUS))
+    names = ("pronounce", "emotional_prosody", "plan", "compose")
+    sys.path.insert(0, str(SCRIPTS))
     try:
         yield {name: importlib.import_module(name) for name in names}
     finally:
-        sys.path.remove(str(CORPUS))
+        sys.path.remove(str(SCRIPTS))
         for name in names:
             sys.modules.pop(name, None)
 
@@ -188,8 +189,8 @@ def test_the_table_adapter_reads_every_clip_with_its_labels_and_phones() -> None
 
 
 def test_the_script_knows_our_emotions_levels_and_phones(script: dict[str, ModuleType]) -> None:
-    assert set(script["manner"].EMOTIONS) == set(EMOTIONS)
-    assert all(script["manner"].levels(emotion) == levels(emotion) for emotion in EMOTIONS)
+    assert set(script["emotional_prosody"].EMOTIONS) == set(EMOTIONS)
+    assert all(script["emotional_prosody"].levels(emotion) == levels(emotion) for emotion in EMOTIONS)
     assert set(script["pronounce"].ARPABET.values()) <= ARPABET
     assert BILABIAL | VOWELS - {"ER"} <= set(script["pronounce"].ARPABET.values()) | {"ER"}
 
@@ -215,15 +216,15 @@ def test_composed_sentences_differ_and_more_of_them_begin_with_the_same(script: 
 
 
 def test_changes_of_the_voice_grow_with_the_level(script: dict[str, ModuleType]) -> None:
-    manner_of, chance = script["manner"].manner_of, np.random.default_rng
+    prosody_of, chance = script["emotional_prosody"].prosody_of, np.random.default_rng
     speeds = [
-        np.mean([manner_of("angry", level, chance(seed)).speed for seed in range(40)]) for level in levels("angry")
+        np.mean([prosody_of("angry", level, chance(seed)).speed for seed in range(40)]) for level in levels("angry")
     ]
     assert np.allclose(speeds, np.array([1, 2, 3]) / 3 * 0.17, atol=0.02)
 
 
 def test_the_docstring_names_every_option_of_the_command_line() -> None:
-    source = (CORPUS / "make_corpus.py").read_text("utf-8")
+    source = (SCRIPTS / "make_corpus.py").read_text("utf-8")
     documented = ast.get_docstring(ast.parse(source)) or ""
     options = re.findall(r'add_argument\("(--[a-z]+)"', source)
     assert len(options) == 9

@@ -1,14 +1,11 @@
 """What the product's frozen models and shipped assets are: `manifest.json` as frozen pydantic models.
 
 In: `manifest.json` beside this file. Out: `Manifest`, which pins every file by SHA-256, size and licence.
-After a shipped file has been made again, bring its entry up to date with
-
-    python -m avi_lib.assets.manifest --refresh-shipped
+After a shipped file has been made again, `python -m tools.assets.refresh_manifest` brings its entry up to date.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from functools import cache
@@ -17,9 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from avi_lib.assets.digest import file_sha256
-from avi_lib.errors import AssetError, InputError
-from avi_lib.files import atomic_path
+from avi_lib.errors import InputError
 
 ASSETS = Path(__file__).parent
 MANIFEST = ASSETS / "manifest.json"
@@ -174,38 +169,3 @@ class Manifest(_Entry):
 def load_manifest() -> Manifest:
     """Read `manifest.json`."""
     return Manifest.model_validate_json(MANIFEST.read_bytes())
-
-
-def refresh_shipped() -> list[str]:
-    """Set SHA-256 and size of every shipped asset from its file; returns the names whose entries changed.
-
-    Raises AssetError when a listed file is missing.
-    """
-    document = json.loads(MANIFEST.read_text("utf-8"))
-    changed = []
-    for entry in document["shipped"]:
-        path = ASSETS / entry["file"]
-        if not path.is_file():
-            raise AssetError(f"the shipped file {entry['file']}", "no such file", "make it, or take its entry out")
-        content = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
-        if {key: entry[key] for key in content} != content:
-            entry.update(content)
-            changed.append(entry["name"])
-    if changed:
-        with atomic_path(MANIFEST) as temporary:
-            temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    load_manifest.cache_clear()
-    return changed
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description="Check the manifest, or bring the shipped entries up to date.")
-    parser.add_argument("--refresh-shipped", action="store_true", help="set SHA-256 and size from the shipped files")
-    if parser.parse_args().refresh_shipped:
-        print("changed:", ", ".join(refresh_shipped()) or "nothing")
-    manifest = load_manifest()
-    print(f"{len(manifest.models)} models, {len(manifest.shipped)} shipped assets")
-
-
-if __name__ == "__main__":
-    _main()

@@ -21,11 +21,10 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
-from avi_lib.face.bake.occlusion import ambient_occlusion
 from avi_lib.face.flame import EXPRESSIONS, JAW, LEFT_EYE, NECK, RIGHT_EYE, FlameModel, flame_model
 from avi_lib.face.flame_file import load_flame_file
 from avi_lib.face.flame_map import FlameMap, fit_flame_map
-from avi_lib.face.flame_paint import MOUTH_PLACE, eye_places, paint, skin_places
+from avi_lib.face.flame_paint import MOUTH_PLACE, ambient_occlusion, eye_places, paint, skin_places
 from avi_lib.face.head import gaze_rotations, load_head
 from avi_lib.face.normals import vertex_normals
 from avi_lib.face.shading import MATERIAL_NAMES

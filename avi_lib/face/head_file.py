@@ -1,6 +1,6 @@
 """The fields of a baked head, read from an .npz that may be anyone's and checked before they are used.
 
-In: the file that `python -m avi_lib.face.bake` writes. Out: its arrays by name, whose sizes fit each other, whose
+In: the file that `python -m tools.assets.bake_head` writes. Out: its arrays by name, whose sizes fit each other, whose
 indices name what is there, and whose lengths are finite.
 
 >>> fields = read_head_file(Path("head_open.npz"), InputError)
@@ -27,7 +27,7 @@ from avi_lib.motion.space import ARKIT_BLENDSHAPES
 
 FORMAT = 1
 REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
-REBAKE = "bake it again with python -m avi_lib.face.bake"
+REBAKE = "bake it again with python -m tools.assets.bake_head"
 MAX_SIDE = 8192
 """Pixels a side of the largest atlas."""
 REACH_M = 10.0

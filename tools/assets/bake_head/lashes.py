@@ -10,9 +10,9 @@ from scipy import sparse
 from scipy.interpolate import BSpline, make_interp_spline
 from scipy.spatial import cKDTree
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.part import HAIR, Part
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.part import HAIR, Part
 
 UPPER_ROOTS = (14763, 14762, 14761, 14760, 14743, 14742, 14744, 14745, 14746, 14747, 14748)
 LOWER_ROOTS = (14765, 14759, 14758, 14757, 14756, 14755, 14754, 14753, 14752, 14751)

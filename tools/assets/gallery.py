@@ -1,6 +1,6 @@
 """The README's pictures, made by the code they show.
 
-    python -m avi_lib.workbook.gallery
+    python -m tools.assets.gallery
 
 Writes `docs/faces.png`, the open head at the height of one sentence for each emotion, `docs/talking.png`, frames of a
 shipped recording performed under an instruction, and `docs/control.png`, one moment of it with one thing changed each.

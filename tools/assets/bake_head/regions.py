@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.ndimage import map_coordinates
 
-from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.part import Part
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.part import Part
 
 CONTACT_COLUMNS = 5
 

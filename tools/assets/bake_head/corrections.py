@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from avi_lib.face.bake.body import Body
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from tools.assets.bake_head.body import Body
 
 REST = {"eyeWide": 0.62, "mouthSmile": 0.20, "eyeSquint": 0.06}
 """Shapes that become part of the face at rest: higher lids, the trace of a smile."""

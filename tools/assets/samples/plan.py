@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from manner import EMOTIONS, levels
+from emotional_prosody import EMOTIONS, levels
 
 # Kokoro's voices: accent (a American, b British), gender (f, m), name; women and men of both accents in turn.
 SPEAKERS = (

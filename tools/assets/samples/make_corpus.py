@@ -9,7 +9,7 @@ This script runs in an environment of its own, not in the product's:
     samples-env/bin/pip install --no-deps misaki==0.9.4      # the pronouncing dictionaries
     npm pack kokoro-js@1.2.1                                  # the English voices
 
-The corpus beside this script, and a larger one of any list of sentences:
+The corpus in `data/samples/corpus`, and a larger one of any list of sentences:
 
     samples-env/bin/python make_corpus.py --voices kokoro-js-1.2.1.tgz
     samples-env/bin/python make_corpus.py --voices kokoro-js-1.2.1.tgz --sentences mead_transcripts.csv.gz \
@@ -41,20 +41,18 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+import make_samples
 import numpy as np
 import soundfile
 import soxr
-from manner import EMOTIONS, NEUTRAL, manner_of, shaped_f0
+from emotional_prosody import EMOTIONS, NEUTRAL, prosody_of, shaped_f0
 from plan import SPEAKERS, Clip, Sentence, planned
 from pronounce import Dictionary, UnknownWordError
+from report import report
 from timing import SILENCE, TimedPhone, timed_phones
 from tqdm import tqdm
 
-HERE = Path(__file__).resolve().parent
-sys.path.append(str(HERE.parent))
-import make_samples  # noqa: E402
-from report import report  # noqa: E402
-
+HERE = Path(__file__).resolve().parents[3] / "data" / "samples" / "corpus"
 RATE_HZ = 16_000
 SILENCE_S = (0.2, 0.4)
 MARGIN_S = 0.03
@@ -76,17 +74,17 @@ class Studio:
     def record(self, clip: Clip, plainly: bool = False) -> tuple[np.ndarray, list[TimedPhone]]:
         """A clip's wave (samples,) at 16 kHz and its phones from 0 to the end; plainly, with no emotion's prosody."""
         chance = np.random.default_rng((clip.seed, clip.number))
-        drawn = manner_of(clip.emotion, clip.level, chance)
-        manner = NEUTRAL if plainly else drawn
+        drawn = prosody_of(clip.emotion, clip.level, chance)
+        prosody = NEUTRAL if plainly else drawn
         words = self._dictionaries[clip.accent].pronounce(clip.text)
         phonemes = " ".join(word.phonemes for word in words)
-        plain = self._kokoro.predict(clip.speaker, phonemes, float(np.exp(manner.speed)))
-        energy = plain.energy + np.float32(manner.energy)
-        sound = self._kokoro.speak(clip.speaker, plain._replace(f0=shaped_f0(plain.f0, manner), energy=energy))
+        plain = self._kokoro.predict(clip.speaker, phonemes, float(np.exp(prosody.speed)))
+        energy = plain.energy + np.float32(prosody.energy)
+        sound = self._kokoro.speak(clip.speaker, plain._replace(f0=shaped_f0(plain.f0, prosody), energy=energy))
         phones = timed_phones(words, plain.frames, sound, make_samples.RATE_HZ)
-        wave = soxr.resample(make_samples.tilted(sound, manner.tilt_db), make_samples.RATE_HZ, RATE_HZ)
+        wave = soxr.resample(make_samples.tilted(sound, prosody.tilt_db), make_samples.RATE_HZ, RATE_HZ)
         wave, phones = with_silence(wave, phones, *chance.uniform(*SILENCE_S, 2))
-        return make_samples.at_level(wave, manner.level_db), phones
+        return make_samples.at_level(wave, prosody.level_db), phones
 
 
 def with_silence(
@@ -130,10 +128,10 @@ def make_clip(job: tuple[Clip, Path, str]) -> tuple[str, Row, list[TimedPhone]]:
 
 
 def described(clip: Clip, licence: str) -> Row:
-    """A clip's row of the index as far as the plan decides it; factors and offsets are those of `manner.Manner`."""
-    manner = asdict(manner_of(clip.emotion, clip.level, np.random.default_rng((clip.seed, clip.number))))
+    """A clip's row of the index as far as the plan decides it, with the fields of `Prosody`."""
+    applied = asdict(prosody_of(clip.emotion, clip.level, np.random.default_rng((clip.seed, clip.number))))
     factors = ("speed", "f0_mean", "f0_range", "final_rise")
-    prosody = {name: f"{np.exp(value) if name in factors else value:.3f}" for name, value in manner.items()}
+    prosody = {name: f"{np.exp(value) if name in factors else value:.3f}" for name, value in applied.items()}
     return {
         "clip": clip.name,
         "speaker": clip.speaker,

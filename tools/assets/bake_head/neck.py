@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 
-from avi_lib.face.bake.part import Part
+from tools.assets.bake_head.part import Part
 
 PIVOT_M = (0.0, -0.052, -0.085)
 """The skull's joint on the spine."""

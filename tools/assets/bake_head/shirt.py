@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.part import CLOTH, Part
-from avi_lib.face.bake.skin import BUST_EDGE_M, neckline_field
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.part import CLOTH, Part
+from tools.assets.bake_head.skin import BUST_EDGE_M, neckline_field
 
 THICKNESS_M = 0.006
 COLLAR_M = 0.016

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.part import EYE, Part
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.part import EYE, Part
 
 RINGS, SECTORS = 13, 22
 SHOWN_DEG = 110.0

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float64
 from scipy import sparse
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.hair import hairline_field, on_scalp
-from avi_lib.face.bake.part import SKIN, Part
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.hair import hairline_field, on_scalp
+from tools.assets.bake_head.part import SKIN, Part
 
 BUST_EDGE_M = -0.325
 """Height of the plane that ends the bust, below what the portrait camera sees."""

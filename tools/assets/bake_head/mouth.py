@@ -14,9 +14,9 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.body import Body
-from avi_lib.face.bake.part import TEETH, TONGUE, Part
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.part import TEETH, TONGUE, Part
 
 SAMPLES = 3
 """Columns a tooth."""

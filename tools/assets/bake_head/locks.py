@@ -9,9 +9,9 @@ import numpy as np
 from scipy import sparse
 from scipy.spatial import cKDTree
 
-from avi_lib.face.bake.atlas import place
-from avi_lib.face.bake.hair import flow, hairline_field, scalp, volume
-from avi_lib.face.bake.part import HAIR, Part, smoothstep
+from tools.assets.bake_head.atlas import place
+from tools.assets.bake_head.hair import flow, hairline_field, scalp, volume
+from tools.assets.bake_head.part import HAIR, Part, smoothstep
 
 SEGMENTS = 4
 SAG = 0.40

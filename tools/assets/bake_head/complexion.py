@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from avi_lib.face.bake.brows import brow_cover
-from avi_lib.face.bake.hair import CROWN_M, hairline_field
-from avi_lib.face.bake.part import smoothstep
-from avi_lib.face.bake.texels import noise
+from tools.assets.bake_head.brows import brow_cover
+from tools.assets.bake_head.hair import CROWN_M, hairline_field
+from tools.assets.bake_head.part import smoothstep
+from tools.assets.bake_head.texels import noise
 
 SKIN_RGB = np.array([0.845, 0.655, 0.555])
 RED_RGB = np.array([0.80, 0.47, 0.41])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from emotional_prosody import EMOTIONS, LEVELS
 from make_samples import measured
-from manner import EMOTIONS, LEVELS
 from timing import SILENCE, TimedPhone
 
 BILABIAL = ("M", "B", "P")

@@ -1,6 +1,6 @@
 """The workbook's environment: pyproject.toml's pins in, environment.yml and requirements.lock out.
 
-    python -m avi_lib.workbook.environment
+    python -m tools.assets.lock
 
 pyproject.toml is the one place where a direct dependency is pinned. environment.yml repeats those pins for conda users;
 requirements.lock names the exact version of everything they draw in, as installed in the running environment.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from avi_lib.face.bake.part import smoothstep
+from tools.assets.bake_head.part import smoothstep
 
 ACROSS_M = np.array([0.0105, 0.018, 0.028, 0.038, 0.046, 0.0535])
 HEIGHT_M = np.array([0.0168, 0.0186, 0.0210, 0.0222, 0.0203, 0.0162])

