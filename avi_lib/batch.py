@@ -132,7 +132,6 @@ def _outcome(
     except (AviError, OSError, MemoryError) as problem:
         error = problem if isinstance(problem, AviError) else _failed(job.recording, problem)
         return Outcome(job.recording, alone, job.sample, seconds=time.perf_counter() - begun, error=error)
-    reason = talker.renderer[1] if job.video or job.sheet else None
     generator, director = talker.generator, talker.director
     prior = director.reason if director else "styles of the performer's own performances" if generator else None
     return Outcome(
@@ -142,7 +141,6 @@ def _outcome(
         talk,
         job.video,
         job.motion,
-        reason,
         generator.reason if generator else "performer: asked for",
         prior,
         tuple(model.warning for model in (generator, director) if model and model.warning),

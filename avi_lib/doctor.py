@@ -24,7 +24,7 @@ from avi_lib.assets.store import cache_folder
 from avi_lib.errors import AviError
 from avi_lib.files import check_writable
 
-PACKAGES = ("torch", "numpy", "av", "soxr", "librosa", "numba", "moderngl", "transformers", "safetensors", "papermill")
+PACKAGES = ("torch", "numpy", "av", "soxr", "librosa", "numba", "transformers", "safetensors", "papermill")
 PHONE_PACKAGES = {
     "hama": "phone recognition (code and weights, Apache-2.0)",
     "pocketsphinx": "forced alignment (code and acoustic model, BSD-2-Clause)",
@@ -52,7 +52,6 @@ def doctor(outputs: Path = Path("outputs")) -> list[Check]:
         ("processor", _processor),
         ("device", _device),
         ("video and sound encoders", _encoders),
-        ("renderer", _renderer),
         ("face tracking", _tracking),
         ("outputs folder", lambda: _folder(outputs)),
         ("cache folder", lambda: _folder(cache_folder())),
@@ -113,17 +112,6 @@ def _encoders() -> str:
                 f"the encoder {codec} in PyAV", "none", "reinstall the package av from its wheel"
             ) from error
     return f"H.264 (libx264) and AAC, PyAV {av.__version__}"
-
-
-def _renderer() -> str:
-    from avi_lib.face.head import load_head
-    from avi_lib.face.renderer import choose_renderer
-
-    head = load_head()
-    renderer, reason = choose_renderer(head)
-    with renderer:
-        renderer.draw(head.vertices)
-    return reason
 
 
 def _tracking() -> str:

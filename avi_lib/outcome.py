@@ -31,7 +31,6 @@ class Outcome:
     talk: Talk | None = None
     video: Path | None = None
     motion: Path | None = None
-    renderer: str | None = None
     generator: str = ""
     prior: str | None = None
     warnings: tuple[str, ...] = ()
@@ -61,8 +60,6 @@ class Outcome:
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"beside it: {talk.instruction.text}" for talk in self.beside]
         lines += [f"head: {note}" for note in self.head_notes]
-        if self.renderer:
-            lines.append(f"renderer: {self.renderer}")
         lines.append(f"seed: {self.talk.seed}")
         files = (("video", self.video), ("motion", self.motion), ("sheet", self.sheet))
         lines += [f"{kind}: {path}" for kind, path in files if path]
@@ -91,7 +88,6 @@ class Outcome:
             "factors": list(self.talk.factors),
             "beside": [asked_json(talk.instruction) for talk in self.beside],
             "head": list(self.head_notes),
-            "renderer": self.renderer,
             "speech": self.talk.speech.report.model_dump(mode="json"),
             "frames": len(self.talk.motion),
             "fps": self.talk.motion.fps,

@@ -22,7 +22,6 @@ from jaxtyping import Float32, UInt8
 from avi_lib.driving import FILE, OFF, SEED, SPEECH, Drive, Source, check_drive, load_drive, parse_source
 from avi_lib.errors import InputError
 from avi_lib.face.driven import DrivenHead
-from avi_lib.face.renderer import Renderer
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import MotionClip
@@ -59,11 +58,6 @@ class Talker:
     def head(self) -> DrivenHead:
         """The head that is named in the settings."""
         return self.screen.head
-
-    @property
-    def renderer(self) -> tuple[Renderer, str]:
-        """The renderer and the reason for its choice."""
-        return self.screen.renderer
 
     @property
     def generator(self) -> LearnedGenerator | None:
@@ -116,13 +110,14 @@ class Talker:
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
         sources = _sources(self.settings.factors)
-        self.screen.prepare(video)
-        _ = self._loading
+        _ = self.screen.head, self.screen.view, self._loading
         for factor, source in sources.items():
             if source.kind == FILE:
                 check_drive(Path(source.value), factor, self.settings.performer.fps)
         if writes:
             _ = self._instructor
+        if video:
+            _ = self.screen.renderer
 
     def listen(self, recording: Path, asked: Instruction | Timeline | None = None, text: str | None = None) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked.
@@ -230,7 +225,7 @@ class Talker:
         self.screen.write_video(talk, output)
 
     def close(self) -> None:
-        """Give back threads and graphics memory; a model that is being loaded is waited for, the next ones are not."""
+        """Stop threads; a model that is being loaded is waited for, the next ones are not."""
         if "_thread" in self.__dict__:
             self._thread.shutdown(cancel_futures=True)
         if "screen" in self.__dict__:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -21,10 +21,8 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS
 from avi_lib.face.driven import DrivenHead
-from avi_lib.face.egl_probe import probe_egl
 from avi_lib.face.heads import load_any_head
 from avi_lib.face.lettering import captioned
-from avi_lib.face.renderer import Renderer, choose_renderer
 from avi_lib.face.sheet import columns_of, save_picture, tiled
 from avi_lib.face.strip import Strip
 from avi_lib.face.video import container_of, write_video
@@ -33,6 +31,9 @@ from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT
 from avi_lib.settings import RenderSettings
 from avi_lib.talk import Talk
+
+if TYPE_CHECKING:
+    from avi_lib.face.renderer import Renderer
 
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
@@ -68,30 +69,11 @@ class Screen:
         return View(chosen.width or chosen.size, chosen.size, camera, chosen.backdrop)
 
     @cached_property
-    def renderer(self) -> tuple[Renderer, str]:
-        """The renderer and the reason for its choice."""
-        if self.settings.renderer == "auto":
-            self._probing.join()
-        return choose_renderer(self.head, self.view, self.settings.renderer)
+    def renderer(self) -> Renderer:
+        """What draws the head; numba is loaded for it."""
+        from avi_lib.face.renderer import Renderer
 
-    @cached_property
-    def _probing(self) -> Thread:
-        """A thread that finds out whether EGL works; `probe_egl` remembers the answer."""
-        thread = Thread(target=probe_egl, name="probe")
-        thread.start()
-        return thread
-
-    def prepare(self, video: bool) -> None:
-        """Load what is named, so that a wrong name is found before any work.
-
-        Whether EGL works is found out in a child process, while a recording is listened to.
-        """
-        auto = self.settings.renderer == "auto"
-        if video and auto:
-            _ = self._probing
-        _ = self.head, self.view
-        if video and not auto:
-            _ = self.renderer
+        return Renderer(self.head, self.view)
 
     def check_video(self, path: Path, abreast: int = 1) -> None:
         """Raise InputError unless a video of these pictures, so many abreast, can have this name."""
@@ -103,7 +85,7 @@ class Screen:
 
     def frames(self, motion: MotionClip) -> Iterator[Picture]:
         """Pictures of a motion, one at a time."""
-        return self.renderer[0].stream(self._vertices(motion))
+        return map(self.renderer.draw, self._vertices(motion))
 
     def pictures(self, talk: Talk) -> Iterator[Shown]:
         """Pictures of a talk with what the settings ask for: the instruction as a caption, a strip underneath."""
@@ -130,7 +112,7 @@ class Screen:
 
     def _beside(self, talks: Sequence[Talk]) -> Iterator[UInt8[np.ndarray, "height across 3"]]:
         turns = zip(*(self._vertices(talk.motion) for talk in talks), strict=True)
-        drawn = self.renderer[0].stream(vertices for turn in turns for vertices in turn)
+        drawn = map(self.renderer.draw, chain.from_iterable(turns))
         lettering = [_Lettering(talk, self.view, True, self.settings.strip) for talk in talks]
         columns = columns_of(len(talks))
         for frame in range(len(talks[0].motion)):
@@ -159,9 +141,9 @@ class Screen:
             yield from self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion)))))
 
     def close(self) -> None:
-        """Give back threads and graphics memory."""
+        """Stop the threads that draw."""
         if "renderer" in self.__dict__:
-            self.renderer[0].close()
+            self.renderer.close()
 
     def __enter__(self) -> Screen:
         return self

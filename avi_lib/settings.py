@@ -37,7 +37,6 @@ class RenderSettings(Settings):
 
     size: int = Field(512, ge=64, le=2048, multiple_of=2, description="height in pixels")
     width: int | None = Field(None, ge=64, le=2048, multiple_of=2, description="width in pixels; the height when None")
-    renderer: Literal["auto", "moderngl", "numba"] = Field("auto", description="auto tries moderngl, then numba")
     backdrop: str = Field(
         "studio", pattern="^(studio|transparent|#[0-9a-fA-F]{6})$", description="studio, transparent or #rrggbb"
     )

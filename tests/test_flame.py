@@ -18,7 +18,7 @@ from avi_lib.face.flame_head import FlameHead, load_flame_head
 from avi_lib.face.flame_map import FlameMap, fit_flame_map
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.mesh import check_mesh
-from avi_lib.face.renderer import choose_renderer
+from avi_lib.face.renderer import Renderer
 from avi_lib.face.shading import MATERIAL_NAMES, background
 from avi_lib.face.view import View
 from avi_lib.motion.clip import MotionClip
@@ -302,8 +302,7 @@ def test_motion_that_it_cannot_follow_is_an_error(head: FlameHead):
 
 
 def test_a_render_shows_a_face_with_eyes_brows_lips_and_a_mouth_that_opens(head: FlameHead):
-    renderer, _ = choose_renderer(head, View.square(256), prefer="numba")
-    with renderer:
+    with Renderer(head, View.square(256)) as renderer:
         rest, opened = (
             renderer.draw(vertices).astype(int)
             for vertices in head.move(

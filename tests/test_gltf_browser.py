@@ -19,7 +19,7 @@ from PIL import Image
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.gltf_writing import write_glb
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.raster_numba import NumbaRenderer
+from avi_lib.face.renderer import Renderer
 from avi_lib.face.shading import background
 from avi_lib.face.view import View
 from avi_lib.motion.clip import MotionClip
@@ -146,7 +146,7 @@ def test_browser_shows_the_silhouette_that_our_renderer_shows(
     head: Head, motion: MotionClip, shots: dict[str, np.ndarray]
 ) -> None:
     wall = background(SIZE, SIZE).astype(int)
-    with NumbaRenderer(head, View.square(SIZE)) as renderer:
+    with Renderer(head, View.square(SIZE)) as renderer:
         for frame, vertices in enumerate(head.move(motion)):
             ours = np.abs(renderer.draw(vertices).astype(int) - wall).sum(axis=2) > 6
             theirs = covered(shots[f"frame {frame}"])

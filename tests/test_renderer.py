@@ -1,22 +1,18 @@
-"""The two rasterisers: they agree, they are smooth at edges, and the choice between them says why."""
+"""The renderer: it draws what geometry says, smooth at edges, and refuses what cannot be drawn."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
 from jaxtyping import Float32, Int32, UInt8
 
 from avi_lib.errors import InputError
-from avi_lib.face import egl_probe
 from avi_lib.face.camera import PORTRAIT, Camera
-from avi_lib.face.egl_probe import EglProbe, probe_egl
 from avi_lib.face.head import Head, load_head
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.raster_numba import NumbaRenderer
-from avi_lib.face.renderer import AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE, Renderer, choose_renderer
+from avi_lib.face.renderer import Renderer
 from avi_lib.face.shading import MATERIAL_NAMES, background
 from avi_lib.face.view import View
 from avi_lib.motion.space import ARKIT
@@ -50,25 +46,13 @@ def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped:
     )
 
 
-def renderers() -> list[str]:
-    return ["numba", "moderngl"] if probe_egl().works else ["numba"]
-
-
-@pytest.fixture(params=["numba", "moderngl"])
-def kind(request: pytest.FixtureRequest) -> str:
-    if request.param not in renderers():
-        pytest.skip(f"EGL does not work here: {probe_egl().finding}")
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def head() -> Head:
     return load_head()
 
 
-def picture(kind: str, mesh: Mesh, camera: Camera = AHEAD, size: int = 128) -> np.ndarray:
-    renderer, _ = choose_renderer(mesh, View.square(size, camera), kind)
-    with renderer:
+def picture(mesh: Mesh, camera: Camera = AHEAD, size: int = 128) -> np.ndarray:
+    with Renderer(mesh, View.square(size, camera)) as renderer:
         return renderer.draw(mesh.vertices)
 
 
@@ -86,43 +70,30 @@ def poses(head: Head) -> np.ndarray:
     return head.deform(values)
 
 
-def test_both_renderers_draw_the_same_head(head: Head) -> None:
-    if "moderngl" not in renderers():
-        pytest.skip(f"EGL does not work here: {probe_egl().finding}")
-    for camera in (PORTRAIT, PORTRAIT.orbit(40.0)):
-        pair = [choose_renderer(head, View.square(512, camera), kind)[0] for kind in ("numba", "moderngl")]
-        with pair[0] as numba, pair[1] as graphics:
-            for vertices in poses(head):
-                difference = np.abs(numba.draw(vertices).astype(int) - graphics.draw(vertices))
-                assert difference.mean() <= AGREEMENT_MEAN
-                assert (difference.max(axis=2) <= AGREEMENT_PIXEL).mean() >= AGREEMENT_SHARE
-
-
-def test_stream_gives_the_pictures_that_draw_gives(kind: str, head: Head) -> None:
+def test_each_pose_has_its_own_picture_whatever_was_drawn_before(head: Head) -> None:
     frames = poses(head)
-    renderer, _ = choose_renderer(head, View.square(128), kind)
-    with renderer:
-        one_by_one = [renderer.draw(vertices) for vertices in frames]
-        assert np.array_equal(np.stack(list(renderer.stream(frames))), np.stack(one_by_one))
-        assert list(renderer.stream([])) == []
-    assert not np.array_equal(one_by_one[0], one_by_one[1])
+    with Renderer(head, View.square(128)) as renderer:
+        forth = [renderer.draw(vertices) for vertices in frames]
+        back = [renderer.draw(vertices) for vertices in frames[::-1]][::-1]
+    assert np.array_equal(forth, back)
+    assert not np.array_equal(forth[0], forth[1]) and not np.array_equal(forth[1], forth[2])
 
 
-def test_two_renderers_at_once_do_not_disturb_each_other(kind: str) -> None:
+def test_two_renderers_at_once_do_not_disturb_each_other() -> None:
     near, far = square(0.2), square(0.1)
-    alone = picture(kind, near), picture(kind, far)
+    alone = picture(near), picture(far)
     with (
-        choose_renderer(near, View.square(128, AHEAD), kind)[0] as first,
-        choose_renderer(far, View.square(128, AHEAD), kind)[0] as second,
+        Renderer(near, View.square(128, AHEAD)) as first,
+        Renderer(far, View.square(128, AHEAD)) as second,
     ):
         for _ in range(2):
             assert np.array_equal(first.draw(near.vertices), alone[0])
             assert np.array_equal(second.draw(far.vertices), alone[1])
 
 
-def test_a_square_covers_the_pixels_geometry_says(kind: str) -> None:
+def test_a_square_covers_the_pixels_geometry_says() -> None:
     mesh = square(0.2)
-    covered = (picture(kind, mesh).astype(int) != background(128, 128)).any(axis=2)
+    covered = (picture(mesh).astype(int) != background(128, 128)).any(axis=2)
     side = 0.2 / (2.0 * np.tan(np.radians(12.0))) * 128
     assert abs(np.sqrt(covered.sum()) - side) < 1.0
     rows, columns = np.nonzero(covered)
@@ -130,20 +101,20 @@ def test_a_square_covers_the_pixels_geometry_says(kind: str) -> None:
     assert abs(columns.mean() - 63.5) < 0.1
 
 
-def test_up_is_up_and_the_persons_left_is_at_the_right(kind: str) -> None:
+def test_up_is_up_and_the_persons_left_is_at_the_right() -> None:
     mesh = square(0.1)
     moved = mesh.vertices + np.array([0.1, 0.1, 0.0], np.float32)
-    with choose_renderer(mesh, View.square(128, AHEAD), kind)[0] as renderer:
+    with Renderer(mesh, View.square(128, AHEAD)) as renderer:
         rows, columns = np.nonzero((renderer.draw(moved).astype(int) != background(128, 128)).any(axis=2))
     assert rows.mean() < 50
     assert columns.mean() > 78
 
 
-def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall(kind: str) -> None:
+def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall() -> None:
     mesh = square(0.2)
     turn = np.radians(20.0)
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
-    with choose_renderer(mesh, View.square(128, AHEAD), kind)[0] as renderer:
+    with Renderer(mesh, View.square(128, AHEAD)) as renderer:
         seen = renderer.draw(mesh.vertices @ spin.T).astype(int)
     wall = background(128, 128).astype(int)
     inside = seen[64, 64, 0]
@@ -154,7 +125,7 @@ def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall(kind: 
     assert share.max() <= 1.05
 
 
-def test_the_nearer_surface_hides_the_farther_whatever_their_order(kind: str) -> None:
+def test_the_nearer_surface_hides_the_farther_whatever_their_order() -> None:
     front, back = square(0.1, z=0.1), square(0.1, z=-0.1)
     bright, dark = np.full(4, 0.9, np.float32), np.full(4, 0.2, np.float32)
     for first, second, light in ((front, back, (bright, dark)), (back, front, (dark, bright))):
@@ -168,23 +139,23 @@ def test_the_nearer_surface_hides_the_farther_whatever_their_order(kind: str) ->
             atlas=front.atlas,
         )
         alone = Mesh(**{**vars(front), "occlusion": bright})
-        assert np.array_equal(picture(kind, both)[64, 64], picture(kind, alone)[64, 64])
+        assert np.array_equal(picture(both)[64, 64], picture(alone)[64, 64])
 
 
-def test_backs_are_hidden_for_skin_and_lit_like_fronts_for_cloth(kind: str) -> None:
-    assert np.array_equal(picture(kind, square(flipped=True)), background(128, 128))
-    front, back = picture(kind, square(material="cloth")), picture(kind, square(material="cloth", flipped=True))
+def test_backs_are_hidden_for_skin_and_lit_like_fronts_for_cloth() -> None:
+    assert np.array_equal(picture(square(flipped=True)), background(128, 128))
+    front, back = picture(square(material="cloth")), picture(square(material="cloth", flipped=True))
     assert np.abs(front.astype(int) - back).max() <= 1
 
 
-def test_occluded_surfaces_are_darker(kind: str) -> None:
+def test_occluded_surfaces_are_darker() -> None:
     open_square = square()
     closed = Mesh(**{**vars(open_square), "occlusion": np.full(4, 0.3, np.float32)})
-    assert picture(kind, closed)[64, 64].mean() < 0.75 * picture(kind, open_square)[64, 64].mean()
+    assert picture(closed)[64, 64].mean() < 0.75 * picture(open_square)[64, 64].mean()
 
 
-def test_the_face_is_neither_overexposed_nor_dark(kind: str, head: Head) -> None:
-    with choose_renderer(head, View.square(256), kind)[0] as renderer:
+def test_the_face_is_neither_overexposed_nor_dark(head: Head) -> None:
+    with Renderer(head, View.square(256)) as renderer:
         seen = renderer.draw(head.vertices)
     drawn = seen[(seen.astype(int) != background(256, 256)).any(axis=2)]
     assert (drawn.max(axis=1) >= 250).mean() < 0.01
@@ -209,51 +180,13 @@ def test_normals_are_smooth_across_a_welded_seam_and_sharp_without() -> None:
     assert np.allclose(sharp[[0, 3]], [(0, 0, 1), (1, 0, 0)], atol=1e-6)
 
 
-def test_the_number_of_threads_does_not_change_the_numba_picture(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_threads_does_not_change_the_picture(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = []
     for threads in (1, 5):
         monkeypatch.setattr("os.cpu_count", lambda count=threads: count)
-        with NumbaRenderer(head, View.square(192)) as renderer:
+        with Renderer(head, View.square(192)) as renderer:
             pictures.append(renderer.draw(head.vertices))
     assert np.array_equal(*pictures)
-
-
-@pytest.mark.parametrize(
-    ("device", "kind"),
-    [("llvmpipe (LLVM 15.0.6, 256 bits)", "NumbaRenderer"), ("NVIDIA H200/PCIe/SSE2", "GlRenderer")],
-)
-def test_auto_takes_the_faster_renderer_for_the_device(device: str, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avi_lib.face.renderer.probe_egl", lambda: EglProbe(True, device))
-    monkeypatch.setattr("avi_lib.face.raster_gl.GlRenderer", type("GlRenderer", (NumbaRenderer,), {}))
-    renderer, reason = choose_renderer(square())
-    assert type(renderer).__name__ == kind and device in reason
-
-
-def test_auto_without_egl_takes_numba_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avi_lib.face.renderer.probe_egl", lambda: EglProbe(False, "libEGL.so.1 not found"))
-    renderer, reason = choose_renderer(square())
-    with renderer:
-        assert isinstance(renderer, NumbaRenderer)
-    assert reason.startswith("numba z-buffer: EGL is not available (libEGL.so.1 not found)")
-    with pytest.raises(InputError, match=r"OpenGL through EGL; got libEGL\.so\.1 not found; install"):
-        choose_renderer(square(), prefer="moderngl")
-
-
-def test_a_driver_that_cannot_start_is_found_out_in_a_child_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
-    probe = probe_egl.__wrapped__()
-    if not probe.works:
-        assert probe.finding
-    monkeypatch.setattr(egl_probe.sys, "executable", str(Path("/bin/false")))
-    assert probe_egl.__wrapped__() == EglProbe(False, "exit status 1")
-
-
-def test_a_driver_that_crashes_does_not_end_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    crash = tmp_path / "python"
-    crash.write_text("#!/bin/sh\nkill -SEGV $$\n")
-    crash.chmod(0o755)
-    monkeypatch.setattr(egl_probe.sys, "executable", str(crash))
-    assert probe_egl.__wrapped__() == EglProbe(False, "the driver ended the process with signal 11")
 
 
 @pytest.mark.parametrize("size", [0, 63, 129, 5000])
@@ -269,32 +202,31 @@ def test_sizes_that_cannot_be_drawn_are_refused(size: int) -> None:
         (np.full((4, 3), np.nan, np.float32), "expected finite vertices"),
     ],
 )
-def test_vertices_that_do_not_fit_are_refused(kind: str, vertices: np.ndarray, message: str) -> None:
-    renderer: Renderer = choose_renderer(square(), View.square(128), kind)[0]
-    with renderer, pytest.raises(InputError, match=message):
+def test_vertices_that_do_not_fit_are_refused(vertices: np.ndarray, message: str) -> None:
+    with Renderer(square(), View.square(128)) as renderer, pytest.raises(InputError, match=message):
         renderer.draw(vertices)
 
 
-def test_a_mesh_whose_arrays_do_not_fit_is_refused(kind: str) -> None:
+def test_a_mesh_whose_arrays_do_not_fit_is_refused() -> None:
     mesh = square()
     broken = Mesh(**{**vars(mesh), "triangles": mesh.triangles + 4})
     with pytest.raises(InputError, match="triangles that name vertices 0-3"):
-        choose_renderer(broken, View.square(128), kind)
+        Renderer(broken, View.square(128))
 
 
-def test_a_wider_picture_shows_the_same_in_its_middle(head: Head, kind: str) -> None:
+def test_a_wider_picture_shows_the_same_in_its_middle(head: Head) -> None:
     with (
-        choose_renderer(head, View.square(192), kind)[0] as narrow,
-        choose_renderer(head, View(320, 192), kind)[0] as wide,
+        Renderer(head, View.square(192)) as narrow,
+        Renderer(head, View(320, 192)) as wide,
     ):
         middle = wide.draw(head.vertices)[:, 64:256].astype(int)
         assert np.abs(middle - narrow.draw(head.vertices)).mean() < 0.05
 
 
-def test_an_upright_picture_sees_the_angle_of_its_width(head: Head, kind: str) -> None:
+def test_an_upright_picture_sees_the_angle_of_its_width(head: Head) -> None:
     with (
-        choose_renderer(head, View.square(192), kind)[0] as flat,
-        choose_renderer(head, View(192, 256), kind)[0] as upright,
+        Renderer(head, View.square(192)) as flat,
+        Renderer(head, View(192, 256)) as upright,
     ):
         middle = upright.draw(head.vertices)[32:224]
         seen = flat.draw(head.vertices)
@@ -302,9 +234,9 @@ def test_an_upright_picture_sees_the_angle_of_its_width(head: Head, kind: str) -
         assert np.abs(middle.astype(int) - seen)[drawn].mean() < 1.0
 
 
-def test_a_transparent_picture_over_a_colour_is_the_picture_before_that_colour(head: Head, kind: str) -> None:
+def test_a_transparent_picture_over_a_colour_is_the_picture_before_that_colour(head: Head) -> None:
     clear, white = View.square(192, backdrop="transparent"), View.square(192, backdrop="#ffffff")
-    with choose_renderer(head, clear, kind)[0] as first, choose_renderer(head, white, kind)[0] as second:
+    with Renderer(head, clear) as first, Renderer(head, white) as second:
         seen = first.draw(head.vertices).astype(float)
         share = seen[..., 3:] / 255.0
         over = seen[..., :3] * share + 255.0 * (1.0 - share)

@@ -153,7 +153,7 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
     turned = MotionClip(talk.motion.values.copy(), 25.0, ARKIT)
     turned.values[:, ARKIT.index("headYaw")] = 0.5
     other = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, turned)
-    with Screen("open", RenderSettings(size=96, renderer="numba", strip=True)) as screen:
+    with Screen("open", RenderSettings(size=96, strip=True)) as screen:
         screen.write_comparison([talk, other], tmp_path / "both.mp4")
         alone = next(screen.pictures(talk))
     frames = decoded(tmp_path / "both.mp4")
@@ -170,7 +170,7 @@ def test_talks_of_different_lengths_cannot_stand_side_by_side(talk: Talk, tmp_pa
 
 
 def test_a_wide_picture_from_the_side_before_a_colour(talk: Talk):
-    settings = RenderSettings(size=96, width=160, backdrop="#102030", turn_deg=60, framing="face", renderer="numba")
+    settings = RenderSettings(size=96, width=160, backdrop="#102030", turn_deg=60, framing="face")
     with Screen("open", settings) as screen:
         picture = next(screen.frames(talk.motion))
     assert picture.shape == (96, 160, 3) and picture[2, 2].tolist() == [16, 32, 48]
@@ -198,7 +198,7 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
         "performer",
     ]
     arguments += ["--gaze", "off", "--strength", "blink=0.5", "--identity", "old=0.5", "--size", "96x128", "--strip"]
-    arguments += ["-o", str(tmp_path / "a.mp4"), "--sheet", str(tmp_path / "a.png"), "--json", "--renderer", "numba"]
+    arguments += ["-o", str(tmp_path / "a.mp4"), "--sheet", str(tmp_path / "a.png"), "--json"]
     assert main(arguments) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["factors"] == ["gaze: off", "blink: 0.5 times"] and made["beside"][0]["text"] == "She is happy."

@@ -56,7 +56,7 @@ def heads() -> tuple[np.ndarray, np.ndarray]:
     values[:, JAW] = 0.4 - 0.4 * np.cos(2 * phase)
     for channel, size, cycles in (("headPitch", 0.15, 1), ("headYaw", 0.3, 1), ("headRoll", 0.2, 1.5)):
         values[:, ARKIT.index(channel)] = size * np.sin(cycles * phase)
-    with Talker(TalkSettings(render=RenderSettings(size=256, renderer="numba"))) as talker:
+    with Talker(TalkSettings(render=RenderSettings(size=256))) as talker:
         return values, np.stack([*talker.frames(MotionClip(values, 25.0, ARKIT))])
 
 

@@ -99,7 +99,6 @@ def _add_picture(talk: argparse.ArgumentParser) -> None:
     group.add_argument("--backdrop", default="studio", metavar="studio|transparent|#rrggbb", help="what is behind")
     group.add_argument("--caption", action="store_true", help="the instruction as a subtitle")
     group.add_argument("--strip", action="store_true", help="trajectories under the picture")
-    group.add_argument("--renderer", choices=("auto", "moderngl", "numba"), default="auto", help="default auto")
 
 
 def _factors(options: argparse.Namespace) -> Factors:
@@ -123,7 +122,7 @@ def _picture(options: argparse.Namespace) -> RenderSettings:
     sides = (height, width) if cross else (width, width)
     if not all(side.isdecimal() and len(side) <= 4 for side in sides):
         raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
-    names = ("renderer", "framing", "backdrop", "caption", "strip")
+    names = ("framing", "backdrop", "caption", "strip")
     chosen = {name: getattr(options, name) for name in names}
     turned = {"turn_deg": options.turn, "tilt_deg": options.tilt}
     return validated(RenderSettings, size=int(sides[0]), width=int(sides[1]), **chosen, **turned)

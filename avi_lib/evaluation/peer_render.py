@@ -1,4 +1,4 @@
-"""The peer renderer: pyrender on the same mesh, frame by frame, in turns with both rasterisers.
+"""The peer renderer: pyrender on the same mesh, frame by frame, in turns with ours.
 
     make peer                                      # puts pyrender beside the environment, into .tools/pyrender
     python -m avi_lib.evaluation.peer_render       # the figures
@@ -22,12 +22,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from avi_lib.errors import InputError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import load_head
 from avi_lib.face.normals import vertex_normals
-from avi_lib.face.renderer import Preference, Renderer, choose_renderer
+from avi_lib.face.renderer import Renderer
 from avi_lib.face.view import View
 from avi_lib.motion.space import ARKIT
 
@@ -38,52 +37,36 @@ FRAMES, TURNS, SIDE = 50, 7, 512
 
 
 def measure_peer_render() -> Iterator[Figure]:
-    """How many times faster than pyrender each rasteriser draws the same frames of the same mesh."""
+    """How many times faster than pyrender the renderer draws the same frames of the same mesh."""
     if not PLACE.is_dir():
         print(f"left out: {MISSING}", file=sys.stderr)
         return
     head = load_head()
     values = np.random.default_rng(0).uniform(0.0, 0.3, (FRAMES, len(ARKIT))).astype(np.float32)
     frames = head.deform(values)
-    renderers: dict[Preference, tuple[Renderer, str]] = {}
-    asked: tuple[Preference, ...] = ("numba", "moderngl")
-    for kind in asked:
-        try:
-            renderers[kind] = choose_renderer(head, View.square(SIDE), kind)
-        except InputError as error:
-            print(f"left out: {kind}: {error}", file=sys.stderr)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Renderer(head, View.square(SIDE)) as renderer:
         stored = Path(folder) / "mesh.npz"
         np.savez(stored, frames=frames, triangles=head.triangles, uv=head.uv, weld=head.weld, atlas=head.atlas)
-        spent = _in_turns(stored, renderers, list(frames))
-    peer_s = spent.pop("pyrender")
-    for name, seconds in spent.items():
-        ratios = sorted(theirs / ours for theirs, ours in zip(peer_s, seconds, strict=True))
-        peer = f"pyrender {FRAMES / statistics.median(peer_s):.0f} fps, ours {FRAMES / statistics.median(seconds):.0f}"
-        how = f"same mesh, {SIDE} x {SIDE}, in turns, {peer}; ratio {ratios[0]:.1f} to {ratios[-1]:.1f}"
-        yield Figure(f"faster than pyrender, {name}", statistics.median(ratios), "x", ">= 3", how)
-    for renderer, _ in renderers.values():
-        renderer.close()
+        peer_s, our_s = _in_turns(stored, renderer, list(frames))
+    ratios = sorted(theirs / ours for theirs, ours in zip(peer_s, our_s, strict=True))
+    peer = f"pyrender {FRAMES / statistics.median(peer_s):.0f} fps, ours {FRAMES / statistics.median(our_s):.0f}"
+    how = f"same mesh, {SIDE} x {SIDE}, in turns, {peer}; ratio {ratios[0]:.1f} to {ratios[-1]:.1f}"
+    yield Figure("faster than pyrender", statistics.median(ratios), "x", ">= 3", how)
 
 
-def _in_turns(
-    stored: Path, renderers: dict[Preference, tuple[Renderer, str]], frames: list[np.ndarray]
-) -> dict[str, list[float]]:
-    """Wall seconds of all frames by each renderer, one after the other; a first turn warms up."""
-    spent: dict[str, list[float]] = {"pyrender": [], **{str(kind): [] for kind in renderers}}
+def _in_turns(stored: Path, renderer: Renderer, frames: list[np.ndarray]) -> tuple[list[float], list[float]]:
+    """Wall seconds of all frames by pyrender and by ours, one after the other; a first turn warms up."""
+    peer_s, our_s = [], []
     with _start(stored) as peer:
         assert peer.stdin is not None and peer.stdout is not None
-        for turn in range(TURNS + 1):
-            seconds = {"pyrender": _ask(peer.stdin, peer.stdout)}
-            for kind, (renderer, _) in renderers.items():
-                begun = time.perf_counter()
-                for _picture in renderer.stream(frames):
-                    pass
-                seconds[str(kind)] = time.perf_counter() - begun
-            for name, value in seconds.items():
-                spent[name] += [value] if turn else []
+        for _turn in range(TURNS + 1):
+            peer_s.append(_ask(peer.stdin, peer.stdout))
+            begun = time.perf_counter()
+            for vertices in frames:
+                renderer.draw(vertices)
+            our_s.append(time.perf_counter() - begun)
         peer.stdin.close()
-    return spent
+    return peer_s[1:], our_s[1:]
 
 
 def _start(stored: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -1,7 +1,7 @@
 """How fast pictures, edits and exports are: `python -m avi_lib.evaluation.rendering`.
 
-In: the shipped head and ten seconds of a performance of real speech. Out: figures of rendering with encoding by each
-rasteriser, of an edit up to its preview, of memory over length, of every export, and of pyrender on the same mesh.
+In: the shipped head and ten seconds of a performance of real speech. Out: figures of rendering with encoding,
+of an edit up to its preview, of memory over length, of every export, and of pyrender on the same mesh.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from avi_lib.errors import InputError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.face.head import load_head
-from avi_lib.face.renderer import Preference
 from avi_lib.formats import write_motion
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
@@ -51,23 +48,15 @@ def measure_rendering() -> Iterator[Figure]:
 
 
 def _videos(talk: Talk) -> Iterator[Figure]:
-    """Ten seconds rendered and encoded at 512 x 512 by each rasteriser, in turns."""
-    asked: dict[Preference, str] = {"moderngl": "<= 4", "numba": "<= 12"}
-    screens = {kind: Screen("open", RenderSettings(renderer=kind)) for kind in asked}
-    with tempfile.TemporaryDirectory() as folder:
-        work: dict[Preference, Callable[[], object]] = {}
-        for kind, screen in screens.items():
-            try:
-                screen.prepare(video=True)
-            except InputError as error:
-                print(f"left out: {kind}: {error}", file=sys.stderr)
-                continue
-            work[kind] = partial(screen.write_video, talk, Path(folder) / f"{kind}.mp4")
-        for kind, spent in _in_turns(work).items():
-            how = f"512 x 512, {_spread(spent)}; {screens[kind].renderer[1]}"
-            yield Figure(f"10 s rendered and encoded, {kind}", statistics.median(spent), "s wall", asked[kind], how)
-    for screen in screens.values():
-        screen.close()
+    """Ten seconds rendered and encoded at 512 x 512."""
+    spent = []
+    with Screen("open", RenderSettings()) as screen, tempfile.TemporaryDirectory() as folder:
+        for _ in range(TURNS + 1):
+            begun = time.perf_counter()
+            screen.write_video(talk, Path(folder) / "talk.mp4")
+            spent.append(time.perf_counter() - begun)
+    how = f"512 x 512, {_spread(spent[1:])}"
+    yield Figure("10 s rendered and encoded", statistics.median(spent[1:]), "s wall", "<= 12", how)
 
 
 def _edits(talker: Talker, talk: Talk) -> Iterator[Figure]:
@@ -98,7 +87,7 @@ def _render(seconds: int) -> None:
     """Render a moving face for so long and print this process's peak memory in MB."""
     rng = np.random.default_rng(0)
     values = rng.uniform(0.0, 0.3, (FPS * seconds, len(ARKIT))).astype(np.float32)
-    with Screen("open", RenderSettings(renderer="numba")) as screen, tempfile.TemporaryDirectory() as folder:
+    with Screen("open", RenderSettings()) as screen, tempfile.TemporaryDirectory() as folder:
         from avi_lib.face.video import write_video
 
         motion = MotionClip(values, float(FPS), ARKIT)
@@ -146,17 +135,6 @@ def _lasting(talk: Talk, seconds: int) -> Talk:
     frames = np.arange(FPS * seconds) % len(talk.motion)
     wave = np.resize(talk.speech.wave, seconds * talk.speech.rate_hz)
     return replace(talk, motion=talk.motion.at(frames.tolist()), speech=replace(talk.speech, wave=wave))
-
-
-def _in_turns(work: dict[Preference, Callable[[], object]]) -> dict[Preference, list[float]]:
-    """Wall seconds of each piece of work in each turn, one after the other; a first turn warms up."""
-    spent: dict[Preference, list[float]] = {kind: [] for kind in work}
-    for turn in range(TURNS + 1):
-        for kind, task in work.items():
-            begun = time.perf_counter()
-            task()
-            spent[kind] += [time.perf_counter() - begun] if turn else []
-    return spent
 
 
 def _spread(values: list[float]) -> str:

@@ -3,7 +3,7 @@
 A texture with many more texels than the picture has pixels flickers when the head moves, and is slow to read.
 
 >>> levels = atlas_levels(mesh.atlas)
->>> material_levels(mesh, View())  # {0: 1, 1: 1, 2: 2, ...}
+>>> material_levels(mesh, View())  # uint8: [1, 1, 2, ...]
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from avi_lib.errors import InputError
 from avi_lib.face.mesh import RenderMesh
+from avi_lib.face.shading import MATERIALS
 from avi_lib.face.view import View
 
 LEVELS = 3
@@ -36,23 +37,22 @@ def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
     return tuple(levels)
 
 
-def material_levels(mesh: RenderMesh, view: View) -> dict[int, int]:
-    """The level for each material of the mesh at rest in a picture of it."""
+def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
+    """The level for each material in a picture of the mesh at rest, 0 for what is not seen."""
     clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
     places = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
     texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
     pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
-    levels = {}
+    levels = np.zeros(len(MATERIALS), np.uint8)
     for material in np.unique(mesh.material):
         facing = (mesh.material == material) & (pixel_area > 0.0)
         order = np.argsort(texel_area[facing] / pixel_area[facing])
         shares = np.cumsum(pixel_area[facing][order])
         if len(shares) == 0:
-            levels[int(material)] = 0
             continue
         middle = order[np.searchsorted(shares, 0.5 * shares[-1])]
         density = np.sqrt(texel_area[facing][middle] / pixel_area[facing][middle])
-        levels[int(material)] = int(np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1))
+        levels[material] = np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1)
     return levels
 
 

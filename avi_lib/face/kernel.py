@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import unwrap
-from pathlib import Path
 from typing import Any
 
 from numba import njit
@@ -26,10 +25,3 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # numba: "cannot cache function: no locator available"
         compiled = njit(**options)(function)
     return compiled
-
-
-def is_kept(compiled: Callable[..., Any]) -> bool:
-    """Whether an earlier process left this kernel on disk, so that the first call need not wait for the compiler."""
-    dispatcher: Any = compiled
-    folder, line = dispatcher.stats.cache_path, dispatcher.py_func.__code__.co_firstlineno
-    return folder is not None and any(Path(folder).glob(f"*.{dispatcher.__name__}-{line}.*.nbi"))

@@ -2,7 +2,7 @@
 
 Rows of pixels are worked on one at a time: the surfaces each pixel sees are listed with their attributes, lit, mixed.
 
->>> paint_rows(0, 32, screen, surface, layers, view.rays(), studio(), wall, picture, False)
+>>> paint_rows(0, 32, screen, surface, layers, view.rays(), studio(), picture)
 """
 
 from __future__ import annotations
@@ -19,16 +19,12 @@ SAME_SURFACE = np.float32(0.004)
 
 
 class Surface(NamedTuple):
-    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6).
-
-    `turned` says for the picture at hand which triangles show their back.
-    """
+    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6)."""
 
     triangles: np.ndarray
     material: np.ndarray
     part: np.ndarray
     two_sided: np.ndarray
-    turned: np.ndarray
     attributes: np.ndarray
     atlases: tuple[np.ndarray, ...]
     levels: np.ndarray
@@ -55,11 +51,10 @@ class Found(NamedTuple):
 
 
 @kernel
-def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_only: bool, found: Found) -> int:
+def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
     """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
 
-    Attributes hold for the middle of the pixel, or for the triangle's edge beside it. With edges_only, pixels that show
-    the front of one surface alone are left out.
+    Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
     """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
     triangles, material, part = surface.triangles, surface.material, surface.part
@@ -72,13 +67,6 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
         deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
         t = owner[first]
         whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
-        if (
-            edges_only
-            and deepest > zero
-            and (whole or _is_one_surface(depth, owner, surface, first))
-            and not surface.turned[t]
-        ):
-            continue
         if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
             continue
         done = 14 if whole else 0
@@ -95,8 +83,6 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
                     if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
                         done |= 1 << (other - first)
                         share += quarter
-            if edges_only and share == one and not surface.turned[t]:
-                continue
             found.pixel[count], found.share[count], found.material[count] = x, share, material[t]
 
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -139,19 +125,6 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, edges_on
             values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
-
-
-@kernel
-def _is_one_surface(depth: np.ndarray, owner: np.ndarray, surface: Surface, first: int) -> bool:
-    """Whether the four samples from `first` on see one side of the surface that the first of them sees."""
-    part, turned = surface.part, surface.turned
-    here, t = depth[first], owner[first]
-    reach = here * SAME_SURFACE
-    for s in range(first + 1, first + 4):
-        o = owner[s]
-        if o != t and (part[o] != part[t] or turned[o] != turned[t] or abs(depth[s] - here) >= reach):
-            return False
-    return True
 
 
 @kernel
@@ -224,11 +197,9 @@ def paint_rows(
     layers: Layers,
     rays: np.ndarray,
     studio: Studio,
-    wall: np.ndarray,
     picture: np.ndarray,
-    edges_only: bool,
 ) -> None:
-    """Colour what the rows top to bottom of `picture` show of the mesh, in front of the wall.
+    """Draw what the rows top to bottom show of the mesh over `picture`, which is the backdrop.
 
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
@@ -242,7 +213,7 @@ def paint_rows(
     )
     half, one, full = np.float32(0.5), np.float32(1), np.float32(255)
     for y in range(top, bottom):
-        count = _list(y, screen, surface, layers, edges_only, found)
+        count = _list(y, screen, surface, layers, found)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -270,6 +241,6 @@ def paint_rows(
                 picture[y, x, 2] = np.uint8(half + (blue - half) * scale)
                 picture[y, x, 3] = np.uint8(half + full * (one - rest))
             else:
-                picture[y, x, 0] = np.uint8(red + rest * np.float32(wall[y, x, 0]))
-                picture[y, x, 1] = np.uint8(green + rest * np.float32(wall[y, x, 1]))
-                picture[y, x, 2] = np.uint8(blue + rest * np.float32(wall[y, x, 2]))
+                picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
+                picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
+                picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))

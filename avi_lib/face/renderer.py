@@ -1,87 +1,84 @@
-"""Chooses a rasteriser that works on this machine and says why.
+"""The renderer: a mesh before a camera as pictures, drawn on the processor from four samples a pixel.
 
->>> renderer, reason = choose_renderer(load_head(), View.square(512))
->>> with renderer:
-...     write_video(path, renderer.stream(head.deform(motion.values)), 25.0, wave, 16_000)
+>>> with Renderer(load_head(), View.square(512)) as renderer:
+...     picture = renderer.draw(vertices)                # (512, 512, 3) uint8
+
+The kernels are compiled at the first picture, which takes some seconds, and kept on disk for later processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from avi_lib.errors import InputError
-from avi_lib.face.egl_probe import probe_egl
-from avi_lib.face.mesh import RenderMesh
+from avi_lib.face.atlas import atlas_levels, material_levels
+from avi_lib.face.mesh import RenderMesh, check_mesh, check_vertices
+from avi_lib.face.normals import vertex_normals
+from avi_lib.face.pixels import Surface, paint_rows
+from avi_lib.face.shading import MATERIALS, material_table, studio
 from avi_lib.face.view import View
+from avi_lib.face.zbuffer import bin_triangles, connected_parts, cover_rows, empty_layers, project
 
-Preference = Literal["auto", "moderngl", "numba"]
-PLAIN = View()
-AGREEMENT_MEAN, AGREEMENT_PIXEL, AGREEMENT_SHARE = 0.5, 12, 0.995
-"""Both renderers draw the same picture: mean difference at most 0.5 of 255, and 99.5 % of pixels within 12 of 255."""
+BAND_ROWS = 32
 
 
-@runtime_checkable
-class Renderer(Protocol):
-    """Turns moved vertices into pictures; a context manager."""
+class Renderer:
+    """Draws a view of a mesh; `draw` is not to be called from two threads at once.
 
-    view: View
+    The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter
+    lock), so the result does not depend on the number of threads. Raises InputError for a mesh whose arrays do not fit.
+    """
+
+    def __init__(self, mesh: RenderMesh, view: View) -> None:
+        check_mesh(mesh)
+        self.view = view
+        self._mesh = mesh
+        attributes = np.zeros((len(mesh.vertices), 8), np.float32)
+        attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
+        self._surface = Surface(
+            mesh.triangles.astype(np.uint32),
+            mesh.material,
+            connected_parts(mesh),
+            np.array([material.two_sided for material in MATERIALS])[mesh.material],
+            attributes,
+            tuple(np.dstack([level, np.zeros(level.shape[:2], np.uint8)]) for level in atlas_levels(mesh.atlas)),
+            material_levels(mesh, view),
+            material_table(),
+        )
+        self._layers = empty_layers(view.width, view.height)
+        self._matrix, self._wall = view.matrix(), view.wall()
+        self._light = view.rays(), studio()
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "height width channels"]:
         """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.channels`."""
-        ...
+        mesh, view, surface, layers = self._mesh, self.view, self._surface, self._layers
+        vertices = check_vertices(vertices, len(mesh.vertices))
+        surface.attributes[:, :3] = vertex_normals(vertices, mesh.triangles, mesh.weld)
+        screen = project(vertices, self._matrix, view.width, view.height)
+        starts, members = bin_triangles(screen, surface.triangles, view.width, view.height, BAND_ROWS)
+        picture = self._wall.copy()
 
-    def stream(
-        self, frames: Iterable[Float32[np.ndarray, "V 3"]]
-    ) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
-        """Pictures of many frames in order; faster than `draw` one by one where work can overlap."""
-        ...
+        def draw_band(band: int) -> None:
+            top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, view.height)
+            cover_rows(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
+            paint_rows(top, bottom, screen, surface, layers, *self._light, picture)
+
+        list(self._pool.map(draw_band, range(len(starts) - 1)))
+        return picture
 
     def close(self) -> None:
-        """Give back threads and graphics memory."""
-        ...
+        """Stop the worker threads."""
+        self._pool.shutdown()
 
-    def __enter__(self) -> Renderer: ...
+    def __enter__(self) -> Renderer:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-def choose_renderer(mesh: RenderMesh, view: View = PLAIN, prefer: Preference = "auto") -> tuple[Renderer, str]:
-    """A renderer of a view of `mesh`, and the reason for the choice.
-
-    "auto" takes moderngl where a test picture in a child process comes out right on a graphics card. Where EGL draws on
-    the processor, or not at all, it takes the numba z-buffer: the same picture in about two thirds of the time.
-    Raises InputError for a preference that is not offered, a mesh whose arrays do not fit, and for "moderngl" where it
-    does not work.
-    """
-    if prefer not in get_args(Preference):
-        raise InputError(f"a renderer among {', '.join(get_args(Preference))}", prefer, "use auto")
-    if prefer == "numba":
-        return _numba(mesh, view, "asked for")
-    probe = probe_egl()
-    if prefer == "auto" and probe.works and probe.on_processor:
-        why = f"EGL works, but draws on the processor ({probe.finding}), where the z-buffer is faster"
-        return _numba(mesh, view, why)
-    if probe.works:
-        from avi_lib.face.raster_gl import GlRenderer
-
-        return GlRenderer(mesh, view), f"moderngl on {probe.finding} via EGL: a test picture came out right"
-    if prefer == "moderngl":
-        raise InputError(
-            "OpenGL through EGL", probe.finding, "install libegl1 and libgl1-mesa-dri, or use the numba renderer"
-        )
-    return _numba(mesh, view, f"EGL is not available ({probe.finding})")
-
-
-def _numba(mesh: RenderMesh, view: View, why: str) -> tuple[Renderer, str]:
-    from avi_lib.face.raster_numba import NumbaRenderer
-    from avi_lib.face.zbuffer import compiled_before
-
-    compiling = "" if compiled_before() else "; the first picture waits some seconds while it is compiled"
-    return NumbaRenderer(mesh, view), f"numba z-buffer: {why}{compiling}"
+    ) -> None:
+        self.close()

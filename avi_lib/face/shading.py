@@ -1,6 +1,6 @@
-"""The look of a rendered head: lights, materials, background and the one shading formula both rasterisers use.
+"""The look of a rendered head: lights, materials, background and the shading formula.
 
-In: the constants below. Out: GLSL text for the OpenGL rasteriser, arrays for the numba one, the background picture.
+In: the constants below. Out: the same as arrays for the kernels, and the background picture.
 
 >>> material_table().shape  # one row a material
 (7, 9)
@@ -23,7 +23,6 @@ are averaged as displayed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -142,63 +141,3 @@ def background(width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
     smooth = down * down * (3.0 - 2.0 * down)
     rows = np.asarray(BACKGROUND_TOP) * (1.0 - smooth) + np.asarray(BACKGROUND_BOTTOM) * smooth
     return np.repeat(np.rint(rows).astype(np.uint8)[:, None], width, axis=1)
-
-
-VERTEX_GLSL = """#version 330
-uniform mat4 to_clip;
-in vec3 position;
-in vec3 normal;
-in vec3 surface;
-out vec3 pixel_normal;
-out vec3 pixel_surface;
-void main() {
-    gl_Position = to_clip * vec4(position, 1.0);
-    pixel_normal = normal;
-    pixel_surface = surface;
-}
-"""
-"""`surface` is the place in the atlas and the openness."""
-
-
-def fragment_glsl(material: Material) -> str:
-    """The shading formula for one material, its constants written out; terms that are zero for it are left out."""
-    row = material_table()[MATERIALS.index(material)]
-    lights = studio()
-    shine = ""
-    if material.specular or material.rim:
-        shine = f"""    vec3 eye = normalize(rays[0] + gl_FragCoord.x * rays[1] + gl_FragCoord.y * rays[2]);
-    vec3 h = eye + {_vec3(lights.key)};
-    float cosine = dot(n, h);
-    float spread = cosine * cosine / dot(h, h) * {row[7] - 1.0:.7f} + 1.0;
-    light += {row[6]:.6f} * max(0.0, key) * {row[7]:.7e} / (spread * spread) * {_vec3(lights.key_rgb)};
-"""
-    if material.rim:
-        shine += f"""    float edge = 1.0 - max(0.0, dot(n, eye));
-    float rim = {row[8]:.6f} * edge * edge * edge * max(0.0, dot(n, {_vec3(lights.rim)}) + {RIM_REACH:.6f});
-    light += rim * {_vec3(lights.rim_rgb)};
-"""
-    return f"""#version 330
-uniform sampler2D atlas;
-uniform vec3 rays[3];
-in vec3 pixel_normal;
-in vec3 pixel_surface;
-out vec4 shown;
-void main() {{
-    vec3 n = normalize(pixel_normal);
-    float key = dot(n, {_vec3(lights.key)});
-    float fill = dot(n, {_vec3(lights.fill)});
-    vec3 coded = texture(atlas, pixel_surface.xy).rgb;
-    vec3 albedo = coded * ({DECODE[0]:.6f} + coded * ({DECODE[1]:.6f} + coded * {DECODE[2]:.6f}));
-    vec3 light = mix({_vec3(lights.ground_rgb)}, {_vec3(lights.sky_rgb)}, 0.5 + 0.5 * n.y);
-    light += max(vec3(0.0), {_vec3(row[0:3])} * key + {_vec3(row[3:6])}) * {_vec3(lights.key_rgb)};
-    light += max(vec3(0.0), {_vec3(row[0:3])} * fill + {_vec3(row[3:6])}) * {_vec3(lights.fill_rgb)};
-    light *= albedo;
-{shine}    light *= max(0.0, pixel_surface.z);
-    vec3 bent = {DISPLAY_LINEAR:.6f} * light;
-    shown = vec4(({DISPLAY_ROOT:.6f} * sqrt(light) + bent) / (1.0 + bent), 1.0);
-}}
-"""
-
-
-def _vec3(values: Sequence[np.float32] | np.ndarray) -> str:
-    return "vec3(" + ", ".join(f"{value:.7f}" for value in values) + ")"

@@ -1,115 +1,26 @@
-"""A z-buffer with four samples a pixel, shaded once per surface and pixel; numba is all it needs.
+"""A z-buffer: which triangle each of four samples a pixel sees, and how far away it is, as numba kernels.
 
->>> buffer = ZBuffer(mesh, View())
->>> buffer.cover(vertices, normals)
->>> buffer.paint(picture)
-
-The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter lock),
-so the result does not depend on the number of threads.
+>>> screen = project(vertices, view.matrix(), view.width, view.height)
+>>> starts, members = bin_triangles(screen, triangles, view.width, view.height, 32)
+>>> cover_rows(screen, surface, members[starts[0] : starts[1]], 0, 32, layers)
 """
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-from jaxtyping import Float32, UInt8
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from avi_lib.face.atlas import atlas_levels, material_levels
-from avi_lib.face.kernel import is_kept, kernel
+from avi_lib.face.kernel import kernel
 from avi_lib.face.mesh import RenderMesh
-from avi_lib.face.pixels import Layers, Surface, paint_rows
-from avi_lib.face.shading import MATERIALS, material_table, studio
-from avi_lib.face.view import View
+from avi_lib.face.pixels import Layers, Surface
+from avi_lib.face.shading import MATERIALS
 
-BAND_ROWS = 32
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
-TWO_SIDED = np.array([material.two_sided for material in MATERIALS])
 
 
-class ZBuffer:
-    """Finds what four samples of every pixel see, and shades it: every pixel, or only those at edges."""
-
-    def __init__(self, mesh: RenderMesh, view: View) -> None:
-        attributes = np.zeros((len(mesh.vertices), 8), np.float32)
-        attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
-        atlases = tuple(np.dstack([level, np.zeros(level.shape[:2], np.uint8)]) for level in atlas_levels(mesh.atlas))
-        levels = np.zeros(len(MATERIALS), np.uint8)
-        for material, level in material_levels(mesh, view).items():
-            levels[material] = level
-        triangles = mesh.triangles.astype(np.uint32)
-        two_sided = TWO_SIDED[mesh.material]
-        self._surface = Surface(
-            triangles,
-            mesh.material,
-            _parts(mesh),
-            two_sided,
-            np.zeros(len(triangles), np.bool_),
-            attributes,
-            atlases,
-            levels,
-            material_table(),
-        )
-        self._light = (view.rays(), studio())
-        self._matrix = view.matrix()
-        self._wall = view.wall()
-        self._size = (view.width, view.height)
-        self._layers = _layers(*self._size)
-        self._bands = [(top, min(top + BAND_ROWS, view.height)) for top in range(0, view.height, BAND_ROWS)]
-        self._screen = np.zeros((len(mesh.vertices), 3), np.float32)
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
-
-    def cover(self, vertices: Float32[np.ndarray, "V 3"], normals: Float32[np.ndarray, "V 3"]) -> None:
-        """Find what every sample sees of the mesh with its vertices (metres) and unit normals."""
-        surface, layers = self._surface, self._layers
-        surface.attributes[:, :3] = normals
-        self._screen = screen = _project(vertices, self._matrix, *self._size)
-        _turn(screen, surface)
-        starts, members = _bin(screen, surface.triangles, *self._size, BAND_ROWS)
-
-        def cover_band(band: int) -> None:
-            inside = members[starts[band] : starts[band + 1]]
-            _cover(screen, surface, inside, *self._bands[band], layers)
-
-        list(self._pool.map(cover_band, range(len(self._bands))))
-
-    def paint(
-        self,
-        picture: UInt8[np.ndarray, "height width channels"],
-        drawn: UInt8[np.ndarray, "height width 4"] | None = None,
-    ) -> None:
-        """Draw what `cover` found into `picture`, in front of the backdrop.
-
-        With `drawn`, what a driver drew of the fronts of surfaces (the fourth value says where), that is taken over,
-        and painted are only the pixels that see more than one surface or the back of one.
-        """
-
-        def paint_band(band: int) -> None:
-            top, bottom = self._bands[band]
-            if drawn is None:
-                picture[top:bottom] = self._wall[top:bottom]
-            else:
-                _take_over(drawn, self._wall, picture, top, bottom)
-            look = (*self._light, self._wall, picture, drawn is not None)
-            paint_rows(top, bottom, self._screen, self._surface, self._layers, *look)
-
-        list(self._pool.map(paint_band, range(len(self._bands))))
-
-    def close(self) -> None:
-        """Stop the worker threads."""
-        self._pool.shutdown()
-
-
-def compiled_before() -> bool:
-    """Whether the kernels are on disk already; if not, the first picture waits while they are compiled."""
-    return is_kept(paint_rows)
-
-
-def _parts(mesh: RenderMesh) -> np.ndarray:
+def connected_parts(mesh: RenderMesh) -> np.ndarray:
     """A number for each triangle's part: triangles of one material that hang together through welded points."""
     points = mesh.weld[mesh.triangles]
     links = coo_array(
@@ -121,7 +32,8 @@ def _parts(mesh: RenderMesh) -> np.ndarray:
     return parts.astype(np.uint32)
 
 
-def _layers(width: int, height: int) -> Layers:
+def empty_layers(width: int, height: int) -> Layers:
+    """The samples of a picture, before anything is seen."""
     columns = np.arange(width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
     rows = np.tile(SAMPLES[:, 1], width)
     empty = (height, 4 * width)
@@ -129,7 +41,7 @@ def _layers(width: int, height: int) -> Layers:
 
 
 @kernel
-def _project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
     """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
     screen = np.zeros((vertices.shape[0], 3), np.float32)
     half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
@@ -149,27 +61,6 @@ def _project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) 
 
 
 @kernel
-def _take_over(drawn: np.ndarray, wall: np.ndarray, picture: np.ndarray, top: int, bottom: int) -> None:
-    """The drawn colours where something was drawn, the wall elsewhere, for the rows top to bottom."""
-    for y in range(top, bottom):
-        for x in range(picture.shape[1]):
-            for channel in range(picture.shape[2]):
-                picture[y, x, channel] = drawn[y, x, channel] if drawn[y, x, 3] else wall[y, x, channel]
-
-
-@kernel
-def _turn(screen: np.ndarray, surface: Surface) -> None:
-    """Note which two-sided triangles show their back."""
-    triangles, two_sided, turned = surface.triangles, surface.two_sided, surface.turned
-    for t in range(triangles.shape[0]):
-        if two_sided[t]:
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            ux, uy = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
-            vx, vy = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
-            turned[t] = ux * vy - uy * vx > 0
-
-
-@kernel
 def _rows(screen: np.ndarray, a: int, b: int, c: int, width: int, height: int) -> tuple[int, int]:
     """First and last row whose samples the triangle can touch; last < first when it cannot be seen."""
     if screen[a, 2] <= 0 or screen[b, 2] <= 0 or screen[c, 2] <= 0:
@@ -184,7 +75,7 @@ def _rows(screen: np.ndarray, a: int, b: int, c: int, width: int, height: int) -
 
 
 @kernel
-def _bin(
+def bin_triangles(
     screen: np.ndarray, triangles: np.ndarray, width: int, height: int, band_rows: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Triangles that touch each band of rows: members[starts[band]:starts[band + 1]], in the mesh's order."""
@@ -209,7 +100,9 @@ def _bin(
 
 
 @kernel
-def _cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, bottom: int, layers: Layers) -> None:
+def cover_rows(
+    screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, bottom: int, layers: Layers
+) -> None:
     """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of rows top to bottom."""
     triangles, two_sided = surface.triangles, surface.two_sided
     depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down

@@ -20,19 +20,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from avi_lib.errors import InputError
 from avi_lib.evaluation.figure import Figure, markdown
 from avi_lib.files import atomic_path
-
-if TYPE_CHECKING:
-    from avi_lib.face.renderer import Preference, Renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIP_S = 10.0
@@ -65,10 +59,10 @@ def measure_talk() -> Iterator[Figure]:
     yield Figure("peak memory of that", max(peak_kb) / 1024, "MB", "<= 2048", "largest process, most of 5")
 
 
-def measure_renderers() -> Iterator[Figure]:
-    """Pictures a second of both rasterisers over the same two seconds of a performance, in turns, at 512 x 512."""
+def measure_renderer() -> Iterator[Figure]:
+    """Pictures a second over two seconds of a performance, at 512 x 512."""
     from avi_lib.face.head import load_head
-    from avi_lib.face.renderer import choose_renderer
+    from avi_lib.face.renderer import Renderer
     from avi_lib.face.view import View
     from avi_lib.instruction.instruction import Instruction
     from avi_lib.pipeline import Talker
@@ -77,24 +71,11 @@ def measure_renderers() -> Iterator[Figure]:
     with Talker() as talker:
         talk = talker.listen(ROOT / "data" / "samples" / REAL_SAMPLES[0], Instruction.parse(INSTRUCTION))
     vertices = list(head.deform(talk.motion.values[25:75]))
-    renderers: dict[Preference, tuple[Renderer, str]] = {}
-    asked: tuple[Preference, ...] = ("moderngl", "numba")
-    for kind in asked:
-        try:
-            renderers[kind] = choose_renderer(head, View.square(512), kind)
-        except InputError as error:
-            print(f"left out: {kind}: {error}", file=sys.stderr)
-    spent: dict[Preference, list[float]] = {kind: [] for kind in renderers}
-    for turn in range(12):
-        for kind, (renderer, _) in renderers.items():
-            seconds = _seconds(partial(_exhaust, renderer, vertices))
-            spent[kind] += [seconds] if turn else []
-    for kind, (renderer, reason) in renderers.items():
-        renderer.close()
-        must = ">= 60" if kind == "moderngl" else "-"
-        fps = sorted(len(vertices) / seconds for seconds in spent[kind])
-        how = f"median of {len(fps)} turns, {fps[0]:.0f} to {fps[-1]:.0f}; {reason}"
-        yield Figure(f"rasteriser {kind} at 512", statistics.median(fps), "fps", must, how)
+    with Renderer(head, View.square(512)) as renderer:
+        spent = [_seconds(lambda: [renderer.draw(each) for each in vertices]) for _ in range(12)]
+    fps = sorted(len(vertices) / seconds for seconds in spent[1:])
+    how = f"median of {len(fps)} turns, {fps[0]:.0f} to {fps[-1]:.0f}"
+    yield Figure("renderer at 512", statistics.median(fps), "fps", ">= 60", how)
 
 
 def measure_lips(real: Path) -> Iterator[Figure]:
@@ -204,11 +185,6 @@ def ten_seconds(target: Path) -> None:
     soundfile.write(target, np.resize(wave, int(CLIP_S * 16000)), 16000)
 
 
-def _exhaust(renderer: Renderer, vertices: list[np.ndarray]) -> None:
-    for _ in renderer.stream(vertices):
-        pass
-
-
 def _child(command: list[str]) -> tuple[float, float, float]:
     """Wall seconds, CPU seconds and peak resident KB of one child process; raises when it fails."""
     begun = time.perf_counter()
@@ -237,7 +213,7 @@ def _sections() -> dict[str, Section]:
     return {
         "import": lambda real: measure_import(),
         "talk": lambda real: measure_talk(),
-        "rasterisers": lambda real: measure_renderers(),
+        "renderer": lambda real: measure_renderer(),
         "rendering": lambda real: measure_rendering(),
         "pyrender": lambda real: measure_peer_render(),
         "lips": measure_lips,
@@ -252,7 +228,7 @@ def _sections() -> dict[str, Section]:
 
 def environment() -> dict[str, str]:
     """What the figures were measured on."""
-    packages = {name: version(name) for name in ("torch", "numpy", "numba", "moderngl", "av", "transformers")}
+    packages = {name: version(name) for name in ("torch", "numpy", "numba", "av", "transformers")}
     threads = os.environ.get("OMP_NUM_THREADS", "as torch chooses")
     machine = {"cores": str(os.cpu_count()), "processor": _processor(), "threads": threads}
     return {**machine, "system": platform.platform(), "python": platform.python_version(), **packages}
