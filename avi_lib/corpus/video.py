@@ -24,7 +24,7 @@ from av.stream import Disposition
 from jaxtyping import UInt8
 
 from avi_lib.errors import InputError
-from avi_lib.speech.decode_child import CONTAINERS
+from avi_lib.speech.decode import CONTAINERS
 
 SIDES = (32, 8192)
 """Smallest and largest width and height that are read."""

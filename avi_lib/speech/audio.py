@@ -6,7 +6,7 @@
 >>> for line in speech.report.lines():
 ...     print(line)
 
-The checks, in order: a regular file within the size cap, decodable (in a child process, see `decode`), 1-8 channels,
+The checks, in order: a regular file within the size cap, decodable (in a child process, see `wall`), 1-8 channels,
 4-192 kHz, finite samples, 0.1 s to `max_minutes`, silence, clipping, constant offset, cancelling channels, peak. Each
 ends in an InputError or in a repair or warning of `Speech.report`. Blocks are resampled as they are decoded and kept in
 a spool that moves to disk, so memory is bounded by the resulting mono wave (230 MB for an hour) and 64 MB.
@@ -18,22 +18,24 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import soxr
 from jaxtyping import Float32
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.speech.channels import ChannelStatistics, choose_mix
-from avi_lib.speech.decode import Decoder, Source
+from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, READABLE, decode_sound, time_cap_s
 from avi_lib.speech.report import Finding, SpeechReport
+from avi_lib.wall import behind_wall
 
 RATE_HZ = 16_000
-MAX_CHANNELS = 8
+MEMORY_MB = 768
 RATES_HZ = (4_000, 192_000)
 MIN_S = 0.1
 MAX_NOT_FINITE = 1e-3
@@ -71,6 +73,18 @@ class Speech:
         return len(self.wave) / RATE_HZ
 
 
+class Source(BaseModel):
+    """What the decoder says a recording is; `claimed_s` is None where the container promises no length."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    container: str
+    codec: str
+    channels: int
+    rate_hz: int
+    claimed_s: float | None = Field(ge=0, lt=1e9)
+
+
 def load_speech(
     path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30, refuse_silence: bool = True
 ) -> Speech:
@@ -84,11 +98,23 @@ def load_speech(
     name = _shown(path.name)
     repairs: list[Finding] = []
     with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-        with Decoder(file, name) as decoder:
-            source = decoder.source
-            _check_source(source, name)
-            statistics = _resample_to(spool, decoder, max_minutes, name)
-            repairs += _stream_repairs(decoder, statistics)
+        seconds = time_cap_s(os.fstat(file.fileno()).st_size)
+        terms: dict[str, Any] = {
+            "name": name,
+            "expected": READABLE,
+            "do": CONVERT,
+            "seconds": seconds,
+            "memory_mb": MEMORY_MB,
+        }
+        with closing(behind_wall(decode_sound, file, name, **terms)) as answers:
+            try:
+                source = Source.model_validate(next(answers))
+                _check_source(source, name)
+                statistics, counts = _resample_to(spool, source, answers, max_minutes, name)
+            except (ValidationError, ValueError, KeyError, StopIteration) as error:
+                got = f"{name}, on which the decoder gave a malformed answer"
+                raise InputError(READABLE, got, CONVERT) from error
+        repairs += _stream_repairs(source, counts, statistics)
         duration_s = statistics.samples / source.rate_hz
         repairs += _check_samples(statistics, duration_s, name)
         mix = choose_mix(statistics)
@@ -164,22 +190,26 @@ def _check_source(source: Source, name: str) -> None:
         raise InputError(f"a sampling rate of {low} to {high} Hz", got, "record or export it at 16000 Hz or above")
 
 
-def _resample_to(spool: IO[bytes], decoder: Decoder, max_minutes: float, name: str) -> ChannelStatistics:
+def _resample_to(
+    spool: IO[bytes], source: Source, answers: Iterator[dict[str, Any]], max_minutes: float, name: str
+) -> tuple[ChannelStatistics, dict[str, int]]:
     """Fill the spool with interleaved float32 samples at 16 kHz; the statistics are of the samples before that."""
-    source = decoder.source
     statistics = ChannelStatistics(source.channels)
     resampler = None
     if source.rate_hz != RATE_HZ:
         resampler = soxr.ResampleStream(source.rate_hz, RATE_HZ, source.channels, dtype="float32", quality="HQ")
-    for block in decoder.blocks():
-        clean = statistics.add(block)
+    answer: dict[str, Any] = {}
+    for answer in answers:
+        if "samples" not in answer:
+            break
+        clean = statistics.add(answer["samples"].view("<f4").reshape(-1, source.channels))
         if statistics.samples > max_minutes * 60 * source.rate_hz:
             got = f"{name}, which goes on after that"
             raise InputError(f"at most {max_minutes:g} minutes", got, "split the recording or raise max_minutes")
         _store(spool, resampler.resample_chunk(clean) if resampler else clean)
     if resampler:
         _store(spool, resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True))
-    return statistics
+    return statistics, {kind: int(answer[kind]) for kind in ("damaged", "changes", "unfinished")}
 
 
 def _store(spool: IO[bytes], samples: Float32[np.ndarray, "samples channels"]) -> None:
@@ -190,22 +220,22 @@ def _store(spool: IO[bytes], samples: Float32[np.ndarray, "samples channels"]) -
         raise OutputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
 
 
-def _stream_repairs(decoder: Decoder, statistics: ChannelStatistics) -> Iterator[Finding]:
-    source, found_s = decoder.source, statistics.samples / decoder.source.rate_hz
+def _stream_repairs(source: Source, counts: dict[str, int], statistics: ChannelStatistics) -> Iterator[Finding]:
+    found_s = statistics.samples / source.rate_hz
     exact = source.codec.startswith("pcm") or source.codec == "flac"
     if source.claimed_s is not None and source.claimed_s - found_s > (0.02 if exact else 0.15):
         text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
         yield Finding(name="truncated", value=source.claimed_s - found_s, text=text)
-    if decoder.damaged:
-        text = f"damaged: {decoder.damaged} of its pieces could not be decoded and were left out"
-        yield Finding(name="damaged", value=decoder.damaged, text=text)
-    if decoder.unfinished:
+    if counts["damaged"]:
+        text = f"damaged: {counts['damaged']} of its pieces could not be decoded and were left out"
+        yield Finding(name="damaged", value=counts["damaged"], text=text)
+    if counts["unfinished"]:
         yield Finding(
             name="unfinished", value=found_s, text=f"broken off after {found_s:.2f} s: the end is not marked as such"
         )
-    if decoder.changes:
-        text = f"rate or channels change {decoder.changes} times on the way; all brought to those of the beginning"
-        yield Finding(name="changes", value=decoder.changes, text=text)
+    if counts["changes"]:
+        text = f"rate or channels change {counts['changes']} times on the way; all brought to those of the beginning"
+        yield Finding(name="changes", value=counts["changes"], text=text)
 
 
 def _check_samples(statistics: ChannelStatistics, duration_s: float, name: str) -> Iterator[Finding]:

@@ -1,194 +1,212 @@
-"""Decoding a recording that nobody vouches for: in a child process with a time, a memory and a file cap.
+"""The sound of a recording that nobody vouches for, block by block; runs behind the wall.
 
->>> with open("my.m4a", "rb") as file, Decoder(file) as decoder:
-...     print(decoder.source.rate_hz, sum(len(block) for block in decoder.blocks()))
+>>> head, *blocks, counts = behind_wall(decode_sound, file, **terms)
 
-One decoder reads everything: PyAV's FFmpeg takes WAV, FLAC, OGG, MP3, M4A and the sound track of a video alike and
-decodes ten minutes of 44.1 kHz stereo in 0.3 s. libsndfile reads half of these and still has a header that it never
-returns from, so it would not spare the child. The child gets the open file as its standard input, no path, no shell;
-what it answers is checked here as if it came from a stranger.
+One decoder reads everything: PyAV's FFmpeg takes WAV, FLAC, OGG, MP3, M4A and the sound track of a video alike. It
+opens no path and no network address and knows only CONTAINERS and CODECS.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+import errno
 import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-from jaxtyping import Float32
+import av
+from av.stream import Discard
 
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import InputError
 
-CHILD_COMMAND: tuple[str, ...] = (sys.executable, "-P", "-B", str(Path(__file__).with_name("decode_child.py")))
-MEMORY_CAP_BYTES = 768 << 20
-BASE_TIME_CAP_S, TIME_CAP_S_PER_MB, LONGEST_TIME_CAP_S = 30.0, 10.0, 1800.0
+CONTAINERS = (
+    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "flv", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg",
+    "w64", "wav",
+)  # fmt: skip
+"""FFmpeg's names of the containers that are read; play lists, image sequences and scripts are not among them."""
 
-_MAX_HEADER_BYTES = 1 << 12
-_MAX_PIECE_BYTES = 1 << 26
-_READABLE = "a recording in WAV, FLAC, OGG, MP3, M4A or a video with sound"
-_CONVERT = "see whether it plays; convert what plays, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
+CODECS = (
+    "aac", "aac_latm", "ac3", "eac3", "alac", "flac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus",
+    "libopus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms",
+    "wavpack", "wmav1", "wmav2", "wmapro", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw",
+    "pcm_bluray",
+    "pcm_dvd", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le",
+    "pcm_s64be", "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
+)  # fmt: skip
+"""FFmpeg's names of the decoders that may run; a video's pictures are never decoded, not even to probe them."""
 
-
-@dataclass(frozen=True)
-class Source:
-    """What the child says a recording is; `claimed_s` is None where the container promises no length."""
-
-    container: str
-    codec: str
-    channels: int
-    rate_hz: int
-    claimed_s: float | None
+MAX_CHANNELS = 8
+PIECE_BYTES = 1 << 18
+"""Samples are gathered to at least this many bytes before they are given."""
+READABLE = "a recording in WAV, FLAC, OGG, MP3, M4A or a video with sound"
+CONVERT = "see whether it plays; convert what plays, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
 
 
 def time_cap_s(size_bytes: int) -> float:
-    """Wall-clock seconds that decoding a file of this size may take: 30 s, 10 s a megabyte, half an hour at most."""
-    return min(BASE_TIME_CAP_S + TIME_CAP_S_PER_MB * size_bytes / 1e6, LONGEST_TIME_CAP_S)
+    """Seconds that decoding a file of this size may take: 30 s, 10 s a megabyte, half an hour at most."""
+    return min(30.0 + size_bytes / 1e5, 1800.0)
 
 
-class Decoder:
-    """A child process that decodes one open file; a context manager that leaves no process behind.
+def decode_sound(recording: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """The source (container, codec, channels, rate_hz, claimed_s), `samples` of interleaved float32, then the counts.
 
-    `source` is known on entry, `blocks()` gives the samples once, the rest is known after the last block: `damaged`
-    packets that could not be decoded, `changes` of rate or channels on the way, and whether the file is `unfinished`.
-    Raises InputError from entry or from `blocks()` for whatever the file is, AviError when the decoder cannot start.
+    The counts are of `damaged` pieces that could not be decoded, of `changes` of rate or channels on the way, and
+    whether the file is `unfinished`. `claimed_s` is None where the container promises no length.
     """
+    wav = wav_header(recording)
+    if wav and not (1 <= wav["channels"] <= MAX_CHANNELS and wav["rate_hz"]):
+        yield wav
+        return
+    options = {
+        "format_whitelist": ",".join(CONTAINERS),
+        "codec_whitelist": ",".join(CODECS),
+        "protocol_whitelist": "none",
+    }
+    with av.open(recording, options=options, metadata_errors="replace") as container:
+        if not container.streams.audio:
+            got = f"{name} without a sound track"
+            raise InputError("a recording or a video with sound", got, "choose another file")
+        stream = container.streams.best("audio") or container.streams.audio[0]
+        for other in container.streams:
+            other.discard = Discard.default if other is stream else Discard.all
+        context: Any = stream.codec_context
+        if context is None or context.name not in CODECS:
+            got = f"{name}, which could not be decoded (codec {context.name if context else 'unknown'})"
+            raise InputError(READABLE, got, CONVERT)
+        context.thread_count = 1
+        source = {
+            "container": container.format.name,
+            "codec": context.name,
+            "channels": context.channels,
+            "rate_hz": context.sample_rate,
+            "claimed_s": wav["claimed_s"] if wav else claimed_s(recording, container, stream),
+        }
+        if context.channels > MAX_CHANNELS:
+            yield source
+            return
+        unfinished = container.format.name == "ogg" and not ogg_ends(recording)
+        counts = {"damaged": 0, "changes": 0, "unfinished": int(unfinished)}
+        pieces = _pieces(_frames(container, stream, counts), source, counts)
+        first = next(pieces, b"")
+        if not first and (counts["damaged"] or not source["channels"]):
+            got = f"{name}, which could not be decoded (no piece of {context.name} sound in it is whole)"
+            raise InputError(READABLE, got, CONVERT)
+        yield source
+        if first:
+            yield {"samples": first}
+        for piece in pieces:
+            yield {"samples": piece}
+        yield counts
 
-    source: Source
-    damaged: int = 0
-    changes: int = 0
-    unfinished: bool = False
 
-    def __init__(self, file: BinaryIO, name: str = "the recording") -> None:
-        self._file = file
-        self._name = name
-        self._cap_s = time_cap_s(os.fstat(file.fileno()).st_size)
-        self._timed_out = False
-        self._answered = False
-
-    def __enter__(self) -> Decoder:
-        self._file.seek(0)
-        command = (*CHILD_COMMAND, str(MEMORY_CAP_BYTES), str(int(self._cap_s) + 1))
+def _frames(container: Any, stream: Any, counts: dict[str, int]) -> Iterator[Any]:
+    """Decoded frames; packets that cannot be decoded are counted and skipped, a broken container ends the stream."""
+    packets = container.demux(stream)
+    while True:
         try:
-            self._process = subprocess.Popen(
-                command, stdin=self._file, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, close_fds=True, bufsize=0
-            )
-        except OSError as error:
-            raise AviError("a decoder that starts", str(error), "free memory and try again") from error
-        self._timer = threading.Timer(self._cap_s, self._stop_late_child)
-        self._timer.daemon = True
-        self._timer.start()
-        try:
-            kind, payload = self._message()
-            if kind != b"H":
-                raise self._refusal()
-            self.source = self._parse_source(payload)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._process.kill()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process.wait()
-
-    def blocks(self) -> Iterator[Float32[np.ndarray, "samples channels"]]:
-        """The samples in order, as they come; full scale is 1.0 unless the file itself says more."""
-        frame_bytes = 4 * self.source.channels
-        while True:
-            kind, payload = self._message()
-            if kind == b"T":
-                self._take_counts(payload)
+            packet = next(packets, None)
+            if packet is None:
                 return
-            if kind != b"P" or not payload or len(payload) % frame_bytes:
-                raise self._refusal()
-            yield np.frombuffer(payload, "<f4").reshape(-1, self.source.channels)
+            counts["damaged"] += bool(packet.is_corrupt)
+            yield from packet.decode()
+        except av.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise
+            counts["damaged"] += 1
 
-    def _message(self) -> tuple[bytes, bytes]:
-        kind, length = struct.unpack("<cI", self._read(5))
-        if length > (_MAX_PIECE_BYTES if kind == b"P" else _MAX_HEADER_BYTES):
-            raise self._refusal()
-        payload = self._read(length)
-        self._answered = True
-        if kind == b"E":
-            raise self._child_error(payload)
-        return kind, payload
 
-    def _read(self, count: int) -> bytes:
-        assert self._process.stdout is not None
-        gathered = bytearray()
-        while len(gathered) < count:
-            piece = self._process.stdout.read(min(count - len(gathered), 1 << 16))
-            if not piece:
-                raise self._ending()
-            gathered += piece
-        return bytes(gathered)
+def _pieces(frames: Iterator[Any], source: dict[str, Any], counts: dict[str, int]) -> Iterator[bytes]:
+    """Interleaved float32 pieces of whole frames; `source` takes the channels and rate of the first frame.
 
-    def _stop_late_child(self) -> None:
-        self._timed_out = True
-        self._process.kill()
+    A stream that changes its rate or its channels on the way is brought to those of its first frame.
+    """
+    form: tuple[Any, ...] | None = None
+    output: tuple[Any, Any] | None = None
+    resampler: Any = None
+    gathered = bytearray()
+    for frame in frames:
+        frame.pts = None
+        if (frame.format.name, frame.layout.name, frame.sample_rate) != form:
+            if output is None:
+                output = frame.layout, frame.sample_rate
+                source["channels"], source["rate_hz"] = frame.layout.nb_channels, frame.sample_rate
+            else:
+                gathered += _interleaved(resampler.resample(None))
+                counts["changes"] += 1
+            form = frame.format.name, frame.layout.name, frame.sample_rate
+            resampler = av.AudioResampler(format="flt", layout=output[0], rate=output[1])
+        gathered += _interleaved(resampler.resample(frame))
+        if len(gathered) >= PIECE_BYTES:
+            yield bytes(gathered)
+            gathered.clear()
+    if resampler is not None:
+        gathered += _interleaved(resampler.resample(None))
+    if gathered:
+        yield bytes(gathered)
 
-    def _ending(self) -> AviError:
-        """Why the child went away before its last message."""
-        code = self._process.wait()
-        if code == 1 and not self._answered:
-            return AviError("a decoder that starts", "an exit at its start", "see why with: python -c 'import av'")
-        if self._timed_out or code == -signal.SIGXCPU:
-            return InputError(
-                f"decoding to end within {self._cap_s:.0f} s",
-                f"{self._name}, which did not",
-                f"{_CONVERT}, or split it",
-            )
-        return InputError(_READABLE, f"{self._name}, on which the decoder broke off (exit {code})", _CONVERT)
 
-    def _refusal(self) -> InputError:
-        return InputError(_READABLE, f"{self._name}, on which the decoder gave a malformed answer", _CONVERT)
+def _interleaved(frames: list[Any]) -> bytes:
+    return b"".join(bytes(memoryview(f.planes[0])[: f.samples * f.layout.nb_channels * 4]) for f in frames)
 
-    def _child_error(self, payload: bytes) -> AviError:
-        fields = self._parse(payload)
-        kind, detail = fields.get("kind"), "".join(c for c in str(fields.get("detail", ""))[:200] if c.isprintable())
-        if kind == "memory":
-            got = f"{self._name}, which wants more"
-            return InputError(f"decoding to need at most {MEMORY_CAP_BYTES >> 20} MB", got, _CONVERT)
-        if kind == "no_sound":
-            return InputError(
-                "a recording or a video with sound", f"{self._name} without a sound track", "choose another file"
-            )
-        return InputError(_READABLE, f"{self._name}, which could not be decoded ({detail})", _CONVERT)
 
-    def _parse(self, payload: bytes) -> dict[str, Any]:
-        try:
-            value = json.loads(payload)
-        except ValueError:
-            raise self._refusal() from None
-        if not isinstance(value, dict):
-            raise self._refusal()
-        return value
+def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
+    """Seconds of sound that the container's header promises; None where it promises nothing (FFmpeg then guesses).
 
-    def _parse_source(self, payload: bytes) -> Source:
-        fields = self._parse(payload)
-        claim = fields.get("claimed_s")
-        container, codec, channels, rate_hz = (fields.get(key) for key in ("container", "codec", "channels", "rate_hz"))
-        if not (isinstance(channels, int) and isinstance(rate_hz, int) and isinstance(claim, int | float | None)):
-            raise self._refusal()
-        if not (isinstance(container, str) and isinstance(codec, str)) or (claim is not None and not 0 <= claim < 1e9):
-            raise self._refusal()
-        return Source(container, codec, channels, rate_hz, None if claim is None else float(claim))
+    MPEG streams, bare AAC and an MP3 without a Xing header promise nothing, so a cut between packets leaves no trace.
+    """
+    name = container.format.name
+    if name == "mp3" and not _starts_with_xing(recording):
+        return None
+    if name in ("ogg", "mpeg", "mpegts", "aac", "amr"):
+        return None
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and len(container.streams) == 1:
+        return float(container.duration) / 1e6
+    return None
 
-    def _take_counts(self, payload: bytes) -> None:
-        fields = self._parse(payload)
-        damaged, changes, unfinished = (fields.get(name) for name in ("damaged", "changes", "unfinished"))
-        if not (isinstance(damaged, int) and isinstance(changes, int) and isinstance(unfinished, int)):
-            raise self._refusal()
-        self.damaged, self.changes, self.unfinished = damaged, changes, bool(unfinished)
+
+def wav_header(recording: BinaryIO) -> dict[str, Any] | None:
+    """Source of a RIFF/WAVE file as its header has it, since FFmpeg corrects a lie in silence; None for other files.
+
+    A `data` chunk of 0xFFFFFFFF bytes, as streaming writers leave it, claims nothing. Seeks back to the start.
+    """
+    try:
+        recording.seek(0)
+        head = recording.read(12)
+        if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+            return None
+        source: dict[str, Any] | None = None
+        bytes_per_s = 0
+        for _ in range(64):
+            name, size = struct.unpack("<4sI", recording.read(8).ljust(8))
+            if name == b"fmt " and size >= 16:
+                tag, channels, rate_hz, bytes_per_s = struct.unpack("<HHII4x", recording.read(16).ljust(16, b"\0"))
+                source = {"container": "wav", "codec": f"format {tag}", "channels": channels, "rate_hz": rate_hz}
+                source["claimed_s"] = None
+                size -= 16
+            elif name == b"data":
+                if source and bytes_per_s and size != 0xFFFFFFFF:
+                    source["claimed_s"] = size / bytes_per_s
+                return source
+            recording.seek(size + size % 2, 1)
+        return source
+    finally:
+        recording.seek(0)
+
+
+def ogg_ends(recording: BinaryIO) -> bool:
+    """Whether the last page of an Ogg file is marked as the last; Ogg promises no length. Keeps the position."""
+    position = recording.tell()
+    recording.seek(max(0, recording.seek(0, 2) - (1 << 17)))
+    tail = recording.read()
+    recording.seek(position)
+    flags = tail.rfind(b"OggS") + 5
+    return 5 <= flags < len(tail) and bool(tail[flags] & 4)
+
+
+def _starts_with_xing(recording: BinaryIO) -> bool:
+    position = recording.tell()
+    recording.seek(0)
+    head = recording.read(1 << 16)
+    recording.seek(position)
+    return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
