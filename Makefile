@@ -3,7 +3,7 @@
 # make test    set-up, then linters, types, layers and tests
 # make lab     set-up, then JupyterLab on the notebooks
 # make browser set-up, then what the tests in a browser need besides Chromium, where there is npm
-# make bench   set-up, then the figures of the README's table, and outputs/bench.json
+# make bench   set-up, then every figure that can be measured here: docs/results.md
 # make peer    set-up, then DALLE2-pytorch and pyrender beside the environment, to be compared with
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -44,8 +44,7 @@ lab: setup
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
 bench: setup
-	mkdir -p outputs
-	$(BIN)/python -m avi_lib.workbook.bench --json outputs/bench.json
+	$(BIN)/python -m tools.benchmarks
 
 # Never into the environment: a peer's torchvision does not go with a torch built for processors, another's PyOpenGL is old.
 peer: setup

@@ -13,8 +13,8 @@ from avi_lib.assets.resolver import Resolver
 from avi_lib.errors import InputError
 from avi_lib.evaluation.emotions import MEASURES, OTHER, Shown, judge_emotions
 from avi_lib.evaluation.expression_network import EXPRESSIONS, SIDE, ExpressionNetwork, load_network
+from avi_lib.evaluation.figure import one_thread
 from avi_lib.evaluation.judge import Judge, confusion, face_boxes, load_judge, neutral_share
-from avi_lib.evaluation.speed import one_thread
 from avi_lib.evaluation.tflite import read_layers
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction

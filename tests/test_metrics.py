@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.lips import read_clips
 from avi_lib.evaluation.metrics import (
     closed_fraction,
     closures,
@@ -22,6 +21,7 @@ from avi_lib.evaluation.metrics import (
     lip_closure,
     lve_mm,
 )
+from avi_lib.evaluation.real_clips import read_clips
 from avi_lib.face.head import Head, load_head
 from avi_lib.motion.space import ARKIT
 from avi_lib.speech.phones import SILENCE, Phone

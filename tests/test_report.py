@@ -15,6 +15,7 @@ from talking_corpora import performed
 from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
+from avi_lib.evaluation.figure import one_thread
 from avi_lib.evaluation.measures import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
 from avi_lib.evaluation.report import (
     DIFFERENCE,
@@ -29,7 +30,6 @@ from avi_lib.evaluation.report import (
     markdown_of,
     tabulate,
 )
-from avi_lib.evaluation.speed import one_thread
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Scene, score_scenes, whole
 from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import MotionClip
@@ -37,6 +37,7 @@ from avi_lib.motion.space import ARKIT
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.report_plots import plot_confusions, plot_estimates, plot_faces, plot_scene_gaps, png_of
+from tools.benchmarks import ablations as ablations_command
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
 PHONES = (
@@ -271,7 +272,7 @@ def test_a_difference_of_systems_that_share_their_clips_is_told_more_surely_than
 
 
 def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert ablations.main(["exchange", "--corpus", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
+    assert ablations_command.main(["exchange", "--corpus", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("ablations: expected a prepared corpus") and said.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -15,10 +15,10 @@ from tiny_workbooks import start, wait_until, write_workbook
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
-from avi_lib.workbook.hardening import kernels_of
 from avi_lib.workbook.manifest import Limits, locked, read_manifest, status_of
 from avi_lib.workbook.runs import RunError, resume_run, run_notebooks
 from avi_lib.workbook.verify import verify_run
+from tools.benchmarks.runs import kernels_of
 
 pytestmark = [
     pytest.mark.processes,

@@ -3,7 +3,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -214,14 +213,3 @@ def test_sentences_longer_than_a_scene_are_counted_or_refused(source, tmp_path):
 def test_numbers_out_of_bounds_are_refused(source, tmp_path, scenes, seed, longest_s):
     with pytest.raises(InputError, match="2 to 25 s"):
         compose_scenes(source, tmp_path / "to", scenes, seed, longest_s)
-
-
-def test_the_command_says_what_it_made_and_ends_with_2_on_bad_input(source, tmp_path, monkeypatch, capsys):
-    arguments = ["scenes", str(source), str(tmp_path / "to"), "--scenes", "2", "--seed", "1", "--longest-s", "6"]
-    monkeypatch.setattr(sys, "argv", arguments)
-    module.main()
-    assert "2 scenes, 0 without speech" in capsys.readouterr().out
-    monkeypatch.setattr(sys, "argv", [*arguments[:-1], "5"])
-    with pytest.raises(SystemExit) as stopped:
-        module.main()
-    assert stopped.value.code == 2 and "name another folder" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.figure import one_thread
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.space import ARKIT, FLAME, MotionSpace
 from avi_lib.motion.style_encoder import STYLE

@@ -12,7 +12,7 @@ from test_corpus_plots import PHONES, moving, spoken
 
 from avi_lib.corpus.mixture import Mixture
 from avi_lib.errors import InputError
-from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.figure import one_thread
 from avi_lib.settings import TalkingSettings, TrainSettings
 from avi_lib.stages.talking import train_talking
 from avi_lib.workbook import talking_plots

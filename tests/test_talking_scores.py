@@ -12,8 +12,8 @@ from talking_corpora import performed, recorded
 from avi_lib.corpus.mixture import Item
 from avi_lib.errors import InputError
 from avi_lib.evaluation import talking
-from avi_lib.evaluation.lips import Clip
-from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.figure import one_thread
+from avi_lib.evaluation.real_clips import Clip
 from avi_lib.evaluation.talking import (
     MM,
     measure_talking,

@@ -15,7 +15,7 @@ from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.mixture import Mixture
 from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
-from avi_lib.evaluation.speed import one_thread
+from avi_lib.evaluation.figure import one_thread
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.livelink import save_livelink
 from avi_lib.motion.space import ARKIT, FLAME

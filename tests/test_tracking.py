@@ -24,13 +24,14 @@ from avi_lib.corpus.landmarker import UNMOVED, FaceFollower, check_mediapipe, ch
 from avi_lib.corpus.tracking import Sightings, cut_pieces, track_video
 from avi_lib.corpus.video import LONGEST_SIDE, Footage
 from avi_lib.errors import AssetError, InputError
-from avi_lib.evaluation.tracks import CHANNELS, agreement, read_track
+from avi_lib.evaluation.real_clips import read_track
 from avi_lib.face.head import rotations
 from avi_lib.motion.clip import MotionClip, load_motion
 from avi_lib.motion.livelink import load_livelink
 from avi_lib.motion.space import ARKIT
 from avi_lib.pipeline import Talker
 from avi_lib.settings import RenderSettings, TalkSettings
+from tools.benchmarks.tracks import CHANNELS, agreement
 
 JAW = ARKIT.index("jawOpen")
 Capture = pytest.CaptureFixture[str]

@@ -1,6 +1,6 @@
 """Scenes: sentences of a raw corpus with pauses, breaths and other noises between them, each scene in its own room.
 
-    python -m avi_lib.corpus.scenes data/samples/corpus data/raw/scenes --scenes 200 --seed 1
+    python -m tools.assets.compose_scenes data/samples/corpus data/raw/scenes --scenes 200 --seed 1
     avi prepare table data/raw/scenes data/prepared/scenes
 
 In: a corpus in the layout of the adapter `table` with phones for every clip. Out: another one, `index.csv`,
@@ -11,12 +11,10 @@ same command makes the same bytes with any number of processes, and goes on afte
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import importlib.metadata
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -31,7 +29,7 @@ from avi_lib.corpus.adapters import table
 from avi_lib.corpus.adapters.labels import read_json, read_table
 from avi_lib.corpus.recording import Recording
 from avi_lib.corpus.workers import result_of, worker_pool
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
 from avi_lib.speech import augment
 from avi_lib.speech.audio import RATE_HZ, load_speech
@@ -374,26 +372,3 @@ def _publish(destination: Path, plans: Sequence[Scene], digests: Mapping[str, st
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def main() -> None:
-    """Compose scenes and say what came of it."""
-    parser = argparse.ArgumentParser(description="Make a raw corpus of scenes from a raw corpus of sentences.")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="raw corpus: index.csv, phones.json and sounds")
-    parser.add_argument("destination", type=Path, metavar="DEST", help="folder of the scenes")
-    parser.add_argument("--scenes", type=int, required=True, metavar="N", help="how many")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed gives other scenes")
-    parser.add_argument("--longest-s", type=float, default=10.0, metavar="S", help="no scene lasts longer")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes")
-    try:
-        made = compose_scenes(**vars(parser.parse_args()))
-    except AviError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    print(f"{made.scenes} scenes, {made.speechless} without speech, {made.minutes:.1f} minutes; {made.made} made anew")
-    if made.left_out:
-        print(f"{made.left_out} sentences left out, too long")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """What each part is for: systems trained without it, beside whole ones of the same size, data and steps.
 
-    python -m avi_lib.evaluation.ablations exchange --corpus data/prepared/samples --profile full
-
 >>> ablate_alignment(bank, held, sounds, models, settings, folder)        # instructions without contrast
 >>> ablate_diffusion(corpora, generator, encoder, settings, folder)       # styles by regression
 >>> ablate_exchange(mixture, items, settings, folder, head)               # motion without exchanged pairs
@@ -13,8 +11,6 @@ other data and other measures and do not compare with these. Whole and part are 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +21,6 @@ from jaxtyping import Float
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.mixture import Item, Mixture, held_out, shared_voices
-from avi_lib.errors import AviError
 from avi_lib.evaluation.asked import Strengths
 from avi_lib.evaluation.instructor import hear_all
 from avi_lib.evaluation.listening import recall
@@ -41,19 +36,16 @@ from avi_lib.evaluation.prior import (
 from avi_lib.evaluation.report import (
     DIFFERENCE,
     Estimate,
-    Report,
     Row,
     Table,
     differences,
     estimate_of,
     joined,
-    markdown_of,
     tabulate,
 )
 from avi_lib.evaluation.styles import cosines, diversity, energy_distance, retrieval, similarity
 from avi_lib.evaluation.talking import score_exchange
 from avi_lib.face.head import Head, load_head
-from avi_lib.files import make_folder
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.prototypes import EMOTIONS
@@ -62,7 +54,6 @@ from avi_lib.motion.director import Director
 from avi_lib.motion.learned import LearnedGenerator, load_generator
 from avi_lib.motion.style_prior import PriorModel
 from avi_lib.settings import (
-    PROFILES,
     InstructorSettings,
     PriorSettings,
     Profile,
@@ -328,49 +319,3 @@ def ablate(
     mixture = Mixture.of(corpora, "train", sizes.talking.frames, without=shared_voices(corpora))
     items = held_out(corpora, known_words)
     return ablate_exchange(mixture, items, sizes.talking, folder / part, load_head(), device, seed)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print tables and write them as a report; the exit status is that of the error when they cannot be made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m avi_lib.evaluation.ablations", description="Train with and without a part, and score both."
-    )
-    parser.add_argument("parts", nargs="+", choices=PARTS, metavar="PART", help=f"any of {', '.join(PARTS)}")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
-    parser.add_argument("--profile", choices=tuple(PROFILES), default="full", help="sizes of the trainings")
-    parser.add_argument("--steps", type=int, default=0, metavar="N", help="of each training at most (default: all)")
-    parser.add_argument("--align", type=int, metavar="N", help="steps of alignment, of which its absence gets as many")
-    parser.add_argument("--known-words", action="store_true", help="exchange: score clips of words that were heard too")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="trainings and report.json")
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="hearings and states of texts")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of banks and intervals")
-    options = parser.parse_args(arguments)
-    sizes = PROFILES[options.profile]
-    sizes = shortened(sizes, options.steps) if options.steps > 0 else sizes
-    if options.align:
-        align = sizes.instructor.align.model_copy(update={"steps": options.align})
-        sizes = sizes.model_copy(update={"instructor": sizes.instructor.model_copy(update={"align": align})})
-    try:
-        corpora, tables = [Corpus(folder) for folder in options.corpus], []
-        make_folder(options.folder)
-        about = {
-            "device": choose_device()[1],
-            "corpora": ", ".join(corpus.folder.name for corpus in corpora),
-            "profile": options.profile,
-            "steps": options.steps,
-            "align": options.align,
-            "seed": options.seed,
-        }
-        for part in options.parts:
-            place, kept, seed = options.folder, options.cache, options.seed
-            tables.append(ablate(part, corpora, sizes, place, kept, seed, options.known_words))
-            print(markdown_of(tables[-1]), flush=True)
-            Report("Ablations", about, tuple(tables)).write(options.folder)
-    except AviError as error:
-        print(f"ablations: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""How well the instructor listens and writes: `python -m avi_lib.evaluation.instructor --corpus ... --folder ...`.
+"""How well the instructor listens and writes; `python -m tools.benchmarks --only folds --corpus ...` measures it.
 
 Every number is of speakers that were not heard in training. What was trained is kept in the folder, so that a study
 that is stopped goes on. The temperature of confidence is found for each fold on the other folds.
@@ -6,9 +6,7 @@ that is stopped goes on. The temperature of confidence is found for each fold on
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,22 +19,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.errors import AviError
-from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.figure import Figure
 from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
-from avi_lib.files import atomic_path, make_folder
+from avi_lib.files import atomic_path
 from avi_lib.instruction.answers import FEELINGS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, toned
-from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.instruction.text_encoder import load_text_encoder
-from avi_lib.settings import PROFILES, InstructorSettings
-from avi_lib.speech.encoder import load_encoder
+from avi_lib.settings import InstructorSettings
 from avi_lib.speech.hearing import Hearing
-from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
-from avi_lib.stages.instructor import FrozenModels, align, hear_sounds, train_instructor
+from avi_lib.stages.hearing_bank import HearingBank
+from avi_lib.stages.instructor import FrozenModels, align, train_instructor
 from avi_lib.training.weights import fingerprint
 
 FOLDS = 4
@@ -295,55 +288,3 @@ def compare(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
             found.append(Verdict(shares, tuple(clip.emotion for clip in out.clips)).recall)
         legs = ", ".join(f"to {target} {x:.3f}" for (_, target), x in zip(pairs, found, strict=True))
         yield Figure(f"recipe: {name}", float(np.mean(found)), "", "-", f"corpus left out: {legs}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m avi_lib.evaluation.instructor", description="Cross-validate the instructor."
-    )
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
-    parser.add_argument("--across", nargs="*", default=[], metavar="FROM:TO", help="names of corpora to go between")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/instructor"), help="where trainings are kept")
-    parser.add_argument("--cache", type=Path, default=Path("data/cache/hearing"), help="where hearings are kept")
-    parser.add_argument("--only", choices=("folds", "across", "recipes"), help="one part of the study")
-    parser.add_argument("--profile", choices=tuple(PROFILES), default="full", help="settings of the trainings")
-    options = parser.parse_args(arguments)
-    settings = PROFILES[options.profile].instructor
-    try:
-        encoder = load_encoder()
-        models = FrozenModels(encoder, load_text_encoder(), load_language_model())
-        corpora = [Corpus(folder) for folder in options.corpus]
-        bank = make_hearing_bank(corpora, encoder.name, settings.views, 0, options.cache)
-        make_folder(options.folder)
-        study = Study(bank, hear_sounds(encoder, settings.sounds), models, settings, options.folder)
-        pairs = [(source, target) for source, _, target in (pair.partition(":") for pair in options.across)]
-        print(markdown([]), flush=True)
-        if options.only in (None, "across"):
-            _show(across(study, pairs))
-        if options.only in (None, "folds"):
-            names = [corpus.folder.name for corpus in corpora]
-            whole = [corpus for corpus in corpora if not _part_of_another(corpus.folder.name, names)]
-            parted = make_hearing_bank(whole, encoder.name, settings.views, 0, options.cache)
-            figures, temperature, _ = cross_validate(Study(parted, study.sounds, models, settings, options.folder))
-            _show([*figures, Figure("temperature of confidence", temperature, "", "-", "all folds together")])
-        if options.only in (None, "recipes"):
-            _show(compare(study, pairs))
-    except AviError as error:
-        print(f"instructor: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-def _part_of_another(name: str, names: Sequence[str]) -> bool:
-    """Whether a corpus is another cut of one that is there, such as emodb_full beside emodb."""
-    return any(name != other and name.startswith(f"{other}_") for other in names)
-
-
-def _show(figures: Sequence[Figure] | Iterator[Figure]) -> None:
-    for figure in figures:
-        print(markdown([figure]).splitlines()[-1], flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

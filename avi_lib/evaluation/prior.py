@@ -1,16 +1,12 @@
 """How well the diffusion prior directs: styles and motion for sentences whose combinations or wordings are held out.
 
-    python -m avi_lib.evaluation.prior [--prior WEIGHTS] [--generator WEIGHTS] --corpus PREPARED ... [--scripts N]
-
-PREPARED are corpora whose test and validation speakers perform and speak. Three sets of scripts, all of speakers that
-training did not hear: `combinations` of action units and strengths, `wordings`, and `speakers` alone.
+Corpora are prepared ones, whose test and validation speakers perform and speak. Three sets of scripts, all of speakers
+that training did not hear: `combinations` of action units and strengths, `wordings`, and `speakers` alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +17,9 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.style_scripts import Draw, Kind
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import InputError
 from avi_lib.evaluation.asked import AskedScore, Scene, Strengths, asked_units, measure, move, score_asked
-from avi_lib.evaluation.figure import Figure, markdown
-from avi_lib.evaluation.speed import in_turns_ms, one_thread
+from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread
 from avi_lib.evaluation.styles import (
     cosines,
     diversity,
@@ -35,8 +30,8 @@ from avi_lib.evaluation.styles import (
     similarity,
 )
 from avi_lib.instruction.text_encoder import TextEncoder
-from avi_lib.motion.director import Director, load_director
-from avi_lib.motion.learned import LearnedGenerator, load_generator
+from avi_lib.motion.director import Director
+from avi_lib.motion.learned import LearnedGenerator
 from avi_lib.motion.style_prior import PriorModel
 from avi_lib.settings import SampleSettings
 from avi_lib.stages.style_bank import StyleBank, make_bank
@@ -285,26 +280,3 @@ def _confusions(pairs: Sequence[tuple[str, str]], most: int = 3) -> str:
 def raw(prior: PriorModel, styles: Styles) -> Styles:
     """Styles as the talking model takes them, from those that the prior sees."""
     return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.prior", description="Score a diffusion prior.")
-    parser.add_argument("--prior", type=Path, help="weights of the prior (default: the shipped ones)")
-    parser.add_argument("--generator", type=Path, help="weights of the talking model (default: the shipped ones)")
-    parser.add_argument("--text-encoder", metavar="NAME-or-PATH", help="text encoder, where it is a path")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
-    parser.add_argument("--scripts", type=int, default=600, metavar="N", help="scripts of every set (default 600)")
-    options = parser.parse_args(arguments)
-    try:
-        director, generator = load_director(options.prior, options.text_encoder), load_generator(options.generator)
-        corpora = [Corpus(folder) for folder in options.corpus]
-        print(markdown(list(measure_prior(director, generator, corpora, options.scripts))))
-    except AviError as error:
-        print(f"prior: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

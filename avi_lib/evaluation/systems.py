@@ -22,10 +22,9 @@ from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.landmarker import UNMOVED
 from avi_lib.corpus.mixture import Item, held_out
 from avi_lib.errors import InputError
-from avi_lib.evaluation.lips import read_clips
 from avi_lib.evaluation.measures import FPS, MEASURES, Heard, Measure, hear_recording, measure_motion
+from avi_lib.evaluation.real_clips import read_clips, read_track
 from avi_lib.evaluation.report import Row, Table, tabulate
-from avi_lib.evaluation.tracks import read_track
 from avi_lib.face.head import Head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
@@ -107,7 +106,7 @@ def held_out_scenes(
 
 
 def grid_scenes(folder: Path, generator: LearnedGenerator, director: Director, seed: int = 0) -> list[Scene]:
-    """Real videos with their tracks, as `evaluation.lips` reads them; InputError when something of them is missing."""
+    """Real videos with their tracks; InputError when something of them is missing."""
     takes, calm = [], Instruction.parse(CALM)
     style = director.style(CALM, seed)
     for clip in read_clips(folder):

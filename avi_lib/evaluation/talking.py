@@ -1,16 +1,11 @@
 """How well a talking model speaks: on real videos, in silence, under exchanged styles, against a real rig.
 
-    python -m avi_lib.evaluation.talking --model WEIGHTS [--real FOLDER] [--corpus PREPARED ...] [--held-out NAME ...]
-
-FOLDER holds grid10/, real videos; PREPARED are corpora whose held-out speakers exchange their styles, or with
-recordings of a real rig of which NAME was not trained on. Figures of speech stand beside those of the performer, the
+Figures of speech stand beside those of the performer, the
 procedural baseline, and of the real thing where there is one; of exchanged styles the performer is the true answer.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +15,8 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.corpus import Corpus
 from avi_lib.corpus.mixture import Item, held_out
-from avi_lib.errors import AviError, InputError
-from avi_lib.evaluation.figure import Figure, markdown
-from avi_lib.evaluation.lips import Clip, read_clips
+from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure
 from avi_lib.evaluation.metrics import (
     closures,
     correlation,
@@ -34,13 +28,13 @@ from avi_lib.evaluation.metrics import (
     lip_closure,
     lve_mm,
 )
-from avi_lib.evaluation.tracks import read_track
+from avi_lib.evaluation.real_clips import Clip, read_clips, read_track
 from avi_lib.face.head import Head, load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.space import ARKIT
-from avi_lib.motion.talking_model import FPS, TalkingModel, load_talking_model
+from avi_lib.motion.talking_model import FPS, TalkingModel
 from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.augment import make_noise, room_tone
 from avi_lib.speech.encoder import SpeechEncoder, load_encoder
@@ -64,7 +58,7 @@ class Spoken:
 
 
 def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
-    """The clips of a folder as `evaluation.lips` reads them, listened to."""
+    """The clips of a folder as `evaluation.real_clips` reads them, listened to."""
     spoken, calm = [], Instruction.parse(CALM)
     for clip in read_clips(source):
         wave = load_speech(clip.audio).wave
@@ -324,22 +318,3 @@ def _measure_rig(model: TalkingModel, corpora: Sequence[Corpus], without: Sequen
     baseline = score_rig(performed, kept)
     how = f"{', '.join(without)}, {seconds:.0f} s; style from other recordings; performer {baseline:.2f}"
     yield Figure("jawOpen r with a real rig", score_rig(made, kept), "", ">= 0.75", how)
-
-
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Measure a talking model.")
-    parser.add_argument("--model", type=Path, required=True, metavar="WEIGHTS", help="safetensors of a talking model")
-    parser.add_argument("--real", type=Path, metavar="FOLDER", help="folder that holds grid10/")
-    parser.add_argument("--corpus", type=Path, nargs="*", default=[], metavar="PREPARED", help="prepared corpora")
-    parser.add_argument("--held-out", nargs="*", default=[], metavar="NAME", help="recordings not trained on")
-    options = parser.parse_args()
-    try:
-        model, corpora = load_talking_model(options.model), [Corpus(folder) for folder in options.corpus]
-        print(markdown(measure_talking(model, options.real, corpora, options.held_out)))
-    except AviError as error:
-        sys.exit(f"talking: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,17 +1,13 @@
-"""Does the tracker see what another run of the same landmarker saw? Measured on videos that come with their tracks.
+"""Does the tracker see what another run of the same landmarker saw, on videos that come with their tracks?
 
-    python -m avi_lib.evaluation.tracks SOURCE        (SOURCE: videos and an npz beside each with arkit (frames, names),
-    arkit_names and head (frames, 4, 4), and perhaps its sound as flac)
-
-For every clip the Pearson correlation of four channels, NaN where one of the curves is flat, how far apart the head
-angles are at most, and the lag of the sound: as it is, and how far off it is found after the sound was shifted by 0.2 s
-either way.
+For every clip: the correlation of four channels, NaN where a curve is flat, how far apart the head angles are at most,
+and the lag of the sound, as it is and as found after the sound was shifted by 0.2 s either way.
 """
 
 from __future__ import annotations
 
-import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +15,14 @@ import numpy as np
 from jaxtyping import Float
 
 from avi_lib.corpus.lag import Lag, measure_lag
-from avi_lib.corpus.landmarker import head_angles
 from avi_lib.corpus.recording import VIDEO_SUFFIXES
 from avi_lib.corpus.tracking import Track, track_video
-from avi_lib.errors import AviError, InputError
-from avi_lib.motion.space import ARKIT, HEAD_ROTATION
+from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure
+from avi_lib.evaluation.real_clips import read_track
+from avi_lib.motion.space import HEAD_ROTATION
 from avi_lib.speech.audio import RATE_HZ, load_speech
+from tools.benchmarks.measuring import Options, there
 
 CHANNELS = ("jawOpen", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight")
 SHIFTS_S = (-0.2, 0.2)
@@ -68,17 +66,6 @@ def agreement(video: Path) -> Agreement:
     return Agreement(video.stem, correlation, float(apart.max()), lag, errors, picture_ms)
 
 
-def read_track(path: Path) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "frames 3"]]:
-    """Weights (frames,) by channel and head angles of a given track."""
-    try:
-        with np.load(path, allow_pickle=False) as track:
-            names, values = track["arkit_names"].tolist(), track["arkit"].astype(np.float64)
-            angles = np.stack([head_angles(matrix[:3, :3].astype(np.float64)) for matrix in track["head"]])
-        return {name: values[:, names.index(name)] for name in ARKIT.channels if name in names}, angles
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError("an npz with arkit, arkit_names and head", f"{path}: {error}", "check the folder") from error
-
-
 def _lags(track: Track, video: Path) -> tuple[Lag, tuple[float, ...], float]:
     """The lag, errors after each shift of the sound, and the seconds that measuring one lag takes."""
     beside = video.with_suffix(".flac")
@@ -99,28 +86,20 @@ def _correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " frames"
     return float(np.corrcoef(a, b)[0, 1]) if min(a.std(), b.std()) > 1e-6 else float("nan")
 
 
-def main() -> None:
-    """Print the table for the folder named on the command line."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m avi_lib.evaluation.tracks SOURCE")
-    videos = sorted(path for path in Path(sys.argv[1]).glob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
-    if not videos:
-        sys.exit(f"tracks: expected videos in {sys.argv[1]}; got none; pass their folder")
-    try:
-        rows = [agreement(video) for video in videos]
-    except AviError as error:
-        sys.exit(f"tracks: {error}")
-    titles = "".join(f"{channel:>14s}" for channel in CHANNELS)
-    print(f"{'clip':10s}{titles}{'head rad':>10s}{'lag s':>8s}{'r':>6s}{'shifted by -0.2, 0.2 s':>24s}{'ms':>7s}")
-    for row in rows:
-        values = "".join(f"{row.correlation[channel]:14.4f}" for channel in CHANNELS)
-        lag_s = np.nan if row.lag.lag_s is None else row.lag.lag_s
-        errors = "".join(f"{error:12.2f}" for error in row.shift_errors_s)
-        r = np.nan if row.lag.correlation is None else row.lag.correlation
-        print(f"{row.name:10s}{values}{row.head_rad:10.4f}{lag_s:8.2f}{r:6.2f}{errors}{row.picture_ms:7.1f}")
-    means = "".join(f"{np.nanmean([row.correlation[channel] for row in rows]):14.4f}" for channel in CHANNELS)
-    print(f"{'mean':10s}{means}{max(row.head_rad for row in rows):10.4f} (largest)")
-
-
-if __name__ == "__main__":
-    main()
+def measure(options: Options) -> Iterator[Figure]:
+    """Means over the videos of grid10/, and the largest deviations."""
+    folder = options.real / "grid10"
+    if not there(folder, "tracks"):
+        return
+    rows = [agreement(path) for path in sorted(folder.iterdir()) if path.suffix.lower() in VIDEO_SUFFIXES]
+    how = f"{len(rows)} GRID videos against the given tracks of the same landmarker"
+    for channel in CHANNELS:
+        values = [row.correlation[channel] for row in rows]
+        yield Figure(f"{channel} r", float(np.nanmean(values)), "", ">= 0.9", f"{how}, lowest {np.nanmin(values):.2f}")
+    yield Figure("head angles apart, largest", max(row.head_rad for row in rows), "rad", "<= 0.02", how)
+    errors = np.abs([row.shift_errors_s for row in rows])
+    found = int(np.isfinite(errors).all(axis=1).sum())
+    how = f"sound shifted by 0.2 s either way; it could be found in {found} of {len(rows)}"
+    yield Figure("error of the lag, median", float(np.nanmedian(errors)), "s", "<= 0.05", how)
+    picture_ms = float(np.median([row.picture_ms for row in rows]))
+    yield Figure("a picture tracked", picture_ms, "ms", "-", "everything but the lag and the start of MediaPipe")

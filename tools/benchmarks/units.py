@@ -1,7 +1,7 @@
-"""Measured action units against performed ones: `python -m avi_lib.evaluation.units SOURCE [--clips N] [--json]`.
+"""Measured action units against performed ones.
 
-SOURCE is a folder with recordings (`CLIP.flac`, beside or in `flac/`) and `phones.json`. Its phones and prosody are
-performed with random scripts of no to four action units, and what `measure_units` finds is compared with the script.
+Phones and prosody of labelled recordings are performed with random scripts of no to four action units, and what
+`measure_units` finds is compared with the script.
 
 >>> score([({"brow_down": 0.6}, {"brow_down": 0.55})])["brow_down"].found
 1.0
@@ -9,19 +9,15 @@ performed with random scripts of no to four action units, and what `measure_unit
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.measure import measure_units, neutral_face
-from avi_lib.errors import AviError
-from avi_lib.evaluation.phones import read_source
+from avi_lib.evaluation.figure import Figure
 from avi_lib.instruction.action_units import ACTION_UNITS, opposites
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.vocabulary import STRENGTH_WORDS, quantise
@@ -30,6 +26,8 @@ from avi_lib.motion.space import ARKIT
 from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
+from tools.benchmarks.measuring import Options
+from tools.benchmarks.phones import read_source
 
 SCRIPTS = 8
 """Scripts performed over every stretch of speech; the first has no action unit."""
@@ -143,30 +141,21 @@ def _performer(stretch: Sequence[tuple[Path, tuple[Phone, ...]]]) -> Performer:
     return Performer(phones, prosody(wave), len(wave) / RATE_HZ)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table of one corpus; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.units", description="Score measured units.")
-    parser.add_argument("source", type=Path, help="folder with recordings and phones.json")
-    parser.add_argument("--clips", type=int, default=400, help="use that many recordings, spread evenly")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    try:
-        pairs = perform_pairs(options.source, options.clips)
-    except AviError as error:
-        print(f"units: {error}", file=sys.stderr)
-        return error.exit_code
+def measure(options: Options) -> Iterator[Figure]:
+    """Means over the units, weighted by clips, and the units that each is mistaken most in."""
+    pairs = perform_pairs(options.labelled, options.clips)
     scores = score(pairs)
+    weights = [entry.clips for entry in scores.values()]
+    how = f"{len(pairs)} performed stretches, {len(scores)} units"
+    found = np.average([entry.found for entry in scores.values()], weights=weights)
+    rarest = min(scores, key=lambda name: scores[name].found)
+    yield Figure("found", 100 * found, "%", "-", f"{how}; least: {rarest} {100 * scores[rarest].found:.0f} %")
+    worst = max(scores, key=lambda name: scores[name].false)
+    false = float(np.mean([entry.false for entry in scores.values()]))
+    yield Figure("false alarms", 100 * false, "%", "-", f"most: {worst} {100 * scores[worst].false:.1f} %")
+    rho = float(np.nanmedian([entry.rho for entry in scores.values()]))
+    yield Figure("rank correlation of strengths", rho, "", "-", "median of the units")
+    near = np.average([entry.near for entry in scores.values()], weights=weights)
+    yield Figure("the word of a strength is right or next to it", 100 * near, "%", "-", how)
     plain = [len(measured) for performed, measured in pairs if not performed]
-    if options.json:
-        print(json.dumps({name: asdict(entry) for name, entry in scores.items()}))
-        return 0
-    print(f"{'':22}{'clips':>6}{'found':>7}{'false':>7}{'rho':>7}{'error':>7}{'near':>7}")
-    for name, entry in scores.items():
-        row = (entry.found, entry.false, entry.rho, entry.error, entry.near)
-        print(f"{name:22}{entry.clips:6}" + "".join(f"{value:7.2f}" for value in row))
-    print(f"plain talk: {np.mean(plain):.2f} units a clip over {len(plain)} clips")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    yield Figure("units a clip of plain talk", float(np.mean(plain)), "", "-", f"{len(plain)} clips")

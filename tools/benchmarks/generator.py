@@ -1,35 +1,48 @@
-"""How fast the talking generator is, beside an autoregressive decoder: `python -m avi_lib.evaluation.speed`.
+"""How well and how fast the talking generator speaks, beside an autoregressive decoder.
 
-Everything runs on one thread, in turns. Times are of the processor, all threads of the process together: what else the
-machine does meanwhile would count for more in long work than in short. Speech features are taken as already computed.
-Weights and features are random: how long these networks take depends on shapes alone.
+Speed is of one thread, in turns, with random weights and features: how long networks take depends on shapes alone.
 """
 
 from __future__ import annotations
 
-import os
 import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TypeVar
 
 import torch
 
-from avi_lib.evaluation.autoregressive import AutoregressiveDecoder, decode, decode_cached
-from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.prepare import prepare
+from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread, spread
+from avi_lib.evaluation.talking import measure_talking
+from avi_lib.motion.learned import SHIPPED
 from avi_lib.motion.style_encoder import STYLE
 from avi_lib.motion.talking_generator import TalkingGenerator, generate
+from avi_lib.motion.talking_model import load_talking_model
 from avi_lib.motion.temporal import TemporalBlock
+from avi_lib.settings import profile
+from tools.benchmarks.autoregressive import AutoregressiveDecoder, decode, decode_cached
+from tools.benchmarks.measuring import Options, corpora, there
 
+HELD_OUT = "1114_2_05"
+"""The recording of facegood/ that the shipped weights were not trained on."""
 FPS = 25
 FEATURES, CHANNELS, WIDTH = 384, 55, 192
 """Dimensions of the speech encoder, of the ARKIT space, and of both networks."""
 LENGTHS_S = (10, 20, 40, 80)
 PEER_FRAMES = 200
 
-Kind = TypeVar("Kind")
+
+def measure(options: Options) -> Iterator[Figure]:
+    """Speed, then the model on real videos, on held-out voices and on a real rig."""
+    yield from measure_speed()
+    prepared, held_out = corpora(options), list(options.held_out)
+    if not options.corpus and there(options.real / "facegood", "the jaw of a real rig"):
+        prepare("rig", options.real / "facegood", options.work / "facegood", profile("full").prepare)
+        prepared.append(Corpus(options.work / "facegood"))
+        held_out = [HELD_OUT]
+    real = options.real if there(options.real / "grid10", "lips on real videos") else None
+    yield from measure_talking(load_talking_model(options.talking or SHIPPED), real, prepared, held_out)
 
 
 def measure_speed(
@@ -77,35 +90,3 @@ def _beside_peers(generator: TalkingGenerator, style: torch.Tensor, turns: int, 
         how = f"{depth} of width {WIDTH}, {statistics.median(times_ms):.0f} CPU ms; ratio {spread(ratios)}"
         must = ">= 20" if kind == "as published" else "-"
         yield Figure(f"faster than autoregressive, {kind}", statistics.median(ratios), "x", must, how)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for torch inside, as many as before outside."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def in_turns_ms(work: Mapping[Kind, Callable[[], object]], turns: int) -> dict[Kind, list[float]]:
-    """Processor milliseconds of each piece of work in each turn, one piece after the other; a first turn warms up."""
-    spent: dict[Kind, list[float]] = {kind: [] for kind in work}
-    for turn in range(turns + 1):
-        for kind, task in work.items():
-            begun = time.process_time()
-            task()
-            if turn:
-                spent[kind].append(1000 * (time.process_time() - begun))
-    return spent
-
-
-def spread(values: Sequence[float]) -> str:
-    """How many values a median is of, and between which they lie."""
-    return f"median of {len(values)}, {min(values):.1f} to {max(values):.1f}"
-
-
-if __name__ == "__main__":
-    print(f"{os.cpu_count()} cores\n\n{markdown(measure_speed())}")

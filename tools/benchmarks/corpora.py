@@ -1,18 +1,14 @@
-"""Figures of preparing a corpus: `python -m avi_lib.evaluation.preparation SOURCE [--limit N]`.
+"""Preparing a corpus in the layout of RAVDESS, again when nothing is left to do, and reading batches of it.
 
-SOURCE is a folder in the layout of RAVDESS. It is prepared into a temporary folder by `avi prepare`, with as many
-workers as there are processors, and once more when there is nothing left to do; then batches are read. Memory is the
-sum over the command and all its child processes of their proportional share (PSS), sampled all the while; Linux only.
+Memory is the sum over `avi prepare` and its child processes of their proportional share (PSS), sampled; Linux only.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,24 +17,26 @@ from pathlib import Path
 import numpy as np
 
 from avi_lib.corpus.corpus import Corpus
-from avi_lib.errors import AviError
-from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.figure import Figure
+from tools.benchmarks.measuring import Options, there
 
 BATCH = 32
 BATCHES = 200
 SAMPLE_EVERY_S = 0.25
 
 
-def measure_preparation(source: Path, limit: int = 0) -> Iterator[Figure]:
-    """Time and memory of preparing a corpus, time of doing it again, and time of reading a batch."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "avi_lib", "prepare", "ravdess", str(source), folder, "--limit", str(limit)]
-        first_s, peak_mb = watched(command)
-        again_s, _ = watched(command)
-        corpus = Corpus(Path(folder))
-        spent_ms = batch_times_ms(corpus, BATCHES)
-        minutes = sum(clip.duration_s for clip in corpus.clips) / 60
-        gigabytes = sum(path.stat().st_size for path in Path(folder).rglob("*.safetensors")) / 1e9
+def measure(options: Options) -> Iterator[Figure]:
+    """Time and memory of preparing RAVDESS, time of doing it again, and time of reading a batch."""
+    source, target = options.real / "ravdess", options.work / "ravdess"
+    if not there(source, "preparing"):
+        return
+    command = [sys.executable, "-m", "avi_lib", "prepare", "ravdess", str(source), str(target)]
+    first_s, peak_mb = watched(command)
+    again_s, _ = watched(command)
+    corpus = Corpus(target)
+    spent_ms = batch_times_ms(corpus, BATCHES)
+    minutes = sum(clip.duration_s for clip in corpus.clips) / 60
+    gigabytes = sum(path.stat().st_size for path in target.rglob("*.safetensors")) / 1e9
     how = f"{len(corpus)} clips, {minutes:.1f} minutes, {os.cpu_count()} workers; {gigabytes:.2f} GB on disk"
     yield Figure("prepare RAVDESS", first_s, "s wall", "<= 180", how)
     yield Figure("peak memory of that", peak_mb, "MB", "<= 1536", "the command and all its processes, PSS")
@@ -90,20 +88,3 @@ def _share_kb(pid: int) -> int:
             if line.startswith("Pss:"):
                 return int(line.split()[1])
     return 0
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Measure how a corpus is prepared.")
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder in the layout of RAVDESS")
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="prepare so many recordings only")
-    options = parser.parse_args()
-    try:
-        print(f"{os.cpu_count()} cores\n\n{markdown(measure_preparation(options.source, options.limit))}")
-    except AviError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()

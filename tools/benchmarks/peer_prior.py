@@ -1,17 +1,14 @@
 """The peer: DALLE2-pytorch's DiffusionPrior on the same bank, trained and sampled as its authors' classes do it.
 
-    make peer                                  # puts the package beside the environment, into .tools/peer
-    python -m avi_lib.evaluation.peer_prior --corpus PREPARED ... [--steps N]
-
-It reads one vector a sentence: the mean of the sentence's token states, through a network of the kind that AVI-Talking
-puts before it, and learns by the same contrastive loss. It is trained at several learning rates, of which the one that
-serves it best on what is compared is taken; it samples without added noise, as ours. With `max_text_len=1` it has no
-tokens to attend to; by its default it attends to 256 of them, the sentence's own and learned padding.
+`make peer` puts the package beside the environment, into .tools/peer. It reads one vector a sentence: the mean of the
+sentence's token states, through a network of the kind that AVI-Talking puts before it, and learns by the same
+contrastive loss. It is trained at several learning rates, of which the one that serves it best on what is compared is
+taken; it samples without added noise, as ours. With `max_text_len=1` it has no tokens to attend to; by its default it
+attends to 256 of them, the sentence's own and learned padding.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import io
@@ -29,20 +26,20 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.corpus.corpus import Corpus
-from avi_lib.errors import AviError, InputError
-from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread, spread
 from avi_lib.evaluation.prior import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
-from avi_lib.evaluation.speed import in_turns_ms, one_thread, spread
-from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
-from avi_lib.motion.learned import LearnedGenerator, load_generator
+from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.motion.learned import LearnedGenerator
 from avi_lib.motion.style_encoder import STYLE
 from avi_lib.motion.style_prior import PriorModel
-from avi_lib.settings import PriorSettings, SampleSettings, profile
+from avi_lib.settings import PriorSettings, SampleSettings
 from avi_lib.stages.prior import PriorLosses, recipe, soft_contrast, train_prior
 from avi_lib.stages.style_bank import StyleBank, make_bank
 from avi_lib.training.loop import train
+from tools.benchmarks.measuring import ROOT
 
-PLACE = Path(__file__).resolve().parents[2] / ".tools" / "peer"
+PLACE = ROOT / ".tools" / "peer"
 DEFAULT_TOKENS, PEER_RATES = 256, (1e-3, 3e-4)
 MISSING = "the package dalle2-pytorch is not installed: `make peer` puts it beside the environment"
 
@@ -76,22 +73,22 @@ class PeerModel(nn.Module):
         )
 
     def condition(self, bank: StyleBank, texts: Sequence[int]) -> dict[str, torch.Tensor]:
-        """What the peer is told of some sentences of a bank."""
+        """What the peer reads of some sentences of a bank."""
         states, mask = (torch.from_numpy(array) for array in bank.texts.batch(texts))
         pooled = (states * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        told: dict[str, torch.Tensor] = {"text_embed": self.read(pooled)}
+        given: dict[str, torch.Tensor] = {"text_embed": self.read(pooled)}
         if self.tokens is not None:
-            told["text_encodings"] = self.tokens(states) * mask[..., None]
-        return told
+            given["text_encodings"] = self.tokens(states) * mask[..., None]
+        return given
 
     @torch.no_grad()
     def draw(self, bank: StyleBank, texts: Sequence[int], steps: int, guidance: float, seed: int) -> Styles:
         """Normalised styles for some sentences, by the peer's DDIM."""
         with torch.random.fork_rng(devices=()), _quiet():
             torch.manual_seed(seed)
-            told = self.condition(bank, texts)
+            given = self.condition(bank, texts)
             shape = (len(texts), STYLE)  # n timesteps are n - 1 calls of its network
-            drawn = self.prior.p_sample_loop(shape, told, timesteps=steps + 1, cond_scale=guidance, eta=0.0)
+            drawn = self.prior.p_sample_loop(shape, given, timesteps=steps + 1, cond_scale=guidance, eta=0.0)
         return np.asarray(drawn.numpy(), np.float32)
 
 
@@ -109,11 +106,11 @@ class PeerLosses:
         bank, settings = self.ours.bank, self.ours.settings
         texts = [int(rng.choice(bank.texts_of[int(item)])) for item in items]
         styles = self.ours.styles[torch.from_numpy(items)]
-        told = model.condition(bank, texts)
+        given = model.condition(bank, texts)
         with _quiet():
             # the peer scales its argument in place
-            diffusion = model.prior(image_embed=styles.clone(), **told)
-        aligned = functional.normalize(told["text_embed"], dim=1)
+            diffusion = model.prior(image_embed=styles.clone(), **given)
+        aligned = functional.normalize(given["text_embed"], dim=1)
         contrast = soft_contrast(aligned, functional.normalize(styles, dim=1), self.ours.temperature(way))
         loss = settings.diffusion * diffusion + settings.contrast * contrast
         return {"diffusion": diffusion, "contrast": contrast, "loss": loss}
@@ -269,28 +266,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.evaluation.peer_prior", description="Compare priors.")
-    parser.add_argument("--corpus", type=Path, nargs="+", required=True, metavar="PREPARED", help="prepared corpora")
-    parser.add_argument("--steps", type=int, default=1000, metavar="N", help="training steps of both (default 1000)")
-    parser.add_argument("--scripts", type=int, default=12000, metavar="N", help="scripts trained on (default 12000)")
-    parser.add_argument("--folder", type=Path, default=Path("outputs/peer"), help="where both are trained")
-    options = parser.parse_args(arguments)
-    settings = profile("full").prior
-    steps = settings.train.model_copy(update={"steps": options.steps, "average": 0.99})
-    settings = settings.model_copy(update={"scripts": options.scripts, "train": steps})
-    try:
-        encoder, generator = load_text_encoder(), load_generator()
-        corpora = [Corpus(folder) for folder in options.corpus]
-        print(markdown(list(measure_peer(corpora, generator, encoder, settings, options.folder))))
-    except AviError as error:
-        print(f"peer: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

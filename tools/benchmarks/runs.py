@@ -1,30 +1,27 @@
-"""How well runs stand being killed, and what they cost: `python -m avi_lib.workbook.hardening`.
+"""How well runs stand being killed, and what they cost beside papermill alone.
 
-Notebooks of a few cells are run and killed at random instants, the kernel or the run itself, and gone on with. Bare
-papermill and a run execute the same notebook in turn.
+Notebooks of a few cells are run and killed at random instants, the kernel or the run itself, and gone on with.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import numpy as np
 
 import avi_lib
-from avi_lib.errors import AviError
-from avi_lib.evaluation.figure import Figure, markdown
+from avi_lib.evaluation.figure import Figure
 from avi_lib.workbook.manifest import MANIFEST, read_manifest, status_of
-from avi_lib.workbook.runs import project_root, resume_run, run_notebooks
+from avi_lib.workbook.runs import resume_run, run_notebooks
+from tools.benchmarks.measuring import Options
 
 _DECLARED = 'SEED = 0\nOUT = "out"'
 _WORK = """import hashlib, time
@@ -39,6 +36,12 @@ print(f"{{time.perf_counter():.3f}} s", value.hex())"""
 FAILED_WITHIN_S = 5.0
 OVERHEAD_TURNS, OVERHEAD_S = 7, 4.0
 """How often a run and bare papermill take turns, and how long the notebook's cells take."""
+
+
+def measure(options: Options) -> Iterator[Figure]:
+    """Overhead over papermill, then kills."""
+    yield measure_overhead(options.work, OVERHEAD_TURNS, OVERHEAD_S)
+    yield measure_kills(options.work, options.kills, seed=0)
 
 
 def write_workbook(root: Path, notebooks: int, cells: int, seconds: float) -> Path:
@@ -178,30 +181,3 @@ def measure_overhead(folder: Path, turns: int, seconds: float) -> Figure:
     ratio = 100 * (min(wrapped) / min(bare) - 1)
     how = f"shortest of {turns} in turn: {min(wrapped):.2f} s, bare {min(bare):.2f} s; {cells} cells"
     return Figure("a run beyond papermill alone", ratio, "%", "<= 10", how)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m avi_lib.workbook.hardening", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, metavar="N", help="default 20")
-    parser.add_argument(
-        "--turns", type=int, default=OVERHEAD_TURNS, metavar="N", help="runs that are timed (default 7)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=OVERHEAD_S, metavar="S", help="that their cells take (default 4)"
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="draws the instants (default 0)")
-    options = parser.parse_args(arguments)
-    project_root()
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            overhead = measure_overhead(Path(folder), options.turns, options.seconds)
-            print(markdown([overhead, measure_kills(Path(folder), options.kills, options.seed)]))
-    except AviError as error:
-        print(f"hardening: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

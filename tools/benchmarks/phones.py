@@ -1,29 +1,33 @@
-"""Phones with times against a corpus' own: `python -m avi_lib.evaluation.phones SOURCE [--clips N] [--json]`.
+"""Phones with times against labelled ones, and whether lips close when they must.
 
-SOURCE is a folder with recordings (`CLIP.flac`, beside or in `flac/`), `phones.json` (clip -> [[word, phone,
-start_s, end_s], ...]) and, to score alignment with the text too, an `index.csv` with the columns `clip` and `text`.
-
->>> score([(reference, found)])["bilabials_hit"]
-0.93
+Labelled recordings are a folder with `CLIP.flac` (beside or in `flac/`), `phones.json` (clip -> [[word, phone, start_s,
+end_s], ...]) and, to score alignment with the text too, an `index.csv` with the columns `clip` and `text`. Lip closure
+is that of `metrics.lip_closure`; lip correlation is that of the gap with a real video's, at zero lag, silence included.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure
+from avi_lib.evaluation.metrics import correlation, lip_closure
+from avi_lib.evaluation.real_clips import read_clips
+from avi_lib.face.head import load_head
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.performer import perform
 from avi_lib.speech.align import align_phones
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, tidy
+from avi_lib.speech.prosody import prosody
 from avi_lib.speech.recognise import recognise_phones
+from tools.benchmarks.measuring import Options, left_out, there
 
 CLASSES = {
     "silence": {SILENCE},
@@ -124,7 +128,7 @@ def read_source(source: Path, clips: int | None = None) -> list[tuple[Path, str 
             phones = (Phone(phone, start, end) for _, phone, start, end in rows)
             result.append((path, texts.get(clip), tidy(phones, max(end for *_, end in rows))))
     if absent := len(labelled) - len(result):
-        print(f"{absent} of {len(labelled)} labelled clips have no recording and are left out", file=sys.stderr)
+        left_out(f"{absent} of {len(labelled)} labelled clips", "no recording")
     if not result:
         raise InputError("a recording of a labelled clip", f"none in {source}", "put CLIP.flac beside phones.json")
     picks = np.linspace(0, len(result) - 1, min(clips or len(result), len(result))).round().astype(int)
@@ -173,29 +177,52 @@ def _centres(phones: Sequence[Phone]) -> np.ndarray:
     return np.array([(phone.start_s + phone.end_s) / 2 for phone in phones if phone.phone in BILABIAL])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table of one corpus; the exit status is that of the error when it cannot be made."""
-    parser = argparse.ArgumentParser(
-        prog="python -m avi_lib.evaluation.phones", description="Print the table of one corpus."
-    )
-    parser.add_argument("source", type=Path, help="folder with recordings and phones.json")
-    parser.add_argument("--clips", type=int, help="use that many clips, spread evenly")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args(arguments)
-    try:
-        scores = evaluate(options.source, options.clips)
-    except AviError as error:
-        print(f"phones: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        print(json.dumps(scores))
-        return 0
-    names = list(next(iter(scores.values())))
-    print(f"{'':18}" + "".join(f"{mode:>10}" for mode in scores))
-    for name in names:
-        print(f"{name:18}" + "".join(f"{scores[mode][name]:10.3f}" for mode in scores))
-    return 0
+def score_lips(source: Path) -> dict[str, list[float]]:
+    """Scores of every clip: d of the real video, d and r of the performer with phones from three sources.
+
+    "another" are the curves of every other clip: what the scores are worth when the phones are wrong.
+    """
+    head, clips = load_head(), read_clips(source)
+    neutral = Instruction.parse("A person speaks calmly.")
+    waves = [load_speech(clip.audio).wave for clip in clips]
+    tracks = {
+        "recording": [recognise_phones(wave).phones for wave in waves],
+        "text": [align_phones(wave, clip.text).phones for wave, clip in zip(waves, clips, strict=True)],
+        "reference": [clip.phones for clip in clips],
+    }
+    melodies = [prosody(wave) for wave in waves]
+    gaps = {
+        name: [
+            head.lip_gap(perform(phones, melody, neutral, len(wave) / RATE_HZ, seed=0).values)
+            for phones, melody, wave in zip(track, melodies, waves, strict=True)
+        ]
+        for name, track in tracks.items()
+    }
+    scores: dict[str, list[float]] = {"d real": [], "d another": [], "r another": []}
+    for i, clip in enumerate(clips):
+        scores["d real"].append(lip_closure(clip.gap, clip.phones, clip.fps))
+        for name, curves in gaps.items():
+            scores.setdefault(f"d {name}", []).append(lip_closure(curves[i], clip.phones, clip.fps))
+            scores.setdefault(f"r {name}", []).append(correlation(curves[i], clip.gap))
+        for other in (curve for j, curve in enumerate(gaps["text"]) if j != i):
+            scores["d another"].append(lip_closure(other, clip.phones, clip.fps))
+            scores["r another"].append(correlation(other, clip.gap))
+    return scores
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def measure(options: Options) -> Iterator[Figure]:
+    """Phones of the labelled recordings, then lips on real videos."""
+    for mode, scores in evaluate(options.labelled, options.clips).items():
+        given = "the recording alone" if mode == "audio" else "the text given"
+        for name, value in scores.items():
+            yield Figure(f"{given}: {name}", value, "", "-", f"{options.labelled.name}, {scores['clips']} clips")
+    folder = options.real / "grid10"
+    if not there(folder, "lips"):
+        return
+    lips = {name: float(np.nanmean(values)) for name, values in score_lips(folder).items()}
+    how = "GRID, mean over the clips with /m b p/"
+    for given, must in (("recording", ">= 1.5"), ("text", ">= 1.8"), ("another", "about 0"), ("real", "-")):
+        yield Figure(f"lip closure, phones from {given}", lips[f"d {given}"], "SD", must, how)
+    how = "GRID, mean over ten clips, zero lag, silence included"
+    for given, must in (("text", ">= 0.45"), ("recording", "-"), ("another", "-")):
+        yield Figure(f"lip gap r, phones from {given}", lips[f"r {given}"], "", must, how)

@@ -1,0 +1,231 @@
+"""What makes assets and measures: the lock, scenes, the file of results, peers, phones that are scored."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from small_priors import Letters
+from talking_corpora import performed
+from test_prior_stage import SETTINGS, talking  # noqa: F401 (a fixture)
+from test_scenes import make_source
+
+from avi_lib.errors import InputError
+from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread
+from avi_lib.motion.learned import LearnedGenerator
+from avi_lib.motion.style_encoder import STYLE
+from tools.assets import compose_scenes
+from tools.assets.lock import direct_pins, environment_yml
+from tools.benchmarks import __main__ as bench
+from tools.benchmarks import peer_prior, phones
+from tools.benchmarks.autoregressive import HEADS, PERIOD, AutoregressiveDecoder, causal_bias, decode, decode_cached
+from tools.benchmarks.generator import measure_speed
+from tools.benchmarks.results import is_missed, with_section
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_environment_yml_repeats_the_pins_of_pyproject():
+    assert (ROOT / "environment.yml").read_text("utf-8") == environment_yml()
+
+
+def test_the_lock_holds_every_direct_pin_and_only_exact_versions():
+    lock = [line for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if not line.startswith("#")]
+    runtime, development = direct_pins()
+    assert set(runtime + development) <= set(lock)
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lock)
+
+
+def test_scenes_are_composed_from_the_command_line_and_bad_input_ends_with_2(tmp_path, monkeypatch, capsys):
+    arguments = ["scenes", str(make_source(tmp_path / "raw")), str(tmp_path / "to"), "--scenes", "2", "--seed", "1"]
+    monkeypatch.setattr("sys.argv", [*arguments, "--longest-s", "6"])
+    compose_scenes.main()
+    assert "2 scenes, 0 without speech" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", [*arguments, "--longest-s", "5"])
+    with pytest.raises(SystemExit) as stopped:
+        compose_scenes.main()
+    assert stopped.value.code == 2 and "name another folder" in capsys.readouterr().err
+
+
+# Results
+
+
+@pytest.mark.parametrize(
+    ("value", "must", "missed"),
+    [
+        (0.35, "<= 0.25", True),
+        (0.25, "<= 0.25", False),
+        (0.4, ">= 0.5", True),
+        (19.0, "20", True),
+        (1.0, "1", False),
+        (9.0, "-", False),
+        (9.0, "about 1", False),
+        (math.nan, ">= 0.5", True),
+    ],
+)
+def test_a_figure_is_marked_where_it_misses_its_target(value: float, must: str, missed: bool):
+    assert is_missed(Figure("a", value, "", must, "")) is missed
+
+
+def test_a_section_measured_anew_leaves_the_others_as_they_were(tmp_path, monkeypatch, capsys):
+    def measured(section: str, options: bench.Options):
+        yield Figure(f"{section} x", 0.4, "s", ">= 0.5", "how")
+        if section == "talk":
+            raise InputError("a head", "none", "bring one")
+
+    monkeypatch.setattr(bench, "measure", measured)
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "results.md")
+    monkeypatch.setattr(bench, "machine", lambda: "one core")
+    assert bench.main(["--only", "phones", "units"]) == 0
+    first = (tmp_path / "results.md").read_text()
+    assert bench.main(["--only", "talk"]) == 2
+    assert "the rest of talk: expected a head" in capsys.readouterr().err
+    text = (tmp_path / "results.md").read_text()
+    assert text.startswith(first.rstrip("\n")) and text.count("| **missed** |") == 3
+    assert "`python -m tools.benchmarks --only talk`; one core." in text
+    again = with_section(text, "phones", [Figure("y", 1.0, "", "-", "")], "two cores")
+    assert [line for line in again.splitlines() if line.startswith("## ")] == ["## phones", "## units", "## talk"]
+    assert "phones x" not in again and "| y | 1.00  | - |  |  |" in again
+
+
+def test_every_section_can_be_asked_for_and_the_kept_results_have_no_other():
+    kept = re.findall(r"(?m)^## (.*)$", (ROOT / "docs" / "results.md").read_text("utf-8"))
+    assert set(kept) <= {*bench.SECTIONS, "notebooks", "ablations"}
+
+
+# The peers
+
+
+def test_without_its_package_the_peer_of_the_prior_says_how_to_get_it(monkeypatch, tmp_path, talking):  # noqa: F811
+    from test_learned import StillEncoder
+
+    generator = LearnedGenerator(talking, StillEncoder(), "for tests")
+    if peer_prior.find_peer():
+        few = SETTINGS.model_copy(update={"train": SETTINGS.train.model_copy(update={"steps": 3})})
+        found = peer_prior.measure_peer([performed()], generator, Letters(), few, tmp_path)
+        assert {f.name: f.value for f in found}["faster than the peer in sampling"] > 1
+    monkeypatch.setattr(peer_prior, "_import_peer", lambda: (_ for _ in ()).throw(ImportError("no such package")))
+    with pytest.raises(InputError, match="make peer"):
+        list(peer_prior.measure_peer([performed()], generator, Letters(), SETTINGS, tmp_path))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_autoregressive_peer_sees_the_past_alone_and_loses_nothing_by_keeping_its_keys(layers: int):
+    torch.manual_seed(0)
+    peer = AutoregressiveDecoder(features=12, channels=5, width=32, layers=layers).eval()
+    for parameter in peer.decoder.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    features, style = torch.randn(61, 12), torch.randn(STYLE)
+    with one_thread():
+        whole, cached = decode(peer, features, style), decode_cached(peer, features, style)
+        changed = features.clone()
+        changed[20:] += 1.0
+        moved = (whole - decode(peer, changed, style)).abs().amax(dim=1)
+    assert whole.shape == (30, 5) and (whole - cached).abs().max() < 1e-4 and whole.std() > 0.1
+    assert moved[:10].max() < 1e-6 and moved[10:].min() > 1e-4
+    for run in (decode, decode_cached):
+        with pytest.raises(InputError, match="at least two steps"):
+            run(peer, features[:1], style)
+
+
+def test_attention_of_the_peer_falls_by_a_slope_of_its_head_for_each_whole_period():
+    bias = causal_bias(3 * PERIOD)
+    assert bias[:, 2 * PERIOD, PERIOD].tolist() == [-1 / 4, -1 / 16, -1 / 64, -1 / 256]
+    assert (bias[0, PERIOD - 1, 0], bias[0, 2 * PERIOD, 0]) == (0, -1 / 2)
+    assert bias[:, 0, 1].tolist() == [-math.inf] * HEADS
+
+
+# Times
+
+
+def test_work_is_timed_in_turns_and_in_milliseconds_of_the_processor():
+    order: list[str] = []
+
+    def work() -> None:
+        order.append("work")
+        until = time.process_time() + 0.02
+        while time.process_time() < until:
+            pass
+
+    def sleep() -> None:
+        order.append("sleep")
+        time.sleep(0.02)
+
+    spent = in_turns_ms({"work": work, "sleep": sleep}, turns=3)
+    assert order == ["work", "sleep"] * 4
+    assert [len(times) for times in spent.values()] == [3, 3]
+    assert 20 <= min(spent["work"]) < 40
+    assert min(spent["sleep"]) < 10
+
+
+def test_one_thread_inside_and_as_many_as_before_outside():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == before
+
+
+def test_figures_of_speed_name_what_they_must_reach():
+    figures = {figure.name: figure for figure in measure_speed(turns=1, lengths_s=(1, 2), peer_frames=20)}
+    assert (figures["1 s of motion"].unit, figures["1 s of motion"].must) == ("CPU ms", "<= 60")
+    published = figures["faster than autoregressive, as published"]
+    assert (published.unit, published.must) == ("x", ">= 20")
+    deep = figures["faster than autoregressive, as deep as ours, keys kept"]
+    assert deep.value > figures["faster than autoregressive, keys kept"].value > 0.1
+
+
+# Phones
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Ten clips of 1 s at 8 kHz with a text for each second one, and two labels without a recording."""
+    names = [f"clip{i}" for i in range(12)]
+    labels = [["one", "W", 0.0, 0.3], ["one", "M", 0.3, 0.6], ["one", "N", 0.6, 1.0]]
+    (tmp_path / "phones.json").write_text(json.dumps(dict.fromkeys(names, labels)))
+    wave = np.random.default_rng(2).normal(0, 0.1, 8000)
+    for name in names[:10]:
+        soundfile.write(tmp_path / f"{name}.flac", wave, 8000)
+    (tmp_path / "index.csv").write_text("clip,text\n" + "".join(f"{name},one\n" for name in names[::2]))
+    return tmp_path
+
+
+def test_labelled_clips_are_spread_over_their_folder_and_a_folder_without_them_is_refused(labelled: Path, capsys):
+    def chosen(clips: int | None) -> list[int]:
+        return [int(path.stem.removeprefix("clip")) for path, _, _ in phones.read_source(labelled, clips)]
+
+    assert (chosen(7), chosen(4)) == ([0, 2, 3, 4, 6, 8, 9], [0, 3, 6, 9])
+    assert chosen(None) == chosen(99) == list(range(10))
+    assert "2 of 12 labelled clips: no recording" in capsys.readouterr().err
+    (labelled / "bare").mkdir()
+    (labelled / "bare" / "phones.json").write_text("{}")
+    for folder, clips in ((labelled, 0), (labelled / "bare", None), (labelled / "none", None)):
+        with pytest.raises(InputError):
+            phones.read_source(folder, clips)
+
+
+def test_recordings_are_scored_at_16_khz_and_timed_by_their_own_seconds(labelled: Path, monkeypatch):
+    clock_s = iter(np.arange(0.0, 100.0))
+    samples: list[int] = []
+
+    def found(wave: np.ndarray, text: str = "") -> phones.PhoneTrack:
+        samples.append(len(wave))
+        return phones.PhoneTrack(phones.read_source(labelled, 1)[0][2], "toy", "it is one")
+
+    monkeypatch.setattr(phones, "recognise_phones", found)
+    monkeypatch.setattr(phones, "align_phones", found)
+    monkeypatch.setattr(phones.time, "process_time", lambda: next(clock_s))
+    scores = phones.evaluate(labelled, 3)
+    assert set(samples) == {16_000}
+    assert {mode: (score["clips"], score["cpu_s_per_s"]) for mode, score in scores.items()} == {
+        "audio": (3, 1.0),
+        "text": (2, 1.0),
+    }

@@ -1,0 +1,1 @@
+"""Measures what README and docs say: `python -m tools.benchmarks` writes docs/results.md."""
