@@ -47,7 +47,7 @@ def machine() -> str:
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     processor = next(named, platform.processor() or platform.machine())
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "numba"))
-    threads = os.environ.get("OMP_NUM_THREADS", "as many threads as torch chooses")
+    threads = f"{os.environ.get('OMP_NUM_THREADS', 'default')} threads"
     return f"{os.cpu_count()} cores ({processor}), {threads}, Python {platform.python_version()}, {packages}"
 
 

@@ -214,8 +214,9 @@ def measure(options: Options) -> Iterator[Figure]:
     """Phones of the labelled recordings, then lips on real videos."""
     for mode, scores in evaluate(options.labelled, options.clips).items():
         given = "the recording alone" if mode == "audio" else "the text given"
+        how = f"{scores.pop('clips'):.0f} clips of {options.labelled.name}"
         for name, value in scores.items():
-            yield Figure(f"{given}: {name}", value, "", "-", f"{options.labelled.name}, {scores['clips']} clips")
+            yield Figure(f"{given}: {name}", value, "", "-", how)
     folder = options.real / "grid10"
     if not there(folder, "lips"):
         return
