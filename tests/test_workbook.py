@@ -17,7 +17,7 @@ from avi_lib.motion.clip import load_motion
 from avi_lib.motion.style_prior import load_prior, read_prior_about
 from avi_lib.motion.talking_model import load_talking_model, read_talking_about
 from avi_lib.settings import profile
-from avi_lib.workbook.playground.studio import KINDS
+from avi_lib.workbook.studio import KINDS
 from avi_lib.workbook.runs import record, run_notebooks
 
 ROOT = Path(__file__).resolve().parents[1]

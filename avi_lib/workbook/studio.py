@@ -1,0 +1,299 @@
+"""What the playground's page works with, without widgets: models, one recording, talks of it as videos and files.
+
+>>> studio = Studio(TalkSettings(render=RenderSettings(size=256)), project_root())
+>>> studio.listen(studio.recording("data/samples/arctic.flac"))
+>>> video = studio.video(list(studio.talks({"B": Request(timeline, seed=7)}).values()))
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import tempfile
+import traceback
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from html import escape
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from IPython.core.getipython import get_ipython
+
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path, make_folder
+from avi_lib.formats import writable_here, write_motion
+from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.timeline import Timeline, as_json
+from avi_lib.instruction.vocabulary import STRENGTH_WORDS
+from avi_lib.pipeline import Talker
+from avi_lib.screen import Screen
+from avi_lib.settings import Factors, SampleSettings, TalkSettings
+from avi_lib.talk import Talk
+
+PREVIEW_S = 12.0
+"""Length of a preview; of longer recordings it shows a part."""
+
+VIDEO, REQUEST = ".mp4", ".json"
+KINDS = (VIDEO, *writable_here(), REQUEST)
+"""What a face is saved as; `.json` holds the request."""
+
+A, B = "A", "B"
+"""Names of the face that is kept for comparison, and of the one that is edited."""
+
+STRENGTHS = {"without": 0.0} | {words.before[0] or "plainly": words.strength for words in STRENGTH_WORDS}
+"""Strengths of an action unit by the word that says them; `without` forbids it, no word at all is `plainly`."""
+
+LEVELS = {1: "mild", 2: "plain", 3: "intense"}
+REGIONS: dict[str, list[str]] = {
+    "Brows": "inner_brow_raise outer_brow_raise left_brow_raise right_brow_raise brow_down".split(),
+    "Lids": "upper_lid_raise lid_tighten lid_droop eyes_closed left_wink right_wink blink_more blink_less".split(),
+    "Gaze": "gaze_left gaze_right gaze_up gaze_down gaze_away".split(),
+    "Cheeks, nose": "cheek_raise cheek_puff nose_wrinkle".split(),
+    "Mouth corners": "lip_corner_pull left_lip_corner_pull right_lip_corner_pull "
+    "lip_corner_down dimple lip_stretch".split(),
+    "Lips": "upper_lip_raise lower_lip_down pucker funnel lip_tighten lip_press lips_part lip_roll".split(),
+    "Jaw, chin, tongue": "jaw_drop jaw_forward jaw_left jaw_right chin_raise tongue_show".split(),
+    "Head": "head_turn_left head_turn_right head_up head_down head_tilt_left head_tilt_right "
+    "head_nod head_shake".split(),
+}
+"""Every action unit, where a person looks for it."""
+
+SAMPLES = Path("data", "samples")
+MOST_SENT_MB = 12  # of base64 from the browser: half an hour of speech
+
+
+def front_end(page: str = "auto") -> tuple[bool, str]:
+    """Whether a browser or an editor shows this notebook's controls, and how that is known.
+
+    A front end offers to answer questions (`input`) with every cell it sends; what executes notebooks headless, such as
+    papermill, does not. `page` may say it instead: live, or static. Raises InputError where it says anything else.
+    """
+    if page in ("live", "static"):
+        return page == "live", f"{page}: asked for by PAGE"
+    if page != "auto":
+        raise InputError("PAGE among auto, live, static", repr(page), "choose one of them")
+    if (kernel := getattr(get_ipython(), "kernel", None)) is None:
+        return False, "static: this is no notebook"
+    if (kernel.get_parent("shell") or {}).get("content", {}).get("allow_stdin"):
+        return True, "live: a front end runs the cells"
+    return False, "static: the cells are run headless"
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that is asked of a face, whatever the recording; further samples take the seeds that follow."""
+
+    timeline: Timeline
+    seed: int = 0
+    samples: int = 1
+    sample: SampleSettings = field(default_factory=SampleSettings)
+    factors: Factors = field(default_factory=Factors)
+
+    def as_json(self) -> dict[str, Any]:
+        """Enough to make the same again."""
+        return {
+            "timeline": as_json(self.timeline),
+            "seeds": list(range(self.seed, self.seed + self.samples)),
+            "sample": self.sample.model_dump(),
+            "factors": self.factors.model_dump(),
+        }
+
+
+class Recording(NamedTuple):
+    """A file with speech, the name it is shown by, and what is said in it, where that is known."""
+
+    path: Path
+    name: str
+    words: str = ""
+
+
+class Studio:
+    """Models and one recording; paths are seen from `root`. `samples`: words and description by path."""
+
+    def __init__(self, settings: TalkSettings, root: Path) -> None:
+        self.talker, self.root = Talker(settings), root
+        self.samples: dict[str, tuple[str, str]] = {}
+        if (index := root / SAMPLES / "index.csv").is_file():
+            with index.open(encoding="utf-8", newline="") as stream:
+                for row in csv.DictReader(stream):
+                    path = (SAMPLES / row["file"]).as_posix()
+                    self.samples[path] = row["text"], f"{row['emotion']}, {row['duration_s']} s"
+        self._received, self._numbers = tempfile.TemporaryDirectory(prefix="avi-playground-"), count()
+        self._neutral: Talk | None = None
+
+    def recording(self, path: str, words: str = "") -> Recording:
+        """The recording at a path; the words of shipped samples are known."""
+        return Recording(self.root / path, Path(path).name, words or self.samples.get(path, ("", ""))[0])
+
+    def received(self, content: bytes, name: str) -> Recording:
+        """What came through the browser, stored in a temporary folder under the plain letters of its name."""
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-80:].lstrip(".") or "speech"
+        path = Path(self._received.name, str(next(self._numbers)), plain)
+        path.parent.mkdir()
+        path.write_bytes(content)
+        return Recording(path, name)
+
+    @property
+    def neutral(self) -> Talk:
+        """The recording under a neutral face; InputError while there is none."""
+        if self._neutral is None:
+            raise InputError("a recording", "none yet", "choose one under Speech")
+        return self._neutral
+
+    def listen(self, recording: Recording) -> Talk:
+        """Load a recording; InputError where it cannot be used, and the one before is kept."""
+        neutral = Instruction.parse("A person feels neutral.")
+        talk = self.talker.listen(recording.path, neutral, recording.words.strip() or None)
+        report = talk.speech.report.model_copy(update={"path": recording.name})
+        self._neutral = replace(talk, speech=replace(talk.speech, report=report))
+        return self._neutral
+
+    def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
+        """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
+        made = {}
+        for name, request in requests.items():
+            sample = request.sample if self.talker.director is not None else None
+            for seed in range(request.seed, request.seed + request.samples):
+                label = name if request.samples == 1 else f"{name}, seed {seed}"
+                made[label] = self.talker.direct(self.neutral, request.timeline, seed, request.factors, sample)
+        return made
+
+    def video(self, talks: Sequence[Talk], start_s: float = 0.0, most_s: float = PREVIEW_S) -> bytes:
+        """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "preview.mp4"
+            _write_video(self.talker.screen, [part_of(talk, start_s, most_s) for talk in talks], path)
+            return path.read_bytes()
+
+    def save(
+        self, talks: Mapping[str, Talk], request: Request, folder: Path, name: str, kinds: Sequence[str], size: int
+    ) -> list[Path]:
+        """Write one video of all talks, `size` pixels high, the motion of each but A, and the request; atomically.
+
+        Motions are numbered by their seeds where there are several. Raises InputError for a name that is none, or for
+        no kind among `KINDS`.
+        """
+        if not name.strip() or Path(name).name != name or name.startswith("."):
+            raise InputError("a name for the files, without a folder", repr(name), "write one such as furious")
+        if not kinds:
+            raise InputError(f"a kind of file among {', '.join(KINDS)}", "none", "tick one")
+        make_folder(folder)
+        paths = [folder / f"{name}{VIDEO}"] if VIDEO in kinds else []
+        if paths:
+            settings = self.talker.settings
+            render = settings.render.model_copy(update={"size": size})
+            with Screen(settings.head, render, settings.identity) as screen:
+                _write_video(screen, list(talks.values()), paths[0])
+        moved = [talk for label, talk in talks.items() if label != A or len(talks) == 1]
+        for suffix in (each for each in KINDS[1:-1] if each in kinds):
+            for talk in moved:
+                paths.append(folder / f"{name}{f'-{talk.seed}' if len(moved) > 1 else ''}{suffix}")
+                write_motion(talk.motion, paths[-1], self.talker.head)
+        if REQUEST in kinds:
+            paths.append(folder / f"{name}{REQUEST}")
+            with atomic_path(paths[-1]) as temporary:
+                temporary.write_text(json.dumps(request.as_json(), indent=2) + "\n", "utf-8")
+        return paths
+
+    def close(self) -> None:
+        """Give back the models' threads and graphics memory, and remove what came through the browser."""
+        self.talker.close()
+        self._received.cleanup()
+
+
+def _write_video(screen: Screen, talks: Sequence[Talk], path: Path) -> None:
+    if len(talks) == 1:
+        screen.write_video(talks[0], path)
+    else:
+        screen.write_comparison(talks, path)
+
+
+def part_of(talk: Talk, start_s: float, most_s: float) -> Talk:
+    """At most `most_s` seconds of a talk, with the sound and the timeline as they are there."""
+    fps, rate = talk.motion.fps, talk.speech.rate_hz
+    first = min(int(start_s * fps), len(talk.motion) - 1)
+    last = min(first + max(round(most_s * fps), 1), len(talk.motion))
+    if first == 0 and last == len(talk.motion):
+        return talk
+    from_s = first / fps
+    wave = talk.speech.wave[round(from_s * rate) : round(last / fps * rate)]
+    past = [entry for entry in talk.timeline.entries if entry.at_s <= from_s]
+    later = talk.timeline.entries[len(past) :]
+    entries = (
+        *(replace(entry, at_s=0.0) for entry in past[-1:]),
+        *(replace(entry, at_s=entry.at_s - from_s) for entry in later),
+    )
+    part = replace(talk, motion=talk.motion.at(range(first, last)), timeline=Timeline(entries))
+    return replace(part, speech=replace(talk.speech, wave=wave))
+
+
+class _First(np.random.Generator):
+    """Draws the first of everything, in the order given."""
+
+    def random(self, *_: Any, **__: Any) -> Any:
+        return 0.0
+
+    def integers(self, *_: Any, **__: Any) -> Any:
+        return 0
+
+    def permutation(self, x: Any, axis: int = 0) -> Any:
+        return np.arange(x) if isinstance(x, int) else np.asarray(x)
+
+
+def plain_sentence(
+    action_units: Mapping[str, float], emotion: str | None, level: int | None, speaker: Speaker = SPEAKERS[0]
+) -> str:
+    """The plainest sentence that says these parts: the first wording of each, so that no edit makes others jump.
+
+    Raises InputError for more action units than a sentence holds (`grammar.MAX_UNITS`), or parts that are none.
+    """
+    return describe(action_units, emotion, level, rng=_First(np.random.PCG64(0)), speakers=(speaker,))
+
+
+def speaker_of(sentence: str) -> Speaker:
+    """Whom a sentence is about, by its first subject; a person where it names none."""
+    found = ((re.search(rf"\b{speaker.subject}\b", sentence.lower()), speaker) for speaker in SPEAKERS)
+    placed = [(match.start(), speaker) for match, speaker in found if match]
+    return min(placed, key=lambda each: each[0])[1] if placed else SPEAKERS[0]
+
+
+def reading(instruction: Instruction) -> str:
+    """What is understood of a sentence as HTML: emotion and level, action units with strengths, words left over."""
+    chips = []
+    if instruction.emotion is not None:
+        level = f" · {LEVELS[instruction.level]}" if instruction.level and instruction.emotion != "neutral" else ""
+        chips.append((f"{instruction.emotion}{level}", "avi-emotion"))
+    for name, value in instruction.action_units.items():
+        chips.append((f"{name.replace('_', ' ')} {f'{value:.2f}' if value else 'not at all'}", ""))
+    chips = chips or [("nothing asked for", "")]
+    chips += [(word, "avi-unknown") for word in instruction.unknown]
+    return "".join(f'<span class="avi-chip {kind}">{escape(text)}</span>' for text, kind in chips)
+
+
+def one_line(error: Exception) -> str:
+    """An error of the program: what it says and where it comes from."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(where.filename).name}, line {where.lineno}"
+    return f"the program failed: {type(error).__name__}: {error} ({place})"
+
+
+def decode_recording(sent: str) -> bytes:
+    """The sound file in a data URL; InputError for anything else, and for what the browser could not do."""
+    expected = "a recording from the browser"
+    if sent.startswith("failed:"):
+        reason = sent.split(":", 2)[-1]
+        raise InputError("a microphone", f"{reason} from the browser", "allow it there, or choose a file")
+    if len(sent) > MOST_SENT_MB << 20:
+        raise InputError(expected, f"more than {MOST_SENT_MB} MB", "name its path instead")
+    head, comma, body = sent.partition(",")
+    if not (comma and head.startswith(("data:audio/", "data:video/")) and head.endswith(";base64")):
+        raise InputError(expected, f"{head[:40]!r}", "record it again")
+    try:
+        return b64decode(body, validate=True)
+    except ValueError as error:
+        raise InputError(expected, f"damaged data: {error}", "record it again") from error
