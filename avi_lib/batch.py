@@ -15,15 +15,14 @@ from pathlib import Path
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.files import check_writable, make_folder
-from avi_lib.formats import check_motion, write_motion
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, load_timeline
 from avi_lib.jobs import MOST_SAMPLES, Job, Wanted, check_targets, find_recordings, plan_jobs, sampled
-from avi_lib.motion.factors import FACTORS
+from avi_lib.motion.clip import FACTORS
+from avi_lib.motion.formats import check_motion, write_motion
 from avi_lib.outcome import Outcome
-from avi_lib.pipeline import Talker
 from avi_lib.settings import TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Talk, Talker
 
 MOST_BESIDE = 8
 """Sentences that are shown beside the first one."""

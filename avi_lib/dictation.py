@@ -18,7 +18,7 @@ from avi_lib.instruction.timeline import Timeline, as_json
 from avi_lib.jobs import find_recordings
 from avi_lib.outcome import written_json, written_lines
 from avi_lib.settings import InstructSettings
-from avi_lib.speech.audio import SpeechReport, load_speech
+from avi_lib.speech.loading import SpeechReport, load_speech
 
 
 @dataclass(frozen=True)

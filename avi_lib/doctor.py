@@ -17,12 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from avi_lib.assets.digest import file_sha256
-from avi_lib.assets.manifest import Shipped, load_manifest
-from avi_lib.assets.resolver import Resolver
-from avi_lib.assets.store import cache_folder
 from avi_lib.errors import AviError
 from avi_lib.files import check_writable
+from avi_lib.models import Resolver, Shipped, cache_folder, file_sha256, load_manifest
 
 PACKAGES = ("torch", "numpy", "av", "soxr", "librosa", "numba", "transformers", "safetensors", "papermill")
 PHONE_PACKAGES = {
@@ -115,7 +112,7 @@ def _encoders() -> str:
 
 
 def _tracking() -> str:
-    from avi_lib.corpus.landmarker import check_mediapipe
+    from avi_lib.face.tracking import check_mediapipe
 
     try:
         return f"MediaPipe {check_mediapipe()} starts, on the cpu"

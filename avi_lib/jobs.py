@@ -16,7 +16,7 @@ from typing import NamedTuple
 from avi_lib.errors import InputError
 from avi_lib.face.video import CONTAINERS, container_of
 from avi_lib.files import keep_inputs
-from avi_lib.formats import MOTION_SUFFIXES, check_motion, written_files
+from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, written_files
 
 RECORDING_SUFFIXES = frozenset(
     ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()

@@ -18,7 +18,7 @@ import scipy.sparse
 from scipy.spatial import cKDTree
 
 from avi_lib.face.head import Head, load_head
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
 HEAD_VERTICES, BALL_RINGS, BALL_SIDES, NECK_LOOP = 3931, 17, 32, 60
 NECK_CUT_M = -0.150

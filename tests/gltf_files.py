@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avi_lib.face.head import Head
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT
 
 FPS = 25.0
 

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from avi_lib.face.head import Head
-from avi_lib.face.obj_files import ObjMesh, write_obj
-from avi_lib.motion.space import ARKIT
+from avi_lib.heads.obj import ObjMesh, write_obj
+from avi_lib.motion.clip import ARKIT
 
 
 def obj_mesh(head: Head, vertices: np.ndarray, unit: float = 1.0, library: str = "") -> ObjMesh:

@@ -11,9 +11,8 @@ import soundfile
 from raw_corpora import RATE_HZ, StillEncoder
 
 from avi_lib.corpus import prepare as preparing
-from avi_lib.corpus import work
-from avi_lib.speech.audio import Speech
-from avi_lib.speech.report import SpeechReport
+from avi_lib.corpus import prepare as work
+from avi_lib.speech.loading import Speech, SpeechReport
 
 
 class Inline(Executor):

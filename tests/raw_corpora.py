@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from avi_lib.speech.encoder import SpeechEncoder
+from avi_lib.speech.encoders import SpeechEncoder
 
 RATE_HZ = 16_000
 WORDS = (("MAMA", ("M", "AA", "M", "AA")), ("BEE", ("B", "IY")), ("FIVE", ("F", "AY", "V")))

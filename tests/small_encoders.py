@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder
+from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
 
 NETWORK = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 WAVEFORM = NETWORK | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}

@@ -12,11 +12,11 @@ from small_language_models import llama
 from small_priors import Letters
 
 from avi_lib.settings import InstructorSettings, TrainSettings
-from avi_lib.speech.encoder import HOP, SpeechEncoder
-from avi_lib.speech.hearing import MELODY, Hearing
-from avi_lib.speech.manner import MANNER
-from avi_lib.stages.hearing_bank import HeardClip, HearingBank
-from avi_lib.stages.instructor import FrozenModels, TrainedInstructor, train_instructor
+from avi_lib.speech.encoders import HOP, SpeechEncoder
+from avi_lib.speech.prosody import MANNER
+from avi_lib.speech.voice import MELODY, Hearing
+from avi_lib.training.instructor import FrozenModels, TrainedInstructor, train_instructor
+from avi_lib.training.instructor_data import HeardClip, HearingBank
 
 STATES = 6
 FELT = {"angry": (2, 3), "sad": (2, 3), "neutral": (1,), "calm": (1,)}

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 
 from avi_lib.instruction.text_encoder import TextEncoder
-from avi_lib.motion.prior_network import PriorNetwork
-from avi_lib.motion.style_prior import PriorModel, PriorShape
+from avi_lib.motion.prior import PriorModel, PriorNetwork, PriorShape
 
 TEXT = 12
 

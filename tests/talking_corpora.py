@@ -14,12 +14,11 @@ from conftest import SCRATCH
 from preparing import read_quickly, stand_in
 from raw_corpora import RATE_HZ, talkers, voice, write_table_corpus
 
-from avi_lib.corpus import drafts
-from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus import clips as drafts
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import PrepareSettings
 
 TAKES = {"plain": (2.0, 0.1, True), "wide": (2.4, 0.7, True), "mute": (1.6, 0.4, False)}

@@ -13,11 +13,10 @@ import pytest
 
 from avi_lib.corpus.adapters import flame, livelink, rig
 from avi_lib.corpus.recording import Scan
-from avi_lib.corpus.rig_map import ARKIT_MAP, RIGS, load_rig_map, map_for
+from avi_lib.corpus.rigs import ARKIT_MAP, RIGS, load_rig_map, map_for
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
+from avi_lib.motion.formats import save_livelink
 
 FRAMES = 40
 

@@ -13,12 +13,9 @@ from name_trees import names, reason, tree, write
 from avi_lib.corpus.adapters import captioned, crema_d, emodb, mead, ravdess, table, videos
 from avi_lib.corpus.adapters.labels import phones_of, read_table
 from avi_lib.corpus.adapters.layout import RuleError, find
-from avi_lib.corpus.curve_files import save_curves
-from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.recording import SPEECH_SUFFIXES, Recording
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip, save_motion
-from avi_lib.motion.space import ARKIT, FLAME, MotionSpace
+from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, MotionSpace, save_curves, save_motion
 from avi_lib.speech.phones import Phone
 
 CLIP = "03-01-05-02-01-01-12"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from avi_lib.instruction.answers import (
+from avi_lib.instruction.action_units import prototype, quantise
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instructor_network import (
     FEELINGS,
     OPENING,
     QUESTIONS,
@@ -16,9 +18,6 @@ from avi_lib.instruction.answers import (
     question,
     worded,
 )
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import prototype
-from avi_lib.instruction.vocabulary import quantise
 
 
 @pytest.mark.parametrize("feeling", FEELINGS, ids=felt)

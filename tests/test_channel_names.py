@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.face.channel_names import describe, match_channels
-from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from avi_lib.heads.placing import describe, match_channels
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 
 
 def renamed(channel: str, left: str, right: str) -> str:

@@ -5,9 +5,7 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.factors import FACTORS
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.workbook.control_plots import plot_difference, plot_factors, plot_heat_map
 from avi_lib.workbook.interactive import browse_trajectories, view_mesh
 

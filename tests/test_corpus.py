@@ -13,27 +13,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from raw_corpora import voice
 
-from avi_lib.assets.digest import file_sha256
-from avi_lib.corpus import fingerprint
+from avi_lib.corpus import prepare as fingerprint
 from avi_lib.corpus.catalogue import RawCorpus, find_corpora, named_corpora
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.curves import Curves
-from avi_lib.corpus.destination import Destination
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry, read_table, to_table, write_table
-from avi_lib.corpus.fingerprint import SourceDigests
-from avi_lib.corpus.health import examine
-from avi_lib.corpus.plan import make_plan
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.prepare import SourceDigests, make_plan
 from avi_lib.corpus.recording import Recording, Refusal, scanned
 from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.scripts import Words, draw_scripts
-from avi_lib.corpus.shards import Contents, load_contents, save_shard
-from avi_lib.corpus.splits import split_speakers
+from avi_lib.corpus.shards import (
+    ClipEntry,
+    Contents,
+    Destination,
+    ScriptEntry,
+    examine,
+    load_contents,
+    read_table,
+    save_shard,
+    split_speakers,
+    to_table,
+    write_table,
+)
 from avi_lib.errors import InputError
-from avi_lib.instruction.prototypes import EMOTIONS, levels
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.speech.cutting import cut_at_pauses, cut_evenly
+from avi_lib.instruction.action_units import EMOTIONS, levels
+from avi_lib.models import file_sha256
+from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.speech.prosody import Beat
+from avi_lib.speech.voice import cut_at_pauses, cut_evenly
 
 
 def curves(values: np.ndarray, fps: float) -> Curves:

@@ -8,18 +8,15 @@ import numpy as np
 import pytest
 from raw_corpora import RATE_HZ, StillEncoder, voice
 
-from avi_lib.corpus.corpus import Batch, Corpus
-from avi_lib.corpus.curves import Curves, Piece
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry
+from avi_lib.corpus.dataset import Batch, Corpus
 from avi_lib.corpus.recording import Recording, Scan
+from avi_lib.corpus.shards import ClipEntry, ScriptEntry
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.head import load_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.speech.audio import Speech
+from avi_lib.motion.clip import ARKIT, Curves, MotionClip, Piece
+from avi_lib.speech.loading import Speech, SpeechReport
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
-from avi_lib.speech.report import SpeechReport
 from avi_lib.workbook import closeups, corpus_plots, motion_plots
 from avi_lib.workbook.corpus_plots import SPLIT_COLOURS
 

@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from avi_lib.corpus.curve_files import load_curves, save_curves
-from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip, load_motion, save_motion
-from avi_lib.motion.space import ARKIT, FLAME, MotionSpace
+from avi_lib.motion.clip import (
+    ARKIT,
+    FLAME,
+    Curves,
+    MotionClip,
+    MotionSpace,
+    load_curves,
+    load_motion,
+    save_curves,
+    save_motion,
+)
 
 PUFF = ARKIT.index("cheekPuff")
 

@@ -8,12 +8,10 @@ import time
 import pytest
 from small_language_models import llama, tokenizer
 
-from avi_lib.assets.loading import loading
-from avi_lib.assets.resolver import Resolved
 from avi_lib.errors import InputError
-from avi_lib.instruction import dequantised as module
-from avi_lib.instruction.dequantised import dequantised
-from avi_lib.instruction.language_model import load_language_model
+from avi_lib.instruction import language_model as module
+from avi_lib.instruction.language_model import dequantised, load_language_model
+from avi_lib.models import Resolved, loading
 
 
 @pytest.fixture

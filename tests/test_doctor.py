@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from avi_lib.assets import manifest
-from avi_lib.assets.manifest import load_manifest
+from avi_lib import models as manifest
 from avi_lib.doctor import Check, doctor
 from avi_lib.errors import AssetError
+from avi_lib.models import load_manifest
 
 
 def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(

@@ -26,9 +26,17 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from avi_lib.assets.resolver import Resolver
-from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder, levelled, load_encoder, window_starts
-from avi_lib.speech.mel import centred_log_mel, log_mel
+from avi_lib.models import Resolver
+from avi_lib.speech.encoders import (
+    HOP,
+    RATE_HZ,
+    SpeechEncoder,
+    centred_log_mel,
+    levelled,
+    load_encoder,
+    log_mel,
+    window_starts,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("wav2vec2", "hubert", "wavlm", "whisper", "ctranslate2")
@@ -255,7 +263,7 @@ def test_whisper_tiny_gives_the_same_bytes_in_another_process_without_torch(
 ) -> None:
     np.save(tmp_path / "wave.npy", speech)
     code = (
-        "import hashlib, sys, numpy; from avi_lib.speech.encoder import load_encoder; encoder = load_encoder()\n"
+        "import hashlib, sys, numpy; from avi_lib.speech.encoders import load_encoder; encoder = load_encoder()\n"
         "features = encoder.encode(numpy.load(sys.argv[1], allow_pickle=False))\n"
         "print(hashlib.sha256(features.tobytes()).hexdigest(), encoder.fingerprint, 'torch' in sys.modules)"
     )

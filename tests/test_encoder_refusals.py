@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from small_encoders import Echo
 
 from avi_lib.errors import InputError
-from avi_lib.speech.encoder import load_encoder
+from avi_lib.speech.encoders import load_encoder
 
 
 @pytest.mark.parametrize(

@@ -6,19 +6,25 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from avi_lib.corpus import tracking
-from avi_lib.corpus.curve_files import save_curves
-from avi_lib.corpus.curves import Curves, Piece
-from avi_lib.driving import Source, load_drive, parse_source
 from avi_lib.errors import InputError
+from avi_lib.face import tracking
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip, save_motion
-from avi_lib.motion.factors import FACTORS, compose, fitted
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
-from avi_lib.pipeline import Talker
+from avi_lib.motion.clip import (
+    ARKIT,
+    FACTORS,
+    FLAME,
+    Curves,
+    MotionClip,
+    Piece,
+    compose,
+    fitted,
+    save_curves,
+    save_motion,
+)
+from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import Factors, FactorSettings, TalkSettings
+from avi_lib.talk import Source, Talker, load_drive, parse_source
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 FURIOUS, HAPPY = Instruction.parse("She is furious."), Instruction.parse("She is very happy.")

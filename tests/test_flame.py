@@ -10,20 +10,13 @@ from flame_files import flame_arrays, write_flame
 
 from avi_lib.corpus.adapters.flame import load_flame
 from avi_lib.errors import InputError
-from avi_lib.face.camera import PORTRAIT
-from avi_lib.face.driven import DrivenHead
-from avi_lib.face.flame import FlameModel, flame_model
-from avi_lib.face.flame_file import load_flame_file
-from avi_lib.face.flame_head import FlameHead, load_flame_head
-from avi_lib.face.flame_map import FlameMap, fit_flame_map
-from avi_lib.face.head import Head, load_head
-from avi_lib.face.mesh import check_mesh
-from avi_lib.face.renderer import Renderer
-from avi_lib.face.shading import MATERIAL_NAMES, background
-from avi_lib.face.view import View
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.flame_coefficients import save_flame_coefficients
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES, FLAME, HEAD_LIMIT_RAD
+from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, View, background
+from avi_lib.face.head import DrivenHead, Head, check_mesh, load_head
+from avi_lib.face.raster import Renderer
+from avi_lib.heads.flame import FlameModel, flame_model, load_flame_file
+from avi_lib.heads.flame_head import FlameHead, FlameMap, fit_flame_map, load_flame_head
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, HEAD_LIMIT_RAD, MotionClip
+from avi_lib.motion.formats import save_flame_coefficients
 
 FPS = 25.0
 LOST, WORST = 0.07, 0.16

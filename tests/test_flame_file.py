@@ -16,7 +16,7 @@ import scipy.sparse
 from flame_files import Ch, Python2Pickler, flame_arrays, write_flame
 
 from avi_lib.errors import InputError
-from avi_lib.face.flame_file import FlameFile, load_flame_file, save_flame_npz
+from avi_lib.heads.flame import FlameFile, load_flame_file, save_flame_npz
 
 JOINTS_OF_A_HAND = 16
 

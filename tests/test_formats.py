@@ -11,14 +11,11 @@ from obj_folders import write_folder
 from avi_lib.cli import main
 from avi_lib.corpus.adapters.flame import load_flame
 from avi_lib.errors import InputError
-from avi_lib.face.flame_head import FlameHead
-from avi_lib.face.head import load_head
-from avi_lib.face.heads import load_any_head
-from avi_lib.face.obj_files import read_obj
-from avi_lib.formats import MOTION_SUFFIXES, READABLE, converted, read_motion, write_motion
-from avi_lib.motion.clip import MotionClip, save_motion
-from avi_lib.motion.factors import FACTORS
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.face.head import load_any_head, load_head
+from avi_lib.heads.flame_head import FlameHead
+from avi_lib.heads.obj import read_obj
+from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, save_motion
+from avi_lib.motion.formats import MOTION_SUFFIXES, READABLE, converted, read_motion, write_motion
 
 FRAMES = 30
 """More than a second: a Live Link CSV tells its rate by whole seconds."""

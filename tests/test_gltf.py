@@ -11,13 +11,11 @@ import pytest
 from gltf_files import FPS, Glb, in_file_order
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.face.gltf_motion import read_glb_motion
-from avi_lib.face.gltf_reading import load_gltf_head
-from avi_lib.face.gltf_writing import write_glb
+from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.shading import MATERIALS
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES, FLAME
+from avi_lib.heads.gltf_head import load_gltf_head
+from avi_lib.heads.gltf_writing import read_glb_motion, write_glb
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avi_lib.face.camera import PORTRAIT
-from avi_lib.face.gltf_writing import write_glb
+from avi_lib.face.camera import PORTRAIT, View, background
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.renderer import Renderer
-from avi_lib.face.shading import background
-from avi_lib.face.view import View
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.face.raster import Renderer
+from avi_lib.heads.gltf_writing import write_glb
+from avi_lib.motion.clip import ARKIT, MotionClip
 
 SIZE = 384
 SCRIPTS = Path(__file__).resolve().parents[1] / ".tools" / "js" / "node_modules"

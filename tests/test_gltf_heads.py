@@ -14,14 +14,12 @@ import pytest
 from gltf_files import FPS, Builder, Glb, frame, in_file_order
 from PIL import Image
 
-from avi_lib.face.gltf_motion import read_glb_motion
-from avi_lib.face.gltf_reading import load_gltf_head
-from avi_lib.face.gltf_writing import write_glb
+from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.placing import EYES_APART_M
-from avi_lib.face.shading import MATERIALS
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.heads.gltf_head import load_gltf_head
+from avi_lib.heads.gltf_writing import read_glb_motion, write_glb
+from avi_lib.heads.placing import EYES_APART_M
+from avi_lib.motion.clip import ARKIT, MotionClip
 
 
 @pytest.fixture(scope="module")

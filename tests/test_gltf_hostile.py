@@ -17,12 +17,10 @@ from gltf_files import FPS, Builder
 from PIL import Image
 
 from avi_lib.errors import InputError
-from avi_lib.face.gltf_motion import read_glb_motion
-from avi_lib.face.gltf_reading import load_gltf_head
-from avi_lib.face.gltf_writing import write_glb
 from avi_lib.face.head import load_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.heads.gltf_head import load_gltf_head
+from avi_lib.heads.gltf_writing import read_glb_motion, write_glb
+from avi_lib.motion.clip import ARKIT, MotionClip
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,9 @@ from PIL import Image
 
 from avi_lib.commands.pairs import number_pairs
 from avi_lib.errors import AssetError, InputError
-from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, load_head
-from avi_lib.face.mesh import check_mesh
-from avi_lib.face.shading import MATERIAL_NAMES
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, check_mesh, load_head
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
 MAX_ASSET_BYTES = 3_000_000
 

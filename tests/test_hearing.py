@@ -9,12 +9,11 @@ from hypothesis import strategies as st
 from small_encoders import tone
 
 from avi_lib.errors import InputError
-from avi_lib.speech.audio import load_speech
-from avi_lib.speech.augment import Room, put_in_room
-from avi_lib.speech.encoder import HOP, RATE_HZ, SpeechEncoder
-from avi_lib.speech.hearing import MELODY, SPEEDS, elsewhere, hear
-from avi_lib.speech.manner import MANNER, manner
-from avi_lib.speech.no_speech import SOUNDS, draw_sound
+from avi_lib.speech.augment import SOUNDS, Room, draw_sound, put_in_room
+from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
+from avi_lib.speech.loading import load_speech
+from avi_lib.speech.prosody import MANNER, manner
+from avi_lib.speech.voice import MELODY, SPEEDS, elsewhere, hear
 
 NUMBER = {name: number for number, name in enumerate(MANNER)}
 

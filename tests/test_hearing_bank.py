@@ -9,8 +9,8 @@ from small_instructors import Mirror
 from talking_corpora import performed, recorded
 
 from avi_lib.errors import InputError
-from avi_lib.stages import hearing_bank as module
-from avi_lib.stages.hearing_bank import make_hearing_bank
+from avi_lib.training import instructor_data as module
+from avi_lib.training.instructor_data import make_hearing_bank
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_without_labels_there_is_nothing_to_hear(mirrored, tmp_path):
 
 
 def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
-    from avi_lib.corpus.corpus import Corpus
+    from avi_lib.corpus.dataset import Corpus
     from avi_lib.corpus.prepare import prepare
     from avi_lib.settings import PrepareSettings
 

@@ -12,16 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import ACTION_UNITS, opposites, unit_channels
-from avi_lib.instruction.grammar import FRAMES, MAX_LENGTH, MAX_UNITS, Frame, describe, paraphrases, salient
+from avi_lib.instruction.action_units import (
+    ACTION_UNITS,
+    EMOTION_WORDS,
+    EMOTIONS,
+    STRENGTH_WORDS,
+    expression_targets,
+    levels,
+    opposites,
+    prototype,
+    quantise,
+    unit_channels,
+)
+from avi_lib.instruction.grammar import FRAMES, MAX_LENGTH, MAX_UNITS, WORDINGS, Frame, describe, paraphrases, salient
 from avi_lib.instruction.instruction import Instruction, normalise_text
-from avi_lib.instruction.prototypes import EMOTIONS, expression_targets, levels, prototype
-from avi_lib.instruction.scanner import lexicon_entries, scan
-from avi_lib.instruction.unit_phrases import COMPOSITIONS, MOVES, PARTS
-from avi_lib.instruction.vocabulary import EMOTION_WORDS, STRENGTH_WORDS, quantise
-from avi_lib.instruction.wordings import WORDINGS
-from avi_lib.instruction.words import stem, stems_of
-from avi_lib.motion.space import ARKIT
+from avi_lib.instruction.parser import COMPOSITIONS, MOVES, PARTS, lexicon_entries, scan, stem, stems_of
+from avi_lib.motion.clip import ARKIT
 
 BUCKETS = (0.0, *(words.strength for words in STRENGTH_WORDS))
 STATES = [(None, None), *((emotion, level) for emotion in EMOTIONS for level in levels(emotion))]

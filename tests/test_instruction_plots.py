@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from avi_lib.evaluation.listening import Verdict
-from avi_lib.instruction.answers import FEELINGS
-from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.evaluation.instructor_scores import Verdict
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.instructor_network import FEELINGS
 from avi_lib.workbook.instruction_plots import (
     plot_confusion,
     plot_instructor_losses,

@@ -13,11 +13,10 @@ from small_language_models import save_llama
 
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
-from avi_lib.instruction.answers import FEELINGS, OPENING, Feeling, choices, felt
+from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, toned
-from avi_lib.instruction.instructor_model import save_instructor_model
-from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.speech.encoder import RATE_HZ
+from avi_lib.instruction.instructor_network import FEELINGS, OPENING, Feeling, choices, felt, save_instructor_model
+from avi_lib.speech.encoders import RATE_HZ
 
 
 @pytest.fixture(scope="module")

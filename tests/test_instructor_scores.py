@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 
-from avi_lib.evaluation.instructor import RECIPES, Heard, best_temperature, hear_all, write_out
-from avi_lib.instruction.answers import FEELINGS
+from avi_lib.evaluation.instructor_scores import RECIPES, Heard, best_temperature, hear_all, write_out
 from avi_lib.instruction.instructor import Instructor
+from avi_lib.instruction.instructor_network import FEELINGS
 
 
 def instructor(change=0.0):

@@ -12,24 +12,38 @@ from small_language_models import llama
 from small_priors import Letters
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.listening import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.evaluation.instructor_scores import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.adapters import wear
-from avi_lib.instruction.answers import FEELINGS, Feeling
-from avi_lib.instruction.familiarity import RAMP, UNFAMILIAR, Familiarity
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.instructor_model import (
+from avi_lib.instruction.instructor_network import (
+    FEELINGS,
+    RAMP,
+    UNFAMILIAR,
+    Familiarity,
+    Feeling,
     load_instructor_model,
     read_instructor_about,
     save_instructor_model,
     stack,
 )
-from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.stages.about import about_training
-from avi_lib.stages.alignment import AlignLosses, Sentences, balanced, fitting, info_nce, turned, varied
-from avi_lib.stages.hearing_bank import HeardClip
-from avi_lib.stages.instructor import FrozenModels, align, speak, train_instructor
-from avi_lib.stages.writing import drawn_beliefs
-from avi_lib.training.weights import fingerprint
+from avi_lib.training.checkpoint import about_training
+from avi_lib.training.instructor import (
+    AlignLosses,
+    FrozenModels,
+    Sentences,
+    align,
+    balanced,
+    drawn_beliefs,
+    fitting,
+    info_nce,
+    speak,
+    train_instructor,
+    turned,
+    varied,
+)
+from avi_lib.training.instructor_data import HeardClip
+from avi_lib.weights import fingerprint
 
 
 def digest(network):

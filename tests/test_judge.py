@@ -9,19 +9,31 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from avi_lib.assets.store import Store
 from avi_lib.errors import InputError
-from avi_lib.evaluation.emotions import MEASURES, OTHER, Shown, judge_emotions
-from avi_lib.evaluation.expression_network import EXPRESSIONS, SHIPPED_JUDGE, SIDE, ExpressionNetwork, load_network
-from avi_lib.evaluation.figure import one_thread
-from avi_lib.evaluation.judge import Judge, confusion, face_boxes, load_judge, neutral_share
+from avi_lib.evaluation.judge import (
+    EXPRESSIONS,
+    MEASURES,
+    OTHER,
+    SHIPPED_JUDGE,
+    SIDE,
+    ExpressionNetwork,
+    Judge,
+    Shown,
+    confusion,
+    face_boxes,
+    judge_emotions,
+    load_judge,
+    load_network,
+    neutral_share,
+)
+from avi_lib.evaluation.report import one_thread
 from avi_lib.face.head import load_head
+from avi_lib.instruction.action_units import EMOTIONS, expression_targets
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import EMOTIONS, expression_targets
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.pipeline import Talker
+from avi_lib.models import Store
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.talk import Talker
 from tools.assets.convert_judge import SOURCE, converted
 
 SIZE = 256

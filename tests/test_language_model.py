@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from small_language_models import WIDTH, llama, save_gpt2, save_llama
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.answers import FEELINGS, OPENING, answer, felt, question
-from avi_lib.instruction.dialogue import answer_tokens, dialogue, feeling_tokens
+from avi_lib.instruction.instructor import answer_tokens, dialogue, feeling_tokens
+from avi_lib.instruction.instructor_network import FEELINGS, OPENING, answer, felt, question
 from avi_lib.instruction.language_model import answer_loss, language_fingerprint, load_language_model
 
 

@@ -11,11 +11,9 @@ from raw_corpora import StillEncoder
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.learned import LearnedGenerator, load_generator
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.generator import LearnedGenerator, Shape, TalkingModel, load_generator, save_talking_model
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.talking_model import Shape, TalkingModel, save_talking_model
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody

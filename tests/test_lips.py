@@ -9,12 +9,12 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import lip_closure
-from avi_lib.evaluation.real_clips import read_clips
+from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
-from avi_lib.speech.align import align_phones
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.loading import load_speech
+from avi_lib.speech.phones import align_phones
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.phones import score_lips
 

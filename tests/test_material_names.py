@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from gltf_files import Builder
 
-from avi_lib.face.gltf_reading import load_gltf_head
-from avi_lib.face.material_names import MATERIAL_WORDS, material_of
-from avi_lib.face.obj_head import load_obj_head
-from avi_lib.face.shading import MATERIAL_NAMES
+from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.heads.gltf_head import load_gltf_head
+from avi_lib.heads.obj import load_obj_head
+from avi_lib.heads.placing import MATERIAL_WORDS, material_of
 
 NAMES = {
     "EyeLashes": "hair",

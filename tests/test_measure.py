@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from avi_lib.corpus.adapters.rig import load_rig
-from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.measure import measure_units, neutral_face
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, unit_channels
 from avi_lib.instruction.grammar import describe, salient
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.space import ARKIT, FLAME
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks import units as evaluation

@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.mesh_error import FACE_REGIONS, FAINT, MM, MotionError, coefficient_error, mesh_error, with_channels
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES, FLAME
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME
+from avi_lib.training.generator import (
+    FACE_REGIONS,
+    FAINT,
+    MM,
+    MotionError,
+    coefficient_error,
+    mesh_error,
+    with_channels,
+)
 
 GAZE = list(ARKIT.groups["gaze"])
 

@@ -21,9 +21,9 @@ from avi_lib.evaluation.metrics import (
     lip_closure,
     lve_mm,
 )
-from avi_lib.evaluation.real_clips import read_clips
+from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import Head, load_head
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT
 from avi_lib.speech.phones import SILENCE, Phone
 
 JAW, BROW, BLINK, YAW = (ARKIT.index(name) for name in ("jawOpen", "browInnerUp", "eyeBlinkLeft", "headYaw"))

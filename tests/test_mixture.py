@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from talking_corpora import flame, performed, recorded
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Mixture, held_out, shared_voices
+from avi_lib.corpus.dataset import Corpus, Mixture, held_out, shared_voices
 from avi_lib.errors import InputError
 
 

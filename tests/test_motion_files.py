@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip, load_motion, save_motion
-from avi_lib.motion.livelink import HEADER, load_livelink, save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, load_motion, save_motion
+from avi_lib.motion.formats import HEADER, load_livelink, save_livelink
 
 
 def random_clip(frames: int = 130, fps: float = 25.0) -> MotionClip:

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from avi_lib.errors import InputError
-from avi_lib.motion.style_encoder import STYLE, Style, StyleEncoder
-from avi_lib.motion.talking_generator import TalkingGenerator, generate
-from avi_lib.motion.temporal import valid_frames
+from avi_lib.motion.generator import TalkingGenerator, generate
+from avi_lib.motion.style import STYLE, Style, StyleEncoder, valid_frames
 
 
 @pytest.fixture(scope="module")

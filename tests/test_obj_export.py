@@ -13,12 +13,10 @@ import pytest
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.face import obj_export
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.obj_export import FRAMES_AT_ONCE, write_obj_sequence
-from avi_lib.face.obj_files import read_obj
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.heads import obj as obj_export
+from avi_lib.heads.obj import FRAMES_AT_ONCE, read_obj, write_obj_sequence
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 
 
 @pytest.fixture(scope="module")

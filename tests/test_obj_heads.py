@@ -12,12 +12,10 @@ from obj_folders import obj_mesh, write_folder
 from PIL import Image
 
 from avi_lib.errors import InputError
-from avi_lib.face import obj_files
-from avi_lib.face.head import Head, load_head
-from avi_lib.face.mesh import check_mesh
-from avi_lib.face.obj_files import read_obj, write_obj
-from avi_lib.face.obj_head import load_obj_head
-from avi_lib.motion.space import ARKIT
+from avi_lib.face.head import Head, check_mesh, load_head
+from avi_lib.heads import obj as obj_files
+from avi_lib.heads.obj import load_obj_head, read_obj, write_obj
+from avi_lib.motion.clip import ARKIT
 
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"

@@ -9,12 +9,9 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.articulation import articulate, frame_count
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.manner import manner
-from avi_lib.motion.performer import perform
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.visemes import VISEMES
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.expression import manner
+from avi_lib.motion.performer import VISEMES, articulate, frame_count, perform
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import ARPABET, Phone
 from avi_lib.speech.prosody import Beat, Prosody

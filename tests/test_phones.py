@@ -8,11 +8,29 @@ import pytest
 import soundfile
 
 from avi_lib.errors import InputError
-from avi_lib.speech.acoustic import BLANK, CTC_DELAY_S, CTC_PAD_S, AlignmentError, Heard, hear
-from avi_lib.speech.align import agreement, align_phones
-from avi_lib.speech.lexicon import pronounce, spell_number, spoken_words
-from avi_lib.speech.phones import ARPABET, SILENCE, Phone, arpabet, contiguous, merge_silence, tidy
-from avi_lib.speech.recognise import LONGEST_SECTION_S, recognise_phones, sections
+from avi_lib.speech.phones import (
+    ARPABET,
+    BLANK,
+    CTC_DELAY_S,
+    CTC_PAD_S,
+    LONGEST_SECTION_S,
+    SILENCE,
+    AlignmentError,
+    Heard,
+    Phone,
+    agreement,
+    align_phones,
+    arpabet,
+    contiguous,
+    hear,
+    merge_silence,
+    pronounce,
+    recognise_phones,
+    sections,
+    spell_number,
+    spoken_words,
+    tidy,
+)
 from tools.benchmarks.phones import match, read_source, score
 
 RATE_HZ = 16_000

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from avi_lib.instruction.phrases import phrases, without
+from avi_lib.instruction.parser import phrases, without
 
 TEMPLATE = "A person feels quite angry and speaks with brow strongly down."
 

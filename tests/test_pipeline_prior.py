@@ -10,8 +10,8 @@ import pytest
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
-from avi_lib.pipeline import Talker
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
+from avi_lib.talk import Talker
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "arctic.flac"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)

@@ -17,19 +17,19 @@ import soundfile
 from preparing import read_quickly, stand_in
 from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write_table_corpus
 
-from avi_lib.assets.digest import folder_files, folder_sha256
-from avi_lib.assets.resolver import resolve
 from avi_lib.cli import main
-from avi_lib.corpus import drafts, work
+from avi_lib.corpus import clips as drafts
 from avi_lib.corpus import prepare as preparing
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.destination import Destination
+from avi_lib.corpus import prepare as work
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
+from avi_lib.corpus.shards import Destination
 from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.instruction.action_units import quantise
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.vocabulary import quantise
+from avi_lib.models import folder_files, folder_sha256, resolve
 from avi_lib.settings import PrepareSettings
-from avi_lib.speech.audio import Speech, load_speech
+from avi_lib.speech.loading import Speech, load_speech
 from avi_lib.speech.prosody import prosody
 
 

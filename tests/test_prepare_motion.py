@@ -10,15 +10,15 @@ import pytest
 import soundfile
 from raw_corpora import RATE_HZ, voice, write_table_corpus
 
-from avi_lib.corpus import landmarker, motion_source, tracking
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.curves import Curves, Piece
+from avi_lib.corpus import clips as motion_source
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
-from avi_lib.corpus.track_report import TrackReport
+from avi_lib.face import tracking
+from avi_lib.face import tracking as landmarker
+from avi_lib.face.tracking import TrackReport
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, Curves, MotionClip, Piece
+from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import PrepareSettings
 
 pytestmark = pytest.mark.usefixtures("in_one_process")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from small_priors import TEXT, Letters, network
 
-from avi_lib.motion.prior_network import BINDINGS, REACH, PriorNetwork
+from avi_lib.motion.prior import BINDINGS, REACH, PriorNetwork
 
 
 def read(net: PriorNetwork, *texts: str):

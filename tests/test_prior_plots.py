@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from avi_lib.evaluation.prior_scores import Attributed
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import evenly
-from avi_lib.motion.attribution import Attributed
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.workbook import prior_plots
 
 NASTY = "cost $5 and $\\frac{ <b>" + "long " * 30

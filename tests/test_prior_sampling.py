@@ -10,8 +10,7 @@ from small_priors import TEXT, network
 from test_prior_network import read
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.motion.prior_network import PriorNetwork
-from avi_lib.motion.prior_sampling import Kept, Wish, noise_of, sample, step_seed, training_scheduler
+from avi_lib.motion.prior import Kept, PriorNetwork, Wish, noise_of, sample, step_seed, training_scheduler
 from avi_lib.settings import SampleSettings
 
 SAMPLERS = ("ddim", "dpm++", "ddpm")

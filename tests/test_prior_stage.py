@@ -9,13 +9,11 @@ from small_priors import Letters
 from talking_corpora import flame, performed, recorded
 
 from avi_lib.errors import InputError
-from avi_lib.motion.director import Director
-from avi_lib.motion.style_prior import load_prior, save_prior
-from avi_lib.motion.talking_model import Shape, TalkingModel
+from avi_lib.motion.generator import Shape, TalkingModel
+from avi_lib.motion.prior import Director, load_prior, save_prior
 from avi_lib.settings import PriorSettings, SampleSettings, TrainSettings
-from avi_lib.stages.about import about_training
-from avi_lib.stages.prior import PriorLosses, soft_contrast, train_prior
-from avi_lib.stages.style_bank import make_bank
+from avi_lib.training.checkpoint import about_training
+from avi_lib.training.prior import PriorLosses, make_bank, soft_contrast, train_prior
 
 TRAIN = TrainSettings(steps=60, batch=16, learning_rate=3e-3, warmup=5, average=0.8, save_every=20, log_every=5)
 SETTINGS = PriorSettings(width=32, blocks=1, heads=4, scripts=40, texts=2, held_out=8, train=TRAIN)
@@ -44,7 +42,7 @@ def test_a_bank_has_a_style_a_held_face_and_sentences_for_every_script(bank):
     assert all(len(texts) == len(script.texts) >= 1 for texts, script in zip(bank.texts_of, bank.scripts, strict=True))
     assert len(bank.texts) == sum(map(len, bank.texts_of))
     smiling = [i for i, script in enumerate(bank.scripts) if script.instruction.action_units.get("brow_down", 0) > 0.5]
-    from avi_lib.motion.space import ARKIT
+    from avi_lib.motion.clip import ARKIT
 
     if smiling:
         brow = ARKIT.index("browDownLeft")

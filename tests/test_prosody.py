@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.prosody import Prosody, prosody
 
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()

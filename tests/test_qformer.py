@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from avi_lib.instruction.qformer import QFormer
+from avi_lib.instruction.instructor_network import QFormer
 
 
 def qformer(layers=1):

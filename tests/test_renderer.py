@@ -9,13 +9,10 @@ import pytest
 from jaxtyping import Float32, Int32, UInt8
 
 from avi_lib.errors import InputError
-from avi_lib.face.camera import PORTRAIT, Camera
+from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.normals import vertex_normals
-from avi_lib.face.renderer import Renderer
-from avi_lib.face.shading import MATERIAL_NAMES, background
-from avi_lib.face.view import View
-from avi_lib.motion.space import ARKIT
+from avi_lib.face.raster import Renderer, vertex_normals
+from avi_lib.motion.clip import ARKIT
 
 AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
 

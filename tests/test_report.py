@@ -12,11 +12,9 @@ from small_priors import Letters
 from small_priors import prior as small_prior
 from talking_corpora import performed
 
-from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
-from avi_lib.evaluation.figure import one_thread
-from avi_lib.evaluation.measures import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
+from avi_lib.evaluation.metrics import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
 from avi_lib.evaluation.report import (
     DIFFERENCE,
     Matrix,
@@ -28,12 +26,12 @@ from avi_lib.evaluation.report import (
     estimate_of,
     joined,
     markdown_of,
+    one_thread,
     tabulate,
 )
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Scene, score_scenes, whole
 from avi_lib.face.head import Head, load_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.report_plots import plot_confusions, plot_estimates, plot_faces, plot_scene_gaps, png_of
@@ -238,7 +236,7 @@ def test_a_prior_without_diffusion_gives_one_style_whatever_the_seed_and_one_wit
 
 
 def test_the_exchange_ablation_trains_and_scores_whole_and_part(head: Head, tmp_path: Path) -> None:
-    from avi_lib.corpus.mixture import Item, Mixture
+    from avi_lib.corpus.dataset import Item, Mixture
 
     settings = ablations.shortened(profile("smoke"), 1).talking.model_copy(
         update={"width": 16, "style_width": 16, "frames": 25, "style_frames": 25, "fresh": 0.0}

@@ -10,15 +10,12 @@ import pytest
 import soundfile
 
 from avi_lib.cli import main
-from avi_lib.corpus.curve_files import save_curves
-from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
-from avi_lib.evaluation import rescore as module
-from avi_lib.evaluation.measures import Heard
-from avi_lib.evaluation.rescore import read_curves, rescore
-from avi_lib.motion.clip import MotionClip, save_motion
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
+from avi_lib.evaluation import report as module
+from avi_lib.evaluation.metrics import Heard
+from avi_lib.evaluation.report import rescore
+from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, save_curves, save_motion
+from avi_lib.motion.formats import read_curves, save_livelink
 from avi_lib.speech.phones import SILENCE, Phone
 
 PHONES = (

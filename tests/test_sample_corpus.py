@@ -16,9 +16,9 @@ import pytest
 import soundfile
 from scipy.signal import butter, sosfiltfilt
 
-from avi_lib.assets.digest import file_sha256
 from avi_lib.corpus.adapters import table
-from avi_lib.instruction.prototypes import EMOTIONS, levels
+from avi_lib.instruction.action_units import EMOTIONS, levels
+from avi_lib.models import file_sha256
 from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
 
 CORPUS = Path(__file__).resolve().parents[1] / "data" / "samples" / "corpus"
@@ -124,7 +124,7 @@ def test_anger_is_spoken_louder_and_faster_than_sadness_and_both_more_so_at_leve
 
 
 def test_a_recogniser_that_knows_no_text_hears_most_phones_of_a_clip(waves: dict[str, np.ndarray]) -> None:
-    from avi_lib.speech.recognise import recognise_phones
+    from avi_lib.speech.phones import recognise_phones
 
     clip = next(clip for clip, row in ROWS.items() if row["emotion"] == "neutral")
     heard = Counter(phone.phone for phone in recognise_phones(waves[clip]).phones)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avi_lib.assets.digest import file_sha256
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.speech.audio import load_speech
+from avi_lib.models import file_sha256
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.prosody import prosody
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
@@ -58,7 +58,7 @@ def test_anger_is_louder_than_joy_and_sadness_softest() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("hama") is None, reason="the phone recogniser is not installed")
 def test_a_recogniser_hears_the_words_of_the_angry_sample() -> None:
-    from avi_lib.speech.recognise import recognise_phones
+    from avi_lib.speech.phones import recognise_phones
 
     heard = " ".join(phone.phone for phone in recognise_phones(load_speech(SAMPLES / "angry.flac").wave).phones)
     for word in ("T OW L D", "T W AY S", "L IY V", "AH L OW N", "B R EY K", "M AY"):

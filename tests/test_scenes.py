@@ -15,7 +15,7 @@ from avi_lib.corpus import scenes as module
 from avi_lib.corpus.adapters import table
 from avi_lib.corpus.scenes import compose_scenes
 from avi_lib.errors import InputError
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.phones import SILENCE, contiguous
 
 RATE_HZ = 16_000

@@ -11,18 +11,22 @@ from PIL import Image
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
-from avi_lib.face.lettering import _wrapped, captioned, font, titled
-from avi_lib.face.sheet import columns_of, save_picture, tiled
-from avi_lib.face.strip import COLOURS, Strip
-from avi_lib.face.video import write_video
+from avi_lib.face.video import (
+    COLOURS,
+    Strip,
+    _wrapped,
+    captioned,
+    columns_of,
+    font,
+    save_picture,
+    tiled,
+    titled,
+    write_video,
+)
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.factors import FACTORS
-from avi_lib.motion.space import ARKIT
-from avi_lib.pipeline import Talker
-from avi_lib.screen import Screen
+from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Screen, Talk, Talker
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 GREY = np.full((128, 192, 3), 90, np.uint8)

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from avi_lib.assets.manifest import ASSETS, load_manifest
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import SHIPPED_INSTRUCTOR, load_instructor
-from avi_lib.instruction.instructor_model import read_instructor_about
-from avi_lib.speech.audio import RATE_HZ, load_speech
-from avi_lib.speech.augment import gain
-from avi_lib.speech.no_speech import SOUNDS, draw_sound
+from avi_lib.instruction.instructor_network import read_instructor_about
+from avi_lib.models import ASSETS, load_manifest
+from avi_lib.speech.augment import SOUNDS, draw_sound, gain
+from avi_lib.speech.loading import RATE_HZ, load_speech
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 

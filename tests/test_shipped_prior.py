@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation.prior_scores import attribute
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import load_timeline
-from avi_lib.motion.attribution import attribute
-from avi_lib.motion.director import SHIPPED_PRIOR, Director, load_director
+from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.style_prior import read_prior_about
-from avi_lib.pipeline import Talker
+from avi_lib.motion.prior import SHIPPED_PRIOR, Director, load_director, read_prior_about
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 PLAIN = Instruction.parse("A person speaks.")

@@ -11,12 +11,10 @@ from safetensors import safe_open
 from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.learned import SHIPPED
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.talking_model import read_talking_about
-from avi_lib.pipeline import Talker
+from avi_lib.motion.clip import ARKIT
+from avi_lib.motion.generator import SHIPPED, read_talking_about
 from avi_lib.settings import PerformerSettings, TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 

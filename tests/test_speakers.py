@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import ACTION_UNITS
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, STRENGTH_WORDS, levels
 from avi_lib.instruction.grammar import FRAMES, GENDERS, SPEAKERS, describe, paraphrases, speakers_of
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import EMOTIONS, levels
-from avi_lib.instruction.vocabulary import STRENGTH_WORDS
 
 TELLING = {
     "female": re.compile(r"\b(she|hers?|herself|wom[ae]n|lady|girl|female)\b", re.IGNORECASE),

@@ -24,10 +24,7 @@ from bad_audio import (
 )
 
 from avi_lib.errors import InputError
-from avi_lib.speech.audio import load_speech
-from avi_lib.speech.channels import ChannelStatistics, choose_mix
-from avi_lib.speech.decode import MAX_CHANNELS
-from avi_lib.speech.report import SpeechReport
+from avi_lib.speech.loading import MAX_CHANNELS, ChannelStatistics, SpeechReport, choose_mix, load_speech
 
 ROOT = Path(__file__).resolve().parents[1]
 LOSSLESS = ("wav", "flac", "aiff", "caf", "w64")
@@ -153,7 +150,7 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "secret.wav", encoded(voice(0.3), "wav")).chmod(0)
     tmp_path.chmod(0o711)
     code = (
-        "import os\nfrom avi_lib.errors import InputError\nfrom avi_lib.speech.audio import load_speech\n"
+        "import os\nfrom avi_lib.errors import InputError\nfrom avi_lib.speech.loading import load_speech\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"
         "try:\n    load_speech('secret.wav')\nexcept InputError as error:\n    print(error)\n"
     )
@@ -307,7 +304,7 @@ def test_ten_minutes_of_stereo_load_in_bounded_memory(tmp_path: Path) -> None:
         file.write(second[:40] + (600 * len(samples)).to_bytes(4, "little"))
         file.writelines(samples for _ in range(600))
     code = (
-        "import resource, sys\nfrom avi_lib.speech.audio import load_speech\n"
+        "import resource, sys\nfrom avi_lib.speech.loading import load_speech\n"
         "def peak(who): return resource.getrusage(who).ru_maxrss / 1024\n"
         "before = peak(resource.RUSAGE_SELF)\nspeech = load_speech(sys.argv[1])\n"
         "print(speech.duration_s, peak(resource.RUSAGE_SELF) - before)\n"

@@ -7,16 +7,17 @@ import math
 import numpy as np
 import pytest
 
-from avi_lib.corpus.style_scripts import StyleScript
+from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation.asked import asked_units, score_asked
-from avi_lib.evaluation.styles import (
+from avi_lib.evaluation.prior_scores import (
+    asked_units,
     cosines,
     diversity,
     energy_distance,
     interval,
     nearest_centroid,
     retrieval,
+    score_asked,
     similarity,
 )
 from avi_lib.instruction.instruction import Instruction

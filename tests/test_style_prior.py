@@ -11,9 +11,8 @@ from safetensors.torch import load_file, save_file
 from small_priors import Letters, prior
 
 from avi_lib.errors import InputError
-from avi_lib.motion.director import Director
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.style_prior import candidate_seed, load_prior, read_prior_about, save_prior
+from avi_lib.motion.clip import ARKIT
+from avi_lib.motion.prior import Director, candidate_seed, load_prior, read_prior_about, save_prior
 from avi_lib.settings import SampleSettings
 
 QUICK = SampleSettings(steps=5)
@@ -134,7 +133,7 @@ def test_a_damaged_file_is_an_error_that_names_it(director, tmp_path, damage):
                 metadata = stored.metadata()
         save_file(tensors, path, metadata)
     elif damage == "talking":
-        from avi_lib.motion.learned import SHIPPED
+        from avi_lib.motion.generator import SHIPPED
 
         path = SHIPPED
     else:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from avi_lib.corpus.style_scripts import draw_style_script, is_held_combination, is_held_wording
+from avi_lib.corpus.scripts import (
+    ONE_EMOTION,
+    TWO_EMOTIONS,
+    draw_free,
+    draw_style_script,
+    is_held_combination,
+    is_held_wording,
+    loosened,
+)
 from avi_lib.errors import InputError
-from avi_lib.instruction.free_english import ONE_EMOTION, TWO_EMOTIONS, draw_free, loosened
+from avi_lib.instruction.action_units import EMOTIONS, quantise
 from avi_lib.instruction.grammar import FRAMES, Phrasing, UnsayableError, describe
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.instruction.vocabulary import quantise
 
 PLAIN = ("The train leaves at nine.", "My cat sleeps on the table.", "Put the books there.")
 

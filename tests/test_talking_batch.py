@@ -8,12 +8,11 @@ import numpy as np
 import torch
 from talking_corpora import flame, performed, recorded
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Item, Mixture
+from avi_lib.corpus.dataset import Corpus, Item, Mixture
+from avi_lib.motion.clip import ARKIT, FLAME
 from avi_lib.motion.performer import IDLE_GROUPS
-from avi_lib.motion.space import ARKIT, FLAME
 from avi_lib.settings import TalkingSettings
-from avi_lib.stages.talking_batch import Shown, Spoken, draw, draw_unlabelled
+from avi_lib.training.generator import Shown, Spoken, draw, draw_unlabelled
 
 IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
 PLAIN = {"frames": 25, "style_frames": 30, "exchanged": 1.0, "mixed": 0.0, "partial": 0.0, "fresh": 0.0}

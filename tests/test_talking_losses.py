@@ -6,10 +6,17 @@ import pytest
 import torch
 
 from avi_lib.face.head import load_head
-from avi_lib.face.mesh_error import MotionError, coefficient_error, mesh_error
-from avi_lib.motion.space import ARKIT, FLAME
-from avi_lib.motion.talking_losses import CLOSED_MM, Scale, content_loss, motion_losses
-from avi_lib.motion.temporal import valid_frames
+from avi_lib.motion.clip import ARKIT, FLAME
+from avi_lib.motion.style import valid_frames
+from avi_lib.training.generator import (
+    CLOSED_MM,
+    MotionError,
+    Scale,
+    coefficient_error,
+    content_loss,
+    mesh_error,
+    motion_losses,
+)
 
 JAW = ARKIT.index("jawOpen")
 

@@ -13,19 +13,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.evaluation.figure import one_thread
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, FLAME, MotionSpace
-from avi_lib.motion.style_encoder import STYLE
-from avi_lib.motion.talking_generator import TalkingGenerator, generate
-from avi_lib.motion.talking_model import (
+from avi_lib.evaluation.report import one_thread
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
+from avi_lib.motion.generator import (
     Shape,
+    TalkingGenerator,
     TalkingModel,
+    generate,
     load_talking_model,
     read_talking_about,
     save_talking_model,
     whiten_styles,
 )
+from avi_lib.motion.style import STYLE
 
 DIM = 6
 

@@ -10,11 +10,11 @@ from raw_corpora import voice
 from talking_corpora import performed, recorded
 from test_corpus_plots import PHONES, moving, spoken
 
-from avi_lib.corpus.mixture import Mixture
+from avi_lib.corpus.dataset import Mixture
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import one_thread
+from avi_lib.evaluation.report import one_thread
 from avi_lib.settings import TalkingSettings, TrainSettings
-from avi_lib.stages.talking import train_talking
+from avi_lib.training.generator import train_talking
 from avi_lib.workbook import talking_plots
 from avi_lib.workbook.talking_plots import EMOTION_COLOURS, LOSS_COLOURS, MOTION_LOSSES, LiveLosses
 

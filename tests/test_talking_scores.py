@@ -9,13 +9,13 @@ import pytest
 from raw_corpora import StillEncoder
 from talking_corpora import performed, recorded
 
-from avi_lib.corpus.mixture import Item
+from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
-from avi_lib.evaluation import talking
-from avi_lib.evaluation.figure import one_thread
-from avi_lib.evaluation.real_clips import Clip
-from avi_lib.evaluation.talking import (
+from avi_lib.evaluation import systems as talking
+from avi_lib.evaluation.report import one_thread
+from avi_lib.evaluation.systems import (
     MM,
+    Clip,
     measure_talking,
     rig_style,
     score_exchange,
@@ -25,11 +25,10 @@ from avi_lib.evaluation.talking import (
     still_sounds,
 )
 from avi_lib.face.head import Head, load_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.style_encoder import STYLE
-from avi_lib.motion.talking_model import Shape, TalkingModel
-from avi_lib.speech.audio import RATE_HZ
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.generator import Shape, TalkingModel
+from avi_lib.motion.style import STYLE
+from avi_lib.speech.loading import RATE_HZ
 from avi_lib.speech.phones import Phone
 
 JAW = ARKIT.index("jawOpen")

@@ -10,18 +10,16 @@ import torch
 from preparing import read_quickly, stand_in
 from talking_corpora import flame, performed, recorded, take
 
-from avi_lib.corpus import drafts
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Mixture
+from avi_lib.corpus import clips as drafts
+from avi_lib.corpus.dataset import Corpus, Mixture
 from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import one_thread
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.livelink import save_livelink
-from avi_lib.motion.space import ARKIT, FLAME
-from avi_lib.motion.talking_model import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
+from avi_lib.evaluation.report import one_thread
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
+from avi_lib.motion.formats import save_livelink
+from avi_lib.motion.generator import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
 from avi_lib.settings import TalkingSettings
-from avi_lib.stages.talking import TalkingLosses, about, recipe, train_talking
+from avi_lib.training.generator import TalkingLosses, about, recipe, train_talking
 
 TRAIN = {"batch": 4, "learning_rate": 5e-3, "warmup": 2, "average": 0.5, "save_every": 2, "log_every": 1}
 

@@ -8,7 +8,7 @@ import sys
 CODE = """
 import torch
 torch.set_num_threads(2)
-from avi_lib.speech.encoder import load_encoder
+from avi_lib.speech.encoders import load_encoder
 import numpy as np
 load_encoder("whisper-tiny-en").encode(np.zeros(16000, np.float32))
 print(torch.get_num_threads())

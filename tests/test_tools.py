@@ -18,9 +18,9 @@ from test_prior_stage import SETTINGS, talking  # noqa: F401 (a fixture)
 from test_scenes import make_source
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread
-from avi_lib.motion.learned import LearnedGenerator
-from avi_lib.motion.style_encoder import STYLE
+from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread
+from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.style import STYLE
 from tools.assets import compose_scenes
 from tools.assets.lock import direct_pins, environment_yml
 from tools.benchmarks import __main__ as bench

@@ -16,21 +16,30 @@ import soundfile
 from scipy.ndimage import gaussian_filter1d
 
 from avi_lib import doctor
-from avi_lib.assets.resolver import Resolver
 from avi_lib.cli import main
-from avi_lib.corpus.curve_files import load_curves
-from avi_lib.corpus.lag import REACH_S, best_lag
-from avi_lib.corpus.landmarker import UNMOVED, FaceFollower, check_mediapipe, choose_face, head_angles, paint_over
-from avi_lib.corpus.tracking import Sightings, cut_pieces, track_video
-from avi_lib.corpus.video import LONGEST_SIDE, Footage
 from avi_lib.errors import AssetError, InputError
-from avi_lib.evaluation.real_clips import read_track
+from avi_lib.evaluation.systems import read_track
 from avi_lib.face.head import rotations
-from avi_lib.motion.clip import MotionClip, load_motion
-from avi_lib.motion.livelink import load_livelink
-from avi_lib.motion.space import ARKIT
-from avi_lib.pipeline import Talker
+from avi_lib.face.tracking import (
+    LONGEST_SIDE,
+    REACH_S,
+    UNMOVED,
+    FaceFollower,
+    Footage,
+    Sightings,
+    best_lag,
+    check_mediapipe,
+    choose_face,
+    cut_pieces,
+    head_angles,
+    paint_over,
+    track_video,
+)
+from avi_lib.models import Resolver
+from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_motion
+from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.talk import Talker
 from tools.benchmarks.tracks import CHANNELS, agreement
 
 JAW = ARKIT.index("jawOpen")

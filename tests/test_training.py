@@ -28,12 +28,16 @@ from train_line import (
 
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.settings import TrainSettings
-from avi_lib.training.device import choose_device
-from avi_lib.training.log import read_log
-from avi_lib.training.loop import train
-from avi_lib.training.order import batch_at, epoch_order, rng_at
-from avi_lib.training.processes import Processes
-from avi_lib.training.schedule import learning_rate_at
+from avi_lib.training.loop import (
+    Processes,
+    batch_at,
+    choose_device,
+    epoch_order,
+    learning_rate_at,
+    read_log,
+    rng_at,
+    train,
+)
 
 SCRIPT = Path(__file__).with_name("train_line.py")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from avi_lib.speech.audio import load_speech
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.transcript import Transcriber
 
 

@@ -19,9 +19,8 @@ import pytest
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.usd import SUFFIXES, companions, write_usd
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES, FLAME
+from avi_lib.heads.usd import SUFFIXES, companions, write_usd
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 FRAMES = (0, 7, 19)
 

@@ -18,8 +18,8 @@ import wall_parsers
 from bad_audio import FORMATS, NO_ERROR_TALK, encoded, mp3_with_huge_picture, save, voice
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.speech import audio
-from avi_lib.speech.audio import Speech, load_speech
+from avi_lib.speech import loading as audio
+from avi_lib.speech.loading import Speech, load_speech
 from avi_lib.wall import behind_wall
 
 TERMS = {"name": "a.bin", "expected": "a good file", "do": "make it again"}
@@ -157,7 +157,7 @@ def test_full_temporary_folder_is_an_error_in_words(tmp_path: Path, monkeypatch:
     def full(**_: object) -> IO[bytes]:
         return Path("/dev/full").open("r+b", buffering=0)
 
-    monkeypatch.setattr("avi_lib.speech.audio.tempfile.SpooledTemporaryFile", full)
+    monkeypatch.setattr("avi_lib.speech.loading.tempfile.SpooledTemporaryFile", full)
     with pytest.raises(InputError, match="TMPDIR"):
         load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
 

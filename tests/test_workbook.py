@@ -11,14 +11,14 @@ import nbformat
 import numpy as np
 import pytest
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.instruction.instructor_model import load_instructor_model, read_instructor_about
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.instruction.instructor_network import load_instructor_model, read_instructor_about
 from avi_lib.motion.clip import load_motion
-from avi_lib.motion.style_prior import load_prior, read_prior_about
-from avi_lib.motion.talking_model import load_talking_model, read_talking_about
+from avi_lib.motion.generator import load_talking_model, read_talking_about
+from avi_lib.motion.prior import load_prior, read_prior_about
 from avi_lib.settings import profile
-from avi_lib.workbook.studio import KINDS
 from avi_lib.workbook.runs import record, run_notebooks
+from avi_lib.workbook.studio import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

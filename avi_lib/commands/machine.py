@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from avi_lib.assets.manifest import Model
+    from avi_lib.models import Model
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -35,7 +35,7 @@ def _add_doctor(commands: argparse._SubParsersAction) -> None:
 
 
 def _models(options: argparse.Namespace) -> int:
-    from avi_lib.assets.models import models_command
+    from avi_lib.models import models_command
 
     def announce(model: Model) -> None:
         print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr)

@@ -32,10 +32,10 @@ def _add_track(commands: argparse._SubParsersAction) -> None:
 
 
 def _track(options: argparse.Namespace) -> int:
-    from avi_lib.corpus.curve_files import save_curves
-    from avi_lib.corpus.tracking import track_video
+    from avi_lib.face.tracking import track_video
     from avi_lib.files import check_writable
-    from avi_lib.formats import check_motion, write_motion
+    from avi_lib.motion.clip import save_curves
+    from avi_lib.motion.formats import check_motion, write_motion
 
     output: Path = options.output
     check_motion(output)
@@ -77,9 +77,9 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from avi_lib.face.heads import load_any_head
+    from avi_lib.face.head import load_any_head
     from avi_lib.files import keep_inputs
-    from avi_lib.formats import check_motion, converted, read_motion, write_motion, written_files
+    from avi_lib.motion.formats import check_motion, converted, read_motion, write_motion, written_files
 
     keep_inputs([options.motion, Path(options.head)], written_files(options.output))
     if options.motion.suffix.lower() == ".pkl":
@@ -97,7 +97,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _export_flame_model(model: Path, output: Path) -> int:
-    from avi_lib.face.flame_file import load_flame_file, save_flame_npz
+    from avi_lib.heads.flame import load_flame_file, save_flame_npz
 
     if output.suffix.lower() != ".npz":
         raise InputError("an npz for a FLAME model", str(output), "change the suffix")
@@ -121,7 +121,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from avi_lib.evaluation.rescore import rescore
+    from avi_lib.evaluation.report import rescore
     from avi_lib.files import check_writable
 
     if options.report is not None:

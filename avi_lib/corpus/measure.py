@@ -18,10 +18,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 from scipy.optimize import nnls
 
-from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, ActionUnit, opposites
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, Curves
 
 FAINTEST = 0.12
 """Strengths below this are not told from rest; a head sways and eyes blink anyway, and have their own thresholds."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from avi_lib.corpus.curves import Curves
 from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.grammar import GENDERS
-from avi_lib.instruction.prototypes import EMOTIONS, levels
+from avi_lib.motion.clip import Curves
 from avi_lib.speech.phones import Phone
 
 SPEECH_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff")

@@ -11,19 +11,167 @@ a corpus can be made again from its shards.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry, entry
 from avi_lib.corpus.recording import Refusal
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path
+from avi_lib.files import atomic_path, make_folder
+
+# Entries: the rows of a prepared corpus' two tables, `clips.parquet` and `scripts.parquet`.
+
+
+_Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClipEntry:
+    """One clip: a recording, or a part of one.
+
+    Rows of the shard's tensors: `frames` rows of `prosody` from `frames_at` on, at 25 a second; `features` rows of
+    `features` from `features_at` on, at 50 a second; `phones` rows of `phones` and `phone_times` from `phones_at` on;
+    `syllables` rows of `syllables` from `syllables_at` on; `frames` rows of
+    `motion` for each script in order, from `motion_at` on, and as many of `idle` from `idle_at` on (-1: the clip has
+    real motion, from which idle behaviour cannot be parted); row `row` of `present`.
+
+    Attributes:
+        clip: unique name; the recording's, with the start in seconds behind an @ where the recording was cut.
+        recording: name of the recording.
+        speech: file of the sound below the source, None for motion without sound.
+        start_s: start in the recording.
+        duration_s: length.
+        speaker: who speaks.
+        gender: "female", "male", or None where it is not known.
+        split: train, validation or test.
+        emotion: label of the recording, None where there is none.
+        level: level of the emotion, 1-3.
+        text: what is said, None where it is not known or the recording was cut.
+        language: of what is said.
+        motion: "performed", "recorded" or "tracked".
+        phones_from: "corpus", "text" (aligned), "speech" (recognised) or "none" (no sound).
+        scripts: names of the scripts whose motion is stored, the clip's own first.
+        own: how many of them are its own.
+        repairs: what was mended in the sound, by name.
+        warnings: what a person should know of the sound, by name.
+    """
+
+    clip: str
+    recording: str
+    speech: str | None
+    start_s: float
+    duration_s: float
+    speaker: str
+    gender: str | None
+    split: str
+    emotion: str | None
+    level: int | None
+    text: str | None
+    language: str
+    motion: str
+    phones_from: str
+    scripts: _Names
+    own: int
+    repairs: _Names
+    warnings: _Names
+    shard: str
+    row: int
+    frames: int
+    frames_at: int
+    features: int
+    features_at: int
+    motion_at: int
+    idle_at: int
+    phones: int
+    phones_at: int
+    syllables: int
+    syllables_at: int
+
+
+@dataclass(frozen=True)
+class ScriptEntry:
+    """One script (see `scripts.Script`) with the clip it was drawn for and that clip's split."""
+
+    script: str
+    clip: str
+    split: str
+    kind: str
+    emotion: str | None
+    level: int | None
+    units: _Names
+    strengths: tuple[float, ...]
+    seed: int
+    texts: _Names
+
+    @property
+    def action_units(self) -> dict[str, float]:
+        """Strength 0-1 by the name of the action unit."""
+        return dict(zip(self.units, self.strengths, strict=True))
+
+
+_TYPES = {
+    "str": pa.string(),
+    "str | None": pa.string(),
+    "int": pa.int64(),
+    "int | None": pa.int64(),
+    "float": pa.float64(),
+    "_Names": pa.list_(pa.string()),
+    "tuple[float, ...]": pa.list_(pa.float64()),
+}
+_Entry = TypeVar("_Entry", bound=ClipEntry | ScriptEntry)
+
+
+def schema(kind: type[_Entry]) -> pa.Schema:
+    """The Parquet schema of a kind of entry."""
+    return pa.schema(
+        [pa.field(field.name, _TYPES[str(field.type)], "None" in str(field.type)) for field in fields(kind)]
+    )
+
+
+def entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
+    """An entry of a row; lists become tuples."""
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return kind(**values)
+
+
+def to_table(kind: type[_Entry], entries: Iterable[_Entry]) -> pa.Table:
+    """Entries as an Arrow table, a fifth of their size in memory."""
+    rows = [{name: list(v) if isinstance(v, tuple) else v for name, v in vars(item).items()} for item in entries]
+    return pa.Table.from_pylist(rows, schema(kind))
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as Parquet, atomically."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_table(path: Path, kind: type[_Entry]) -> Sequence[_Entry]:
+    """Read entries; InputError when the file is missing, damaged or has other columns."""
+    expected = f"a table {path.name} of a prepared corpus"
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(expected, f"{path}: {reason}", "make it with `avi prepare`") from error
+    if not table.schema.equals(schema(kind)):
+        raise InputError(expected, f"{path} with other columns", "make it again with `avi prepare`")
+    return [entry(kind, row) for row in table.to_pylist()]
+
 
 SHARD_SUFFIX = ".safetensors"
 
@@ -62,3 +210,241 @@ def load_contents(path: Path) -> Contents:
         )
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError("a shard of a prepared corpus", f"{path}: {error}", "remove it and prepare again") from error
+
+
+# Splits by speaker: no speaker is ever heard both in training and in a test.
+
+
+SPLITS = ("train", "validation", "test")
+
+
+def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
+    """The split of each speaker, the same for the same speakers and seed.
+
+    Speakers are put in an order that depends on the seed and their names only. The test takes its share of them,
+    rounded, and at least one speaker when there are three or more and the share is above 0; then validation likewise;
+    training takes the rest. One or two speakers are all for training.
+    """
+    order = sorted(set(speakers), key=lambda speaker: hashlib.sha256(f"{seed}/{speaker}".encode()).hexdigest())
+    split = dict.fromkeys(sorted(order), "train")
+    kept = 0
+    for name, share in (("test", test_share), ("validation", validation_share)):
+        count = max(round(share * len(order)), 1) if share and len(order) >= 3 else 0
+        split |= dict.fromkeys(order[kept : kept + count], name)
+        kept += count
+    return split
+
+
+# The health of a prepared corpus: what was kept, repaired and refused, and what there is of everything.
+
+
+@dataclass(frozen=True)
+class Health:
+    """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name.
+
+    `recordings` were kept, wholly or in parts, as `clips`. `repaired` and `warned` count recordings by finding.
+    `emotions` counts clips by label ("none" where there is none), `speakers` lists them by split, `motion` and `phones`
+    count clips by origin, `scripts` by kind, `texts` counts sentences.
+    """
+
+    recordings: int
+    clips: int
+    minutes: float
+    minutes_by_split: dict[str, float]
+    speakers: dict[str, list[str]]
+    emotions: dict[str, int]
+    motion: dict[str, int]
+    phones: dict[str, int]
+    scripts: dict[str, int]
+    texts: int
+    motions: int
+    repaired: dict[str, int]
+    warned: dict[str, int]
+    refused: list[Refusal]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return asdict(self)
+
+    def lines(self, most: int = 5) -> list[str]:
+        """The report for a person; of the refused recordings the first `most` are named."""
+        speakers = sum(map(len, self.speakers.values()))
+        kept = f"{_some(self.recordings, 'recording')} as {_some(self.clips, 'clip')}"
+        rows = [
+            ("kept", f"{kept}, {self.minutes:.1f} minutes, {_some(speakers, 'speaker')}"),
+            ("repaired", _counted(self.repaired)),
+            ("noted", _counted(self.warned)),
+            ("refused", _some(len(self.refused), "recording")),
+            *(("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]),
+        ]
+        if len(self.refused) > most:
+            rows.append(("", f"and {len(self.refused) - most} more, see health.json"))
+        for split in SPLITS:
+            people = _some(len(self.speakers[split]), "speaker")
+            rows.append((split, f"{people}, {self.minutes_by_split[split]:.1f} minutes"))
+        rows += [
+            ("emotions", _counted(self.emotions)),
+            ("phones", _counted(self.phones)),
+            ("motion", f"{_counted(self.motion)}; {self.motions} performances or takes in all"),
+            ("scripts", f"{_counted(self.scripts)}; {self.texts} sentences"),
+        ]
+        if self.clips and not self.speakers["test"]:
+            rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
+        return [f"{label:11s}{text}" for label, text in rows]
+
+
+def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> Health:
+    """The health of tables of clips and scripts, and of refusals."""
+    columns = ("recording", "duration_s", "speaker", "split", "emotion", "motion", "phones_from", "repairs", "warnings")
+    of = {name: clips[name].to_pylist() for name in columns}
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for recording, repairs, warnings in zip(of["recording"], of["repairs"], of["warnings"], strict=True):
+        mended, noted = found.setdefault(recording, (set(), set()))
+        mended.update(repairs)
+        noted.update(warnings)
+    people = set(zip(of["split"], of["speaker"], strict=True))
+    seconds = dict.fromkeys(SPLITS, 0.0)
+    for split, duration_s in zip(of["split"], of["duration_s"], strict=True):
+        seconds[split] += duration_s
+    return Health(
+        recordings=len(found),
+        clips=len(clips),
+        minutes=round(sum(seconds.values()) / 60, 3),
+        minutes_by_split={split: round(total_s / 60, 3) for split, total_s in seconds.items()},
+        speakers={split: sorted(speaker for kept, speaker in people if kept == split) for split in SPLITS},
+        emotions=_count(emotion or "none" for emotion in of["emotion"]),
+        motion=_count(of["motion"]),
+        phones=_count(of["phones_from"]),
+        scripts=_count(scripts["kind"].to_pylist()),
+        texts=sum(pc.list_value_length(scripts["texts"]).to_pylist()),
+        motions=sum(max(held, 1) for held in pc.list_value_length(clips["scripts"]).to_pylist()),
+        repaired=_count(name for repairs, _ in found.values() for name in repairs),
+        warned=_count(name for _, warnings in found.values() for name in warnings),
+        refused=sorted(refused, key=lambda refusal: refusal.name),
+    )
+
+
+def _count(names: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(names).items()))
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+# The folder of a prepared corpus while it is being made: one process writes it, and it can be read at any moment.
+
+
+DESCRIPTION = "corpus.json"
+CLIPS, SCRIPTS = "clips.parquet", "scripts.parquet"
+
+
+class Destination:
+    """A folder for one corpus, locked while it is used as a context.
+
+    Raises InputError when the folder is not empty and holds no corpus, holds one of another source or adapter, lies in
+    the source or around it, or is being written by another process. Only files that a preparation wrote are removed.
+    """
+
+    def __init__(self, folder: Path, adapter: str, source: Path) -> None:
+        self.folder = folder.resolve()
+        self.shards, self.tracks = self.folder / "shards", self.folder / "tracks"
+        if self.folder.is_relative_to(source) or source.is_relative_to(self.folder):
+            got = f"{str(folder)!a}, which is the source, in it or around it"
+            raise InputError("a destination of its own", got, "name another folder")
+        make_folder(folder)
+        self.refused: list[Refusal] = []
+        self._clips, self._scripts = [to_table(ClipEntry, ())], [to_table(ScriptEntry, ())]
+        self._lock = FileLock(self.folder / ".lock", timeout=0)
+        self._refuse_another(adapter, source)
+
+    def _refuse_another(self, adapter: str, source: Path) -> None:
+        held = read_description(self.folder)
+        names = {path.name for path in self.folder.iterdir()}
+        begun = ".lock" in names and all(name in _OWN or _TORN.fullmatch(name) for name in names)
+        if held is None and names and not begun:
+            raise InputError(
+                "an empty folder or a prepared corpus", f"{self.folder} with other files", "name another folder"
+            )
+        if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
+            raise InputError(
+                f"a corpus of {adapter} {source}",
+                f"{self.folder} with one of {held.get('adapter')} {held.get('source')}",
+                "name another folder, or remove that one",
+            )
+
+    def __enter__(self) -> Destination:
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                "a corpus nobody else is preparing", f"{self.folder}, which is locked", "wait for the other process"
+            ) from error
+        for folder in (self.folder, self.shards, self.tracks):
+            make_folder(folder)
+            for path in folder.iterdir():
+                if _TORN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def describe(self, description: dict[str, Any]) -> None:
+        """Say what the corpus is made of; another description than before starts with empty tables."""
+        if read_description(self.folder) != description:
+            for name, kind in ((CLIPS, ClipEntry), (SCRIPTS, ScriptEntry)):
+                write_table(self.folder / name, to_table(kind, ()))
+            with atomic_path(self.folder / DESCRIPTION) as temporary:
+                temporary.write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
+
+    def gather(self, contents: Iterable[Contents]) -> None:
+        """Take finished shards into the tables, which `publish` writes."""
+        for shard in contents:
+            self._clips.append(to_table(ClipEntry, shard.clips))
+            self._scripts.append(to_table(ScriptEntry, shard.scripts))
+            self.refused += shard.refused
+
+    def publish(self) -> None:
+        """Write the tables of what was gathered; scripts come first, so that no clip names one that is not there."""
+        for name, tables, key in ((SCRIPTS, self._scripts, "script"), (CLIPS, self._clips, "clip")):
+            write_table(self.folder / name, pa.concat_tables(tables).sort_by(key))
+
+    def finish(self, keys: Collection[str]) -> Health:
+        """Write and give the health report, and remove shards of jobs that are not among `keys`."""
+        health = examine(pa.concat_tables(self._clips), pa.concat_tables(self._scripts), self.refused)
+        with atomic_path(self.folder / "health.json") as temporary:
+            temporary.write_text(json.dumps(health.as_dict(), indent=1, ensure_ascii=False), "utf-8")
+        for path in self.shards.iterdir():
+            if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
+                path.unlink(missing_ok=True)
+        return health
+
+
+_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "tracks", CLIPS, SCRIPTS))
+"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
+_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
+"""Names of files in the making, see `atomic_path`."""
+_SHARD = re.compile(rf"[0-9a-f]{{32}}-\d{{3}}{re.escape(SHARD_SUFFIX)}")
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """What a corpus is made of, None where there is none; InputError when the file is damaged."""
+    path = folder / DESCRIPTION
+    try:
+        held = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "a readable description of a corpus", f"{path}: {error}", "remove it and prepare again"
+        ) from error
+    if not isinstance(held, dict) or not {"adapter", "source", "settings", "features"} <= held.keys():
+        raise InputError("a description of a corpus", f"{path} with something else", "remove it and prepare again")
+    return held

@@ -19,56 +19,40 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.mixture import Item, Mixture, held_out, shared_voices
-from avi_lib.evaluation.asked import Strengths
-from avi_lib.evaluation.instructor import hear_all
-from avi_lib.evaluation.listening import recall
-from avi_lib.evaluation.measures import Measure
-from avi_lib.evaluation.prior import (
+from avi_lib.corpus.dataset import Corpus, Item, Mixture, held_out, shared_voices
+from avi_lib.evaluation.instructor_scores import hear_all, recall
+from avi_lib.evaluation.metrics import Measure
+from avi_lib.evaluation.prior_scores import (
+    Strengths,
     asked_and_moved,
+    cosines,
+    diversity,
     draw_bank,
+    energy_distance,
     held_out_bank,
     held_out_scenes,
     normal,
     raw,
+    retrieval,
+    similarity,
 )
-from avi_lib.evaluation.report import (
-    DIFFERENCE,
-    Estimate,
-    Row,
-    Table,
-    differences,
-    estimate_of,
-    joined,
-    tabulate,
-)
-from avi_lib.evaluation.styles import cosines, diversity, energy_distance, retrieval, similarity
-from avi_lib.evaluation.talking import score_exchange
+from avi_lib.evaluation.report import DIFFERENCE, Estimate, Row, Table, differences, estimate_of, joined, tabulate
+from avi_lib.evaluation.systems import score_exchange
 from avi_lib.face.head import Head, load_head
+from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.language_model import load_language_model
-from avi_lib.instruction.prototypes import EMOTIONS
 from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
-from avi_lib.motion.director import Director
-from avi_lib.motion.learned import LearnedGenerator, load_generator
-from avi_lib.motion.style_prior import PriorModel
-from avi_lib.settings import (
-    InstructorSettings,
-    PriorSettings,
-    Profile,
-    SampleSettings,
-    TalkingSettings,
-    TrainSettings,
-)
-from avi_lib.speech.encoder import load_encoder
-from avi_lib.speech.hearing import Hearing
-from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
-from avi_lib.stages.instructor import FrozenModels, hear_sounds, train_instructor
-from avi_lib.stages.prior import train_prior
-from avi_lib.stages.style_bank import StyleBank, make_bank
-from avi_lib.stages.talking import train_talking
-from avi_lib.training.device import choose_device
+from avi_lib.motion.generator import LearnedGenerator, load_generator
+from avi_lib.motion.prior import Director, PriorModel
+from avi_lib.settings import InstructorSettings, PriorSettings, Profile, SampleSettings, TalkingSettings, TrainSettings
+from avi_lib.speech.encoders import load_encoder
+from avi_lib.speech.voice import Hearing
+from avi_lib.training.generator import train_talking
+from avi_lib.training.instructor import FrozenModels, hear_sounds, train_instructor
+from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
+from avi_lib.training.loop import choose_device
+from avi_lib.training.prior import StyleBank, make_bank, train_prior
 
 PARTS = ("alignment", "diffusion", "exchange")
 WHOLE = "whole"

@@ -12,7 +12,7 @@ seven expressions; calm, contempt and boredom are none of them. How far to trust
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,15 +20,100 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
 
-from avi_lib.assets.manifest import load_manifest
-from avi_lib.assets.resolver import resolve
-from avi_lib.corpus.landmarker import FaceFollower
-from avi_lib.corpus.video import Footage
+from avi_lib.corpus.dataset import Corpus, held_out
 from avi_lib.errors import InputError
-from avi_lib.evaluation.expression_network import EXPRESSIONS, SHIPPED_JUDGE, SIDE, ExpressionNetwork, load_network
+from avi_lib.evaluation.metrics import Measure
+from avi_lib.evaluation.report import Matrix, Row, Table, tabulate
+from avi_lib.evaluation.systems import LEARNED, PERFORMER, spread
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import Head
+from avi_lib.face.tracking import FaceFollower, Footage
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.grammar import describe
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.models import ASSETS, load_manifest, resolve
+from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.prior import Director
+
+# Mini-Xception, a small network that tells seven expressions of a face, in torch.
+
+
+EXPRESSIONS = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
+"""What the network tells apart, in its order, in the words of instructions."""
+SIDE = 64
+WIDTHS = (16, 32, 64, 128)
+_FIRST = 8
+SHIPPED_JUDGE = ASSETS / "judge.safetensors"
+
+
+class Spread(nn.Conv2d):
+    """A convolution that pads as TensorFlow does: where an odd number of pixels is missing, more below and right."""
+
+    def forward(self, pictures: Float[torch.Tensor, "n channels height width"]) -> torch.Tensor:
+        """The convolved pictures, of the same size over the stride."""
+        return super().forward(_padded(pictures, self.kernel_size[0], self.stride[0], 0.0))
+
+
+class Block(nn.Module):
+    """Two separable convolutions and a pooling, beside a shortcut of one convolution."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.shortcut = Spread(before, after, 1, stride=2)
+        self.depth = Spread(before, before, 3, groups=before)
+        self.point = Spread(before, after, 1)
+        self.depth_2 = Spread(after, after, 3, groups=after)
+        self.point_2 = Spread(after, after, 1)
+
+    def forward(self, x: Float[torch.Tensor, "n before height width"]) -> torch.Tensor:
+        """Half the size, more channels."""
+        found = self.point_2(self.depth_2(functional.relu(self.point(self.depth(x)))))
+        pooled = functional.max_pool2d(_padded(found, 3, 2, -torch.inf), 3, 2)
+        return torch.as_tensor(pooled + self.shortcut(x))
+
+
+class ExpressionNetwork(nn.Module):
+    """The whole network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, _FIRST, 3)
+        self.second = nn.Conv2d(_FIRST, _FIRST, 3)
+        self.blocks = nn.ModuleList(Block(b, a) for b, a in zip((_FIRST, *WIDTHS), WIDTHS, strict=False))
+        self.last = Spread(WIDTHS[-1], len(EXPRESSIONS), 3)
+
+    @torch.inference_mode()
+    def forward(self, faces: Float[torch.Tensor, "n 1 height width"]) -> Float[torch.Tensor, "n expressions"]:
+        """Probabilities of `EXPRESSIONS` for grey faces with values from -1 to 1."""
+        x = functional.relu(self.second(functional.relu(self.first(faces))))
+        for block in self.blocks:
+            x = block(x)
+        said: torch.Tensor = self.last(x).mean(dim=(2, 3)).softmax(dim=1)
+        return said
+
+
+def load_network(path: Path = SHIPPED_JUDGE) -> ExpressionNetwork:
+    """The network with the weights of a safetensors file, the shipped one by default; InputError for another file."""
+    network = ExpressionNetwork()
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        got = f"{path}: {str(error).splitlines()[0]}"
+        raise InputError("the weights of mini-Xception with seven expressions", got, "convert them again") from error
+    return network.eval().requires_grad_(False)
+
+
+def _padded(x: torch.Tensor, kernel: int, stride: int, value: float) -> torch.Tensor:
+    missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[:1:-1]]
+    sides = [part for each in missing for part in (each // 2, each - each // 2)]
+    return functional.pad(x, sides, value=value)
+
 
 PUBLISHED = "66 % of the photographs of FER-2013, seven expressions (published: Arriaga et al. 2017; not measured here)"
 MARGINS = (1.0, 1.1, 1.2)
@@ -144,3 +229,113 @@ def _views(rgb: UInt8[np.ndarray, "height width 3"], box: Float[np.ndarray, " 4"
         face = cut.astype(np.float32) / 127.5 - 1
         views += [face, face[:, ::-1].copy()]
     return views
+
+
+# Do people's judges see the emotion that was asked for? Rendered faces of every system before the independent judge.
+
+
+OTHER = "another's label"
+"""The learned system scored on the labels it was not asked for, their mean: what labels shuffled at random come to."""
+PICTURES = 5
+"""Pictures of a clip that are judged, evenly spread; their probabilities are averaged."""
+CHANCE = 1 / len(EXPRESSIONS)
+
+MEASURES = {
+    "judge_right": Measure(
+        "emotion recognised", "", "higher", "clips asked for one of the judge's seven expressions",
+        f"share in which the judge's likeliest expression is the one asked for; chance {CHANCE:.2f}",
+    ),
+    "judge_share": Measure(
+        "probability of it", "", "higher", "the same clips", f"what the judge gives it, mean; chance {CHANCE:.2f}"
+    ),
+}  # fmt: skip
+
+Pictures = Iterable[UInt8[np.ndarray, "size size 3"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A face that was asked for an emotion at its highest level."""
+
+    system: str
+    emotion: str
+    speaker: str
+    motion: MotionClip
+
+
+def show_emotions(
+    corpora: Sequence[Corpus], generator: LearnedGenerator, director: Director, clips: int = 2, seed: int = 0
+) -> list[Shown]:
+    """Held-out clips asked for all ten emotions, by the learned system and by the performer."""
+    found = []
+    for number, item in enumerate(spread(held_out(corpora), clips)):
+        corpus, clip = item.corpus, item.clip
+        features, performer = corpus.features(clip).astype(np.float32), corpus.performer(clip)
+        for emotion in EMOTIONS:
+            asked = asked_for(emotion, seed + number)
+            style = director.style(asked.text, seed + number)
+            made = generator.perform(features, performer, asked, seed + number, style)
+            found.append(Shown(LEARNED, emotion, clip.speaker, made))
+            found.append(Shown(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))
+    return found
+
+
+def asked_for(emotion: str, seed: int) -> Instruction:
+    """A sentence that names an emotion at its highest level and no action unit."""
+    level = 1 if emotion in ("neutral", "calm") else 3
+    return Instruction.parse(describe({}, emotion, level, rng=np.random.default_rng([seed, EMOTIONS.index(emotion)])))
+
+
+def judge_emotions(
+    judge: Judge, shown: Sequence[Shown], head: Head, frames: Callable[[MotionClip], Pictures], size: int, seed: int = 0
+) -> tuple[Table, list[Matrix], dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]]]:
+    """How often the judge sees what was asked, its confusions by system, and by system and emotion a picture.
+
+    Args:
+        judge: the network.
+        shown: faces; those of the learned system are also scored on the labels they were not asked for.
+        head: that is shown.
+        frames: renders a motion with the portrait camera.
+        size: of the pictures.
+        seed: of the intervals.
+    """
+    rows: list[Row] = []
+    faces: dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]] = {}
+    judged: list[Float[np.ndarray, " expressions"]] = []
+    for each in shown:
+        some = each.motion.at((np.linspace(0.1, 0.9, PICTURES) * len(each.motion)).astype(int).tolist())
+        pictures = list(frames(some))
+        shares = judge.judge(pictures, face_boxes(head, some.values, size)).mean(axis=0)
+        judged.append(shares)
+        faces.setdefault(each.system, {}).setdefault(each.emotion, pictures[PICTURES // 2])
+        rows.append(_row(each.system, each.emotion, each.speaker, shares))
+        if each.system == LEARNED:
+            rows.append(_elsewhere(each.emotion, each.speaker, shares))
+    how = (
+        f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
+        f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "
+        f"the judge and do not count. Its own accuracy: {PUBLISHED}."
+    )
+    rows.sort(key=lambda row: (LEARNED, PERFORMER, OTHER).index(row.system))
+    table = tabulate("judge", "Independent judge of emotion", how, rows, MEASURES, seed)
+    matrices = []
+    for system in dict.fromkeys(each.system for each in shown):
+        own = [i for i, each in enumerate(shown) if each.system == system]
+        counts = confusion([shown[i].emotion for i in own], np.stack([judged[i] for i in own]), EMOTIONS)
+        title, told = f"What the judge sees: {system}", "Clips by the emotion asked for (rows) and seen (columns)."
+        matrices.append(Matrix(f"judge_{system}", title, told, EMOTIONS, EXPRESSIONS, counts))
+    return table, matrices, faces
+
+
+def _row(system: str, emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
+    if not known([emotion])[0]:
+        return Row(system, speaker, {})
+    asked = EXPRESSIONS.index(emotion)
+    return Row(system, speaker, {"judge_right": float(shares.argmax() == asked), "judge_share": float(shares[asked])})
+
+
+def _elsewhere(emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
+    wrong = [_row(OTHER, other, speaker, shares).scores for other in EXPRESSIONS if other != emotion]
+    if not known([emotion])[0]:
+        return Row(OTHER, speaker, {})
+    return Row(OTHER, speaker, {name: float(np.mean([each[name] for each in wrong])) for name in MEASURES})

@@ -14,20 +14,337 @@ holds the same turn at full weight as a displacement, for losses and exports tha
 
 from __future__ import annotations
 
+import io
+import math
+import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
+from PIL import Image
 
 from avi_lib.errors import AssetError, AviError, InputError
-from avi_lib.face.head_file import REBAKE, REGIONS, open_atlas, read_head_file
-from avi_lib.face.mesh import check_head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT, ARKIT_BLENDSHAPES
+from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, UNREADABLE, MotionClip, read_array, read_header
+
+# The fields of a baked head, read from an .npz that may be anyone's and checked before they are used.
+
+
+FORMAT = 1
+REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
+REBAKE = "bake it again with python -m tools.assets.bake_head"
+MAX_SIDE = 8192
+"""Pixels a side of the largest atlas."""
+REACH_M = 10.0
+"""No point of a head in metres lies further from the origin along an axis, and none is moved further."""
+
+_MOST = {"vertices": 200_000, "points": 200_000, "triangles": 400_000, "moves": 10_000_000, "bytes": 16 << 20}
+_MOST |= {"sliders": 100, "slider starts": 101, "members": 200_000}
+"""Largest sizes by name; 152 shapes of so many points take 365 MB."""
+_MAY_BE_EMPTY = ("moves", "sliders")
+_MOST_NAME = 80
+
+_SHAPES = len(ARKIT_BLENDSHAPES)
+_FIELDS: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "weld": ("iu", ("vertices",)),
+    "points": ("f", ("points", 3)),
+    "shape_names": ("U", (_SHAPES,)),
+    "shape_starts": ("iu", (_SHAPES + 1,)),
+    "shape_points": ("iu", ("shape moves",)),
+    "shape_steps": ("iu", ("shape moves", 3)),
+    "shape_step_m": ("f", ()),
+    "identity_names": ("U", ("sliders",)),
+    "identity_starts": ("iu", ("slider starts",)),
+    "identity_points": ("iu", ("identity moves",)),
+    "identity_steps": ("iu", ("identity moves", 3)),
+    "identity_step_m": ("f", ()),
+    "triangles": ("iu", ("triangles", 3)),
+    "uv": ("u", ("vertices", 2)),
+    "material": ("u", ("triangles",)),
+    "occlusion": ("u", ("vertices",)),
+    "head_weight": ("u", ("vertices",)),
+    "pivot": ("f", (3,)),
+    "eyeball_bounds": ("iu", (2, 2)),
+    "eye_centres": ("f", (2, 3)),
+    "atlas": ("u", ("bytes",)),
+    **{f"region_{region}": ("iu", (f"{region} members",)) for region in REGIONS},
+}
+"""Letters of numpy's types and the shape of each field; one name of a size is one size throughout."""
+_LARGEST = {"uv": 65535, "head_weight": 65535, "occlusion": 255, "material": 255, "atlas": 255}
+"""Of the fractions of 1, and of bytes."""
+
+
+def read_head_file(path: Path, refused: type[AviError]) -> dict[str, np.ndarray]:
+    """The fields of a baked head: lengths as float32, the rest as it is kept.
+
+    No array is made before its size is known to be within limits, and none is unpickled. Raises `refused`, in one
+    line, for a file that is no archive, of another format, or whose fields do not fit together.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name.removesuffix(".npy") for name in archive.namelist()}
+            opened = partial(archive.open, "format.npy")
+            version = read_array(opened, "format", "iufU", 64) if "format" in names else "none"
+            if not np.array_equal(version, FORMAT):
+                raise refused(f"format {FORMAT} in {path}", _line(str(version)), REBAKE)
+            if missing := [name for name in _FIELDS if name not in names]:
+                raise refused(f"every field of a baked head in {path}", f"none of {', '.join(missing[:6])}", REBAKE)
+            try:
+                sizes: dict[str, int] = {}
+                fields = {name: _field(archive, name, sizes) for name in _FIELDS}
+                _check(fields, sizes)
+            except ValueError as error:
+                raise refused(f"every field of a baked head in {path}", _line(str(error)), REBAKE) from error
+    except (*UNREADABLE, IndexError, OverflowError) as error:
+        raise refused(f"a baked head in {path}", f"an unreadable file ({_line(str(error))})", REBAKE) from error
+    return fields
+
+
+def open_atlas(content: UInt8[np.ndarray, " bytes"]) -> UInt8[np.ndarray, "H W 3"]:
+    """The picture of an atlas's bytes; ValueError for no WebP, PNG or JPEG, or sides above MAX_SIDE."""
+    stream = io.BytesIO(content.tobytes())
+    try:
+        with warnings.catch_warnings(action="error"), Image.open(stream, formats=("WEBP", "PNG", "JPEG")) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise ValueError(f"{picture.width} x {picture.height}, more than {MAX_SIDE} a side")
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
+        raise ValueError(f"an atlas that is no picture ({error})") from error
+
+
+def _line(text: str) -> str:
+    return " ".join(text[:200].split())
+
+
+def _field(archive: zipfile.ZipFile, name: str, sizes: dict[str, int]) -> np.ndarray:
+    """One field, read once its header's shape is known to fit those before it."""
+    kinds, expected = _FIELDS[name]
+    opened = partial(archive.open, f"{name}.npy")
+    shape, dtype = read_header(opened)
+    _fit(name, shape, expected, sizes)
+    if dtype.kind == "U" and dtype.itemsize > 4 * _MOST_NAME:
+        raise ValueError(f"{name} of more than {_MOST_NAME} signs")
+    array = read_array(opened, name, kinds, math.prod(shape) * dtype.itemsize)
+    with np.errstate(over="ignore"):  # what is beyond measure is refused by _check
+        return array.astype(np.float32) if kinds == "f" else array
+
+
+def _most(size: str) -> int:
+    return _MOST[size] if size in _MOST else _MOST[size.rpartition(" ")[2]]
+
+
+def _check(fields: dict[str, np.ndarray], sizes: dict[str, int]) -> None:
+    """Raise ValueError unless the fields, whose sizes fit, are those of one head."""
+    if sizes["slider starts"] != sizes["sliders"] + 1:
+        raise ValueError(f"{sizes['slider starts']} identity_starts for {sizes['sliders']} sliders")
+    if tuple(fields["shape_names"].tolist()) != ARKIT_BLENDSHAPES:
+        raise ValueError("the blendshapes are not ARKit's 52 in order")
+    if not all(name.isprintable() for name in fields["identity_names"].tolist()):
+        raise ValueError("identity_names that cannot be printed")
+    vertices, points = sizes["vertices"], sizes["points"]
+    _within(fields, "weld", points - 1)
+    _within(fields, "triangles", vertices - 1)
+    _within(fields, "eyeball_bounds", vertices)
+    if (np.diff(fields["eyeball_bounds"].astype(np.int64), axis=1) < 0).any():
+        raise ValueError("eyeball_bounds that fall")
+    for name, largest in _LARGEST.items():
+        _within(fields, name, largest)
+    for region in REGIONS:
+        _within(fields, f"region_{region}", vertices - 1)
+    for kind in ("shape", "identity"):
+        _within(fields, f"{kind}_points", points - 1)
+        _check_starts(fields, kind)
+    for name in ("points", "pivot", "eye_centres"):
+        if not (np.abs(fields[name]) <= REACH_M).all():
+            raise ValueError(f"{name} with NaN or beyond {REACH_M:g} m")
+
+
+def _fit(name: str, shape: tuple[int, ...], expected: tuple[str | int, ...], sizes: dict[str, int]) -> None:
+    """Raise ValueError unless a field's shape is the expected one; sizes that are met for the first time are noted."""
+    fits = len(shape) == len(expected)
+    for got, size in zip(shape, expected, strict=False):
+        if isinstance(size, int):
+            fits &= got == size
+        else:
+            empty_fits = size.rpartition(" ")[2] in _MAY_BE_EMPTY
+            fits &= sizes.setdefault(size, got) == got and (got > 0 or empty_fits) and got <= _most(size)
+    if not fits:
+        wanted = ", ".join(str(sizes.get(size, size)) if isinstance(size, str) else str(size) for size in expected)
+        raise ValueError(f"{name} of the shape {shape}, not ({wanted}), or larger than a head's")
+
+
+def _within(fields: dict[str, np.ndarray], name: str, largest: int) -> None:
+    values = fields[name]
+    if values.size and not 0 <= int(values.min()) <= int(values.max()) <= largest:
+        raise ValueError(f"{name} from {values.min()} to {values.max()}, not within 0 to {largest}")
+
+
+def _check_starts(fields: dict[str, np.ndarray], kind: str) -> None:
+    """Raise ValueError unless the shapes lie one behind the other among the moves and move within reach."""
+    starts, steps, step_m = fields[f"{kind}_starts"].astype(np.int64), fields[f"{kind}_steps"], fields[f"{kind}_step_m"]
+    if starts[0] != 0 or starts[-1] != len(steps) or (np.diff(starts) < 0).any():
+        raise ValueError(f"{kind}_starts that do not rise from 0 to {len(steps)}")
+    most = float(np.abs(steps.astype(np.float64)).max()) if steps.size else 1.0
+    if not abs(float(step_m)) * most <= REACH_M:
+        raise ValueError(f"{kind}_step_m of {step_m:g}, which moves points beyond {REACH_M:g} m")
+
+
+# What a renderer needs to know of a mesh, whichever head it comes from.
+
+
+@runtime_checkable
+class RenderMesh(Protocol):
+    """A textured triangle mesh, its render vertices split at texture seams."""
+
+    @property
+    def vertices(self) -> Float32[np.ndarray, "V 3"]:
+        """Positions at rest in metres, y up, facing +z."""
+        ...
+
+    @property
+    def triangles(self) -> Int32[np.ndarray, "T 3"]:
+        """Vertex numbers, counter-clockwise seen from outside."""
+        ...
+
+    @property
+    def uv(self) -> Float32[np.ndarray, "V 2"]:
+        """Places in the atlas, 0-1, v growing downwards as the atlas rows do."""
+        ...
+
+    @property
+    def weld(self) -> Int32[np.ndarray, " V"]:
+        """The geometric point each vertex belongs to; vertices of one point share a normal."""
+        ...
+
+    @property
+    def material(self) -> UInt8[np.ndarray, " T"]:
+        """Each triangle's place in `shading.MATERIALS`."""
+        ...
+
+    @property
+    def occlusion(self) -> Float32[np.ndarray, " V"]:
+        """Ambient occlusion, 1 = open, 0 = no light gets there."""
+        ...
+
+    @property
+    def atlas(self) -> UInt8[np.ndarray, "H W 3"]:
+        """One sRGB texture."""
+        ...
+
+
+@runtime_checkable
+class ShapedMesh(RenderMesh, Protocol):
+    """A mesh that blendshapes, a neck and two eyeballs move."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in errors."""
+        ...
+
+    @property
+    def shapes(self) -> Float32[np.ndarray, "52 V 3"]:
+        """Displacements in metres of each blendshape at full weight."""
+        ...
+
+    @property
+    def head_weight(self) -> Float32[np.ndarray, " V"]:
+        """How much of the head's rotation each vertex takes, 0-1."""
+        ...
+
+    @property
+    def pivot(self) -> Float32[np.ndarray, " 3"]:
+        """Where the neck bends."""
+        ...
+
+    @property
+    def eyeballs(self) -> tuple[Int32[np.ndarray, " left"], Int32[np.ndarray, " right"]]:
+        """Vertex numbers of the left and the right eyeball."""
+        ...
+
+    @property
+    def eye_centres(self) -> Float32[np.ndarray, "2 3"]:
+        """Middles of the left and the right eyeball."""
+        ...
+
+
+def check_mesh(mesh: RenderMesh) -> None:
+    """Raise InputError when the arrays of `mesh` do not fit together or a number in them is not finite."""
+    count, triangles = len(mesh.vertices), len(mesh.triangles)
+    shapes = {
+        "vertices": (mesh.vertices.shape, (count, 3)),
+        "triangles": (mesh.triangles.shape, (triangles, 3)),
+        "uv": (mesh.uv.shape, (count, 2)),
+        "weld": (mesh.weld.shape, (count,)),
+        "material": (mesh.material.shape, (triangles,)),
+        "occlusion": (mesh.occlusion.shape, (count,)),
+        "atlas": (mesh.atlas.shape, (*mesh.atlas.shape[:2], 3)),
+    }
+    _check_shapes(shapes)
+    if mesh.triangles.min() < 0 or mesh.triangles.max() >= count:
+        raise InputError(
+            f"triangles that name vertices 0-{count - 1}", str(mesh.triangles.max()), "check the head's file"
+        )
+    if mesh.weld.min() < 0 or mesh.weld.max() >= count:
+        raise InputError(f"weld numbers 0-{count - 1}", str(mesh.weld.max()), "check the head's file")
+    if mesh.material.max() >= len(MATERIAL_NAMES):
+        raise InputError(f"materials 0-{len(MATERIAL_NAMES) - 1}", str(mesh.material.max()), "check the head's file")
+    _check_finite(mesh, ("vertices", "uv", "occlusion"))
+
+
+def check_head(head: ShapedMesh) -> None:
+    """Raise InputError unless all that moves `head` fits its mesh and is finite, for whatever writes or plays it."""
+    check_mesh(head)
+    count = len(head.vertices)
+    shapes = {
+        "shapes": (head.shapes.shape, (len(ARKIT_BLENDSHAPES), count, 3)),
+        "head_weight": (head.head_weight.shape, (count,)),
+        "pivot": (head.pivot.shape, (3,)),
+        "eye_centres": (head.eye_centres.shape, (2, 3)),
+    }
+    _check_shapes(shapes)
+    balls = np.concatenate(head.eyeballs)
+    if len(balls) and not 0 <= balls.min() <= balls.max() < count:
+        got = f"{balls.min()} to {balls.max()}"
+        raise InputError(f"eyeballs of vertices 0-{count - 1}", got, "check the head's file")
+    _check_finite(head, ("shapes", "head_weight", "pivot", "eye_centres"))
+
+
+def check_eyes_turn_with_head(head: ShapedMesh) -> None:
+    """Raise InputError unless the eyeballs take the whole turn of the head, as joints below the head's do."""
+    balls = np.concatenate(head.eyeballs)
+    if len(balls) and (head.head_weight[balls] != 1.0).any():
+        raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
+
+
+def _check_shapes(shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> None:
+    for name, (got, expected) in shapes.items():
+        if got != expected or 0 in got:
+            raise InputError(f"mesh {name} of shape {expected}, not empty", str(got), "check the head's file")
+
+
+def _check_finite(mesh: RenderMesh, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not np.isfinite(getattr(mesh, name)).all():
+            called = getattr(mesh, "name", "mesh")
+            raise InputError(f"finite {name} of the head {called}", "NaN or infinity", "bake or export it again")
+
+
+def check_vertices(vertices: Float32[np.ndarray, "V 3"], count: int) -> Float32[np.ndarray, "V 3"]:
+    """The vertices as contiguous float32; InputError unless they are `count` finite points."""
+    vertices = np.ascontiguousarray(vertices, np.float32)
+    if vertices.shape != (count, 3):
+        raise InputError(f"vertices of shape ({count}, 3)", str(vertices.shape), "pass one frame of this mesh")
+    if not np.isfinite(vertices).all():
+        raise InputError("finite vertices", "NaN or infinity", "check the motion that moved them")
+    return vertices
+
 
 HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
 FRAMES_AT_ONCE = 8
@@ -268,3 +585,98 @@ def _checked(values: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray
     if not np.isfinite(values).all():
         raise InputError("finite motion", "NaN or infinity", "check the clip it came from")
     return values
+
+
+# What the pipeline needs to know of a head that motion drives, whichever file it comes from.
+
+
+@runtime_checkable
+class DrivenHead(RenderMesh, Protocol):
+    """A mesh that motion moves.
+
+    It stands as the open head does (metres, y up, +z towards the viewer, x to the person's left, the origin midway
+    between the eyes), so that one camera fits all heads.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it: channels it lacks, how well it follows; empty where there is nothing."""
+        ...
+
+    def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
+        """Vertices in metres of every frame; InputError for motion of a space that the head cannot follow."""
+        ...
+
+
+# Any head, by name or by path: the open head, FLAME, glTF, a folder of OBJ shapes.
+
+
+FLAME_SHAPES = 300
+MOST_SHAPE = 10.0
+"""Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
+_FLAME_SLIDER = re.compile(r"shape(\d{1,3})", re.ASCII)
+
+
+def load_any_head(name_or_path: str, identity: Mapping[str, float] | None = None) -> DrivenHead:
+    """The head of a name or a path, with its identity sliders set.
+
+    A folder holds OBJ shapes; .glb and .gltf are read with their morph targets; a .pkl, or an .npz with `v_template`,
+    is a FLAME model, whose sliders are shape0 to shape299; any other .npz is a baked head.
+
+    Raises:
+        InputError: nothing of these, damaged, or without the sliders that are set.
+    """
+    sliders, path = dict(identity or {}), Path(name_or_path)
+    if name_or_path not in HEADS and _is_flame(path):
+        from avi_lib.heads.flame_head import load_flame_head
+
+        return load_flame_head(path, _shape(sliders) if sliders else None)
+    head = _shaped_head(name_or_path, path)
+    if not sliders:
+        return head
+    if not head.identity_names:
+        raise InputError("a head with identity sliders, such as open", name_or_path, "leave the sliders out")
+    return head.with_identity(sliders)
+
+
+def _shaped_head(name: str, path: Path) -> Head:
+    if name not in HEADS and path.is_dir():
+        from avi_lib.heads.obj import load_obj_head
+
+        return load_obj_head(path)
+    if name not in HEADS and path.suffix.lower() in (".glb", ".gltf"):
+        from avi_lib.heads.gltf_head import load_gltf_head
+
+        return load_gltf_head(path)
+    return load_head(name)
+
+
+def _is_flame(path: Path) -> bool:
+    """Whether a file is a FLAME model: by its suffix, or by what an npz holds."""
+    if path.suffix.lower() == ".pkl":
+        return True
+    if path.suffix.lower() != ".npz" or not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "v_template.npy" in archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _shape(sliders: Mapping[str, float]) -> Float32[np.ndarray, " coefficients"]:
+    """FLAME's shape coefficients of sliders by name."""
+    shape = np.zeros(FLAME_SHAPES, np.float32)
+    for name, value in sliders.items():
+        number = _FLAME_SLIDER.fullmatch(name)
+        if number is None or int(number[1]) >= FLAME_SHAPES:
+            raise InputError(f"sliders shape0 to shape{FLAME_SHAPES - 1} of a FLAME head", repr(name), "rename it")
+        if not abs(value) <= MOST_SHAPE:
+            raise InputError(f"a FLAME slider of at most {MOST_SHAPE:g} either way", f"{name}={value:g}", "lower it")
+        shape[int(number[1])] = value
+    return shape

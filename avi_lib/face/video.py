@@ -10,13 +10,18 @@ taken one at a time and encoded as they come, so memory does not grow with the l
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
+from functools import lru_cache
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, cast
+from unicodedata import category
 
 import av
 import numpy as np
@@ -24,9 +29,11 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
+from PIL import Image, ImageDraw, ImageFont
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
+from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 
 SOUND_RATE_HZ = 48_000
 
@@ -204,3 +211,219 @@ def _check_first(picture: np.ndarray, kind: Container) -> None:
     if picture.shape[0] % 2 or picture.shape[1] % 2:
         got = f"{picture.shape[1]} x {picture.shape[0]}"
         raise InputError("frames with even sides, as H.264 with 4:2:0 colour needs", got, "choose an even size")
+
+
+# Words in pictures: captions over a picture's foot, titles above it.
+
+
+INK, PAPER, HALO = (250, 250, 250), (24, 27, 32), (12, 14, 18)
+MOST_LINES = 3
+MORE = " …"
+"""At the end of a text that is cut."""
+_SMALLEST_PX = 11
+_MOST_LETTERS = 1000
+"""Of a line that is measured."""
+
+
+def captioned(
+    picture: UInt8[np.ndarray, "height width channels"], text: str
+) -> UInt8[np.ndarray, "height width channels"]:
+    """A copy of the picture with a text over its foot, in at most three lines; the same picture for an empty text.
+
+    Control characters are left out.
+    """
+    if not _words(text):
+        return picture
+    height, width = picture.shape[:2]
+    layer = _caption(text, width, height)
+    result = picture.copy()
+    foot = result[height - len(layer) :].astype(np.uint16)
+    share = layer[..., 3:].astype(np.uint16)
+    ink = np.concatenate([layer[..., :3], np.full_like(layer[..., 3:], 255)], axis=2)[..., : foot.shape[2]]
+    result[height - len(layer) :] = (foot * (255 - share) + ink * share + 127) // 255
+    return result
+
+
+def titled(picture: UInt8[np.ndarray, "height width 3"], title: str) -> UInt8[np.ndarray, "taller width 3"]:
+    """The picture with a one-line title above it."""
+    return np.concatenate([_title(title, picture.shape[1]), picture])
+
+
+def font(size_px: int) -> ImageFont.FreeTypeFont:
+    """The typeface of all words in pictures."""
+    return ImageFont.truetype(str(_typeface()), max(size_px, _SMALLEST_PX))
+
+
+@lru_cache(maxsize=1)
+def _typeface() -> Path:
+    spec = find_spec("matplotlib")
+    assert spec is not None and spec.origin is not None, "matplotlib is one of the packages of this one"
+    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+@lru_cache(maxsize=64)
+def _caption(text: str, width: int, height: int) -> UInt8[np.ndarray, "lines width 4"]:
+    """The text as a layer over the picture's foot: white letters with a dark rim, readable before any backdrop."""
+    letters = font(round(min(width, height) / 24))
+    lines = _wrapped(text, letters, 0.92 * width, MOST_LINES)
+    step = round(1.35 * letters.size)
+    layer = Image.new("RGBA", (width, step * len(lines) + step // 2), (*HALO, 0))
+    pen = ImageDraw.Draw(layer)
+    rim = max(letters.size // 8, 1)
+    for number, line in enumerate(lines):
+        at = ((width - letters.getlength(line)) / 2, step * number)
+        pen.text(at, line, font=letters, fill=(*INK, 255), stroke_width=rim, stroke_fill=(*HALO, 210))
+    return np.asarray(layer)[-height:]
+
+
+@lru_cache(maxsize=64)
+def _title(title: str, width: int) -> UInt8[np.ndarray, "bar width 3"]:
+    letters = font(round(width / 28))
+    bar = Image.new("RGB", (width, 2 * round(letters.size)), PAPER)
+    text = "".join(_wrapped(title, letters, 0.96 * width, 1))
+    ImageDraw.Draw(bar).text((width / 2, bar.height / 2), text, font=letters, fill=INK, anchor="mm")
+    return np.asarray(bar)
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text without control characters (category Cc) and lone surrogates, which no typeface has."""
+    kept = ("".join(sign for sign in word if category(sign) not in ("Cc", "Cs")) for word in text.split())
+    return [word for word in kept if word]
+
+
+def _wrapped(text: str, letters: ImageFont.FreeTypeFont, width_px: float, most_lines: int) -> list[str]:
+    """The text in lines of at most this width: wider words are broken, and a text that is cut ends with MORE."""
+    waiting, lines = _words(text)[::-1], list[str]()
+    while waiting and len(lines) < most_lines:
+        line = waiting.pop()
+        if (most := _fitting(line, letters, width_px)) < len(line):
+            waiting.append(line[most:])
+            line = line[:most]
+        while waiting and _fits(f"{line} {waiting[-1]}", letters, width_px):
+            line = f"{line} {waiting.pop()}"
+        lines.append(line)
+    if waiting and lines:
+        last = lines[-1]
+        while last and not _fits(last + MORE, letters, width_px):
+            last = last.rpartition(" ")[0] if " " in last else last[:-1]
+        lines[-1] = (last + MORE).strip()
+    return lines
+
+
+def _fits(line: str, letters: ImageFont.FreeTypeFont, width_px: float) -> bool:
+    return len(line) <= _MOST_LETTERS and letters.getlength(line) <= width_px
+
+
+def _fitting(word: str, letters: ImageFont.FreeTypeFont, width_px: float) -> int:
+    """How many of a word's letters a line has room for, one at least."""
+    counts = range(1, min(len(word), _MOST_LETTERS) + 1)
+    return max(bisect_right(counts, width_px, key=lambda count: letters.getlength(word[:count])), 1)
+
+
+# Sheets: several pictures as one, side by side and in rows; contact sheets of a video as PNG.
+
+
+MOST_ABREAST = 4
+
+
+def columns_of(count: int) -> int:
+    """How many pictures stand side by side: up to three in one row, else as square as can be, four at most."""
+    return count if count <= 3 else min(math.ceil(math.sqrt(count)), MOST_ABREAST)
+
+
+def tiled(
+    pictures: Sequence[UInt8[np.ndarray, "height width 3"]], columns: int, titles: Sequence[str] = ()
+) -> UInt8[np.ndarray, "rows across 3"]:
+    """Pictures of one size in rows of `columns`, each under its title where there are some; gaps stay dark.
+
+    Raises InputError for no picture, for pictures of different sizes, and for another number of titles.
+    """
+    if not pictures or any(picture.shape != pictures[0].shape for picture in pictures):
+        raise InputError("pictures of one size", f"{sorted({p.shape for p in pictures})}", "draw them by one renderer")
+    if titles and len(titles) != len(pictures):
+        raise InputError(f"{len(pictures)} titles", f"{len(titles)}", "give one to each picture")
+    cells = [titled(picture, title) for picture, title in zip(pictures, titles, strict=True)] if titles else pictures
+    high, wide = cells[0].shape[:2]
+    rows = -(-len(cells) // columns)
+    sheet = np.empty((rows * high, min(columns, len(cells)) * wide, 3), np.uint8)
+    sheet[:] = PAPER
+    for number, cell in enumerate(cells):
+        row, column = divmod(number, columns)
+        sheet[row * high : (row + 1) * high, column * wide : (column + 1) * wide] = cell
+    return sheet
+
+
+def save_picture(picture: UInt8[np.ndarray, "height width channels"], path: Path) -> None:
+    """Write a picture as PNG, atomically; InputError for another suffix."""
+    if path.suffix.lower() != ".png":
+        raise InputError("a picture ending in .png", str(path), "change the suffix")
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG", optimize=True)
+
+
+# A strip of trajectories to stand under a video: a row for each factor of the face, and a line where it is.
+
+
+COLOURS = {
+    "lips": (231, 111, 81), "expression": (233, 196, 106), "blink": (138, 177, 125), "gaze": (87, 160, 211),
+    "pose": (160, 140, 200),
+}  # fmt: skip
+CURVES = 2
+"""Channels of a factor that are drawn: those that move most, a left one and its right twin counting as one."""
+REACH_RAD, REACH = 0.15, 0.3
+"""A row shows at least so much of a rotation or a weight, so that what hardly moves looks like it."""
+_CURSOR = (240, 240, 240)
+_SCALE = 2
+"""Drawn so many times larger and averaged, which smooths the curves."""
+
+
+class Strip:
+    """Trajectories of a motion (ARKIT), drawn once: as wide as a picture, a quarter of that high, at most `height`."""
+
+    def __init__(self, motion: MotionClip, width: int, height: int = 1 << 16) -> None:
+        height = min(width // 4, height) // 2 * 2
+        self._frames = len(motion)
+        self._left = width // 7
+        self._picture = _drawn(motion, width, height, self._left)
+
+    def at(self, frame: int) -> UInt8[np.ndarray, "height width 3"]:
+        """The strip with a line at a frame, counted from 0."""
+        picture = self._picture.copy()
+        span = picture.shape[1] - self._left
+        column = self._left + min(int((frame + 0.5) / self._frames * span), span - 1)
+        picture[:, max(column - 1, self._left) : column + 1] = _CURSOR
+        return picture
+
+
+def _drawn(motion: MotionClip, width: int, height: int, left: int) -> UInt8[np.ndarray, "height width 3"]:
+    sheet = Image.new("RGB", (_SCALE * width, _SCALE * height), PAPER)
+    pen = ImageDraw.Draw(sheet)
+    row = sheet.height / len(FACTORS)
+    letters = font(round(0.42 * row))
+    for number, factor in enumerate(FACTORS):
+        top = number * row
+        pen.text((0.12 * row, top + row / 2), factor, font=letters, fill=COLOURS[factor], anchor="lm")
+        curves = _curves(motion, factor)
+        reach = max(float(np.abs(curves).max()), REACH_RAD if factor == "pose" else REACH)
+        middle, swing = (0.5, 0.42) if factor == "pose" else (0.9, 0.8)
+        for shade, curve in zip((1.0, 0.55), curves, strict=False):
+            heights = top + row * (middle - swing * curve / reach)
+            across = np.linspace(_SCALE * left, sheet.width - 1, max(len(curve), 2))
+            points = list(zip(across, np.resize(heights, len(across)), strict=True))
+            colour = tuple(int(shade * part + (1 - shade) * ground) for part, ground in _pairs(factor))
+            pen.line(points, fill=colour, width=2 * _SCALE - 1, joint="curve")
+    return np.asarray(sheet.resize((width, height), Image.Resampling.BOX))
+
+
+def _pairs(factor: str) -> list[tuple[int, int]]:
+    return list(zip(COLOURS[factor], PAPER, strict=True))
+
+
+def _curves(motion: MotionClip, factor: str) -> Float[np.ndarray, "curves frames"]:
+    """The channels of a factor that move most, the strongest first."""
+    sides: dict[str, list[int]] = {}
+    for i in FACTORS[factor]:
+        sides.setdefault(ARKIT.channels[i].removesuffix("Left").removesuffix("Right"), []).append(i)
+    means = [motion.values[:, members].mean(axis=1) for members in sides.values()]
+    means.sort(key=lambda curve: -float(np.ptp(curve)))
+    return np.stack(means[:CURVES])

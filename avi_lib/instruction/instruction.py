@@ -14,11 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import ACTION_UNITS
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, prototype, quantise
 from avi_lib.instruction.grammar import MAX_LENGTH, Frame, describe
-from avi_lib.instruction.prototypes import EMOTIONS, levels, prototype
-from avi_lib.instruction.scanner import scan
-from avi_lib.instruction.vocabulary import quantise
+from avi_lib.instruction.parser import scan
 
 SECOND_EMOTION = 0.7
 """How much of a second emotion's prototype a mix ("happy and surprised") takes over as named units."""

@@ -7,19 +7,160 @@
 
 from __future__ import annotations
 
+import math
+import tokenize
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
+from typing import IO
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32, Float64, Int
+from numpy.lib import format as npy
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
-from avi_lib.motion.arrays import UNREADABLE, read_array
-from avi_lib.motion.space import SPACES, MotionSpace
+
+# Motion spaces: the named channels of a talking face and their groups.
+
+
+ARKIT_BLENDSHAPES = (
+    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
+    "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
+    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
+    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
+    "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
+    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
+    "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
+    "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
+)  # fmt: skip
+"""The 52 face blendshapes of Apple's ARKit in the order of `ARFaceAnchor.BlendShapeLocation`; weights in 0-1."""
+
+HEAD_ROTATION = ("headPitch", "headYaw", "headRoll")
+"""Head rotation in radians: pitch > 0 nods down, yaw > 0 turns to the person's left, roll > 0 tilts to their right."""
+
+
+HEAD_LIMIT_RAD = 0.6
+"""How far a head turns from facing the viewer, about any axis."""
+
+
+@dataclass(frozen=True, eq=False)
+class MotionSpace:
+    """Named channels and named groups of them.
+
+    `groups` maps a group's name to channel indices, `limits` is the lowest and the highest value of every channel that
+    a face is asked to carry out. A space is equal only to itself.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    groups: dict[str, tuple[int, ...]]
+    limits: tuple[tuple[float, float], ...]
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {channel: i for i, channel in enumerate(self.channels)}
+
+    def index(self, channel: str) -> int:
+        """Position of a channel; KeyError names the space when it has no such channel."""
+        try:
+            return self._index[channel]
+        except KeyError:
+            raise KeyError(f"motion space {self.name} has no channel {channel!r}") from None
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    def limited(self, values: Float32[np.ndarray, "frames channels"]) -> Float32[np.ndarray, "frames channels"]:
+        """The same motion with every value within its limits."""
+        low, high = np.array(self.limits, np.float32).T
+        return np.clip(values, low, high)
+
+
+def _arkit_groups(channels: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    prefixes = {
+        "lips": ("jaw", "mouth", "tongue"),
+        "brows": ("brow",),
+        "blink": ("eyeBlink", "eyeSquint", "eyeWide"),
+        "gaze": ("eyeLook",),
+        "cheeks_nose": ("cheek", "nose"),
+        "head": ("head",),
+    }
+    return {
+        group: tuple(i for i, channel in enumerate(channels) if channel.startswith(starts))
+        for group, starts in prefixes.items()
+    }
+
+
+_ARKIT_CHANNELS = ARKIT_BLENDSHAPES + HEAD_ROTATION
+_WEIGHT, _HEAD = (0.0, 1.0), (-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD)
+ARKIT = MotionSpace(
+    "ARKIT",
+    _ARKIT_CHANNELS,
+    _arkit_groups(_ARKIT_CHANNELS),
+    (_WEIGHT,) * len(ARKIT_BLENDSHAPES) + (_HEAD,) * len(HEAD_ROTATION),
+)
+"""52 ARKit blendshapes, then head pitch, yaw and roll in radians: 55 channels."""
+
+_FLAME_CHANNELS = (
+    tuple(f"expression{i}" for i in range(50))
+    + tuple(f"jaw{axis}" for axis in "XYZ")
+    + tuple(f"global{axis}" for axis in "XYZ")
+)
+FLAME = MotionSpace(
+    "FLAME",
+    _FLAME_CHANNELS,
+    {"expression": tuple(range(50)), "lips": (50, 51, 52), "head": (53, 54, 55)},
+    ((-6.0, 6.0),) * 50 + ((-1.0, 1.0),) * 3 + ((-math.pi, math.pi),) * 3,
+)
+"""FLAME expression coefficients 50, jaw 3 and global rotation 3, both axis-angle in radians: 56 channels."""
+
+SPACES = {space.name: space for space in (ARKIT, FLAME)}
+
+
+# Arrays from files of others: the header is checked before anything of the size it claims is allocated.
+
+
+UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
+    *(KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
+)
+"""What a damaged archive, and then a damaged array header, make the readers of both raise."""
+
+
+def read_header(opened: Callable[[], IO[bytes]]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array in npy format, whose stream `opened` opens; damage raises one of `UNREADABLE`."""
+    with opened() as stream:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
+    return shape, dtype
+
+
+def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_bytes: int) -> np.ndarray:
+    """One array in npy format.
+
+    Args:
+        opened: opens the stream; called twice, for the header and for the whole.
+        name: of the array, for the error.
+        kinds: numpy's letters of the types that are allowed, such as "fiu" or "U".
+        most_bytes: largest array that is read.
+
+    Raises:
+        ValueError: another type or a larger array; other damage raises one of `UNREADABLE`.
+    """
+    shape, dtype = read_header(opened)
+    if dtype.kind not in kinds:
+        raise ValueError(f"{name} of the type {dtype}")
+    if math.prod(shape) * dtype.itemsize > most_bytes:
+        raise ValueError(f"{name} of the shape {shape} and type {dtype}, more than {most_bytes} bytes")
+    with opened() as stream:
+        return npy.read_array(stream, allow_pickle=False)
+
 
 _MAX_BYTES = {"values": 1 << 30, "fps": 64, "channels": 1 << 16}
 """Largest array of each name that is read; 1 GiB of values is 22 hours at 60 frames per second."""
@@ -100,3 +241,208 @@ def load_motion(path: Path) -> MotionClip:
 
 def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
     return read_array(partial(archive.open, f"{name}.npy"), name, _KINDS[name], _MAX_BYTES[name])
+
+
+# Curves: motion that was recorded or tracked, and which of its channels are really there.
+
+
+FPS_RANGE = (1.0, 1000.0)
+"""Frame rates of cameras and trackers."""
+_PARTS = 8
+"""Points of time in each frame over which a curve is averaged."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Motion of a real face.
+
+    `present` (channels,) is False for channels that the recording does not have or does not move; their values are 0
+    and mean nothing. Raises InputError when its length is not the number of channels or no channel is there.
+    """
+
+    clip: MotionClip
+    present: Bool[np.ndarray, " channels"]
+
+    def __post_init__(self) -> None:
+        """Refuse a mask of another space."""
+        if self.present.shape != (len(self.clip.space),):
+            expected = f"a mask of the {len(self.clip.space)} channels of {self.clip.space.name}"
+            raise InputError(expected, f"shape {self.present.shape}", "make one entry for each channel")
+        if not FPS_RANGE[0] <= self.clip.fps <= FPS_RANGE[1]:
+            expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames a second"
+            raise InputError(expected, f"{self.clip.fps:g}", "write the rate of the recording")
+        if not self.present.any():
+            raise InputError("at least one channel of motion", "none", "check the names of the channels")
+
+    def at_fps(self, fps: float) -> Curves:
+        """The same curves at another frame rate; frame i shows the time (i + 0.5) / fps, averaged when going down.
+
+        Curves are taken as straight between frames; going down, a frame is their mean over its duration.
+        FLAME's rotations are made continuous first: the result may hold rotation vectors longer than pi.
+        """
+        if fps == self.clip.fps:
+            return self
+        values, old = self.clip.values.astype(np.float64), self.clip.fps
+        if self.clip.space is FLAME:
+            for group in ("lips", "head"):
+                rotation = list(FLAME.groups[group])
+                values[:, rotation] = _continuous(values[:, rotation])
+        frames = max(int(np.ceil(len(values) / old * fps - 1e-6)), 1)
+        parts = 1 if fps > old else _PARTS
+        times_s = (np.arange(frames * parts) + 0.5) / (fps * parts)
+        straight = [np.interp(times_s, (np.arange(len(values)) + 0.5) / old, channel) for channel in values.T]
+        resampled = np.stack(straight, axis=1).reshape(frames, parts, -1).mean(axis=1)
+        return Curves(MotionClip(resampled.astype(np.float32), fps, self.clip.space), self.present)
+
+    def between(self, first: int, last: int) -> Curves:
+        """The frames from `first` to before `last`."""
+        return Curves(self.clip.at(range(first, last)), self.present)
+
+
+def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray, "frames 3"]:
+    """Rotation vectors in radians, each turned by whole turns about its axis to lie nearest to the one before."""
+    if np.linalg.norm(np.diff(vectors, axis=0), axis=1).max(initial=0.0) <= np.pi:
+        return vectors  # no other equivalent can lie nearer
+    angles = np.linalg.norm(vectors, axis=1)
+    axes = vectors / np.maximum(angles, 1e-12)[:, None]
+    continuous = vectors.copy()
+    for i in range(1, len(vectors)):
+        turns = np.rint((continuous[i - 1] @ axes[i] - angles[i]) / (2 * np.pi))
+        continuous[i] += 2 * np.pi * turns * axes[i]
+    return continuous
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Motion without a gap, from `start_s` seconds of its recording on."""
+
+    start_s: float
+    curves: Curves
+
+
+# Curves as files: the motion npz of `motion.clip` with the array `present`, which says what channels are there.
+
+
+_MOST_BYTES = 1 << 16
+
+
+def save_curves(curves: Curves, path: Path) -> None:
+    """Write what `save_motion` writes and `present` (channels,) bool as npz, atomically."""
+    clip = curves.clip
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez(
+            stream,
+            values=clip.values,
+            fps=np.float64(clip.fps),
+            channels=np.array(clip.space.channels),
+            present=curves.present,
+        )
+
+
+def load_curves(path: Path) -> Curves:
+    """Curves of a motion npz; without `present` all channels are there, and those that are missing are read as 0.
+
+    Raises:
+        InputError: no motion npz, a `present` of another type or length, or one without a channel.
+    """
+    clip = load_motion(path)
+    present = np.ones(len(clip.space), dtype=bool)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if "present.npy" in archive.namelist():
+                present = read_array(partial(archive.open, "present.npy"), "present", "b", _MOST_BYTES)
+        if present.shape != (len(clip.space),):
+            raise ValueError(f"present of the shape {present.shape}")
+        if not present.any():
+            raise ValueError("present without a channel")
+    except UNREADABLE as error:
+        expected = f"a mask present (bool) of the {len(clip.space)} channels of {clip.space.name}"
+        raise InputError(expected, f"{path}: {error}", "leave it out where every channel is there") from error
+    return Curves(MotionClip(np.where(present, clip.values, np.float32(0)), clip.fps, clip.space), present)
+
+
+# Separate factors of a face: lips, expression, blink, gaze and pose, each of its own channels and its own source.
+
+
+_PREFIXES = {
+    "lips": (
+        *("jaw", "tongue", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
+        *("mouthRoll", "mouthShrug", "mouthPress", "mouthLowerDown", "mouthUpperUp"),
+    ),
+    "expression": (
+        *("brow", "cheek", "nose", "eyeSquint", "eyeWide"),
+        *("mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch"),
+    ),
+    "blink": ("eyeBlink",),
+    "gaze": ("eyeLook",),
+    "pose": ("head",),
+}
+
+FACTORS: dict[str, tuple[int, ...]] = {
+    factor: tuple(i for i, channel in enumerate(ARKIT.channels) if channel.startswith(prefixes))
+    for factor, prefixes in _PREFIXES.items()
+}
+"""Channels of each factor: `lips` shape sounds, `expression` is brows, cheeks, nose, tense lids and mouth corners."""
+
+REST_S = 0.2
+"""Time in which lips come to rest after the end of a source that is too short."""
+
+
+def compose(base: MotionClip, sources: Mapping[str, MotionClip], strengths: Mapping[str, float]) -> MotionClip:
+    """The base's motion with some factors taken from sources as long as it, and some stronger or weaker.
+
+    A strength multiplies the factor's channels: 0 is its rest, 1 (also where none is given) leaves it. Channels of
+    factors with neither source nor strength are the base's to the bit; all others are kept within the space's limits.
+
+    Raises:
+        InputError: a factor that is none, motion of another space than ARKIT, of another length or frame rate.
+    """
+    for factor in (*sources, *strengths):
+        if factor not in FACTORS:
+            raise InputError(f"a factor among {', '.join(FACTORS)}", repr(factor), "rename it")
+    values = base.values.copy()
+    for factor, channels in FACTORS.items():
+        source = sources.get(factor, base)
+        _must_match(source, base, factor)
+        strength = strengths.get(factor, 1.0)
+        if source is not base or strength != 1.0:
+            columns = list(channels)
+            values[:, columns] = ARKIT.limited(np.float32(strength) * source.values)[:, columns]
+    return MotionClip(values, base.fps, base.space)
+
+
+def fitted(clip: MotionClip, frames: int, factor: str) -> MotionClip:
+    """A clip cut or continued to a number of frames.
+
+    What is too short is played to and fro, without a jump; lips would speak backwards, so they come to rest instead.
+    """
+    if factor == "lips":
+        return MotionClip(_at_rest_after(clip.values, frames, clip.fps), clip.fps, clip.space)
+    return MotionClip(clip.values[_to_and_fro(len(clip), frames)], clip.fps, clip.space)
+
+
+def _to_and_fro(length: int, frames: int) -> Int[np.ndarray, " frames"]:
+    period = max(2 * length - 2, 1)
+    place = np.arange(frames) % period
+    return np.minimum(place, period - place) if length > 1 else np.zeros(frames, np.int64)
+
+
+def _at_rest_after(
+    values: Float32[np.ndarray, "given channels"], frames: int, fps: float
+) -> Float32[np.ndarray, "frames channels"]:
+    result = np.zeros((frames, values.shape[1]), np.float32)
+    known = min(len(values), frames)
+    result[:known] = values[:known]
+    fade = np.linspace(1.0, 0.0, max(round(REST_S * fps), 1) + 2, dtype=np.float32)[1:-1, None]
+    tail = result[known : known + len(fade)]
+    tail[:] = values[known - 1] * fade[: len(tail)]
+    return result
+
+
+def _must_match(source: MotionClip, base: MotionClip, factor: str) -> None:
+    for clip in (source, base):
+        if clip.space is not ARKIT:
+            raise InputError("factors in the ARKIT space", f"{factor} in {clip.space.name}", "convert the motion first")
+    if len(source) != len(base) or source.fps != base.fps:
+        expected = f"{len(base)} frames at {base.fps:g} a second for {factor}"
+        raise InputError(expected, f"{len(source)} at {source.fps:g}", "fit the source to the speech first")

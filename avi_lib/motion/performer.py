@@ -12,24 +12,245 @@ speech and instruction has a true answer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import expression_targets
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import expression_targets
 from avi_lib.instruction.timeline import Timeline
-from avi_lib.motion.articulation import articulate
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.expression import add_beats, express
-from avi_lib.motion.idle import add_blinks, add_gaze, add_head_rhythm, add_head_sway
-from avi_lib.motion.manner import Manner, manner
-from avi_lib.motion.space import ARKIT
-from avi_lib.motion.visemes import VISEMES
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.expression import (
+    Manner,
+    add_beats,
+    add_blinks,
+    add_gaze,
+    add_head_rhythm,
+    add_head_sway,
+    express,
+    manner,
+)
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Prosody
+
+# Visemes: what the mouth aims at for every ARPAbet phone, in ARKit blendshapes.
+
+
+@dataclass(frozen=True)
+class Viseme:
+    """An articulatory target and how strongly and how far it pulls on its neighbours.
+
+    targets: ARKit channel -> weight; names without Left or Right mean both sides. dominance: pull relative to a
+    vowel's 1. before_s, after_s: time constants of the pull outside the phone. closure: share of the lip opening that
+    is shut, 0-1.
+    """
+
+    targets: Mapping[str, float]
+    dominance: float = 1.0
+    before_s: float = 0.05
+    after_s: float = 0.05
+    closure: float = 0.0
+    both_sides: Mapping[str, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Spell the two-sided names out once."""
+        spelled: dict[str, float] = {}
+        for name, weight in self.targets.items():
+            sides = [name] if name in ARKIT.channels else [f"{name}Left", f"{name}Right"]
+            spelled.update(dict.fromkeys(sides, weight))
+        unknown = set(spelled) - set(ARKIT.channels)
+        if unknown:
+            raise KeyError(f"no ARKit channel {sorted(unknown)}")
+        object.__setattr__(self, "both_sides", spelled)
+
+
+def _vowel(jaw: float, dominance: float = 1.0, **targets: float) -> Viseme:
+    return Viseme({"jawOpen": jaw, **targets}, dominance=dominance)
+
+
+def _tongue(jaw: float, dominance: float = 0.35, **targets: float) -> Viseme:
+    """A consonant made by the tongue: a jaw of its own, lips mostly left to its neighbours."""
+    return Viseme({"jawOpen": jaw, **targets}, dominance=dominance, before_s=0.04, after_s=0.04)
+
+
+_SPREAD = {"mouthStretch": 0.10, "mouthSmile": 0.14, "mouthLowerDown": 0.14, "mouthUpperUp": 0.06}
+_OPEN = {"mouthLowerDown": 0.20, "mouthUpperUp": 0.08}
+_ROUND = {"mouthPucker": 0.62, "mouthFunnel": 0.24}
+_SIBILANT = {"mouthLowerDown": 0.16, "mouthUpperUp": 0.08, "mouthStretch": 0.06}
+_HUSH = {"mouthFunnel": 0.34, "mouthPucker": 0.16, "mouthLowerDown": 0.08}
+_LABIODENTAL = {"jawOpen": 0.10, "mouthRollLower": 0.40, "mouthUpperUp": 0.14, "mouthShrugLower": 0.06}
+
+VISEMES: dict[str, Viseme] = {
+    # vowels
+    "AA": _vowel(0.33, **_OPEN),
+    "AE": _vowel(0.33, **_OPEN, mouthStretch=0.08, mouthSmile=0.06),
+    "AH": _vowel(0.24, dominance=0.8, mouthLowerDown=0.14, mouthUpperUp=0.05),
+    "AO": _vowel(0.30, mouthFunnel=0.28, mouthPucker=0.14, mouthLowerDown=0.08),
+    "AW": _vowel(0.32, mouthLowerDown=0.14, mouthUpperUp=0.05, mouthFunnel=0.12),
+    "AY": _vowel(0.33, **_OPEN, mouthSmile=0.06),
+    "EH": _vowel(0.26, mouthLowerDown=0.18, mouthUpperUp=0.07, mouthStretch=0.08),
+    "ER": _vowel(0.18, mouthFunnel=0.20, mouthPucker=0.24, mouthLowerDown=0.06),
+    "EY": _vowel(0.25, **_SPREAD),
+    "IH": _vowel(0.20, dominance=0.8, mouthLowerDown=0.14, mouthUpperUp=0.05, mouthStretch=0.07),
+    "IY": _vowel(0.16, **_SPREAD),
+    "OW": _vowel(0.26, mouthPucker=0.46, mouthFunnel=0.30),
+    "OY": _vowel(0.28, mouthPucker=0.34, mouthFunnel=0.26),
+    "UH": _vowel(0.17, mouthPucker=0.34, mouthFunnel=0.20),
+    "UW": Viseme({"jawOpen": 0.13, **_ROUND}, before_s=0.10, after_s=0.07),
+    # lips
+    "B": Viseme(
+        {"jawOpen": 0.14, "mouthPress": 0.12, "mouthRollLower": 0.08, "mouthRollUpper": 0.06}, 1.2, 0.04, 0.04, 1.0
+    ),
+    "P": Viseme(
+        {"jawOpen": 0.15, "mouthPress": 0.16, "mouthRollLower": 0.10, "mouthRollUpper": 0.08}, 1.2, 0.04, 0.04, 1.0
+    ),
+    "M": Viseme(
+        {"jawOpen": 0.16, "mouthPress": 0.10, "mouthRollLower": 0.10, "mouthRollUpper": 0.08}, 1.2, 0.04, 0.04, 1.0
+    ),
+    "F": Viseme(_LABIODENTAL, 1.1, 0.05, 0.05, 0.45),
+    "V": Viseme({**_LABIODENTAL, "mouthRollLower": 0.32}, 1.0, 0.05, 0.05, 0.40),
+    "W": Viseme({"jawOpen": 0.12, "mouthPucker": 0.74, "mouthFunnel": 0.22}, 1.0, 0.10, 0.07, 0.25),
+    # teeth and tongue
+    "S": _tongue(0.09, 0.7, **_SIBILANT),
+    "Z": _tongue(0.10, 0.7, **_SIBILANT),
+    "SH": _tongue(0.10, 0.9, **_HUSH),
+    "ZH": _tongue(0.11, 0.9, **_HUSH),
+    "CH": _tongue(0.10, 0.9, **_HUSH),
+    "JH": _tongue(0.11, 0.9, **_HUSH),
+    "TH": _tongue(0.14, 0.7, tongueOut=0.12, mouthLowerDown=0.12, mouthUpperUp=0.05),
+    "DH": _tongue(0.14, 0.5, tongueOut=0.08, mouthLowerDown=0.12, mouthUpperUp=0.05),
+    "T": _tongue(0.13, 0.45, mouthLowerDown=0.10),
+    "D": _tongue(0.13, 0.45, mouthLowerDown=0.10),
+    "N": _tongue(0.15, 0.40, mouthLowerDown=0.10),
+    "L": _tongue(0.20, 0.45, mouthLowerDown=0.12),
+    "R": _tongue(0.15, 0.70, mouthFunnel=0.24, mouthPucker=0.22),
+    "K": _tongue(0.19, 0.30, mouthLowerDown=0.10),
+    "G": _tongue(0.18, 0.30, mouthLowerDown=0.10),
+    "NG": _tongue(0.19, 0.30, mouthLowerDown=0.10),
+    "HH": _tongue(0.24, 0.20),
+    "Y": _tongue(0.15, 0.60, mouthStretch=0.08, mouthSmile=0.10),
+}
+
+REST = Viseme({"jawOpen": 0.0}, dominance=1.2, before_s=0.05, after_s=0.06)
+"""Silence: lips together, jaw up."""
+
+READY = Viseme({"jawOpen": 0.07, "mouthLowerDown": 0.05}, dominance=0.5, before_s=0.12, after_s=0.04)
+"""The lips part before the first sound."""
+
+READY_LEAD_S = 0.45
+"""How long before a sound real lips part: the median over the GRID videos."""
+
+
+# Phones with times to mouth curves: coarticulation by dominance functions.
+
+
+STEP_S = 0.01
+"""Spacing of the grid on which dominances are summed, before sampling at the frame rate."""
+
+REACH_S = 0.40
+"""Beyond this distance a phone's pull is dropped; its dominance there is below 2 %."""
+
+CONTACT_S = 0.05
+"""Shortest lip contact: longer than a video frame, so that one frame shows it."""
+
+CLOSING_S, OPENING_S = 0.06, 0.05
+"""Times the lips take to reach and to leave contact."""
+
+BRIEF_PAUSE_S = 0.20
+"""Pauses up to this length do not return the mouth to rest."""
+
+
+@dataclass(frozen=True)
+class MouthCurves:
+    """ARKIT values (frames, 55) before closure, and closure (frames,): the share of the lip opening that is shut."""
+
+    values: Float32[np.ndarray, "frames channels"]
+    closure: Float32[np.ndarray, " frames"]
+
+
+@dataclass(frozen=True)
+class _Gesture:
+    viseme: Viseme
+    start_s: float
+    end_s: float
+
+
+def articulate(phones: Sequence[Phone], duration_s: float, fps: float) -> MouthCurves:
+    """Mouth curves of a phone sequence, sampled at the middle of every frame.
+
+    The number of frames is `duration_s * fps`, rounded up. Phones that are not in `VISEMES` count as silence.
+    """
+    gestures = _gestures(phones)
+    grid_s = np.arange(0.0, duration_s + STEP_S, STEP_S)
+    dense = _blend(gestures, grid_s)
+    closure = _closure(gestures, grid_s)
+    middles_s = (np.arange(frame_count(duration_s, fps)) + 0.5) / fps
+    picks = np.minimum(np.round(middles_s / STEP_S).astype(int), len(grid_s) - 1)
+    return MouthCurves(dense[picks], closure[picks])
+
+
+def frame_count(duration_s: float, fps: float) -> int:
+    """Frames that cover a duration: the last one may be partly silence."""
+    return max(1, int(np.ceil(duration_s * fps - 1e-6)))
+
+
+def _gestures(phones: Sequence[Phone]) -> list[_Gesture]:
+    """Phones and what the mouth does in silences: rest, then part ahead of the next sound."""
+    gestures: list[_Gesture] = []
+    for i, (phone, start_s, end_s) in enumerate(phones):
+        if phone in VISEMES:
+            gestures.append(_Gesture(VISEMES[phone], start_s, end_s))
+            continue
+        sound_follows = i + 1 < len(phones)
+        sound_precedes = i > 0
+        pause_s = end_s - start_s
+        if sound_follows and sound_precedes and pause_s <= BRIEF_PAUSE_S:
+            gestures.append(_Gesture(READY, start_s, end_s))
+            continue
+        lead_s = min(READY_LEAD_S, 0.6 * pause_s) if sound_follows else 0.0
+        gestures.append(_Gesture(REST, start_s, end_s - lead_s))
+        if lead_s:
+            gestures.append(_Gesture(READY, end_s - lead_s, end_s))
+    return gestures
+
+
+def _blend(gestures: Sequence[_Gesture], grid_s: Float[np.ndarray, " steps"]) -> Float32[np.ndarray, "steps channels"]:
+    """Mean of the targets weighted by dominance, (steps, 55)."""
+    pulled = np.zeros((len(grid_s), len(ARKIT)))
+    total = np.zeros(len(grid_s))
+    for gesture in gestures:
+        viseme = gesture.viseme
+        first = max(0, int((gesture.start_s - REACH_S) / STEP_S))
+        last = min(len(grid_s), int((gesture.end_s + REACH_S) / STEP_S) + 1)
+        times_s = grid_s[first:last]
+        before = np.maximum(gesture.start_s - times_s, 0.0) / viseme.before_s
+        after = np.maximum(times_s - gesture.end_s, 0.0) / viseme.after_s
+        dominance = viseme.dominance * np.exp(-before - after)
+        total[first:last] += dominance
+        channels = [ARKIT.index(channel) for channel in viseme.both_sides]
+        weights = np.fromiter(viseme.both_sides.values(), float)
+        pulled[first:last, channels] += dominance[:, None] * weights
+    return (pulled / np.maximum(total, 1e-9)[:, None]).astype(np.float32)
+
+
+def _closure(gestures: Sequence[_Gesture], grid_s: Float[np.ndarray, " steps"]) -> Float32[np.ndarray, " steps"]:
+    """Share of the lip opening that is shut at every step: raised-cosine ramps around each contact."""
+    closure = np.zeros(len(grid_s))
+    for gesture in gestures:
+        if not gesture.viseme.closure:
+            continue
+        lacking_s = max(0.0, CONTACT_S - (gesture.end_s - gesture.start_s))
+        start_s, end_s = gesture.start_s - lacking_s / 2, gesture.end_s + lacking_s / 2
+        first = max(0, int((start_s - CLOSING_S) / STEP_S))
+        last = min(len(grid_s), int((end_s + OPENING_S) / STEP_S) + 2)
+        times_s = grid_s[first:last]
+        away = np.maximum((start_s - times_s) / CLOSING_S, 0.0) + np.maximum((times_s - end_s) / OPENING_S, 0.0)
+        shape = 0.5 + 0.5 * np.cos(np.pi * np.minimum(away, 1.0))
+        closure[first:last] = np.maximum(closure[first:last], gesture.viseme.closure * shape)
+    return closure.astype(np.float32)
 
 
 def _columns(*names: str) -> list[int]:

@@ -17,11 +17,10 @@ import numpy as np
 from jaxtyping import Float32
 from tokenizers import Tokenizer
 
-from avi_lib.assets.resolver import Resolved, resolve
-from avi_lib.speech.audio import RATE_HZ
-from avi_lib.speech.cutting import FPS, SAMPLES, cut_at_pauses
-from avi_lib.speech.encoder import levelled
-from avi_lib.speech.mel import centred_log_mel
+from avi_lib.models import Resolved, resolve
+from avi_lib.speech.encoders import centred_log_mel, levelled
+from avi_lib.speech.loading import RATE_HZ
+from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, cut_at_pauses
 
 LONGEST_S = 24.0
 """Longest stretch that is decoded at once; the network knows 30 s."""
@@ -54,7 +53,7 @@ class Transcriber:
     def transcribe(self, wave: Float32[np.ndarray, " samples"]) -> str:
         """The words of a wave (samples,) float32 at 16 kHz, in one line; empty where none are found."""
         frames = max(1, -(-len(wave) // SAMPLES))
-        parts = cut_at_pauses(wave, frames, round(LONGEST_S * FPS))
+        parts = cut_at_pauses(wave, frames, round(LONGEST_S * VIDEO_FPS))
         said = (self._part(wave[start * SAMPLES : end * SAMPLES]) for start, end in parts)
         return " ".join(" ".join(said).split())
 

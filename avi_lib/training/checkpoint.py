@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
-from avi_lib.settings import TrainSettings
+from avi_lib.settings import Settings, TrainSettings
 
 REMEDY = "train into another folder, or remove this one"
 
@@ -104,3 +106,17 @@ def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]], model: nn.Modu
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+# What weights were trained on and how, for the header of their file.
+
+
+def about_training(
+    corpora: Sequence[Corpus], settings: Settings, licences: Mapping[str, str], digest: str
+) -> dict[str, object]:
+    """Corpora with their licences, settings, and the content of the bank that was trained on.
+
+    licences: by the name of the corpus; digest: of the bank.
+    """
+    named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
+    return {"corpora": named, "settings": settings.model_dump(), "bank": digest}

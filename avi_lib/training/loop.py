@@ -17,26 +17,282 @@ bfloat16. A loss keeps float32 by taking what the networks give as `.float()` an
 
 from __future__ import annotations
 
+import atexit
+import json
 import math
+import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import nn
+from jaxtyping import Int
+from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from avi_lib.errors import AviError, InputError
-from avi_lib.files import check_writable, make_folder
+from avi_lib.errors import AviError, InputError, OutputError
+from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.settings import TrainSettings
 from avi_lib.training.checkpoint import Checkpoint, load_checkpoint, recipe_digest, save_checkpoint
-from avi_lib.training.device import computes_bfloat16
-from avi_lib.training.log import LogLine, TrainingLog
-from avi_lib.training.order import batch_at, rng_at, torch_seed_at
-from avi_lib.training.processes import Processes, join_processes
-from avi_lib.training.schedule import learning_rate_at
+
+# The learning rate of a step, a function of the settings.
+
+
+def learning_rate_at(step: int, settings: TrainSettings) -> float:
+    """A linear rise over the warm-up, then a cosine down to a hundredth (Loshchilov and Hutter 2017, SGDR)."""
+    if step < settings.warmup:
+        return settings.learning_rate * (step + 1) / settings.warmup
+    way = (step - settings.warmup) / max(settings.steps - settings.warmup, 1)
+    return settings.learning_rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(way, 1.0))))
+
+
+# The order of training: which items make a batch is a function of seed and step, so that no state has to be kept.
+
+
+def batch_at(step: int, items: int, batch: int, seed: int) -> Int[np.ndarray, " batch"]:
+    """Numbers of the items of a step's batch, `batch` of them.
+
+    Every epoch is a permutation of all items, drawn from seed and epoch alone; epochs follow on without a rest, so a
+    batch may begin in one and end in the next. Raises InputError when there is no item.
+    """
+    if items < 1 or batch < 1:
+        raise InputError("at least one item and one place in a batch", f"{items} and {batch}", "check the corpus")
+    places = np.arange(step * batch, (step + 1) * batch)
+    epochs = {int(epoch): epoch_order(int(epoch), items, seed) for epoch in np.unique(places // items)}
+    return np.array([epochs[int(place // items)][place % items] for place in places])
+
+
+def epoch_order(epoch: int, items: int, seed: int) -> Int[np.ndarray, " items"]:
+    """The permutation of all items in an epoch."""
+    return np.random.default_rng([seed, 0, epoch]).permutation(items)
+
+
+def rng_at(step: int, seed: int, process: int = 0) -> np.random.Generator:
+    """The random stream of a step in a process: crops, scripts, noise.
+
+    Several processes share a batch and draw from a stream each, so a step's items are those of one process alone, and
+    what is drawn for them is not; the same number of processes draws the same.
+    """
+    return np.random.default_rng([seed, 1, step, process])
+
+
+def torch_seed_at(step: int, seed: int, process: int = 0) -> int:
+    """The seed of torch's own generators in a step: dropout."""
+    return int(np.random.SeedSequence([seed, 2, step, process]).generate_state(1, np.uint64)[0] >> 1)
+
+
+# The device to compute on, and why.
+
+
+def choose_device(prefer: str = "auto") -> tuple[torch.device, str]:
+    """A device and the reason for its choice.
+
+    `prefer` is "auto", which takes a CUDA device where there is one, or a device as torch names it. Under `torchrun`
+    each process takes a CUDA device of its own. Raises InputError for a device that is not there.
+    """
+    cuda = torch.cuda.is_available()
+    if prefer in ("auto", "cuda") and cuda:
+        place, devices = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if place >= devices:
+            got = f"{devices} for process {place + 1} of this machine"
+            raise InputError("a CUDA device for each process", got, "start fewer with torchrun")
+        return torch.device("cuda", place), f"CUDA: {torch.cuda.get_device_name(place)}"
+    if prefer == "auto":
+        built = "finds none" if torch.version.cuda else "is built without CUDA"
+        return torch.device("cpu"), f"no CUDA device: torch {torch.__version__} {built}"
+    try:
+        device = torch.device(prefer)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            "a device of this machine, such as cpu or cuda", f"{prefer!r}: {reason}", "use auto"
+        ) from error
+    return device, "asked for"
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether mixed precision pays: on CUDA devices that have bfloat16 and do not only emulate it."""
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+# Several processes on one training: each computes its share of every batch, and all take the same step.
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which process this is, of how many; the first one, of rank 0, writes files."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes."""
+        return self.rank == 0
+
+    def share(self, batch: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " share"]:
+        """This process' items of a batch; InputError when there is none for one of the processes."""
+        if len(batch) < self.count:
+            raise InputError(
+                "an item for each process in a batch", f"{len(batch)} for {self.count} processes", "take larger batches"
+            )
+        return np.array_split(batch, self.count)[self.rank]
+
+    def start_alike(self, model: nn.Module, step: int) -> None:
+        """Give all processes the first one's weights; InputError when they do not stand at the same step.
+
+        That happens where processes on several machines do not see the same folder.
+        """
+        if self.count == 1:
+            return
+        device = next(model.parameters()).device
+        steps = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(self.count)]
+        distributed.all_gather(steps, torch.tensor(step, device=device))
+        if len({int(other) for other in steps}) > 1:
+            got = ", ".join(str(int(other)) for other in steps)
+            raise InputError("the same checkpoint for every process", f"steps {got}", "train in a folder all can read")
+        for value in model.state_dict().values():
+            distributed.broadcast(value, 0)
+
+    def average_losses(self, losses: Mapping[str, torch.Tensor], weight: float) -> dict[str, float]:
+        """Losses of the whole batch; this process' share of the items is `weight`. All have the same names."""
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        if self.count > 1:
+            values *= weight
+            distributed.all_reduce(values)
+        return dict(zip(losses, values.tolist(), strict=True))
+
+    def average_gradients(self, model: nn.Module, weight: float) -> None:
+        """Gradients of the whole batch in place of those of this process' share.
+
+        They are summed after the backward pass rather than by hooks in the forward pass, so a loss may call the parts
+        of a model as it likes. A parameter that no process used stays without a gradient.
+        """
+        if self.count == 1:
+            return
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        used = torch.tensor([float(parameter.grad is not None) for parameter in parameters])
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad * weight for p in parameters]
+        summed = torch.cat([used.to(gradients[0]), *(gradient.flatten() for gradient in gradients)])
+        distributed.all_reduce(summed)
+        users, flat = summed[: len(parameters)].tolist(), summed[len(parameters) :]
+        pieces = flat.split([parameter.numel() for parameter in parameters])
+        for parameter, users_of_it, piece in zip(parameters, users, pieces, strict=True):
+            parameter.grad = piece.view_as(parameter) if users_of_it else None
+
+    def wait(self) -> None:
+        """Wait until all have come here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+def join_processes(device: torch.device) -> Processes:
+    """Meet the other processes that `torchrun` started; they stay joined until this one ends.
+
+    On CUDA every process computes on a device of its own (see `choose_device`). Raises InputError where torch is built
+    without support for several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Processes()
+    if not distributed.is_available():
+        raise InputError("a torch for several processes", "one built without it", "start one process, without torchrun")
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    if not distributed.is_initialized():
+        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    return Processes(distributed.get_rank(), distributed.get_world_size())
+
+
+# The log of a training: a line of losses every so many steps, in memory, in a file and on a board when asked for.
+
+
+LogLine = dict[str, Any]
+
+
+class TrainingLog:
+    """Lines of a training that stands at a step; those of earlier runs up to there are read from the file.
+
+    Args:
+        path: the file, a JSON object a line; its folder exists.
+        step: where training goes on.
+        board: folder of a TensorBoard, none when None.
+        written: whether this process writes; others keep lines in memory alone.
+
+    Raises:
+        InputError: the file is not a log, or a board is asked for and the package `tensorboard` is not installed.
+        OutputError: file or board cannot be written.
+    """
+
+    def __init__(self, path: Path, step: int, board: Path | None = None, written: bool = True) -> None:
+        self.path, self.written = path, written
+        self.lines = read_log(path, step) if path.exists() else []
+        self._board = open_board(board, step) if board is not None and written else None
+        self._file: IO[str] | None = None
+        self._begun_s = time.perf_counter() - (self.lines[-1]["s"] if self.lines else 0.0)
+
+    def __enter__(self) -> TrainingLog:
+        if self.written:
+            with atomic_path(self.path) as temporary:
+                temporary.write_text("".join(map(_text, self.lines)), "utf-8")
+            self._file = self.path.open("a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def add(self, step: int, losses: Mapping[str, float], epoch: float) -> LogLine:
+        """Add a step's losses; `s` is the time that training has taken, in all runs together."""
+        line = {"step": step, "epoch": epoch, **losses, "s": time.perf_counter() - self._begun_s}
+        self.lines.append(line)
+        try:
+            if self._file is not None:
+                self._file.write(_text(line))
+                self._file.flush()
+                os.fsync(self._file.fileno())
+            if self._board is not None:
+                for name, value in losses.items():
+                    self._board.add_scalar(name, value, step)
+                self._board.flush()
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise OutputError(f"room to write {self.path}", got, "free space; training goes on from there") from error
+        return line
+
+
+def read_log(path: Path, step: int) -> list[LogLine]:
+    """Lines of a log up to a step; a last line that a kill cut short is dropped. InputError for another file."""
+    try:
+        whole = path.read_text("utf-8").rpartition("\n")[0]
+        lines = [json.loads(line) for line in whole.splitlines()]
+        return [line for line in lines if line["step"] <= step and line["s"] >= 0]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("the log of a training", f"{path}: {error}", "remove it, or train elsewhere") from error
+
+
+def open_board(folder: Path, step: int) -> Any:
+    """A writer to a TensorBoard on which nothing past the step is shown."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        do = "pip install 'avi-lib[board]', or train without a board"
+        raise InputError("the package tensorboard for a board", str(error), do) from error
+    make_folder(folder)
+    check_writable(folder / "events")
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _text(line: LogLine) -> str:
+    return f"{json.dumps(line)}\n"
+
 
 LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
 

@@ -16,15 +16,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.corpus.curves import Piece
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.recording import Recording, Scan
-from avi_lib.corpus.tracking import Track, track_video
+from avi_lib.corpus.shards import ClipEntry, ScriptEntry
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.head import Head
-from avi_lib.motion.clip import MotionClip
-from avi_lib.speech.audio import Speech
+from avi_lib.face.tracking import Track, track_video
+from avi_lib.motion.clip import MotionClip, Piece
+from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import BILABIAL
 from avi_lib.workbook.motion_plots import EXPRESSIVE, Measure, side_mean
 

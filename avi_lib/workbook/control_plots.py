@@ -15,8 +15,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.factors import FACTORS
+from avi_lib.motion.clip import FACTORS, MotionClip
 from avi_lib.workbook.motion_plots import LEAST_SHOWN
 from avi_lib.workbook.plots import ACCENT, INK, WAVE, WIDTH_IN, frame_times_s, group_label, panels
 

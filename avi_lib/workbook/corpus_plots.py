@@ -18,23 +18,13 @@ from matplotlib.figure import Figure
 from matplotlib.mlab import specgram
 from matplotlib.ticker import MaxNLocator
 
-from avi_lib.corpus.corpus import Batch
-from avi_lib.corpus.entries import ClipEntry, ScriptEntry
-from avi_lib.corpus.splits import SPLITS
-from avi_lib.motion.space import MotionSpace
-from avi_lib.speech.audio import Speech
+from avi_lib.corpus.dataset import Batch
+from avi_lib.corpus.shards import SPLITS, ClipEntry, ScriptEntry
+from avi_lib.motion.clip import MotionSpace
+from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Prosody
-from avi_lib.workbook.plots import (
-    ACCENT,
-    INK,
-    WAVE,
-    WIDTH_IN,
-    draw_phones,
-    draw_prosody,
-    draw_wave,
-    panels,
-)
+from avi_lib.workbook.plots import ACCENT, INK, WAVE, WIDTH_IN, draw_phones, draw_prosody, draw_wave, panels
 
 SPLIT_COLOURS = dict(zip(SPLITS, (WAVE, "#d9a441", ACCENT), strict=True))
 

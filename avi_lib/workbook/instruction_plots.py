@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from avi_lib.evaluation.listening import BINS, Verdict
-from avi_lib.instruction.prototypes import EMOTIONS
-from avi_lib.training.log import LogLine
+from avi_lib.evaluation.instructor_scores import BINS, Verdict
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.training.loop import LogLine
 from avi_lib.workbook.plots import ACCENT, INK, WAVE, WIDTH_IN, panels
 
 EMOTION_COLOURS = dict(

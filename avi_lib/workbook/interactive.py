@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float32, UInt8
 from plotly.subplots import make_subplots
 
-from avi_lib.face.driven import DrivenHead
+from avi_lib.face.head import DrivenHead
 from avi_lib.motion.clip import MotionClip
 from avi_lib.workbook.plots import frame_times_s, group_label, moving_groups
 

@@ -13,9 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from avi_lib.corpus.curves import Piece
-from avi_lib.motion.clip import MotionClip
-from avi_lib.speech.audio import Speech
+from avi_lib.motion.clip import MotionClip, Piece
+from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import Phone
 from avi_lib.workbook.corpus_plots import draw_spectrogram
 from avi_lib.workbook.plots import (

@@ -27,17 +27,14 @@ import ipywidgets as widgets
 import numpy as np
 from jaxtyping import UInt8
 
-from avi_lib.driving import FILE, OFF, SEED, SPEECH, TEXT
 from avi_lib.errors import AviError, InputError
-from avi_lib.instruction.action_units import ACTION_UNITS
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, quantise
 from avi_lib.instruction.grammar import describe, speakers_of
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.instruction.timeline import FADE_S, Entry, Timeline
-from avi_lib.instruction.vocabulary import quantise
-from avi_lib.motion.factors import FACTORS
+from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
-from avi_lib.talk import Talk
+from avi_lib.talk import FILE, OFF, SEED, SPEECH, TEXT, Talk
 from avi_lib.workbook import studio
 from avi_lib.workbook.corpus_plots import plot_recording
 from avi_lib.workbook.interactive import browse_trajectories, view_mesh

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.pyplot import close, subplots
 
 from avi_lib.motion.clip import MotionClip
-from avi_lib.speech.audio import Speech
+from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
 

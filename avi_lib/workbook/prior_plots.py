@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float, Float32
 from matplotlib.figure import Figure
 
+from avi_lib.evaluation.prior_scores import Attributed
 from avi_lib.instruction.timeline import Timeline
-from avi_lib.motion.attribution import Attributed
 from avi_lib.motion.clip import MotionClip
-from avi_lib.training.log import LogLine
+from avi_lib.training.loop import LogLine
 from avi_lib.workbook.motion_plots import CURVE_COLOURS, EXPRESSIVE, LEAST_SHOWN, side_mean
 from avi_lib.workbook.plots import ACCENT, INK, WAVE, WIDTH_IN, frame_times_s, group_label, panels
 

@@ -25,15 +25,13 @@ from IPython.core.getipython import get_ipython
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
-from avi_lib.formats import writable_here, write_motion
+from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, as_json
-from avi_lib.instruction.vocabulary import STRENGTH_WORDS
-from avi_lib.pipeline import Talker
-from avi_lib.screen import Screen
+from avi_lib.motion.formats import writable_here, write_motion
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Screen, Talk, Talker
 
 PREVIEW_S = 12.0
 """Length of a preview; of longer recordings it shows a part."""

@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.prototypes import EMOTIONS
+from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.motion.clip import MotionClip
-from avi_lib.speech.audio import RATE_HZ, Speech
+from avi_lib.speech.loading import RATE_HZ, Speech
 from avi_lib.speech.phones import Phone
-from avi_lib.training.log import LogLine
+from avi_lib.training.loop import LogLine
 from avi_lib.workbook.motion_plots import CURVE_COLOURS, EXPRESSIVE, LEAST_SHOWN, SAME, side_mean
 from avi_lib.workbook.plots import (
     ACCENT,

@@ -16,10 +16,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from avi_lib.assets.manifest import ASSETS, Manifest, Model
-from avi_lib.assets.resolver import Resolver
-from avi_lib.evaluation.expression_network import ExpressionNetwork
+from avi_lib.evaluation.judge import ExpressionNetwork
 from avi_lib.files import atomic_path
+from avi_lib.models import ASSETS, Manifest, Model, Resolver
 
 SOURCE = Model.model_validate(
     {

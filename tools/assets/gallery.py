@@ -15,15 +15,13 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
-from avi_lib.face.sheet import save_picture, tiled
+from avi_lib.face.video import save_picture, tiled
 from avi_lib.files import atomic_path
+from avi_lib.instruction.action_units import expression_targets
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import expression_targets
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.pipeline import Talker
-from avi_lib.screen import Screen
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
+from avi_lib.talk import Screen, Talker
 from avi_lib.workbook.plots import plot_pictures
 from avi_lib.workbook.runs import project_root
 

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import AviError
 from avi_lib.evaluation.ablations import PARTS, ablate, shortened
 from avi_lib.evaluation.report import Report, markdown_of
 from avi_lib.files import make_folder
 from avi_lib.settings import PROFILES
-from avi_lib.training.device import choose_device
+from avi_lib.training.loop import choose_device
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.evaluation.figure import Figure
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.evaluation.report import Figure
 from tools.benchmarks.measuring import Options, there
 
 BATCH = 32

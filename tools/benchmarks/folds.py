@@ -10,21 +10,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from avi_lib.corpus.corpus import Corpus
-from avi_lib.evaluation.figure import Figure
-from avi_lib.evaluation.instructor import BATCH, FOLDS, Heard, Study, across, compare, cross_validate, hear_all
-from avi_lib.evaluation.listening import folds
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.evaluation.instructor_scores import (
+    BATCH,
+    FOLDS,
+    Heard,
+    Study,
+    across,
+    compare,
+    cross_validate,
+    folds,
+    hear_all,
+)
+from avi_lib.evaluation.report import Figure
 from avi_lib.files import make_folder
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.text_encoder import load_text_encoder
 from avi_lib.settings import PROFILES
-from avi_lib.speech.audio import RATE_HZ, load_speech
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
-from avi_lib.speech.encoder import load_encoder
-from avi_lib.speech.hearing import hear
-from avi_lib.stages.hearing_bank import HearingBank, make_hearing_bank
-from avi_lib.stages.instructor import FrozenModels, hear_sounds
+from avi_lib.speech.encoders import load_encoder
+from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.voice import hear
+from avi_lib.training.instructor import FrozenModels, hear_sounds
+from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
 from tools.benchmarks.measuring import Options, left_out
 
 Wave = Float32[np.ndarray, " samples"]

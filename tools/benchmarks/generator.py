@@ -11,15 +11,12 @@ from functools import partial
 
 import torch
 
-from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
-from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread, spread
-from avi_lib.evaluation.talking import measure_talking
-from avi_lib.motion.learned import SHIPPED
-from avi_lib.motion.style_encoder import STYLE
-from avi_lib.motion.talking_generator import TalkingGenerator, generate
-from avi_lib.motion.talking_model import load_talking_model
-from avi_lib.motion.temporal import TemporalBlock
+from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread, spread
+from avi_lib.evaluation.systems import measure_talking
+from avi_lib.motion.generator import SHIPPED, TalkingGenerator, generate, load_talking_model
+from avi_lib.motion.style import STYLE, TemporalBlock
 from avi_lib.settings import profile
 from tools.benchmarks.autoregressive import AutoregressiveDecoder, decode, decode_cached
 from tools.benchmarks.measuring import Options, corpora, there

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from avi_lib.evaluation.figure import Figure
+from avi_lib.evaluation.report import Figure
 from avi_lib.instruction.instructor import Instructor, load_instructor
-from avi_lib.speech.audio import RATE_HZ, load_speech
-from avi_lib.speech.no_speech import SOUNDS, draw_sound
+from avi_lib.speech.augment import SOUNDS, draw_sound
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from tools.benchmarks.measuring import ROOT, SAMPLES, Options
 
 Wave = Float32[np.ndarray, " samples"]

@@ -25,18 +25,17 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from avi_lib.corpus.corpus import Corpus
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import Figure, in_turns_ms, one_thread, spread
-from avi_lib.evaluation.prior import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
+from avi_lib.evaluation.prior_scores import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
+from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread, spread
 from avi_lib.instruction.text_encoder import TextEncoder
-from avi_lib.motion.learned import LearnedGenerator
-from avi_lib.motion.style_encoder import STYLE
-from avi_lib.motion.style_prior import PriorModel
+from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.prior import PriorModel
+from avi_lib.motion.style import STYLE
 from avi_lib.settings import PriorSettings, SampleSettings
-from avi_lib.stages.prior import PriorLosses, recipe, soft_contrast, train_prior
-from avi_lib.stages.style_bank import StyleBank, make_bank
 from avi_lib.training.loop import train
+from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, soft_contrast, train_prior
 from tools.benchmarks.measuring import ROOT
 
 PLACE = ROOT / ".tools" / "peer"

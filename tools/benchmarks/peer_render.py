@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from avi_lib.face.camera import PORTRAIT
-from avi_lib.face.mesh import RenderMesh
-from avi_lib.face.normals import vertex_normals
+from avi_lib.face.head import RenderMesh
+from avi_lib.face.raster import vertex_normals
 from tools.benchmarks.measuring import ROOT
 
 PLACE = ROOT / ".tools" / "pyrender"

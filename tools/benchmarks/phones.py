@@ -16,17 +16,15 @@ from pathlib import Path
 import numpy as np
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import Figure
 from avi_lib.evaluation.metrics import correlation, lip_closure
-from avi_lib.evaluation.real_clips import read_clips
+from avi_lib.evaluation.report import Figure
+from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import perform
-from avi_lib.speech.align import align_phones
-from avi_lib.speech.audio import RATE_HZ, load_speech
-from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, tidy
+from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, align_phones, recognise_phones, tidy
 from avi_lib.speech.prosody import prosody
-from avi_lib.speech.recognise import recognise_phones
 from tools.benchmarks.measuring import Options, left_out, there
 
 CLASSES = {

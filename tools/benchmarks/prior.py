@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from avi_lib.evaluation.figure import Figure
-from avi_lib.evaluation.prior import measure_prior
-from avi_lib.motion.director import load_director
-from avi_lib.motion.learned import load_generator
+from avi_lib.evaluation.prior_scores import measure_prior
+from avi_lib.evaluation.report import Figure
+from avi_lib.motion.generator import load_generator
+from avi_lib.motion.prior import load_director
 from avi_lib.settings import profile
 from tools.benchmarks.measuring import Options, corpora, left_out
 from tools.benchmarks.peer_prior import MISSING, find_peer, measure_peer

@@ -15,18 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from avi_lib.evaluation.figure import Figure, in_turns_ms, spread
+from avi_lib.evaluation.report import Figure, in_turns_ms, spread
+from avi_lib.face.camera import View
 from avi_lib.face.head import load_head
-from avi_lib.face.renderer import Renderer
-from avi_lib.face.view import View
-from avi_lib.formats import write_motion
+from avi_lib.face.raster import Renderer
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
-from avi_lib.pipeline import Talker
-from avi_lib.screen import Screen
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.formats import write_motion
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Talk
+from avi_lib.talk import Screen, Talk, Talker
 from tools.benchmarks import peer_render
 from tools.benchmarks.measuring import ROOT, SAMPLES, Options, left_out, own_peak_mb
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from avi_lib.evaluation.figure import Figure
+from avi_lib.evaluation.report import Figure
 
 TITLE = """# Results
 

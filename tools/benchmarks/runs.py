@@ -18,7 +18,7 @@ import nbformat
 import numpy as np
 
 import avi_lib
-from avi_lib.evaluation.figure import Figure
+from avi_lib.evaluation.report import Figure
 from avi_lib.workbook.manifest import MANIFEST, read_manifest, status_of
 from avi_lib.workbook.runs import resume_run, run_notebooks
 from tools.benchmarks.measuring import Options

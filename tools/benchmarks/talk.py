@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
-from avi_lib.evaluation.figure import Figure, spread
-from avi_lib.speech.audio import RATE_HZ, load_speech
+from avi_lib.evaluation.report import Figure, spread
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from tools.benchmarks.measuring import SAMPLES, Options, child
 
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."

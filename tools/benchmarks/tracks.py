@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avi_lib.corpus.lag import Lag, measure_lag
 from avi_lib.corpus.recording import VIDEO_SUFFIXES
-from avi_lib.corpus.tracking import Track, track_video
 from avi_lib.errors import InputError
-from avi_lib.evaluation.figure import Figure
-from avi_lib.evaluation.real_clips import read_track
-from avi_lib.motion.space import HEAD_ROTATION
-from avi_lib.speech.audio import RATE_HZ, load_speech
+from avi_lib.evaluation.report import Figure
+from avi_lib.evaluation.systems import read_track
+from avi_lib.face.tracking import Lag, Track, measure_lag, track_video
+from avi_lib.motion.clip import HEAD_ROTATION
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from tools.benchmarks.measuring import Options, there
 
 CHANNELS = ("jawOpen", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight")

@@ -15,15 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.measure import measure_units, neutral_face
-from avi_lib.evaluation.figure import Figure
-from avi_lib.instruction.action_units import ACTION_UNITS, opposites
+from avi_lib.evaluation.report import Figure
+from avi_lib.instruction.action_units import ACTION_UNITS, STRENGTH_WORDS, opposites, quantise
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.vocabulary import STRENGTH_WORDS, quantise
+from avi_lib.motion.clip import ARKIT, Curves
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.space import ARKIT
-from avi_lib.speech.audio import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Options

@@ -30,12 +30,9 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.adapters.layout import RuleError, collect, find, speaker_folder, stem
 from avi_lib.corpus.adapters.takes import SOUND_SUFFIXES, labels_of, read_rows, sound_beside
-from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.recording import MotionFile, Recording, Scan, scanned
 from avi_lib.errors import InputError
-from avi_lib.motion.arrays import UNREADABLE, read_array
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import FLAME
+from avi_lib.motion.clip import FLAME, UNREADABLE, Curves, MotionClip, read_array
 
 LAYOUT = "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside"
 FPS = 25.0

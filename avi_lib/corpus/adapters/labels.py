@@ -17,8 +17,8 @@ from pathlib import Path
 
 from avi_lib.corpus.adapters.layout import RuleError, printable
 from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.prototypes import EMOTIONS, levels
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone
 
 _LONGEST_S = 86_400

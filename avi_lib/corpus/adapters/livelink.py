@@ -18,14 +18,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from avi_lib.corpus.adapters.layout import UNKNOWN_SPEAKER, RuleError, collect, find, stem
+from avi_lib.corpus.adapters.layout import RuleError, collect, find, stem
 from avi_lib.corpus.adapters.takes import INDEX, SOUND_SUFFIXES, labels_of, read_rows, sound_beside, sounds
-from avi_lib.corpus.curves import Curves
-from avi_lib.corpus.recording import MotionFile, Recording, Refusal, Scan, scanned
-from avi_lib.corpus.rig_map import tracked, within_range
+from avi_lib.corpus.recording import UNKNOWN_SPEAKER, MotionFile, Recording, Refusal, Scan, scanned
+from avi_lib.corpus.rigs import tracked, within_range
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.livelink import load_livelink
+from avi_lib.motion.clip import Curves, MotionClip
+from avi_lib.motion.formats import load_livelink
 
 LAYOUT = "Live Link Face takes: TAKE.csv as the app writes it, sound or video of the same name beside"
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from avi_lib.corpus.adapters.labels import level_of, phones_of, read_phones
 from avi_lib.corpus.adapters.layout import RuleError, by_preference, collect, find, stem
 from avi_lib.corpus.recording import SPEECH_SUFFIXES, VIDEO_SUFFIXES, Recording, Scan, scanned
-from avi_lib.instruction.prototypes import levels
+from avi_lib.instruction.action_units import levels
 
 LAYOUT = "RAVDESS files such as Actor_12/03-01-05-02-01-01-12.wav: seven codes of two digits, joined by hyphens"
 

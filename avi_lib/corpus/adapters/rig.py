@@ -5,7 +5,7 @@
 
 In: a folder of such npz files, with an optional `index.csv` (see `takes`). Out: one Recording for each npz. Names that
 are ARKit's own ("EyeBlinkLeft", "HeadYaw", any order) and the names of FACEGOOD's rig are known; a `rig_map.json` in
-the source overrides both (its form: `avi_lib.corpus.rig_map`). The speaker is the table's, else the folder directly
+the source overrides both (its form: `avi_lib.corpus.rigs`). The speaker is the table's, else the folder directly
 below the source.
 """
 
@@ -21,13 +21,10 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.adapters.layout import RuleError, collect, find, speaker_folder, stem
 from avi_lib.corpus.adapters.takes import SOUND_SUFFIXES, labels_of, read_rows, sound_beside
-from avi_lib.corpus.curves import Curves
 from avi_lib.corpus.recording import MotionFile, Recording, Scan, scanned
-from avi_lib.corpus.rig_map import map_for
+from avi_lib.corpus.rigs import map_for
 from avi_lib.errors import InputError
-from avi_lib.motion.arrays import UNREADABLE, read_array
-from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.space import ARKIT
+from avi_lib.motion.clip import ARKIT, UNREADABLE, Curves, MotionClip, read_array
 
 LAYOUT = "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside"
 OWN_MAP = "rig_map.json"

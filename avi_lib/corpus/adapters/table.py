@@ -25,10 +25,10 @@ from functools import partial
 from pathlib import Path
 
 from avi_lib.corpus.adapters.labels import emotion_of, level_of, phones_of, read_phones, read_table, understood
-from avi_lib.corpus.adapters.layout import UNKNOWN_SPEAKER, Files, RuleError, collect, find, inside, printable, stem
-from avi_lib.corpus.curve_files import load_curves
+from avi_lib.corpus.adapters.layout import Files, RuleError, collect, find, inside, printable, stem
 from avi_lib.corpus.recording import (
     SPEECH_SUFFIXES,
+    UNKNOWN_SPEAKER,
     VIDEO_SUFFIXES,
     MotionFile,
     Recording,
@@ -37,8 +37,7 @@ from avi_lib.corpus.recording import (
     source_folder,
 )
 from avi_lib.errors import InputError
-from avi_lib.motion.arrays import UNREADABLE, read_header
-from avi_lib.motion.space import SPACES
+from avi_lib.motion.clip import SPACES, UNREADABLE, load_curves, read_header
 
 LAYOUT = "a folder with index.csv (a column clip or file) and the sound it names"
 

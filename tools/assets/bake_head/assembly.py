@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from avi_lib.face.flame_paint import ambient_occlusion
-from avi_lib.face.head_file import FORMAT
-from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from avi_lib.face.head import FORMAT
+from avi_lib.heads.flame_head import ambient_occlusion
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.asset import pack_displacements, pack_fraction, pack_picture
 from tools.assets.bake_head.body import IDENTITY_NAMES, Body
 from tools.assets.bake_head.complexion import Places

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
-from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.makehuman import MakeHuman
 
 METRES = 0.1

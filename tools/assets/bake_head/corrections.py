@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.body import Body
 
 REST = {"eyeWide": 0.62, "mouthSmile": 0.20, "eyeSquint": 0.06}

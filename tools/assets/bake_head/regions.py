@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from scipy.ndimage import map_coordinates
 
-from avi_lib.motion.space import ARKIT_BLENDSHAPES
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.body import Body
 from tools.assets.bake_head.part import Part
 

@@ -1,0 +1,365 @@
+"""A prepared corpus, read: clips and scripts from its tables, tensors from its shards by memory map.
+
+>>> corpus = Corpus(Path("data/prepared/ravdess"))
+>>> clips = corpus.select(split="train")
+>>> batch = corpus.batch(clips[:32], scripts=[0] * 32, longest=50)
+>>> batch.features.shape, batch.motion.shape
+((32, 100, 384), (32, 50, 55))
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float16, Int
+from safetensors import SafetensorError, safe_open
+
+from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, ScriptEntry, read_description, read_table
+from avi_lib.errors import InputError
+from avi_lib.motion.clip import SPACES, MotionSpace
+from avi_lib.motion.performer import Performer
+from avi_lib.settings import PerformerSettings
+from avi_lib.speech.phones import Phone
+from avi_lib.speech.prosody import Beat, Prosody
+
+OPEN_SHARDS = 256
+"""Shards kept mapped at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Clips side by side, padded with zeros at the end; a clip's row has `frames` frames and `heard` features.
+
+    `features` (clips, 2 * frames, dim) at 50 a second, `motion` (clips, frames, channels) at 25, `idle` what blinks,
+    gaze and sway add to it in the same channels, `present` (clips, channels) which channels are true. A clip may have
+    one feature less than twice its frames.
+    """
+
+    features: Float16[np.ndarray, "clips features dim"]
+    motion: Float16[np.ndarray, "clips frames channels"]
+    idle: Float16[np.ndarray, "clips frames channels"]
+    present: Bool[np.ndarray, "clips channels"]
+    heard: Int[np.ndarray, " clips"]
+    frames: Int[np.ndarray, " clips"]
+
+
+class Corpus:
+    """A prepared corpus in a folder; InputError when there is none or it is damaged.
+
+    A corpus that is being prepared can be read: it shows what was published when it was opened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        description = read_description(self.folder)
+        if description is None:
+            raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
+        self.description: dict[str, Any] = description
+        self.clips: Sequence[ClipEntry] = read_table(self.folder / CLIPS, ClipEntry)
+        self._shards: OrderedDict[str, Any] = OrderedDict()
+
+    @property
+    def space(self) -> MotionSpace:
+        """The motion space of every clip."""
+        return SPACES[self.description["space"]]
+
+    @cached_property
+    def scripts(self) -> dict[str, ScriptEntry]:
+        """Every script by name."""
+        return {script.script: script for script in read_table(self.folder / SCRIPTS, ScriptEntry)}
+
+    @cached_property
+    def _by_name(self) -> dict[str, ClipEntry]:
+        return {clip.clip: clip for clip in self.clips}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process, which maps the shards itself."""
+        return self.__dict__ | {"_shards": OrderedDict()}
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def select(self, **labels: object) -> list[ClipEntry]:
+        """Clips whose columns have these values, such as `split="train", emotion="angry"`, in order of names."""
+        columns = {field.name for field in fields(ClipEntry)}
+        if unknown := sorted(set(labels) - columns):
+            raise InputError(f"columns of {', '.join(sorted(columns))}", ", ".join(unknown), "see `ClipEntry`")
+        return [clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items())]
+
+    def clip(self, name: str) -> ClipEntry:
+        """The clip of a name; InputError when there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`") from None
+
+    def partners(self, clip: ClipEntry) -> list[ClipEntry]:
+        """The other clips of its group: each performs this clip's scripts, and this clip performs theirs.
+
+        With `number` that is a true exchanged pair: motion(a, i), motion(b, number(b, a.scripts[i])) and the reverse.
+        """
+        owners = dict.fromkeys(name.rpartition("/")[0] for name in clip.scripts)
+        return [self.clip(name) for name in owners if name != clip.clip]
+
+    def number(self, clip: ClipEntry, script: str) -> int:
+        """The number under which a clip's motion of a script is read; InputError when it does not perform it."""
+        if script not in clip.scripts:
+            raise InputError(f"a script that {clip.clip} performs", repr(script), "see `ClipEntry.scripts`")
+        return clip.scripts.index(script)
+
+    def texts(self, clip: ClipEntry, script: int = 0) -> tuple[str, ...]:
+        """Sentences that say what the face does in the clip's motion of that number."""
+        return self.scripts[clip.scripts[script]].texts
+
+    def features(self, clip: ClipEntry) -> Float16[np.ndarray, "features dim"]:
+        """Speech features at 50 a second."""
+        return self._rows(clip, "features", clip.features_at, clip.features)
+
+    def motion(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
+        """Motion at 25 frames a second; of a performed clip without blinks, gaze and sway (see `idle`)."""
+        return self._rows(clip, "motion", clip.motion_at + self._number(clip, script) * clip.frames, clip.frames)
+
+    def idle(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
+        """What idle behaviour adds to a performed clip's motion; zeros for real motion, which has it within."""
+        added = np.zeros((clip.frames, len(self.space)), np.float16)
+        if clip.idle_at >= 0:
+            at = clip.idle_at + self._number(clip, script) * clip.frames
+            added[:, self._idle_channels] = self._rows(clip, "idle", at, clip.frames)
+        return added
+
+    def present(self, clip: ClipEntry) -> Bool[np.ndarray, " channels"]:
+        """Which channels of the motion are true; the others are 0 and mean nothing."""
+        return self._rows(clip, "present", clip.row, 1)[0].astype(bool)
+
+    def phones(self, clip: ClipEntry) -> tuple[Phone, ...]:
+        """Phones with times in seconds from the start of the clip."""
+        names = self.description["phones"]
+        numbers = self._rows(clip, "phones", clip.phones_at, clip.phones)
+        times_s = self._rows(clip, "phone_times", clip.phones_at, clip.phones)
+        pairs = zip(numbers.tolist(), times_s.tolist(), strict=True)
+        return tuple(Phone(names[number], start_s, end_s) for number, (start_s, end_s) in pairs)
+
+    def prosody(self, clip: ClipEntry) -> Prosody:
+        """Pitch, voicing and level of every video frame, and the syllables."""
+        rows = self._rows(clip, "prosody", clip.frames_at, clip.frames if clip.features else 0).astype(np.float32)
+        syllables = self._rows(clip, "syllables", clip.syllables_at, clip.syllables).tolist()
+        fps = float(self.description["fps"])
+        beats = tuple(Beat(time_s, strength) for time_s, strength in syllables)
+        return Prosody(fps, rows[:, 0].copy(), rows[:, 1] > 0.5, rows[:, 2].copy(), beats)
+
+    def performer(self, clip: ClipEntry) -> Performer:
+        """The clip made ready to be performed under any other script; InputError for motion without sound."""
+        settings = PerformerSettings.model_validate(self.description["performer"])
+        return Performer(self.phones(clip), self.prosody(clip), clip.duration_s, settings)
+
+    def sound(self, clip: ClipEntry) -> Path | None:
+        """The file of the raw corpus in which the clip is heard from `start_s` on, None for motion without sound."""
+        return None if clip.speech is None else Path(self.description["source"], clip.speech)
+
+    def batch(
+        self, clips: Sequence[ClipEntry], scripts: Sequence[int], longest: int | None = None, starts: Sequence[int] = ()
+    ) -> Batch:
+        """Features and motion of clips side by side.
+
+        Args:
+            clips: at least one.
+            scripts: which motion of each clip.
+            longest: frames of the longest row, all when None.
+            starts: the frame of each clip at which its row begins, the first when empty.
+
+        Raises:
+            InputError: no clip, another number of scripts or starts, a start outside its clip, or no frames asked for.
+        """
+        starts = list(starts) or [0] * len(clips)
+        if not clips or not len(clips) == len(scripts) == len(starts):
+            got = f"{len(clips)}, {len(scripts)} and {len(starts)}"
+            raise InputError("clips with a script and a start for each", got, "pass as many of each")
+        room = [clip.frames - start for clip, start in zip(clips, starts, strict=True)]
+        if min(room) < 1 or min(starts) < 0 or (longest is not None and longest < 1):
+            got = f"starts {min(starts)} to {max(starts)}, longest {longest}"
+            raise InputError("starts within their clips and at least one frame", got, "see `ClipEntry.frames`")
+        frames = np.array([min(left, longest or left) for left in room])
+        heard = np.array(
+            [min(2 * n, max(c.features - 2 * s, 0)) for c, n, s in zip(clips, frames.tolist(), starts, strict=True)]
+        )
+        shape = (len(clips), int(frames.max()), len(self.space))
+        motion, idle = np.zeros(shape, np.float16), np.zeros(shape, np.float16)
+        features = np.zeros((len(clips), 2 * shape[1], self.description["features"]["dim"]), np.float16)
+        present = np.zeros((len(clips), len(self.space)), bool)
+        for i, (clip, script, start) in enumerate(zip(clips, scripts, starts, strict=True)):
+            n, at = int(frames[i]), self._number(clip, script) * clip.frames + start
+            motion[i, :n] = self._rows(clip, "motion", clip.motion_at + at, n)
+            if clip.idle_at >= 0:
+                idle[i, :n, self._idle_channels] = self._rows(clip, "idle", clip.idle_at + at, n).T
+            if heard[i]:
+                features[i, : heard[i]] = self._rows(clip, "features", clip.features_at + 2 * start, int(heard[i]))
+            present[i] = self.present(clip)
+        return Batch(features, motion, idle, present, heard, frames)
+
+    @cached_property
+    def _idle_channels(self) -> list[int]:
+        return [self.space.index(channel) for channel in self.description["idle_channels"]]
+
+    def _number(self, clip: ClipEntry, script: int) -> int:
+        if not 0 <= script < len(clip.scripts):
+            raise InputError(f"a script of {clip.clip} from 0 to {len(clip.scripts) - 1}", f"{script}", "choose one")
+        return script
+
+    def _rows(self, clip: ClipEntry, name: str, at: int, count: int) -> np.ndarray:
+        """Rows of a tensor of the clip's shard."""
+        if not count:
+            widths = {"features": self.description["features"]["dim"], "prosody": 3, "phone_times": 2, "syllables": 2}
+            return np.zeros((0, widths[name]) if name in widths else 0, np.float16)
+        shard = self._shards.get(clip.shard)
+        try:
+            if shard is None:
+                shard = safe_open(self.folder / "shards" / f"{clip.shard}{SHARD_SUFFIX}", "np")
+                self._shards[clip.shard] = shard
+                if len(self._shards) > OPEN_SHARDS:
+                    self._shards.popitem(last=False)
+            self._shards.move_to_end(clip.shard)
+            rows: np.ndarray = shard.get_slice(name)[at : at + count]
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"the shard of {clip.clip}", f"{clip.shard}{SHARD_SUFFIX}: {error}", "prepare the corpus again"
+            ) from error
+        return rows
+
+
+# Several prepared corpora as one: which clips a network is trained on, and how often each.
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """A clip and the corpus that holds it."""
+
+    corpus: Corpus
+    clip: ClipEntry
+
+    @property
+    def real(self) -> bool:
+        """Whether its motion was recorded or tracked, not performed."""
+        return self.clip.motion != "performed"
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Training items of several corpora.
+
+    `items` are clips with sound, each as often as it holds `frames` frames, so that all parts of long ones are seen;
+    `real` are clips of real motion, with sound or without; `without` are names of recordings that are left out.
+    """
+
+    corpora: tuple[Corpus, ...]
+    items: tuple[Item, ...]
+    real: tuple[Item, ...]
+    without: frozenset[str]
+
+    @classmethod
+    def of(
+        cls, corpora: Sequence[Corpus], split: str, frames: int, without: Iterable[str] = (), shortest: int = 12
+    ) -> Mixture:
+        """The clips of a split.
+
+        Args:
+            corpora: prepared ones of the same motion space and speech encoder.
+            split: train, validation or test.
+            frames: see the class.
+            without: names of recordings that are left out: they are no items, show no styles.
+            shortest: clips of fewer frames are left out.
+
+        Raises:
+            InputError: no corpus, corpora that do not go together, no clip with sound left, or a recording to leave out
+                that no corpus has.
+        """
+        if not corpora:
+            raise InputError("at least one prepared corpus", "none", "make one with `avi prepare`")
+        for corpus in corpora[1:]:
+            _must_match(corpora[0], corpus)
+        left_out = frozenset(without)
+        if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
+            raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
+        found = [
+            Item(corpus, clip)
+            for corpus in corpora
+            for clip in corpus.select(split=split)
+            if clip.recording not in left_out and clip.frames >= shortest
+        ]
+        items = tuple(item for item in found if item.clip.features for _ in range(max(1, item.clip.frames // frames)))
+        if not items:
+            names = ", ".join(str(corpus.folder) for corpus in corpora)
+            raise InputError(f"clips with sound in the split {split}", f"none in {names}", "prepare more recordings")
+        return cls(tuple(corpora), items, tuple(item for item in found if item.real), left_out)
+
+    def partners(self, item: Item) -> list[ClipEntry]:
+        """Clips that perform the same scripts, without those of recordings that are left out; none for real motion."""
+        partners = [] if item.real else item.corpus.partners(item.clip)
+        return [partner for partner in partners if partner.recording not in self.without]
+
+    @cached_property
+    def performed(self) -> tuple[Item, ...]:
+        """The items whose motion is performed: any of them can perform any script."""
+        return tuple(item for item in self.items if not item.real)
+
+    @property
+    def space(self) -> MotionSpace:
+        """The motion space of all clips."""
+        return self.corpora[0].space
+
+    @property
+    def features(self) -> int:
+        """Dimensions of the speech features."""
+        return int(self.corpora[0].description["features"]["dim"])
+
+
+@lru_cache(maxsize=4096)
+def performer_of(item: Item) -> Performer:
+    """The clip's performer; the last ones asked for are kept, some 20 KB each."""
+    return item.corpus.performer(item.clip)
+
+
+def held_out(corpora: Sequence[Corpus], known_words: bool = False) -> list[Item]:
+    """Performed clips with sound and partners, of speakers that are not trained on, test before validation.
+
+    Clips whose text somebody says in training are left out, so that neither voice nor words were heard, unless
+    `known_words` keeps them.
+
+    Raises InputError when there is none, as then there is nothing to compare a model with.
+    """
+    heard = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
+    trained_on = set() if known_words else heard
+    found = [
+        Item(corpus, clip)
+        for split in ("test", "validation")
+        for corpus in corpora
+        for clip in corpus.select(split=split, motion="performed")
+        if clip.features and corpus.partners(clip) and clip.text not in trained_on
+    ]
+    if not found:
+        names = ", ".join(str(corpus.folder) for corpus in corpora) or "no corpus"
+        do = "add a corpus of three speakers or more that is performed, such as the samples"
+        raise InputError("performed clips whose speaker and words are held out", f"none in {names}", do)
+    return found
+
+
+def shared_voices(corpora: Sequence[Corpus]) -> frozenset[str]:
+    """Recordings in training of voices that another corpus holds out: every corpus splits its speakers on its own."""
+    clips = [clip for corpus in corpora for clip in corpus.clips]
+    voices = {(clip.language, clip.speaker) for clip in clips if clip.split != "train"}
+    return frozenset(c.recording for c in clips if c.split == "train" and (c.language, c.speaker) in voices)
+
+
+def _must_match(first: Corpus, other: Corpus) -> None:
+    remedy = "prepare both with the same settings"
+    if other.space is not first.space:
+        raise InputError(f"motion in the space {first.space.name}", f"{other.space.name} in {other.folder}", remedy)
+    for name in ("features", "fps"):
+        expected, got = first.description[name], other.description[name]
+        if expected != got:
+            raise InputError(f"corpora with {name} {expected}", f"{got} in {other.folder}", remedy)

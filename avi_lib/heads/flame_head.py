@@ -1,0 +1,722 @@
+"""A head of a person's own FLAME file that motion drives, in FLAME coefficients or in ARKit blendshapes.
+
+>>> head = load_flame_head(Path("generic_model.pkl"))  # or an npz of it
+>>> vertices = head.move(motion)                       # (frames, V, 3) float32, metres, as the open head stands
+>>> print(head.notes)                                  # how well it follows ARKit, and what FLAME has not
+
+The file has neither colours nor an inside of the mouth: colours are the open head's (`flame_paint`), and a dark sheet
+of some vertices more than FLAME's 5023 hangs behind the lips.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer, UInt8
+from scipy.interpolate import LinearNDInterpolator
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse import coo_matrix, csc_matrix, diags_array, identity
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from avi_lib.errors import InputError
+from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.face.head import Head, gaze_rotations, load_head, rotations
+from avi_lib.face.raster import kernel, vertex_normals
+from avi_lib.heads.flame import EXPRESSIONS, JAW, LEFT_EYE, NECK, RIGHT_EYE, FlameModel, flame_model, load_flame_file
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
+
+# Where each vertex of a FLAME face lies on the open head: the way from blendshapes of one to motion of the other.
+
+
+JAW_PROBE_RAD = 0.2
+"""Opening of the jaw that shows which vertices it carries."""
+
+_NORMAL_M, _JAW_M = 0.004, 0.010
+"""Distances that count as much as normals one unit apart, and as a jaw that carries one point and not the other."""
+_FACE_CENTRE_M, _FACE_REACH_M = np.array([0.0, -0.035, 0.0]), 0.090
+_AFFINE_STEPS, _STIFFNESS = 8, (60.0, 20.0, 6.0, 2.0)
+_LANDMARK_WEIGHT = 40.0
+_NEAR_M, _FACING = 0.005, 0.5
+_SEAM_PAIR_M, _SEAM_JUMP = 0.006, 0.3
+_MOST_STRETCH, _MOST_MEDIAN_M, _LEAST_EYES_M = 1.5, 0.004, 0.02
+_UPRIGHT, _UNCHANGED = "a FLAME template in metres, y up and facing +z", "use the model's own file unchanged"
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """Counterparts of FLAME's vertices on the open head.
+
+    `members` are the vertices that have one; `corners` (members, 3) name the open head's vertices around it, `shares`
+    their weights. `to_flame` (3, 3) takes displacements of the open head to FLAME's. `seam` are places between FLAME's
+    lips, `lips_m` (5023,) the distance of each vertex from them; `error_m` is the face's median distance from the open
+    head's skin.
+    """
+
+    members: Int64[np.ndarray, " members"]
+    corners: Int64[np.ndarray, "members 3"]
+    shares: Float64[np.ndarray, "members 3"]
+    to_flame: Float64[np.ndarray, "3 3"]
+    seam: Float64[np.ndarray, "S 3"]
+    lips_m: Float64[np.ndarray, " V"]
+    error_m: float
+
+    def transfer(self, shapes: Float32[np.ndarray, "K H 3"]) -> Float32[np.ndarray, "K members 3"]:
+        """Displacements of the open head's vertices, at the members and in FLAME's space."""
+        found = np.einsum("mc,kmci->kmi", self.shares.astype(np.float32), shapes[:, self.corners])
+        moved: np.ndarray = found @ self.to_flame.T.astype(np.float32)
+        return moved
+
+
+@dataclass(frozen=True, eq=False)
+class _Skin:
+    """Points of a face that faces +z: where they are, where they face, and how far the jaw carries them, 0-1."""
+
+    points: Float64[np.ndarray, "P 3"]
+    normals: Float64[np.ndarray, "P 3"]
+    jaw: Float64[np.ndarray, " P"]
+
+    def features(self) -> Float64[np.ndarray, "P 7"]:
+        return np.column_stack([self.points, _NORMAL_M * self.normals, _JAW_M * self.jaw])
+
+
+class _Landmarks(NamedTuple):
+    """The eye joints, then the mouth's middle, left and right corner, of both heads; FLAME's line between the lips."""
+
+    flame: Float64[np.ndarray, "5 3"]
+    head: Float64[np.ndarray, "5 3"]
+    seam: Float64[np.ndarray, "S 3"]
+
+
+def register(model: FlameModel, head: Head) -> Registration:
+    """Counterparts of the vertices of a FLAME model's face on the open head.
+
+    Raises InputError when the file's template does not come to lie on it, as when it does not face +z with y up.
+    """
+    skin = np.flatnonzero(model.weights[:, LEFT_EYE:].sum(axis=1) < 0.5)
+    triangles = _renumbered(model.triangles, skin, len(model.template))
+    rest = _flame_skin(model, skin, triangles)
+    target, corners, shares = _head_skin(head)
+    linear, offset, marks = _placed(model, rest, head)
+    tree = cKDTree(target.features())
+    near_face = np.linalg.norm(rest.points @ linear.T + offset - _FACE_CENTRE_M, axis=1) < _FACE_REACH_M
+    linear, offset = _affine(rest, near_face, (linear, offset), marks, tree, target)
+    points = _draped(rest.points @ linear.T + offset, triangles, rest.jaw, tree, target)
+    moved = _Skin(points, _normals(points, triangles), rest.jaw)
+    nearest = tree.query(moved.features())[1]
+    distance = np.linalg.norm(target.points[nearest] - points, axis=1)
+    fits = (distance < _NEAR_M) & (np.einsum("pi,pi->p", moved.normals, target.normals[nearest]) > _FACING)
+    stretch = np.linalg.svd(linear, compute_uv=False)
+    error_m = float(np.median(distance[near_face]))
+    if error_m > _MOST_MEDIAN_M or stretch.max() > _MOST_STRETCH or stretch.min() < 1 / _MOST_STRETCH:
+        got = f"{1000 * error_m:.1f} mm from it, stretched {stretch.min():.2f}-{stretch.max():.2f} times"
+        raise InputError(_UPRIGHT, got, _UNCHANGED)
+    return Registration(
+        members=skin[fits],
+        corners=corners[nearest[fits]],
+        shares=shares[nearest[fits]],
+        to_flame=np.linalg.inv(linear),
+        seam=marks.seam,
+        lips_m=cKDTree(marks.seam).query(model.template.astype(np.float64))[0],
+        error_m=error_m,
+    )
+
+
+def _renumbered(
+    triangles: Integer[np.ndarray, "T 3"], kept: Int64[np.ndarray, " K"], count: int
+) -> Int64[np.ndarray, "S 3"]:
+    place = np.full(count, -1)
+    place[kept] = np.arange(len(kept))
+    numbered = place[triangles]
+    return numbered[(numbered >= 0).all(axis=1)]
+
+
+def _normals(points: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "P 3"]:
+    every = np.arange(len(points), dtype=np.int32)
+    return vertex_normals(points.astype(np.float32), triangles, every).astype(np.float64)
+
+
+def _flame_skin(model: FlameModel, skin: Int64[np.ndarray, " P"], triangles: Int64[np.ndarray, "T 3"]) -> _Skin:
+    points = model.template[skin].astype(np.float64)
+    opened = np.array([[JAW_PROBE_RAD, 0.0, 0.0]], np.float32)
+    moved = model.vertices(np.zeros((1, EXPRESSIONS), np.float32), jaw=opened)[0, skin] - points
+    return _Skin(points, _normals(points, triangles), _share(moved))
+
+
+def _head_skin(head: Head) -> tuple[_Skin, Int64[np.ndarray, "S 3"], Float64[np.ndarray, "S 3"]]:
+    """Points all over the open head's skin and lips, with the vertices around each and their weights."""
+    used = head.triangles[_covering(head)]
+    used = used[(head.vertices[used, 2] > _FACE_CENTRE_M[2] - _FACE_REACH_M).all(axis=1)].astype(np.int64)
+    grid = np.array([(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]) / 3.0
+    corners, shares = np.repeat(used, len(grid), axis=0), np.tile(grid, (len(used), 1))
+    jaw = _share(head.shapes[ARKIT.index("jawOpen")].astype(np.float64), np.unique(used))
+    normals = vertex_normals(head.vertices, head.triangles, head.weld).astype(np.float64)
+
+    def spread(values: Float64[np.ndarray, "V ..."]) -> Float64[np.ndarray, "S ..."]:
+        found: np.ndarray = np.einsum("sc,sc...->s...", shares, values[corners])
+        return found
+
+    return _Skin(spread(head.vertices.astype(np.float64)), spread(normals), spread(jaw)), corners, shares
+
+
+def _covering(head: Head) -> Bool[np.ndarray, " T"]:
+    """The open head's triangles of skin and lips."""
+    covers: np.ndarray = np.isin(head.material, [MATERIAL_NAMES.index(name) for name in ("skin", "lips")])
+    return covers
+
+
+def _share(
+    moved: Float[np.ndarray, "P 3"], of: Int64[np.ndarray, " some"] | slice = slice(None)
+) -> Float64[np.ndarray, " P"]:
+    """How far points go under an open jaw, the furthest percent of `of` as 1."""
+    far = np.linalg.norm(moved.astype(np.float64), axis=1)
+    return np.clip(far / max(float(np.quantile(far[of], 0.99)), 1e-9), 0.0, 1.0)
+
+
+def _seam(skin: _Skin) -> Float64[np.ndarray, "S 3"]:
+    """Points between the lips of a face at the open head's place: middles of neighbours that the jaw draws apart."""
+    p = skin.points
+    front = np.flatnonzero((np.abs(p[:, 0]) < 0.04) & (p[:, 1] < -0.03) & (p[:, 1] > -0.12) & (p[:, 2] > -0.01))
+    pairs = front[cKDTree(p[front]).query_pairs(_SEAM_PAIR_M, output_type="ndarray")]
+    apart = np.abs(skin.jaw[pairs[:, 0]] - skin.jaw[pairs[:, 1]]) > _SEAM_JUMP
+    if apart.sum() < 20:
+        got = f"{int(apart.sum())} places between lips"
+        raise InputError("a face whose lips part when its jaw turns", got, _UNCHANGED)
+    middles: np.ndarray = p[pairs[apart]].mean(axis=1)
+    return middles
+
+
+def _mouth(seam: Float64[np.ndarray, "S 3"]) -> Float64[np.ndarray, "3 3"]:
+    """The mouth's middle, its left and its right corner: the foremost points there."""
+    x = seam[:, 0]
+    middle, left, right = np.abs(x) < 0.003, x > np.quantile(x, 0.95), x < np.quantile(x, 0.05)
+    if not middle.any():
+        raise InputError("a mouth in the middle of the face", "none there", _UNCHANGED)
+    return np.stack([seam[part][seam[part, 2].argmax()] for part in (middle, left, right)])
+
+
+def _placed(
+    model: FlameModel, rest: _Skin, head: Head
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"], _Landmarks]:
+    """Scale and place by the eye joints, and the landmarks that are found there."""
+    joints, eyes = model.joints[LEFT_EYE:].astype(np.float64), head.eye_centres.astype(np.float64)
+    apart = joints[0] - joints[1]
+    if apart[0] < 0.9 * np.linalg.norm(apart) or apart[0] < _LEAST_EYES_M:
+        raise InputError(_UPRIGHT, f"eye joints {np.round(apart, 3).tolist()} m apart", _UNCHANGED)
+    scale = np.linalg.norm(eyes[0] - eyes[1]) / np.linalg.norm(apart)
+    linear, offset = scale * np.eye(3), eyes.mean(axis=0) - scale * joints.mean(axis=0)
+    seam = _seam(_Skin(rest.points @ linear.T + offset, rest.normals, rest.jaw))
+    covers = np.unique(head.triangles[_covering(head)])
+    points = head.vertices[covers].astype(np.float64)
+    theirs = _seam(_Skin(points, np.zeros_like(points), _share(head.shapes[ARKIT.index("jawOpen")][covers])))
+    flame = np.concatenate([joints, (_mouth(seam) - offset) / scale])
+    return linear, offset, _Landmarks(flame, np.concatenate([eyes, _mouth(theirs)]), (seam - offset) / scale)
+
+
+def _affine(
+    rest: _Skin,
+    used: Bool[np.ndarray, " P"],
+    start: tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"]],
+    marks: _Landmarks,
+    tree: cKDTree,
+    target: _Skin,
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"]]:
+    """The affine map that brings the face region onto the target, landmarks onto landmarks."""
+    linear, offset = start
+    weight = np.sqrt(_LANDMARK_WEIGHT)
+    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (rest.points[used], marks.flame))
+    for _ in range(_AFFINE_STEPS):
+        moved = _Skin(points[:, :3] @ linear.T + offset, rest.normals[used], rest.jaw[used])
+        nearest = target.points[tree.query(moved.features())[1]]
+        close = np.linalg.norm(nearest - moved.points, axis=1) < 2 * _NEAR_M
+        rows = np.concatenate([points[close], weight * fixed])
+        found = np.linalg.lstsq(rows, np.concatenate([nearest[close], weight * marks.head]), rcond=None)[0]
+        linear, offset = found[:3].T, found[3]
+    return linear, offset
+
+
+def _draped(
+    points: Float64[np.ndarray, "P 3"],
+    triangles: Int64[np.ndarray, "T 3"],
+    jaw: Float64[np.ndarray, " P"],
+    tree: cKDTree,
+    target: _Skin,
+) -> Float64[np.ndarray, "P 3"]:
+    """The points displaced smoothly onto the target: ever less stiff, unmatched places follow their neighbours."""
+    bending = _bending(triangles, len(points))
+    start = points
+    for stiffness in _STIFFNESS:
+        moved = _Skin(points, _normals(points, triangles), jaw)
+        nearest = tree.query(moved.features())[1]
+        close = np.linalg.norm(target.points[nearest] - points, axis=1) < 2 * _NEAR_M
+        facing = np.einsum("pi,pi->p", moved.normals, target.normals[nearest]) > _FACING
+        counted = (close & facing).astype(np.float64)
+        system = csc_matrix(diags_array(counted + 1e-6) + stiffness * bending)
+        pull = counted[:, None] * (target.points[nearest] - start)
+        points = start + splu(system).solve(pull)
+    return points
+
+
+def _bending(triangles: Int64[np.ndarray, "T 3"], count: int) -> csc_matrix:
+    """The squared graph Laplacian, which is small for displacements that change evenly."""
+    ends = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    linked = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
+    linked = ((linked + linked.T) > 0).astype(np.float64)
+    degrees = np.maximum(np.asarray(linked.sum(axis=1)).ravel(), 1.0)
+    smooth = identity(count) - diags_array(1.0 / degrees) @ linked
+    return csc_matrix(smooth.T @ smooth)
+
+
+# A skin for a FLAME head, whose file has none: the open head's colours, carried over by the registration.
+
+
+ATLAS = 1024
+MOUTH_PLACE = (0.89, 0.60)
+"""Middle of the patch that the dark of the mouth shows."""
+
+_SKIN_DISC, _EYE_DISC = (0.385, 0.385, 0.375), (0.885, 0.115, 0.105)
+"""Middle and radius of the discs."""
+_MIDDLE_M = np.array([0.0, -0.02, -0.075])
+"""The place in a head that the directions of its skin are seen from."""
+_MOUTH_RGB = (52, 20, 20)
+_HIDDEN = 0.12
+"""Openness below which a vertex lies inside."""
+_GRID = 6
+"""Steps along an edge of a triangle at which the open head's colours are looked up."""
+_DIRECTIONS, _DEPTH_SIZE, _BIAS_M = 160, 384, 0.0025
+"""Of ambient occlusion: directions, pixels along a side of a depth picture, depth within which a point is seen."""
+
+
+def skin_places(points: Float[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 2"]:
+    """Places in the atlas of points on a head in the open head's coordinates."""
+    return _places(points - _MIDDLE_M, _SKIN_DISC)
+
+
+def eye_places(arms: Float[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 2"]:
+    """Places in the atlas of points on an eyeball, seen from its middle."""
+    return _places(arms, _EYE_DISC)
+
+
+def paint(
+    points: Float[np.ndarray, "V 3"], openness: Float[np.ndarray, " V"], found: Registration, head: Head
+) -> UInt8[np.ndarray, "size size 3"]:
+    """The atlas for a FLAME head with its vertices at these places, each with its ambient occlusion (1 = open).
+
+    What lies hidden, as the inside of a mouth, is not painted over the skin in front of it.
+    Where a place has no counterpart on the open head, such as the scalp, it takes the nearest colour that there is.
+    """
+    atlas = np.zeros((ATLAS, ATLAS, 3), np.uint8)
+    outside = openness[found.members] > _HIDDEN
+    landed = np.einsum("mc,mci->mi", found.shares, head.vertices[found.corners])[outside]
+    places = skin_places(points[found.members[outside]])
+    columns, rows, inside = _texels(_SKIN_DISC)
+    there = LinearNDInterpolator(places, landed)(np.column_stack([columns, rows])[inside])
+    known = np.isfinite(there).all(axis=1)
+    coloured = np.zeros((len(columns), 3), np.uint8)
+    looked_up = np.flatnonzero(inside)[known]
+    coloured[looked_up] = _colours(head, ("skin", "lips"), there[known])
+    _fill(atlas, coloured, looked_up, _box(_SKIN_DISC))
+    columns, rows, _ = _texels(_EYE_DISC)
+    balls = _directions(columns, rows, _EYE_DISC)
+    ball = head.vertices[head.eyeballs[0]] - head.eye_centres[0]
+    shown = balls * np.linalg.norm(ball, axis=1).mean() + head.eye_centres[0]
+    _fill(atlas, _colours(head, ("eye",), shown), np.arange(len(shown)), _box(_EYE_DISC))
+    atlas[ATLAS // 2 :, int(ATLAS * 0.80) :] = _MOUTH_RGB
+    return atlas
+
+
+def _places(arms: Float[np.ndarray, "P 3"], disc: tuple[float, float, float]) -> Float32[np.ndarray, "P 2"]:
+    x, y, radius = disc
+    unit = arms / np.maximum(np.linalg.norm(arms, axis=1, keepdims=True), 1e-9)
+    across = np.linalg.norm(unit[:, :2], axis=1)
+    reach = np.sqrt(np.clip(0.5 * (1.0 - unit[:, 2]), 0.0, 1.0)) * radius / np.maximum(across, 1e-9)
+    return np.column_stack([x + reach * unit[:, 0], y - reach * unit[:, 1]]).astype(np.float32)
+
+
+def _directions(
+    columns: Float64[np.ndarray, " N"], rows: Float64[np.ndarray, " N"], disc: tuple[float, float, float]
+) -> Float64[np.ndarray, "N 3"]:
+    """The unit directions that lie at places of a disc."""
+    x, y, radius = disc
+    a, b = (columns - x) / radius, (y - rows) / radius
+    half = np.minimum(a * a + b * b, 1.0)
+    slope = 2.0 * np.sqrt(1.0 - half)
+    return np.column_stack([slope * a, slope * b, 1.0 - 2.0 * half])
+
+
+def _box(disc: tuple[float, float, float]) -> tuple[slice, slice]:
+    """Rows and columns of the square around a disc, a little wider."""
+    x, y, radius = disc
+    low = [max(round((middle - radius) * ATLAS) - 6, 0) for middle in (y, x)]
+    high = [min(round((middle + radius) * ATLAS) + 6, ATLAS) for middle in (y, x)]
+    return slice(low[0], high[0]), slice(low[1], high[1])
+
+
+def _texels(disc: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places of the texels in the square around a disc, and which of them lie in it."""
+    rows, columns = (
+        (grid.ravel() + 0.5) / ATLAS for grid in np.meshgrid(*(np.r_[part] for part in _box(disc)), indexing="ij")
+    )
+    return columns, rows, (columns - disc[0]) ** 2 + (rows - disc[1]) ** 2 < disc[2] ** 2
+
+
+def _fill(
+    atlas: UInt8[np.ndarray, "H W 3"],
+    colours: UInt8[np.ndarray, "N 3"],
+    known: np.ndarray,
+    box: tuple[slice, slice],
+) -> None:
+    """Write a square of the atlas; texels that are not known take the colour of the nearest that is."""
+    part = atlas[box]
+    unknown = np.ones(len(colours), bool)
+    unknown[known] = False
+    square = colours.reshape(part.shape)
+    nearest = distance_transform_edt(unknown.reshape(part.shape[:2]), return_distances=False, return_indices=True)
+    part[:] = square[nearest[0], nearest[1]]
+
+
+def _colours(head: Head, materials: tuple[str, ...], places: Float[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "N 3"]:
+    """Colours of the open head's surface nearest to places."""
+    triangles = head.triangles[np.isin(head.material, [MATERIAL_NAMES.index(name) for name in materials])]
+    steps = [(i, j, _GRID - i - j) for i in range(_GRID + 1) for j in range(_GRID + 1 - i)]
+    shares = np.array(steps, np.float32) / _GRID
+    points = np.einsum("sc,tci->tsi", shares, head.vertices[triangles]).reshape(-1, 3)
+    uv = np.einsum("sc,tci->tsi", shares, head.uv[triangles]).reshape(-1, 2)
+    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
+    at = uv[tree.query(places)[1]] * np.array(head.atlas.shape[1::-1])
+    columns, rows = np.minimum(at.astype(np.int64), np.array(head.atlas.shape[1::-1]) - 1).T
+    found: np.ndarray = head.atlas[rows, columns]
+    return found
+
+
+def ambient_occlusion(
+    points: Float64[np.ndarray, "P 3"], normals: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]
+) -> Float64[np.ndarray, " P"]:
+    """The cosine-weighted share of the sky that each point sees, 1 = open; directions from a Fibonacci sphere."""
+    index = np.arange(_DIRECTIONS) + 0.5
+    height = 1.0 - 2.0 * index / _DIRECTIONS
+    turn = np.pi * (1.0 + np.sqrt(5.0)) * index
+    ring = np.sqrt(1.0 - height**2)
+    seen, total = np.zeros(len(points)), np.zeros(len(points))
+    for direction in np.column_stack([ring * np.cos(turn), height, ring * np.sin(turn)]):
+        side = np.cross(direction, (0.3, 0.9, 0.1))
+        side /= np.linalg.norm(side)
+        view = np.column_stack([points @ side, points @ np.cross(direction, side), points @ direction])
+        low, high = view[:, :2].min(axis=0), view[:, :2].max(axis=0)
+        pixels = (view[:, :2] - low) / (high - low).max() * (_DEPTH_SIZE - 1)
+        nearest = _depth(pixels, view[:, 2].copy(), triangles, _DEPTH_SIZE)
+        cells = np.rint(pixels).astype(int)
+        cosine = np.clip(normals @ direction, 0.0, None)
+        total += cosine
+        seen += cosine * (view[:, 2] + _BIAS_M > nearest[cells[:, 1], cells[:, 0]])
+    result: np.ndarray = seen / np.maximum(total, 1e-9)
+    return result
+
+
+@kernel
+def _depth(pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: int) -> np.ndarray:
+    nearest = np.full((size, size), -1e9)
+    for t in range(triangles.shape[0]):
+        i, j, k = triangles[t]
+        ax, ay, bx, by, cx, cy = pixels[i, 0], pixels[i, 1], pixels[j, 0], pixels[j, 1], pixels[k, 0], pixels[k, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-12:
+            continue
+        for y in range(int(np.ceil(min(ay, by, cy))), int(np.floor(max(ay, by, cy))) + 1):
+            for x in range(int(np.ceil(min(ax, bx, cx))), int(np.floor(max(ax, bx, cx))) + 1):
+                b = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) / area
+                c = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / area
+                if b >= 0.0 and c >= 0.0 and b + c <= 1.0:
+                    z = (1.0 - b - c) * depth[i] + b * depth[j] + c * depth[k]
+                    nearest[y, x] = max(nearest[y, x], z)
+    return nearest
+
+
+# A linear map between ARKit blendshapes and FLAME coefficients, fitted to a FLAME model of a person's own.
+
+
+MM = 1000.0
+JAW_UNIT_RAD = 0.1
+"""Turn of the jaw that counts as much as an expression coefficient of 1."""
+RIDGE_MM2 = 1e-3
+"""What a squared coefficient costs, against the mean squared error of the vertices."""
+FAINT_MM2 = 1e-4
+"""The same for a squared ARKit weight on the way back; what moves nothing stays at rest."""
+
+_PROBE_RAD = 0.1
+_SHAPES = len(ARKIT_BLENDSHAPES)
+_FACE = EXPRESSIONS + 3
+_DESCENT_STEPS = 400
+
+
+@dataclass(frozen=True)
+class ReturnError:
+    """How far ARKit weights are from the FLAME motion they stand for.
+
+    `rms_mm` is the root mean square distance of the face's vertices over all frames; `relative` is that over the root
+    mean square of how far they move from rest, 1 where nothing is captured and 0 where nothing moves.
+    """
+
+    rms_mm: float
+    relative: float
+
+
+@dataclass(frozen=True, eq=False)
+class FlameMap:
+    """What every ARKit blendshape is in FLAME coefficients.
+
+    `coefficients` (52, 53): 50 of expression, then the jaw's axis-angle in radians; `residual` (52,) is the error of
+    each over its size, root mean squares over the vertices: 0 is all of it, 1 nothing. `factor` (53, 53) turns
+    coefficients into numbers whose square sums to the mean squared displacement in mm^2.
+    """
+
+    coefficients: Float32[np.ndarray, "52 53"]
+    residual: Float64[np.ndarray, " 52"]
+    factor: Float64[np.ndarray, "53 53"]
+    registration: Registration
+
+    def to_flame(self, clip: MotionClip) -> MotionClip:
+        """FLAME motion of ARKit motion, frame by frame; InputError for another space."""
+        if clip.space is not ARKIT:
+            raise InputError("motion in the ARKIT space", f"the space {clip.space.name}", "pass ARKit motion")
+        face = clip.values[:, :_SHAPES] @ self.coefficients
+        turned = Rotation.from_matrix(rotations(*clip.values[:, _SHAPES:].T)).as_rotvec()
+        return MotionClip(np.concatenate([face, turned], axis=1).astype(np.float32), clip.fps, FLAME)
+
+    def to_arkit(self, clip: MotionClip) -> tuple[MotionClip, ReturnError]:
+        """ARKit weights in 0-1 whose face is nearest to FLAME motion, frame by frame, and how near that is.
+
+        The gaze stays at rest, since FLAME motion does not tell it. Raises InputError for another space.
+        """
+        if clip.space is not FLAME:
+            raise InputError("motion in the FLAME space", f"the space {clip.space.name}", "pass FLAME motion")
+        values = np.zeros((len(clip), len(ARKIT)), np.float32)
+        wanted = clip.values[:, :_FACE].astype(np.float64) @ self.factor
+        told = np.setdiff1d(np.arange(_SHAPES), ARKIT.groups["gaze"])
+        shapes = self.coefficients[told].astype(np.float64) @ self.factor
+        weights = _bounded(shapes, wanted)
+        values[:, told] = weights
+        turned = Rotation.from_rotvec(clip.values[:, _FACE:]).as_euler("YXZ")
+        values[:, _SHAPES:] = turned[:, [1, 0, 2]]
+        off, moved = (float(np.sqrt(np.square(x).sum(axis=1).mean())) for x in (weights @ shapes - wanted, wanted))
+        return MotionClip(values, clip.fps, ARKIT), ReturnError(off, off / moved if moved > 1e-9 else 0.0)
+
+    def describe(self) -> str:
+        """One line: the mean and the worst error of the blendshapes but the gaze's and the tongue's, and the lids'."""
+        told = [i for i in range(_SHAPES) if i not in (*ARKIT.groups["gaze"], ARKIT.index("tongueOut"))]
+        worst = max(told, key=lambda i: self.residual[i])
+        blink = max(self.residual[ARKIT.index(f"eyeBlink{side}")] for side in ("Left", "Right"))
+        return (
+            f"fitted from ARKit: {100 * self.residual[told].mean():.0f} % of a blendshape's movement is lost on average"
+            f", {100 * self.residual[worst]:.0f} % of {ARKIT_BLENDSHAPES[worst]}, the worst,"
+            f" and {100 * blink:.0f} % of a blink; the template lies {MM * self.registration.error_m:.1f} mm"
+            f" from the open head"
+        )
+
+
+def fit_flame_map(model: FlameModel, head: Head) -> FlameMap:
+    """Fit the map of a FLAME model; InputError when its face does not come to lie on the open head's."""
+    found = register(model, head)
+    wanted = MM * found.transfer(head.shapes).reshape(_SHAPES, -1).astype(np.float64)
+    basis = _basis(model)[:, found.members].reshape(_FACE, -1)
+    vertices = len(found.members)
+    unit = np.array([1.0] * EXPRESSIONS + [JAW_UNIT_RAD] * 3)
+    form = basis @ basis.T / vertices
+    scaled = unit[:, None] * form * unit + RIDGE_MM2 * np.eye(_FACE)
+    coefficients = np.linalg.solve(scaled, unit[:, None] * (basis @ wanted.T / vertices)).T * unit
+    size = np.linalg.norm(wanted, axis=1)
+    off = np.linalg.norm(coefficients @ basis - wanted, axis=1)
+    return FlameMap(
+        coefficients=coefficients.astype(np.float32),
+        residual=np.where(size > 0.0, off / np.maximum(size, 1e-12), 1.0),
+        factor=np.linalg.cholesky(form + 1e-12 * np.trace(form) * np.eye(_FACE)),
+        registration=found,
+    )
+
+
+def _basis(model: FlameModel) -> Float64[np.ndarray, "53 V 3"]:
+    """Displacements in millimetres of a coefficient of 1, and of the jaw's turn by a radian as it begins."""
+    still = np.zeros((6, EXPRESSIONS), np.float32)
+    turns = _PROBE_RAD * np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
+    there, back = np.split(model.vertices(still, jaw=turns).astype(np.float64), 2)
+    expressions = model.expressions.reshape(EXPRESSIONS, -1, 3).astype(np.float64)
+    return MM * np.concatenate([expressions, (there - back) / (2 * _PROBE_RAD)])
+
+
+def _bounded(
+    shapes: Float64[np.ndarray, "K F"], wanted: Float64[np.ndarray, "frames F"]
+) -> Float64[np.ndarray, "frames K"]:
+    """Weights in 0-1 of least |weights shapes - wanted|^2 for all frames at once.
+
+    Accelerated projected gradient descent, FISTA of Beck and Teboulle 2009, with a fixed number of steps.
+    """
+    form = shapes @ shapes.T + FAINT_MM2 * np.eye(len(shapes))
+    pull, rate = wanted @ shapes.T, 1.0 / np.linalg.eigvalsh(form)[-1]
+    weights = ahead = np.zeros_like(pull)
+    momentum = 1.0
+    for _ in range(_DESCENT_STEPS):
+        before, weights = weights, np.clip(ahead - rate * (ahead @ form - pull), 0.0, 1.0)
+        faster = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum))
+        ahead = weights + (momentum - 1.0) / faster * (weights - before)
+        momentum = faster
+    return weights
+
+
+MOUTH_SHADE = 0.25
+"""How much light gets to the sheet behind the lips."""
+
+_LIPS_M = 0.009
+"""Skin nearer than this to the line between the lips has their gloss."""
+_SHEET = 9
+_SHEET_DEPTH_M, _SHEET_ABOVE_M, _SHEET_BELOW_M = 0.014, 0.008, 0.030
+
+
+@dataclass(frozen=True, eq=False)
+class FlameHead:
+    """A `DrivenHead` from a FLAME file; see `face.mesh.RenderMesh` for the arrays.
+
+    `model` stands in FLAME's own coordinates, from which `origin` (3,), midway between the eye joints, is taken away;
+    `fitted` is the map from ARKit.
+    """
+
+    name: str
+    notes: tuple[str, ...]
+    model: FlameModel
+    fitted: FlameMap
+    origin: Float32[np.ndarray, " 3"]
+    uv: Float32[np.ndarray, "V 2"]
+    material: UInt8[np.ndarray, " T"]
+    occlusion: Float32[np.ndarray, " V"]
+    atlas: UInt8[np.ndarray, "H W 3"]
+
+    @cached_property
+    def vertices(self) -> Float32[np.ndarray, "V 3"]:
+        """Positions at rest in metres."""
+        return self.model.template - self.origin
+
+    @property
+    def triangles(self) -> Int32[np.ndarray, "T 3"]:
+        """Vertex numbers, counter-clockwise seen from outside."""
+        return self.model.triangles
+
+    @cached_property
+    def weld(self) -> Int32[np.ndarray, " V"]:
+        """Every vertex is a point of its own."""
+        return np.arange(len(self.model.template), dtype=np.int32)
+
+    def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
+        """Vertices in metres of every frame of FLAME motion, or of ARKIT motion through the fitted map.
+
+        The eyeballs turn with ARKit's gaze and look ahead in FLAME motion, which does not tell it. Raises InputError
+        for any other space.
+        """
+        if motion.space not in (ARKIT, FLAME):
+            expected = "motion in the ARKIT or the FLAME space"
+            raise InputError(expected, f"the space {motion.space.name}", "convert it")
+        flame, eyes = motion, None
+        if motion.space is ARKIT:
+            flame = self.fitted.to_flame(motion)
+            turns = gaze_rotations(motion.values[:, : len(ARKIT_BLENDSHAPES)])
+            eyes = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(2, -1, 3).transpose(1, 0, 2)
+        expression, jaw, turned = np.split(flame.values, [EXPRESSIONS, EXPRESSIONS + 3], axis=1)
+        vertices = self.model.vertices(expression, jaw=jaw, eyes=eyes, global_rotation=turned)
+        vertices -= self.origin
+        return vertices
+
+
+def load_flame_head(path: Path, shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameHead:
+    """The head of a FLAME file, of a person with these shape coefficients (at most 300) or of the average face.
+
+    The map from ARKit is fitted as it loads. Raises InputError for a file or a shape that cannot be used.
+    """
+    path = Path(path)
+    open_head = load_head()
+    model = flame_model(load_flame_file(path), shape)
+    fitted = fit_flame_map(model, open_head)
+    origin = model.joints[LEFT_EYE:].mean(axis=0)
+    points = model.template - origin
+    eyes = _eyeballs(model)
+    normals = vertex_normals(points, model.triangles, np.arange(len(points), dtype=np.int32))
+    seam = fitted.registration.seam.astype(np.float32)
+    uv = skin_places(points)
+    for eye, members in enumerate(eyes):
+        uv[members] = eye_places(model.template[members] - model.joints[LEFT_EYE + eye])
+    triangles = model.triangles.astype(np.int64)
+    openness = ambient_occlusion(points.astype(np.float64), normals.astype(np.float64), triangles)
+    sheeted, sheet = _with_sheet(model, seam)
+    extra = len(sheeted.template) - len(points)
+    return FlameHead(
+        name=path.stem,
+        notes=_notes(fitted, eyes),
+        model=sheeted,
+        fitted=fitted,
+        origin=origin,
+        uv=np.concatenate([uv, np.tile(np.array(MOUTH_PLACE, np.float32), (extra, 1))]),
+        material=np.concatenate([_materials(model, eyes, fitted.registration.lips_m), sheet]),
+        occlusion=np.concatenate([openness, np.full(extra, MOUTH_SHADE)]).astype(np.float32),
+        atlas=paint(points, openness, fitted.registration, open_head),
+    )
+
+
+def _notes(fitted: FlameMap, eyes: Bool[np.ndarray, "2 V"]) -> tuple[str, ...]:
+    notes = [fitted.describe(), "FLAME has no teeth and no tongue: tongueOut moves nothing"]
+    if not eyes.any(axis=1).all():
+        notes.append("no eyeball of its own follows an eye joint of this file: eyes are painted as skin")
+    return tuple(notes)
+
+
+def _eyeballs(model: FlameModel) -> Bool[np.ndarray, "2 V"]:
+    """The vertices of the left and the right eyeball: pieces of the mesh that an eye joint carries."""
+    count, corners = len(model.template), model.triangles
+    linked = coo_matrix((np.ones(corners.size), (corners.ravel(), np.roll(corners, 1, axis=1).ravel())), (count, count))
+    pieces, piece = connected_components(linked, directed=False)
+    size = np.bincount(piece, minlength=pieces)
+    carried = [np.bincount(piece, model.weights[:, eye], pieces)[piece] for eye in (LEFT_EYE, RIGHT_EYE)]
+    whole: np.ndarray = np.stack(carried) > 0.5 * size[piece]
+    return whole
+
+
+def _materials(
+    model: FlameModel, eyes: Bool[np.ndarray, "2 V"], lips_m: Float[np.ndarray, " V"]
+) -> UInt8[np.ndarray, " T"]:
+    material = np.full(len(model.triangles), MATERIAL_NAMES.index("skin"), np.uint8)
+    material[(lips_m[model.triangles] < _LIPS_M).all(axis=1)] = MATERIAL_NAMES.index("lips")
+    material[np.any(eyes, axis=0, keepdims=True)[0, model.triangles].all(axis=1)] = MATERIAL_NAMES.index("eye")
+    return material
+
+
+def _with_sheet(
+    model: FlameModel, seam: Float32[np.ndarray, "S 3"]
+) -> tuple[FlameModel, UInt8[np.ndarray, " triangles"]]:
+    """The model with a dark sheet behind the lips, and the sheet's materials.
+
+    It bends as the line between the lips does; its upper edge follows the head and its lower edge the jaw.
+    """
+    half = np.quantile(np.abs(seam[:, 0]), 0.98)
+    across, down = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, _SHEET), np.linspace(0, 1, _SHEET)))
+    nearest = np.abs(seam[:, 0] - half * across[:, None]) < 0.25 * half
+    front = np.where(nearest, seam[:, 2], -np.inf).max(axis=1)
+    height = np.median(seam[:, 1]) + _SHEET_ABOVE_M - down * (_SHEET_ABOVE_M + _SHEET_BELOW_M)
+    points = np.column_stack([half * across, height, front - _SHEET_DEPTH_M - 0.008 * down]).astype(np.float32)
+    number = np.arange(len(points)).reshape(_SHEET, _SHEET) + len(model.template)
+    a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
+    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+    weights = np.zeros((len(points), model.weights.shape[1]), np.float32)
+    weights[:, JAW] = np.clip(2.0 * down - 0.5, 0.0, 1.0)
+    weights[:, NECK] = 1.0 - weights[:, JAW]
+    still = np.zeros((len(points), 3), np.float32).reshape(1, -1)
+    larger = replace(
+        model,
+        template=np.concatenate([model.template, points]),
+        triangles=np.concatenate([model.triangles, triangles]),
+        expressions=np.hstack([model.expressions, np.repeat(still, len(model.expressions), axis=0)]),
+        correctives=np.hstack([model.correctives, np.repeat(still, len(model.correctives), axis=0)]),
+        weights=np.concatenate([model.weights, weights]),
+    )
+    return larger, np.full(len(triangles), MATERIAL_NAMES.index("tongue"), np.uint8)

@@ -1,0 +1,512 @@
+"""Training the talking model: prepared corpora in, a style encoder and a talking generator out.
+
+>>> mixture = Mixture.of(corpora, split="train", frames=settings.frames)
+>>> model, log = train_talking(mixture, settings, folder=run / "talking")
+>>> save_talking_model(model, run / "talking.safetensors", about(mixture, settings, licences))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float16, Float32
+from torch import nn
+from torch.func import functional_call
+
+from avi_lib.corpus.dataset import Item, Mixture, performer_of
+from avi_lib.corpus.scripts import draw_instruction
+from avi_lib.errors import InputError
+from avi_lib.face.head import Head, load_head
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionSpace
+from avi_lib.motion.generator import Shape, TalkingModel, whiten_styles
+from avi_lib.motion.performer import IDLE_GROUPS
+from avi_lib.motion.style import valid_frames
+from avi_lib.settings import TalkingSettings
+from avi_lib.training.loop import LogLine, train
+from avi_lib.weights import fingerprint
+
+# What the talking generator is trained on: speech, the motion a style is taken from, and the true motion.
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Motion that shows styles: values, which channels of each clip are true, which frames are there."""
+
+    motion: Float[torch.Tensor, "clips frames channels"]
+    present: Bool[torch.Tensor, "clips channels"]
+    valid: Bool[torch.Tensor, "clips frames"]
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """Speech features at 50 a second and the motion that goes with them at 25, with its masks."""
+
+    features: Float[torch.Tensor, "clips steps features"]
+    motion: Float[torch.Tensor, "clips frames channels"]
+    present: Bool[torch.Tensor, "clips channels"]
+    valid: Bool[torch.Tensor, "clips frames"]
+
+
+def draw(
+    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
+) -> tuple[Spoken, Shown]:
+    """A batch with true answers: scripts, a part and one who shows the style are drawn for each item.
+
+    Of some clips two performances are mixed, another share of them for every group of channels: with the same shares
+    in what shows the style and in the answer there are many more styles than scripts.
+    """
+    takes = [_take(item, mixture.space, settings, rng) for item in items]
+    shows = [_shown_by(mixture, take, settings, rng) for take in takes]
+    return _spoken(mixture, takes, settings, rng), _shown(mixture, shows, settings, rng)
+
+
+def draw_unlabelled(
+    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
+) -> tuple[Spoken, Shown]:
+    """A batch of any speech under styles of real motion: the motion is the speech's own, not the answer."""
+    real = [mixture.real[int(number)] for number in rng.integers(len(mixture.real), size=len(items))]
+    style = _shown(mixture, [Take(item, ((0, None),)) for item in real], settings, rng)
+    return _spoken(mixture, [Take(item, ((0, None),)) for item in items], settings, rng), style
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """A clip and its motions, by number, with the share of each in every channel; None for the whole of one.
+
+    With `fresh`, an instruction and a seed, the clip performs that instead.
+    """
+
+    item: Item
+    motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...] = ()
+    fresh: tuple[Instruction, int] | None = None
+
+
+def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+    if not item.real and rng.random() < settings.fresh:
+        return Take(item, fresh=(draw_instruction(rng), int(rng.integers(2**62))))
+    scripts = len(item.clip.scripts)
+    first = int(rng.integers(scripts))
+    if item.real or scripts < 2 or rng.random() >= settings.mixed:
+        return Take(item, ((first, None),))
+    second = (first + 1 + int(rng.integers(scripts - 1))) % scripts
+    share = np.zeros(len(space), np.float32)
+    for group in space.groups.values():
+        share[list(group)] = rng.random() if rng.random() < 0.5 else float(rng.random() < 0.5)
+    return Take(item, ((first, share), (second, 1 - share)))
+
+
+def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
+    """The same scripts in the same shares, as performed by one who shows the style."""
+    if take.fresh is not None:
+        others = mixture.performed
+        shows = rng.random() < settings.exchanged
+        return Take(others[int(rng.integers(len(others)))] if shows else take.item, fresh=take.fresh)
+    corpus, clip = take.item.corpus, take.item.clip
+    partners = mixture.partners(take.item)
+    if not partners or rng.random() >= settings.exchanged:
+        return take
+    partner = partners[int(rng.integers(len(partners)))]
+    motions = tuple((corpus.number(partner, clip.scripts[script]), share) for script, share in take.motions)
+    return Take(Item(corpus, partner), motions)
+
+
+def _spoken(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Spoken:
+    parts = [_part(take, settings.frames, rng) for take in takes]
+    features = np.zeros((len(takes), 2 * settings.frames, mixture.features), np.float32)
+    for row, part in zip(features, parts, strict=True):
+        row[: len(part.features)] = part.features
+        row[len(part.features) : 2 * len(part.motion)] = part.features[-1]  # as generate fills up an odd number
+    idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
+    told_apart = any(not item.real for item in mixture.items)
+    present = np.stack([part.present for part in parts])
+    for row, take in zip(present, takes, strict=True):
+        if take.item.real and told_apart:  # in real motion alone idle behaviour is a part of it
+            row[idle] = False
+    motion, valid = _padded([part.motion for part in parts], settings.frames)
+    return Spoken(torch.from_numpy(features), motion, torch.from_numpy(present), valid)
+
+
+def _shown(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Shown:
+    """Motion that shows styles, with idle behaviour in half of it, and at times with a group of channels hidden."""
+    parts = [_part(take, settings.style_frames, rng) for take in takes]
+    present = np.stack([part.present for part in parts])
+    for row in present:
+        shown = [list(group) for group in mixture.space.groups.values() if row[list(group)].any()]
+        if len(shown) > 1 and rng.random() < settings.partial:
+            row[shown[int(rng.integers(len(shown)))]] = False
+    curves = [part.motion + part.idle if rng.random() < 0.5 else part.motion for part in parts]
+    motion, valid = _padded(curves, settings.style_frames)
+    return Shown(motion, torch.from_numpy(present), valid)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Frames of a take, from the same start in all its tensors."""
+
+    features: Float16[np.ndarray, "steps features"]
+    motion: Float32[np.ndarray, "frames channels"]
+    idle: Float32[np.ndarray, "frames channels"]
+    present: Bool[np.ndarray, " channels"]
+
+
+def _part(take: Take, frames: int, rng: np.random.Generator) -> _Part:
+    """A part of a take, `frames` long or as long as the clip."""
+    corpus, clip = take.item.corpus, take.item.clip
+    start = int(rng.integers(max(clip.frames - frames, 0) + 1))
+    if take.fresh is not None:
+        heard = corpus.batch([clip], [0], frames, [start])
+        full, still = performer_of(take.item).perform_with_still(*take.fresh)
+        length = int(heard.frames[0])
+        rows = slice(start, start + length)
+        idle = full.values[rows] - still.values[rows]
+        return _Part(heard.features[0], still.values[rows], idle, heard.present[0])
+    parts = [corpus.batch([clip], [script], frames, [start]) for script, _ in take.motions]
+    shares = [np.ones(1, np.float32) if share is None else share for _, share in take.motions]
+    motion, idle = (
+        np.sum([values.astype(np.float32) * share for values, share in zip(curves, shares, strict=True)], axis=0)
+        for curves in ([part.motion[0] for part in parts], [part.idle[0] for part in parts])
+    )
+    return _Part(parts[0].features[0], motion, idle, parts[0].present[0])
+
+
+def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+    motion = np.zeros((len(curves), frames, curves[0].shape[1]), np.float32)
+    for row, curve in zip(motion, curves, strict=True):
+        row[: len(curve)] = curve
+    counts = torch.tensor([len(curve) for curve in curves])
+    return torch.from_numpy(motion), valid_frames(counts, frames)
+
+
+# Errors of motion measured on a head's mesh without making its vertices.
+
+
+MM = 1000.0
+FACE_REGIONS = ("lips", "eyes", "upper_face", "face")
+FAINT = 0.02
+"""mm^2 that a channel at full weight counts beyond what it moves: some, such as the tongue's, move no
+vertex of a region, and would be left free."""
+
+
+@dataclass(frozen=True, eq=False)
+class MotionError:
+    """Quadratic errors of motion by region, of one motion space.
+
+    `factors` maps a region to L (channels, rank); `gap` (channels,) is the lip gap in millimetres of every channel at
+    full weight, None in a space without a mesh.
+    """
+
+    space: MotionSpace
+    factors: dict[str, torch.Tensor]
+    gap: torch.Tensor | None
+
+    def squared(self, change: Float[torch.Tensor, "*rows channels"]) -> dict[str, Float[torch.Tensor, "*rows"]]:
+        """Mean squared displacement of every region's vertices in mm^2; radians^2 for the head's rotation."""
+        return {region: (change @ factor.to(change)).square().sum(dim=-1) for region, factor in self.factors.items()}
+
+
+def mesh_error(head: Head) -> MotionError:
+    """Errors on the mesh of a head: FACE_REGIONS in mm^2, and "head", its rotation, in radians^2."""
+    shapes, factors = len(ARKIT_BLENDSHAPES), {}
+    for region in FACE_REGIONS:
+        basis = MM * head.shapes[:, head.regions[region]].astype(np.float64)
+        form = np.einsum("avi,bvi->ab", basis, basis) / basis.shape[1] + FAINT * np.eye(shapes)
+        factor = np.zeros((len(ARKIT), shapes))
+        factor[:shapes] = np.linalg.cholesky(form)
+        factors[region] = torch.from_numpy(factor.astype(np.float32))
+    factors["head"] = _channels(ARKIT, "head")
+    weights = np.eye(len(ARKIT), dtype=np.float32)
+    return MotionError(ARKIT, factors, torch.from_numpy(MM * head.lip_gap(weights)))
+
+
+def coefficient_error() -> MotionError:
+    """Errors on FLAME's coefficients themselves, whose mesh is not to hand: expression as "face", jaw as "lips"."""
+    groups = {"face": "expression", "lips": "lips", "head": "head"}
+    return MotionError(FLAME, {region: _channels(FLAME, group) for region, group in groups.items()}, None)
+
+
+def with_channels(error: MotionError, deviation: Float[torch.Tensor, " channels"]) -> MotionError:
+    """The same and "channels": every channel in units of its deviation, so that small and rare ones count as well."""
+    return replace(error, factors={**error.factors, "channels": torch.diag(1 / deviation)})
+
+
+def _channels(space: MotionSpace, group: str) -> torch.Tensor:
+    return torch.eye(len(space))[:, list(space.groups[group])]
+
+
+# How far generated motion is from the true one, and whether it keeps what must stay: the generator's losses.
+
+
+CLOSED_MM = 0.5
+"""Lips less than this apart are closed."""
+
+Motion = Float[torch.Tensor, "clips frames channels"]
+Present = Bool[torch.Tensor, "clips channels"]
+Valid = Bool[torch.Tensor, "clips frames"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """What errors are measured in.
+
+    Mean squares of every region's movement about its mean, of its change from frame to frame, and of the lip gap.
+    """
+
+    position: dict[str, float]
+    velocity: dict[str, float]
+    gap: float
+
+    @classmethod
+    def of(cls, error: MotionError, motion: Motion, present: Present, valid: Valid) -> Scale:
+        """The scale of some clips; a region that does not move counts as if it moved by a thousandth."""
+        weights = (valid[:, :, None] & present[:, None]).float()
+        mean = (motion * weights).sum(dim=(0, 1)) / weights.sum(dim=(0, 1)).clamp_min(1)
+        spread, steps = (motion - mean) * present[:, None], motion.diff(dim=1) * present[:, None]
+        pairs = valid[:, 1:] & valid[:, :-1]
+        gap = 1.0 if error.gap is None else float(_mean((spread @ error.gap).square(), valid))
+        return cls(
+            {region: max(float(_mean(e, valid)), 1e-6) for region, e in error.squared(spread).items()},
+            {region: max(float(_mean(e, pairs)), 1e-6) for region, e in error.squared(steps).items()},
+            max(gap, 1e-6),
+        )
+
+
+def motion_losses(
+    error: MotionError, scale: Scale, generated: Motion, true: Motion, present: Present, valid: Valid, closed: float
+) -> dict[str, torch.Tensor]:
+    """Errors of every region, of their velocity together and of the lip gap, each about 1 for a guess of the mean.
+
+    Channels that are not present have no part; frames where the true lips are closed count `closed` times for the gap.
+    Computed in float32 whatever the network is computed in.
+    """
+    with torch.autocast(generated.device.type, enabled=False):
+        change = (generated.float() - true) * present[:, None]
+        losses = {region: _mean(e, valid) / scale.position[region] for region, e in error.squared(change).items()}
+        pairs = valid[:, 1:] & valid[:, :-1]
+        faster = error.squared(change.diff(dim=1))
+        losses["velocity"] = sum(
+            (_mean(e, pairs) / scale.velocity[region] for region, e in faster.items()), torch.zeros(())
+        ) / len(faster)
+        if error.gap is not None:
+            row = error.gap.to(true)
+            shut = 1.0 + (closed - 1.0) * ((true @ row) < CLOSED_MM)
+            losses["gap"] = _mean(shut * (change @ row).square(), valid) / scale.gap
+        return losses
+
+
+def content_loss(error: MotionError, generated: Motion, own: Motion, valid: Valid) -> torch.Tensor:
+    """How much the lips' timing differs from that of the same speech's own motion: 1 less the gap's correlation.
+
+    A style may widen or narrow the gap; when it opens and closes is the speech's affair. Needs a space with a mesh.
+    """
+    if error.gap is None:
+        return torch.zeros((), device=generated.device)
+    with torch.autocast(generated.device.type, enabled=False):
+        row = error.gap.to(own)
+        curves = [_standardised(motion.float() @ row, valid) for motion in (generated, own)]
+        return 1 - (curves[0] * curves[1] * valid).sum(dim=1).div(valid.sum(dim=1)).mean()
+
+
+def _standardised(curve: Float[torch.Tensor, "clips frames"], valid: Valid) -> Float[torch.Tensor, "clips frames"]:
+    """Mean 0 and variance 1 over the valid frames of each clip; a millimetre's hundredth steadies flat ones."""
+    count = valid.sum(dim=1, keepdim=True)
+    curve = (curve - (curve * valid).sum(dim=1, keepdim=True) / count) * valid
+    return curve / (curve.square().sum(dim=1, keepdim=True) / count + 1e-4).sqrt()
+
+
+def _mean(values: Float[torch.Tensor, "clips frames"], valid: Valid) -> torch.Tensor:
+    """The mean over clips of the mean over their valid frames, so that shares of a batch can be put together."""
+    return ((values * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)).mean()
+
+
+LOOKED_AT, SHOWN = 256, 2000
+"""Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""
+LEAST_DEVIATION = 0.02
+"""Channels that hardly move are normalised as if they moved this much."""
+NOTEWORTHY = 0.05
+"""An error this large counts in any channel, however seldom it moves."""
+
+
+def train_talking(
+    mixture: Mixture,
+    settings: TalkingSettings,
+    folder: Path,
+    device: torch.device | None = None,
+    progress: bool | None = None,
+    on_log: Callable[[LogLine], None] | None = None,
+    board: Path | None = None,
+    start: TalkingModel | None = None,
+) -> tuple[TalkingModel, list[LogLine]]:
+    """Train, or go on training, in a folder; the averaged model and the log's lines.
+
+    start: a model whose weights and normalisation are begun with, its styles whitened; it stays as it is.
+
+    Raises:
+        AviError: a loss is not finite.
+        InputError: the folder holds a checkpoint of something else, or `start` is of another shape.
+    """
+    first = mixture.corpora[0].description["features"]
+    shape = Shape(
+        mixture.space.name,
+        first["name"],
+        first["fingerprint"],
+        mixture.features,
+        settings.width,
+        settings.style_width,
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.train.seed)
+        model = TalkingModel(shape, settings.dropout)
+    if start is not None and start.shape != shape:
+        raise InputError(f"weights to begin with of the shape {shape}", f"{start.shape}", "choose others, or none")
+    losses = TalkingLosses(mixture, settings, model)
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+        whiten_styles(model, _styles_shown(model, mixture, settings))
+    trained = train(
+        model,
+        losses,
+        items=len(mixture.items),
+        settings=settings.train,
+        folder=folder,
+        recipe=recipe(mixture, settings, start),
+        device=device,
+        progress=progress,
+        on_log=on_log,
+        board=board,
+    )
+    assert isinstance(trained.model, TalkingModel)
+    return trained.model.eval(), trained.log
+
+
+class TalkingLosses:
+    """The losses of a batch, as the training loop asks for them; sets the model's normalisation when made."""
+
+    def __init__(self, mixture: Mixture, settings: TalkingSettings, model: TalkingModel) -> None:
+        self.mixture, self.settings = mixture, settings
+        rng = np.random.default_rng([settings.train.seed, 3])
+        looked_at = rng.choice(len(mixture.items), min(LOOKED_AT, len(mixture.items)), replace=False)
+        spoken, _ = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
+        heard = spoken.features[spoken.valid.repeat_interleave(2, dim=1)]
+        model.generator.mean.copy_(heard.mean(dim=0))
+        model.generator.deviation.copy_(heard.std(dim=0).clamp_min(1e-3))
+        mean, deviation = _moments(spoken)
+        for network, names in (
+            (model.style, ("mean", "deviation")),
+            (model.generator, ("motion_mean", "motion_deviation")),
+        ):
+            for name, value in zip(names, (mean, deviation), strict=True):
+                getattr(network, name).copy_(value)
+        self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
+        self.scale = Scale.of(self.error, spoken.motion, spoken.present, spoken.valid)
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of the items of these numbers; "loss" is their weighted sum."""
+        assert isinstance(model, TalkingModel)
+        settings, mixture = self.settings, self.mixture
+        chosen = [mixture.items[int(number)] for number in items]
+        spoken, shown = draw(mixture, chosen, settings, rng)
+        spoken, shown = _on(spoken, model), _on(shown, model)
+        style = model.style(shown.motion, shown.present, shown.valid)
+        motion = model.generator(spoken.features, style.sample(), spoken.valid)
+        losses = motion_losses(
+            self.error, self.scale, motion, spoken.motion, spoken.present, spoken.valid, settings.closed
+        )
+        losses["divergence"] = style.divergence().mean()
+        if settings.unlabelled and mixture.real:
+            few = max(1, round(settings.unlabelled * len(chosen)))
+            losses |= self._unlabelled(model, *draw_unlabelled(mixture, chosen[:few], settings, rng))
+        weights = settings.model_dump()
+        losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros(()))
+        return losses
+
+    def _unlabelled(self, model: TalkingModel, spoken: Spoken, shown: Shown) -> dict[str, torch.Tensor]:
+        """Speech under another's real style: the style must be found again in the motion, and the lips keep time."""
+        spoken, shown = _on(spoken, model), _on(shown, model)
+        with torch.no_grad():
+            style = model.style(shown.motion, shown.present, shown.valid).mean
+        motion = model.generator(spoken.features, style, spoken.valid)
+        fixed = {name: value.detach() for name, value in model.style.named_parameters()}
+        found = functional_call(model.style, fixed, (motion, shown.present, spoken.valid)).mean
+        return {
+            "style": (found.float() - style.float()).square().mean(),
+            "content": content_loss(self.error, motion, spoken.motion, spoken.valid),
+        }
+
+
+def motion_error(space: MotionSpace) -> MotionError:
+    """The errors that training lowers: on the open head's mesh for ARKit, on the coefficients for FLAME."""
+    return mesh_error(load_head()) if space is ARKIT else coefficient_error()
+
+
+def about(
+    mixture: Mixture,
+    settings: TalkingSettings,
+    licences: Mapping[str, str],
+    start: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """What weights were trained on and how, for their header.
+
+    licences: by the name of the corpus; start: what the weights that were begun with say of themselves.
+    """
+    minutes: dict[str, float] = {}
+    for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
+        name = corpus.folder.name
+        minutes[name] = minutes.get(name, 0.0) + clip.duration_s / 60
+    corpora = {
+        name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
+        for name, value in sorted(minutes.items())
+    }
+    said: dict[str, object] = {"corpora": corpora, "settings": settings.model_dump()}
+    if start is None:
+        return {**said, "recipe": recipe(mixture, settings)}
+    return {**said, "start": dict(start)}
+
+
+def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
+    """What is trained on what: settings but the loop's own, the content of every corpus, weights begun with."""
+    held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
+    kept = settings.model_dump(exclude={"train"})
+    begun = [] if start is None else [fingerprint(start)]
+    return hashlib.sha256(json.dumps([held, kept, *begun], sort_keys=True).encode()).hexdigest()
+
+
+def _moments(spoken: Spoken) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of every channel over the clips in which it is present."""
+    weights = (spoken.valid[:, :, None] & spoken.present[:, None]).float()
+    count = weights.sum(dim=(0, 1)).clamp_min(1)
+    mean = (spoken.motion * weights).sum(dim=(0, 1)) / count
+    variance = ((spoken.motion - mean).square() * weights).sum(dim=(0, 1)) / count
+    return mean, variance.sqrt().clamp_min(LEAST_DEVIATION)
+
+
+@torch.no_grad()
+def _styles_shown(model: TalkingModel, mixture: Mixture, settings: TalkingSettings) -> np.ndarray:
+    """Styles of performances as training shows them."""
+    if not mixture.performed:
+        raise InputError("performed clips whose styles are whitened", "none", "begin with random weights")
+    rng = np.random.default_rng([settings.train.seed, 4])
+    styles: list[np.ndarray] = []
+    while sum(map(len, styles)) < SHOWN:
+        chosen = [mixture.performed[int(i)] for i in rng.integers(len(mixture.performed), size=64)]
+        shown = draw(mixture, chosen, settings, rng)[1]
+        styles.append(model.style.eval()(shown.motion, shown.present, shown.valid).mean.numpy())
+    return np.concatenate(styles)
+
+
+_Batch = TypeVar("_Batch", Spoken, Shown)
+
+
+def _on(batch: _Batch, model: TalkingModel) -> _Batch:
+    """The batch on the model's device."""
+    device = model.generator.mean.device
+    return type(batch)(**{name: value.to(device) for name, value in vars(batch).items()})

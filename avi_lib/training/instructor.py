@@ -1,0 +1,640 @@
+"""Training the instructor: clips in, a network out that lets a frozen language model write what it hears.
+
+>>> trained = train_instructor(bank, sounds, models, settings, folder=run / "instructor")
+>>> save_instructor_model(trained.model, run / "instructor.safetensors", about)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import nn
+from torch.nn import functional
+
+from avi_lib.instruction.action_units import prototype
+from avi_lib.instruction.adapters import Adapters, add_adapters, sizes_of
+from avi_lib.instruction.grammar import describe
+from avi_lib.instruction.instructor import answer_tokens, dialogue, feeling_tokens
+from avi_lib.instruction.instructor_network import (
+    FEELINGS,
+    OPENING,
+    QUESTIONS,
+    UNFAMILIAR,
+    Feeling,
+    Heard,
+    InstructorModel,
+    InstructorShape,
+    Prompter,
+    answer,
+    pooled,
+    stack,
+    worded,
+)
+from avi_lib.instruction.language_model import LanguageModel, answer_loss
+from avi_lib.instruction.text_encoder import TextEncoder, encode_texts
+from avi_lib.settings import InstructorSettings
+from avi_lib.speech.augment import draw_sound
+from avi_lib.speech.encoders import SpeechEncoder
+from avi_lib.speech.voice import Hearing, hear
+from avi_lib.training.instructor_data import HeardClip, HearingBank
+from avi_lib.training.loop import LogLine, train
+from avi_lib.weights import fingerprint
+
+# Alignment: speech comes to lie beside the sentences that say how it is spoken.
+
+
+ROUNDS = 4096
+"""Items of an epoch: clips, as often as balance asks for."""
+SOUNDS_SHARE = 8
+"""One sound that is no speech to so many clips."""
+SOUND_WEIGHT = 0.2
+HIDE = 0.5
+CROP = 0.7
+CROP_SHARE = 5
+"""At most a fifth of a clip is cut off at either end."""
+SHORTEST = 20
+"""Steps that a clip keeps."""
+
+
+class Sentences:
+    """Sentences of all `FEELINGS`, and the means of their tokens' states: (feelings, paraphrases, text)."""
+
+    def __init__(self, encoder: TextEncoder, paraphrases: int, seed: int = 0) -> None:
+        self.texts = tuple(tuple(_said(feeling, paraphrases, seed)) for feeling in FEELINGS)
+        states = encode_texts([text for texts in self.texts for text in texts], encoder, progress=False)
+        means = np.stack([states.of(number).mean(axis=0) for number in range(len(states))])
+        self.states = torch.from_numpy(means).unflatten(0, (len(FEELINGS), paraphrases))
+
+    @torch.no_grad()
+    def places(self, model: InstructorModel) -> Float[torch.Tensor, "feelings aligned"]:
+        """Where the sentences of every feeling lie, on average."""
+        return torch.stack([model.sentences(states) for states in self.states]).mean(dim=1)
+
+
+def fitting(clip: HeardClip) -> list[int]:
+    """Numbers of the `FEELINGS` that may be a clip's: the upper levels of its emotion where its level is not known."""
+    every = [number for number, feeling in enumerate(FEELINGS) if feeling.emotion == clip.emotion]
+    if clip.level is None:
+        return every[-2:]
+    return [number for number in every if FEELINGS[number].level == clip.level]
+
+
+def _said(feeling: Feeling, paraphrases: int, seed: int) -> list[str]:
+    """Sentences that name the feeling, every other one with action units of its prototype."""
+    rng = np.random.default_rng([seed, FEELINGS.index(feeling)])
+    units = prototype(*feeling)
+    said = []
+    for number in range(paraphrases):
+        names = rng.permutation(sorted(units))[: number % 2 * int(rng.integers(1, 4))]
+        said.append(describe({str(name): units[str(name)] for name in names}, *feeling, rng=rng))
+    return said
+
+
+def balanced(clips: Sequence[HeardClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
+    """Numbers of clips so that within a corpus emotions come alike often, and corpora by the root of their size."""
+    weights = np.zeros(len(clips))
+    corpora = np.array([clip.corpus for clip in clips])
+    emotions = np.array([clip.emotion for clip in clips])
+    for corpus in np.unique(corpora):
+        here = corpora == corpus
+        kinds, counts = np.unique(emotions[here], return_counts=True)
+        share = dict(zip(kinds.tolist(), (1 / counts).tolist(), strict=True))
+        each = np.array([share[emotion] for emotion in emotions[here].tolist()])
+        weights[here] = each / each.sum() * math.sqrt(here.sum())
+    ends = np.cumsum(weights / weights.sum()) * rounds
+    return np.searchsorted(ends, np.arange(rounds) + 0.5).clip(max=len(clips) - 1)
+
+
+class AlignLosses:
+    """The losses of a batch, as the training loop asks for them.
+
+    Attributes:
+        order: number of the clip behind every item.
+        judge: layers that guess the corpus behind a turned gradient; None without an adversary.
+    """
+
+    def __init__(
+        self,
+        bank: HearingBank,
+        sounds: Sequence[Hearing],
+        sentences: Sentences,
+        settings: InstructorSettings,
+    ) -> None:
+        self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
+        self.order = balanced(bank.clips)
+        self.corpora = sorted({clip.corpus for clip in bank.clips})
+        fits = torch.zeros(len(bank.clips), len(FEELINGS), dtype=torch.bool)
+        for number, clip in enumerate(bank.clips):
+            fits[number, fitting(clip)] = True
+        self.fits = fits
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of the items of these numbers; "loss" is their weighted sum."""
+        learner = model
+        judge = None
+        if isinstance(model, Judged):
+            learner, judge = model.learner, model.judge
+        assert isinstance(learner, InstructorModel)
+        device = learner.temperature.device
+        numbers = self.order[items]
+        hearings = [varied(self.bank.views[number], rng, self.settings) for number in numbers]
+        hearings += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-len(items) // SOUNDS_SHARE))]
+        ear = learner.listen(_to(stack(hearings), device))
+        here = slice(0, len(items))
+        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(FEELINGS)))
+        states = self.sentences.states[torch.arange(len(drawn)), drawn].to(device)
+        sentences = learner.sentences(states)
+        fits = self.fits[torch.from_numpy(numbers)].to(device)
+        speech = torch.zeros(len(hearings), device=device)
+        speech[here] = 1
+        losses = {
+            "states": info_nce(learner.likeness(ear.states[here], sentences), fits, self.settings.smoothing),
+            "speech": functional.binary_cross_entropy_with_logits(ear.speech, speech),
+        }
+        losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
+        if self.settings.manner:
+            losses["manner"] = info_nce(learner.likeness(ear.manner[here], sentences), fits, self.settings.smoothing)
+            losses["loss"] = losses["loss"] + losses["manner"]
+        if judge is not None:
+            where = [self.corpora.index(self.bank.clips[number].corpus) for number in numbers]
+            guessed = judge(turned(ear.gathered[here], self.settings.adversary * way))
+            losses["judge"] = functional.cross_entropy(guessed, torch.tensor(where, device=device))
+            losses["loss"] = losses["loss"] + losses["judge"]
+        return losses
+
+
+def info_nce(
+    likeness: Float[torch.Tensor, "clips sentences"],
+    fits: Float[torch.Tensor, "clips sentences"] | Any,
+    smoothing: float,
+) -> torch.Tensor:
+    """Contrast of the sentences that fit with all others; several that fit share the probability."""
+    with torch.autocast(likeness.device.type, enabled=False):
+        scores = likeness.float().log_softmax(dim=1)
+        fitting = scores.masked_fill(~fits, -math.inf).logsumexp(dim=1)
+        return -((1 - smoothing) * fitting + smoothing * scores.mean(dim=1)).mean()
+
+
+def varied(views: Sequence[Hearing], rng: np.random.Generator, settings: InstructorSettings) -> Hearing:
+    """One of a clip's views, often cut at its ends, often with a part hidden."""
+    states, melody, manner = views[int(rng.integers(len(views)))]
+    steps = len(melody)
+    if steps > SHORTEST and rng.random() < CROP:
+        first = int(rng.integers(steps // CROP_SHARE + 1))
+        last = max(first + SHORTEST, steps - int(rng.integers(steps // CROP_SHARE + 1)))
+        states, melody, steps = states[:, first:last], melody[first:last], min(last, steps) - first
+    if settings.masked and rng.random() < HIDE:
+        hidden = int(rng.integers(int(steps * settings.masked) + 1))
+        first = int(rng.integers(steps - hidden + 1))
+        kept = np.r_[0:first, first + hidden : steps]
+        states, melody = states[:, kept], melody[kept]
+    return Hearing(states, melody, manner)
+
+
+class Judged(nn.Module):
+    """A model under training with a judge that guesses from its queries which corpus a clip is of."""
+
+    def __init__(self, learner: InstructorModel, corpora: int) -> None:
+        super().__init__()
+        self.learner = learner
+        self.judge = nn.Sequential(nn.Linear(learner.shape.features, 64), nn.GELU(), nn.Linear(64, corpora))
+
+
+class _Turn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, weight: float) -> torch.Tensor:
+        ctx.weight = weight
+        return values.view_as(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return -ctx.weight * gradients[0], None
+
+
+def turned(values: torch.Tensor, weight: float) -> torch.Tensor:
+    """The values, whose gradient is turned round on its way back (Ganin & Lempitsky 2015)."""
+    result: torch.Tensor = _Turn.apply(values, weight)
+    return result
+
+
+def _to(heard: Heard, device: torch.device) -> Heard:
+    return Heard(*(value.to(device) for value in vars(heard).values()))
+
+
+# Writing: the projection learns to tell a frozen language model what was heard, so that it writes the sentence.
+
+
+ESTRANGED = 0.3
+"""Share of clips whose states count as little as those of another world: their prompts come to be read too."""
+BELIEFS = 4096
+"""Items of an epoch of drawn beliefs."""
+CONSIDERED = 5
+"""Feelings that a drawn belief considers, at most."""
+APART = 3.0
+"""How far these lie about the same logit; all others lie far below."""
+FAR, SPREAD = -6.0, 1.5
+
+
+class Voice(nn.Module):
+    """What is trained for writing: the projection, adapters where there are any, and ears that were not aligned."""
+
+    def __init__(
+        self, prompter: Prompter, adapters: Adapters | None = None, ears: InstructorModel | None = None
+    ) -> None:
+        super().__init__()
+        self.prompter = prompter
+        self.adapters = adapters
+        self.ears = ears
+
+
+class BeliefLosses:
+    """The losses of a batch of drawn beliefs, as the training loop asks for them."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self.language = language
+        self.opening = language.tokens(OPENING)
+        self.names = feeling_tokens(language)
+        self.places = [range(len(self.opening), len(self.opening) + len(name)) for name in self.names]
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """The loss of as many beliefs as there are items."""
+        assert isinstance(model, Voice)
+        belief = drawn_beliefs(len(items), rng)
+        shares = belief.softmax(dim=1)
+        feelings = [int(rng.choice(len(FEELINGS), p=(row / row.sum()).numpy())) for row in shares.double()]
+        answers = [answer_tokens(self.language, answer(*FEELINGS[number]))[0] for number in feelings]
+        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        before, _ = dialogue(self.language, model.prompter(belief), asked)
+        ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in feelings])
+        scores = _scores(self.language, before, None, ids)
+        return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, feelings)}
+
+    def _named(
+        self,
+        logs: Float[torch.Tensor, "clips last vocabulary"],
+        shares: Float[torch.Tensor, "clips feelings"],
+        feelings: Sequence[int],
+    ) -> torch.Tensor:
+        """Cross-entropy with the belief at every place along the names of the feelings that are written.
+
+        What may come next there are the next tokens of all names that begin alike.
+        """
+        losses = []
+        for row, number in enumerate(feelings):
+            own = self.names[number]
+            for place in range(len(own)):
+                may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
+                told = shares[row, may] / shares[row, may].sum()
+                next_tokens = [self.names[n][place] for n in may]
+                losses.append(-(told * logs[row, len(self.opening) + place, next_tokens]).sum())
+        return torch.stack(losses).mean()
+
+
+def drawn_beliefs(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count feelings"]:
+    """Logits of all feelings, of which a few are considered."""
+    logits = rng.normal(FAR, SPREAD, (count, len(FEELINGS)))
+    for row in logits:
+        few = rng.permutation(len(FEELINGS))[: int(rng.integers(1, CONSIDERED + 1))]
+        row[few] = rng.uniform(-APART, APART, len(few))
+    return torch.from_numpy(logits.astype(np.float32))
+
+
+class WriteLosses:
+    """The losses of a batch of clips, as the training loop asks for them.
+
+    Attributes:
+        order: number of the clip behind every item.
+    """
+
+    def __init__(
+        self, bank: HearingBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
+    ) -> None:
+        self.bank, self.model, self.language, self.settings = bank, model, language, settings
+        self.order = balanced(bank.clips)
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """The loss of the items of these numbers."""
+        assert isinstance(model, Voice)
+        clips = [self.bank.clips[number] for number in self.order[items]]
+        if model.ears is None:
+            meaning = self.meaning(self.order[items], rng)
+        else:
+            meaning = self._heard(model.ears, self.order[items], rng)
+        shown = [clip.text if clip.text and rng.random() < self.settings.words else None for clip in clips]
+        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        prompts = model.prompter(self.model.likeness(meaning, self.model.anchors), meaning)
+        before, there = dialogue(self.language, prompts, asked, shown)
+        told = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
+        untold = [level if clip.level is None else range(0) for (_, level), clip in zip(told, clips, strict=True)]
+        ids, weights = _side_by_side(self.language, [tokens for tokens, _ in told], untold)
+        return {"loss": answer_loss(_scores(self.language, before, there, ids), ids, weights)}
+
+    @torch.no_grad()
+    def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
+        """Where varied views of clips lie, with features left out as in alignment."""
+        self.model.train()
+        meaning = self._heard(self.model, numbers, rng)
+        self.model.eval()
+        return meaning
+
+    def _heard(
+        self, ears: InstructorModel, numbers: np.ndarray, rng: np.random.Generator
+    ) -> Float[torch.Tensor, "clips aligned"]:
+        ear = ears.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
+        strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
+        familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
+        return familiar[:, None] * ear.states + ear.manner
+
+
+def _answer(clip: HeardClip, rng: np.random.Generator) -> str:
+    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
+    may = fitting(clip)
+    feeling = FEELINGS[may[int(rng.integers(len(may)))]]
+    return worded(feeling, dict(clip.units)) if clip.units else answer(*feeling)
+
+
+def _side_by_side(
+    language: LanguageModel, answers: Sequence[Sequence[int]], without: Sequence[Sequence[int]]
+) -> tuple[Int64[torch.Tensor, "clips last"], Float[torch.Tensor, "clips last"]]:
+    """Tokens of answers, filled up, and what each counts: nothing where it fills up or is one of those `without`."""
+    longest = max(map(len, answers))
+    ids = torch.tensor([[*tokens, *[language.end] * (longest - len(tokens))] for tokens in answers])
+    weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
+    for row, numbers in zip(weights, without, strict=True):
+        row[list(numbers)] = 0
+    return ids, weights
+
+
+def _scores(
+    language: LanguageModel,
+    before: Float[torch.Tensor, "clips length width"],
+    there: Bool[torch.Tensor, "clips length"] | None,
+    ids: Int64[torch.Tensor, "clips last"],
+) -> Float[torch.Tensor, "clips last vocabulary"]:
+    """Scores of the answers' tokens behind what was read."""
+    whole = torch.cat([before, language.embed(ids[:, :-1])], dim=1)
+    if there is not None:
+        there = torch.cat([there, torch.ones(len(ids), ids.shape[1] - 1, dtype=torch.bool)], dim=1)
+    return language.scores(whole, ids.shape[1], there)
+
+
+USUAL = 24
+"""Directions in which the clips of a corpus differ, at most half of all."""
+SUMMARISED = 64
+"""Hearings that are summarised at once."""
+
+
+OnLog = Callable[[str, LogLine], None]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenModels:
+    """The models an instructor is trained for; none of their weights changes."""
+
+    encoder: SpeechEncoder
+    texts: TextEncoder
+    language: LanguageModel
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedInstructor:
+    """The network with averaged weights, and the lines of the three logs."""
+
+    model: InstructorModel
+    aligned: list[LogLine]
+    spoken: list[LogLine]
+    written: list[LogLine]
+
+
+def train_instructor(
+    bank: HearingBank,
+    sounds: Sequence[Hearing],
+    models: FrozenModels,
+    settings: InstructorSettings,
+    folder: Path,
+    device: torch.device | None = None,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+    spoken: Path | None = None,
+) -> TrainedInstructor:
+    """Align, then learn to write, or go on with either, in a folder.
+
+    Args:
+        bank: the clips of training, heard with the models' speech encoder.
+        sounds: what is no speech.
+        models: speech encoder, text encoder and language model.
+        settings: the recipe.
+        folder: where checkpoints and logs are kept, in `align`, `speak` and `write`.
+        device: where the alignment is computed; the processor when None.
+        progress: as in `train`.
+        on_log: called with "align", "speak" or "write" and every line of its log.
+        spoken: where the checkpoint of `speak` is kept, below `folder` when None; it depends on no clip, so that
+            several trainings may share it.
+
+    Raises:
+        AviError: a loss is not finite.
+        InputError: the folder holds a checkpoint of something else.
+    """
+    model, aligned = align(bank, sounds, models, settings, folder, device, progress, on_log)
+    model.prompter, said = speak(models.language, model.shape, settings, spoken or folder / "speak", progress, on_log)
+    written = write(model, bank, models.language, settings, folder, progress, on_log)
+    return TrainedInstructor(model, aligned, said, written)
+
+
+def align(
+    bank: HearingBank,
+    sounds: Sequence[Hearing],
+    models: FrozenModels,
+    settings: InstructorSettings,
+    folder: Path,
+    device: torch.device | None = None,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+) -> tuple[InstructorModel, list[LogLine]]:
+    """The first part of `train_instructor`: a model whose ears are trained, and the log's lines.
+
+    Without contrast the ears stay as chance made them, and are left to `write`.
+    """
+    encoder, texts, language = models.encoder, models.texts, models.language
+    shape = InstructorShape(
+        encoder=encoder.name,
+        encoder_fingerprint=encoder.fingerprint,
+        states=encoder.dim,
+        layers=encoder.layers,
+        text_encoder=texts.name,
+        text_fingerprint=texts.fingerprint,
+        text=texts.dim,
+        language_model=language.name,
+        language_fingerprint=language.fingerprint,
+        width=language.width,
+        aligned=settings.aligned,
+        features=settings.features,
+        queries=settings.queries,
+        blocks=settings.blocks,
+        heads=settings.heads,
+        tokens=settings.tokens,
+        hidden=settings.hidden,
+        worlds=len(corpora_of(bank)),
+        usual=min(USUAL, encoder.dim),
+        manner=settings.manner,
+        familiar=settings.familiar,
+        words=settings.words > 0,
+    )
+    sentences = Sentences(texts, settings.paraphrases, settings.align.seed)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.align.seed)
+        model = InstructorModel(shape, settings.dropout)
+        learner = Judged(model, shape.worlds) if settings.adversary else model
+    _normalise(model, bank)
+    if not settings.contrast:
+        model.anchors.copy_(sentences.places(model.eval()))
+        return model, []
+    losses = AlignLosses(bank, sounds, sentences, settings)
+    trained = train(
+        learner,
+        losses,
+        items=len(losses.order),
+        settings=settings.align,
+        folder=folder / "align",
+        recipe=recipe("align", bank, settings, vars(shape)),
+        device=device,
+        progress=progress,
+        on_log=(lambda line: on_log("align", line)) if on_log else None,
+    )
+    learned = trained.model.learner if isinstance(trained.model, Judged) else trained.model
+    assert isinstance(learned, InstructorModel)
+    learned = learned.cpu().eval()
+    learned.anchors.copy_(sentences.places(learned))
+    return learned, trained.log
+
+
+def speak(
+    language: LanguageModel,
+    shape: InstructorShape,
+    settings: InstructorSettings,
+    folder: Path,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+) -> tuple[Prompter, list[LogLine]]:
+    """The second part: a projection through which the language model says what it is told to believe."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.speak.seed)
+        prompter = Prompter(shape)
+    prompter.loudness.data.fill_(language.scale)
+    kept = [language.fingerprint, *prompter.size, shape.hidden, shape.aligned, settings.speak.model_dump()]
+    trained = train(
+        Voice(prompter),
+        BeliefLosses(language),
+        items=BELIEFS,
+        settings=settings.speak,
+        folder=folder,
+        recipe=hashlib.sha256(json.dumps([kept, [answer(*f) for f in FEELINGS], QUESTIONS]).encode()).hexdigest(),
+        progress=progress,
+        on_log=(lambda line: on_log("speak", line)) if on_log else None,
+    )
+    assert isinstance(trained.model, Voice)
+    return trained.model.prompter, trained.log
+
+
+def write(
+    model: InstructorModel,
+    bank: HearingBank,
+    language: LanguageModel,
+    settings: InstructorSettings,
+    folder: Path,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+) -> list[LogLine]:
+    """The third part: the projection of an aligned model is trained on clips, in place; the log's lines.
+
+    Without contrast the ears are trained with it.
+    """
+    start = fingerprint(model)
+    losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
+    adapters = add_adapters(language, settings.lora, settings.write.seed) if settings.lora else None
+    ears = None if settings.contrast else _ears(model)
+    trained = train(
+        Voice(model.prompter.requires_grad_(True), adapters, ears),
+        losses,
+        items=len(losses.order),
+        settings=settings.write,
+        folder=folder / "write",
+        recipe=recipe("write", bank, settings, {**vars(model.shape), "start": start}),
+        progress=progress,
+        on_log=(lambda line: on_log("write", line)) if on_log else None,
+    )
+    assert isinstance(trained.model, Voice)
+    model.prompter = trained.model.prompter
+    if trained.model.ears is not None:
+        heard = trained.model.ears.state_dict()
+        model.load_state_dict({**model.state_dict(), **heard})
+    if adapters is not None and trained.model.adapters is not None:
+        adapters.take(trained.model.adapters.named())
+        language.network.requires_grad_(False)
+        model.shape = replace(model.shape, lora=settings.lora, adapters=sizes_of(adapters))
+        model.adapters = nn.ParameterList([nn.Parameter(w, requires_grad=False) for w in adapters.named().values()])
+    model.eval()
+    return trained.log
+
+
+def _ears(model: InstructorModel) -> InstructorModel:
+    """A copy of a model to be trained, without its projection."""
+    ears = deepcopy(model).requires_grad_(True)
+    ears.prompter = nn.Identity()  # type: ignore[assignment]
+    return ears
+
+
+def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[Hearing]:
+    """Hearings of sounds that are no speech, of 1 to 4 seconds."""
+    rng = np.random.default_rng([seed, count])
+    return [hear(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
+
+
+def recipe(part: str, bank: HearingBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
+    """What is trained on what: settings but those of the loops, shape, and the bank's content."""
+    kept = settings.model_dump(exclude={"align", "speak", "write"})
+    return hashlib.sha256(json.dumps([part, bank.digest, kept, dict(shape)], sort_keys=True).encode()).hexdigest()
+
+
+@torch.no_grad()
+def _normalise(model: InstructorModel, bank: HearingBank) -> None:
+    """Set means and deviations, and the directions and the range of what is usual."""
+    every = [hearing for views in bank.views for hearing in views]
+    sums, squares, count = 0.0, 0.0, 0
+    for hearing in every:
+        states = hearing.states.astype(np.float64)
+        sums, squares = sums + states.sum(axis=1), squares + np.square(states).sum(axis=1)
+        count += states.shape[1]
+    mean = sums / count
+    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 1e-8))
+    model.qformer.mean.copy_(torch.from_numpy(mean)[:, None])
+    model.qformer.deviation.copy_(torch.from_numpy(deviation)[:, None])
+    numbers = np.stack([hearing.manner for hearing in every]).astype(np.float64)
+    model.manner_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
+    model.manner_deviation.copy_(torch.from_numpy(numbers.std(axis=0) + 1e-4))
+    for world, corpus in enumerate(corpora_of(bank)):
+        here = [clip.corpus == corpus for clip in bank.clips]
+        own = [hearing for views in bank.select(here).views for hearing in views]
+        parts = [stack(own[i : i + SUMMARISED]) for i in range(0, len(own), SUMMARISED)]
+        model.usual.learn(world, torch.cat([pooled(part.states, part.there) for part in parts]))
+
+
+def corpora_of(bank: HearingBank) -> list[str]:
+    """Names of the corpora of a bank, each a world of its own."""
+    return sorted({clip.corpus for clip in bank.clips})
