@@ -10,237 +10,90 @@ axis-angle in radians, each in the frame of its joint's parent; frames are indep
 
 from __future__ import annotations
 
-import math
-import pickletools
-import re
-import warnings
+import pickle
 import zipfile
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32
+from scipy.sparse import csc_matrix, csr_matrix
 from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
-from avi_lib.motion.clip import UNREADABLE, read_array
+from avi_lib.wall import behind_wall
 
-# Arrays out of a pickle, without unpickling: nothing that the file names is ever imported or called.
-
-
-Kind = TypeVar("Kind")
-
-MOST_OPCODES = 20_000
-"""A FLAME file has some hundreds; what they can build stays small."""
-MOST_DENSE = 1 << 20
-"""Numbers of a sparse matrix with its zeros: FLAME's joint regressor has 25 115."""
-
-_ARRAY = {f"numpy{core}.multiarray _reconstruct" for core in (".core", "._core")}
-_SPARSE = {
-    f"scipy.sparse{module} {kind}_matrix": kind for kind in ("csc", "csr") for module in ("", f".{kind}", f"._{kind}")
-}
-_CHUMPY = {"chumpy.ch Ch", "chumpy Ch"}
-_BYTES = "_codecs encode"
-_SETS = {"__builtin__ set", "builtins set"}
-ALLOWED = frozenset({*_ARRAY, *_SPARSE, *_CHUMPY, *_SETS, _BYTES, "numpy ndarray", "numpy dtype"})
-"""Names, as "module name", that a file may speak of. Sets are what chumpy keeps about itself; nothing reads them."""
-
-_LITERALS = frozenset(
-    "BININT BININT1 BININT2 LONG1 BINFLOAT BINSTRING SHORT_BINSTRING BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "BINBYTES SHORT_BINBYTES BINBYTES8".split()
-)
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
-_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple, "EMPTY_SET": list}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_DTYPE = re.compile(r"[fiu][1248]|b1")
-_ORDERS = {"<": "<", ">": ">", "|": "|", "=": "="}
+# Arrays out of somebody's FLAME file, read behind the wall. A pickle is a program: this one may name numpy's arrays,
+# scipy's sparse matrices, chumpy's `Ch` and sets; any other name ends the reading before anything of it is run.
 
 
-class PickleRefusedError(ValueError):
-    """The file asks for something that is no data."""
+class _Held:
+    """Stands for a chumpy `Ch` or a sparse matrix: what the file says about it, as attributes."""
 
 
-@dataclass(frozen=True)
-class Name:
-    """A class or function that the file speaks of, as "module name"."""
-
-    text: str
+class _Csc(_Held): ...
 
 
-@dataclass(eq=False)
-class Thing:
-    """What the file would make by calling `name` with `args` and giving it `state`."""
-
-    name: str
-    args: tuple[object, ...]
-    state: object = None
+class _Csr(_Held): ...
 
 
-def read_pickle(data: bytes) -> object:
-    """The data of a pickle; text is str, and so are Python 2's byte strings, decoded as latin-1.
-
-    Raises PickleRefusedError for a name that is not ALLOWED, an opcode that does more than build data, or too many
-    of them; ValueError, IndexError, KeyError or TypeError for a damaged file.
-    """
-    machine = _Machine()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a backslash in a name, which is refused anyway
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
-            if count >= MOST_OPCODES:
-                raise PickleRefusedError(f"more than {MOST_OPCODES} steps")
-            machine.step(opcode.name, argument)
-    return machine.stack.pop()
+def _encode(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes in protocol 2; the file's encoding is not asked for."""
+    return text.encode("latin-1")
 
 
-class _Machine:
-    """The stack machine: a stack, the places where groups of values begin, and what was put by for later."""
-
-    def __init__(self) -> None:
-        self.stack: list[object] = []
-        self._marks: list[int] = []
-        self._memo: dict[int, object] = {}
-
-    def step(self, opcode: str, argument: object) -> None:
-        """Carry out one opcode."""
-        if opcode in _LITERALS:
-            self.stack.append(argument)
-        elif opcode in _CONSTANTS:
-            self.stack.append(_CONSTANTS[opcode])
-        elif opcode in _EMPTY:
-            self.stack.append(_EMPTY[opcode]())
-        elif opcode in _TUPLES:
-            self.stack.append(tuple(self._last(_TUPLES[opcode])))
-        elif opcode in ("GLOBAL", "STACK_GLOBAL"):
-            parts = [argument] if opcode == "GLOBAL" else self._last(2)
-            self.stack.append(_allowed(" ".join(_expected(part, str) for part in parts)))
-        elif opcode in ("REDUCE", "NEWOBJ"):
-            self.stack.append(_thing(*self._last(2)))
-        elif opcode not in ("PROTO", "FRAME", "STOP"):
-            self._move(opcode, argument)
-
-    def _move(self, opcode: str, argument: object) -> None:
-        match opcode, argument:
-            case "MARK", _:
-                self._marks.append(len(self.stack))
-            case "TUPLE", _:
-                self.stack.append(tuple(self._group()))
-            case (("BINPUT" | "LONG_BINPUT"), int(place)):
-                self._memo[place] = self.stack[-1]
-            case "MEMOIZE", _:
-                self._memo[len(self._memo)] = self.stack[-1]
-            case (("BINGET" | "LONG_BINGET"), int(place)):
-                self.stack.append(self._memo[place])
-            case (("APPEND" | "APPENDS" | "ADDITEMS"), _):
-                items = self._last(1) if opcode == "APPEND" else self._group()
-                _expected(self.stack[-1], list).extend(items)
-            case (("SETITEM" | "SETITEMS"), _):
-                items = self._last(2) if opcode == "SETITEM" else self._group()
-                keys = [_expected(key, str) for key in items[::2]]  # hashing nested tuples can take forever
-                _expected(self.stack[-1], dict).update(zip(keys, items[1::2], strict=True))
-            case "BUILD", _:
-                (state,) = self._last(1)
-                _expected(self.stack[-1], Thing).state = state
-            case _:
-                raise PickleRefusedError(f"the opcode {opcode}")
-
-    def _last(self, count: int) -> list[object]:
-        if len(self.stack) < count:
-            raise ValueError("a value is missing")
-        taken = self.stack[-count:]
-        del self.stack[-count:]
-        return taken
-
-    def _group(self) -> list[object]:
-        start = self._marks.pop()
-        taken = self.stack[start:]
-        del self.stack[start:]
-        return taken
+_reconstruct = np.empty(0).__reduce__()[0]
+_NAMES: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "_codecs.encode": _encode}
+_NAMES |= {"chumpy.ch.Ch": _Held, "chumpy.Ch": _Held, "builtins.set": set, "__builtin__.set": set}
+_NAMES |= {f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")}
+_NAMES |= {f"scipy.sparse{module}.csc_matrix": _Csc for module in ("", ".csc", "._csc")}
+_NAMES |= {f"scipy.sparse{module}.csr_matrix": _Csr for module in ("", ".csr", "._csr")}
 
 
-def _allowed(name: str) -> Name:
-    if name not in ALLOWED:
-        raise PickleRefusedError(f"the name {name.replace(' ', '.')[:80]!r}")
-    return Name(name)
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """One of the few names that a FLAME file needs; a RefusedError for any other."""
+        if f"{module}.{name}" not in _NAMES:
+            raise _RefusedError(f"{module}.{name}"[:80])
+        return _NAMES[f"{module}.{name}"]
 
 
-def _thing(called: object, args: object) -> Thing:
-    if not isinstance(called, Name):
-        raise PickleRefusedError(f"a call of a {type(called).__name__}")
-    return Thing(called.text, _expected(args, tuple))
+class _RefusedError(Exception):
+    pass
 
 
-def _expected(value: object, kind: type[Kind]) -> Kind:
-    """The value; ValueError when it is of another type."""
-    if not isinstance(value, kind):
-        raise ValueError(f"a {type(value).__name__} where a {kind.__name__} belongs")
+def read_flame_arrays(file: BinaryIO, names: list[str], shown: str) -> dict[str, np.ndarray]:
+    """The arrays of these names, sparse ones made dense; InputError for a pickle that asks for anything but arrays."""
+    zipped = zipfile.is_zipfile(file)
+    file.seek(0)
+    try:
+        held = dict(np.load(file)) if zipped else _Unpickler(file, encoding="latin-1").load()
+    except _RefusedError as error:
+        got = f"{shown}, a pickle that holds the name {str(error)!r}; nothing of it was run"
+        raise InputError("a FLAME model of plain arrays", got, "do not trust this file") from error
+    if not isinstance(held, dict):
+        raise ValueError(f"a {type(held).__name__}, not a dict")
+    if missing := [name for name in names if name not in held]:
+        raise ValueError(f"no {', '.join(missing)}")
+    return {name: _array(name, held[name]) for name in names}
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    if isinstance(value, _Csc | _Csr):
+        held = vars(value)
+        shape = held["_shape"] if "_shape" in held else held["shape"]
+        matrix = (csc_matrix if isinstance(value, _Csc) else csr_matrix)(
+            (held["data"], held["indices"], held["indptr"]), shape
+        )
+        matrix.check_format(full_check=True)  # scipy trusts the indices otherwise
+        return matrix.toarray()
+    if isinstance(value, _Held):
+        value = vars(value)["x"]
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+        raise ValueError(f"{name} is {getattr(value, 'dtype', type(value).__name__)}, no array of numbers")
     return value
-
-
-def as_array(value: object) -> np.ndarray:
-    """The array that a numpy array, a sparse matrix (made dense) or a chumpy `Ch` holds.
-
-    Raises ValueError where it is none of these, holds anything but plain numbers, or its parts do not fit together.
-    """
-    if isinstance(value, Thing) and value.name in _CHUMPY:
-        value = _expected(value.state, dict)["x"]
-    if isinstance(value, Thing) and value.name in _SPARSE:
-        return _dense(_SPARSE[value.name], _expected(value.state, dict))
-    if not isinstance(value, Thing) or value.name not in _ARRAY:
-        raise ValueError(f"{value.name if isinstance(value, Thing) else type(value).__name__}, which is no array")
-    _, shape, dtype, by_columns, data = _expected(value.state, tuple)
-    return _numbers(_whole(shape), _dtype(dtype), "F" if by_columns else "C", _bytes(data))
-
-
-def _numbers(shape: tuple[int, ...], dtype: np.dtype, order: str, data: bytes) -> np.ndarray:
-    if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{len(data)} bytes for an array of the shape {shape} and type {dtype}")
-    flat = np.frombuffer(data, dtype)
-    return flat.reshape(shape, order="F" if order == "F" else "C")
-
-
-def _whole(shape: object) -> tuple[int, ...]:
-    sizes = tuple(_expected(size, int) for size in _expected(shape, tuple))
-    if len(sizes) > 4 or min(sizes, default=0) < 0:
-        raise ValueError(f"an array of {len(sizes)} axes or a negative size")
-    return sizes
-
-
-def _dtype(value: object) -> np.dtype:
-    thing = _expected(value, Thing)
-    code, state = _expected(thing.args[0], str), _expected(thing.state, tuple)
-    if thing.name != "numpy dtype" or not _DTYPE.fullmatch(code):
-        raise PickleRefusedError(f"an array of the type {code[:40]!r}")
-    return np.dtype(_ORDERS[_expected(state[1], str)] + code)
-
-
-def _bytes(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, Thing) and value.name == _BYTES:
-        value = value.args[0]
-    return _expected(value, str).encode("latin-1")
-
-
-def _dense(kind: str, state: dict[str, object]) -> np.ndarray:
-    """A sparse matrix with its zeros. Scipy's own conversion trusts the indices and crashes on bad ones."""
-    rows, columns = _whole(state["_shape"] if "_shape" in state else state["shape"])
-    if rows * columns > MOST_DENSE:
-        raise ValueError(f"a sparse matrix of {rows} x {columns}, which is too large to write out")
-    data, indices, starts = (as_array(state[name]) for name in ("data", "indices", "indptr"))
-    lines, places = (columns, rows) if kind == "csc" else (rows, columns)
-    if data.dtype.kind != "f" or {indices.dtype.kind, starts.dtype.kind} != {"i"}:
-        raise ValueError(f"a sparse matrix of the types {data.dtype}, {indices.dtype} and {starts.dtype}")
-    if starts.shape != (lines + 1,) or not data.size == indices.size == starts[-1] or data.ndim != 1:
-        raise ValueError("a sparse matrix whose parts are of other lengths")
-    counts: np.ndarray = starts[1:].astype(np.int64) - starts[:-1]
-    if starts[0] != 0 or (counts < 0).any() or (indices < 0).any() or (indices >= places).any():
-        raise ValueError("a sparse matrix with indices out of range")
-    dense = np.zeros((lines, places), data.dtype)
-    np.add.at(dense, (np.repeat(np.arange(lines), counts), indices.ravel()), data)
-    return dense.T if kind == "csc" else dense
 
 
 # The FLAME model, read from a person's own file; nothing of FLAME comes with this library.
@@ -261,8 +114,10 @@ _SHAPES = {
     "kintree_table": (2, len(JOINTS)),
 }
 _KINDS = {"f": "iu", "kintree_table": "iu"}
+SECONDS = 20.0
+"""That reading a file may take."""
 _MOST_BYTES = 1 << 28
-"""Of the file and of each array: the makers' files have some 55 MB."""
+"""Of the file: the makers' have some 55 MB."""
 _REACH_M = 2.0
 """No vertex of a head in metres lies further from the origin."""
 _GET = "download the model again from its makers' page, flame.is.tue.mpg.de"
@@ -297,13 +152,11 @@ def load_flame_file(path: Path) -> FlameFile:
     if path.stat().st_size > _MOST_BYTES:
         got = f"{path} with {path.stat().st_size} bytes"
         raise InputError(f"a FLAME model of at most {_MOST_BYTES} bytes", got, "name the model's own file")
-    try:
-        arrays = _from_npz(path) if zipfile.is_zipfile(path) else _from_pickle(path)
-    except PickleRefusedError as error:
-        got = f"{path}, a pickle that holds {error}; nothing of it was run"
-        raise InputError("a FLAME model of plain arrays", got, f"do not trust this file; {_GET}") from error
-    except (*UNREADABLE, IndexError, OverflowError) as error:
-        raise InputError("a FLAME model of plain arrays", f"{path}: {_said(error)}", _GET) from error
+    terms = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
+    with path.open("rb") as stream:
+        (arrays,) = behind_wall(
+            read_flame_arrays, stream, list(_SHAPES), str(path), **terms, seconds=SECONDS, memory_mb=2048
+        )
     return _checked(arrays, path)
 
 
@@ -311,37 +164,6 @@ def save_flame_npz(file: FlameFile, path: Path) -> None:
     """Write the arrays as npz without pickle, atomically, for quicker loading; FLAME's licence holds for it as well."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **{field.name: getattr(file, field.name) for field in fields(file)})
-
-
-def _from_npz(path: Path) -> dict[str, np.ndarray]:
-    with zipfile.ZipFile(path) as archive:
-        return {
-            name: read_array(partial(archive.open, f"{name}.npy"), name, _KINDS.get(name, "f"), _MOST_BYTES)
-            for name in _SHAPES
-        }
-
-
-def _from_pickle(path: Path) -> dict[str, np.ndarray]:
-    held = read_pickle(path.read_bytes())
-    if not isinstance(held, dict):
-        raise ValueError(f"a {type(held).__name__}, not a dict")
-    if missing := [name for name in _SHAPES if name not in held]:
-        raise ValueError(f"no {', '.join(missing)}")
-    return {name: _named(name, held[name]) for name in _SHAPES}
-
-
-def _named(name: str, value: object) -> np.ndarray:
-    try:
-        return as_array(value)
-    except PickleRefusedError as error:
-        raise PickleRefusedError(f"{error} as {name}") from error
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise ValueError(f"{name}: {_said(error)}") from error
-
-
-def _said(error: BaseException) -> str:
-    said = (str(error).splitlines() or ["cut short"])[0][:200]
-    return f"no {said}" if isinstance(error, KeyError) else said
 
 
 def _checked(arrays: dict[str, np.ndarray], path: Path) -> FlameFile:
