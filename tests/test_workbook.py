@@ -62,7 +62,7 @@ def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
     assert told["batch_ms"] < 50
     if told["tracked"]:
         assert told["tracked"]["lip_gap_mm"] > 0.8 and told["tracked"]["eyeBlink"] > 0.9
-    assert pictures_in(run / "01_data_prep.ipynb") == (10 if told["tracked"] else 9)
+    assert pictures_in(run / "01_data_prep.ipynb") == (11 if told["tracked"] else 10)
     corpus = Corpus(tmp_path / "prepared" / "samples")
     assert len(corpus) == told["clips"]
     assert {clip.split for clip in corpus.clips} == {"train", "validation", "test"}
@@ -103,7 +103,7 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
     with av.open(str(run / "exchanged_styles.mp4")) as video:
         pictures = video.streams.video[0]
         assert pictures.width == 3 * pictures.height and 25 <= pictures.frames <= 100
-    assert pictures_in(run / "03_talking_generator.ipynb") == 8
+    assert pictures_in(run / "03_talking_generator.ipynb") == 9
 
 
 @pytest.mark.workbook
@@ -125,7 +125,7 @@ def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path)
     with av.open(str(run / "samples.mp4")) as video:
         pictures = video.streams.video[0]
         assert pictures.width == 3 * pictures.height
-    assert pictures_in(run / "04_diffusion_training.ipynb") == 9
+    assert pictures_in(run / "04_diffusion_training.ipynb") == 10
 
 
 @pytest.mark.workbook

@@ -22,9 +22,10 @@ from safetensors import SafetensorError, safe_open
 
 from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, ScriptEntry, read_description, read_table
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import SPACES, MotionSpace
+from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings
+from avi_lib.speech.loading import Speech, load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
 
@@ -161,6 +162,19 @@ class Corpus:
     def sound(self, clip: ClipEntry) -> Path | None:
         """The file of the raw corpus in which the clip is heard from `start_s` on, None for motion without sound."""
         return None if clip.speech is None else Path(self.description["source"], clip.speech)
+
+    def speech(self, clip: ClipEntry) -> Speech:
+        """What is heard in the clip, with the report of the whole recording; InputError for motion without sound."""
+        if (path := self.sound(clip)) is None:
+            raise InputError("a clip with sound", f"{clip.clip}, which is motion alone", "choose one with features")
+        whole = load_speech(path)
+        first = round(clip.start_s * whole.rate_hz)
+        return Speech(whole.wave[first : first + round(clip.duration_s * whole.rate_hz)], whole.report)
+
+    def performance(self, clip: ClipEntry, script: int = 0, idle: bool = False) -> MotionClip:
+        """The clip's motion of that number as a `MotionClip`, with blinks, gaze and sway or without them."""
+        values = self.motion(clip, script).astype(np.float32)
+        return MotionClip(values + self.idle(clip, script) * idle, float(self.description["fps"]), self.space)
 
     def batch(
         self, clips: Sequence[ClipEntry], scripts: Sequence[int], longest: int | None = None, starts: Sequence[int] = ()

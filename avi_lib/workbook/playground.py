@@ -36,9 +36,7 @@ from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
 from avi_lib.talk import FILE, OFF, SEED, SPEECH, TEXT, Talk
 from avi_lib.workbook import studio
-from avi_lib.workbook.corpus_plots import plot_recording
-from avi_lib.workbook.interactive import browse_trajectories, view_mesh
-from avi_lib.workbook.prior_plots import plot_timeline
+from avi_lib.workbook.plots import browse_trajectories, plot_recording, plot_timeline, view_mesh
 from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS, A, B, Recording, Request, Studio
 
 PREVIEW_PX = 256

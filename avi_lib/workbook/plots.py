@@ -1,66 +1,585 @@
-"""Plots for inline use: speech with its phones, motion by groups, the lip gap under the waveform, pictures in a row.
+"""The workbook's plots: motion, sounds, features, losses, corpora, scores, pictures, and a head to turn.
 
->>> figure = plot_trajectories(motion)
+>>> plot_trajectories(talk.motion, phones=talk.phones.phones)
+>>> plot_trajectories({"target": target, "learned": made}, phones=corpus.phones(clip))
+>>> plot_curves({"lip gap (mm)": {"target": gap_mm}}, fps=25.0, phones=phones, speech=speech)
 
-Every function returns a matplotlib figure that is shown once, where it is displayed.
+A function that begins with `plot` returns a matplotlib figure, one that begins with `view` or `browse` a plotly figure.
+Each is shown once, where it is displayed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from textwrap import wrap
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import pairwise
+from textwrap import fill
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mlab import specgram
 from matplotlib.pyplot import close, subplots
+from matplotlib.ticker import MaxNLocator
+from plotly.subplots import make_subplots
 
-from avi_lib.motion.clip import MotionClip
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.shards import ClipEntry
+from avi_lib.errors import InputError
+from avi_lib.evaluation.report import DIFFERENCE, Table
+from avi_lib.face.head import DrivenHead
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.timeline import Timeline
+from avi_lib.motion.clip import MotionClip, Piece
 from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
+from avi_lib.training.loop import LogLine
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
+COLOURS = (INK, ACCENT, "#d9a441", "#4f8f6f", "#7a68a6", "#3b82c4", "#8c5a3c", "#d17ba8", "#6f8f2f", "#8f979e")
+EMOTION_COLOURS = dict(
+    zip(
+        EMOTIONS,
+        ("#777777", "#4db6ac", "#f2b134", "#3b6fb6", "#d1495b", "#7b4fa3", "#6a8d3a", "#e07b39", "#8c5a3c", "#b0a8b9"),
+        strict=True,
+    )
+)
 WIDTH_IN = 11.0
-LEVELS_DB = 60.0
+
+EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
+"""What differs most visibly from one expression to another; see `side_mean`."""
+
+SAME = 0.02
+"""Channels that never differ by this much are one curve."""
+
+_LEAST_RAD = 0.2
+"""A panel of rotations reaches this far from 0 at least, so that what hardly moves looks like it."""
+_MOST_POINTS = 150
+_LEVELS_DB = 70.0
 """Levels further below the highest one are not shown."""
+_SPECTRUM, _STEP = 512, 160
+"""Samples of a spectrum (32 ms) and between two of them (10 ms)."""
+_LEGEND: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "fontsize": 7.5, "frameon": False}
+
+Curve = Float[np.ndarray, " frames"]
+
+# Curves over time
 
 
-def plot_speech(speech: Speech, phones: Sequence[Phone], heard: Prosody) -> Figure:
-    """Waveform with phones above, pitch and loudness below."""
-    figure, (top, bottom) = panels(2, figsize=(WIDTH_IN, 4.2), sharex=True)
-    draw_wave(top, speech)
-    draw_phones(top, phones)
-    draw_prosody(bottom, heard)
-    bottom.set_xlabel("time (s)")
+def plot_trajectories(
+    motions: MotionClip | Mapping[str, MotionClip],
+    channels: Sequence[str] = (),
+    phones: Sequence[Phone] = (),
+    most: int = 4,
+    moved: float = 0.02,
+) -> Figure:
+    """Channels of one or several motions over time in seconds: weights in 0-1, rotations in radians.
+
+    Without `channels` there is a panel for each group with the channels that move most; of several motions the first
+    is drawn broad and pale. With `channels` (see `side_mean`) there is a panel for each of them, and each motion has
+    its own colour; of two motions the band between them is shaded. Phones stand along the time axis.
+
+    most, moved: at most so many channels of a group, and none whose range is smaller.
+    """
+    clips = {"": motions} if isinstance(motions, MotionClip) else dict(motions)
+    first, *others = clips
+    groups = {channel: [channel] for channel in channels} or moving_groups(clips.values(), most, moved)
+    duration_s = max(clip.duration_s for clip in clips.values())
+    figure, shown = time_panels(len(groups), duration_s, phones, 1.15 if channels else 1.35)
+    for panel, (group, members) in zip(shown, groups.items(), strict=True):
+        for number, (name, clip) in enumerate(clips.items()):
+            broad = bool(others) and not channels and name == first
+            for row, channel in enumerate(members):
+                label = short(name) if channels else "_" if broad or number > 1 else channel
+                style: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35} if broad else {"linewidth": 1.3}
+                style |= {"color": COLOURS[(number if channels else row) % len(COLOURS)], "label": label or "_"}
+                panel.plot(frame_times_s(len(clip), clip.fps), _curve(clip, channel), **style)
+        if channels and len(clips) == 2 and len(clips[first]) == len(clips[others[0]]):
+            low, high = (_curve(clip, group) for clip in clips.values())
+            panel.fill_between(frame_times_s(len(low), clips[first].fps), low, high, color=WAVE, alpha=0.3)
+        unit = _scale(panel, clips[first], members)
+        panel.set_ylabel(f"{group.replace('_', ', ')}\n({unit})", fontsize=8)
+        if not channels:
+            panel.legend(**_LEGEND)
+    if others and channels:
+        shown[0].legend(**_LEGEND)
+    elif others:
+        shown[0].set_title(f"broad: {short(first)}, thin: {short(', '.join(others))}", fontsize=9, loc="left")
     return figure
 
 
-def plot_trajectories(motion: MotionClip, most: int = 5, moved: float = 0.02) -> Figure:
-    """The channels that move most, one panel a group; channels whose range is below `moved` are left out."""
-    shown = moving_groups(motion, most, moved)
-    figure, grid = panels(len(shown), 1, figsize=(WIDTH_IN, 1.5 * len(shown) + 0.6), sharex=True, squeeze=False)
-    times_s = frame_times_s(len(motion), motion.fps)
-    for panel, (name, members) in zip(grid[:, 0], shown.items(), strict=True):
-        for i in members:
-            panel.plot(times_s, motion.values[:, i], linewidth=1.2, label=motion.space.channels[i])
-        panel.set_ylabel(group_label(name))
-        panel.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7, frameon=False)
-    grid[-1, 0].set(xlabel="time (s)", xlim=(0, motion.duration_s))
+def plot_curves(
+    curves: Mapping[str, Mapping[str, Curve]],
+    fps: float,
+    phones: Sequence[Phone] = (),
+    speech: Speech | None = None,
+    start_s: float = 0.0,
+) -> Figure:
+    """Curves over time: a panel for each y label with its curves by name, under the spectrogram of `speech`.
+
+    Phones stand along the time axis; /m b p/, on which the lips must touch, are shaded. NaN leaves a gap.
+    """
+    duration_s = start_s + max(len(curve) for named in curves.values() for curve in named.values()) / fps
+    figure, panels_ = time_panels(len(curves), duration_s, phones, 1.6, speech)
+    for panel, (label, named) in zip(panels_, curves.items(), strict=True):
+        panel.axhline(0, color=WAVE, linewidth=0.6)
+        for (name, curve), colour in zip(named.items(), COLOURS * len(named), strict=False):
+            times_s = start_s + frame_times_s(len(curve), fps)
+            panel.plot(times_s, curve, color=colour, linewidth=1.3, label=fill(short(name, 90), 30))
+        panel.set_ylabel(label)
+        for phone, begin_s, end_s in phones:
+            if phone in BILABIAL:
+                panel.axvspan(begin_s, end_s, color=ACCENT, alpha=0.2, linewidth=0)
+        if any(named):
+            panel.legend(**_LEGEND)
     return figure
 
 
-def plot_lip_gap(speech: Speech, phones: Sequence[Phone], gap_m: Float[np.ndarray, " frames"], fps: float) -> Figure:
-    """The inner-lip gap of the mesh in millimetres under the waveform; /m b p/ are shaded."""
-    figure, (top, bottom) = panels(2, figsize=(WIDTH_IN, 3.8), sharex=True)
-    draw_wave(top, speech)
-    draw_phones(top, phones)
-    bottom.plot(frame_times_s(len(gap_m), fps), 1000 * gap_m, color=INK, linewidth=1.3)
-    shade_bilabials(bottom, phones)
-    bottom.set(xlabel="time (s)", ylabel="lip gap (mm)")
+def plot_timeline(
+    motion: MotionClip, timeline: Timeline, channels: Sequence[str] = EXPRESSIVE, phones: Sequence[Phone] = ()
+) -> Figure:
+    """The share of every instruction over time, and the channels that they move."""
+    weights = timeline.weights(len(motion), motion.fps)
+    shares = {entry.instruction.text: weights[:, number] for number, entry in enumerate(timeline.entries)}
+    moved = {channel: side_mean(motion, channel) for channel in channels}
+    figure = plot_curves({"share": shares, "weight": moved}, motion.fps, phones)
+    for panel in figure.axes[:2]:
+        panel.set_ylim(0, 1.05)
     return figure
+
+
+def plot_recording(speech: Speech, phones: Sequence[Phone], prosody: Prosody) -> Figure:
+    """Waveform, spectrogram, pitch with level, and phones, on one axis of time."""
+    figure, (top, bottom) = time_panels(2, speech.duration_s, phones, 1.4, speech)
+    columns = max(1, min(2000, len(speech.wave)))
+    step = len(speech.wave) // columns
+    blocks = speech.wave[: step * columns].reshape(columns, step)
+    times_s = (np.arange(columns) + 0.5) * step / speech.rate_hz
+    top.fill_between(times_s, blocks.min(axis=1), blocks.max(axis=1), color=WAVE, linewidth=0)
+    top.set_ylabel("wave")
+    times_s = frame_times_s(len(prosody.f0_hz), prosody.fps)
+    bottom.plot(times_s, np.where(prosody.voiced, prosody.f0_hz, np.nan), ".", color=ACCENT, markersize=4)
+    bottom.set_ylabel("F0 (Hz)", color=ACCENT)
+    level, loudest_db = bottom.twinx(), prosody.energy_db.max()
+    level.plot(times_s, prosody.energy_db, color=INK, linewidth=1)
+    level.set_ylabel("level (dB)", color=INK)
+    level.set_ylim(max(prosody.energy_db.min(), loudest_db - 60.0) - 3, loudest_db + 3)
+    return figure
+
+
+def plot_heat(
+    rows: Float[np.ndarray, "rows columns"],
+    duration_s: float,
+    label: str,
+    names: Sequence[str] = (),
+    limits: tuple[float, float] = (-1.0, 1.0),
+    phones: Sequence[Phone] = (),
+    speech: Speech | None = None,
+) -> Figure:
+    """Rows over time as colours, the first on top; what is NaN stays white. `label` says what a colour means.
+
+    Rows without names are numbered. The spectrogram of `speech` stands above, phones stand along the time axis.
+    """
+    height_in = max(2.4, 0.16 * len(names) + 0.3)
+    figure, (panel,) = time_panels(1, duration_s, phones, height_in, speech)
+    extent = (0.0, duration_s, len(rows), 0.0)
+    colours = "RdBu_r" if limits[0] == -limits[1] else "viridis"
+    ranges: dict[str, Any] = {"vmin": limits[0], "vmax": limits[1], "cmap": colours, "interpolation": "nearest"}
+    image = panel.imshow(rows, aspect="auto", extent=extent, **ranges)
+    panel.grid(False)
+    if names:
+        panel.set_yticks(np.arange(len(rows)) + 0.5, names, fontsize=6)
+    else:
+        panel.set_ylabel("row")
+    figure.colorbar(image, ax=panel, label=label, pad=0.01)
+    return figure
+
+
+def plot_heat_map(motion: MotionClip, phones: Sequence[Phone] = (), moved: float = 0.02) -> Figure:
+    """Every channel that moves over time, by group; each in shares of its own largest value."""
+    order = [(name, i) for name, members in motion.space.groups.items() for i in members]
+    order = [(name, i) for name, i in order if np.ptp(motion.values[:, i]) >= moved] or order[:1]
+    rows = np.stack([motion.values[:, i] for _, i in order])
+    rows = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-6)
+    names = [motion.space.channels[i] for _, i in order]
+    figure = plot_heat(rows, motion.duration_s, "share of its largest value", names, phones=phones)
+    for row, ((above, _), (below, _)) in enumerate(pairwise(order), 1):
+        if above != below:
+            figure.axes[0].axhline(row, color=INK, linewidth=0.8)
+    return figure
+
+
+def time_panels(
+    count: int, duration_s: float, phones: Sequence[Phone] = (), height_in: float = 1.4, speech: Speech | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure and `count` panels on one axis of time in seconds, below a spectrogram of speech and above phones."""
+    heights = [1.4] * (speech is not None) + [height_in] * count + [0.4] * bool(phones)
+    size = (WIDTH_IN, sum(heights) + 0.7)
+    figure, grid = panels(len(heights), 1, figsize=size, sharex=True, squeeze=False, height_ratios=heights)
+    column = list(grid[:, 0])
+    if speech is not None:
+        _draw_spectrogram(column[0], speech)
+        column = column[1:]
+    shown = column[:count]
+    for panel in shown:
+        panel.grid(axis="y", linewidth=0.4, alpha=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
+    if phones:
+        _draw_phones(column[-1], phones, duration_s)
+    column[-1].set(xlabel="time (s)", xlim=(0, duration_s))
+    return figure, shown
+
+
+def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> None:
+    """Phones as boxes in turn on two rows; a name that would run into the one before is left out."""
+    least_s, ends_s = 0.075 * duration_s / 9.0, [-1.0, -1.0]
+    spoken = [phone for phone in phones if phone.phone != SILENCE]
+    for number, (phone, start_s, end_s) in enumerate(spoken):
+        row, middle_s = number % 2, (start_s + end_s) / 2
+        tint = ACCENT if phone in BILABIAL else WAVE
+        panel.axvspan(start_s, end_s, ymin=0.5 - row / 2, ymax=1 - row / 2, color=tint, alpha=0.35, linewidth=0)
+        half_s = least_s * len(phone) / 2
+        if middle_s - half_s >= ends_s[row] and middle_s + half_s <= duration_s:
+            panel.text(middle_s, 0.75 - row / 2, phone, ha="center", va="center", fontsize=6.5, color=INK)
+            ends_s[row] = middle_s + half_s
+    panel.set(ylim=(0, 1), yticks=[])
+    panel.set_ylabel("phones", rotation=0, ha="right", va="center", fontsize=8)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+
+
+def _draw_spectrogram(panel: Axes, speech: Speech) -> None:
+    """Level in dB by time and frequency, down to 70 dB below the loudest point."""
+    padded = np.pad(speech.wave, _SPECTRUM // 2)
+    spectra = specgram(padded, NFFT=_SPECTRUM, Fs=speech.rate_hz, noverlap=_SPECTRUM - _STEP)
+    power, hertz, times_s = map(np.asarray, spectra)
+    level_db = 10 * np.log10(np.maximum(power, 1e-14))
+    middles_s, step_s = times_s - _SPECTRUM / 2 / speech.rate_hz, _STEP / speech.rate_hz
+    extent = (middles_s[0] - step_s / 2, middles_s[-1] + step_s / 2, 0.0, hertz[-1] / 1000)
+    ranges: dict[str, Any] = {"vmin": level_db.max() - _LEVELS_DB, "vmax": level_db.max(), "cmap": "magma"}
+    panel.imshow(level_db, aspect="auto", origin="lower", extent=extent, interpolation="bilinear", **ranges)
+    panel.set_facecolor("black")
+    panel.set_ylim(0, hertz[-1] / 1000)
+    panel.set_ylabel("frequency (kHz)", fontsize=8)
+
+
+def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
+    """Weights from 0 to 1, and further where they go; other values about 0. Gives the unit."""
+    low, high = panel.dataLim.intervaly
+    channels = [side for member in members for side in _sides(motion, member.partition(" = ")[0])]
+    if all(motion.space.limits[motion.space.index(channel)] == (0.0, 1.0) for channel in channels):
+        panel.set_ylim(min(0.0, low), max(1.0, high))
+        panel.set_yticks((0.0, 0.5, 1.0))
+        return "weight"
+    reach = 1.1 * max(_LEAST_RAD, abs(low), abs(high))
+    panel.set_ylim(-reach, reach)
+    return "coefficient" if channels[0].startswith("expression") else "rad"
+
+
+# What to show
+
+
+def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = 0.02) -> dict[str, list[str]]:
+    """By group the names of the channels that move most in any of the motions; never without a channel.
+
+    The two sides of a face are one name where they do the same: `browDown`, or `eyeLookInLeft = eyeLookOutRight`.
+    """
+    clips = list(motions)
+    space, ranges = clips[0].space, np.max([np.ptp(clip.values, axis=0) for clip in clips], axis=0)
+    groups: dict[str, list[str]] = {}
+    for group, members in space.groups.items():
+        names: dict[int, list[str]] = {}
+        for i in sorted((i for i in members if ranges[i] >= moved), key=lambda i: -ranges[i]):
+            apart = [np.abs(clip.values - clip.values[:, [i]]).max(axis=0) for clip in clips]
+            twin = next((n for n in names if max(each[n] for each in apart) < SAME), i)
+            names.setdefault(twin, []).append(space.channels[i])
+        if names:
+            groups[group] = [_joint(channels) for channels in list(names.values())[:most]]
+    widest = int(ranges.argmax())
+    group = next(name for name, members in space.groups.items() if widest in members)
+    return groups or {group: [space.channels[widest]]}
+
+
+def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, moved: float = 0.02) -> list[str]:
+    """In each group the channels in which two motions of one recording differ most; never none.
+
+    A channel stands for its twin on the other side too. Raises InputError for motions of other lengths or spaces.
+    """
+    if first.values.shape != second.values.shape or first.space is not second.space:
+        got = f"{len(first)} and {len(second)} frames, {first.space.name} and {second.space.name}"
+        raise InputError("two motions of one recording", got, "compare motions of the same speech")
+    apart = np.abs(first.values - second.values)
+    chosen: list[str] = []
+    for members in first.space.groups.values():
+        wide = sorted((i for i in members if apart[:, i].max() >= moved), key=lambda i: -apart[:, i].mean())
+        one_side = {first.space.channels[i].removesuffix("Left").removesuffix("Right"): i for i in reversed(wide)}
+        chosen += [first.space.channels[i] for i in list(one_side.values())[::-1][:most]]
+    return chosen or [first.space.channels[int(apart.mean(axis=0).argmax())]]
+
+
+def side_mean(motion: MotionClip, channel: str) -> Curve:
+    """A channel's curve; of a name such as `browDown` that has a left and a right side, their mean."""
+    mean: np.ndarray = np.mean([motion[side] for side in _sides(motion, channel)], axis=0, dtype=np.float32)
+    return mean
+
+
+def joined(pieces: Sequence[Piece], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
+    """A measure of the pieces of a track, at their times from the start of the video; NaN where no face was found."""
+    curves = [measure(piece.curves.clip) for piece in pieces]
+    starts = [round(piece.start_s * piece.curves.clip.fps) for piece in pieces]
+    whole = np.full(max(start + len(curve) for start, curve in zip(starts, curves, strict=True)), np.nan)
+    for start, curve in zip(starts, curves, strict=True):
+        whole[start : start + len(curve)] = curve
+    return whole
+
+
+def frame_times_s(frames: int, fps: float) -> Curve:
+    """The middle of every frame."""
+    return (np.arange(frames) + 0.5) / fps
+
+
+def group_label(group: str) -> str:
+    """The name of a group of channels with its unit; blendshape weights have none."""
+    return f"{group} (rad)" if group == "head" else group.replace("_", ", ")
+
+
+def choose_exchange(corpus: Corpus, clip: ClipEntry) -> tuple[ClipEntry, tuple[int, int]]:
+    """Another clip that performs the clip's scripts, and the numbers of the two whose faces differ most.
+
+    Raises InputError when the clip exchanges its scripts with none.
+    """
+    if clip.motion != "performed" or not (partners := corpus.partners(clip)):
+        do = "put a corpus with performed clips, such as samples=table:data/samples/corpus, first"
+        raise InputError("a performed clip that exchanges its scripts", f"{clip.clip}, which does not", do)
+    motions = [corpus.performance(clip, i) for i in range(len(clip.scripts))]
+    means = np.array([[side_mean(motion, channel).mean() for channel in EXPRESSIVE] for motion in motions])
+    apart = np.linalg.norm(means[:, None] - means, axis=2)
+    first, second = np.unravel_index(apart.argmax(), apart.shape)
+    return partners[0], (int(first), int(second))
+
+
+def mouth_moments(motion: MotionClip, phones: Sequence[Phone]) -> tuple[int, int]:
+    """The frame of the widest mouth, and one in which it is shut: in the first /m b p/, or else the narrowest."""
+    mouth = motion["jawOpen"] - motion["mouthClose"]
+    middles_s = [(start_s + end_s) / 2 for phone, start_s, end_s in phones if phone in BILABIAL]
+    shut = int(middles_s[0] * motion.fps) if middles_s else int(mouth.argmin())
+    return int(mouth.argmax()), min(shut, len(motion) - 1)
+
+
+def far_apart(points: Float[np.ndarray, "points dim"], count: int) -> list[int]:
+    """Numbers of points that differ most: the farthest from the mean, then each the farthest from those before it."""
+    away = np.linalg.norm(points - points.mean(axis=0), axis=1)
+    chosen: list[int] = []
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(away.argmax()))
+        nearest = np.linalg.norm(points[:, None] - points[chosen], axis=2).min(axis=1)
+        away = np.where(np.isin(np.arange(len(points)), chosen), -1.0, nearest)
+    return chosen
+
+
+def _sides(motion: MotionClip, channel: str) -> tuple[str, ...]:
+    return (channel,) if channel in motion.space.channels else (f"{channel}Left", f"{channel}Right")
+
+
+def _curve(motion: MotionClip, name: str) -> Curve:
+    """The curve of a name that `moving_groups` gives."""
+    return side_mean(motion, name.partition(" = ")[0])
+
+
+def _joint(channels: Sequence[str]) -> str:
+    bases = {channel.removesuffix("Left").removesuffix("Right") for channel in channels}
+    return bases.pop() if len(channels) == 2 and len(bases) == 1 else " = ".join(channels)
+
+
+# Training and scores
+
+
+def plot_losses(
+    log: Sequence[LogLine] | Mapping[str, Sequence[LogLine]], parts: Mapping[str, Sequence[str]] | None = None
+) -> Figure:
+    """Losses by step: a panel for each part of a training, or for each y label with the losses that it names.
+
+    A long log is shown as means over as many lines as leave 150 points. Losses that were not used are left out.
+    """
+    shown: list[tuple[str, Sequence[LogLine], Sequence[str]]]
+    if isinstance(log, Mapping):
+        shown = [(title, lines, ()) for title, lines in log.items()]
+    else:
+        shown = [(label, log, names) for label, names in (parts or {"loss": ()}).items()]
+    figure, grid = panels(1, max(len(shown), 1), figsize=(WIDTH_IN, 3.4), squeeze=False)
+    for panel, (label, lines, names) in zip(grid[0], shown, strict=False):
+        for name in names or [key for key in (lines[0] if lines else {}) if key not in ("step", "epoch", "s")]:
+            used = [line for line in lines if name in line]
+            chunks = np.array_split(np.arange(len(used)), max(min(len(used), _MOST_POINTS), 1))
+            means = [np.mean([used[i][name] for i in chunk]) for chunk in chunks if len(chunk)]
+            steps = [used[chunk[-1]]["step"] for chunk in chunks if len(chunk)]
+            if means:
+                colour, marker = COLOURS[len(panel.lines) % len(COLOURS)], "." if len(means) < 12 else None
+                panel.plot(steps, means, color=colour, linewidth=1.3, marker=marker, label=name)
+        positive = all((np.asarray(line.get_ydata()) > 0).all() for line in panel.lines)
+        panel.set(xlabel="step", ylabel=label, yscale="log" if panel.lines and positive else "linear")
+        panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        if panel.lines:
+            panel.legend(fontsize=7.5, frameon=False, ncols=1 + (len(panel.lines) > 5))
+    return figure
+
+
+def live_losses(
+    show: Callable[[Figure], object], parts: Mapping[str, Sequence[str]] | None = None, every_s: float = 4.0
+) -> Callable[[LogLine], None]:
+    """What to pass as `on_log`: it hands a plot of the losses so far to `show` every `every_s` seconds.
+
+    show: such as the `update` of an IPython display handle.
+    """
+    lines: list[LogLine] = []
+    shown_s = -float("inf")
+
+    def take(line: LogLine) -> None:
+        nonlocal shown_s
+        lines.append(line)
+        if time.monotonic() - shown_s >= every_s:
+            show(plot_losses(lines, parts))
+            shown_s = time.monotonic()
+
+    return take
+
+
+def plot_matrix(
+    tables: Mapping[str, Float[np.ndarray, "rows columns"]],
+    rows: Sequence[str],
+    columns: Sequence[str],
+    axes: tuple[str, str] = ("", ""),
+    form: str = "{:.2f}",
+    highest: float | None = 1.0,
+) -> Figure:
+    """Tables side by side by title, such as confusions: the darker a cell, the larger its number.
+
+    Numbers of at least 0.005 are written as in `form`. The darkest cell has the number `highest`, or the largest of
+    its table when that is None. `axes` says what rows and columns are.
+    """
+    height_in = (0.36 if form else 0.22) * len(rows) + 1.5
+    figure, grid = panels(1, len(tables), figsize=(WIDTH_IN, height_in), sharey=True, squeeze=False)
+    for panel, (title, table) in zip(grid[0], tables.items(), strict=True):
+        top = float(highest or max(table.max(), 1e-9))
+        image = panel.imshow(table, cmap="Blues", vmin=0, vmax=top, aspect="auto")
+        for i, j in np.argwhere(np.abs(table) >= 0.005) if form else ():
+            colour = "white" if table[i, j] > 0.6 * top else INK
+            panel.text(j, i, form.format(table[i, j]), ha="center", va="center", fontsize=8, color=colour)
+        panel.set_xticks(range(len(columns)), columns, rotation=45 * (len(columns) > 6), fontsize=8)
+        panel.set_yticks(range(len(rows)), [short(row) for row in rows], fontsize=8)
+        panel.set_xlabel(axes[1])
+        panel.set_title(title, fontsize=9)
+    grid[0, 0].set_ylabel(axes[0])
+    if not form:
+        figure.colorbar(image, ax=list(grid[0]), shrink=0.8)
+    return figure
+
+
+def plot_estimates(table: Table) -> Figure:
+    """A panel for each measure: every system's mean with its 95 % interval; differences of systems are left out."""
+    systems = [system for system in table.systems if system != DIFFERENCE]
+    columns = 4
+    rows = -(-len(table.measures) // columns)
+    size = (WIDTH_IN, rows * (0.28 * len(systems) + 0.75) + 0.2)
+    figure, grid = panels(rows, columns, figsize=size, sharey=True, squeeze=False)
+    for panel in grid.flat[len(table.measures) :]:
+        panel.axis("off")
+    for panel, (name, measure) in zip(grid.flat, table.measures.items(), strict=False):
+        for row, system in enumerate(systems):
+            found = table.estimates.get((name, system))
+            if found is not None and np.isfinite(found.value):
+                colour = COLOURS[row % len(COLOURS)]
+                panel.plot(found.value, row, "o", color=colour, markersize=5)
+                panel.plot([found.low, found.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
+        arrow = {"higher": "→", "lower": "←", "near": ""}[measure.better]
+        unit = f" ({measure.unit})" if measure.unit else ""
+        panel.set_title(f"{measure.title}{unit} {arrow}", fontsize=8.5)
+        panel.margins(0.12, 0.25)
+        panel.grid(axis="x", linewidth=0.4, alpha=0.6)
+        panel.tick_params(labelsize=8)
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+    grid[0, 0].set_yticks(range(len(systems)), systems)
+    grid[0, 0].invert_yaxis()
+    return figure
+
+
+def principal_map(
+    styles: Float[np.ndarray, "styles dim"],
+) -> tuple[Float[np.ndarray, "styles 2"], tuple[float, float]]:
+    """Styles in the plane of their two principal components, and the share of the variance that each axis holds.
+
+    Raises InputError for fewer than three styles.
+    """
+    if len(styles) < 3:
+        raise InputError("at least three styles for a map", str(len(styles)), "prepare more clips")
+    centred = styles.astype(np.float64) - styles.mean(axis=0, dtype=np.float64)
+    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
+    shares = strengths**2 / max(float((strengths**2).sum()), 1e-12)
+    return left[:, :2] * strengths[:2], (float(shares[0]), float(shares[1]))
+
+
+def plot_map(
+    points: Float[np.ndarray, "points 2"],
+    emotions: Sequence[str | None],
+    axes: tuple[str, str],
+    strengths: Mapping[str, Float[np.ndarray, " points"]] | None = None,
+    crosses: tuple[Float[np.ndarray, "crosses 2"], Sequence[str]] | None = None,
+) -> Figure:
+    """Points on a plane by emotion, None being grey; beside it by each named strength, such as an action unit's.
+
+    crosses: other places with their emotions.
+    """
+    figure, row = panels(1, 1 + len(strengths or {}), figsize=(WIDTH_IN, 4.6), sharex=True, sharey=True, squeeze=False)
+    for emotion in (None, *EMOTIONS):
+        here = np.array([each == emotion for each in emotions])
+        if here.any():
+            colour = EMOTION_COLOURS.get(emotion or "", "#c9d1d8")
+            row[0, 0].scatter(*points[here].T, s=12, color=colour, linewidth=0, label=emotion or "none")
+    for place, emotion in zip(*(crosses or ((), ())), strict=True):
+        row[0, 0].plot(*place, marker="x", color=EMOTION_COLOURS[emotion], markersize=8, markeredgewidth=2)
+    figure.legend(fontsize=8, frameon=False, ncols=len(EMOTIONS) + 1, loc="outside lower left", handletextpad=0.1)
+    for panel, (name, values) in zip(row[0, 1:], (strengths or {}).items(), strict=True):
+        order = np.argsort(values, kind="stable")
+        dots = panel.scatter(*points[order].T, c=values[order], s=12, cmap="viridis", vmin=0, linewidth=0)
+        panel.set_title(name)
+        figure.colorbar(dots, ax=panel, location="bottom", label="strength", shrink=0.8)
+    row[0, 0].set(ylabel=axes[1], title="emotion")
+    for panel in row[0]:
+        panel.set_xlabel(axes[0])
+    return figure
+
+
+def plot_bars(
+    counts: Mapping[str, Mapping[str, Mapping[str, float | int]]], ylabel: str, colours: Mapping[str, str] | None = None
+) -> Figure:
+    """Bars of counts, stacked: a panel for each x label, in it a layer for each series with its count by name.
+
+    More than 50 names are counted and not written.
+    """
+    figure, grid = panels(1, len(counts), figsize=(WIDTH_IN, 3.8), squeeze=False)
+    for panel, (xlabel, series) in zip(grid[0], counts.items(), strict=True):
+        names = list(dict.fromkeys(name for layer in series.values() for name in layer))
+        below = np.zeros(len(names))
+        for (label, layer), colour in zip(series.items(), (WAVE, ACCENT, *COLOURS[2:]) * len(series), strict=False):
+            heights = np.array([layer.get(name, 0) for name in names])
+            chosen = (colours or {}).get(label, colour)
+            panel.bar(range(len(names)), heights, bottom=below, color=chosen, label=label, width=0.8)
+            below += heights
+        tilted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor", "fontsize": 7.5}
+        panel.set_xticks(*([], []) if len(names) > 50 else (range(len(names)), [short(n) for n in names]), **tilted)
+        panel.set(xlabel=f"{len(names)} {xlabel}s" if len(names) > 50 else xlabel, ylabel=ylabel)
+        panel.set(xlim=(-0.7, max(len(names), 5) - 0.3), ylim=(0, 1.06 * below.max(initial=0.1)))
+        panel.yaxis.set_major_locator(MaxNLocator(integer=below.max(initial=0.0) > 1))
+        panel.legend(fontsize=7.5, frameon=False, ncols=5, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+# Pictures, tables and views
 
 
 def plot_pictures(
@@ -74,8 +593,30 @@ def plot_pictures(
         panel.axis("off")
     for panel, picture, title in zip(grid.flat, pictures, titles, strict=False):
         panel.imshow(picture)
-        panel.set_title("\n".join(wrap(title, 96 // columns)), fontsize=8)
+        panel.set_title(fill(title, 96 // columns), fontsize=8)
     return figure
+
+
+def png_of(figure: Figure, dpi: int = 110) -> bytes:
+    """The figure as the bytes of a PNG, the same ones whenever it is the same figure."""
+    sink = BytesIO()
+    figure.savefig(sink, format="png", dpi=dpi, metadata={"Software": None})
+    return sink.getvalue()
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; bars and line ends in cells are replaced, marks and tags are shown and not followed."""
+    marks = {mark: f"\\{mark}" for mark in "\\`*[]$"}
+    shown = str.maketrans({"|": "/", "&": "&amp;", "<": "&lt;", ">": "&gt;", **marks})
+    lines = [header, ["---"] * len(header), *rows]
+    cells = [[" ".join(str(cell).translate(shown).split()) for cell in line] for line in lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+
+
+def short(text: str, longest: int = 46) -> str:
+    """A sentence as a label: cut, and without the dollar sign that matplotlib would take for mathematics."""
+    cut = text if len(text) <= longest else f"{text[: longest - 1]}…"
+    return cut.replace("$", r"\$")
 
 
 def panels(rows: int, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
@@ -85,59 +626,64 @@ def panels(rows: int, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     return figure, grid
 
 
-def frame_times_s(frames: int, fps: float) -> Float[np.ndarray, " frames"]:
-    """The middle of every frame."""
-    return (np.arange(frames) + 0.5) / fps
+def browse_trajectories(motions: Mapping[str, MotionClip], most: int = 4, moved: float = 0.02) -> go.Figure:
+    """The channels that move most in each group, hovered over for their values and clicked away in the legend.
+
+    motions: by their names; all are drawn, those after the first one dashed.
+    """
+    groups = moving_groups([next(iter(motions.values()))], most, moved)
+    figure = make_subplots(rows=len(groups), cols=1, shared_xaxes=True, vertical_spacing=0.03)
+    for row, (group, members) in enumerate(groups.items(), 1):
+        dashes = ("solid", "dash", "dot", "dashdot") * len(motions)
+        for (name, motion), dash in zip(motions.items(), dashes, strict=False):
+            times_s = frame_times_s(len(motion), motion.fps)
+            for channel in members:
+                label = f"{channel}, {name}" if len(motions) > 1 else channel
+                curve = _curve(motion, channel)
+                line = {"dash": dash, "width": 1.5}
+                figure.add_trace(go.Scatter(x=times_s, y=curve, name=label, line=line, legendgroup=group), row, 1)
+        figure.update_yaxes(title_text=group_label(group), row=row, col=1)
+    figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)
+    figure.update_layout(height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40})
+    return figure
 
 
-def moving_groups(motion: MotionClip, most: int = 5, moved: float = 0.02) -> dict[str, list[int]]:
-    """By group the channels that move most, at most `most`; those whose range is below `moved` are left out."""
-    ranges = np.ptp(motion.values, axis=0)
-    groups = {
-        name: sorted((i for i in members if ranges[i] >= moved), key=lambda i: -ranges[i])[:most]
-        for name, members in motion.space.groups.items()
-    }
-    return {name: members for name, members in groups.items() if members}
+def view_mesh(head: DrivenHead, motion: MotionClip, most: int = 16) -> go.Figure:
+    """The head in 3D at up to `most` moments spread over a motion, with a slider and a button to play them.
 
-
-def group_label(group: str) -> str:
-    """The name of a group of channels with its unit; blendshape weights have none."""
-    return f"{group} (rad)" if group == "head" else group.replace("_", ", ")
-
-
-def draw_wave(panel: Axes, speech: Speech) -> None:
-    """The waveform as its extremes in at most 2,000 columns."""
-    columns = max(1, min(2000, len(speech.wave)))
-    step = len(speech.wave) // columns
-    blocks = speech.wave[: step * columns].reshape(columns, step)
-    times_s = (np.arange(columns) + 0.5) * step / speech.rate_hz
-    panel.fill_between(times_s, blocks.min(axis=1), blocks.max(axis=1), color=WAVE, linewidth=0)
-    panel.set(ylabel="wave", xlim=(0, speech.duration_s))
-
-
-def draw_phones(panel: Axes, phones: Sequence[Phone]) -> None:
-    """Names of phones above a panel whose range is set, with a line where each begins; silence is left out."""
-    top = panel.get_ylim()[1]
-    for phone, start_s, end_s in phones:
-        if phone == SILENCE:
-            continue
-        panel.axvline(start_s, color=INK, linewidth=0.3, alpha=0.5)
-        panel.text((start_s + end_s) / 2, top, phone, ha="center", va="bottom", fontsize=6, color=INK)
-
-
-def draw_prosody(panel: Axes, heard: Prosody) -> None:
-    """Pitch where there is voice as dots, on the left axis; the level as a line, on the right one."""
-    times_s = frame_times_s(len(heard.f0_hz), heard.fps)
-    panel.plot(times_s, np.where(heard.voiced, heard.f0_hz, np.nan), ".", color=ACCENT, markersize=4)
-    panel.set_ylabel("F0 (Hz)", color=ACCENT)
-    level = panel.twinx()
-    level.plot(times_s, heard.energy_db, color=WAVE, linewidth=1)
-    level.set_ylabel("level (dB)", color=WAVE)
-    level.set_ylim(max(heard.energy_db.min(), heard.energy_db.max() - LEVELS_DB) - 3, heard.energy_db.max() + 3)
-
-
-def shade_bilabials(panel: Axes, phones: Sequence[Phone]) -> None:
-    """Shade /m b p/, where the lips must touch."""
-    for phone, start_s, end_s in phones:
-        if phone in BILABIAL:
-            panel.axvspan(start_s, end_s, color=ACCENT, alpha=0.25, linewidth=0)
+    Each moment costs some 100 kB of the notebook. A vertex has the texture's colour, darkened where little light gets.
+    """
+    picks = np.unique(np.linspace(0, len(motion) - 1, min(most, len(motion))).astype(int)).tolist()
+    names = [f"{pick / motion.fps:.2f}" for pick in picks]
+    high, wide = head.atlas.shape[:2]
+    across = np.clip((head.uv[:, 0] * wide).astype(int), 0, wide - 1)
+    down = np.clip((head.uv[:, 1] * high).astype(int), 0, high - 1)
+    colours = (head.atlas[down, across] * head.occlusion[:, None]).clip(0, 255).astype(np.uint8)
+    places = [
+        {axis: np.ascontiguousarray(column) for axis, column in zip("xyz", vertices.T, strict=True)}
+        for vertices in head.move(motion.at(picks))
+    ]
+    mesh = go.Mesh3d(
+        **places[0],
+        **dict(zip("ijk", head.triangles.T, strict=True)),
+        vertexcolor=colours,
+        lighting={"ambient": 0.7, "diffuse": 0.6, "specular": 0.1, "roughness": 0.7},
+        lightposition={"x": -1, "y": 2, "z": 3},
+        hoverinfo="skip",
+    )
+    frames = [go.Frame(data=[go.Mesh3d(**place)], name=name) for place, name in zip(places, names, strict=True)]
+    still = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}
+    moving = {"frame": {"duration": 1000 * motion.duration_s / len(picks), "redraw": True}, "fromcurrent": True}
+    steps = [{"args": [[name], still], "label": name, "method": "animate"} for name in names]
+    play = {"label": "play", "method": "animate", "args": [None, moving | {"transition": {"duration": 0}}]}
+    places_of = {"eye": (0.0, 0.3, 1.25), "center": (0.0, 0.24, 0.0), "up": (0, 1, 0)}
+    camera = {name: dict(zip("xyz", place, strict=True)) for name, place in places_of.items()}
+    figure = go.Figure(data=[mesh], frames=frames)
+    figure.update_layout(
+        scene={**{f"{axis}axis": {"visible": False} for axis in "xyz"}, "aspectmode": "data", "camera": camera},
+        height=480,
+        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        sliders=[{"steps": steps, "currentvalue": {"suffix": " s"}}],
+        updatemenus=[{"type": "buttons", "showactive": False, "buttons": [play]}],
+    )
+    return figure
