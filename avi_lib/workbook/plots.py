@@ -41,7 +41,7 @@ from avi_lib.speech.prosody import Prosody
 from avi_lib.training.loop import LogLine
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
-COLOURS = (INK, ACCENT, "#d9a441", "#4f8f6f", "#7a68a6", "#3b82c4", "#8c5a3c", "#d17ba8", "#6f8f2f", "#8f979e")
+COLOURS = (INK, ACCENT, *"#d9a441 #4f8f6f #7a68a6 #3b82c4 #8c5a3c #d17ba8 #6f8f2f #8f979e #1fa3a3".split())
 EMOTION_COLOURS = dict(
     zip(
         EMOTIONS,
@@ -324,8 +324,7 @@ def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, mov
 
 def side_mean(motion: MotionClip, channel: str) -> Curve:
     """A channel's curve; of a name such as `browDown` that has a left and a right side, their mean."""
-    mean: np.ndarray = np.mean([motion[side] for side in _sides(motion, channel)], axis=0, dtype=np.float32)
-    return mean
+    return np.asarray(np.mean([motion[side] for side in _sides(motion, channel)], axis=0, dtype=np.float32))
 
 
 def joined(pieces: Sequence[Piece], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
