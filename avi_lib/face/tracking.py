@@ -35,7 +35,8 @@ from avi_lib.errors import AssetError, InputError
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves, MotionClip, Piece
 from avi_lib.motion.performer import articulate
-from avi_lib.speech.loading import CONTAINERS, RATE_HZ, load_speech
+from avi_lib.speech.decode import CONTAINERS
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.phones import recognise_phones
 
 # How well a face could be followed through a video: counts, confidence, lag, and what a person should know.
