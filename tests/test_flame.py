@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from flame_files import flame_arrays, write_flame
 
-from avi_lib.corpus.adapters.flame import load_flame
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, View, background
 from avi_lib.face.head import DrivenHead, Head, check_mesh, load_head
@@ -16,7 +15,7 @@ from avi_lib.face.raster import Renderer
 from avi_lib.heads.flame import FlameModel, flame_model, load_flame_file
 from avi_lib.heads.flame_head import FlameHead, FlameMap, fit_flame_map, load_flame_head
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, HEAD_LIMIT_RAD, MotionClip
-from avi_lib.motion.formats import save_flame_coefficients
+from avi_lib.motion.formats import load_flame, save_flame_coefficients
 
 FPS = 25.0
 LOST, WORST = 0.07, 0.16

@@ -9,13 +9,12 @@ from flame_files import write_flame
 from obj_folders import write_folder
 
 from avi_lib.cli import main
-from avi_lib.corpus.adapters.flame import load_flame
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_any_head, load_head
 from avi_lib.heads.flame_head import FlameHead
 from avi_lib.heads.obj import read_obj
 from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, save_motion
-from avi_lib.motion.formats import MOTION_SUFFIXES, READABLE, converted, read_motion, write_motion
+from avi_lib.motion.formats import MOTION_SUFFIXES, READABLE, converted, load_flame, read_motion, write_motion
 
 FRAMES = 30
 """More than a second: a Live Link CSV tells its rate by whole seconds."""

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from avi_lib.commands.pairs import number_pairs
+from avi_lib.cli import number_pairs
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, check_mesh, load_head

@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from avi_lib import models as manifest
 from avi_lib.errors import AssetError
-from avi_lib.models import PinnedFile, file_sha256, load_manifest
+from avi_lib.files import file_sha256
+from avi_lib.models import PinnedFile, load_manifest
 from tools.assets.refresh_manifest import refresh_shipped
 
 

@@ -25,9 +25,10 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.corpus.shards import Destination
 from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.files import folder_files, folder_sha256
 from avi_lib.instruction.action_units import quantise
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.models import folder_files, folder_sha256, resolve
+from avi_lib.models import resolve
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.loading import Speech, load_speech
 from avi_lib.speech.prosody import prosody

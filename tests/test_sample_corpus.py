@@ -17,8 +17,8 @@ import soundfile
 from scipy.signal import butter, sosfiltfilt
 
 from avi_lib.corpus.adapters import table
+from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
-from avi_lib.models import file_sha256
 from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
 
 CORPUS = Path(__file__).resolve().parents[1] / "data" / "samples" / "corpus"

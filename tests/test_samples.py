@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avi_lib.files import file_sha256
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.models import file_sha256
 from avi_lib.speech.loading import load_speech
 from avi_lib.speech.prosody import prosody
 

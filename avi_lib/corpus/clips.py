@@ -28,9 +28,9 @@ from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.face import tracking as landmarker
 from avi_lib.face import tracking as video
-from avi_lib.files import atomic_path
+from avi_lib.files import atomic_path, file_sha256
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.models import file_sha256, resolve
+from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip, MotionSpace, Piece
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings

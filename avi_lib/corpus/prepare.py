@@ -41,8 +41,7 @@ from avi_lib.corpus.recording import Recording, Refusal
 from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, load_contents, save_shard, split_speakers
 from avi_lib.errors import AviError, InputError, OutputError
-from avi_lib.files import atomic_path
-from avi_lib.models import file_sha256
+from avi_lib.files import atomic_path, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
@@ -298,7 +297,7 @@ def _end_with_parent() -> None:
 # Fingerprints: digests of source files, kept between runs, and of the code that prepares them.
 
 
-ROOMS = ("corpus", "instruction", "motion", "speech")
+ROOMS = ("corpus", "face", "instruction", "motion", "speech")
 """Parts of the library whose code decides what a prepared corpus contains; settings count by their values."""
 
 PACKAGES = (

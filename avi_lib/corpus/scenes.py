@@ -29,8 +29,7 @@ from avi_lib.corpus.adapters.labels import read_json, read_table
 from avi_lib.corpus.prepare import result_of, worker_pool
 from avi_lib.corpus.recording import Recording
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, make_folder
-from avi_lib.models import file_sha256
+from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
 from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, make_noise, put_in_room
 from avi_lib.speech.loading import RATE_HZ, load_speech

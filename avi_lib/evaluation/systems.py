@@ -22,7 +22,6 @@ from jaxtyping import Float, Float32
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import (
-    FPS,
     MEASURES,
     Heard,
     Measure,

@@ -26,8 +26,8 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_folder, make_folder
-from avi_lib.models import Resolved, cache_folder, file_sha256, load_manifest, loading, resolve
+from avi_lib.files import atomic_folder, file_sha256, make_folder
+from avi_lib.models import Resolved, cache_folder, load_manifest, loading, resolve
 
 # Weights that come quantised, read once: a GGUF file in, a folder as transformers saves one out, kept in the cache.
 

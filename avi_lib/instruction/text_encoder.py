@@ -25,8 +25,8 @@ from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, make_folder
-from avi_lib.models import file_sha256, load_manifest, loading, resolve
+from avi_lib.files import atomic_path, file_sha256, make_folder
+from avi_lib.models import load_manifest, loading, resolve
 
 MAX_TOKENS = 128
 """Tokens of a sentence that are read, fewer where the network has fewer positions; the rest is left out."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from posixpath import splitext
+from typing import IO
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from avi_lib.corpus.adapters.flame import holds_coefficients, load_flame
 from avi_lib.errors import InputError
 from avi_lib.face.head import DrivenHead, Head, load_head
 from avi_lib.files import atomic_path
@@ -26,10 +29,12 @@ from avi_lib.motion.clip import (
     ARKIT_BLENDSHAPES,
     FLAME,
     HEAD_ROTATION,
+    UNREADABLE,
     Curves,
     MotionClip,
     load_curves,
     load_motion,
+    read_array,
     save_motion,
 )
 
@@ -573,3 +578,107 @@ def _shaped(head: DrivenHead | None) -> Head:
         expected = f"a head with blendshapes for {', '.join(_WITH_HEAD)}"
         raise InputError(expected, f"the FLAME head {head.name}", "write its coefficients, or a folder of OBJ")
     return head
+
+
+COEFFICIENTS_FPS = 25.0
+"""Frame rate of files that do not tell theirs."""
+
+EXPRESSION_NAMES = ("expression", "exp", "expcode", "expression_params")
+_JAW = ("jaw", "jaw_pose", "jawpose", "jaw_params")
+_GLOBAL = ("global", "global_pose", "global_orient", "globalpose")
+_POSE = ("pose", "posecode")
+_NAMES = (*EXPRESSION_NAMES, *_JAW, *_GLOBAL, *_POSE, "fps")
+_MOST_BYTES = 1 << 30
+
+_Opener = Callable[[], IO[bytes]]
+
+
+def load_flame(path: Path) -> Curves:
+    """FLAME curves of a clip.
+
+    Args:
+        path: the clip's npz, or any npy file of its folder.
+
+    Raises:
+        InputError: no expression or no jaw, arrays of other shapes or of objects, NaN, or lengths that differ.
+    """
+    try:
+        if path.suffix.lower() == ".npy":
+            return _curves({file.stem: partial(_opened, file) for file in sorted(path.parent.glob("*.npy"))})
+        with zipfile.ZipFile(path) as archive:
+            return _curves({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()})
+    except UNREADABLE as error:
+        raise InputError(
+            "FLAME coefficients with expression and jaw", f"{path}: {error}", "write them as plain arrays of numbers"
+        ) from error
+
+
+def holds_coefficients(path: Path) -> bool:
+    """Whether a file is an npz with expression coefficients, judged by the names of its arrays."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(splitext(name)[0].lower() in EXPRESSION_NAMES for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def require_coefficients(names: list[str]) -> None:
+    """ValueError unless the arrays that a clip has are those of an expression and a jaw."""
+    has = {name.lower() for name in names}
+    if not has & set(EXPRESSION_NAMES):
+        raise ValueError(
+            f"no {', '.join(EXPRESSION_NAMES[:-1])} or {EXPRESSION_NAMES[-1]} among {', '.join(sorted(has)[:6])}"
+        )
+    if not has & {*_JAW, *_POSE}:
+        raise ValueError(f"no {', '.join(_JAW)} or pose among {', '.join(sorted(has)[:6])}")
+
+
+def _curves(openers: Mapping[str, _Opener]) -> Curves:
+    """Curves from the arrays of one clip; ValueError says what does not fit."""
+    require_coefficients(list(openers))
+    arrays = {
+        name.lower(): read_array(opened, name, "fiu", _MOST_BYTES)
+        for name, opened in openers.items()
+        if name.lower() in _NAMES
+    }
+    expression = _first(arrays, EXPRESSION_NAMES, 50, exact=False)
+    pose = _first(arrays, _POSE, 6, exact=True)
+    jaw, turn = _first(arrays, _JAW, 3, exact=True), _first(arrays, _GLOBAL, 3, exact=True)
+    if jaw is None and pose is not None:
+        jaw = pose[:, 3:]
+    if turn is None and pose is not None:
+        turn = pose[:, :3]
+    if expression is None or jaw is None:
+        raise ValueError("no expression or no jaw")
+    present = np.ones(len(FLAME), dtype=bool)
+    present[list(FLAME.groups["head"])] = turn is not None and bool(turn.any())
+    turn = np.zeros_like(jaw) if turn is None else turn
+    if not len(expression) == len(jaw) == len(turn):
+        raise ValueError(f"{len(expression)} frames of expression, {len(jaw)} of jaw, {len(turn)} of global rotation")
+    rate = arrays.get("fps", np.array(COEFFICIENTS_FPS))
+    if rate.size != 1:
+        raise ValueError(f"{rate.size} frame rates")
+    fps = float(rate.item())
+    return Curves(MotionClip(np.concatenate([expression[:, :50], jaw, turn], axis=1), fps, FLAME), present)
+
+
+def _first(
+    arrays: Mapping[str, np.ndarray], names: tuple[str, ...], width: int, exact: bool
+) -> Float32[np.ndarray, "frames _"] | None:
+    """The array of the first of the names that is there, as (frames, coefficients)."""
+    name = next((name for name in names if name in arrays), None)
+    if name is None:
+        return None
+    found = arrays[name]
+    if found.ndim == 3 and 1 in found.shape[:2]:
+        found = found.reshape(-1, found.shape[2])
+    columns = found.shape[1] if found.ndim == 2 else 0
+    if columns < width or (exact and columns != width):
+        wanted = f"{width}" if exact else f"{width} or more"
+        raise ValueError(f"{name} of the shape {found.shape}, not (frames, {wanted}) axis-angle or coefficients")
+    with np.errstate(over="ignore"):
+        return found.astype(np.float32)

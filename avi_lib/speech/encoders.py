@@ -26,7 +26,8 @@ from jaxtyping import Float32, Num
 from scipy.sparse import csr_array
 
 from avi_lib.errors import InputError
-from avi_lib.models import file_sha256, load_manifest, resolve
+from avi_lib.files import file_sha256
+from avi_lib.models import load_manifest, resolve
 
 RATE_HZ = 16_000
 FPS = 50.0

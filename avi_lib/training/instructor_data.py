@@ -29,8 +29,7 @@ from tqdm import tqdm
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, make_folder
-from avi_lib.models import file_sha256
+from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.voice import RECIPE, Hearing, elsewhere, hear

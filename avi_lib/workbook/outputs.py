@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from avi_lib.models import file_sha256
+from avi_lib.files import file_sha256
 
 RECORD = "record.json"
 """What a notebook records of itself."""

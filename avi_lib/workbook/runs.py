@@ -289,7 +289,7 @@ class _Work:
 
     def _whole(self, held: StageRecord, files: Mapping[str, Path]) -> bool:
         """Whether everything a stage left is there as it left it."""
-        from avi_lib.models import file_sha256
+        from avi_lib.files import file_sha256
 
         try:
             return all(name in files and file_sha256(files[name]) == each.sha256 for name, each in held.outputs.items())

@@ -26,7 +26,7 @@ from typing import Any
 import avi_lib
 from avi_lib.corpus.catalogue import find_corpora
 from avi_lib.errors import InputError
-from avi_lib.models import file_sha256, folder_sha256
+from avi_lib.files import file_sha256, folder_sha256
 from avi_lib.workbook.outputs import Output
 from avi_lib.workbook.parameters import OUT, PROFILE, Values, read_parameters
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.models import file_sha256
+from avi_lib.files import file_sha256
 from avi_lib.workbook.manifest import Manifest, locked, read_manifest
 from avi_lib.workbook.outputs import differences, repeating
 from avi_lib.workbook.runs import places, project_root, repeat_run

@@ -9,8 +9,7 @@ import json
 
 from avi_lib import models as manifest
 from avi_lib.errors import AssetError
-from avi_lib.files import atomic_path
-from avi_lib.models import file_sha256
+from avi_lib.files import atomic_path, file_sha256
 
 
 def refresh_shipped() -> list[str]:

@@ -1,0 +1,1 @@
+"""Heads and scenes of others: glTF, OBJ, FLAME and USD files in and out."""
