@@ -446,7 +446,9 @@ class Playground:
         self.tabs = widgets.Tab(children=list(tabs.values()), titles=tuple(tabs), selected_index=0)
         self.tabs.layout.flex, self.tabs.layout.width, self.tabs.layout.min_width = "1 1 0", "auto", "0"
         body = widgets.HBox([left, self.tabs], layout={"margin": "4px 0 0 0"})
-        self.page = widgets.VBox([widgets.HTML(_STYLE), self.instruction.sentence_box, self.state, body])
+        self.page = widgets.VBox(
+            [widgets.HTML(f"<style>{_STYLE}</style>"), self.instruction.sentence_box, self.state, body]
+        )
         self.page.add_class("avi-page")
 
     def wait(self) -> None:
