@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,36 +22,26 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import FACTORS, load_motion
 from avi_lib.settings import PerformerSettings, TalkSettings
-from avi_lib.talk import Talk
 from avi_lib.workbook.playground import MOST_ROWS, Playground
-from avi_lib.workbook.studio import (
-    REGIONS,
-    STRENGTHS,
-    Recording,
-    Studio,
-    front_end,
-    part_of,
-    plain_sentence,
-    speaker_of,
-)
+from avi_lib.workbook.studio import REGIONS, STRENGTHS, Studio, front_end, part_of, plain_sentence, speaker_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = "data/samples/arctic.flac"
 QUIET = TalkSettings(generator="performer", seed=7, performer=PerformerSettings(blinks=False, gaze=False, sway=False))
-ONE_ERROR = '<div class="avi-state avi-error">'
 CLASSES = [(None, None), *((emotion, level) for emotion in EMOTIONS for level in levels(emotion))]
+LOADED: dict = {}
+"""Every recording is loaded once for all tests."""
 
 
 class Stage(Studio):
-    """A studio whose videos say what they would show; `gate` holds them up. It loads a recording once for all tests."""
+    """A studio whose videos say what they would show; `gate` holds them up."""
 
     gate = threading.Event()
     videos: list[list[str]]
-    known: ClassVar[dict[Recording, Talk]] = {}
 
-    def listen(self, recording: Recording) -> Talk:
-        self._neutral = self.known[recording] if recording in self.known else super().listen(recording)
-        return self.known.setdefault(recording, self._neutral)
+    def listen(self, recording):
+        self._neutral = LOADED[recording] if recording in LOADED else super().listen(recording)
+        return LOADED.setdefault(recording, self._neutral)
 
     def video(self, talks, start_s=0.0, most_s=12.0):
         self.gate.wait(20)
@@ -71,37 +60,40 @@ def playground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Play
         yield made
 
 
-def parts(sentence: str) -> tuple[str | None, int | None, dict[str, float]]:
-    said = Instruction.parse(sentence)
-    assert not said.unknown
-    return said.emotion, said.level, dict(said.action_units)
+def shown(playground: Playground) -> list[str]:
+    """Sentence and seed of every face of the preview."""
+    playground.wait()
+    return playground.studio.videos[-1]
 
 
 def failed(playground: Playground, *words: str) -> bool:
     """Whether the page tells of a failure in one line with these words."""
     playground.wait()
     line = playground.state.value
-    return line.startswith(ONE_ERROR) and len(line.splitlines()) == 1 and all(word in line for word in words)
+    return line.startswith('<div class="avi-state avi-error">') and "\n" not in line and all(w in line for w in words)
 
 
-def open_tab(playground: Playground, name: str) -> tuple[dict, ...]:
-    """What is drawn there."""
-    playground.tabs.selected_index = list(playground.tabs.titles).index(name)
-    playground.wait()
-    return playground.views[name].outputs
+def parts(sentence: str) -> tuple[str | None, int | None, dict[str, float]]:
+    said = Instruction.parse(sentence)
+    assert not said.unknown
+    return said.emotion, said.level, dict(said.action_units)
 
 
 def test_the_page_opens_with_a_preview_and_views_are_drawn_where_they_are_seen(playground: Playground):
+    def open_tab(name: str) -> dict:
+        playground.tabs.selected_index = list(playground.tabs.titles).index(name)
+        playground.wait()
+        return playground.views[name].outputs[0]["data"]
+
     assert playground.video.value == b"She is calm. 7" and len(playground.talks["B"].motion) == 100
     assert "arctic.flac: flac flac, 1 channel, 16000 Hz, 4.00 s" in playground.speech.health.value
     assert "4.0 s, seed 7" in playground.state.value and "spinner" not in playground.state.value
     assert not any(view.outputs for view in playground.views.values())
-    assert "image/png" in open_tab(playground, "Speech")[0]["data"]
-    drawn = open_tab(playground, "Curves")
-    assert "jawOpen" in {line["name"] for line in drawn[0]["data"]["application/vnd.plotly.v1+json"]["data"]}
+    assert "image/png" in open_tab("Speech")
+    drawn = open_tab("Curves")["application/vnd.plotly.v1+json"]["data"]
+    assert "jawOpen" in {line["name"] for line in drawn}
     playground.instruction.text.value = "She is furious."
-    playground.wait()
-    assert playground.views["Curves"].outputs != drawn and not playground.views["3D"].outputs
+    assert open_tab("Curves")["application/vnd.plotly.v1+json"]["data"] != drawn and not playground.views["3D"].outputs
 
 
 def test_work_is_done_in_order_and_edits_meanwhile_are_one_more_preview(playground: Playground, tmp_path: Path):
@@ -112,44 +104,38 @@ def test_work_is_done_in_order_and_edits_meanwhile_are_one_more_preview(playgrou
         playground.instruction.text.value = sentence
     assert playground.video.value == b"She is calm. 7"
     Stage.gate.set()
-    playground.wait()
-    assert playground.video.value == b"She is furious. 7" and len(playground.studio.videos) <= 3
+    assert shown(playground) == ["She is furious. 7"] and len(playground.studio.videos) <= 3
     assert load_motion(tmp_path / "out" / "face.npz") and "spinner" not in playground.state.value
     made = len(playground.studio.videos)
-    playground.instruction.text.value = "She is sad."
-    playground.instruction.text.value = "She is furious."
     playground.refresh()
     playground.wait()
-    assert len(playground.studio.videos) <= made + 2
+    assert len(playground.studio.videos) == made
 
 
 def test_a_b_is_made_from_the_same_noise_and_samples_are_of_the_seeds_that_follow(playground: Playground):
     playground.keep.click()
     playground.instruction.text.value = "She is furious."
     playground.sampling.seed.value = 9
-    playground.wait()
-    assert playground.studio.videos[-1] == ["She is calm. 9", "She is furious. 9"]
+    assert shown(playground) == ["She is calm. 9", "She is furious. 9"]
     a, b = playground.talks["A"].motion.values, playground.talks["B"].motion.values
     alone = playground.studio.talker.direct(playground.studio.neutral, Instruction.parse("She is calm."), 9)
     assert a.tobytes() == alone.motion.values.tobytes() != b.tobytes()
     playground.shown.value = "A"
-    playground.wait()
-    assert playground.studio.videos[-1] == ["She is calm. 9"]
+    assert shown(playground) == ["She is calm. 9"]
     playground.shown.value = "B"
     playground.sampling.samples.value = 3
-    playground.wait()
-    assert playground.studio.videos[-1] == [f"She is furious. {seed}" for seed in (9, 10, 11)]
+    assert shown(playground) == [f"She is furious. {seed}" for seed in (9, 10, 11)]
 
 
 def test_a_factor_at_rest_moves_no_channel_of_its_own_and_one_without_its_value_waits(playground: Playground):
-    before = playground.talks["B"].motion.values
+    before, gaze = playground.talks["B"].motion.values, playground.factors["gaze"]
     playground.factors["lips"].source.value = "off"
     playground.wait()
     after, lips = playground.talks["B"].motion.values, list(FACTORS["lips"])
     others = np.setdiff1d(np.arange(before.shape[1]), lips)
     assert np.abs(before[:, lips]).max() > 0.2 and not after[:, lips].any()
     assert after[:, others].tobytes() == before[:, others].tobytes() and "lips: off" in playground.state.value
-    made, gaze = len(playground.studio.videos), playground.factors["gaze"]
+    made = len(playground.studio.videos)
     gaze.source.value = "seed"
     playground.wait()
     assert len(playground.studio.videos) == made and not gaze.value.disabled
@@ -167,11 +153,10 @@ def test_a_plain_sentence_says_just_its_parts(emotion_class, units, speaker):
     sentence = plain_sentence(units, *emotion_class, speaker)
     assert parts(sentence) == (*emotion_class, units)
     assert len(sentence) <= MAX_LENGTH and speaker_of(sentence) == speaker
-    assert sorted(name for region in REGIONS.values() for name in region) == sorted(ACTION_UNITS)
 
 
 def test_sentence_and_controls_rewrite_each_other(playground: Playground):
-    editor, previews = playground.instruction, len(playground.studio.videos)
+    editor = playground.instruction
     for emotion, level in CLASSES:
         editor.text.value = plain_sentence({"head_nod": 0.3}, emotion, level)
         assert editor.emotion.value == emotion and editor.level.disabled == (emotion in (None, "neutral", "calm"))
@@ -185,25 +170,21 @@ def test_sentence_and_controls_rewrite_each_other(playground: Playground):
     assert editor.text.value == "He feels furious and speaks with brow strongly down."
     editor.units["lip_corner_pull"].value = STRENGTHS["without"]
     editor.emotion.value = "calm"
-    assert parts(editor.text.value) == ("calm", 1, {"brow_down": 0.9, "lip_corner_pull": 0.0})
     before, said = parts(editor.text.value), {editor.text.value}
+    assert before == ("calm", 1, {"brow_down": 0.9, "lip_corner_pull": 0.0})
     for _ in range(4):
         editor.reword.click()
         said.add(editor.text.value)
         assert parts(editor.text.value) == before
     assert len(said) >= 4 and not playground.errors
-    playground.wait()
-    assert previews < len(playground.studio.videos)
 
 
 def test_sliders_show_the_nearest_word_and_more_units_than_a_sentence_holds_are_refused(playground: Playground):
     editor = playground.instruction
+    assert sorted(editor.units) == sorted(ACTION_UNITS)
     editor.text.value = "She is happy and surprised."
-    shown, lent = (
-        {name: slider.value for name, slider in editor.units.items() if slider.value >= 0},
-        parts(editor.text.value)[2],
-    )
-    assert lent and shown.keys() == lent.keys() and max(abs(shown[name] - lent[name]) for name in lent) <= 0.075
+    lent = parts(editor.text.value)[2]
+    assert lent and all(abs(editor.units[name].value - strength) <= 0.075 for name, strength in lent.items())
     editor.text.value = "She speaks, mouth strongly puckered."
     assert editor.regions.titles[list(REGIONS).index("Lips")] == "Lips · 1"
     editor.text.value = "She speaks."
@@ -216,7 +197,7 @@ def test_sliders_show_the_nearest_word_and_more_units_than_a_sentence_holds_are_
 
 
 def test_rows_of_the_timeline_and_the_sentence_say_the_same(playground: Playground):
-    editor = playground.instruction
+    editor, calm = playground.instruction, Instruction.parse("She is calm.")
     for at_s, sentence in ((2.5, "She is furious."), (1.0, "She is sad.")):
         editor.plus.click()
         editor.rows[-1].at.value = at_s
@@ -229,55 +210,52 @@ def test_rows_of_the_timeline_and_the_sentence_say_the_same(playground: Playgrou
     assert editor.text.value == "She is calm." and editor.units["brow_down"].value == -1.0
     editor.rows[1].sentence.value = "She is happy."
     assert editor.emotion.value == "happy" and editor.chosen is editor.rows[1]
+    with pytest.raises(InputError, match=f"{MOST_ROWS} rows"):
+        editor.show_timeline(Timeline(tuple(Entry(float(at), calm) for at in range(MOST_ROWS + 1))))
     for row in list(editor.rows):
         row.drop.click()
     assert [(entry.at_s, entry.instruction.emotion) for entry in editor.timeline.entries] == [(0.0, "sad")]
-    calm = Instruction.parse("She is calm.")
-    with pytest.raises(InputError, match=f"{MOST_ROWS} rows"):
-        editor.show_timeline(Timeline(tuple(Entry(float(at), calm) for at in range(MOST_ROWS + 1))))
-    assert len(editor.timeline.entries) == 1
 
 
-@pytest.mark.parametrize("sentence", [" ", " \n ", "x" * (MAX_LENGTH + 1)])
-def test_a_sentence_that_is_none_is_one_line_in_the_page_and_the_face_stays(playground: Playground, sentence: str):
-    face = playground.video.value
-    playground.instruction.text.value = sentence
-    assert failed(playground) and playground.video.value == face
-    playground.sampling.seed.value = 8
-    assert playground.instruction.text.value == "She is calm."
-    playground.instruction.text.value = ""
+def test_what_cannot_be_is_one_line_in_the_page_and_the_face_stays(playground: Playground, monkeypatch):
+    face, editor = playground.video.value, playground.instruction
+    for seed, sentence in enumerate(("", " \n ", "x" * (MAX_LENGTH + 1))):
+        editor.text.value = sentence or " "
+        assert failed(playground) and playground.video.value == face
+        playground.sampling.seed.value, face = seed, f"She is calm. {seed}".encode()
+        assert shown(playground) == [face.decode()] and editor.text.value == "She is calm."
+    editor.text.value = ""
     assert failed(playground)
-    playground.instruction.text.value = "She is calm."
+    editor.text.value = "She is calm."
     playground.wait()
     assert "avi-error" not in playground.state.value
+    monkeypatch.setattr(playground.studio, "video", lambda *_: {}["no\nvideo"])
+    playground.sampling.seed.value = 8
+    assert failed(playground, "the program failed: KeyError", "line")
 
 
-def test_an_upload_is_loaded_under_its_own_name_and_what_is_no_speech_leaves_the_one_before(playground: Playground):
+def test_speech_is_picked_uploaded_and_recorded_and_what_is_none_leaves_the_one_before(playground: Playground):
+    speech, samples, neutral = playground.speech, ROOT / "data" / "samples", playground.studio.neutral
+
     def upload(name: str, content: bytes) -> None:
-        """As the browser sends it."""
         sent = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
-        playground.speech.upload.value = [sent | {"last_modified": datetime(2026, 1, 1, tzinfo=UTC)}]
+        speech.upload.value = [sent | {"last_modified": datetime(2026, 1, 1, tzinfo=UTC)}]
 
-    neutral = playground.studio.neutral
     upload("../<img src=x>.wav", b"nope")
     assert failed(playground, "img_src_x_.wav") and "<img" not in playground.state.value
-    playground.speech.path.value = "data/samples/nobody.flac"
+    speech.path.value = "data/samples/nobody.flac"
     assert failed(playground, "which is not there") and playground.studio.neutral is neutral
-    upload("<b>.flac", (ROOT / "data" / "samples" / "happy.flac").read_bytes())
+    upload("<b>.flac", (samples / "happy.flac").read_bytes())
     playground.wait()
-    assert "&lt;b&gt;.flac: flac flac" in playground.speech.health.value
-    assert playground.speech.samples.value == playground.speech.words.value == playground.speech.path.value == ""
-    assert len(playground.talks["B"].motion) == 102
-    playground.speech.samples.value = SAMPLE
+    assert "&lt;b&gt;.flac: flac flac" in speech.health.value and len(playground.talks["B"].motion) == 102
+    assert speech.samples.value == speech.words.value == speech.path.value == ""
+    speech.samples.value = SAMPLE
     playground.wait()
-    assert playground.speech.words.value.startswith("And you always want") and len(playground.talks["B"].motion) == 100
-
-
-def test_what_the_browser_recorded_is_loaded_and_anything_else_is_told(playground: Playground):
-    content = (ROOT / "data" / "samples" / "sad.flac").read_bytes()
-    playground.speech.recorded.value = f"data:audio/webm;codecs=opus;base64,{b64encode(content).decode()}"
+    assert speech.words.value.startswith("And you always want") and len(playground.talks["B"].motion) == 100
+    sound = b64encode((samples / "sad.flac").read_bytes()).decode()
+    speech.recorded.value = f"data:audio/webm;codecs=opus;base64,{sound}"
     playground.wait()
-    assert playground.speech.recorded.value == "" and "the microphone" in playground.speech.health.value
+    assert speech.recorded.value == "" and "the microphone" in speech.health.value
     assert round(playground.studio.neutral.speech.duration_s, 1) == 5.4
     for sent, named in (
         ("failed:171:Permission denied", "Permission denied"),
@@ -285,14 +263,8 @@ def test_what_the_browser_recorded_is_loaded_and_anything_else_is_told(playgroun
         ("data:audio/webm;base64,!!", "damaged data"),
         ("hello", "hello"),
     ):
-        playground.speech.recorded.value = sent
+        speech.recorded.value = sent
         assert failed(playground, named)
-
-
-def test_a_defect_of_the_program_is_one_line_too(playground: Playground, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(playground.studio, "video", lambda *_: {}["no\nvideo"])
-    playground.sampling.seed.value = 8
-    assert failed(playground, "the program failed: KeyError", "line")
 
 
 def test_files_hold_what_is_shown_and_bad_names_are_refused(playground: Playground, tmp_path: Path):
@@ -307,8 +279,8 @@ def test_files_hold_what_is_shown_and_bad_names_are_refused(playground: Playgrou
     assert all(name in playground.saving.saved.value for name in made)
     stored = json.loads((tmp_path / "out" / "two.json").read_text("utf-8"))
     assert stored["seeds"] == [7, 8] and stored["timeline"][0]["instruction"] == "She is calm."
-    talks = list(playground.talks.values())
-    assert load_motion(tmp_path / "out" / "two-8.npz").values.tobytes() == talks[1].motion.values.tobytes()
+    motion = list(playground.talks.values())[1].motion.values
+    assert load_motion(tmp_path / "out" / "two-8.npz").values.tobytes() == motion.tobytes()
 
 
 def test_a_part_of_a_talk_has_the_sound_and_the_instructions_of_its_time(playground: Playground):
