@@ -8,14 +8,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from itertools import chain, islice
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import DrivenHead, load_any_head
-from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
+from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, video_writer
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fitted
@@ -88,6 +88,7 @@ CHUNK_FRAMES = 100
 Picture = UInt8[np.ndarray, "height width channels"]
 Shown = UInt8[np.ndarray, "shown width channels"]
 """A picture with what stands under it."""
+_Seen = TypeVar("_Seen")
 
 
 class Screen:
@@ -132,17 +133,22 @@ class Screen:
 
     def frames(self, motion: MotionClip) -> Iterator[Picture]:
         """Pictures of a motion, one at a time."""
-        return map(self.renderer.draw, self._vertices(motion))
+        for start in range(0, len(motion), CHUNK_FRAMES):
+            for vertices in self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
+                yield self.renderer.draw(vertices)
 
     def pictures(self, talk: Talk) -> Iterator[Shown]:
         """Pictures of a talk with what the settings ask for: the instruction as a caption, a strip underneath."""
-        return self._lettered(self.frames(talk.motion), talk)
+        lettered = _lettering(talk, self.view, self.settings.caption, self.settings.strip)
+        return map(lettered, self.frames(talk.motion), count())
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk with its sound, atomically."""
         self.check_video(output)
         shown = _watched(self.pictures(talk), len(talk.motion))
-        write_video(output, shown, talk.motion.fps, talk.speech.wave, talk.speech.rate_hz)
+        with video_writer(output, talk.motion.fps, talk.speech.wave, talk.speech.rate_hz) as write:
+            for picture in shown:
+                write(picture)
 
     def write_comparison(self, talks: Sequence[Talk], output: Path) -> None:
         """Render several talks of one recording side by side under their instructions, atomically.
@@ -154,38 +160,23 @@ class Screen:
         if any(len(talk.motion) != len(first.motion) for talk in talks):
             got = ", ".join(f"{len(talk.motion)} frames" for talk in talks)
             raise InputError("talks of the same recording", got, "compare them over one recording")
-        shown = _watched(self._beside(talks), len(first.motion))
-        write_video(output, shown, first.motion.fps, first.speech.wave, first.speech.rate_hz)
-
-    def _beside(self, talks: Sequence[Talk]) -> Iterator[UInt8[np.ndarray, "height across 3"]]:
-        turns = zip(*(self._vertices(talk.motion) for talk in talks), strict=True)
-        drawn = map(self.renderer.draw, chain.from_iterable(turns))
-        lettering = [_Lettering(talk, self.view, True, self.settings.strip) for talk in talks]
-        columns = columns_of(len(talks))
-        for frame in range(len(talks[0].motion)):
-            pictures = islice(drawn, len(talks))
-            cells = [each.on(picture, frame) for each, picture in zip(lettering, pictures, strict=True)]
-            yield tiled(cells, columns)
+        lettering = [_lettering(talk, self.view, True, self.settings.strip) for talk in talks]
+        shown = [map(on, self.frames(talk.motion), count()) for on, talk in zip(lettering, talks, strict=True)]
+        with video_writer(output, first.motion.fps, first.speech.wave, first.speech.rate_hz) as write:
+            for beside in _watched(zip(*shown, strict=True), len(first.motion)):
+                write(tiled(beside, columns_of(len(talks))))
 
     def contact_sheet(self, talk: Talk, count: int = 8, columns: int = 4) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""
         picks = ((np.arange(count) + 0.5) / count * len(talk.motion)).astype(int).tolist()
         pictures = [picture[..., :3] for picture in self.frames(talk.motion.at(picks))]
-        lettering = _Lettering(talk, self.view, self.settings.caption, strip=False)
+        lettered = _lettering(talk, self.view, self.settings.caption, strip=False)
         titles = [f"{pick / talk.motion.fps:.2f} s" for pick in picks]
-        return tiled([lettering.on(each, pick) for each, pick in zip(pictures, picks, strict=True)], columns, titles)
+        return tiled(list(map(lettered, pictures, picks)), columns, titles)
 
     def write_sheet(self, talk: Talk, output: Path, count: int = 8, columns: int = 4) -> None:
         """Write a contact sheet as PNG, atomically."""
         save_picture(self.contact_sheet(talk, count, columns), output)
-
-    def _lettered(self, pictures: Iterable[Picture], talk: Talk) -> Iterator[Shown]:
-        lettering = _Lettering(talk, self.view, self.settings.caption, self.settings.strip)
-        return (lettering.on(picture, frame) for frame, picture in enumerate(pictures))
-
-    def _vertices(self, motion: MotionClip) -> Iterator[Float32[np.ndarray, "V 3"]]:
-        for start in range(0, len(motion), CHUNK_FRAMES):
-            yield from self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion)))))
 
     def close(self) -> None:
         """Stop the threads that draw."""
@@ -201,26 +192,24 @@ class Screen:
         self.close()
 
 
-class _Lettering:
-    """What is written over and under the pictures of a talk."""
+def _lettering(talk: Talk, view: View, caption: bool, strip: bool) -> Callable[[Picture, int], Shown]:
+    """A function that writes over and under the picture of a frame of the talk."""
+    if strip and talk.motion.space is not ARKIT:
+        raise InputError("a strip of ARKit motion", f"motion of {talk.motion.space.name}", "leave out the strip")
+    below = Strip(talk.motion, view.width, view.height // 2) if strip else None
 
-    def __init__(self, talk: Talk, view: View, caption: bool, strip: bool) -> None:
-        self._talk, self._caption = talk, caption
-        if strip and talk.motion.space is not ARKIT:
-            raise InputError("a strip of ARKit motion", f"motion of {talk.motion.space.name}", "leave out the strip")
-        self._strip = Strip(talk.motion, view.width, view.height // 2) if strip else None
+    def lettered(picture: Picture, frame: int) -> Shown:
+        if caption:
+            picture = captioned(picture, talk.asked_at(frame / talk.motion.fps).text)
+        return picture if below is None else np.concatenate([picture, below.at(frame)])
 
-    def on(self, picture: Picture, frame: int) -> Shown:
-        if self._caption:
-            picture = captioned(picture, self._talk.asked_at(frame / self._talk.motion.fps).text)
-        if self._strip is not None:
-            picture = np.concatenate([picture, self._strip.at(frame)])
-        return picture
+    return lettered
 
 
-def _watched(pictures: Iterable[Shown], count: int) -> Iterator[Shown]:
+def _watched(pictures: Iterable[_Seen], total: int) -> Iterable[_Seen]:
     """The pictures with a progress bar, where there is a terminal to show it on."""
-    yield from tqdm(pictures, "rendering", count, unit=" frames", leave=False, disable=None)
+    watched: Iterable[_Seen] = tqdm(pictures, "rendering", total, unit=" frames", leave=False, disable=None)
+    return watched
 
 
 # Sources of a face's factors: where lips, expression, blink, gaze and pose come from when it is not the speech.

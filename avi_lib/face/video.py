@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import chain
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, cast
 from unicodedata import category
@@ -90,26 +91,67 @@ def write_video(
     wave: Float[np.ndarray, " samples"],
     rate_hz: int,
 ) -> None:
-    """Write sRGB pictures and a mono wave (-1 to 1, clipped beyond) to `path`; nothing is left behind when this raises.
+    """Write pictures and a wave to `path`; see `video_writer`."""
+    with video_writer(path, fps, wave, rate_hz) as write:
+        for picture in frames:
+            write(picture)
 
-    Pictures with a fourth channel are transparent where it is 0; only .webm keeps that.
+
+@contextmanager
+def video_writer(
+    path: Path, fps: float, wave: Float[np.ndarray, " samples"], rate_hz: int
+) -> Iterator[Callable[[np.ndarray], None]]:
+    """A function that takes sRGB pictures one by one, which are shown with a mono wave (-1 to 1, clipped beyond).
+
+    The file appears when the block ends; nothing is left behind when it raises. Pictures with a fourth channel are
+    transparent where it is 0; only .webm keeps that. A second thread encodes, in order and at most `AHEAD` behind.
 
     Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave
     cannot be used, for another suffix, and when `path` cannot be written.
     """
-    rate = _frame_rate(fps)
-    wave = _checked_wave(wave, rate_hz)
-    kind = container_of(Path(path))
-    with atomic_path(Path(path)) as temporary:
-        pictures = iter(frames)
-        first = next(pictures, None)
-        if first is None:
+    rate, wave, kind = _frame_rate(fps), _checked_wave(wave, rate_hz), container_of(Path(path))
+    with (
+        atomic_path(Path(path)) as temporary,
+        av.open(str(temporary), "w", format=kind.muxer, options=kind.container_options) as container,
+        ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
+    ):
+        streams: list[tuple[VideoStream, AudioStream]] = []
+        behind: deque[Future[None]] = deque()
+        numbers = count()
+
+        def write(picture: np.ndarray) -> None:
+            number = next(numbers)
+            if number == 0:
+                _check_first(picture, kind)
+                streams.append((_video_stream(container, rate, picture.shape, kind), _sound_stream(container, kind)))
+            video = streams[0][0]
+            shape = (video.height, video.width, 4 if video.pix_fmt == "yuva420p" else 3)
+            if picture.shape != shape or picture.dtype != np.uint8:
+                got = f"frame {number} is {picture.shape} {picture.dtype}"
+                raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
+            behind.append(encoder.submit(encode, number, picture))
+            if len(behind) > AHEAD:
+                behind.popleft().result()
+
+        def encode(number: int, picture: np.ndarray) -> None:
+            """Encode a picture followed by the sound that plays while it is seen, so that the file is interleaved."""
+            video, sound = streams[0]
+            frame = av.VideoFrame.from_ndarray(
+                np.ascontiguousarray(picture), format="rgba" if picture.shape[2] == 4 else "rgb24"
+            )
+            frame = frame.reformat(format=video.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+            frame.pts, frame.time_base = number, 1 / rate
+            container.mux(video.encode(frame))
+            start, end = round(number * rate_hz / rate), round((number + 1) * rate_hz / rate)
+            container.mux(sound.encode(_sound_frame(wave, start, end, rate_hz)))
+
+        yield write
+        if not streams:
             raise InputError("at least one frame", "none", "give a longer recording")
-        _check_first(first, kind)
-        with av.open(str(temporary), "w", format=kind.muxer, options=kind.container_options) as container:
-            video = _video_stream(container, rate, first.shape, kind)
-            sound = _sound_stream(container, kind)
-            _encode(container, video, sound, chain((first,), pictures), rate, wave, rate_hz)
+        for job in behind:
+            job.result()
+        for stream in streams[0]:
+            container.mux(stream.encode(None))
 
 
 def container_of(path: Path, transparent: bool = False) -> Container:
@@ -120,44 +162,6 @@ def container_of(path: Path, transparent: bool = False) -> Container:
     if transparent and kind.transparent is None:
         raise InputError("a video that can be transparent, ending in .webm", str(path), "change the suffix")
     return kind
-
-
-def _encode(
-    container: OutputContainer,
-    video: VideoStream,
-    sound: AudioStream,
-    frames: Iterator[UInt8[np.ndarray, "height width channels"]],
-    rate: Fraction,
-    wave: Float[np.ndarray, " samples"],
-    rate_hz: int,
-) -> None:
-    """Encode each frame followed by the sound that plays while it is seen, so that the file is interleaved.
-
-    A second thread encodes, in order and at most `AHEAD` frames behind, while the next frames are drawn.
-    """
-    shape = (video.height, video.width, 4 if video.pix_fmt == "yuva420p" else 3)
-
-    def encode(number: int, picture: UInt8[np.ndarray, "height width channels"]) -> None:
-        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgba" if shape[2] == 4 else "rgb24")
-        frame = frame.reformat(format=video.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
-        frame.pts, frame.time_base = number, 1 / rate
-        container.mux(video.encode(frame))
-        start, end = round(number * rate_hz / rate), round((number + 1) * rate_hz / rate)
-        container.mux(sound.encode(_sound_frame(wave, start, end, rate_hz)))
-
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder:
-        behind: deque[Future[None]] = deque()
-        for number, picture in enumerate(frames):
-            if picture.shape != shape or picture.dtype != np.uint8:
-                got = f"frame {number} is {picture.shape} {picture.dtype}"
-                raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
-            behind.append(encoder.submit(encode, number, picture))
-            if len(behind) > AHEAD:
-                behind.popleft().result()
-        for job in behind:
-            job.result()
-    container.mux(video.encode(None))
-    container.mux(sound.encode(None))
 
 
 def _sound_frame(wave: Float[np.ndarray, " samples"], start: int, end: int, rate_hz: int) -> av.AudioFrame:
@@ -410,13 +414,9 @@ def _drawn(motion: MotionClip, width: int, height: int, left: int) -> UInt8[np.n
             heights = top + row * (middle - swing * curve / reach)
             across = np.linspace(_SCALE * left, sheet.width - 1, max(len(curve), 2))
             points = list(zip(across, np.resize(heights, len(across)), strict=True))
-            colour = tuple(int(shade * part + (1 - shade) * ground) for part, ground in _pairs(factor))
-            pen.line(points, fill=colour, width=2 * _SCALE - 1, joint="curve")
+            mixed = shade * np.array(COLOURS[factor]) + (1 - shade) * np.array(PAPER)
+            pen.line(points, fill=tuple(mixed.astype(int).tolist()), width=2 * _SCALE - 1, joint="curve")
     return np.asarray(sheet.resize((width, height), Image.Resampling.BOX))
-
-
-def _pairs(factor: str) -> list[tuple[int, int]]:
-    return list(zip(COLOURS[factor], PAPER, strict=True))
 
 
 def _curves(motion: MotionClip, factor: str) -> Float[np.ndarray, "curves frames"]:
