@@ -89,10 +89,13 @@ class InstructionEditor:
         self.reading = widgets.HTML()
         named = [("none", None), *((name, name) for name in EMOTIONS)]
         self.emotion = widgets.ToggleButtons(options=named, style={"button_width": "84px"})
-        named = [(name, level) for level, name in LEVELS.items()]
-        self.level = widgets.SelectionSlider(options=named, continuous_update=False, description="level")
+        strengths = [(name, level) for level, name in LEVELS.items()]
+        self.level = widgets.SelectionSlider(options=strengths, continuous_update=False, description="level")
         self.level.style.description_width = "50px"
-        look = {"layout": {"width": "48%", "min_width": "280px"}, "style": {"description_width": "124px"}}
+        look: dict[str, Any] = {
+            "layout": {"width": "48%", "min_width": "280px"},
+            "style": {"description_width": "124px"},
+        }
         look |= {"options": [("·", UNSAID), *STRENGTHS.items()], "continuous_update": False}
         regions = [{name: widgets.SelectionSlider(**look) for name in names} for names in REGIONS.values()]
         panels = [widgets.Box(list(sliders.values()), layout={"flex_flow": "row wrap"}) for sliders in regions]
@@ -317,10 +320,10 @@ def sampling_controls(settings: TalkSettings) -> SimpleNamespace:
         control.description, control.style.description_width = name, "90px"
         control.layout.width = "220px" if name in ("seed", "sampler") else "420px"
         control.disabled = name in SampleSettings.model_fields and "performer" in (settings.generator, settings.prior)
+    seed, *others = controls.values()
     other = widgets.Button(description="Another", icon="refresh", layout={"width": "110px"})
     other.on_click(lambda _: seed.set_trait("value", (seed.value + 1) % seed.max))
     hint = _hint("Same seed, same face. Guidance above 1 exaggerates. The candidate nearest to the sentence is taken.")
-    seed, *others = controls.values()
     box = widgets.VBox([widgets.HBox([seed, other]), *others, hint])
     return SimpleNamespace(**controls, all=list(controls.values()), box=box)
 
