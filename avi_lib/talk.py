@@ -401,7 +401,7 @@ class Talker:
         Where nothing is asked the instructor listens too, and writes what the face should do.
         """
         speech = load_speech(recording)
-        written = self.instructor.instruct(speech.wave, text) if asked is None else None
+        written = self.instructor.instruct(speech.wave) if asked is None else None
         wanted = _timeline(asked if written is None else written.instruction)
         phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
         heard = prosody(speech.wave, fps=self.settings.performer.fps)

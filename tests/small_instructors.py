@@ -74,7 +74,7 @@ def bank(speakers: int = 4, views: int = 2) -> HearingBank:
                 for level in levels if told else levels[-1:]:
                     known = level if told else None
                     name, split = f"{corpus}-{speaker}-{emotion}-{level}", "train" if speaker else "test"
-                    clips.append(HeardClip(name, corpus, f"s{speaker}", split, emotion, known, "brows up"))
+                    clips.append(HeardClip(name, corpus, f"s{speaker}", split, emotion, known))
                     heard.append(
                         tuple(hearing(emotion, level, 97 * len(heard) + v, 24 + speaker) for v in range(views))
                     )

@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 from small_instructors import Mirror, frozen, hearing, sounds, trained
 from small_language_models import save_llama
 
@@ -15,7 +14,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, toned
-from avi_lib.instruction.instructor_network import FEELINGS, OPENING, Feeling, choices, felt, save_instructor_model
+from avi_lib.instruction.instructor_network import FEELINGS, OPENING, Feeling, choices, save_instructor_model
 from avi_lib.speech.encoders import RATE_HZ
 
 
@@ -135,8 +134,8 @@ def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):
     said = iter(["angry", "angry", "sad", "sad", "angry"] * 3)
     real = Instructor.opinions
 
-    def opinions(self, recordings, words=None):
-        return real(self, [[hearing(next(said), 3, 5)]], words)
+    def opinions(self, recordings):
+        return real(self, [[hearing(next(said), 3, 5)]])
 
     monkeypatch.setattr(Instructor, "opinions", opinions)
     timeline, written = instructor.timeline(wave(30.0))
@@ -175,19 +174,3 @@ def test_models_that_weights_were_not_trained_with_are_refused(tmp_path, monkeyp
     monkeypatch.setattr(module, "load_language_model", lambda name: wrong)
     with pytest.raises(InputError, match="the language model"):
         load_instructor(tmp_path / "i.safetensors")
-
-
-def test_words_reach_the_language_model_only_where_it_was_told_them_in_training(instructor):
-    clip = [hearing("angry", 3, 1)]
-    np.testing.assert_array_equal(
-        instructor.opinions([clip], "the smile").feelings, instructor.opinions([clip]).feelings
-    )
-    shape = instructor.model.shape
-    try:
-        instructor.model.shape = type(shape)(**{**vars(shape), "words": True})
-        told = instructor.opinions([clip], "the smile").feelings
-    finally:
-        instructor.model.shape = shape
-    assert not np.allclose(told, instructor.opinions([clip]).feelings)
-    assert torch.is_tensor(instructor.model.temperature)
-    assert felt(Feeling("sad", 3)) == "extremely sad"

@@ -145,7 +145,6 @@ CROSS = {"emodb": ">= 0.60", "ravdess": ">= 0.55"}
 RECIPES: Mapping[str, Mapping[str, object]] = {
     "states alone, as recorded": {"manner": False, "familiar": False, "views": 1, "masked": 0.0},
     "states alone, also elsewhere": {"manner": False, "familiar": False},
-    "+ a judge of the corpus, turned round": {"manner": False, "familiar": False, "adversary": 0.3},
     "+ manner": {"familiar": False},
     "+ manner, the unfamiliar counts less": {},
 }

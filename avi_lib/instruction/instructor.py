@@ -16,13 +16,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTIONS
@@ -31,13 +29,13 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor_network import (
     FEELINGS,
     OPENING,
+    QUESTIONS,
     Feeling,
     InstructorModel,
     answer,
     choices,
     felt,
     load_instructor_model,
-    question,
     stack,
 )
 from avi_lib.instruction.language_model import LanguageModel, Reading, draw, load_language_model
@@ -45,49 +43,14 @@ from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Hearing, cut_at_pauses, hear
 
-if TYPE_CHECKING:
-    from avi_lib.speech.transcript import Transcriber
-
-
-# What a language model reads: its start, the soft prompt, the words that were said where they are told, the question.
-
-
-MAX_WORDS = 40
-"""Words of what was said that are told, the first ones."""
-
 
 def dialogue(
-    language: LanguageModel,
-    prompts: Float[torch.Tensor, "clips tokens width"],
-    question: str,
-    words: Sequence[str | None] = (),
-) -> tuple[Float[torch.Tensor, "clips length width"], Bool[torch.Tensor, "clips length"] | None]:
-    """Embeddings of the dialogues of clips, up to where the answer begins, and which of them are there (None: all).
-
-    `words` is what was said in each clip, None where it is not told; dialogues are filled up from the left.
-    """
-    clips = len(prompts)
-    told = [language.tokens(_told(text)) if text else [] for text in words or [None] * clips]
-    longest = max(map(len, told))
-    start = language.bos().expand(clips, 1, -1)
-    asked = language.embed(language.tokens(f"\n{question}\n")).expand(clips, -1, -1)
-    if not longest:
-        return torch.cat([start, prompts, asked], dim=1), None
-    empty = torch.tensor([longest - len(tokens) for tokens in told])
-    filled = [[language.end] * (longest - len(tokens)) + tokens for tokens in told]
-    said = language.embed(torch.tensor(filled))
-    whole = torch.cat([start, prompts, said, asked], dim=1)
-    # what is empty goes to the left: positions are relative, so that it makes no difference where a dialogue begins
-    before = 1 + prompts.shape[1]
-    order = [
-        [*range(before, before + gap), *range(before), *range(before + gap, whole.shape[1])] for gap in empty.tolist()
-    ]
-    moved = whole.gather(1, torch.tensor(order)[..., None].expand_as(whole))
-    return moved, torch.arange(whole.shape[1]) >= empty[:, None]
-
-
-def _told(text: str) -> str:
-    return f'\nThe words are: "{" ".join(text.split()[:MAX_WORDS])}"'
+    language: LanguageModel, prompts: Float[torch.Tensor, "clips tokens width"], question: str
+) -> Float[torch.Tensor, "clips length width"]:
+    """Embeddings of what is read before the answer: the mark of the start, the prompt and the question."""
+    start = language.bos().expand(len(prompts), 1, -1)
+    asked = language.embed(language.tokens(f"\n{question}\n")).expand(len(prompts), -1, -1)
+    return torch.cat([start, prompts, asked], dim=1)
 
 
 def answer_tokens(language: LanguageModel, sentence: str) -> tuple[list[int], range]:
@@ -181,19 +144,11 @@ class Instructor:
     language: LanguageModel
     reason: str
 
-    def instruct(
-        self,
-        wave: Wave,
-        words: str | None = None,
-        temperature: float = 0.0,
-        seed: int = 0,
-        free: bool = False,
-    ) -> Written:
+    def instruct(self, wave: Wave, temperature: float = 0.0, seed: int = 0, free: bool = False) -> Written:
         """The instruction for a wave (samples,) float32 at 16 kHz of any length.
 
         Args:
             wave: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
-            words: what is said, for weights that were trained to be told it; recognised for them when None.
             temperature: of the words behind the feeling; 0 writes the likeliest ones.
             seed: draws them otherwise.
             free: let the language model write what it will behind the feeling, in place of choosing among sentences
@@ -201,17 +156,15 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        if words is None and self.told:
-            words = _transcriber().transcribe(wave)
-        return self.write(self.opinions([self.hear(wave)], words), temperature, seed, free)[0]
+        return self.write(self.opinions([self.hear(wave)]), temperature, seed, free)[0]
 
-    def timeline(self, wave: Wave, words: str | None = None) -> tuple[Timeline, list[Written]]:
-        """An instruction for every breath group; groups in a row that are told alike share one."""
+    def timeline(self, wave: Wave) -> tuple[Timeline, list[Written]]:
+        """An instruction for every breath group; groups in a row with the same sentence share one."""
         entries: list[Entry] = []
         every = []
         hearings = self.hear(wave)
         for (start, _), hearing in zip(_groups(wave), hearings, strict=True):
-            (written,) = self.write(self.opinions([[hearing]], words))
+            (written,) = self.write(self.opinions([[hearing]]))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start / VIDEO_FPS, written.instruction))
                 every.append(written)
@@ -223,7 +176,7 @@ class Instructor:
         return [hear(wave[start:end], self.encoder) for start, end in frames]
 
     @torch.inference_mode()
-    def opinions(self, recordings: Sequence[Sequence[Hearing]], words: str | None = None) -> Opinions:
+    def opinions(self, recordings: Sequence[Sequence[Hearing]]) -> Opinions:
         """What is thought of recordings from what the parts of each sound like, each part counting by its length."""
         places, speech = [], []
         for hearings in recordings:
@@ -232,8 +185,7 @@ class Instructor:
             shares = shares / shares.sum()
             places.append((self.model.meaning(ear) * shares[:, None]).sum(dim=0))
             speech.append(float((ear.speech.sigmoid() * shares).sum()))
-        told = [words if self.told else None] * len(places)
-        asked, _ = dialogue(self.language, self.model.prompt(torch.stack(places)), question(), told)
+        asked = dialogue(self.language, self.model.prompt(torch.stack(places)), QUESTIONS[0])
         opening = self.language.embed(self.language.tokens(OPENING)).expand(len(places), -1, -1)
         reading = self.language.read(torch.cat([asked, opening], dim=1))
         scores = self.language.log_probabilities(reading, feeling_tokens(self.language))
@@ -273,18 +225,6 @@ class Instructor:
         begin = feeling_tokens(self.language, feelings)
         every = self.language.go_on(reading, MOST_TOKENS, begin, temperature, seed)
         return [f"{OPENING} {self.language.text(tokens)}" for tokens in every]
-
-    @property
-    def told(self) -> bool:
-        """Whether the weights were trained to be told the words."""
-        return self.model.shape.words
-
-
-@cache
-def _transcriber() -> Transcriber:
-    from avi_lib.speech.transcript import Transcriber
-
-    return Transcriber()
 
 
 def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
@@ -351,10 +291,6 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
         got = f"{writer.name} with {writer.width} numbers a token"
         do = "name that one, or train an instructor for yours with notebook 02"
         raise InputError(f"the language model {shape.language_model} that {path.name} was trained with", got, do)
-    if shape.lora:
-        from avi_lib.instruction.adapters import wear
-
-        wear(writer, shape.lora, shape.adapters, list(model.adapters))
     where = "shipped weights" if weights is None else str(path)
     reason = f"{where}; hears through {heard.name}: {heard.reason}; writes with {writer.name}: {writer.reason}"
     return Instructor(model, heard, writer, reason)

@@ -198,11 +198,6 @@ FEELINGS = tuple(Feeling(emotion, level) for emotion in EMOTIONS for level in le
 """Every feeling an answer can name."""
 
 
-def question(number: int = 0) -> str:
-    """One of `QUESTIONS`."""
-    return QUESTIONS[number]
-
-
 def felt(feeling: Feeling) -> str:
     """The words for a feeling, such as "quite angry"."""
     name = NAMES[feeling.emotion]
@@ -262,6 +257,8 @@ KIND = "instructor"
 REMEDY = "train them with notebook 02, or check the path"
 CLIP_MANNER = 4.0
 """Deviations beyond which a number of the manner counts no more."""
+GONE = {"lora": "LoRA", "adapters": "LoRA weights", "words": "the transcript in the prompt"}
+"""Fields of older headers, which may be there but ask for nothing, and what each would ask for."""
 DOUBT = -8.0
 """Log probability below which a feeling is simply out of the question."""
 MANNER_DROPOUT = 0.3
@@ -281,10 +278,8 @@ class InstructorShape:
         tokens: embeddings of the prompt.
         hidden: features between the aligned space and the prompt.
         worlds, usual: corpora of training, and directions in which the clips of each differ.
-        manner: whether the manner is heard; familiar: whether strange states count less; words:
-            whether the language model was told in training what is said.
+        manner: whether the manner is heard; familiar: whether strange states count less.
         feelings: how many the prompt tells of.
-        lora, adapters: rank of the adapters in the language model, and name, rows and columns of each of their weights.
     """
 
     encoder: str
@@ -308,10 +303,7 @@ class InstructorShape:
     usual: int = 24
     manner: bool = True
     familiar: bool = True
-    words: bool = False
     feelings: int = len(FEELINGS)
-    lora: int = 0
-    adapters: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,14 +320,13 @@ class Heard:
 class Ear:
     """What both ears say of clips, in the space that is shared with sentences.
 
-    `states` and `manner` are their opinions, `familiar` is how much the first counts, `gathered` the mean of the
-    queries and `speech` the logit of there being speech.
+    `states` and `manner` are their opinions, `familiar` is how much the first counts, `speech` the logit of there being
+    speech.
     """
 
     states: Float[torch.Tensor, "clips aligned"]
     manner: Float[torch.Tensor, "clips aligned"]
     familiar: Float[torch.Tensor, " clips"]
-    gathered: Float[torch.Tensor, "clips features"]
     speech: Float[torch.Tensor, " clips"]
 
 
@@ -367,7 +358,7 @@ class Prompter(nn.Module):
 
 
 class InstructorModel(nn.Module):
-    """Q-Former, manner and projections, and the weights of adapters where the language model wears any.
+    """Q-Former, manner and projections.
 
     Buffers hold what is usual, the `anchors`, where the sentences of all feelings lie, and the temperature of
     confidence.
@@ -387,9 +378,6 @@ class InstructorModel(nn.Module):
         self.is_speech = nn.Linear(shape.features + len(MANNER), 1)
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.prompter = Prompter(shape)
-        self.adapters = nn.ParameterList(
-            [nn.Parameter(torch.zeros(rows, columns), requires_grad=False) for _, rows, columns in shape.adapters]
-        )
         for name, value in {
             "manner_mean": torch.zeros(len(MANNER)),
             "manner_deviation": torch.ones(len(MANNER)),
@@ -413,7 +401,6 @@ class InstructorModel(nn.Module):
             states=opinion,
             manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(opinion),
             familiar=familiar if self.shape.familiar else torch.ones_like(familiar),
-            gathered=gathered,
             speech=self.is_speech(torch.cat([gathered, manner], dim=1))[:, 0],
         )
 
@@ -473,8 +460,10 @@ def load_instructor_model(path: Path) -> InstructorModel:
 
 
 def _shape(stored: dict[str, Any]) -> InstructorShape:
-    """The shape of a header, in which tuples became lists."""
-    return InstructorShape(**{**stored, "adapters": tuple(tuple(size) for size in stored.get("adapters", ()))})
+    """The shape of a header, whose fields of old must be empty."""
+    if asked := [what for field, what in GONE.items() if stored.get(field)]:
+        raise ValueError(f"trained with {' and '.join(asked)}, which is supported no more")
+    return InstructorShape(**{field: value for field, value in stored.items() if field not in GONE})
 
 
 def read_instructor_about(path: Path) -> dict[str, object]:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from filelock import FileLock
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import nn
 from torch.nn import functional
 
@@ -150,12 +150,9 @@ class LanguageModel:
         start = self._tokenizer.bos_token_id
         return self.embed([self.end if start is None else start])
 
-    def scores(
-        self, embeddings: Embeddings, last: int, there: Bool[torch.Tensor, "batch tokens"] | None = None
-    ) -> Float[torch.Tensor, "batch last vocabulary"]:
-        """Scores (logits, float32) of the token behind each of the `last` ones; `there` leaves out what fills up."""
-        mask = None if there is None else there.long()
-        inner = self.network.model(inputs_embeds=embeddings.to(self._dtype), attention_mask=mask, use_cache=False)
+    def scores(self, embeddings: Embeddings, last: int) -> Float[torch.Tensor, "batch last vocabulary"]:
+        """Scores (logits, float32) of the token behind each of the `last` ones."""
+        inner = self.network.model(inputs_embeds=embeddings.to(self._dtype), use_cache=False)
         scores: torch.Tensor = self.network.lm_head(inner.last_hidden_state[:, -last:]).float()
         return scores
 

@@ -11,18 +11,17 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import nn
 from torch.nn import functional
 
 from avi_lib.instruction.action_units import prototype
-from avi_lib.instruction.adapters import Adapters, add_adapters, sizes_of
 from avi_lib.instruction.grammar import describe
 from avi_lib.instruction.instructor import answer_tokens, dialogue, feeling_tokens
 from avi_lib.instruction.instructor_network import (
@@ -120,7 +119,6 @@ class AlignLosses:
 
     Attributes:
         order: number of the clip behind every item.
-        judge: layers that guess the corpus behind a turned gradient; None without an adversary.
     """
 
     def __init__(
@@ -132,7 +130,6 @@ class AlignLosses:
     ) -> None:
         self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
         self.order = balanced(bank.clips)
-        self.corpora = sorted({clip.corpus for clip in bank.clips})
         fits = torch.zeros(len(bank.clips), len(FEELINGS), dtype=torch.bool)
         for number, clip in enumerate(bank.clips):
             fits[number, fitting(clip)] = True
@@ -142,36 +139,27 @@ class AlignLosses:
         self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
     ) -> dict[str, torch.Tensor]:
         """Named losses of the items of these numbers; "loss" is their weighted sum."""
-        learner = model
-        judge = None
-        if isinstance(model, Judged):
-            learner, judge = model.learner, model.judge
-        assert isinstance(learner, InstructorModel)
-        device = learner.temperature.device
+        assert isinstance(model, InstructorModel)
+        device = model.temperature.device
         numbers = self.order[items]
         hearings = [varied(self.bank.views[number], rng, self.settings) for number in numbers]
         hearings += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-len(items) // SOUNDS_SHARE))]
-        ear = learner.listen(_to(stack(hearings), device))
+        ear = model.listen(_to(stack(hearings), device))
         here = slice(0, len(items))
         drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(FEELINGS)))
         states = self.sentences.states[torch.arange(len(drawn)), drawn].to(device)
-        sentences = learner.sentences(states)
+        sentences = model.sentences(states)
         fits = self.fits[torch.from_numpy(numbers)].to(device)
         speech = torch.zeros(len(hearings), device=device)
         speech[here] = 1
         losses = {
-            "states": info_nce(learner.likeness(ear.states[here], sentences), fits, self.settings.smoothing),
+            "states": info_nce(model.likeness(ear.states[here], sentences), fits, self.settings.smoothing),
             "speech": functional.binary_cross_entropy_with_logits(ear.speech, speech),
         }
         losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
         if self.settings.manner:
-            losses["manner"] = info_nce(learner.likeness(ear.manner[here], sentences), fits, self.settings.smoothing)
+            losses["manner"] = info_nce(model.likeness(ear.manner[here], sentences), fits, self.settings.smoothing)
             losses["loss"] = losses["loss"] + losses["manner"]
-        if judge is not None:
-            where = [self.corpora.index(self.bank.clips[number].corpus) for number in numbers]
-            guessed = judge(turned(ear.gathered[here], self.settings.adversary * way))
-            losses["judge"] = functional.cross_entropy(guessed, torch.tensor(where, device=device))
-            losses["loss"] = losses["loss"] + losses["judge"]
         return losses
 
 
@@ -203,32 +191,6 @@ def varied(views: Sequence[Hearing], rng: np.random.Generator, settings: Instruc
     return Hearing(states, melody, manner)
 
 
-class Judged(nn.Module):
-    """A model under training with a judge that guesses from its queries which corpus a clip is of."""
-
-    def __init__(self, learner: InstructorModel, corpora: int) -> None:
-        super().__init__()
-        self.learner = learner
-        self.judge = nn.Sequential(nn.Linear(learner.shape.features, 64), nn.GELU(), nn.Linear(64, corpora))
-
-
-class _Turn(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, weight: float) -> torch.Tensor:
-        ctx.weight = weight
-        return values.view_as(values)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return -ctx.weight * gradients[0], None
-
-
-def turned(values: torch.Tensor, weight: float) -> torch.Tensor:
-    """The values, whose gradient is turned round on its way back (Ganin & Lempitsky 2015)."""
-    result: torch.Tensor = _Turn.apply(values, weight)
-    return result
-
-
 def _to(heard: Heard, device: torch.device) -> Heard:
     return Heard(*(value.to(device) for value in vars(heard).values()))
 
@@ -247,18 +209,6 @@ APART = 3.0
 FAR, SPREAD = -6.0, 1.5
 
 
-class Voice(nn.Module):
-    """What is trained for writing: the projection, adapters where there are any, and ears that were not aligned."""
-
-    def __init__(
-        self, prompter: Prompter, adapters: Adapters | None = None, ears: InstructorModel | None = None
-    ) -> None:
-        super().__init__()
-        self.prompter = prompter
-        self.adapters = adapters
-        self.ears = ears
-
-
 class BeliefLosses:
     """The losses of a batch of drawn beliefs, as the training loop asks for them."""
 
@@ -272,15 +222,15 @@ class BeliefLosses:
         self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
     ) -> dict[str, torch.Tensor]:
         """The loss of as many beliefs as there are items."""
-        assert isinstance(model, Voice)
+        assert isinstance(model, nn.ModuleDict)
         belief = drawn_beliefs(len(items), rng)
         shares = belief.softmax(dim=1)
         feelings = [int(rng.choice(len(FEELINGS), p=(row / row.sum()).numpy())) for row in shares.double()]
         answers = [answer_tokens(self.language, answer(*FEELINGS[number]))[0] for number in feelings]
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        before, _ = dialogue(self.language, model.prompter(belief), asked)
+        before = dialogue(self.language, model["prompter"](belief), asked)
         ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in feelings])
-        scores = _scores(self.language, before, None, ids)
+        scores = _scores(self.language, before, ids)
         return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, feelings)}
 
     def _named(
@@ -330,20 +280,22 @@ class WriteLosses:
         self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
     ) -> dict[str, torch.Tensor]:
         """The loss of the items of these numbers."""
-        assert isinstance(model, Voice)
+        assert isinstance(model, nn.ModuleDict)
         clips = [self.bank.clips[number] for number in self.order[items]]
-        if model.ears is None:
-            meaning = self.meaning(self.order[items], rng)
+        if "ears" in model:
+            ears = model["ears"]
+            assert isinstance(ears, InstructorModel)
+            meaning = self._heard(ears, self.order[items], rng)
         else:
-            meaning = self._heard(model.ears, self.order[items], rng)
-        shown = [clip.text if clip.text and rng.random() < self.settings.words else None for clip in clips]
+            meaning = self.meaning(self.order[items], rng)
+        rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        prompts = model.prompter(self.model.likeness(meaning, self.model.anchors), meaning)
-        before, there = dialogue(self.language, prompts, asked, shown)
-        told = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
-        untold = [level if clip.level is None else range(0) for (_, level), clip in zip(told, clips, strict=True)]
-        ids, weights = _side_by_side(self.language, [tokens for tokens, _ in told], untold)
-        return {"loss": answer_loss(_scores(self.language, before, there, ids), ids, weights)}
+        prompts = model["prompter"](self.model.likeness(meaning, self.model.anchors), meaning)
+        answers = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
+        open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
+        ids, weights = _side_by_side(self.language, [tokens for tokens, _ in answers], open_levels)
+        scores = _scores(self.language, dialogue(self.language, prompts, asked), ids)
+        return {"loss": answer_loss(scores, ids, weights)}
 
     @torch.no_grad()
     def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
@@ -384,14 +336,11 @@ def _side_by_side(
 def _scores(
     language: LanguageModel,
     before: Float[torch.Tensor, "clips length width"],
-    there: Bool[torch.Tensor, "clips length"] | None,
     ids: Int64[torch.Tensor, "clips last"],
 ) -> Float[torch.Tensor, "clips last vocabulary"]:
     """Scores of the answers' tokens behind what was read."""
     whole = torch.cat([before, language.embed(ids[:, :-1])], dim=1)
-    if there is not None:
-        there = torch.cat([there, torch.ones(len(ids), ids.shape[1] - 1, dtype=torch.bool)], dim=1)
-    return language.scores(whole, ids.shape[1], there)
+    return language.scores(whole, ids.shape[1])
 
 
 USUAL = 24
@@ -494,20 +443,18 @@ def align(
         usual=min(USUAL, encoder.dim),
         manner=settings.manner,
         familiar=settings.familiar,
-        words=settings.words > 0,
     )
     sentences = Sentences(texts, settings.paraphrases, settings.align.seed)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.align.seed)
         model = InstructorModel(shape, settings.dropout)
-        learner = Judged(model, shape.worlds) if settings.adversary else model
     _normalise(model, bank)
     if not settings.contrast:
         model.anchors.copy_(sentences.places(model.eval()))
         return model, []
     losses = AlignLosses(bank, sounds, sentences, settings)
     trained = train(
-        learner,
+        model,
         losses,
         items=len(losses.order),
         settings=settings.align,
@@ -517,9 +464,8 @@ def align(
         progress=progress,
         on_log=(lambda line: on_log("align", line)) if on_log else None,
     )
-    learned = trained.model.learner if isinstance(trained.model, Judged) else trained.model
-    assert isinstance(learned, InstructorModel)
-    learned = learned.cpu().eval()
+    assert isinstance(trained.model, InstructorModel)
+    learned = trained.model.cpu().eval()
     learned.anchors.copy_(sentences.places(learned))
     return learned, trained.log
 
@@ -539,7 +485,7 @@ def speak(
     prompter.loudness.data.fill_(language.scale)
     kept = [language.fingerprint, *prompter.size, shape.hidden, shape.aligned, settings.speak.model_dump()]
     trained = train(
-        Voice(prompter),
+        nn.ModuleDict({"prompter": prompter}),
         BeliefLosses(language),
         items=BELIEFS,
         settings=settings.speak,
@@ -548,8 +494,9 @@ def speak(
         progress=progress,
         on_log=(lambda line: on_log("speak", line)) if on_log else None,
     )
-    assert isinstance(trained.model, Voice)
-    return trained.model.prompter, trained.log
+    learned = trained.model.get_submodule("prompter")
+    assert isinstance(learned, Prompter)
+    return learned, trained.log
 
 
 def write(
@@ -567,10 +514,11 @@ def write(
     """
     start = fingerprint(model)
     losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
-    adapters = add_adapters(language, settings.lora, settings.write.seed) if settings.lora else None
-    ears = None if settings.contrast else _ears(model)
+    learner = nn.ModuleDict({"prompter": model.prompter.requires_grad_(True)})
+    if not settings.contrast:
+        learner["ears"] = _ears(model)
     trained = train(
-        Voice(model.prompter.requires_grad_(True), adapters, ears),
+        learner,
         losses,
         items=len(losses.order),
         settings=settings.write,
@@ -579,16 +527,11 @@ def write(
         progress=progress,
         on_log=(lambda line: on_log("write", line)) if on_log else None,
     )
-    assert isinstance(trained.model, Voice)
-    model.prompter = trained.model.prompter
-    if trained.model.ears is not None:
-        heard = trained.model.ears.state_dict()
-        model.load_state_dict({**model.state_dict(), **heard})
-    if adapters is not None and trained.model.adapters is not None:
-        adapters.take(trained.model.adapters.named())
-        language.network.requires_grad_(False)
-        model.shape = replace(model.shape, lora=settings.lora, adapters=sizes_of(adapters))
-        model.adapters = nn.ParameterList([nn.Parameter(w, requires_grad=False) for w in adapters.named().values()])
+    learned = trained.model.get_submodule("prompter")
+    assert isinstance(learned, Prompter)
+    model.prompter = learned
+    if not settings.contrast:
+        model.load_state_dict({**model.state_dict(), **trained.model.get_submodule("ears").state_dict()})
     model.eval()
     return trained.log
 

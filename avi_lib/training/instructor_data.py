@@ -50,7 +50,6 @@ class HeardClip:
     split: str
     emotion: str
     level: int | None
-    text: str | None
     units: tuple[tuple[str, float], ...] = ()
 
 
@@ -152,7 +151,6 @@ def _labels(corpora: Sequence[Corpus]) -> Iterator[HeardClip]:
                 clip.split,
                 str(clip.emotion),
                 clip.level if clip.emotion in told else None,
-                clip.text,
                 units,
             )
 
