@@ -147,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
     option("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
     option("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
     option("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
-    option("--cell-limit", type=float, metavar="S", help="seconds that a cell may take")
-    option("--limit", type=float, metavar="S", help="seconds that the whole run may take")
+    option("--cell-limit", type=float, default=math.inf, metavar="S", help="seconds that a cell may take")
+    option("--limit", type=float, default=math.inf, metavar="S", help="seconds that the whole run may take")
 
     option = add("verify", _verify, "repeat a run and say what differs")
     option("run", type=Path, metavar="RUN", help="the folder of a finished run")
@@ -355,10 +355,11 @@ def _prepare(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    from avi_lib.workbook.manifest import Limits, describe
-    from avi_lib.workbook.runs import RunError, resume_run, run_notebooks
+    from avi_lib.workbook.run import describe, resume_run, run_notebooks
 
-    limits = validated(Limits, cell_s=options.cell_limit, run_s=options.limit)
+    limits = {"cell_limit_s": options.cell_limit, "limit_s": options.limit}
+    if not all(seconds > 0 for seconds in limits.values()):
+        raise InputError("limits above 0 s", ", ".join(map(str, limits.values())), "change them")
     chosen = {"NN": options.numbers, "--profile": options.profile, "-p": options.parameters, "--output": options.output}
     if options.resume is not None and any(chosen.values()):
         got = ", ".join(name for name, value in chosen.items() if value)
@@ -370,11 +371,11 @@ def _run(options: Options) -> int:
             raise InputError("a parameter as NAME=VALUE", text, "write for example -p SEED=7")
     try:
         if options.resume is not None:
-            run = resume_run(options.resume, limits=limits)
+            run = resume_run(options.resume, **limits)
         else:
-            run = run_notebooks(options.numbers, parameters, options.output, profile=options.profile, limits=limits)
-    except RunError as error:
-        if options.json and error.run is not None:
+            run = run_notebooks(options.numbers, parameters, options.output, profile=options.profile, **limits)
+    except AviError as error:
+        if options.json and hasattr(error, "run"):
             _print(options, describe(error.run), ())
         raise
     _print(options, describe(run), [f"run: {run}"])
@@ -382,11 +383,11 @@ def _run(options: Options) -> int:
 
 
 def _verify(options: Options) -> int:
-    from avi_lib.workbook.verify import verify_run
+    from avi_lib.workbook.run import report_lines, verify_run
 
     found = verify_run(options.run)
-    _print(options, found.as_dict(), found.lines())
-    return 0 if found.repeats else 1
+    _print(options, found, report_lines(found))
+    return 0 if found["repeats"] else 1
 
 
 def _models(options: Options) -> int:

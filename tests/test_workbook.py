@@ -17,7 +17,7 @@ from avi_lib.motion.clip import load_motion
 from avi_lib.motion.generator import load_talking_model, read_talking_about
 from avi_lib.motion.prior import load_prior, read_prior_about
 from avi_lib.settings import profile
-from avi_lib.workbook.runs import record, run_notebooks
+from avi_lib.workbook.run import run_notebooks
 from avi_lib.workbook.studio import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -185,9 +185,3 @@ def pictures_in(path: Path) -> int:
     cells = nbformat.read(path, as_version=4).cells
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
     return sum("image/png" in output.get("data", {}) for output in outputs)
-
-
-def test_records_add_up(tmp_path: Path):
-    record(tmp_path, a=1)
-    record(tmp_path, b=2.5, a=3)
-    assert json.loads((tmp_path / "record.json").read_text()) == {"a": 3, "b": 2.5}

@@ -39,9 +39,23 @@ def start(root: Path, *arguments: str) -> subprocess.Popen:
     )
 
 
-def wait_until(condition: Callable[[], bool], most_s: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], most_s: float = 90.0) -> None:
     """Wait until something is so."""
     until = time.monotonic() + most_s
     while not condition():
         assert time.monotonic() < until, "it did not come about"
         time.sleep(0.01)
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process computes; one that ended and was not asked how does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def kernels_of(run: int) -> list[int]:
+    """Process numbers of the kernels that a run has at the moment, on Linux."""
+    children = Path(f"/proc/{run}/task/{run}/children").read_text("ascii").split()
+    return [int(child) for child in children if b"ipykernel" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,143 +1,177 @@
-"""One notebook executed by papermill, and the truth about how it ended.
-
->>> executed = execute(stage, {"SEED": 7}, Path("run/00_quickstart.ipynb"), Limits(cell_s=600), environment())
->>> executed.cells, executed.device
-(13, 'cpu')
-
-papermill puts the parameters in, and its client and manager carry out the cells. What they believe is not asked: a
-stage is done when the kernel has answered for every code cell, and how a kernel ended is what the system says of its
-process. The executed notebook is replaced as a whole each time, also when a cell fails, a limit is reached or the
-kernel is killed; its cells' states are true then.
-"""
+"""One notebook executed by papermill in a kernel that ends with its run; how it ended is read from its process."""
 
 from __future__ import annotations
 
+import ast
+import ctypes
+import logging
+import os
+import re
 import signal
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import papermill
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import CellTimeoutError
-from papermill import PapermillExecutionError, execute_notebook
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
+from papermill.iorw import LocalHandler, papermill_io
+from tqdm import tqdm
 
-from avi_lib.errors import AviError
-from avi_lib.workbook.engine import ENGINE, Watch, runs
-from avi_lib.workbook.manifest import Failure, Limits
-from avi_lib.workbook.parameters import Values
-from avi_lib.workbook.stages import Stage
+import avi_lib
+from avi_lib.errors import AviError, InputError
+from avi_lib.files import atomic_path
 
-_NO_START = "Kernel didn't respond"
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it logs of a dead kernel, an error says once
 
 
-@dataclass(frozen=True)
-class Executed:
-    """What a notebook that came to its end was carried out with."""
+class _WholeFiles(LocalHandler):
+    """papermill's files, replaced as a whole."""
 
-    cells: int
-    device: str
-    threads: int
+    def write(self, buf: str, path: str) -> None:
+        with atomic_path(Path(path)) as temporary:
+            super().write(buf, str(temporary))
 
 
-class NotebookError(AviError):
-    """A notebook did not come to its end; its partial output is kept."""
+papermill_io.register("/", _WholeFiles())
 
-    def __init__(self, expected: str, got: str, do: str, failure: Failure) -> None:
-        super().__init__(expected, got, do)
-        self.failure = failure
+
+class RunError(AviError):
+    """A notebook stopped; its partial output is kept. `failure` has kind, stage, cell, what happened, and signal."""
+
+    def __init__(self, failure: dict[str, Any], output: Path) -> None:
+        where = f"in cell {failure['cell']}" if failure["cell"] else "before its first cell"
+        do = f"open {output}; `avi run --resume {output.parent}` goes on"
+        super().__init__(f"{output.name} to run to its end", f"{failure['what']} {where}", do)
+        self.failure, self.run = failure, output.parent
+        self.exit_code = 2 if failure["what"].startswith("InputError") else 1
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """Names and defaults in a notebook's parameters cell, which must be literals; InputError when they are not."""
+    try:
+        declared = papermill.inspect_notebook(_braced(path))
+        return {name: ast.literal_eval(each["default"]) for name, each in declared.items()}
+    except Exception as error:  # damaged files fail in many ways
+        got = f"{path}: {type(error).__name__}: {_first_line(error)}"
+        raise InputError("a notebook with NAME = literal in its parameters cell", got, "restore the file") from error
 
 
 def execute(
-    stage: Stage,
-    values: Values,
+    notebook: Path,
     output: Path,
-    limits: Limits,
+    values: Mapping[str, Any],
     environment: Mapping[str, str],
-    deadline: float | None = None,
-    on_cell: Callable[[int, int], None] = lambda cell, cells: None,
-    tick: Callable[[], None] = lambda: None,
-) -> Executed:
-    """Carry out a notebook in a kernel of its own.
+    cell_s: float,
+    until_s: float,
+) -> int:
+    """Execute a notebook and return how many code cells it has; RunError with its failure when it does not end well.
 
-    Args:
-        stage: the notebook.
-        values: what to put into it beside its defaults.
-        output: the executed notebook.
-        limits: of the cells; that of the run is named when `deadline` passes.
-        environment: variables set for the kernel.
-        deadline: of the run, on `time.monotonic`.
-        on_cell: called with the number of a code cell that begins, and how many there are.
-        tick: called several times a second.
-
-    Raises:
-        NotebookError: says in which cell, and why, it did not come to its end.
-        KeyboardInterrupt: it was told to stop; the partial notebook is written.
+    The executed notebook is kept at `output` in any case. A terminal shows cells and the last line of training logs.
+    A cell may take `cell_s`, and none may end later than `until_s` on the monotonic clock.
     """
-    notebook = load_notebook_node(str(stage.path))
-    given = {name: value for name, value in values.items() if name in stage.defaults and value != stage.defaults[name]}
-    if given:
-        notebook = parameterize_notebook(notebook, given, kernel_name="python3", language="python")
-    cells = sum(map(runs, notebook.cells))
-    watch = Watch(output, cells, limits, deadline, on_cell, tick, environment, stage.path.parent)
+    bar = tqdm(desc=notebook.stem, unit=" cells", dynamic_ncols=True, disable=not sys.stderr.isatty())
+    cells: list[int] = []
+    kernels: list[subprocess.Popen] = []
     starved = _oom_kills()
+
+    class Kernel(AsyncKernelManager):
+        """A kernel of this interpreter with this library."""
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+            self._kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python")
+
+        async def start_kernel(self, **options: Any) -> None:
+            library = [str(Path(avi_lib.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+            options["env"] = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(library)}
+            options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "preexec_fn": _end_with_parent}
+            await super().start_kernel(**options, cwd=str(notebook.parent))
+            kernels.append(self.provisioner.process)  # type: ignore[union-attr]
+
+        async def _async_is_alive(self) -> bool:
+            if not bar.disable and (logs := list(Path(values.get("OUT", "/dev/null")).rglob("log.jsonl"))):
+                bar.set_postfix_str(
+                    max(logs, key=os.path.getmtime).read_text("utf-8").rpartition("\n{")[2].strip(" }\n")
+                )
+            return await super()._async_is_alive()
+
+    def next_s(_: object = None) -> float | None:
+        least = min(cell_s, max(until_s - time.monotonic(), 0.01))
+        return None if least == float("inf") else least
+
+    def on_cell(cell_index: int, **_: object) -> None:
+        cells.append(cell_index)
+        bar.update()
+
+    failure: dict[str, Any] = {"kind": "error", "what": "SystemExit, with cells left to carry out", "signal": None}
     try:
-        execute_notebook(notebook, None, engine_name=ENGINE, kernel_name="python3", progress_bar=False, watch=watch)
-        if watch.answered < cells or watch.facts is None:
-            raise _error(watch, stage, "error", "SystemExit, with cells left to carry out", f"open {output}")
-    except PapermillExecutionError as error:
-        reason = (str(error.evalue).splitlines() or [""])[0]
-        raise _error(watch, stage, "error", f"{error.ename}: {reason}", f"open {output}", error.ename) from error
+        executed = papermill.execute_notebook(
+            *(_braced(notebook), _braced(output), dict(values)),
+            kernel_name="python3",
+            progress_bar=False,
+            start_timeout=max(1, int(min(120.0, until_s - time.monotonic()))),
+            kernel_manager_class=Kernel,
+            shutdown_kernel="immediate",
+            timeout_func=next_s,
+            iopub_timeout=60,
+            on_cell_execute=on_cell,
+        )
+        if not executed.metadata.papermill.exception:  # of sys.exit() it says no more
+            return len(cells)
     except AviError:
         raise
+    except papermill.PapermillExecutionError as error:
+        failure["what"] = f"{error.ename}: {_first_line(error.evalue)}"
+    except KeyboardInterrupt:
+        failure |= {"kind": "stopped", "what": "the run was told to stop"}
     except Exception as error:
-        raise _explained(error, watch, stage, _oom_kills() > starved) from error
+        code = kernels[0].poll() if kernels and "died" in str(error) else None
+        if code is not None and code < 0:
+            number = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+            why = ", by the system for want of memory," if _oom_kills() > starved and code == -9 else ""
+            failure |= {"kind": "killed", "what": f"its kernel killed by {number}{why}", "signal": number}
+        elif code is not None:
+            failure |= {"kind": "ended", "what": f"its kernel ended with exit code {code}"}
+        elif time.monotonic() >= until_s:
+            failure |= {"kind": "limit", "what": "more than the time of the run"}
+        elif isinstance(error, CellTimeoutError):
+            failure |= {"kind": "limit", "what": f"more than {cell_s:g} s for a cell"}
+        else:
+            failure["what"] = f"{type(error).__name__}: {_first_line(error)}"
     finally:
-        watch.save()
-    return Executed(watch.answered, str(watch.facts["device"]), int(watch.facts["threads"]))
+        bar.close()
+        for kernel in kernels:
+            with suppress(OSError):
+                os.killpg(kernel.pid, signal.SIGKILL)  # with what it started
+            kernel.wait()
+    raise RunError({**failure, "stage": notebook.stem, "cell": len(cells) or None}, output)
 
 
-def _explained(error: Exception, watch: Watch, stage: Stage, starved: bool) -> NotebookError:
-    """What an exception of the client means, told from the kernel's process."""
-    code, go_on = watch.code, f"`avi run --resume {watch.output.parent}` goes on"
-    slow_start = _NO_START in str(error)
-    slow_cell = isinstance(error, CellTimeoutError) and "IOPub" not in str(error) and code is None
-    if watch.limit and (slow_start or slow_cell):
-        return _error(watch, stage, "limit", f"more than {watch.limit}", f"allow more; {go_on}")
-    if code is not None and code < 0 and not slow_start:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        why = ", by the system for want of memory," if starved and name == "SIGKILL" else ""
-        do = "free memory, or take less of it" if name == "SIGKILL" else "look at what the cell calls"
-        return _error(watch, stage, "killed", f"its kernel killed by {name}{why}", f"{do}; {go_on}", signal_name=name)
-    if code is not None and not slow_start:
-        return _error(watch, stage, "ended", f"its kernel ended with exit code {code}", "look at what the cell calls")
-    reason = (str(error).splitlines() or [""])[0]
-    return _error(watch, stage, "error", f"{type(error).__name__}: {reason}", f"open {watch.output}")
+def _end_with_parent() -> None:
+    """Have Linux kill this process when its parent ends: ipykernel's own watch waits while native code computes."""
+    if _LIBC is not None:
+        _LIBC.prctl(1, signal.SIGKILL)
 
 
-def _error(
-    watch: Watch,
-    stage: Stage,
-    kind: Any,
-    what: str,
-    do: str,
-    ename: str | None = None,
-    signal_name: str | None = None,
-) -> NotebookError:
-    cell = watch.cell or None
-    where = f"in cell {cell}" if cell else "before its first cell"
-    failure = Failure(kind=kind, stage=stage.name, cell=cell, what=what, signal=signal_name)
-    error = NotebookError(f"{stage.path.name} to run to its end", f"{what} {where}", do, failure)
-    if ename == "InputError":
-        error.exit_code = 2
-    return error
+def _braced(path: Path) -> str:
+    """A path as papermill takes it, which fills parameters in between braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
+
+
+def _first_line(error: object) -> str:
+    return (str(error).splitlines() or [""])[0]
 
 
 def _oom_kills() -> int:
     """How many processes this machine has killed for want of memory; 0 where it does not say."""
-    try:
-        lines = Path("/proc/vmstat").read_text("utf-8").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    table = Path("/proc/vmstat")
+    found = re.search(r"^oom_kill (\d+)", table.read_text("utf-8") if table.exists() else "", re.MULTILINE)
+    return int(found[1]) if found else 0

@@ -23,7 +23,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
 from avi_lib.talk import Screen, Talker
 from avi_lib.workbook.plots import plot_pictures
-from avi_lib.workbook.runs import project_root
+from avi_lib.workbook.run import project_root
 
 SENTENCES = (
     "A person speaks with a neutral face.",

@@ -13,14 +13,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
 
 import avi_lib
 from avi_lib.evaluation.report import Figure
-from avi_lib.workbook.manifest import MANIFEST, read_manifest, status_of
-from avi_lib.workbook.runs import resume_run, run_notebooks
+from avi_lib.workbook.run import MANIFEST, read_manifest, repeating, resume_run, run_notebooks, status_of
 from tools.benchmarks.measuring import Options
 
 _DECLARED = 'SEED = 0\nOUT = "out"'
@@ -59,9 +59,10 @@ def write_workbook(root: Path, notebooks: int, cells: int, seconds: float) -> Pa
     return root
 
 
-def digests(run: Path) -> dict[str, str]:
+def digests(run: Path) -> dict[str, Any]:
     """What of a run must repeat, by file."""
-    return {name: file.repeats for told in read_manifest(run).stages.values() for name, file in told.outputs.items()}
+    names = [name for stage in read_manifest(run)["stages"].values() for name in stage.get("outputs", {})]
+    return {name: repeating(run / name, {run: "RUN"}) for name in names}
 
 
 class Killing:
@@ -107,13 +108,13 @@ class Killing:
         else:
             status = status_of(run)
             expected = "finished" if not killed else "failed" if victim == "kernel" else "interrupted"
-            failure = read_manifest(run).failure
+            failure = read_manifest(run)["failure"]
             done = status == "finished" and digests(run) == self.expected
             right = status == expected or (done and (victim == "run" or process.returncode == 0))
             if status == "failed":
-                right &= failure is not None and failure.signal == "SIGKILL" and took_s < FAILED_WITHIN_S
+                right &= failure is not None and failure["signal"] == "SIGKILL" and took_s < FAILED_WITHIN_S
                 right &= "SIGKILL" in said and len(said.splitlines()) == 1
-            where = f" in {failure.stage}, cell {failure.cell}, said after {took_s:.2f} s" if failure else ""
+            where = f" in {failure['stage']}, cell {failure['cell']}, said after {took_s:.2f} s" if failure else ""
             story = f"{status}{where}"
             resume_run(run, self.root)
         same = status_of(run) == "finished" and digests(run) == self.expected
@@ -139,7 +140,7 @@ def kernels_of(run: int) -> list[int]:
         commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
     except OSError:
         return []
-    return [child for child, command in commands.items() if b"avi_lib.workbook.kernel" in command]
+    return [child for child, command in commands.items() if b"ipykernel" in command]
 
 
 def measure_kills(folder: Path, kills: int, seed: int) -> Figure:

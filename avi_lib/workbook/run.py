@@ -1,0 +1,497 @@
+"""Runs: numbered notebooks executed by papermill into one folder, which can be resumed and repeated.
+
+>>> run = run_notebooks(["00"], {"SEED": "7"}, Path("outputs/try"))
+>>> status_of(resume_run(run)), verify_run(run)["repeats"]
+('finished', True)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from filelock import FileLock, Timeout
+from pydantic import Field, TypeAdapter, ValidationError
+
+import avi_lib
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path, make_folder
+from avi_lib.models import file_sha256, folder_sha256
+
+MANIFEST, RECORD = "manifest.json", "record.json"
+WRITTEN = {"OUT", "PREPARED", "RAW", "TRAIN", "BOARD"}
+"""Parameters with folders that a notebook writes to, or reads in part: what they hold decides nothing."""
+_GENERATOR = {"GENERATOR": "run:03_talking_generator/talking.safetensors"}
+HANDED = {"04": _GENERATOR, "06": {**_GENERATOR, "PRIOR": "run:04_diffusion_training/prior.safetensors"}}
+"""What notebooks take from earlier ones of their run where nothing else is asked for."""
+VARIABLES = {
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
+    *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED"),
+}
+"""What a run keeps of the environment and sets in its kernels: sums of floats depend on the number of threads."""
+_TIMES = re.compile(r"(^|_)(s|ms|seconds)$")
+_VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?<=0x)[0-9a-f]{6,}")
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+Values = dict[str, Any]
+
+
+def project_root(start: Path | None = None) -> Path:
+    """The folder with `notebooks/` and `pyproject.toml` at or above `start` (default: the working folder)."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
+            return folder
+    raise InputError("the workbook's folder", f"{start}, which is not inside it", "change into the cloned project")
+
+
+def record(folder: Path, **values: Any) -> None:
+    """Add values to `folder/record.json`, by which a run is judged, with device and threads of this process."""
+    torch, path = sys.modules.get("torch"), Path(folder) / RECORD
+    values |= {"device": "cpu", "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))}
+    if torch is not None:
+        cuda = torch.cuda.is_available() and torch.cuda.is_initialized()
+        device = f"cuda: {torch.cuda.get_device_name()}" if cuda else f"cpu: {torch.backends.cpu.get_cpu_capability()}"
+        values |= {"device": device, "threads": torch.get_num_threads()}
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(known | values, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
+def run_notebooks(
+    numbers: Sequence[str],
+    parameters: Mapping[str, str],
+    output: Path | None = None,
+    root: Path | None = None,
+    *,
+    profile: str | None = None,
+    cell_limit_s: float = math.inf,
+    limit_s: float = math.inf,
+) -> Path:
+    """Execute the notebooks with these two-digit numbers (all without any) in order; return the run's folder.
+
+    `parameters` are texts for values of the parameters cells, and `profile` PROFILE where there is one. The folder is
+    `output`, or one below `outputs/` named after the time: OUT of a notebook alone; each of several has one in it.
+
+    Raises:
+        InputError: an unknown number or parameter, a value that does not fit, or a folder that is in use.
+        RunError: a cell failed or took too long, or the kernel was killed; `resume_run` goes on from there.
+        KeyboardInterrupt: the run was told to stop; what is finished is kept.
+    """
+    root = (root or project_root()).resolve()
+    values = choose(find_stages(root, numbers), parameters, profile)
+    run = output or root / "outputs" / f"{datetime.now():%Y%m%d-%H%M%S}-{'-'.join(stage[:2] for stage in values)}"
+    while output is None and run.exists():
+        run = run.with_name(f"{run.name}+")
+    make_folder(run := run.resolve())
+    if not all(path.name.startswith(".") for path in run.iterdir()):
+        raise InputError("an empty folder for the run", str(output), "name another, or go on with --resume")
+    environment = {name: os.environ[name] for name in sorted(VARIABLES) if name in os.environ} | {"PYTHONHASHSEED": "0"}
+    return _begin(run, root, values, environment, cell_limit_s, limit_s)
+
+
+def resume_run(
+    run: Path, root: Path | None = None, *, cell_limit_s: float = math.inf, limit_s: float = math.inf
+) -> Path:
+    """Execute again what of a run is not finished, or has inputs or outputs that changed, with its own parameters.
+
+    Trainings go on from their checkpoints. Raises as `run_notebooks`, and InputError for no run or a running one.
+    """
+    root, run = (root or project_root()).resolve(), run.resolve()
+    _must_fit(read_manifest(run), root)
+    with locked(run):
+        again = {"failure": None, "ended": None, **_circumstances(root)}
+        return _carry_out({**read_manifest(run), **again}, run, root, cell_limit_s, limit_s)
+
+
+def find_stages(root: Path, numbers: Collection[str] = ()) -> dict[str, Values]:
+    """Declared parameters of the notebooks of these numbers by name, all without any; InputError for another number."""
+    from avi_lib.workbook.notebook import read_parameters
+
+    known = {path.name[:2]: path for path in sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))}
+    if unknown := [number for number in numbers or ["00"] * (not known) if number not in known]:
+        do = f"did you mean {unknown[0].zfill(2)}?" if unknown[0].zfill(2) in known else "name them with two digits"
+        raise InputError(f"notebook numbers among {', '.join(known)}", ", ".join(unknown), do)
+    return {known[number].stem: read_parameters(known[number]) for number in sorted(set(numbers) or known)}
+
+
+def choose(stages: Mapping[str, Values], texts: Mapping[str, str], profile: str | None = None) -> dict[str, Values]:
+    """Values of every notebook: its defaults, outputs of earlier ones (run:NAME/FILE), the profile, and given texts.
+
+    Raises InputError for a parameter that no notebook has, a value of another kind, or an output of no earlier one.
+    """
+    if "OUT" in texts:
+        raise InputError("the run's folder as --output", "the parameter OUT", "pass --output FOLDER")
+    if profile is not None and texts.get("PROFILE", profile) != profile:
+        raise InputError("one profile", f"--profile {profile} and PROFILE={texts['PROFILE']}", "leave one out")
+    known = {name for values in stages.values() for name in values} - {"OUT"}
+    for name in texts.keys() - known:
+        raise InputError(f"a parameter of {', '.join(stages)}", name, _meant(name, known))
+    texts = {**texts, **({} if profile is None else {"PROFILE": value_of("PROFILE", profile, "")})}
+    chosen: dict[str, Values] = {}
+    for stage, defaults in stages.items():
+        handed = {name: text for name, text in HANDED.get(stage[:2], {}).items() if name in defaults}
+        taken = {name: text for name, text in handed.items() if _handed(text).split("/")[0] in chosen}
+        given = {name: value_of(name, texts[name], value) for name, value in defaults.items() if name in texts}
+        values = {**defaults, **taken, **given}
+        for name, value in values.items():
+            if _handed(value) and _handed(value).split("/")[0] not in chosen:
+                do = f"{name} may name outputs of {', '.join(chosen) or 'no stage'}"
+                raise InputError(f"run:STAGE/FILE with a stage before {stage}", value, do)
+        chosen[stage] = values
+    return chosen
+
+
+def value_of(name: str, text: str, default: Any) -> Any:
+    """A text as a value of its default's kind; InputError when it is none, or none that the setting takes."""
+    from avi_lib.settings import PROFILES, RenderSettings, TalkSettings, validated
+
+    kind: Any = Any if default is None else Annotated[float, Field(allow_inf_nan=False)]
+    kind = type(default) if default is not None and not isinstance(default, float) else kind
+    try:
+        json_text = text.lower() if kind is bool else text
+        value = text if kind is str else TypeAdapter(kind).validate_json(json_text, strict=True)
+    except ValidationError:
+        wanted = f"a value of kind {type(default).__name__} as JSON for {name}"
+        raise InputError(wanted, repr(text[:80]), f"write it like its default {json.dumps(default)}") from None
+    if name == "PROFILE" and value not in PROFILES:
+        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(text), _meant(text, PROFILES))
+    if name in ("SEED", "SIZE"):
+        validated(TalkSettings if name == "SEED" else RenderSettings, **{name.lower(): value})
+    return value
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run; InputError for a folder without one, or with a damaged one."""
+    path = run / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        kinds = {"parameters": dict, "environment": dict, "stages": dict, "packages": dict, "library": str}
+        if manifest["format"] != 2 or not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
+            raise ValueError("another format")
+        return manifest
+    except FileNotFoundError as error:
+        raise InputError("the folder of a run", f"{run} without {MANIFEST}", "name a folder below outputs/") from error
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError("a whole manifest", f"{path}: {error!r}", "start another run") from error
+
+
+def describe(run: Path) -> dict[str, Any]:
+    """Status, stages and failure of a run, for `avi run --json`.
+
+    It is `running` while a live process holds its lock, which the system takes from a dead one.
+    """
+    manifest, running = read_manifest(run), False
+    try:
+        with locked(run):
+            manifest = read_manifest(run)
+    except InputError:
+        running = True
+    stages = {name: {"finished": False} for name in manifest["parameters"]}
+    for name, stage in manifest["stages"].items():
+        if "outputs" in stage:
+            stages[name] = {"finished": True, "seconds": stage["seconds"], "outputs": sorted(stage["outputs"])}
+    status = "finished" if all(stage["finished"] for stage in stages.values()) else "interrupted"
+    if manifest["failure"] is not None:
+        status = "interrupted" if manifest["failure"]["kind"] == "stopped" else "failed"
+    status = "running" if running else status
+    return {"run": str(run), "status": status, "stages": stages, "failure": manifest["failure"]}
+
+
+def status_of(run: Path) -> str:
+    """`running`, `finished`, `failed` or `interrupted`; InputError when the folder holds no run."""
+    return describe(run)["status"]
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold a run's lock; InputError when another process does."""
+    try:
+        with FileLock(run / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise InputError("a run that nobody works on", f"{run}, which is running", "wait for it") from error
+
+
+def _handed(value: Any) -> str:
+    """Which output of an earlier notebook a value names; else nothing."""
+    return value.removeprefix("run:") if isinstance(value, str) and value.startswith("run:") else ""
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    by_letters = {each.lower(): each for each in sorted(known)}
+    near = get_close_matches(name.lower(), by_letters, 1)
+    return f"did you mean {by_letters[near[0]]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _must_fit(manifest: dict[str, Any], root: Path) -> None:
+    """InputError when a manifest's notebooks are others now, or it sets more of the environment than it may."""
+    now, then = find_stages(root, [name[:2] for name in manifest["parameters"]]), manifest["parameters"]
+    kinds = [{n: {k: type(v) for k, v in own.items()} for n, own in each.items()} for each in (now, then)]
+    if kinds[0] != kinds[1]:
+        raise InputError("the notebooks of the run with the parameters they had", ", ".join(now), "start another run")
+    if unknown := manifest["environment"].keys() - VARIABLES:
+        raise InputError("a manifest that sets only what decides numbers", ", ".join(unknown), "start another run")
+
+
+def _write(run: Path, manifest: dict[str, Any]) -> None:
+    with atomic_path(run / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+
+
+def _begin(
+    run: Path, root: Path, values: dict[str, Values], environment: dict[str, str], cell_s: float, limit_s: float
+) -> Path:
+    """Write down what a run is, and carry it out."""
+    from avi_lib.settings import PROFILES
+
+    profiles = sorted({str(each["PROFILE"]) for each in values.values() if "PROFILE" in each})
+    manifest = {
+        "format": 2,
+        "parameters": values,
+        "settings": {name: PROFILES[name].model_dump(mode="json") for name in profiles},
+        "seeds": {stage: each["SEED"] for stage, each in values.items() if "SEED" in each},
+        "environment": environment,
+        **_circumstances(root),
+        **{"began": _now(), "ended": None, "failure": None, "stages": {}},
+    }
+    with locked(run):
+        _write(run, manifest)
+        return _carry_out(manifest, run, root, cell_s, limit_s)
+
+
+def _circumstances(root: Path) -> dict[str, Any]:
+    """What a run is made with, beside its notebooks and their inputs."""
+    library = Path(avi_lib.__file__).parent
+    sources = sorted(path for path in library.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    digests = "\n".join(f"{path.relative_to(library).as_posix()} {file_sha256(path)}" for path in sources)
+    git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    commit = None
+    with suppress(OSError, subprocess.SubprocessError):  # no git, or no commit
+        commit = subprocess.run(git, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+    return {
+        "commit": commit,
+        "library": hashlib.sha256(digests.encode()).hexdigest(),
+        "packages": {each.name: each.version for each in importlib.metadata.distributions() if each.name},
+        "system": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
+    }
+
+
+def _carry_out(manifest: dict[str, Any], run: Path, root: Path, cell_s: float, limit_s: float) -> Path:
+    """Carry out what is not finished of a run whose lock is held, and write down after each stage how it went."""
+    from avi_lib.workbook.notebook import RunError, execute
+
+    until_s, stages = time.monotonic() + limit_s, manifest["stages"]
+    for name, values in manifest["parameters"].items():
+        out = run if len(manifest["parameters"]) == 1 else run / name
+        notebook, output = root / "notebooks" / f"{name}.ipynb", run / f"{name}.ipynb"
+        inputs = _inputs(name, manifest, notebook, root)
+        decides = {**manifest, "inputs": inputs, "parameters": {**values, "OUT": ""}}
+        decided = json.dumps(
+            [decides[key] for key in ("inputs", "parameters", "system", "environment")], sort_keys=True
+        )
+        address, held = hashlib.sha256(decided.encode()).hexdigest(), stages.get(name, {"address": ""})
+        if held["address"] == address and "outputs" in held and not _changed(run, held["outputs"]):
+            continue
+        if held["address"] != address or "outputs" in held:
+            _clear(run, out, output)
+        stages[name] = {"address": address, "inputs": inputs, "began": _now()}
+        _write(run, manifest)
+        make_folder(out)
+        (out / RECORD).unlink(missing_ok=True)
+        given = {key: str(run / _handed(value)) if _handed(value) else value for key, value in values.items()}
+        given |= {"OUT": str(out)} if "OUT" in values else {}
+        make_folder(place := (root / str(values.get("PREPARED", "."))).parent)
+        begun_s, wait_s = time.perf_counter(), -1 if limit_s == math.inf else max(until_s - time.monotonic(), 0)
+        try:
+            # runs that prepare corpora in one place follow one another
+            with FileLock(place / ".turn.lock", timeout=wait_s) if "PREPARED" in values else nullcontext():
+                cells = execute(notebook, output, given, manifest["environment"], cell_s, until_s)
+        except (RunError, Timeout) as error:
+            if isinstance(error, Timeout):
+                what = f"more than {limit_s:g} s for the run, in which it waited for another that prepares in {place},"
+                error = RunError({"kind": "limit", "stage": name, "cell": None, "what": what, "signal": None}, output)
+            manifest |= {"failure": error.failure, "ended": _now()}
+            _write(run, manifest)
+            if error.failure["kind"] == "stopped":
+                raise KeyboardInterrupt from error
+            raise error
+        told = json.loads((out / RECORD).read_text("utf-8")) if (out / RECORD).is_file() else {}
+        stages[name] |= {"cells": cells, "seconds": round(time.perf_counter() - begun_s, 3)}
+        stages[name] |= {key: told.get(key) for key in ("device", "threads")} | {"outputs": _outputs(run, out, output)}
+        _write(run, manifest)
+    manifest["ended"] = _now()
+    _write(run, manifest)
+    return run
+
+
+def _outputs(run: Path, out: Path, notebook: Path) -> dict[str, str]:
+    """Digests of what a stage left by path from the run's folder, without links and what begins with a dot."""
+    paths = {notebook, *(path for path in out.rglob("*") if path.is_file() and not path.is_symlink())}
+    names = {path.relative_to(run).as_posix(): path for path in paths}
+    return {name: file_sha256(names[name]) for name in sorted(names) if not re.search(r"(^|/)\.|^manifest.json$", name)}
+
+
+def _changed(run: Path, outputs: Mapping[str, str]) -> list[str]:
+    """Files that are missing or have other bytes than a stage left."""
+    inside = [name for name in outputs if (run / name).is_file() and (run / name).resolve().is_relative_to(run)]
+    return sorted(outputs.keys() - {name for name in inside if file_sha256(run / name) == outputs[name]})
+
+
+def _clear(run: Path, out: Path, notebook: Path) -> None:
+    """Remove what a stage left of other inputs."""
+    for path in run.iterdir() if out == run else [notebook, out]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name not in (MANIFEST, ".lock"):
+            path.unlink(missing_ok=True)
+
+
+def _inputs(name: str, manifest: dict[str, Any], notebook: Path, root: Path) -> dict[str, str]:
+    """Digests of what a stage reads: notebook, library, packages, samples, files in its parameters, earlier outputs."""
+    from avi_lib.corpus.catalogue import find_corpora
+
+    values = manifest["parameters"][name]
+    made = {key: sha256 for stage in manifest["stages"].values() for key, sha256 in stage.get("outputs", {}).items()}
+    inputs, named = {"notebook": file_sha256(notebook), "library": manifest["library"]}, {"data/samples"}
+    for line in importlib.metadata.requires("avi-lib") or ():
+        package = re.split(r"[^\w.-]", line, maxsplit=1)[0]
+        inputs[package] = manifest["packages"].get(package, "absent")
+    for key, value in values.items():
+        if _handed(value) and _handed(value) not in made:
+            raise InputError(f"{value} of an earlier stage", "a run that did not make it", f"change {key}")
+        if _handed(value):
+            inputs[value] = made[_handed(value)]
+        elif isinstance(value, str) and key not in WRITTEN:  # a.wav,b.wav or c=table:folder
+            named |= {value, *(part.strip() for part in re.split(r"[,=:]", value))}
+    used = [part.strip() for part in str(values.get("USE", "")).split(",") if part.strip()]
+    named |= {f"{values.get('PREPARED', '')}/{part}" for part in used}
+    if values.get("PROFILE") == "full" and "RAW" in values and not used:
+        named |= {str(corpus.folder) for corpus in find_corpora(root / str(values["RAW"]))}
+    for piece in sorted(named - {""}):
+        with suppress(OSError, ValueError):  # a sentence may be too long or too odd to be a path
+            if (path := root / piece).is_file():
+                inputs[piece] = file_sha256(path)
+            elif path.is_dir() and not root.is_relative_to(path.resolve()):
+                inputs[piece] = folder_sha256(path)
+    return inputs
+
+
+def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
+    """Repeat a finished run in a folder beside it and compare: files that changed since, and that differ, and where.
+
+    Times and outputs of cells tagged `varies` are left out. A repetition that differs is kept: `again`.
+    Raises InputError when the run is not finished or its notebooks are others, and RunError when the repetition fails.
+    """
+    root, run = (root or project_root()).resolve(), run.resolve()
+    before = read_manifest(run)
+    if describe(run)["status"] != "finished":
+        raise InputError("a finished run", f"{run}, which is not", f"`avi run --resume {run}` first")
+    _must_fit(before, root)
+    again = Path(tempfile.mkdtemp(prefix=f"{run.name}-again-", dir=run.parent))
+    try:
+        _begin(again, root, before["parameters"], before["environment"], math.inf, math.inf)
+    except KeyboardInterrupt:
+        shutil.rmtree(again)
+        raise
+    after = read_manifest(again)
+    left = [
+        {k: v for stage in each["stages"].values() for k, v in stage["outputs"].items()} for each in (before, after)
+    ]
+    changed, differs = _changed(run, left[0]), {}
+    for name in sorted(left[0].keys() | left[1].keys()):
+        if name not in left[0] or name not in left[1]:
+            differs[name] = ["made by one of them alone"]
+        elif left[0][name] != left[1][name] and name not in changed:
+            two = (
+                repeating(run / name, {run: "RUN", root: "ROOT"}),
+                repeating(again / name, {again: "RUN", root: "ROOT"}),
+            )
+            if places := list(differences(*two)):
+                differs[name] = places[:5] + ([f"and {len(places) - 5} more"] if len(places) > 5 else [])
+    decides = [{key: each[key] for key in ("library", "packages", "system")} for each in (before, after)]
+    for told, each in zip(decides, (before, after), strict=True):
+        told |= {name: {k: stage[k] for k in ("inputs", "device", "threads")} for name, stage in each["stages"].items()}
+    found = {"repeats": not changed and not differs, "run": str(run), "files": len(left[0].keys() | left[1].keys())}
+    if found["repeats"]:
+        shutil.rmtree(again)
+    kept = {"conditions": list(differences(*decides)), "again": None if found["repeats"] else str(again)}
+    return {**found, "changed": changed, "differs": differs, **kept}
+
+
+def repeating(path: Path, places: Mapping[Path, str]) -> Any:
+    """What of a file must repeat: no times, addresses, widget numbers, folders, nor what `varies` cells show."""
+    if path.suffix not in (".ipynb", ".jsonl") and path.name != RECORD:
+        return path.read_bytes()
+    text = path.read_text("utf-8", errors="replace")
+    try:
+        if path.suffix == ".ipynb":
+            return [_cell(cell, places) for cell in json.loads(text)["cells"]]
+        return [_untimed(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return text
+
+
+def _cell(cell: dict[str, Any], places: Mapping[Path, str]) -> dict[str, Any]:
+    """Source and outputs of a cell; what it printed as one text."""
+    kept = {"source": "".join(cell["source"]), "printed": "", "shown": []}
+    if cell["cell_type"] == "code" and "varies" not in cell.get("metadata", {}).get("tags", ()):
+        kept["printed"] = "".join("".join(each["text"]) for each in cell["outputs"] if each.get("name") == "stdout")
+        shown = [each.get("data") or [each["ename"], each["evalue"]] for each in cell["outputs"] if "name" not in each]
+        kept["shown"] = [{**each, _WIDGET: ""} if isinstance(each, dict) else each for each in shown]
+    text = json.dumps(kept)
+    for folder, name in places.items():
+        text = text.replace(json.dumps(str(folder))[1:-1], name)
+    told = json.loads(_VARYING.sub("#", text))
+    return {**told, "source": json.loads(text)["source"]}
+
+
+def _untimed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _untimed(each) for key, each in value.items() if not _TIMES.search(key)}
+    return [_untimed(each) for each in value] if isinstance(value, list) else value
+
+
+def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
+    """Places at which two values differ, as `losses/align/3: 0.5, now 0.25`; the first byte of bytes."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted(before.keys() | after.keys()):
+            yield from differences(before.get(key), after.get(key), f"{at}/{key}".lstrip("/"))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, pair in enumerate(zip(before, after, strict=True)):
+            yield from differences(*pair, f"{at}/{number}".lstrip("/"))
+    elif isinstance(before, bytes) and before != after:
+        pairs = enumerate(zip(before, after, strict=False))
+        same = next((byte for byte, (one, two) in pairs if one != two), min(len(before), len(after)))
+        yield f"{len(before)} bytes and {len(after)}, from byte {same}"
+    elif before != after:
+        yield f"{at or 'the whole'}: {str(before)[:40]!r}, now {str(after)[:40]!r}"
+
+
+def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What `verify_run` found, for a person."""
+    yield from (f"changed    {name}: not what the run left" for name in found["changed"])
+    yield from (f"differs    {name}: {', '.join(where)}" for name, where in found["differs"].items())
+    yield from (f"condition  {condition}" for condition in found["conditions"])
+    if found["again"]:
+        yield f"again      {found['again']}"
+    yield f"{found['files'] - len(found['differs'])} of {found['files']} files repeat"
