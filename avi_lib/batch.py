@@ -252,7 +252,7 @@ def _talk(
         )
         return Outcome(job.recording, False, job.sample, error=error)
     seconds = time.perf_counter() - begun
-    generator, sampler = talker.generator, talker.director
+    generator, sampler = talker.generator, talker.prior_sampler
     prior = sampler.reason if sampler else "styles of the performer's own performances" if generator else None
     made_by = generator.reason if generator else "performer: asked for"
     warnings = [model.warning for model in (generator, sampler) if model and model.warning]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from avi_lib.face.raster import Renderer
     from avi_lib.instruction.instructor import Instructor, Written
     from avi_lib.motion.generator import LearnedGenerator
-    from avi_lib.motion.prior import Director
+    from avi_lib.motion.prior import PriorSampler
 
 
 # A talk: one talking face, from what was heard to the motion that carries out what was asked.
@@ -341,8 +341,8 @@ class Talker:
         return self._loading[0].result()
 
     @property
-    def director(self) -> Director | None:
-        """The director of the settings, None where styles are the performer's."""
+    def prior_sampler(self) -> PriorSampler | None:
+        """The prior sampler of the settings, None where styles are the performer's."""
         return self._loading[1].result()
 
     @cached_property
@@ -364,8 +364,8 @@ class Talker:
         return self._thread.submit(_load_instructor, settings.instructor, settings.language_model)
 
     @cached_property
-    def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[Director | None]]:
-        """Generator and director, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
+    def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[PriorSampler | None]]:
+        """Generator and prior sampler, loaded in a thread while a recording is decoded and its phones are found."""
         settings = self.settings
         performed = settings.generator == "performer"
         for name, value in (("--encoder", settings.encoder), ("--text-encoder", settings.text_encoder)):
@@ -380,8 +380,8 @@ class Talker:
                 raise InputError(f"a {what}: learned, performer, or a file of weights", kind, "name one of them")
         generator = self._thread.submit(_load_generator, settings.generator, settings.encoder)
         prior = "performer" if performed else settings.prior
-        director = self._thread.submit(_load_director, prior, settings.text_encoder, generator)
-        return generator, director
+        prior_sampler = self._thread.submit(_load_prior_sampler, prior, settings.text_encoder, generator)
+        return generator, prior_sampler
 
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
@@ -422,7 +422,7 @@ class Talker:
         Factors of the face come from where `factors` says, and styles are drawn as `sample` says, or else the settings.
         Raises InputError for a `sample` where no prior draws the styles.
         """
-        if sample is not None and self.director is None:
+        if sample is not None and self.prior_sampler is None:
             raise InputError("a sample where the prior draws the style", "one for the performer", "leave it out")
         chosen = talk.seed if seed is None else seed
         heard = (talk.speech, talk.phones, talk.prosody, talk.features)
@@ -488,9 +488,9 @@ class Talker:
         self, performer: Performer, instruction: Instruction, seed: int, sample: SampleSettings | None
     ) -> Float32[np.ndarray, " style"]:
         assert self.generator is not None, "styles are for the learned generator"
-        if self.director is None:
+        if self.prior_sampler is None:
             return self.generator.style_of(performer, instruction, seed)
-        return self.director.style(instruction.text, seed, sample or self.settings.sample)
+        return self.prior_sampler.style(instruction.text, seed, sample or self.settings.sample)
 
     def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
         """Pictures of a motion, one at a time."""
@@ -533,15 +533,17 @@ def _load_instructor(kind: str, language: str | None) -> Instructor:
     return load_instructor(None if kind == "learned" else Path(kind), language=language)
 
 
-def _load_director(kind: str, text_encoder: str | None, generator: Future[LearnedGenerator | None]) -> Director | None:
+def _load_prior_sampler(
+    kind: str, text_encoder: str | None, generator: Future[LearnedGenerator | None]
+) -> PriorSampler | None:
     loaded = generator.result()
     if kind == "performer" or loaded is None:
         return None
-    from avi_lib.motion.prior import load_director
+    from avi_lib.motion.prior import load_prior_sampler
 
-    director = load_director(None if kind == "learned" else Path(kind), text_encoder)
-    director.must_direct(loaded.model)
-    return director
+    prior_sampler = load_prior_sampler(None if kind == "learned" else Path(kind), text_encoder)
+    prior_sampler.check_fits(loaded.model)
+    return prior_sampler
 
 
 def _load_generator(kind: str, encoder: str | None) -> LearnedGenerator | None:

@@ -13,15 +13,15 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import LearnedGenerator
-from avi_lib.motion.prior import Director
+from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
 
 QUICK = SampleSettings(steps=4)
 
 
 @pytest.fixture(scope="module")
-def director():
-    return Director(prior(), Letters(), "for tests")
+def prior_sampler():
+    return PriorSampler(prior(), Letters(), "for tests")
 
 
 @pytest.fixture(scope="module")
@@ -34,25 +34,25 @@ def generator():
     return LearnedGenerator(model, StillEncoder(), "for tests")
 
 
-def test_every_phrase_has_a_row_and_every_group_a_change(director, generator):
+def test_every_phrase_has_a_row_and_every_group_a_change(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised, head nodding.")
-    rows = attribute(director, generator, FEATURES, performer(), asked, 7, QUICK)
+    rows = attribute(prior_sampler, generator, FEATURES, performer(), asked, 7, QUICK)
     assert [row.phrase for row in rows] == ["is furious", "brows raised", "head nodding"]
     assert all(set(row.change) == set(ARKIT.groups) and min(row.change.values()) >= 0 for row in rows)
     assert rows[1].rest == "She is furious, head nodding."
 
 
-def test_a_phrase_that_is_a_rhythm_moves_the_head(director, generator):
+def test_a_phrase_that_is_a_rhythm_moves_the_head(prior_sampler, generator):
     asked = Instruction.parse("She is calm, nodding strongly.")
-    nod = attribute(director, generator, FEATURES, performer(), asked, 7, QUICK)[-1]
+    nod = attribute(prior_sampler, generator, FEATURES, performer(), asked, 7, QUICK)[-1]
     still = Instruction.parse("She is calm, brows raised.")
-    plain = attribute(director, generator, FEATURES, performer(), still, 7, QUICK)[-1]
+    plain = attribute(prior_sampler, generator, FEATURES, performer(), still, 7, QUICK)[-1]
     assert nod.phrase == "nodding strongly"
     assert nod.motion["headPitch"].std() < plain.motion["headPitch"].std() + 0.2
 
 
-def test_a_sentence_without_a_phrase_is_one(director, generator):
-    rows = attribute(director, generator, FEATURES, performer(), Instruction.parse("A person speaks."), 3, QUICK)
+def test_a_sentence_without_a_phrase_is_one(prior_sampler, generator):
+    rows = attribute(prior_sampler, generator, FEATURES, performer(), Instruction.parse("A person speaks."), 3, QUICK)
     assert [(row.phrase, row.rest) for row in rows] == [("A person speaks.", "")]
 
 
@@ -65,9 +65,9 @@ def test_shut_eyes_at_the_start_of_a_timeline_go_on_blinking_later(generator):
     assert max((each["eyeBlinkLeft"] - still["eyeBlinkLeft"]).max() for each in blinking) > 0.4
 
 
-def test_the_same_seed_gives_the_same_rows(director, generator):
+def test_the_same_seed_gives_the_same_rows(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised.")
-    first, again = (attribute(director, generator, FEATURES, performer(), asked, 3, QUICK) for _ in range(2))
+    first, again = (attribute(prior_sampler, generator, FEATURES, performer(), asked, 3, QUICK) for _ in range(2))
     assert [row.change for row in first] == [row.change for row in again]
 
 

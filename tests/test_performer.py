@@ -10,7 +10,7 @@ import pytest
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.expression import manner
+from avi_lib.motion.expression import dynamics
 from avi_lib.motion.performer import VISEMES, articulate, frame_count, perform
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import ARPABET, Phone
@@ -186,8 +186,8 @@ def test_values_stay_within_limits_for_everything_at_once():
 
 
 def test_arousal_widens_articulation():
-    assert manner("angry", 3).articulation > manner("angry", 1).articulation > manner("sad", 3).articulation
-    assert manner(None, None) == manner("neutral", 1)
+    assert dynamics("angry", 3).articulation > dynamics("angry", 1).articulation > dynamics("sad", 3).articulation
+    assert dynamics(None, None) == dynamics("neutral", 1)
 
 
 @pytest.mark.parametrize("fps", [24.0, 30.0, 60.0])

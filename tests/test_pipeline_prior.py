@@ -56,7 +56,7 @@ def test_nods_come_from_what_is_understood(talker: Talker, talk):
 def test_the_performers_styles_are_a_baseline_that_needs_no_text_encoder(talk):
     settings = TalkSettings(performer=QUIET, seed=5, prior="performer")
     baseline = Talker(settings)
-    assert baseline.director is None
+    assert baseline.prior_sampler is None
     made = baseline.direct(talk, FURIOUS)
     assert np.abs(made.styles - talk.styles).max() > 1e-3
     assert (made.motion["browDownLeft"] - talk.motion["browDownLeft"]).mean() == pytest.approx(0, abs=0.25)

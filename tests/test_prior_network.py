@@ -30,9 +30,9 @@ def test_padding_has_no_part_in_anything():
 
 def test_a_sentence_that_is_taken_away_leaves_nothing():
     net, x, times = network(), noise(1), torch.tensor([500])
-    gone = [net(x, times, net.unread(read(net, text), torch.tensor([True]))) for text in ("angry", "happy and calm")]
+    gone = [net(x, times, net.drop_text(read(net, text), torch.tensor([True]))) for text in ("angry", "happy and calm")]
     torch.testing.assert_close(gone[0], gone[1], rtol=1e-5, atol=1e-6)
-    kept = net(x, times, net.unread(read(net, "angry"), torch.tensor([False])))
+    kept = net(x, times, net.drop_text(read(net, "angry"), torch.tensor([False])))
     assert float((kept - gone[0]).abs().max()) > 0.01
 
 
@@ -60,10 +60,10 @@ def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
 
 
 def test_aligned_sentences_have_length_one_and_rows_can_be_picked():
-    reading = read(network(), "angry", "calm", "sad")
-    torch.testing.assert_close(reading.aligned.norm(dim=1), torch.ones(3))
-    picked = reading.at(torch.tensor([2, 0, 2]))
-    torch.testing.assert_close(picked.gist, reading.gist[[2, 0, 2]])
+    embedding = read(network(), "angry", "calm", "sad")
+    torch.testing.assert_close(embedding.aligned.norm(dim=1), torch.ones(3))
+    picked = embedding.at(torch.tensor([2, 0, 2]))
+    torch.testing.assert_close(picked.gist, embedding.gist[[2, 0, 2]])
     assert picked.mask.shape == (3, 7)
 
 

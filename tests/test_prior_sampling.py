@@ -10,7 +10,7 @@ from small_priors import TEXT, network
 from test_prior_network import read
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.motion.prior import Kept, PriorNetwork, Wish, noise_of, sample, step_seed, training_scheduler
+from avi_lib.motion.prior import Condition, Kept, PriorNetwork, noise_of, sample, step_seed, training_scheduler
 from avi_lib.settings import SampleSettings
 
 SAMPLERS = ("ddim", "dpm++", "ddpm")
@@ -25,23 +25,23 @@ class Stub(PriorNetwork):
 
 
 class Certain(Stub):
-    """Foresees the same style whatever the noise; unread sentences foresee 0."""
+    """Predicts the same style whatever the noise, and 0 without a sentence."""
 
-    def forward(self, noisy, times, reading):
-        seen = reading.mask.sum(dim=1) > 1
+    def forward(self, noisy, times, embedding):
+        seen = embedding.mask.sum(dim=1) > 1
         return TARGET.expand(len(noisy), -1) * seen[:, None]
 
 
 class Linear(Stub):
     """The golden model: a fixed share of the noise is the style."""
 
-    def forward(self, noisy, times, reading):
+    def forward(self, noisy, times, embedding):
         return noisy * (0.3 + 0.4 * times[:, None].float() / 1000)
 
 
 def drawn(net, seeds, settings, texts=("angry",), **options):
-    reading = read(network(), *texts).at(torch.arange(len(seeds)) % len(texts))
-    return sample(net, [Wish(reading)], noise_of(seeds), settings, seeds, **options)
+    embedding = read(network(), *texts).at(torch.arange(len(seeds)) % len(texts))
+    return sample(net, [Condition(embedding)], noise_of(seeds), settings, seeds, **options)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -89,12 +89,12 @@ def test_guidance_0_forgets_the_sentence_and_more_than_1_goes_beyond_it():
     torch.testing.assert_close(one, another, rtol=1e-4, atol=1e-4)
 
 
-def test_mixed_wishes_lie_between_and_a_wish_of_weight_1_is_that_wish():
+def test_mixed_conditions_lie_between_and_a_wish_of_weight_1_is_that_wish():
     net, how = network(), SampleSettings(steps=5)
     first, second = read(net, "angry"), read(net, "happy")
 
     def mixed(share):
-        return sample(net, [Wish(first, 1 - share), Wish(second, share)], noise_of([2]), how)
+        return sample(net, [Condition(first, 1 - share), Condition(second, share)], noise_of([2]), how)
 
     torch.testing.assert_close(mixed(0.0), drawn(net, [2], how, ("angry",)))
     path = torch.cat([mixed(share / 8) for share in range(9)])
@@ -125,7 +125,7 @@ def test_the_forward_process_ends_in_noise_and_begins_with_the_style():
 
 def test_a_network_that_gives_nan_is_an_error_and_extreme_guidance_stays_finite():
     class Broken(Stub):
-        def forward(self, noisy, times, reading):
+        def forward(self, noisy, times, embedding):
             return noisy * float("nan")
 
     with pytest.raises(AviError, match="a finite style"):
@@ -134,18 +134,20 @@ def test_a_network_that_gives_nan_is_an_error_and_extreme_guidance_stays_finite(
     assert bool(styles.isfinite().all()) and float(styles.abs().max()) <= 6.0
 
 
-def test_wishes_and_seeds_that_do_not_fit_are_refused():
-    net, reading = network(), read(network(), "angry")
+def test_conditions_and_seeds_that_do_not_fit_are_refused():
+    net, embedding = network(), read(network(), "angry")
     with pytest.raises(InputError, match="add up to 1"):
-        sample(net, [Wish(reading, 0.4)], noise_of([1]), SampleSettings())
+        sample(net, [Condition(embedding, 0.4)], noise_of([1]), SampleSettings())
     with pytest.raises(InputError, match="for every sample"):
-        sample(net, [Wish(reading)], noise_of([1, 2]), SampleSettings())
+        sample(net, [Condition(embedding)], noise_of([1, 2]), SampleSettings())
     with pytest.raises(InputError, match="a seed for every sample"):
-        sample(net, [Wish(reading)], noise_of([1]), SampleSettings(sampler="ddpm"))
+        sample(net, [Condition(embedding)], noise_of([1]), SampleSettings(sampler="ddpm"))
     with pytest.raises(InputError, match="finite noise"):
-        sample(net, [Wish(reading)], noise_of([1]) * float("nan"), SampleSettings())
+        sample(net, [Condition(embedding)], noise_of([1]) * float("nan"), SampleSettings())
     with pytest.raises(InputError, match="finite noise"):
-        sample(net, [Wish(replace(reading, gist=reading.gist * float("inf")))], noise_of([1]), SampleSettings())
+        sample(
+            net, [Condition(replace(embedding, gist=embedding.gist * float("inf")))], noise_of([1]), SampleSettings()
+        )
 
 
 @pytest.mark.parametrize("steps", [7, 61, 334, 999])
@@ -157,7 +159,7 @@ def test_step_counts_that_do_not_divide_the_times_are_refused_with_ones_that_do(
 class Gaussian(Stub):
     """Knows that styles are normal with the deviation 0.5: the best guess of the style shrinks what is seen."""
 
-    def forward(self, noisy, times, reading):
+    def forward(self, noisy, times, embedding):
         kept = training_scheduler().alphas_cumprod[times][:, None]
         return noisy * kept.sqrt() * 0.25 / (kept * 0.25 + 1 - kept)
 

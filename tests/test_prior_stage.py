@@ -10,7 +10,7 @@ from talking_corpora import flame, performed, recorded
 
 from avi_lib.errors import InputError
 from avi_lib.motion.generator import Shape, TalkingModel
-from avi_lib.motion.prior import Director, load_prior, save_prior
+from avi_lib.motion.prior import PriorSampler, load_prior, save_prior
 from avi_lib.settings import PriorSettings, SampleSettings, TrainSettings
 from avi_lib.training.checkpoint import about_training
 from avi_lib.training.prior import PriorLosses, make_bank, soft_contrast, train_prior
@@ -117,9 +117,9 @@ def test_contrast_is_least_when_sentences_are_like_all_styles_as_their_own_style
 def test_a_director_draws_for_the_generator_it_was_trained_with_and_no_other(trained, talking, tmp_path):
     path = tmp_path / "prior.safetensors"
     save_prior(trained[0], path, about_training([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest"))
-    director = Director(load_prior(path), Letters(), "for tests")
-    director.must_direct(talking)
+    prior_sampler = PriorSampler(load_prior(path), Letters(), "for tests")
+    prior_sampler.check_fits(talking)
     other = TalkingModel(talking.shape).eval()
     with pytest.raises(InputError, match="other styles"):
-        director.must_direct(other)
-    assert director.style("He is angry.", 1, SampleSettings(steps=4)).shape == (128,)
+        prior_sampler.check_fits(other)
+    assert prior_sampler.style("He is angry.", 1, SampleSettings(steps=4)).shape == (128,)

@@ -16,7 +16,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import load_timeline
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.prior import SHIPPED_PRIOR, Director, load_director, read_prior_about
+from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, load_prior_sampler, read_prior_about
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 from avi_lib.talk import Talk, Talker
 
@@ -35,8 +35,8 @@ def plain(talker: Talker) -> Talk:
 
 
 @pytest.fixture(scope="module")
-def director() -> Director:
-    return load_director()
+def prior_sampler() -> PriorSampler:
+    return load_prior_sampler()
 
 
 def held(talker: Talker, plain: Talk, sentence: str, channel: str) -> float:
@@ -85,37 +85,39 @@ def test_an_angry_sentence_over_a_calm_voice_is_angry(talker: Talker):
     assert held(talker, calm, "She is furious.", "browDownLeft") > 0.3
 
 
-def test_several_samples_differ_and_each_is_what_its_seed_draws_alone(director: Director):
+def test_several_samples_differ_and_each_is_what_its_seed_draws_alone(prior_sampler: PriorSampler):
     how = SampleSettings(guidance=2.0)
-    together = director.styles("He is sad.", [7, 8, 9], how)
+    together = prior_sampler.styles("He is sad.", [7, 8, 9], how)
     for seed, style in zip((7, 8, 9), together, strict=True):
-        np.testing.assert_allclose(style, director.style("He is sad.", seed, how), atol=1e-4)
+        np.testing.assert_allclose(style, prior_sampler.style("He is sad.", seed, how), atol=1e-4)
     apart = np.linalg.norm(together[:, None] - together[None], axis=-1)
     assert apart[0, 1] > 0.01 and apart[1, 2] > 0.01
 
 
-def test_every_sampler_finds_about_the_same_style(director: Director):
-    styles = {s: director.style("She is furious.", 3, SampleSettings(sampler=s)) for s in ("ddim", "dpm++", "ddpm")}
-    other = director.style("She is delighted.", 3)
+def test_every_sampler_finds_about_the_same_style(prior_sampler: PriorSampler):
+    styles = {
+        s: prior_sampler.style("She is furious.", 3, SampleSettings(sampler=s)) for s in ("ddim", "dpm++", "ddpm")
+    }
+    other = prior_sampler.style("She is delighted.", 3)
     for name in ("dpm++", "ddpm"):
         apart = np.linalg.norm(styles["ddim"] - styles[name])
         assert apart < 0.5 * np.linalg.norm(styles["ddim"] - other), name
 
 
-def test_the_phrase_about_brows_moves_the_brows_most(talker: Talker, plain: Talk, director: Director):
+def test_the_phrase_about_brows_moves_the_brows_most(talker: Talker, plain: Talk, prior_sampler: PriorSampler):
     speech, generator = plain.speech, talker.generator
     assert generator is not None and plain.features is not None
     performer = Performer(plain.phones.phones, plain.prosody, speech.duration_s, talker.settings.performer)
     asked = Instruction.parse("A person speaks with brows strongly lowered and head strongly turned to the left.")
-    rows = attribute(director, generator, plain.features, performer, asked, 7)
+    rows = attribute(prior_sampler, generator, plain.features, performer, asked, 7)
     assert [max(row.change, key=lambda group: row.change[group]) for row in rows] == ["brows", "head"]
 
 
-def test_an_edit_keeps_the_brows_in_the_motion(talker: Talker, plain: Talk, director: Director):
+def test_an_edit_keeps_the_brows_in_the_motion(talker: Talker, plain: Talk, prior_sampler: PriorSampler):
     generator = talker.generator
     assert generator is not None and plain.features is not None
-    first, other = director.style("She is furious.", 1), "She is overjoyed."
-    edited, free = director.edit(first, ["brows"], other, 2), director.style(other, 2)
+    first, other = prior_sampler.style("She is furious.", 1), "She is overjoyed."
+    edited, free = prior_sampler.edit(first, ["brows"], other, 2), prior_sampler.style(other, 2)
     before, after, without = (
         generator.model.motion_of(plain.features, style).values for style in (first, edited, free)
     )
@@ -144,9 +146,9 @@ def test_the_sample_timeline_has_no_jump(talker: Talker, plain: Talk):
 @example("\x00\x1b[2J\u202e")
 @given(st.text(max_size=400))
 def test_motion_is_finite_and_within_limits_whatever_the_text(talker: Talker, plain: Talk, text: str):
-    director, generator = talker.director, talker.generator
-    assert director is not None and generator is not None and plain.features is not None
-    style = director.style(text, 1, SampleSettings(steps=4, guidance=3.0))
+    prior_sampler, generator = talker.prior_sampler, talker.generator
+    assert prior_sampler is not None and generator is not None and plain.features is not None
+    style = prior_sampler.style(text, 1, SampleSettings(steps=4, guidance=3.0))
     motion = generator.model.motion_of(plain.features[:100], style)
     assert np.isfinite(motion.values).all()
     assert np.array_equal(motion.values, ARKIT.limited(motion.values))

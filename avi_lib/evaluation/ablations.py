@@ -44,7 +44,7 @@ from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
 from avi_lib.motion.generator import LearnedGenerator, load_generator
-from avi_lib.motion.prior import Director, PriorModel
+from avi_lib.motion.prior import PriorModel, PriorSampler
 from avi_lib.settings import InstructorSettings, PriorSettings, Profile, SampleSettings, TalkingSettings, TrainSettings
 from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.voice import Hearing
@@ -181,8 +181,8 @@ def ablate_diffusion(
             rows.append(Row(system, str(number), {"cosine": float(cosine), "text_to_style": float(first)}))
         varied[system] = _diversity(prior, asked).tolist()
         wholes["energy", system] = Estimate(energy_distance(drawn, true), np.nan, np.nan, len(asked), "scripts")
-        director = Director(prior, encoder, system)
-        moved[system] = asked_and_moved(director, generator, scenes, asked, raw(prior, drawn))
+        prior_sampler = PriorSampler(prior, encoder, system)
+        moved[system] = asked_and_moved(prior_sampler, generator, scenes, asked, raw(prior, drawn))
     wholes |= _estimates("diversity", _mean, varied, seed) | _estimates("f1", f1, moved, seed)
     how_measured = (
         f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out. Without diffusion the same network "
@@ -236,8 +236,8 @@ def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
 def _diversity(prior: PriorModel, bank: StyleBank) -> Float[np.ndarray, " texts"]:
     """Diversity of ten samples of each of the first sentences."""
     count = min(_TEXTS, len(bank))
-    reading = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
-    styles = normal(prior, prior.draw(reading, list(range(count * _SAMPLES)), SampleSettings()))
+    embedding = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
+    styles = normal(prior, prior.draw(embedding, list(range(count * _SAMPLES)), SampleSettings()))
     return diversity(styles.reshape(count, _SAMPLES, -1))
 
 

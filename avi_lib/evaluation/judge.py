@@ -39,7 +39,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import ASSETS, load_manifest, resolve
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.generator import LearnedGenerator
-from avi_lib.motion.prior import Director
+from avi_lib.motion.prior import PriorSampler
 
 # Mini-Xception, a small network that tells seven expressions of a face, in torch.
 
@@ -264,7 +264,7 @@ class Shown:
 
 
 def show_emotions(
-    corpora: Sequence[Corpus], generator: LearnedGenerator, director: Director, clips: int = 2, seed: int = 0
+    corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, clips: int = 2, seed: int = 0
 ) -> list[Shown]:
     """Held-out clips asked for all ten emotions, by the learned system and by the performer."""
     found = []
@@ -273,7 +273,7 @@ def show_emotions(
         features, performer = corpus.features(clip).astype(np.float32), corpus.performer(clip)
         for emotion in EMOTIONS:
             asked = asked_for(emotion, seed + number)
-            style = director.style(asked.text, seed + number)
+            style = prior_sampler.style(asked.text, seed + number)
             made = generator.perform(features, performer, asked, seed + number, style)
             found.append(Shown(LEARNED, emotion, clip.speaker, made))
             found.append(Shown(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))

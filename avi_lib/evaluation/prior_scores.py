@@ -28,7 +28,7 @@ from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.motion.generator import Features, LearnedGenerator
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.prior import Director, PriorModel
+from avi_lib.motion.prior import PriorModel, PriorSampler
 from avi_lib.settings import PerformerSettings, SampleSettings
 from avi_lib.training.prior import StyleBank, make_bank
 
@@ -291,17 +291,17 @@ def normal(prior: PriorModel, styles: Styles) -> Styles:
 
 
 def score_motion(
-    director: Director, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
+    prior_sampler: PriorSampler, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
 ) -> AskedScore:
     """Units asked for by the scripts of a bank against those that move in the given styles (not normalised)."""
-    return score_asked(asked_and_moved(director, generator, scenes, bank, styles))
+    return score_asked(asked_and_moved(prior_sampler, generator, scenes, bank, styles))
 
 
 def asked_and_moved(
-    director: Director, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
+    prior_sampler: PriorSampler, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
 ) -> list[tuple[Strengths, Strengths]]:
     """Units asked for by every script of a bank, and those that move in its style (not normalised)."""
-    plain = director.style("A person speaks.", seed=0)
+    plain = prior_sampler.style("A person speaks.", seed=0)
     motions = move(generator, scenes, list(styles))
     moved = measure(generator, scenes, motions, plain)
     return [(asked_units(script), found) for script, found in zip(bank.scripts, moved, strict=True)]
@@ -335,12 +335,12 @@ def guidance_curve(
 ) -> dict[float, tuple[float, float, float]]:
     """By guidance: diversity of ten samples, cosine to the true style, length of the styles; means over texts."""
     count = min(_TEXTS, len(bank))
-    reading = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
+    embedding = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
     true = normal(prior, bank.styles[:count])
     curve = {}
     for guidance in GUIDANCES:
         how = (settings or SampleSettings()).model_copy(update={"guidance": guidance})
-        styles = normal(prior, prior.draw(reading, list(range(count * _SAMPLES)), how))
+        styles = normal(prior, prior.draw(embedding, list(range(count * _SAMPLES)), how))
         grouped = styles.reshape(count, _SAMPLES, -1)
         curve[guidance] = (
             float(diversity(grouped).mean()),
@@ -359,7 +359,7 @@ def sampling_ms(prior: PriorModel, bank: StyleBank, settings: SampleSettings, tu
 
 
 def measure_prior(
-    director: Director,
+    prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     corpora: Sequence[Corpus],
     scripts: int = 600,
@@ -369,7 +369,7 @@ def measure_prior(
     """The figures of a prior.
 
     Args:
-        director: with the prior that is measured.
+        prior_sampler: with the prior that is measured.
         generator: whose styles it draws.
         corpora: prepared ones with speakers held out.
         scripts: of every set.
@@ -379,17 +379,17 @@ def measure_prior(
     Raises:
         InputError: styles of another generator, or no held-out speaker.
     """
-    director.must_direct(generator.model)
+    prior_sampler.check_fits(generator.model)
     how = settings or SampleSettings()
-    prior = director.prior
+    prior = prior_sampler.prior
     scenes = held_out_scenes(corpora)
     banks: Mapping[Draw, StyleBank] = {
-        draw: held_out_bank(corpora, generator, director.encoder, draw, scripts, i, folder=folder)
+        draw: held_out_bank(corpora, generator, prior_sampler.encoder, draw, scripts, i, folder=folder)
         for i, draw in enumerate(SETS)
     }
     for draw, bank in banks.items():
         yield from _style_figures(SAID[draw], score_styles(draw_bank(prior, bank, how), normal(prior, bank.styles)))
-    yield from _motion_figures(director, generator, corpora, scenes, scripts, how, folder)
+    yield from _motion_figures(prior_sampler, generator, corpora, scenes, scripts, how, folder)
     curve = guidance_curve(prior, banks["train"], how)
     count = min(_TEXTS, len(banks["train"]))
     for guidance, (apart, cosine, length) in curve.items():
@@ -421,7 +421,7 @@ _EMOTION_SETS: tuple[tuple[Draw, str], ...] = (("train", ">= 0.85"), ("wording",
 
 
 def _motion_figures(
-    director: Director,
+    prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     corpora: Sequence[Corpus],
     scenes: Sequence[Scene],
@@ -429,12 +429,12 @@ def _motion_figures(
     settings: SampleSettings,
     folder: Path | None,
 ) -> Iterator[Figure]:
-    prior, encoder = director.prior, director.encoder
+    prior, encoder = prior_sampler.prior, prior_sampler.encoder
     asked = held_out_bank(corpora, generator, encoder, "combination", scripts, 5, "units", folder)
     drawn = raw(prior, draw_bank(prior, asked, settings))
-    own = score_motion(director, generator, scenes, asked, drawn)
-    true = score_motion(director, generator, scenes, asked, asked.styles)
-    other = score_motion(director, generator, scenes, asked, np.roll(drawn, 1, axis=0))
+    own = score_motion(prior_sampler, generator, scenes, asked, drawn)
+    true = score_motion(prior_sampler, generator, scenes, asked, asked.styles)
+    other = score_motion(prior_sampler, generator, scenes, asked, np.roll(drawn, 1, axis=0))
     beside = "in the true style {:.2f}, in another script's {:.2f}"
     # the talking model has moved these combinations; that sentences ask for them is what the prior has not seen
     how = f"held-out combinations; precision {own.precision:.2f}, recall {own.recall:.2f}; "
@@ -482,7 +482,7 @@ class Attributed:
 
 
 def attribute(
-    director: Director,
+    prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     features: Features,
     performer: Performer,
@@ -495,12 +495,12 @@ def attribute(
     A sentence that is one phrase, or in which there is none, is compared with a face of which nothing is asked.
     """
     how = settings or SampleSettings()
-    whole = _motion(director, generator, features, performer, instruction.text, seed, how)
+    whole = _motion(prior_sampler, generator, features, performer, instruction.text, seed, how)
     rows = []
     whole_text = Phrase(0, len(instruction.text), instruction.text)
     for phrase in phrases(instruction.text) or (whole_text,):
         rest = without(instruction.text, phrase)
-        motion = _motion(director, generator, features, performer, rest, seed, how)
+        motion = _motion(prior_sampler, generator, features, performer, rest, seed, how)
         rows.append(Attributed(phrase.text, rest, motion, group_change(whole, motion)))
     return rows
 
@@ -512,7 +512,7 @@ def group_change(first: MotionClip, second: MotionClip) -> dict[str, float]:
 
 
 def _motion(
-    director: Director,
+    prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     features: Features,
     performer: Performer,
@@ -523,4 +523,4 @@ def _motion(
     """The motion of a sentence; idle behaviour is the same whatever it says."""
     asked = Instruction.parse(text) if text else Instruction("")
     plain = Instruction(text, action_units={n: v for n, v in asked.action_units.items() if n.startswith("head_")})
-    return generator.perform(features, performer, plain, seed, director.style(text, seed, settings))
+    return generator.perform(features, performer, plain, seed, prior_sampler.style(text, seed, settings))

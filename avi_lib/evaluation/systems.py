@@ -1,6 +1,6 @@
 """Systems beside one another: the learned one, the performer, the learned one on another's speech, and real motion.
 
->>> scenes = held_out_scenes(corpora, generator, director, most=24, seed=0)
+>>> scenes = held_out_scenes(corpora, generator, prior_sampler, most=24, seed=0)
 >>> table = score_scenes("held_out", "Held-out speakers", HELD_OUT, scenes, load_head())
 
 `shuffled` is the learned system that hears the next scene's speech and is scored on this one's: what a score is worth
@@ -44,7 +44,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.prior import Director
+from avi_lib.motion.prior import PriorSampler
 from avi_lib.speech.augment import make_noise, room_tone
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
@@ -160,7 +160,7 @@ class _Take:
 
 
 def held_out_scenes(
-    corpora: Sequence[Corpus], generator: LearnedGenerator, director: Director, most: int = 24, seed: int = 0
+    corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, most: int = 24, seed: int = 0
 ) -> list[Scene]:
     """Performed clips of held-out speakers and words, at most so many, spread evenly; InputError without two."""
     takes = []
@@ -168,16 +168,16 @@ def held_out_scenes(
         corpus, clip = item.corpus, item.clip
         motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
         heard = Heard(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
-        style = director.style(corpus.texts(clip)[0], seed + number)
+        style = prior_sampler.style(corpus.texts(clip)[0], seed + number)
         features = corpus.features(clip).astype(np.float32)
         takes.append(_Take(clip.clip, clip.speaker, heard, features, style, motion, whole(motion)))
     return _spoken(takes, generator)
 
 
-def grid_scenes(folder: Path, generator: LearnedGenerator, director: Director, seed: int = 0) -> list[Scene]:
+def grid_scenes(folder: Path, generator: LearnedGenerator, prior_sampler: PriorSampler, seed: int = 0) -> list[Scene]:
     """Real videos with their tracks; InputError when something of them is missing."""
     takes, calm = [], Instruction.parse(CALM)
-    style = director.style(CALM, seed)
+    style = prior_sampler.style(CALM, seed)
     for clip in read_clips(folder):
         wave = load_speech(clip.audio).wave
         phones = recognise_phones(wave).phones
@@ -196,14 +196,18 @@ def grid_scenes(folder: Path, generator: LearnedGenerator, director: Director, s
 
 
 def rig_scenes(
-    corpora: Sequence[Corpus], recordings: Sequence[str], generator: LearnedGenerator, director: Director, seed: int = 0
+    corpora: Sequence[Corpus],
+    recordings: Sequence[str],
+    generator: LearnedGenerator,
+    prior_sampler: PriorSampler,
+    seed: int = 0,
 ) -> list[Scene]:
     """Clips of held-out recordings of real motion with sound; InputError when no corpus has one of them."""
     items = [Item(c, clip) for c in corpora for clip in c.clips if clip.motion == "recorded" and clip.features]
     kept = [item for item in items if item.clip.recording in recordings]
     if missing := set(recordings) - {item.clip.recording for item in kept}:
         raise InputError("recordings of real motion with sound", ", ".join(sorted(missing)), "check the names")
-    takes, style, calm = [], director.style(CALM, seed), Instruction.parse(CALM)
+    takes, style, calm = [], prior_sampler.style(CALM, seed), Instruction.parse(CALM)
     for corpus, clip in ((item.corpus, item.clip) for item in kept):
         real = Curves(MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT), corpus.present(clip))
         performed = corpus.performer(clip).perform_with_still(calm, seed)[1]

@@ -221,7 +221,7 @@ def _glide(curve: Float[np.ndarray, " frames"], fps: float, over_s: float) -> Fl
 
 
 @dataclass(frozen=True)
-class Manner:
+class Dynamics:
     """Factors on neutral behaviour, and blinks a minute."""
 
     articulation: float = 1.0
@@ -233,26 +233,26 @@ class Manner:
 
 
 _AT_FULL_LEVEL = {
-    "calm": Manner(0.95, 0.8, 0.8, 0.8, 0.7, 14.0),
-    "happy": Manner(1.15, 1.35, 1.2, 1.3, 1.1, 20.0),
-    "sad": Manner(0.82, 0.7, 0.5, 0.5, 0.8, 22.0),
-    "angry": Manner(1.22, 1.3, 1.5, 1.0, 0.7, 12.0),
-    "fear": Manner(1.0, 1.2, 0.8, 0.9, 1.8, 32.0),
-    "disgusted": Manner(0.95, 1.0, 0.9, 0.7, 1.0, 18.0),
-    "surprised": Manner(1.12, 1.2, 1.1, 1.4, 0.9, 12.0),
-    "contempt": Manner(0.92, 0.8, 0.7, 0.9, 0.8, 15.0),
-    "bored": Manner(0.75, 0.6, 0.4, 0.3, 0.8, 24.0),
+    "calm": Dynamics(0.95, 0.8, 0.8, 0.8, 0.7, 14.0),
+    "happy": Dynamics(1.15, 1.35, 1.2, 1.3, 1.1, 20.0),
+    "sad": Dynamics(0.82, 0.7, 0.5, 0.5, 0.8, 22.0),
+    "angry": Dynamics(1.22, 1.3, 1.5, 1.0, 0.7, 12.0),
+    "fear": Dynamics(1.0, 1.2, 0.8, 0.9, 1.8, 32.0),
+    "disgusted": Dynamics(0.95, 1.0, 0.9, 0.7, 1.0, 18.0),
+    "surprised": Dynamics(1.12, 1.2, 1.1, 1.4, 0.9, 12.0),
+    "contempt": Dynamics(0.92, 0.8, 0.7, 0.9, 0.8, 15.0),
+    "bored": Dynamics(0.75, 0.6, 0.4, 0.3, 0.8, 24.0),
 }
 _SHARE_OF_LEVEL = {1: 0.45, 2: 0.75, 3: 1.0}
 
 
-def manner(emotion: str | None, level: int | None) -> Manner:
+def dynamics(emotion: str | None, level: int | None) -> Dynamics:
     """Manner of an emotion at a level 1-3 (2 where none is given); neutral for None, "neutral" and unlisted names."""
-    neutral = Manner()
+    neutral = Dynamics()
     full = _AT_FULL_LEVEL.get(emotion or "neutral")
     if full is None:
         return neutral
     share = _SHARE_OF_LEVEL[level or 2]
-    return Manner(
+    return Dynamics(
         **{name: value + share * (getattr(full, name) - value) for name, value in vars(neutral).items()},
     )

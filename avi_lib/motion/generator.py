@@ -3,7 +3,7 @@
 >>> generator = load_generator()                                  # the shipped weights, or a path to one's own
 >>> motion = generator.perform(generator.listen(wave), performer, Instruction.parse("She is furious."), seed=7)
 
-The talking generator speaks the recording in a style: one that a `Director` draws for the sentence, or else the style
+The talking generator speaks the recording in a style: one that a `PriorSampler` draws for the sentence, or the style
 of the performer's own performance of it. Blinks, gaze, sway, nods and shakes are the performer's: when they come is
 chance that no network can foretell from speech.
 """
@@ -308,8 +308,8 @@ class LearnedGenerator:
     ) -> MotionClip:
         """Motion of the recording that the performer was made for, under an instruction.
 
-        style: (128,), such as a `Director` draws; that of the performer's own performance when None. The seed decides
-        blinks, gaze, sway, nods and shakes. Raises InputError when the performer works at another frame rate than 25.
+        style: (128,), such as a `PriorSampler` draws; that of the performer's own performance when None. The seed
+        decides blinks, gaze, sway, nods and shakes. InputError when the performer has another frame rate than 25.
         """
         style = self.style_of(performer, instruction, seed) if style is None else style
         return self.perform_timeline(features, performer, Timeline((Entry(0.0, instruction),)), seed, [style])

@@ -23,14 +23,14 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.expression import (
-    Manner,
+    Dynamics,
     add_beats,
     add_blinks,
     add_gaze,
     add_head_rhythm,
     add_head_sway,
+    dynamics,
     express,
-    manner,
 )
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
@@ -301,7 +301,7 @@ class Performer:
         """The motion, and the same without blinks, gaze and sway; they differ in the channels of `IDLE_GROUPS` only."""
         fps = self.settings.fps
         rng = _streams(seed)
-        how = manner(instruction.emotion, instruction.level)
+        how = dynamics(instruction.emotion, instruction.level)
         targets = expression_targets(instruction)
         face = express(targets, self._sounds, self._beats, len(self._gain), fps, rng["expression"])
         speech = self._mouth.values * (how.articulation * self._gain)[:, None]
@@ -338,7 +338,7 @@ class Performer:
         self,
         values: Float32[np.ndarray, "frames 55"],
         instruction: Instruction,
-        how: Manner,
+        how: Dynamics,
         rng: Mapping[str, np.random.Generator],
     ) -> None:
         fps, units = self.settings.fps, instruction.action_units

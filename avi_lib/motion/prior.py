@@ -1,9 +1,9 @@
-"""The director: sentences in, styles out, by the diffusion prior.
+"""The prior sampler: sentences in, styles out, by the diffusion prior.
 
->>> director = load_director()                       # the shipped prior, or a path to one's own
->>> director.style("She is furious.", seed=7).shape
+>>> prior_sampler = load_prior_sampler()                       # the shipped prior, or a path to one's own
+>>> prior_sampler.style("She is furious.", seed=7).shape
 (128,)
->>> director.styles("She is furious.", seeds=[7, 8, 9], settings=SampleSettings(guidance=2.0)).shape
+>>> prior_sampler.styles("She is furious.", seeds=[7, 8, 9], settings=SampleSettings(guidance=2.0)).shape
 (3, 128)
 
 Any text is taken: what it says is data, is cut at the encoder's limit and never run.
@@ -44,7 +44,7 @@ _WAVES = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class TextEmbedding:
     """Sentences as the network reads them.
 
     Attributes:
@@ -60,7 +60,7 @@ class Reading:
     gist: Float[torch.Tensor, "texts width"]
     aligned: Float[torch.Tensor, "texts style"]
 
-    def at(self, texts: Int[torch.Tensor, " rows"]) -> Reading:
+    def at(self, texts: Int[torch.Tensor, " rows"]) -> TextEmbedding:
         """The sentences of these numbers."""
         rows = {name: value[texts] for name, value in vars(self).items()}
         return replace(self, **rows)
@@ -102,7 +102,7 @@ class PriorNetwork(nn.Module):
 
     def read(
         self, states: Float[torch.Tensor, "texts tokens text"], mask: Bool[torch.Tensor, "texts tokens"]
-    ) -> Reading:
+    ) -> TextEmbedding:
         """Read sentences, from the states of their tokens and which of them are there; padding is never looked at."""
         texts = len(mask)
         there = self.read_words(self.read_norm(states[mask]))
@@ -113,7 +113,7 @@ class PriorNetwork(nn.Module):
         asked = self.queries.transpose(0, 1).expand(texts, -1, -1, -1)
         found = _attend(asked, keys, values, full[:, None, None])
         gist = self.gather(found.transpose(1, 2).flatten(1))
-        return Reading(keys, values, full, gist, functional.normalize(self.align(gist).float(), dim=1))
+        return TextEmbedding(keys, values, full, gist, functional.normalize(self.align(gist).float(), dim=1))
 
     def _tokens(
         self, rows: Float[torch.Tensor, "rows words"], mask: Bool[torch.Tensor, "texts tokens"], which: int
@@ -125,22 +125,22 @@ class PriorNetwork(nn.Module):
         nothing = self.nothing[which].to(rows.dtype).expand(texts, 1, -1)
         return torch.cat([nothing, placed], dim=1).unflatten(2, (self.heads, -1)).transpose(1, 2)
 
-    def unread(self, reading: Reading, dropped: Bool[torch.Tensor, " texts"]) -> Reading:
+    def drop_text(self, embedding: TextEmbedding, dropped: Bool[torch.Tensor, " texts"]) -> TextEmbedding:
         """The same with some sentences taken away: nothing of them is left but the token that says nothing."""
-        first = torch.arange(reading.mask.shape[1], device=dropped.device) == 0
-        mask = reading.mask & (first | ~dropped[:, None])
-        gist = torch.where(dropped[:, None], self.no_gist.to(reading.gist.dtype), reading.gist)
-        return replace(reading, mask=mask, gist=gist)
+        first = torch.arange(embedding.mask.shape[1], device=dropped.device) == 0
+        mask = embedding.mask & (first | ~dropped[:, None])
+        gist = torch.where(dropped[:, None], self.no_gist.to(embedding.gist.dtype), embedding.gist)
+        return replace(embedding, mask=mask, gist=gist)
 
     def forward(
-        self, noisy: Float[torch.Tensor, "texts style"], times: Int[torch.Tensor, " texts"], reading: Reading
+        self, noisy: Float[torch.Tensor, "texts style"], times: Int[torch.Tensor, " texts"], embedding: TextEmbedding
     ) -> Float[torch.Tensor, "texts style"]:
         """The styles without noise, as well as they can be told."""
         when = self.modulate(functional.silu(self.time(_waves(times))))
-        x = self.noisy(noisy) + self.gist(reading.gist)
-        mask = reading.mask[:, None, None]
+        x = self.noisy(noisy) + self.gist(embedding.gist)
+        mask = embedding.mask[:, None, None]
         for block in self.blocks:
-            x = block(x, when, reading.keys, reading.values, mask)
+            x = block(x, when, embedding.keys, embedding.values, mask)
         said: torch.Tensor = self.say(self.norm(x))
         return said
 
@@ -236,10 +236,10 @@ FARTHEST = 6.0
 
 
 @dataclass(frozen=True, eq=False)
-class Wish:
-    """A sentence for every sample, and its weight among several wishes, which add up to 1."""
+class Condition:
+    """A sentence for every sample, and its weight among several, which add up to 1."""
 
-    reading: Reading
+    embedding: TextEmbedding
     weight: float = 1.0
 
 
@@ -264,7 +264,7 @@ def training_scheduler() -> Any:
 @torch.no_grad()
 def sample(
     network: PriorNetwork,
-    wishes: Sequence[Wish],
+    conditions: Sequence[Condition],
     noise: Styles_prior_sampling,
     settings: SampleSettings,
     seeds: Sequence[int] = (),
@@ -278,79 +278,93 @@ def sample(
 
     Args:
         network: in evaluation mode.
-        wishes: one, or several whose predictions are mixed by their weights.
+        conditions: one, or several whose predictions are mixed by their weights.
         noise: where to begin; see `noise_of`.
         settings: sampler, steps, guidance.
         seeds: of the noise that DDPM adds at every step, one a sample; not looked at by the others.
         kept: a part of a given style that all samples keep.
-        callback: called with the number of every step and the styles foreseen after it.
+        callback: called with the number of every step and the styles predicted after it.
 
     Raises:
         AviError: a prediction is not finite.
-        InputError: no wish, weights that do not add up to 1, noise or wishes that are not finite, seeds missing.
+        InputError: no condition, weights that do not add up to 1, values that are not finite, seeds missing.
     """
-    _check(wishes, noise, settings, seeds)
+    _check(conditions, noise, settings, seeds)
     scheduler = _stepped(settings.sampler, settings.steps)
     generators = [_generator(step_seed(seed)) for seed in seeds] if settings.sampler == "ddpm" else None
-    readings = [(_doubled(network, wish.reading, settings.guidance), wish.weight) for wish in wishes]
+    embeddings = [
+        (_doubled(network, condition.embedding, settings.guidance), condition.weight) for condition in conditions
+    ]
     x = noise
     for step, time in enumerate(scheduler.timesteps):
-        foreseen = sum((weight * _foresee(network, x, time, reading, settings) for reading, weight in readings), 0 * x)
+        predicted = sum(
+            (weight * _predict(network, x, time, embedding, settings) for embedding, weight in embeddings), 0 * x
+        )
         if kept is not None:
-            foreseen = foreseen + (kept.style - foreseen) @ kept.projection
-        if not foreseen.isfinite().all():
+            predicted = predicted + (kept.style - predicted) @ kept.projection
+        if not predicted.isfinite().all():
             raise AviError("a finite style", f"others at step {step}", "check the weights of the prior")
-        foreseen = foreseen.clamp(-FARTHEST, FARTHEST)
+        predicted = predicted.clamp(-FARTHEST, FARTHEST)
         extra = {"generator": generators} if generators else {}
-        x = scheduler.step(foreseen, time, x, **extra).prev_sample
+        x = scheduler.step(predicted, time, x, **extra).prev_sample
         if callback is not None:
-            callback(step, foreseen)
+            callback(step, predicted)
     return x if kept is None else x + (kept.style - x) @ kept.projection
 
 
 @torch.no_grad()
-def foretell(network: PriorNetwork, wishes: Sequence[Wish], count: int) -> Styles_prior_sampling:
+def predict(network: PriorNetwork, conditions: Sequence[Condition], count: int) -> Styles_prior_sampling:
     """Styles of a network that was trained without diffusion: told at once, at the last time and from no noise."""
-    blank = torch.zeros(count, STYLE, device=wishes[0].reading.mask.device)
+    blank = torch.zeros(count, STYLE, device=conditions[0].embedding.mask.device)
     times = torch.full((count,), TIMES - 1, device=blank.device)
-    return sum((wish.weight * network(blank, times, wish.reading).float() for wish in wishes), blank)
+    return sum(
+        (condition.weight * network(blank, times, condition.embedding).float() for condition in conditions), blank
+    )
 
 
-def _foresee(
-    network: PriorNetwork, x: Styles_prior_sampling, time: torch.Tensor, reading: Reading, settings: SampleSettings
+def _predict(
+    network: PriorNetwork,
+    x: Styles_prior_sampling,
+    time: torch.Tensor,
+    embedding: TextEmbedding,
+    settings: SampleSettings,
 ) -> Styles_prior_sampling:
     times = time.expand(len(x))
     if settings.guidance == 1.0:
-        return network(x, times, reading).float()
-    with_text, without = network(torch.cat([x, x]), torch.cat([times, times]), reading).float().chunk(2)
+        return network(x, times, embedding).float()
+    with_text, without = network(torch.cat([x, x]), torch.cat([times, times]), embedding).float().chunk(2)
     return without + settings.guidance * (with_text - without)
 
 
-def _doubled(network: PriorNetwork, reading: Reading, guidance: float) -> Reading:
+def _doubled(network: PriorNetwork, embedding: TextEmbedding, guidance: float) -> TextEmbedding:
     """The sentences, and behind them the same ones unread, so that guidance is one pass."""
-    texts = len(reading.mask)
+    texts = len(embedding.mask)
     if guidance == 1.0:
-        return reading
+        return embedding
     rows = torch.arange(texts).repeat(2)
     dropped = torch.arange(2 * texts) >= texts
-    return network.unread(reading.at(rows.to(reading.mask.device)), dropped.to(reading.mask.device))
+    return network.drop_text(embedding.at(rows.to(embedding.mask.device)), dropped.to(embedding.mask.device))
 
 
 def _check(
-    wishes: Sequence[Wish], noise: Styles_prior_sampling, settings: SampleSettings, seeds: Sequence[int]
+    conditions: Sequence[Condition], noise: Styles_prior_sampling, settings: SampleSettings, seeds: Sequence[int]
 ) -> None:
-    if not wishes or abs(sum(wish.weight for wish in wishes) - 1) > 1e-6:
-        got = ", ".join(f"{wish.weight:g}" for wish in wishes) or "none"
-        raise InputError("wishes whose weights add up to 1", got, "divide them by their sum")
+    if not conditions or abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
+        got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
+        raise InputError("conditions whose weights add up to 1", got, "divide them by their sum")
     values = [
         noise,
-        *(value for wish in wishes for value in (wish.reading.keys, wish.reading.values, wish.reading.gist)),
+        *(
+            value
+            for condition in conditions
+            for value in (condition.embedding.keys, condition.embedding.values, condition.embedding.gist)
+        ),
     ]
     if not all(value.isfinite().all() for value in values):
         raise InputError("finite noise and a finite reading of the sentence", "NaN or infinity", "encode it again")
-    if any(len(wish.reading.mask) != len(noise) for wish in wishes):
-        got = f"{len(noise)} and {', '.join(str(len(wish.reading.mask)) for wish in wishes)}"
-        raise InputError("a sentence for every sample", got, "repeat the reading with `Reading.at`")
+    if any(len(condition.embedding.mask) != len(noise) for condition in conditions):
+        got = f"{len(noise)} and {', '.join(str(len(condition.reading.mask)) for condition in conditions)}"
+        raise InputError("a sentence for every sample", got, "repeat the reading with `TextEmbedding.at`")
     if settings.sampler == "ddpm" and len(seeds) != len(noise):
         raise InputError("a seed for every sample of DDPM", f"{len(seeds)} for {len(noise)}", "pass seeds")
 
@@ -451,7 +465,7 @@ class PriorModel(nn.Module):
         return (styles - self.mean) / self.scale
 
     @torch.no_grad()
-    def read(self, states: Sequence[States]) -> Reading:
+    def read(self, states: Sequence[States]) -> TextEmbedding:
         """Read sentences from the states of their tokens; InputError when these are not finite or of another width."""
         if any(each.ndim != 2 or each.shape[1] != self.shape.text for each in states) or not states:
             got = ", ".join(str(each.shape) for each in states) or "none"
@@ -466,7 +480,7 @@ class PriorModel(nn.Module):
 
     def draw(
         self,
-        reading: Reading,
+        embedding: TextEmbedding,
         seeds: Sequence[int],
         settings: SampleSettings,
         kept: Kept | None = None,
@@ -478,11 +492,11 @@ class PriorModel(nn.Module):
         aligned space is taken; the first is the one drawn from the seed itself. Without diffusion all seeds give the
         same style, and nothing can be kept.
         """
-        return self.draw_mixed([(reading, 1.0)], seeds, settings, kept, callback)
+        return self.draw_mixed([(embedding, 1.0)], seeds, settings, kept, callback)
 
     def draw_mixed(
         self,
-        wishes: Sequence[tuple[Reading, float]],
+        conditions: Sequence[tuple[TextEmbedding, float]],
         seeds: Sequence[int],
         settings: SampleSettings,
         kept: Kept | None = None,
@@ -492,16 +506,16 @@ class PriorModel(nn.Module):
         many = settings.candidates
         drawn = [candidate_seed(seed, number) for seed in seeds for number in range(many)]
         rows = torch.arange(len(seeds)).repeat_interleave(many)
-        wished = [
-            Wish(reading.at(rows if len(reading.mask) > 1 else torch.zeros_like(rows)), weight)
-            for reading, weight in wishes
+        per_sample = [
+            Condition(embedding.at(rows if len(embedding.mask) > 1 else torch.zeros_like(rows)), weight)
+            for embedding, weight in conditions
         ]
         if self.shape.regression:
-            styles = foretell(self.network, wished, len(drawn))
+            styles = predict(self.network, per_sample, len(drawn))
         else:
-            styles = sample(self.network, wished, noise_of(drawn), settings, drawn, kept, callback)
+            styles = sample(self.network, per_sample, noise_of(drawn), settings, drawn, kept, callback)
         if many > 1:
-            aligned = sum((wish.weight * wish.reading.aligned for wish in wished), torch.zeros(()))
+            aligned = sum((condition.weight * condition.embedding.aligned for condition in per_sample), torch.zeros(()))
             near = nn.functional.cosine_similarity(styles, aligned).unflatten(0, (-1, many))
             styles = styles.unflatten(0, (-1, many))[torch.arange(len(seeds)), near.argmax(dim=1)]
         return np.asarray((styles * self.scale + self.mean).cpu().numpy(), np.float32)
@@ -563,16 +577,16 @@ _PLAIN = SampleSettings()
 
 
 @dataclass(frozen=True, eq=False)
-class Director:
+class PriorSampler:
     """A prior, the text encoder it reads through, why these, and what a person should know of them."""
 
     prior: PriorModel
     encoder: TextEncoder
     reason: str
     warning: str | None = None
-    _readings: dict[str, Reading] = field(default_factory=dict, repr=False)
+    _readings: dict[str, TextEmbedding] = field(default_factory=dict, repr=False)
 
-    def read(self, text: str) -> Reading:
+    def read(self, text: str) -> TextEmbedding:
         """A sentence as the prior reads it; the last ones read are kept."""
         if text not in self._readings:
             if len(self._readings) >= _KEPT_READINGS:
@@ -598,15 +612,15 @@ class Director:
         self, texts: Sequence[str], weights: Sequence[float], seed: int, settings: SampleSettings = _PLAIN
     ) -> Style:
         """A style between sentences, by weights that add up to 1: interpolation from the same noise."""
-        wishes = [(self.read(text), float(weight)) for text, weight in zip(texts, weights, strict=True)]
-        return np.asarray(self.prior.draw_mixed(wishes, [seed], settings)[0])
+        conditions = [(self.read(text), float(weight)) for text, weight in zip(texts, weights, strict=True)]
+        return np.asarray(self.prior.draw_mixed(conditions, [seed], settings)[0])
 
     def edit(self, style: Style, keep: Sequence[str], text: str, seed: int, settings: SampleSettings = _PLAIN) -> Style:
         """A style for a sentence that keeps what a given style holds some groups of channels at."""
         kept = self.prior.keep(style, keep)
         return np.asarray(self.prior.draw(self.read(text), [seed], settings, kept)[0])
 
-    def must_direct(self, talking: TalkingModel) -> None:
+    def check_fits(self, talking: TalkingModel) -> None:
         """Raise InputError unless the styles are those of a talking model."""
         if self.prior.shape.styles != fingerprint(talking):
             got = "a talking model with other styles"
@@ -617,8 +631,8 @@ class Director:
 _KEPT_READINGS = 256
 
 
-def load_director(weights: Path | None = None, encoder: str | None = None) -> Director:
-    """The director of a file of weights, the shipped ones when None.
+def load_prior_sampler(weights: Path | None = None, encoder: str | None = None) -> PriorSampler:
+    """The prior sampler of a file of weights, the shipped ones when None.
 
     encoder: name of the text encoder or path to it; the one the prior was trained with when None.
 
@@ -643,4 +657,4 @@ def load_director(weights: Path | None = None, encoder: str | None = None) -> Di
         )
     where = "shipped weights" if weights is None else str(path)
     other = f"{read.name} is not the build that the prior was trained with: look at its faces before trusting them"
-    return Director(prior, read, f"{where}; reads through {read.name}: {read.reason}", None if same else other)
+    return PriorSampler(prior, read, f"{where}; reads through {read.name}: {read.reason}", None if same else other)

@@ -249,15 +249,15 @@ class PriorLosses:
         times = torch.randint(TIMES, (len(items),), generator=random)
         noise = torch.randn(styles.shape, generator=random).to(device)
         dropped = (torch.rand(len(items), generator=random) < self.settings.dropped).to(device)
-        reading = model.network.read(states, mask)
+        embedding = model.network.read(states, mask)
         if self.settings.regression:
             times, noisy = torch.full_like(times, TIMES - 1), torch.zeros_like(styles)
         else:
             noisy = self.scheduler.add_noise(styles, noise, times.to(device))
-        foreseen = model.network(noisy, times.to(device), model.network.unread(reading, dropped)).float()
+        predicted = model.network(noisy, times.to(device), model.network.drop_text(embedding, dropped)).float()
         losses = {
-            "diffusion": (foreseen - styles).square().mean(),
-            "contrast": soft_contrast(reading.aligned, functional.normalize(styles, dim=1), self.temperature(way)),
+            "diffusion": (predicted - styles).square().mean(),
+            "contrast": soft_contrast(embedding.aligned, functional.normalize(styles, dim=1), self.temperature(way)),
         }
         weights = self.settings.model_dump()
         losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros((), device=device))

@@ -155,7 +155,7 @@ class Studio:
         """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
         made = {}
         for name, request in requests.items():
-            sample = request.sample if self.talker.director is not None else None
+            sample = request.sample if self.talker.prior_sampler is not None else None
             for seed in range(request.seed, request.seed + request.samples):
                 label = name if request.samples == 1 else f"{name}, seed {seed}"
                 made[label] = self.talker.direct(self.neutral, request.timeline, seed, request.factors, sample)
