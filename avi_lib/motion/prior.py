@@ -363,7 +363,7 @@ def _check(
     if not all(value.isfinite().all() for value in values):
         raise InputError("finite noise and a finite reading of the sentence", "NaN or infinity", "encode it again")
     if any(len(condition.embedding.mask) != len(noise) for condition in conditions):
-        got = f"{len(noise)} and {', '.join(str(len(condition.reading.mask)) for condition in conditions)}"
+        got = f"{len(noise)} and {', '.join(str(len(condition.embedding.mask)) for condition in conditions)}"
         raise InputError("a sentence for every sample", got, "repeat the reading with `TextEmbedding.at`")
     if settings.sampler == "ddpm" and len(seeds) != len(noise):
         raise InputError("a seed for every sample of DDPM", f"{len(seeds)} for {len(noise)}", "pass seeds")
