@@ -13,8 +13,8 @@ from small_priors import Letters
 
 from avi_lib.settings import InstructorSettings, TrainSettings
 from avi_lib.speech.encoders import HOP, SpeechEncoder
-from avi_lib.speech.prosody import MANNER
-from avi_lib.speech.voice import MELODY, Hearing
+from avi_lib.speech.prosody import FUNCTIONALS
+from avi_lib.speech.voice import CONTOUR, AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, TrainedInstructor, train_instructor
 from avi_lib.training.instructor_data import HeardClip, HearingBank
 
@@ -51,18 +51,18 @@ class Mirror(SpeechEncoder):
         return prepared.reshape(-1, HOP)[None, start:stop, :STATES]
 
 
-def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> Hearing:
+def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> AcousticFeatures:
     """States and manner that lie in the direction of an emotion, and in another one for the highest level."""
     rng = np.random.default_rng([seed, steps])
     number = list(FELT).index(emotion)
     states = rng.normal(0, 0.3, (1, steps, STATES))
     states[..., number] += 2
     states[..., -1] += 2 * (level == 3)
-    manner = rng.normal(0, 0.3, len(MANNER))
-    manner[number] += 2
-    manner[-1] += 2 * (level == 3)
-    melody = rng.normal(0, 0.3, (steps, len(MELODY)))
-    return Hearing(states.astype(np.float16), melody.astype(np.float16), manner.astype(np.float32))
+    functionals = rng.normal(0, 0.3, len(FUNCTIONALS))
+    functionals[number] += 2
+    functionals[-1] += 2 * (level == 3)
+    contour = rng.normal(0, 0.3, (steps, len(CONTOUR)))
+    return AcousticFeatures(states.astype(np.float16), contour.astype(np.float16), functionals.astype(np.float32))
 
 
 def bank(speakers: int = 4, views: int = 2) -> HearingBank:
@@ -81,14 +81,14 @@ def bank(speakers: int = 4, views: int = 2) -> HearingBank:
     return HearingBank(tuple(clips), tuple(heard), f"bank of {speakers}, {views}")
 
 
-def sounds() -> list[Hearing]:
+def sounds() -> list[AcousticFeatures]:
     """Hearings unlike any clip's."""
     rng = np.random.default_rng(1)
     return [
-        Hearing(
+        AcousticFeatures(
             (rng.normal(0, 0.3, (1, 26, STATES)) - 3).astype(np.float16),
-            np.zeros((26, len(MELODY)), np.float16),
-            np.full(len(MANNER), -3, np.float32),
+            np.zeros((26, len(CONTOUR)), np.float16),
+            np.full(len(FUNCTIONALS), -3, np.float32),
         )
         for _ in range(4)
     ]

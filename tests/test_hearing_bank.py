@@ -18,8 +18,10 @@ def mirrored(monkeypatch):
     heard = []
     monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
     monkeypatch.setattr(module, "ALONE", 10_000)
-    real = module.hear
-    monkeypatch.setattr(module, "hear", lambda wave, encoder: heard.append(len(wave)) or real(wave, encoder))
+    real = module.acoustic_features
+    monkeypatch.setattr(
+        module, "acoustic_features", lambda wave, encoder: heard.append(len(wave)) or real(wave, encoder)
+    )
     return heard
 
 
@@ -29,8 +31,8 @@ def test_every_labelled_clip_is_heard_as_it_is_and_elsewhere(mirrored, tmp_path)
     assert [clip.name for clip in bank.clips] == [clip.clip for clip in clips]
     assert all(len(views) == 3 for views in bank.views)
     for views, clip in zip(bank.views, clips, strict=True):
-        assert len(views[0].melody) == pytest.approx(clip.duration_s * 25, abs=1)
-        assert not np.array_equal(views[0].manner, views[1].manner)
+        assert len(views[0].contour) == pytest.approx(clip.duration_s * 25, abs=1)
+        assert not np.array_equal(views[0].functionals, views[1].functionals)
     assert len(mirrored) == 3 * len(clips)
 
 

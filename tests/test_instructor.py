@@ -124,9 +124,9 @@ def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, 
 
 
 def test_a_long_recording_is_heard_in_parts(instructor):
-    parts = instructor.hear(wave(21.0))
+    parts = instructor.acoustic_features(wave(21.0))
     assert len(parts) >= 3
-    assert sum(len(part.melody) for part in parts) == pytest.approx(21 * 25, abs=len(parts))
+    assert sum(len(part.contour) for part in parts) == pytest.approx(21 * 25, abs=len(parts))
     assert instructor.instruct(wave(21.0)).instruction.text.startswith(OPENING)
 
 

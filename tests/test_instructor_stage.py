@@ -102,7 +102,11 @@ def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
     made = trained()
     assert digest(models.language.network) == before
     assert all(weight.grad is None for weight in models.language.network.parameters())
-    for log, name, share in ((made.aligned, "states", 0.9), (made.aligned, "manner", 0.9), (made.spoken, "loss", 1.0)):
+    for log, name, share in (
+        (made.aligned, "states", 0.9),
+        (made.aligned, "functionals", 0.9),
+        (made.spoken, "loss", 1.0),
+    ):
         assert log[-1][name] < share * log[0][name]
 
 
@@ -195,11 +199,11 @@ def test_a_varied_view_is_a_part_of_one_of_the_views():
     lengths = set()
     for seed in range(30):
         made = varied(views, np.random.default_rng(seed), SETTINGS)
-        own = next(view for view in views if np.array_equal(view.manner, made.manner))
+        own = next(view for view in views if np.array_equal(view.functionals, made.functionals))
         rows = {row.tobytes() for row in own.states[0]}
         assert all(row.tobytes() in rows for row in made.states[0])
-        assert len(made.melody) == made.states.shape[1] >= 16
-        lengths.add(len(made.melody))
+        assert len(made.contour) == made.states.shape[1] >= 16
+        lengths.add(len(made.contour))
     assert len(lengths) > 5
 
 
@@ -207,9 +211,9 @@ def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
     quick = SETTINGS.align.model_copy(update={"steps": 4})
     settings = SETTINGS.model_copy(update={"manner": False, "familiar": False, "align": quick})
     model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
-    assert "manner" not in log[-1]
+    assert "functionals" not in log[-1]
     clip = hearing("sad", 3, 7)
-    other = clip._replace(manner=clip.manner + 5)
+    other = clip._replace(functionals=clip.functionals + 5)
     with torch.no_grad():
         first, second = (model.meaning(model.listen(stack([each]))) for each in (clip, other))
     torch.testing.assert_close(first, second)

@@ -47,7 +47,7 @@ from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.prior import PriorModel, PriorSampler
 from avi_lib.settings import InstructorSettings, PriorSettings, Profile, SampleSettings, TalkingSettings, TrainSettings
 from avi_lib.speech.encoders import load_encoder
-from avi_lib.speech.voice import Hearing
+from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.generator import train_talking
 from avi_lib.training.instructor import FrozenModels, hear_sounds, train_instructor
 from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
@@ -126,7 +126,7 @@ def without_exchange(settings: TalkingSettings) -> TalkingSettings:
 def ablate_alignment(
     learned: HearingBank,
     held: HearingBank,
-    sounds: Sequence[Hearing],
+    sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,

@@ -27,7 +27,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, toned
 from avi_lib.instruction.instructor_network import FEELINGS, InstructorModel, stack
 from avi_lib.settings import InstructorSettings
-from avi_lib.speech.voice import Hearing
+from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, align, train_instructor
 from avi_lib.training.instructor_data import HeardClip, HearingBank
 from avi_lib.weights import fingerprint
@@ -107,7 +107,7 @@ def folds(bank: HearingBank, count: int) -> Iterator[tuple[HearingBank, HearingB
 
 
 @torch.inference_mode()
-def nearest(model: InstructorModel, hearings: Sequence[Hearing]) -> Float[np.ndarray, "clips feelings"]:
+def nearest(model: InstructorModel, hearings: Sequence[AcousticFeatures]) -> Float[np.ndarray, "clips feelings"]:
     """Probabilities of `FEELINGS` for clips, by where these lie among the sentences: nothing is written."""
     found = []
     for first in range(0, len(hearings), BATCH_LISTENING):
@@ -220,7 +220,7 @@ class Study:
     """What every part of the evaluation needs."""
 
     bank: HearingBank
-    sounds: Sequence[Hearing]
+    sounds: Sequence[AcousticFeatures]
     models: FrozenModels
     settings: InstructorSettings
     folder: Path
@@ -327,7 +327,7 @@ def _pooled(bank: HearingBank) -> Float[np.ndarray, "clips both"]:
 
 
 def _manner(bank: HearingBank) -> Float[np.ndarray, "clips manner"]:
-    return np.stack([views[0].manner for views in bank.views]).astype(np.float64)
+    return np.stack([views[0].functionals for views in bank.views]).astype(np.float64)
 
 
 def write_out(instructor: Instructor, bank: HearingBank, every: int = EVERY, free: bool = False) -> list[Instruction]:

@@ -41,7 +41,7 @@ from avi_lib.instruction.instructor_network import (
 from avi_lib.instruction.language_model import LanguageModel, Reading, draw, load_language_model
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
-from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Hearing, cut_at_pauses, hear
+from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, AcousticFeatures, acoustic_features, cut_at_pauses
 
 
 def dialogue(
@@ -156,13 +156,13 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        return self.write(self.opinions([self.hear(wave)]), temperature, seed, free)[0]
+        return self.write(self.opinions([self.acoustic_features(wave)]), temperature, seed, free)[0]
 
     def timeline(self, wave: Wave) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row with the same sentence share one."""
         entries: list[Entry] = []
         every = []
-        hearings = self.hear(wave)
+        hearings = self.acoustic_features(wave)
         for (start, _), hearing in zip(_groups(wave), hearings, strict=True):
             (written,) = self.write(self.opinions([[hearing]]))
             if not entries or entries[-1].instruction.text != written.instruction.text:
@@ -170,18 +170,18 @@ class Instructor:
                 every.append(written)
         return Timeline(tuple(entries)), every
 
-    def hear(self, wave: Wave) -> list[Hearing]:
+    def acoustic_features(self, wave: Wave) -> list[AcousticFeatures]:
         """What each part of a wave sounds like."""
         frames = [(start * SAMPLES, min(end * SAMPLES, len(wave))) for start, end in _groups(wave)]
-        return [hear(wave[start:end], self.encoder) for start, end in frames]
+        return [acoustic_features(wave[start:end], self.encoder) for start, end in frames]
 
     @torch.inference_mode()
-    def opinions(self, recordings: Sequence[Sequence[Hearing]]) -> Opinions:
+    def opinions(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> Opinions:
         """What is thought of recordings from what the parts of each sound like, each part counting by its length."""
         places, speech = [], []
         for hearings in recordings:
             ear = self.model.listen(stack(hearings))
-            shares = torch.tensor([float(len(hearing.melody)) for hearing in hearings])
+            shares = torch.tensor([float(len(hearing.contour)) for hearing in hearings])
             shares = shares / shares.sum()
             places.append((self.model.meaning(ear) * shares[:, None]).sum(dim=0))
             speech.append(float((ear.speech.sigmoid() * shares).sum()))

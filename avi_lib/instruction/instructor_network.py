@@ -31,8 +31,8 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTIONS, levels, prototype
 from avi_lib.instruction.grammar import FRAMES, SPEAKERS, Frame, describe, salient
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.speech.prosody import MANNER
-from avi_lib.speech.voice import MELODY, Hearing
+from avi_lib.speech.prosody import FUNCTIONALS
+from avi_lib.speech.voice import CONTOUR, AcousticFeatures
 from avi_lib.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
 
 # The Q-Former: learnable queries that gather from any length of speech what is told of the speaker.
@@ -51,7 +51,7 @@ class QFormer(nn.Module):
         self.deviation: torch.Tensor
         self.layers = nn.Parameter(torch.zeros(layers))
         self.states = nn.Linear(states, width)
-        self.melody = nn.Linear(len(MELODY), width, bias=False)
+        self.melody = nn.Linear(len(CONTOUR), width, bias=False)
         self.queries = nn.Parameter(0.02 * torch.randn(1, queries, width))
         self.dropout = nn.Dropout(dropout)
         config = Blip2QFormerConfig(
@@ -69,13 +69,13 @@ class QFormer(nn.Module):
     def forward(
         self,
         states: Float[torch.Tensor, "clips layers steps dim"],
-        melody: Float[torch.Tensor, "clips steps 5"],
+        contour: Float[torch.Tensor, "clips steps 5"],
         there: Bool[torch.Tensor, "clips steps"],
     ) -> Float[torch.Tensor, "clips queries width"]:
         """What the queries gather from the steps that are there."""
         normal = (states - self.mean) / self.deviation
         mixed = torch.einsum("blsd,l->bsd", normal, self.layers.softmax(dim=0))
-        heard = self.dropout(self.states(mixed) + self.melody(melody))
+        heard = self.dropout(self.states(mixed) + self.melody(contour))
         queries = self.queries.expand(len(states), -1, -1)
         gathered: torch.Tensor = self.network(
             query_embeds=queries, encoder_hidden_states=heard, encoder_attention_mask=there.long()
@@ -311,8 +311,8 @@ class Heard:
     """Hearings side by side, padded with zeros, and which steps are there."""
 
     states: Float[torch.Tensor, "clips layers steps dim"]
-    melody: Float[torch.Tensor, "clips steps 5"]
-    manner: Float[torch.Tensor, "clips manner"]
+    contour: Float[torch.Tensor, "clips steps 5"]
+    functionals: Float[torch.Tensor, "clips functionals"]
     there: Bool[torch.Tensor, "clips steps"]
 
 
@@ -325,7 +325,7 @@ class Ear:
     """
 
     states: Float[torch.Tensor, "clips aligned"]
-    manner: Float[torch.Tensor, "clips aligned"]
+    functionals: Float[torch.Tensor, "clips aligned"]
     familiar: Float[torch.Tensor, " clips"]
     speech: Float[torch.Tensor, " clips"]
 
@@ -372,15 +372,15 @@ class InstructorModel(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.manner_dropout = nn.Dropout(MANNER_DROPOUT)
         self.of_states = nn.Linear(shape.features, shape.aligned)
-        self.of_manner = nn.Linear(len(MANNER), shape.aligned)
+        self.of_manner = nn.Linear(len(FUNCTIONALS), shape.aligned)
         self.of_text = nn.Linear(shape.text, shape.aligned)
         self.usual = Familiarity(shape.worlds, 2 * shape.states, shape.usual)
-        self.is_speech = nn.Linear(shape.features + len(MANNER), 1)
+        self.is_speech = nn.Linear(shape.features + len(FUNCTIONALS), 1)
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.prompter = Prompter(shape)
         for name, value in {
-            "manner_mean": torch.zeros(len(MANNER)),
-            "manner_deviation": torch.ones(len(MANNER)),
+            "manner_mean": torch.zeros(len(FUNCTIONALS)),
+            "manner_deviation": torch.ones(len(FUNCTIONALS)),
             "anchors": torch.zeros(shape.feelings, shape.aligned),
             "temperature": torch.ones(()),
         }.items():
@@ -392,21 +392,21 @@ class InstructorModel(nn.Module):
 
     def listen(self, heard: Heard) -> Ear:
         """What both ears say of clips."""
-        gathered = self.dropout(self.qformer(heard.states, heard.melody, heard.there).mean(dim=1))
-        manner = (heard.manner - self.manner_mean) / self.manner_deviation
-        manner = self.manner_dropout(manner.clamp(-CLIP_MANNER, CLIP_MANNER))
+        gathered = self.dropout(self.qformer(heard.states, heard.contour, heard.there).mean(dim=1))
+        functionals = (heard.functionals - self.manner_mean) / self.manner_deviation
+        functionals = self.manner_dropout(functionals.clamp(-CLIP_MANNER, CLIP_MANNER))
         opinion = self.of_states(gathered)
         familiar = self.usual(pooled(heard.states, heard.there))
         return Ear(
             states=opinion,
-            manner=self.of_manner(manner) if self.shape.manner else torch.zeros_like(opinion),
+            functionals=self.of_manner(functionals) if self.shape.manner else torch.zeros_like(opinion),
             familiar=familiar if self.shape.familiar else torch.ones_like(familiar),
-            speech=self.is_speech(torch.cat([gathered, manner], dim=1))[:, 0],
+            speech=self.is_speech(torch.cat([gathered, functionals], dim=1))[:, 0],
         )
 
     def meaning(self, ear: Ear) -> Float[torch.Tensor, "clips aligned"]:
         """Where clips lie among sentences: both opinions together. The further out, the surer."""
-        return ear.familiar[:, None] * ear.states + ear.manner
+        return ear.familiar[:, None] * ear.states + ear.functionals
 
     def sentences(self, states: Float[torch.Tensor, "sentences text"]) -> Float[torch.Tensor, "sentences aligned"]:
         """Where sentences lie, from the means of the text encoder's states of their tokens."""
@@ -425,18 +425,18 @@ class InstructorModel(nn.Module):
         return prompt
 
 
-def stack(hearings: Sequence[Hearing]) -> Heard:
+def stack(hearings: Sequence[AcousticFeatures]) -> Heard:
     """Hearings side by side."""
-    steps = [len(hearing.melody) for hearing in hearings]
+    steps = [len(hearing.contour) for hearing in hearings]
     layers, _, dim = hearings[0].states.shape
     states = np.zeros((len(hearings), layers, max(steps), dim), np.float32)
-    melody = np.zeros((len(hearings), max(steps), hearings[0].melody.shape[1]), np.float32)
+    contour = np.zeros((len(hearings), max(steps), hearings[0].contour.shape[1]), np.float32)
     for i, hearing in enumerate(hearings):
         states[i, :, : steps[i]] = hearing.states
-        melody[i, : steps[i]] = hearing.melody
+        contour[i, : steps[i]] = hearing.contour
     there = torch.arange(max(steps)) < torch.tensor(steps)[:, None]
-    manner = torch.from_numpy(np.stack([hearing.manner for hearing in hearings]))
-    return Heard(torch.from_numpy(states), torch.from_numpy(melody), manner, there)
+    functionals = torch.from_numpy(np.stack([hearing.functionals for hearing in hearings]))
+    return Heard(torch.from_numpy(states), torch.from_numpy(contour), functionals, there)
 
 
 def save_instructor_model(model: InstructorModel, path: Path, about: dict[str, object] | None = None) -> None:

@@ -243,7 +243,7 @@ BANDS = 26
 LEAST_SOUND = 10
 """Frames of 10 ms that must sound, or there is no manner to tell and every number is 0."""
 
-MANNER = (
+FUNCTIONALS = (
     "f0_median_st", "f0_low_st", "f0_high_st", "f0_spread_st", "f0_movement_st", "f0_slope_st_s", "voiced",
     "level_low_db", "level_high_db", "level_spread_db", "level_movement_db", "shimmer_db", "sounding",
     "alpha_with_level", "f0_with_level", "flux", "syllables_s", "voiced_run_s", "pause_run_s",
@@ -253,8 +253,8 @@ MANNER = (
 """Names of the numbers."""
 
 
-def manner(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " manner"]:
-    """The numbers named in `MANNER` for a wave (samples,) float32 at 16 kHz; zeros where next to nothing sounds.
+def functionals(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " functionals"]:
+    """The numbers named in `FUNCTIONALS` for a wave (samples,) float32 at 16 kHz; zeros where next to nothing sounds.
 
     Raises InputError for a wave without samples.
     """
@@ -266,7 +266,7 @@ def manner(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " manne
     level = heard.energy_db[:frames].astype(np.float64)
     sounding = level > max(-75.0, float(np.percentile(level, 95)) - ACTIVE_DB) if frames else np.zeros(0, bool)
     if sounding.sum() < LEAST_SOUND:
-        return np.zeros(len(MANNER), np.float32)
+        return np.zeros(len(FUNCTIONALS), np.float32)
     spoken = sounding & voiced if (sounding & voiced).sum() >= LEAST_SOUND else sounding
     semitones = 12 * np.log2(np.maximum(f0_hz, 1.0) / 65.0)
     numbers = [

@@ -18,10 +18,10 @@ from jaxtyping import Float, Float16, Float32
 from avi_lib.speech.augment import in_another_room
 from avi_lib.speech.encoders import FPS, SpeechEncoder
 from avi_lib.speech.loading import RATE_HZ
-from avi_lib.speech.prosody import manner, prosody
+from avi_lib.speech.prosody import functionals, prosody
 
 STEPS_S = 25
-MELODY = ("pitch", "voiced", "level", "pitch_movement", "level_movement")
+CONTOUR = ("pitch", "voiced", "level", "pitch_movement", "level_movement")
 """What a step of the melody holds: semitones about the clip's median in halves of an octave (0 unvoiced), whether it is
 voiced, dB below the clip's loud parts (95th percentile) in units of 20, and the change of pitch and level a step."""
 RECIPE = 1
@@ -36,15 +36,15 @@ _FLOOR_DB = -60.0
 Wave = Float32[np.ndarray, " samples"]
 
 
-class Hearing(NamedTuple):
+class AcousticFeatures(NamedTuple):
     """One clip: states of every layer the encoder gives, the melody, and the numbers of its manner."""
 
     states: Float16[np.ndarray, "layers steps dim"]
-    melody: Float16[np.ndarray, "steps 5"]
-    manner: Float32[np.ndarray, " manner"]
+    contour: Float16[np.ndarray, "steps 5"]
+    functionals: Float32[np.ndarray, " manner"]
 
 
-def hear(wave: Wave, encoder: SpeechEncoder) -> Hearing:
+def acoustic_features(wave: Wave, encoder: SpeechEncoder) -> AcousticFeatures:
     """What a wave (samples,) float32 at 16 kHz sounds like; its recording level makes no difference.
 
     Raises InputError for an empty wave and samples that are not finite.
@@ -54,10 +54,10 @@ def hear(wave: Wave, encoder: SpeechEncoder) -> Hearing:
     steps = -(-states.shape[1] // every)
     padded = np.pad(states, ((0, 0), (0, steps * every - states.shape[1]), (0, 0)), mode="edge")
     joined = padded.reshape(len(states), steps, every, -1).mean(axis=2)
-    return Hearing(joined.astype(np.float16), _melody(wave, steps), manner(wave))
+    return AcousticFeatures(joined.astype(np.float16), _melody(wave, steps), functionals(wave))
 
 
-def elsewhere(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
+def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
     """The wave as somebody else might have said it elsewhere: at another speed one time in two, in another room.
 
     The speed moves pitch and rate alike and keeps the contour of both.
@@ -75,8 +75,8 @@ def _melody(wave: Wave, steps: int) -> Float16[np.ndarray, "steps 5"]:
     pitch = np.where(voiced, pitch - (np.median(pitch[voiced]) if voiced.any() else 0.0), 0.0) / _HALF_OCTAVE_ST
     level = np.maximum(heard.energy_db - np.percentile(heard.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
     columns = [pitch, voiced, level, np.diff(pitch, prepend=pitch[:1]) * voiced, np.diff(level, prepend=level[:1])]
-    melody = np.stack(columns, axis=1).astype(np.float16)[:steps]
-    return np.pad(melody, ((0, steps - len(melody)), (0, 0)), mode="edge")
+    contour = np.stack(columns, axis=1).astype(np.float16)[:steps]
+    return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")
 
 
 # Cutting: where a long recording is parted into clips, in whole video frames.

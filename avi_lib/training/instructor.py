@@ -44,7 +44,7 @@ from avi_lib.instruction.text_encoder import TextEncoder, encode_texts
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.voice import Hearing, hear
+from avi_lib.speech.voice import AcousticFeatures, acoustic_features
 from avi_lib.training.instructor_data import HeardClip, HearingBank
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
@@ -124,7 +124,7 @@ class AlignLosses:
     def __init__(
         self,
         bank: HearingBank,
-        sounds: Sequence[Hearing],
+        sounds: Sequence[AcousticFeatures],
         sentences: Sentences,
         settings: InstructorSettings,
     ) -> None:
@@ -158,8 +158,10 @@ class AlignLosses:
         }
         losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
         if self.settings.manner:
-            losses["manner"] = info_nce(model.likeness(ear.manner[here], sentences), fits, self.settings.smoothing)
-            losses["loss"] = losses["loss"] + losses["manner"]
+            losses["functionals"] = info_nce(
+                model.likeness(ear.functionals[here], sentences), fits, self.settings.smoothing
+            )
+            losses["loss"] = losses["loss"] + losses["functionals"]
         return losses
 
 
@@ -175,20 +177,22 @@ def info_nce(
         return -((1 - smoothing) * fitting + smoothing * scores.mean(dim=1)).mean()
 
 
-def varied(views: Sequence[Hearing], rng: np.random.Generator, settings: InstructorSettings) -> Hearing:
+def varied(
+    views: Sequence[AcousticFeatures], rng: np.random.Generator, settings: InstructorSettings
+) -> AcousticFeatures:
     """One of a clip's views, often cut at its ends, often with a part hidden."""
-    states, melody, manner = views[int(rng.integers(len(views)))]
-    steps = len(melody)
+    states, contour, functionals = views[int(rng.integers(len(views)))]
+    steps = len(contour)
     if steps > SHORTEST and rng.random() < CROP:
         first = int(rng.integers(steps // CROP_SHARE + 1))
         last = max(first + SHORTEST, steps - int(rng.integers(steps // CROP_SHARE + 1)))
-        states, melody, steps = states[:, first:last], melody[first:last], min(last, steps) - first
+        states, contour, steps = states[:, first:last], contour[first:last], min(last, steps) - first
     if settings.masked and rng.random() < HIDE:
         hidden = int(rng.integers(int(steps * settings.masked) + 1))
         first = int(rng.integers(steps - hidden + 1))
         kept = np.r_[0:first, first + hidden : steps]
-        states, melody = states[:, kept], melody[kept]
-    return Hearing(states, melody, manner)
+        states, contour = states[:, kept], contour[kept]
+    return AcousticFeatures(states, contour, functionals)
 
 
 def _to(heard: Heard, device: torch.device) -> Heard:
@@ -311,7 +315,7 @@ class WriteLosses:
         ear = ears.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
         strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
         familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
-        return familiar[:, None] * ear.states + ear.manner
+        return familiar[:, None] * ear.states + ear.functionals
 
 
 def _answer(clip: HeardClip, rng: np.random.Generator) -> str:
@@ -373,7 +377,7 @@ class TrainedInstructor:
 
 def train_instructor(
     bank: HearingBank,
-    sounds: Sequence[Hearing],
+    sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,
@@ -408,7 +412,7 @@ def train_instructor(
 
 def align(
     bank: HearingBank,
-    sounds: Sequence[Hearing],
+    sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,
@@ -543,10 +547,10 @@ def _ears(model: InstructorModel) -> InstructorModel:
     return ears
 
 
-def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[Hearing]:
+def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
     """Hearings of sounds that are no speech, of 1 to 4 seconds."""
     rng = np.random.default_rng([seed, count])
-    return [hear(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
+    return [acoustic_features(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
 
 
 def recipe(part: str, bank: HearingBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
@@ -568,7 +572,7 @@ def _normalise(model: InstructorModel, bank: HearingBank) -> None:
     deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 1e-8))
     model.qformer.mean.copy_(torch.from_numpy(mean)[:, None])
     model.qformer.deviation.copy_(torch.from_numpy(deviation)[:, None])
-    numbers = np.stack([hearing.manner for hearing in every]).astype(np.float64)
+    numbers = np.stack([hearing.functionals for hearing in every]).astype(np.float64)
     model.manner_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
     model.manner_deviation.copy_(torch.from_numpy(numbers.std(axis=0) + 1e-4))
     for world, corpus in enumerate(corpora_of(bank)):

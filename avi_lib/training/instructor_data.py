@@ -4,7 +4,7 @@
 >>> bank.clips[0].emotion, bank.clips[0].level, bank.views[0][0].states.shape
 ('angry', 3, (1, 69, 384))
 
-The first view of a clip is the recording itself, the others are `hearing.elsewhere`. What was heard is kept by content:
+The first view of a clip is the recording itself, the others are `augment.augmented`. What was heard is kept by content:
 a file's digest, the encoder's fingerprint and the seed are its address.
 """
 
@@ -32,7 +32,7 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
-from avi_lib.speech.voice import RECIPE, Hearing, elsewhere, hear
+from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features, augmented
 
 SHARD = 64
 """Clips that are kept in one file: what an interruption costs at most."""
@@ -58,7 +58,7 @@ class HearingBank:
     """Clips and their views, the recording itself first."""
 
     clips: tuple[HeardClip, ...]
-    views: tuple[tuple[Hearing, ...], ...]
+    views: tuple[tuple[AcousticFeatures, ...], ...]
     digest: str
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ def make_hearing_bank(
         clips, labels = [clips[number] for number in chosen], tuple(labels[number] for number in chosen)
     loaded = load_encoder(encoder)
     hidden = None if progress is None else not progress
-    found: list[tuple[Hearing, ...]] = []
+    found: list[tuple[AcousticFeatures, ...]] = []
     digests = []
     with (
         tqdm(desc="listening", total=len(clips), leave=False, disable=hidden) as shown,
@@ -195,7 +195,7 @@ class _Listeners:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def listen(self, tasks: Sequence[_Task]) -> list[tuple[Hearing, ...]]:
+    def listen(self, tasks: Sequence[_Task]) -> list[tuple[AcousticFeatures, ...]]:
         """What the tasks' clips sound like."""
         if self._pool is None:
             self._pool = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
@@ -204,7 +204,7 @@ class _Listeners:
 
 def _kept(
     path: Path, tasks: Sequence[_Task], listeners: _Listeners, loaded: SpeechEncoder
-) -> list[tuple[Hearing, ...]]:
+) -> list[tuple[AcousticFeatures, ...]]:
     """What a shard holds, heard first where there is none or it is damaged."""
     if (heard := _read(path, tasks)) is not None:
         return heard
@@ -224,29 +224,29 @@ def _encoder(name: str) -> SpeechEncoder:
     return load_encoder(name)
 
 
-def _listen_apart(task: _Task, encoder: str) -> tuple[Hearing, ...]:
+def _listen_apart(task: _Task, encoder: str) -> tuple[AcousticFeatures, ...]:
     return _listen(task, _encoder(encoder))
 
 
-def _listen(task: _Task, encoder: SpeechEncoder) -> tuple[Hearing, ...]:
+def _listen(task: _Task, encoder: SpeechEncoder) -> tuple[AcousticFeatures, ...]:
     wave = load_speech(task.sound).wave
     start = round(task.start_s * RATE_HZ)
     wave = wave[start : start + round(task.duration_s * RATE_HZ)]
-    others = (elsewhere(wave, np.random.default_rng([*task.seed, view])) for view in range(1, task.views))
-    return tuple(hear(view, encoder) for view in (wave, *others))
+    others = (augmented(wave, np.random.default_rng([*task.seed, view])) for view in range(1, task.views))
+    return tuple(acoustic_features(view, encoder) for view in (wave, *others))
 
 
-def _packed(heard: Sequence[tuple[Hearing, ...]]) -> dict[str, np.ndarray]:
+def _packed(heard: Sequence[tuple[AcousticFeatures, ...]]) -> dict[str, np.ndarray]:
     every = [hearing for views in heard for hearing in views]
     return {
         "states": np.concatenate([hearing.states for hearing in every], axis=1),
-        "melody": np.concatenate([hearing.melody for hearing in every]),
-        "manner": np.stack([hearing.manner for hearing in every]),
-        "steps": np.array([len(hearing.melody) for hearing in every]),
+        "contour": np.concatenate([hearing.contour for hearing in every]),
+        "functionals": np.stack([hearing.functionals for hearing in every]),
+        "steps": np.array([len(hearing.contour) for hearing in every]),
     }
 
 
-def _read(path: Path, tasks: Sequence[_Task]) -> list[tuple[Hearing, ...]] | None:
+def _read(path: Path, tasks: Sequence[_Task]) -> list[tuple[AcousticFeatures, ...]] | None:
     if not path.is_file():
         return None
     views = tasks[0].views
@@ -256,8 +256,8 @@ def _read(path: Path, tasks: Sequence[_Task]) -> list[tuple[Hearing, ...]] | Non
         if len(ends) != len(tasks) * views or stored["states"].shape[1] != ends[-1]:
             return None
         every = [
-            Hearing(stored["states"][:, end - steps : end], stored["melody"][end - steps : end], numbers)
-            for end, steps, numbers in zip(ends, stored["steps"].tolist(), stored["manner"], strict=True)
+            AcousticFeatures(stored["states"][:, end - steps : end], stored["contour"][end - steps : end], numbers)
+            for end, steps, numbers in zip(ends, stored["steps"].tolist(), stored["functionals"], strict=True)
         ]
     except (OSError, SafetensorError, KeyError, IndexError):
         return None

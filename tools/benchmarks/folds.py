@@ -31,7 +31,7 @@ from avi_lib.settings import PROFILES
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
 from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
-from avi_lib.speech.voice import hear
+from avi_lib.speech.voice import acoustic_features
 from avi_lib.training.instructor import FrozenModels, hear_sounds
 from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
 from tools.benchmarks.measuring import Options, left_out
@@ -107,7 +107,7 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: HearingBank, 
     for name, change in CONDITIONS.items():
         feelings, speech = [], []
         for first in range(0, len(waves), BATCH):
-            hearings = [[hear(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
+            hearings = [[acoustic_features(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
             opinions = instructor.opinions(hearings)
             feelings.append(opinions.feelings)
             speech.append(opinions.speech)
