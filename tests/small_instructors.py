@@ -16,7 +16,7 @@ from avi_lib.speech.encoders import HOP, SpeechEncoder
 from avi_lib.speech.prosody import FUNCTIONALS
 from avi_lib.speech.voice import CONTOUR, AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, TrainedInstructor, train_instructor
-from avi_lib.training.instructor_data import HeardClip, HearingBank
+from avi_lib.training.instructor_data import BankClip, FeatureBank
 
 STATES = 6
 FELT = {"angry": (2, 3), "sad": (2, 3), "neutral": (1,), "calm": (1,)}
@@ -65,7 +65,7 @@ def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> Acou
     return AcousticFeatures(states.astype(np.float16), contour.astype(np.float16), functionals.astype(np.float32))
 
 
-def bank(speakers: int = 4, views: int = 2) -> HearingBank:
+def bank(speakers: int = 4, views: int = 2) -> FeatureBank:
     """Two corpora: one tells levels, the other has none."""
     clips, heard = [], []
     for corpus, told in (("told", True), ("untold", False)):
@@ -74,11 +74,11 @@ def bank(speakers: int = 4, views: int = 2) -> HearingBank:
                 for level in levels if told else levels[-1:]:
                     known = level if told else None
                     name, split = f"{corpus}-{speaker}-{emotion}-{level}", "train" if speaker else "test"
-                    clips.append(HeardClip(name, corpus, f"s{speaker}", split, emotion, known))
+                    clips.append(BankClip(name, corpus, f"s{speaker}", split, emotion, known))
                     heard.append(
                         tuple(hearing(emotion, level, 97 * len(heard) + v, 24 + speaker) for v in range(views))
                     )
-    return HearingBank(tuple(clips), tuple(heard), f"bank of {speakers}, {views}")
+    return FeatureBank(tuple(clips), tuple(heard), f"bank of {speakers}, {views}")
 
 
 def sounds() -> list[AcousticFeatures]:

@@ -10,7 +10,7 @@ from talking_corpora import performed, recorded
 
 from avi_lib.errors import InputError
 from avi_lib.training import instructor_data as module
-from avi_lib.training.instructor_data import make_hearing_bank
+from avi_lib.training.instructor_data import make_feature_bank
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def mirrored(monkeypatch):
 
 
 def test_every_labelled_clip_is_heard_as_it_is_and_elsewhere(mirrored, tmp_path):
-    bank = make_hearing_bank([performed()], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
+    bank = make_feature_bank([performed()], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
     clips = [clip for clip in performed().clips if clip.emotion]
     assert [clip.name for clip in bank.clips] == [clip.clip for clip in clips]
     assert all(len(views) == 3 for views in bank.views)
@@ -37,30 +37,30 @@ def test_every_labelled_clip_is_heard_as_it_is_and_elsewhere(mirrored, tmp_path)
 
 
 def test_what_was_heard_is_not_heard_again_and_a_damaged_file_is(mirrored, tmp_path):
-    first = make_hearing_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    first = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
     mirrored.clear()
-    again = make_hearing_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    again = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
     assert not mirrored and again.digest == first.digest
     for one, two in zip(first.views, again.views, strict=True):
         assert all(np.array_equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
     (kept,) = tmp_path.glob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:-64])
-    make_hearing_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
     assert mirrored
     mirrored.clear()
-    other = make_hearing_bank([performed()], "mirror", 2, 1, tmp_path, progress=False)
+    other = make_feature_bank([performed()], "mirror", 2, 1, tmp_path, progress=False)
     assert mirrored and other.digest != first.digest
 
 
 def test_some_clips_can_be_taken(mirrored, tmp_path):
-    bank = make_hearing_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
+    bank = make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
     few = bank.select([number % 2 == 0 for number in range(len(bank))])
     assert few.clips == bank.clips[::2] and few.digest != bank.digest
 
 
 def test_without_labels_there_is_nothing_to_hear(mirrored, tmp_path):
     with pytest.raises(InputError, match="clips with sound and an emotion"):
-        make_hearing_bank([recorded()], "mirror", 1, 0, tmp_path, progress=False)
+        make_feature_bank([recorded()], "mirror", 1, 0, tmp_path, progress=False)
 
 
 def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
@@ -74,4 +74,4 @@ def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
     sound = corpus.sound(corpus.clips[0])
     sound.unlink()
     with pytest.raises(InputError, match="the sound of every clip"):
-        make_hearing_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)
+        make_feature_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 
-from avi_lib.evaluation.instructor_scores import RECIPES, Heard, best_temperature, hear_all, write_out
+from avi_lib.evaluation.instructor_scores import RECIPES, Predictions, best_temperature, predict_bank, write_out
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_network import FEELINGS
 
@@ -22,14 +22,14 @@ def instructor(change=0.0):
 
 def test_opinions_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
     few = bank().select([number < 5 for number in range(len(bank()))])
-    first = hear_all(instructor(), few, tmp_path / "kept.npz")
+    first = predict_bank(instructor(), few, tmp_path / "kept.npz")
     written = (tmp_path / "kept.npz").stat().st_mtime_ns
-    again = hear_all(instructor(), few, tmp_path / "kept.npz")
+    again = predict_bank(instructor(), few, tmp_path / "kept.npz")
     assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
     np.testing.assert_array_equal(again.feelings, first.feelings)
-    other = hear_all(instructor(0.5), few, tmp_path / "kept.npz")
+    other = predict_bank(instructor(0.5), few, tmp_path / "kept.npz")
     assert not np.array_equal(other.feelings, first.feelings)
-    fewer = hear_all(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
+    fewer = predict_bank(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
     assert len(fewer.feelings) == 2
 
 
@@ -44,7 +44,7 @@ def test_the_temperature_makes_confidence_what_it_claims_to_be():
     logits = np.array(
         [[9.0 * (feeling.emotion == name and feeling.level == 2) for feeling in FEELINGS] for name in names]
     )
-    heard = Heard(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
+    heard = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
     best = best_temperature([heard])
     assert best > 1.5
     assert heard.verdict(best).calibration_error < heard.verdict(1.0).calibration_error

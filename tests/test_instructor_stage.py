@@ -12,7 +12,7 @@ from small_instructors import FELT, SETTINGS, bank, frozen, hearing, sounds, tra
 from small_priors import Letters
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.instructor_scores import Verdict, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.evaluation.instructor_scores import Classification, by_emotion, folds, level_agreement, nearest, recall
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor_network import (
     FEELINGS,
@@ -38,7 +38,7 @@ from avi_lib.training.instructor import (
     train_instructor,
     varied,
 )
-from avi_lib.training.instructor_data import HeardClip
+from avi_lib.training.instructor_data import BankClip
 from avi_lib.weights import fingerprint, save_weights
 
 
@@ -51,10 +51,10 @@ def test_the_trained_ear_knows_clips_it_has_not_heard():
     model = trained().model
     clips = [(emotion, level, seed) for emotion in FELT for level in FELT[emotion] for seed in range(900, 906)]
     shares = nearest(model, [hearing(*clip) for clip in clips])
-    verdict = Verdict(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
+    verdict = Classification(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
     assert verdict.accuracy > 0.85
     heard = [FEELINGS[number] for number in shares.argmax(axis=1)]
-    meant = [HeardClip("", "", "", "", emotion, level) for emotion, level, _ in clips]
+    meant = [BankClip("", "", "", "", emotion, level) for emotion, level, _ in clips]
     assert level_agreement(heard, meant) > 0.65
 
 
@@ -169,7 +169,7 @@ def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_p
 
 def test_a_clip_fits_the_sentences_of_its_feeling_and_both_upper_levels_where_its_level_is_not_known():
     def names(emotion, level):
-        return [FEELINGS[n] for n in fitting(HeardClip("", "", "", "", emotion, level))]
+        return [FEELINGS[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
 
     assert names("angry", 3) == [Feeling("angry", 3)]
     assert names("angry", None) == [Feeling("angry", 2), Feeling("angry", 3)]
@@ -186,8 +186,8 @@ def test_info_nce_is_the_contrast_of_what_fits_with_the_rest():
 
 
 def test_emotions_come_alike_often_within_a_corpus_and_corpora_by_the_root_of_their_size():
-    clips = [HeardClip(f"a{n}", "a", "s", "train", "sad" if n < 60 else "happy", 2) for n in range(64)]
-    clips += [HeardClip(f"b{n}", "b", "s", "train", "sad", 2) for n in range(16)]
+    clips = [BankClip(f"a{n}", "a", "s", "train", "sad" if n < 60 else "happy", 2) for n in range(64)]
+    clips += [BankClip(f"b{n}", "b", "s", "train", "sad", 2) for n in range(16)]
     counts = np.bincount(balanced(clips, 1200), minlength=len(clips))
     assert counts[:60].sum() == pytest.approx(400, abs=4) and counts[60:64].sum() == pytest.approx(400, abs=4)
     assert counts[64:].sum() == pytest.approx(400, abs=4)
@@ -244,7 +244,7 @@ def test_verdicts_count_what_is_heard():
     for row, (emotion, sure) in enumerate((("sad", 0.9), ("sad", 0.8), ("happy", 0.7), ("sad", 0.6))):
         shares[row] = (1 - sure) / (len(EMOTIONS) - 1)
         shares[row, EMOTIONS.index(emotion)] = sure
-    verdict = Verdict(shares, ("sad", "happy", "happy", "sad"))
+    verdict = Classification(shares, ("sad", "happy", "happy", "sad"))
     assert verdict.accuracy == 0.75
     assert verdict.recall == pytest.approx(0.75)
     assert verdict.calibration_error == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)

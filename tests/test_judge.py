@@ -16,9 +16,9 @@ from avi_lib.evaluation.judge import (
     OTHER,
     SHIPPED_JUDGE,
     SIDE,
+    AskedFace,
     ExpressionNetwork,
     Judge,
-    Shown,
     confusion,
     face_boxes,
     judge_emotions,
@@ -124,7 +124,7 @@ class Believing(Judge):
 
 def test_a_perfect_face_scores_one_and_its_other_labels_nothing() -> None:
     head = load_head()
-    shown = [Shown(system, name, "anna", still(name)) for system in ("learned", "performer") for name in EMOTIONS]
+    shown = [AskedFace(system, name, "anna", still(name)) for system in ("learned", "performer") for name in EMOTIONS]
     asked = iter([each.emotion for each in shown])
 
     def frames(motion: MotionClip) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ from talking_corpora import performed
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
-from avi_lib.evaluation.metrics import MEASURES, Heard, Measure, at_rest, blink_rate, measure_motion
+from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, at_rest, blink_rate, measure_motion
 from avi_lib.evaluation.report import (
     DIFFERENCE,
     Matrix,
@@ -29,7 +29,7 @@ from avi_lib.evaluation.report import (
     one_thread,
     tabulate,
 )
-from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Scene, score_scenes, whole
+from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons, whole
 from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.settings import SampleSettings, profile
@@ -52,10 +52,10 @@ def head() -> Head:
     return load_head()
 
 
-def heard() -> Heard:
+def heard() -> SpeechTrack:
     level = np.full(60, -60.0, np.float32)
     level[15:40] = -20.0
-    return Heard(PHONES, level, 2.4)
+    return SpeechTrack(PHONES, level, 2.4)
 
 
 def talking(height: float = 0.4, late: int = 0) -> MotionClip:
@@ -138,7 +138,7 @@ def test_rest_is_silence_away_from_sound_and_blinks_are_counted_once(head: Head)
     assert blink_rate(whole(motion)) == pytest.approx(60 * 2 / 2.4)
 
 
-def scenes() -> list[Scene]:
+def scenes() -> list[Comparison]:
     true = whole(talking())
     motions = {
         LEARNED: whole(talking(0.35)),
@@ -146,11 +146,11 @@ def scenes() -> list[Scene]:
         SHUFFLED: whole(talking(late=5)),
         REAL: whole(talking(0.2)),
     }
-    return [Scene(f"clip {number}", f"speaker {number}", heard(), motions, true) for number in range(5)]
+    return [Comparison(f"clip {number}", f"speaker {number}", heard(), motions, true) for number in range(5)]
 
 
 def test_systems_stand_beside_one_another_and_the_reference_is_not_compared_with_itself(head: Head) -> None:
-    table = score_scenes("held", "Held out", "how", scenes(), head)
+    table = score_comparisons("held", "Held out", "how", scenes(), head)
     values = {system: table.estimates["lve_mm", system].value for system in table.systems}
     assert table.systems == (LEARNED, PERFORMER, SHUFFLED, REAL)
     assert np.isnan(values[PERFORMER]) and 0 < values[LEARNED] < values[SHUFFLED]
@@ -196,7 +196,7 @@ def test_the_same_report_is_the_same_bytes_and_a_folder_that_is_a_file_is_refuse
 
 
 def test_a_plot_of_estimates_has_a_panel_a_measure_and_a_png_whose_bytes_repeat(head: Head) -> None:
-    table = score_scenes("held", "Held out", "how", scenes(), head)
+    table = score_comparisons("held", "Held out", "how", scenes(), head)
     titles = [panel.get_title() for panel in plot_estimates(table).axes]
     assert sum(map(bool, titles)) == len(table.measures)
     png = png_of(plot_estimates(table), dpi=40)

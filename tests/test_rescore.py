@@ -12,7 +12,7 @@ import soundfile
 from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.evaluation import report as module
-from avi_lib.evaluation.metrics import Heard
+from avi_lib.evaluation.metrics import SpeechTrack
 from avi_lib.evaluation.report import rescore
 from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, save_curves, save_motion
 from avi_lib.motion.formats import read_curves, save_livelink
@@ -31,11 +31,11 @@ PHONES = (
 def quick_ears(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phones and level are known, so that nothing is recognised; recordings are still read."""
 
-    def told(wave: np.ndarray, phones: object = None) -> Heard:
+    def told(wave: np.ndarray, phones: object = None) -> SpeechTrack:
         level = np.where((np.arange(60) >= 10) & (np.arange(60) < 45), -20.0, -60.0).astype(np.float32)
-        return Heard(PHONES, level[: len(wave) * 25 // 16_000], len(wave) / 16_000)
+        return SpeechTrack(PHONES, level[: len(wave) * 25 // 16_000], len(wave) / 16_000)
 
-    monkeypatch.setattr(module, "hear_recording", told)
+    monkeypatch.setattr(module, "speech_track", told)
 
 
 def wav(folder: Path, seconds: float = 2.4) -> Path:

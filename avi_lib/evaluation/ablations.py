@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 
 from avi_lib.corpus.dataset import Corpus, Item, Mixture, held_out, shared_voices
-from avi_lib.evaluation.instructor_scores import hear_all, recall
+from avi_lib.evaluation.instructor_scores import predict_bank, recall
 from avi_lib.evaluation.metrics import Measure
 from avi_lib.evaluation.prior_scores import (
     Strengths,
@@ -30,7 +30,7 @@ from avi_lib.evaluation.prior_scores import (
     draw_bank,
     energy_distance,
     held_out_bank,
-    held_out_scenes,
+    held_out_spoken,
     normal,
     raw,
     retrieval,
@@ -49,8 +49,8 @@ from avi_lib.settings import InstructorSettings, PriorSettings, Profile, SampleS
 from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.generator import train_talking
-from avi_lib.training.instructor import FrozenModels, hear_sounds, train_instructor
-from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
+from avi_lib.training.instructor import FrozenModels, sound_features, train_instructor
+from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.training.loop import choose_device
 from avi_lib.training.prior import StyleBank, make_bank, train_prior
 
@@ -124,8 +124,8 @@ def without_exchange(settings: TalkingSettings) -> TalkingSettings:
 
 
 def ablate_alignment(
-    learned: HearingBank,
-    held: HearingBank,
+    learned: FeatureBank,
+    held: FeatureBank,
     sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
@@ -139,7 +139,7 @@ def ablate_alignment(
         spoken = folder / "speak"
         trained = train_instructor(learned, sounds, models, how, _place(folder, system), device, False, spoken=spoken)
         instructor = Instructor(trained.model, models.encoder, models.language, system)
-        verdict = hear_all(instructor, held).verdict()
+        verdict = predict_bank(instructor, held).verdict()
         for share, right, meant, clip in zip(verdict.shares, verdict.right, verdict.meant, held.clips, strict=True):
             scores = {"heard_right": float(right), "heard_share": float(share[EMOTIONS.index(meant)])}
             rows.append(Row(system, clip.speaker, scores))
@@ -169,7 +169,7 @@ def ablate_diffusion(
         corpora, generator.model, encoder, settings.scripts, settings.texts, seed, folder=kept, progress=False
     )
     asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
-    scenes, rows = held_out_scenes(corpora), []
+    scenes, rows = held_out_spoken(corpora), []
     wholes: dict[tuple[str, str], Estimate] = {}
     varied, moved = {}, {}
     for system, how in _both(settings, "without diffusion", without_diffusion).items():
@@ -292,9 +292,9 @@ def ablate(
     device, _ = choose_device()
     if part == "alignment":
         models = FrozenModels(load_encoder(), load_text_encoder(), load_language_model())
-        bank = make_hearing_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "hearing")
+        bank = make_feature_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "hearing")
         learned, held = (bank.select([(clip.split == "train") == own for clip in bank.clips]) for own in (True, False))
-        sounds = hear_sounds(models.encoder, sizes.instructor.sounds, seed)
+        sounds = sound_features(models.encoder, sizes.instructor.sounds, seed)
         return ablate_alignment(learned, held, sounds, models, sizes.instructor, folder / part, device, seed)
     if part == "diffusion":
         texts = kept / "texts"

@@ -29,7 +29,7 @@ from avi_lib.instruction.instructor_network import FEELINGS, InstructorModel, st
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, align, train_instructor
-from avi_lib.training.instructor_data import HeardClip, HearingBank
+from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.weights import fingerprint
 
 # Listening, measured: how often the feeling that is heard is the one that was meant, and how sure one may be of it.
@@ -43,7 +43,7 @@ Shares = Float[np.ndarray, "clips emotions"]
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class Classification:
     """Probabilities of `EMOTIONS` for clips, and the emotion each was meant to have."""
 
     shares: Shares
@@ -94,7 +94,7 @@ def recall(heard: Sequence[str | None], meant: Sequence[str]) -> float:
     return float(np.mean(shares))
 
 
-def folds(bank: HearingBank, count: int) -> Iterator[tuple[HearingBank, HearingBank]]:
+def folds(bank: FeatureBank, count: int) -> Iterator[tuple[FeatureBank, FeatureBank]]:
     """Banks for training and for measuring, by speaker: every corpus' speakers are dealt out in turn."""
     for number in range(count):
         held = {
@@ -125,7 +125,7 @@ def by_emotion(shares: Float[np.ndarray, "clips feelings"], among: Sequence[str]
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), 1e-12)
 
 
-def level_agreement(heard: Sequence[tuple[str | None, int | None]], clips: Sequence[HeardClip]) -> float:
+def level_agreement(heard: Sequence[tuple[str | None, int | None]], clips: Sequence[BankClip]) -> float:
     """Share of the clips of level 2 or 3 that are heard as strong or not as they are, whatever the emotion heard."""
     right = [
         (level == 3) == (clip.level == 3) for (_, level), clip in zip(heard, clips, strict=True) if clip.level in (2, 3)
@@ -154,16 +154,18 @@ RECIPE_STEPS = 400
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Predictions:
     """Opinions of clips before any temperature: log probabilities of `FEELINGS`, and of there being speech."""
 
-    bank: HearingBank
+    bank: FeatureBank
     feelings: Float32[np.ndarray, "clips feelings"]
     speech: Float32[np.ndarray, " clips"]
 
-    def verdict(self, temperature: float = 1.0, among: Sequence[str] = EMOTIONS) -> Verdict:
+    def verdict(self, temperature: float = 1.0, among: Sequence[str] = EMOTIONS) -> Classification:
         """What is heard, at a temperature of confidence."""
-        return Verdict(by_emotion(self.shares(temperature), among), tuple(clip.emotion for clip in self.bank.clips))
+        return Classification(
+            by_emotion(self.shares(temperature), among), tuple(clip.emotion for clip in self.bank.clips)
+        )
 
     def shares(self, temperature: float = 1.0) -> Float[np.ndarray, "clips feelings"]:
         """Probabilities of `FEELINGS`."""
@@ -176,32 +178,32 @@ class Heard:
         rows = np.log(self.shares(temperature) + 1e-12).astype(np.float32)
         return [toned(row, float(speech))[0] for row, speech in zip(rows, self.speech, strict=True)]
 
-    def of(self, corpus: str) -> Heard:
+    def of(self, corpus: str) -> Predictions:
         """The clips of one corpus."""
         keep = [clip.corpus == corpus for clip in self.bank.clips]
-        return Heard(self.bank.select(keep), self.feelings[keep], self.speech[keep])
+        return Predictions(self.bank.select(keep), self.feelings[keep], self.speech[keep])
 
 
-def hear_all(instructor: Instructor, bank: HearingBank, kept: Path | None = None) -> Heard:
+def predict_bank(instructor: Instructor, bank: FeatureBank, kept: Path | None = None) -> Predictions:
     """Opinions of every clip of a bank as it was recorded, from a file where the same weights heard them before."""
     known = f"{bank.digest} {fingerprint(instructor.model)}"
     if kept is not None and kept.is_file():
         with np.load(kept, allow_pickle=False) as stored:
             if "known" in stored and str(stored["known"]) == known:
-                return Heard(bank, stored["feelings"], stored["speech"])
+                return Predictions(bank, stored["feelings"], stored["speech"])
     feelings, speech = [], []
     for first in range(0, len(bank), BATCH):
         opinions = instructor.opinions([[views[0]] for views in bank.views[first : first + BATCH]])
         feelings.append(opinions.feelings)
         speech.append(opinions.speech)
-    heard = Heard(bank, np.concatenate(feelings), np.concatenate(speech))
+    heard = Predictions(bank, np.concatenate(feelings), np.concatenate(speech))
     if kept is not None:
         with atomic_path(kept) as temporary:
             np.savez(temporary, feelings=heard.feelings, speech=heard.speech, known=np.array(known))
     return heard
 
 
-def best_temperature(heard: Sequence[Heard]) -> float:
+def best_temperature(heard: Sequence[Predictions]) -> float:
     """The temperature at which what was meant is likeliest (Guo et al. 2017)."""
 
     def likelihood(temperature: float) -> float:
@@ -219,13 +221,13 @@ def best_temperature(heard: Sequence[Heard]) -> float:
 class Study:
     """What every part of the evaluation needs."""
 
-    bank: HearingBank
+    bank: FeatureBank
     sounds: Sequence[AcousticFeatures]
     models: FrozenModels
     settings: InstructorSettings
     folder: Path
 
-    def train(self, bank: HearingBank, name: str) -> Instructor:
+    def train(self, bank: FeatureBank, name: str) -> Instructor:
         """An instructor of a bank's clips; its first words are learned once for all."""
         place = self.folder / name
         trained = train_instructor(
@@ -240,13 +242,13 @@ class Study:
         return [corpus for corpus in dict.fromkeys(clip.corpus for clip in self.bank.clips) if counts[corpus] >= FOLDS]
 
 
-def cross_validate(study: Study) -> tuple[list[Figure], float, list[Heard]]:
+def cross_validate(study: Study) -> tuple[list[Figure], float, list[Predictions]]:
     """Figures over folds by speaker; the temperature of all folds together, and what was heard in each."""
     parts = list(folds(study.bank, FOLDS))
     heard, said = [], []
     for number, (learned, out) in enumerate(parts):
         instructor = study.train(learned, f"fold{number}")
-        heard.append(hear_all(instructor, out, study.folder / f"fold{number}.npz"))
+        heard.append(predict_bank(instructor, out, study.folder / f"fold{number}.npz"))
         said += write_out(instructor, out)
     figures: list[Figure] = []
     by_fold = [best_temperature([*heard[:n], *heard[n + 1 :]]) for n in range(len(heard))]
@@ -257,7 +259,7 @@ def cross_validate(study: Study) -> tuple[list[Figure], float, list[Heard]]:
     return figures, best_temperature(heard), heard
 
 
-def _corpus_figures(corpus: str, heard: Sequence[Heard], by_fold: Sequence[float]) -> Iterator[Figure]:
+def _corpus_figures(corpus: str, heard: Sequence[Predictions], by_fold: Sequence[float]) -> Iterator[Figure]:
     pairs = list(zip(heard, by_fold, strict=True))
     right = []
     for each, temperature in pairs:
@@ -268,7 +270,9 @@ def _corpus_figures(corpus: str, heard: Sequence[Heard], by_fold: Sequence[float
     how = f"{kinds} emotions, mean of {len(heard)} folds by speaker: " + ", ".join(f"{x:.3f}" for x in right)
     yield Figure(f"{corpus}: written emotion", float(np.mean(right)), "", MUST.get(corpus, "-"), how)
     verdicts = [each.verdict(temperature) for each, temperature in pairs]
-    every = Verdict(np.concatenate([v.shares for v in verdicts]), tuple(name for v in verdicts for name in v.meant))
+    every = Classification(
+        np.concatenate([v.shares for v in verdicts]), tuple(name for v in verdicts for name in v.meant)
+    )
     yield Figure(
         f"{corpus}: unweighted recall of the likeliest", every.recall, "", "-", f"accuracy {every.accuracy:.3f}"
     )
@@ -288,7 +292,7 @@ def _corpus_figures(corpus: str, heard: Sequence[Heard], by_fold: Sequence[float
     yield Figure(f"{corpus}: clips found for a sentence", float(np.mean(found)), "", "-", "precision at 10 by emotion")
 
 
-def _level_known(heard: Heard) -> tuple[float, float]:
+def _level_known(heard: Predictions) -> tuple[float, float]:
     order = np.argsort(-heard.feelings, axis=1)
     fits = np.zeros((len(order), len(FEELINGS)), bool)
     for row, clip in zip(fits, heard.bank.clips, strict=True):
@@ -298,7 +302,7 @@ def _level_known(heard: Heard) -> tuple[float, float]:
     return float(ranked[:, 0].mean()), float(ranked[:, :5].any(axis=1).mean())
 
 
-def _found_for(verdict: Verdict, most: int = 10) -> float:
+def _found_for(verdict: Classification, most: int = 10) -> float:
     shares = []
     for emotion in sorted(set(verdict.meant)):
         order = np.argsort(-verdict.shares[:, EMOTIONS.index(emotion)])[:most]
@@ -306,7 +310,7 @@ def _found_for(verdict: Verdict, most: int = 10) -> float:
     return float(np.mean(shares))
 
 
-def _beside(corpus: str, parts: Sequence[tuple[HearingBank, HearingBank]]) -> Iterator[Figure]:
+def _beside(corpus: str, parts: Sequence[tuple[FeatureBank, FeatureBank]]) -> Iterator[Figure]:
     """Plain judges on the same folds, trained on the corpus alone."""
     judges = {
         "logistic regression on mean and deviation of the states": (_pooled, LogisticRegression(C=0.01, max_iter=3000)),
@@ -321,16 +325,16 @@ def _beside(corpus: str, parts: Sequence[tuple[HearingBank, HearingBank]]) -> It
         yield Figure(f"{corpus}: {name}", float(np.mean(right)), "", "-", ", ".join(f"{x:.3f}" for x in right))
 
 
-def _pooled(bank: HearingBank) -> Float[np.ndarray, "clips both"]:
+def _pooled(bank: FeatureBank) -> Float[np.ndarray, "clips both"]:
     last = [views[0].states[-1].astype(np.float64) for views in bank.views]
     return np.stack([np.concatenate([states.mean(axis=0), states.std(axis=0)]) for states in last])
 
 
-def _manner(bank: HearingBank) -> Float[np.ndarray, "clips manner"]:
+def _manner(bank: FeatureBank) -> Float[np.ndarray, "clips manner"]:
     return np.stack([views[0].functionals for views in bank.views]).astype(np.float64)
 
 
-def write_out(instructor: Instructor, bank: HearingBank, every: int = EVERY, free: bool = False) -> list[Instruction]:
+def write_out(instructor: Instructor, bank: FeatureBank, every: int = EVERY, free: bool = False) -> list[Instruction]:
     """Sentences of every so many clips."""
     said = []
     chosen = [[views[0]] for views in bank.views[::every]]
@@ -357,13 +361,13 @@ def across(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
         learned = study.bank.select([clip.corpus == source and clip.emotion in SHARED for clip in study.bank.clips])
         out = study.bank.select([clip.corpus == target and clip.emotion in SHARED for clip in study.bank.clips])
         instructor = study.train(learned, f"{source}-to-{target}")
-        heard = hear_all(instructor, out, study.folder / f"{source}-to-{target}.npz")
+        heard = predict_bank(instructor, out, study.folder / f"{source}-to-{target}.npz")
         named = [emotion for emotion, _ in heard.written(1.0)]
         meant = [clip.emotion for clip in out.clips]
         free = recall(named, meant)
         best = heard.verdict(1.0, SHARED)
         beside = nearest(instructor.model, [views[0] for views in out.views])
-        near = Verdict(by_emotion(beside, SHARED), tuple(meant)).recall
+        near = Classification(by_emotion(beside, SHARED), tuple(meant)).recall
         must = CROSS.get(target.removesuffix("_full"), "-")
         how = f"unweighted recall, {len(meant)} clips; likeliest {best.recall:.3f}, nearest sentence {near:.3f}"
         yield Figure(f"{source} to {target}: written emotion", free, "", must, how)
@@ -379,12 +383,12 @@ def compare(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
             both = [clip.corpus in (source, "samples") and clip.emotion in SHARED for clip in study.bank.clips]
             learned = study.bank.select(both)
             if settings.views == 1:
-                learned = HearingBank(learned.clips, tuple(views[:1] for views in learned.views), learned.digest + "1")
+                learned = FeatureBank(learned.clips, tuple(views[:1] for views in learned.views), learned.digest + "1")
             out = study.bank.select([clip.corpus == target and clip.emotion in SHARED for clip in study.bank.clips])
             words = "".join(char for char in name if char.isalnum())
             place = study.folder / "recipes" / f"{words}-{source}"
             model, _ = align(learned, study.sounds, study.models, settings, place)
             shares = by_emotion(nearest(model, [views[0] for views in out.views]), SHARED)
-            found.append(Verdict(shares, tuple(clip.emotion for clip in out.clips)).recall)
+            found.append(Classification(shares, tuple(clip.emotion for clip in out.clips)).recall)
         legs = ", ".join(f"to {target} {x:.3f}" for (_, target), x in zip(pairs, found, strict=True))
         yield Figure(f"recipe: {name}", float(np.mean(found)), "", "-", f"corpus left out: {legs}")

@@ -254,7 +254,7 @@ Pictures = Iterable[UInt8[np.ndarray, "size size 3"]]
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class AskedFace:
     """A face that was asked for an emotion at its highest level."""
 
     system: str
@@ -265,7 +265,7 @@ class Shown:
 
 def show_emotions(
     corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, clips: int = 2, seed: int = 0
-) -> list[Shown]:
+) -> list[AskedFace]:
     """Held-out clips asked for all ten emotions, by the learned system and by the performer."""
     found = []
     for number, item in enumerate(spread(held_out(corpora), clips)):
@@ -275,8 +275,8 @@ def show_emotions(
             asked = asked_for(emotion, seed + number)
             style = prior_sampler.style(asked.text, seed + number)
             made = generator.perform(features, performer, asked, seed + number, style)
-            found.append(Shown(LEARNED, emotion, clip.speaker, made))
-            found.append(Shown(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))
+            found.append(AskedFace(LEARNED, emotion, clip.speaker, made))
+            found.append(AskedFace(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))
     return found
 
 
@@ -287,7 +287,12 @@ def asked_for(emotion: str, seed: int) -> Instruction:
 
 
 def judge_emotions(
-    judge: Judge, shown: Sequence[Shown], head: Head, frames: Callable[[MotionClip], Pictures], size: int, seed: int = 0
+    judge: Judge,
+    shown: Sequence[AskedFace],
+    head: Head,
+    frames: Callable[[MotionClip], Pictures],
+    size: int,
+    seed: int = 0,
 ) -> tuple[Table, list[Matrix], dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]]]:
     """How often the judge sees what was asked, its confusions by system, and by system and emotion a picture.
 

@@ -411,7 +411,7 @@ MEASURES: dict[str, Measure] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class SpeechTrack:
     """What a motion is held against: phones that cover the recording, and its level in dB at 25 frames a second."""
 
     phones: tuple[Phone, ...]
@@ -419,16 +419,16 @@ class Heard:
     duration_s: float
 
 
-def hear_recording(wave: Float[np.ndarray, " samples"], phones: Sequence[Phone] | None = None) -> Heard:
+def speech_track(wave: Float[np.ndarray, " samples"], phones: Sequence[Phone] | None = None) -> SpeechTrack:
     """Phones, recognised where they are not given, and level of a wave at 16 kHz; see `recognise_phones`."""
     level = prosody(np.asarray(wave, np.float32), fps=FPS).energy_db
     found = recognise_phones(np.asarray(wave, np.float32)).phones if phones is None else phones
-    return Heard(tuple(found), level, len(wave) / RATE_HZ)
+    return SpeechTrack(tuple(found), level, len(wave) / RATE_HZ)
 
 
 def measure_motion(
     curves: Curves,
-    heard: Heard,
+    heard: SpeechTrack,
     head: Head,
     reference: Curves | None = None,
     gap: Float[np.ndarray, " own_gap"] | None = None,
@@ -477,7 +477,7 @@ def measure_motion(
 def compare(
     motion: Curves,
     true: Curves,
-    heard: Heard,
+    heard: SpeechTrack,
     head: Head,
     true_gap: Float[np.ndarray, " other_gap"] | None = None,
 ) -> dict[str, float]:
@@ -497,7 +497,7 @@ def compare(
     }
 
 
-def at_rest(heard: Heard, frames: int) -> Bool[np.ndarray, " frames"]:
+def at_rest(heard: SpeechTrack, frames: int) -> Bool[np.ndarray, " frames"]:
     """Frames of silence further than `REST_S` from any sound."""
     silent = frame_phones(heard.phones, frames, FPS) == SILENCE
     reach = round(REST_S * FPS)

@@ -62,14 +62,14 @@ class AskedScore:
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class SpokenClip:
     """A held-out clip: its features, and its performer without idle behaviour."""
 
     features: Float32[np.ndarray, "steps dim"]
     performer: Performer
 
     @classmethod
-    def of(cls, corpus: Corpus, clip: ClipEntry) -> Scene:
+    def of(cls, corpus: Corpus, clip: ClipEntry) -> SpokenClip:
         """The scene of a clip with sound."""
         quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
         performer = Performer(corpus.phones(clip), corpus.prosody(clip), clip.duration_s, quiet)
@@ -78,7 +78,7 @@ class Scene:
 
 def move(
     generator: LearnedGenerator,
-    scenes: Sequence[Scene],
+    scenes: Sequence[SpokenClip],
     styles: Sequence[Style],
     seed: int = 0,
 ) -> list[MotionClip]:
@@ -91,7 +91,7 @@ def move(
 
 
 def measure(
-    generator: LearnedGenerator, scenes: Sequence[Scene], motions: Sequence[MotionClip], plain: Style
+    generator: LearnedGenerator, scenes: Sequence[SpokenClip], motions: Sequence[MotionClip], plain: Style
 ) -> list[dict[str, float]]:
     """Measured units of motions, above the face that the same generator makes in a plain style."""
     present = np.ones(len(ARKIT), bool)
@@ -146,19 +146,19 @@ def _ratio(part: int, whole: int) -> float:
 # Measures of drawn styles against true ones: cosine, retrieval, energy distance, diversity, with intervals.
 
 
-Styles_styles = Float[np.ndarray, "n style"]
+Styles = Float[np.ndarray, "n style"]
 Others = Float[np.ndarray, "m style"]
 
 RESAMPLES = 2000
 """Bootstrap resamples of an interval."""
 
 
-def cosines(drawn: Styles_styles, true: Styles_styles) -> Float[np.ndarray, " n"]:
+def cosines(drawn: Styles, true: Styles) -> Float[np.ndarray, " n"]:
     """Cosine between every drawn style and its true one; 0 where one of them is 0."""
     return np.einsum("ns,ns->n", _unit(drawn), _unit(true))
 
 
-def similarity(drawn: Styles_styles, true: Others) -> Float[np.ndarray, "n m"]:
+def similarity(drawn: Styles, true: Others) -> Float[np.ndarray, "n m"]:
     """Cosines of all with all."""
     return _unit(drawn) @ _unit(true).T
 
@@ -173,7 +173,7 @@ def retrieval(similar: Float[np.ndarray, "n columns"], k: int) -> Bool[np.ndarra
     return better < k
 
 
-def energy_distance(drawn: Styles_styles, true: Others) -> float:
+def energy_distance(drawn: Styles, true: Others) -> float:
     """Energy distance of two samples (Szekely and Rizzo 2013): 0 when they are of one distribution, in style units."""
     between = _distances(drawn, true).mean()
     within = [_distances(each, each).sum() / (len(each) * max(len(each) - 1, 1)) for each in (drawn, true)]
@@ -204,17 +204,17 @@ def interval(
     return float(numbers.mean()), float(low), float(high)
 
 
-def nearest_centroid(styles: Styles_styles, centroids: Others, labels: list[str]) -> list[str]:
+def nearest_centroid(styles: Styles, centroids: Others, labels: list[str]) -> list[str]:
     """The label of the centroid nearest to each style."""
     return [labels[int(i)] for i in _distances(styles, centroids).argmin(axis=1)]
 
 
-def _distances(first: Styles_styles, second: Others) -> Float[np.ndarray, "n m"]:
+def _distances(first: Styles, second: Others) -> Float[np.ndarray, "n m"]:
     squared = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1) - 2 * first @ second.T
     return np.sqrt(np.maximum(squared, 0.0))
 
 
-def _unit(styles: Styles_styles) -> Styles_styles:
+def _unit(styles: Styles) -> Styles:
     length = np.linalg.norm(styles, axis=1, keepdims=True)
     return np.asarray(styles / np.maximum(length, 1e-9))
 
@@ -227,8 +227,6 @@ GUIDANCES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 _SAMPLES = 10
 _TEXTS = 60
 """Texts of which several samples are drawn."""
-
-Styles = Float32[np.ndarray, "n style"]
 
 
 @dataclass(frozen=True)
@@ -291,14 +289,22 @@ def normal(prior: PriorModel, styles: Styles) -> Styles:
 
 
 def score_motion(
-    prior_sampler: PriorSampler, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
+    prior_sampler: PriorSampler,
+    generator: LearnedGenerator,
+    scenes: Sequence[SpokenClip],
+    bank: StyleBank,
+    styles: Styles,
 ) -> AskedScore:
     """Units asked for by the scripts of a bank against those that move in the given styles (not normalised)."""
     return score_asked(asked_and_moved(prior_sampler, generator, scenes, bank, styles))
 
 
 def asked_and_moved(
-    prior_sampler: PriorSampler, generator: LearnedGenerator, scenes: Sequence[Scene], bank: StyleBank, styles: Styles
+    prior_sampler: PriorSampler,
+    generator: LearnedGenerator,
+    scenes: Sequence[SpokenClip],
+    bank: StyleBank,
+    styles: Styles,
 ) -> list[tuple[Strengths, Strengths]]:
     """Units asked for by every script of a bank, and those that move in its style (not normalised)."""
     plain = prior_sampler.style("A person speaks.", seed=0)
@@ -310,7 +316,7 @@ def asked_and_moved(
 def score_emotion(
     generator: LearnedGenerator,
     prior: PriorModel,
-    scenes: Sequence[Scene],
+    scenes: Sequence[SpokenClip],
     bank: StyleBank,
     styles: Styles,
     shown: StyleBank,
@@ -382,7 +388,7 @@ def measure_prior(
     prior_sampler.check_fits(generator.model)
     how = settings or SampleSettings()
     prior = prior_sampler.prior
-    scenes = held_out_scenes(corpora)
+    scenes = held_out_spoken(corpora)
     banks: Mapping[Draw, StyleBank] = {
         draw: held_out_bank(corpora, generator, prior_sampler.encoder, draw, scripts, i, folder=folder)
         for i, draw in enumerate(SETS)
@@ -402,10 +408,10 @@ def measure_prior(
     yield Figure("the same with guidance", sampling_ms(prior, banks["train"], doubled), "CPU ms", "<= 60", "one thread")
 
 
-def held_out_scenes(corpora: Sequence[Corpus]) -> list[Scene]:
+def held_out_spoken(corpora: Sequence[Corpus]) -> list[SpokenClip]:
     """Clips with sound of speakers that are held out; InputError when there is none."""
     clips = [(c, clip) for c in corpora for clip in c.clips if clip.split in HELD_SPLITS and clip.features]
-    scenes = [Scene.of(corpus, clip) for corpus, clip in clips if clip.duration_s >= 2.5]
+    scenes = [SpokenClip.of(corpus, clip) for corpus, clip in clips if clip.duration_s >= 2.5]
     if not scenes:
         raise InputError("clips with sound of held-out speakers", "none", "add a corpus of three speakers or more")
     return scenes
@@ -424,7 +430,7 @@ def _motion_figures(
     prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     corpora: Sequence[Corpus],
-    scenes: Sequence[Scene],
+    scenes: Sequence[SpokenClip],
     scripts: int,
     settings: SampleSettings,
     folder: Path | None,

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.metrics import MEASURES, Heard, Measure, hear_recording, measure_motion
+from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, measure_motion, speech_track
 from avi_lib.face.head import Head, load_head
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.motion.clip import ARKIT, Curves
@@ -512,7 +512,7 @@ def rescore(
         raise InputError("at least one motion", "none", "name npz or CSV files")
     if text is not None and len(speeches) != 1:
         raise InputError("one recording with a transcript", f"{len(speeches)}", "leave the transcript out")
-    heard_by: dict[Path, Heard] = {}
+    heard_by: dict[Path, SpeechTrack] = {}
     paired = zip(motions, _spread(speeches, len(motions), "recording"), strict=True)
     truths = _spread(references, len(motions), "reference") if references else [None] * len(motions)
     found: list[Scored] = []
@@ -528,7 +528,13 @@ def rescore(
 
 
 def _score(
-    path: Path, speech: Path, truth: Path | None, curves: Curves, heard: Heard, reference: Curves | None, head: Head
+    path: Path,
+    speech: Path,
+    truth: Path | None,
+    curves: Curves,
+    heard: SpeechTrack,
+    reference: Curves | None,
+    head: Head,
 ) -> Scored:
     lengths_s = {"motion": curves.clip.duration_s, "sound": heard.duration_s}
     if reference is not None:
@@ -545,9 +551,9 @@ def _score(
     return Scored(path, speech, truth, scores, missing, tuple(warnings))
 
 
-def _hear(path: Path, text: str | None) -> Heard:
+def _hear(path: Path, text: str | None) -> SpeechTrack:
     wave = load_speech(path).wave
-    return hear_recording(wave, None if text is None else align_phones(wave, text).phones)
+    return speech_track(wave, None if text is None else align_phones(wave, text).phones)
 
 
 def _spread(paths: Sequence[Path], count: int, what: str) -> list[Path]:

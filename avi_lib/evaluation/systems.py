@@ -1,7 +1,7 @@
 """Systems beside one another: the learned one, the performer, the learned one on another's speech, and real motion.
 
->>> scenes = held_out_scenes(corpora, generator, prior_sampler, most=24, seed=0)
->>> table = score_scenes("held_out", "Held-out speakers", HELD_OUT, scenes, load_head())
+>>> scenes = held_out_comparisons(corpora, generator, prior_sampler, most=24, seed=0)
+>>> table = score_comparisons("held_out", "Held-out speakers", HELD_OUT, scenes, load_head())
 
 `shuffled` is the learned system that hears the next scene's speech and is scored on this one's: what a score is worth
 when the face does not listen. Blinks, gaze and sway are left out of generated motion: all systems take them from the
@@ -23,19 +23,19 @@ from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import (
     MEASURES,
-    Heard,
     Measure,
+    SpeechTrack,
     closures,
     correlation,
     eve_mm,
     fdd_mm,
     frame_phones,
-    hear_recording,
     jaw_energy_correlation,
     jitter_mm,
     lip_closure,
     lve_mm,
     measure_motion,
+    speech_track,
 )
 from avi_lib.evaluation.report import Figure, Row, Table, tabulate
 from avi_lib.face.head import Head, load_head
@@ -125,7 +125,7 @@ RIG = (
 
 
 @dataclass(frozen=True, eq=False)
-class Scene:
+class Comparison:
     """A recording and what every system makes of it.
 
     Attributes:
@@ -138,7 +138,7 @@ class Scene:
 
     name: str
     speaker: str
-    heard: Heard
+    heard: SpeechTrack
     motions: Mapping[str, Curves]
     reference: Curves | None = None
     gap: Float[np.ndarray, " frames"] | None = None
@@ -150,7 +150,7 @@ class _Take:
 
     name: str
     speaker: str
-    heard: Heard
+    heard: SpeechTrack
     features: Float32[np.ndarray, "steps dim"]
     style: Float32[np.ndarray, " style"]
     performed: MotionClip
@@ -159,22 +159,24 @@ class _Take:
     real: bool = False
 
 
-def held_out_scenes(
+def held_out_comparisons(
     corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, most: int = 24, seed: int = 0
-) -> list[Scene]:
+) -> list[Comparison]:
     """Performed clips of held-out speakers and words, at most so many, spread evenly; InputError without two."""
     takes = []
     for number, item in enumerate(spread(held_out(corpora), most)):
         corpus, clip = item.corpus, item.clip
         motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
-        heard = Heard(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
+        heard = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
         style = prior_sampler.style(corpus.texts(clip)[0], seed + number)
         features = corpus.features(clip).astype(np.float32)
         takes.append(_Take(clip.clip, clip.speaker, heard, features, style, motion, whole(motion)))
     return _spoken(takes, generator)
 
 
-def grid_scenes(folder: Path, generator: LearnedGenerator, prior_sampler: PriorSampler, seed: int = 0) -> list[Scene]:
+def grid_comparisons(
+    folder: Path, generator: LearnedGenerator, prior_sampler: PriorSampler, seed: int = 0
+) -> list[Comparison]:
     """Real videos with their tracks; InputError when something of them is missing."""
     takes, calm = [], Instruction.parse(CALM)
     style = prior_sampler.style(CALM, seed)
@@ -189,19 +191,19 @@ def grid_scenes(folder: Path, generator: LearnedGenerator, prior_sampler: PriorS
             values[:, ARKIT.index(channel)] = curve
             present[ARKIT.index(channel)] = channel not in UNMOVED
         tracked = Curves(MotionClip(values, clip.fps, ARKIT), present)
-        heard = hear_recording(wave, clip.phones)
+        heard = speech_track(wave, clip.phones)
         features = generator.listen(wave)
         takes.append(_Take(clip.name, clip.name, heard, features, style, performed, tracked, clip.gap, real=True))
     return _spoken(takes, generator)
 
 
-def rig_scenes(
+def rig_comparisons(
     corpora: Sequence[Corpus],
     recordings: Sequence[str],
     generator: LearnedGenerator,
     prior_sampler: PriorSampler,
     seed: int = 0,
-) -> list[Scene]:
+) -> list[Comparison]:
     """Clips of held-out recordings of real motion with sound; InputError when no corpus has one of them."""
     items = [Item(c, clip) for c in corpora for clip in c.clips if clip.motion == "recorded" and clip.features]
     kept = [item for item in items if item.clip.recording in recordings]
@@ -211,17 +213,17 @@ def rig_scenes(
     for corpus, clip in ((item.corpus, item.clip) for item in kept):
         real = Curves(MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT), corpus.present(clip))
         performed = corpus.performer(clip).perform_with_still(calm, seed)[1]
-        heard = Heard(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
+        heard = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
         features = corpus.features(clip).astype(np.float32)
         takes.append(_Take(clip.clip, clip.speaker, heard, features, style, performed, real, real=True))
     return _spoken(takes, generator)
 
 
-def score_scenes(
+def score_comparisons(
     name: str,
     title: str,
     how: str,
-    scenes: Sequence[Scene],
+    scenes: Sequence[Comparison],
     head: Head,
     measures: Mapping[str, Measure] = MEASURES,
     seed: int = 0,
@@ -256,7 +258,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in picks.tolist()]
 
 
-def _spoken(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Scene]:
+def _spoken(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Comparison]:
     if len(takes) < 2:
         raise InputError("two recordings or more, so that speech can be shuffled", f"{len(takes)}", "add some")
     scenes = []
@@ -270,7 +272,7 @@ def _spoken(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Scene]:
         }
         if take.real and take.reference is not None:
             motions[REAL] = take.reference
-        scenes.append(Scene(take.name, take.speaker, take.heard, motions, take.reference, take.gap))
+        scenes.append(Comparison(take.name, take.speaker, take.heard, motions, take.reference, take.gap))
     return scenes
 
 

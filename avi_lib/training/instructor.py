@@ -45,7 +45,7 @@ from avi_lib.settings import InstructorSettings
 from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
 from avi_lib.speech.voice import AcousticFeatures, acoustic_features
-from avi_lib.training.instructor_data import HeardClip, HearingBank
+from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
 
@@ -80,7 +80,7 @@ class Sentences:
         return torch.stack([model.sentences(states) for states in self.states]).mean(dim=1)
 
 
-def fitting(clip: HeardClip) -> list[int]:
+def fitting(clip: BankClip) -> list[int]:
     """Numbers of the `FEELINGS` that may be a clip's: the upper levels of its emotion where its level is not known."""
     every = [number for number, feeling in enumerate(FEELINGS) if feeling.emotion == clip.emotion]
     if clip.level is None:
@@ -99,7 +99,7 @@ def _said(feeling: Feeling, paraphrases: int, seed: int) -> list[str]:
     return said
 
 
-def balanced(clips: Sequence[HeardClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
+def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
     """Numbers of clips so that within a corpus emotions come alike often, and corpora by the root of their size."""
     weights = np.zeros(len(clips))
     corpora = np.array([clip.corpus for clip in clips])
@@ -123,7 +123,7 @@ class AlignLosses:
 
     def __init__(
         self,
-        bank: HearingBank,
+        bank: FeatureBank,
         sounds: Sequence[AcousticFeatures],
         sentences: Sentences,
         settings: InstructorSettings,
@@ -275,7 +275,7 @@ class WriteLosses:
     """
 
     def __init__(
-        self, bank: HearingBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
+        self, bank: FeatureBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
     ) -> None:
         self.bank, self.model, self.language, self.settings = bank, model, language, settings
         self.order = balanced(bank.clips)
@@ -318,7 +318,7 @@ class WriteLosses:
         return familiar[:, None] * ear.states + ear.functionals
 
 
-def _answer(clip: HeardClip, rng: np.random.Generator) -> str:
+def _answer(clip: BankClip, rng: np.random.Generator) -> str:
     """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
     may = fitting(clip)
     feeling = FEELINGS[may[int(rng.integers(len(may)))]]
@@ -376,7 +376,7 @@ class TrainedInstructor:
 
 
 def train_instructor(
-    bank: HearingBank,
+    bank: FeatureBank,
     sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
@@ -411,7 +411,7 @@ def train_instructor(
 
 
 def align(
-    bank: HearingBank,
+    bank: FeatureBank,
     sounds: Sequence[AcousticFeatures],
     models: FrozenModels,
     settings: InstructorSettings,
@@ -505,7 +505,7 @@ def speak(
 
 def write(
     model: InstructorModel,
-    bank: HearingBank,
+    bank: FeatureBank,
     language: LanguageModel,
     settings: InstructorSettings,
     folder: Path,
@@ -547,20 +547,20 @@ def _ears(model: InstructorModel) -> InstructorModel:
     return ears
 
 
-def hear_sounds(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
+def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
     """Hearings of sounds that are no speech, of 1 to 4 seconds."""
     rng = np.random.default_rng([seed, count])
     return [acoustic_features(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
 
 
-def recipe(part: str, bank: HearingBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
+def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
     """What is trained on what: settings but those of the loops, shape, and the bank's content."""
     kept = settings.model_dump(exclude={"align", "speak", "write"})
     return hashlib.sha256(json.dumps([part, bank.digest, kept, dict(shape)], sort_keys=True).encode()).hexdigest()
 
 
 @torch.no_grad()
-def _normalise(model: InstructorModel, bank: HearingBank) -> None:
+def _normalise(model: InstructorModel, bank: FeatureBank) -> None:
     """Set means and deviations, and the directions and the range of what is usual."""
     every = [hearing for views in bank.views for hearing in views]
     sums, squares, count = 0.0, 0.0, 0
@@ -582,6 +582,6 @@ def _normalise(model: InstructorModel, bank: HearingBank) -> None:
         model.usual.learn(world, torch.cat([pooled(part.states, part.there) for part in parts]))
 
 
-def corpora_of(bank: HearingBank) -> list[str]:
+def corpora_of(bank: FeatureBank) -> list[str]:
     """Names of the corpora of a bank, each a world of its own."""
     return sorted({clip.corpus for clip in bank.clips})

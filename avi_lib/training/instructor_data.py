@@ -1,6 +1,6 @@
 """The hearing bank: every clip of prepared corpora as the instructor hears it, as it is and elsewhere, with its labels.
 
->>> bank = make_hearing_bank(corpora, "whisper-tiny-en", views=6, seed=0, folder=Path("data/cache/hearing"))
+>>> bank = make_feature_bank(corpora, "whisper-tiny-en", views=6, seed=0, folder=Path("data/cache/hearing"))
 >>> bank.clips[0].emotion, bank.clips[0].level, bank.views[0][0].states.shape
 ('angry', 3, (1, 69, 384))
 
@@ -41,7 +41,7 @@ ALONE = 24
 
 
 @dataclass(frozen=True)
-class HeardClip:
+class BankClip:
     """Labels of a clip; `level` is None where its corpus does not tell one from another."""
 
     name: str
@@ -54,21 +54,21 @@ class HeardClip:
 
 
 @dataclass(frozen=True, eq=False)
-class HearingBank:
+class FeatureBank:
     """Clips and their views, the recording itself first."""
 
-    clips: tuple[HeardClip, ...]
+    clips: tuple[BankClip, ...]
     views: tuple[tuple[AcousticFeatures, ...], ...]
     digest: str
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def select(self, keep: Sequence[bool]) -> HearingBank:
+    def select(self, keep: Sequence[bool]) -> FeatureBank:
         """Those clips that are to be kept."""
         chosen = [number for number, kept in enumerate(keep) if kept]
         content = json.dumps([self.digest, chosen])
-        return HearingBank(
+        return FeatureBank(
             tuple(self.clips[number] for number in chosen),
             tuple(self.views[number] for number in chosen),
             hashlib.sha256(content.encode()).hexdigest(),
@@ -85,7 +85,7 @@ class _Task(NamedTuple):
     seed: tuple[int, ...]
 
 
-def make_hearing_bank(
+def make_feature_bank(
     corpora: Sequence[Corpus],
     encoder: str,
     views: int,
@@ -93,7 +93,7 @@ def make_hearing_bank(
     folder: Path,
     progress: bool | None = None,
     most: int | None = None,
-) -> HearingBank:
+) -> FeatureBank:
     """Hear every clip with sound and an emotion.
 
     Args:
@@ -133,10 +133,10 @@ def make_hearing_bank(
             digests.append(digest)
             shown.update(len(part))
     content = json.dumps([digests, [str(label) for label in labels]])
-    return HearingBank(labels, tuple(found), hashlib.sha256(content.encode()).hexdigest())
+    return FeatureBank(labels, tuple(found), hashlib.sha256(content.encode()).hexdigest())
 
 
-def _labels(corpora: Sequence[Corpus]) -> Iterator[HeardClip]:
+def _labels(corpora: Sequence[Corpus]) -> Iterator[BankClip]:
     for corpus in corpora:
         labelled = [clip for clip in corpus.clips if clip.emotion and clip.speech]
         told = {emotion for emotion in {clip.emotion for clip in labelled} if len(_levels(labelled, emotion)) > 1}
@@ -144,7 +144,7 @@ def _labels(corpora: Sequence[Corpus]) -> Iterator[HeardClip]:
             script = corpus.scripts[clip.scripts[0]] if clip.scripts else None
             own = script is not None and script.kind == "measured"
             units = tuple(sorted(script.action_units.items())) if script is not None and own else ()
-            yield HeardClip(
+            yield BankClip(
                 clip.clip,
                 corpus.folder.name,
                 clip.speaker,

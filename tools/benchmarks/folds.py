@@ -14,13 +14,13 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.evaluation.instructor_scores import (
     BATCH,
     FOLDS,
-    Heard,
+    Predictions,
     Study,
     across,
     compare,
     cross_validate,
     folds,
-    hear_all,
+    predict_bank,
 )
 from avi_lib.evaluation.report import Figure
 from avi_lib.files import make_folder
@@ -32,8 +32,8 @@ from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrad
 from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.voice import acoustic_features
-from avi_lib.training.instructor import FrozenModels, hear_sounds
-from avi_lib.training.instructor_data import HearingBank, make_hearing_bank
+from avi_lib.training.instructor import FrozenModels, sound_features
+from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from tools.benchmarks.measuring import Options, left_out
 
 Wave = Float32[np.ndarray, " samples"]
@@ -65,17 +65,17 @@ def measure(options: Options) -> Iterator[Figure]:
     settings = PROFILES["full"].instructor
     encoder, prepared = load_encoder(), [Corpus(folder) for folder in options.corpus]
     models = FrozenModels(encoder, load_text_encoder(), load_language_model())
-    sounds = hear_sounds(encoder, settings.sounds)
+    sounds = sound_features(encoder, settings.sounds)
     make_folder(options.study)
     if options.across:
         pairs = [(source, target) for source, _, target in (pair.partition(":") for pair in options.across)]
-        bank = make_hearing_bank(prepared, encoder.name, settings.views, 0, options.cache)
+        bank = make_feature_bank(prepared, encoder.name, settings.views, 0, options.cache)
         study = Study(bank, sounds, models, settings, options.study)
         yield from across(study, pairs)
         yield from compare(study, pairs)
     names = [corpus.folder.name for corpus in prepared]
     whole = [corpus for corpus in prepared if not _part_of_another(corpus.folder.name, names)]
-    bank = make_hearing_bank(whole, encoder.name, settings.views, 0, options.cache)
+    bank = make_feature_bank(whole, encoder.name, settings.views, 0, options.cache)
     study = Study(bank, sounds, models, settings, options.study)
     figures, temperature, _ = cross_validate(study)
     yield from figures
@@ -89,12 +89,12 @@ def _part_of_another(name: str, names: Sequence[str]) -> bool:
     return any(name != other and name.startswith(f"{other}_") for other in names)
 
 
-def harden(instructor: Instructor, corpora: Sequence[Corpus], out: HearingBank, most: int = 120) -> Iterator[Figure]:
+def harden(instructor: Instructor, corpora: Sequence[Corpus], out: FeatureBank, most: int = 120) -> Iterator[Figure]:
     """Accuracy of clips as they are and under each condition."""
     by_name = {corpus.folder.name: corpus for corpus in corpora}
     step = max(1, len(out) // most)
     few = out.select([number % step == 0 for number in range(len(out))])
-    plain = hear_all(instructor, few).verdict()
+    plain = predict_bank(instructor, few).verdict()
     yield Figure("held-out clips as they are", plain.accuracy, "", "-", f"{len(few)} clips, likeliest emotion")
     waves = []
     for label in few.clips:
@@ -111,7 +111,7 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: HearingBank, 
             opinions = instructor.opinions(hearings)
             feelings.append(opinions.feelings)
             speech.append(opinions.speech)
-        verdict = Heard(few, np.concatenate(feelings), np.concatenate(speech)).verdict()
+        verdict = Predictions(few, np.concatenate(feelings), np.concatenate(speech)).verdict()
         fall = 100 * (plain.accuracy - verdict.accuracy)
         must = "-" if name == "telephone" else "<= 5"
         yield Figure(f"{name}: fall of accuracy", fall, "points", must, f"accuracy {verdict.accuracy:.3f}")
