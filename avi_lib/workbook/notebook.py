@@ -89,7 +89,7 @@ def execute(
             command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             self._kernel_spec = KernelSpec(argv=command, display_name="Python 3", language="python")
 
-        async def start_kernel(self, **options: Any) -> None:
+        async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
             library = [str(Path(avi_lib.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
             options["env"] = {**os.environ, **environment, "PYTHONPATH": os.pathsep.join(library)}
             options |= {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "preexec_fn": _end_with_parent}

@@ -202,7 +202,7 @@ def describe(run: Path) -> dict[str, Any]:
             manifest = read_manifest(run)
     except InputError:
         running = True
-    stages = {name: {"finished": False} for name in manifest["parameters"]}
+    stages: dict[str, Values] = {name: {"finished": False} for name in manifest["parameters"]}
     for name, stage in manifest["stages"].items():
         if "outputs" in stage:
             stages[name] = {"finished": True, "seconds": stage["seconds"], "outputs": sorted(stage["outputs"])}
@@ -434,7 +434,7 @@ def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
     found = {"repeats": not changed and not differs, "run": str(run), "files": len(left[0].keys() | left[1].keys())}
     if found["repeats"]:
         shutil.rmtree(again)
-    kept = {"conditions": list(differences(*decides)), "again": None if found["repeats"] else str(again)}
+    kept = {"conditions": list(differences(decides[0], decides[1])), "again": None if found["repeats"] else str(again)}
     return {**found, "changed": changed, "differs": differs, **kept}
 
 
@@ -453,7 +453,7 @@ def repeating(path: Path, places: Mapping[Path, str]) -> Any:
 
 def _cell(cell: dict[str, Any], places: Mapping[Path, str]) -> dict[str, Any]:
     """Source and outputs of a cell; what it printed as one text."""
-    kept = {"source": "".join(cell["source"]), "printed": "", "shown": []}
+    kept: Values = {"source": "".join(cell["source"]), "printed": "", "shown": []}
     if cell["cell_type"] == "code" and "varies" not in cell.get("metadata", {}).get("tags", ()):
         kept["printed"] = "".join("".join(each["text"]) for each in cell["outputs"] if each.get("name") == "stdout")
         shown = [each.get("data") or [each["ename"], each["evalue"]] for each in cell["outputs"] if "name" not in each]
