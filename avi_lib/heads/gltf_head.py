@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int32, Int64, UInt8
@@ -24,7 +25,16 @@ from PIL import Image
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head
 from avi_lib.heads.gltf import GltfFile, GltfScene, Primitive, SurfaceMaterial, TextureInfo, one_line, open_gltf
-from avi_lib.heads.placing import Eyes, Neck, match_channels, material_of, missing_among, placed_head
+from avi_lib.heads.placing import (
+    Eyes,
+    Neck,
+    head_behind_wall,
+    match_channels,
+    material_of,
+    missing_among,
+    parts_of,
+    placed_head,
+)
 
 # One primitive of a glTF file as a node shows it: its vertices in the file's world, and what moves them.
 
@@ -497,9 +507,14 @@ def load_gltf_head(path: Path) -> Head:
     It is placed by `placing.placed_head`. What is missing or was chosen is in its `notes`. Raises InputError for a file
     that is no glTF 2.0, compressed by Draco or meshopt, damaged, too large, or without such morph targets.
     """
-    file = open_gltf(path)
+    return head_behind_wall(read_gltf_head, Path(path))
+
+
+def read_gltf_head(path: str) -> dict[str, Any]:
+    """What `load_gltf_head` runs behind the wall."""
+    file = open_gltf(Path(path))
     with np.errstate(over="ignore", invalid="ignore"):  # what is beyond measure is refused by _joined
-        return _read(file, GltfScene(file))
+        return parts_of(_read(file, GltfScene(file)))
 
 
 def _read(file: GltfFile, scene: GltfScene) -> Head:

@@ -32,6 +32,7 @@ from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import Animation, AnimationSampler, GltfFile, GltfScene, local_matrix, open_gltf
 from avi_lib.heads.placing import match_channels
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
+from avi_lib.wall import behind_wall
 
 # Reads the animation of anyone's .glb or .gltf file as ARKit motion.
 
@@ -50,12 +51,20 @@ def read_glb_motion(path: Path) -> MotionClip:
     moves are zero; rotations of eyes are not read, since eyeLook weights tell the gaze. Raises InputError for a file
     without such an animation, for keys out of order, and for more than MAX_FRAMES frames.
     """
-    file = open_gltf(path)
+    terms = {"name": str(path), "expected": "a glTF file with an animation", "do": "export it again"}
+    (clip,) = behind_wall(read_motion, str(Path(path).absolute()), **terms, seconds=120.0, memory_mb=4096)
+    return MotionClip(clip["values"], float(clip["fps"]), ARKIT)
+
+
+def read_motion(path: str) -> dict[str, Any]:
+    """What `read_glb_motion` runs behind the wall."""
+    file = open_gltf(Path(path))
     for animation in file.document.animations:
         weights = _weight_curves(file, animation)
         if weights:
             with np.errstate(over="ignore", invalid="ignore"):  # MotionClip refuses what is not finite
-                return _clip(file, animation, weights)
+                clip = _clip(file, animation, weights)
+            return {"values": clip.values, "fps": clip.fps}
     raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
 
 

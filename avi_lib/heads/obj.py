@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Integer, UInt8
@@ -32,7 +32,15 @@ from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import DrivenHead, Head, ShapedMesh, check_head, check_mesh
 from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder, atomic_path
-from avi_lib.heads.placing import describe, match_channels, material_of, placed_head, words
+from avi_lib.heads.placing import (
+    describe,
+    head_behind_wall,
+    match_channels,
+    material_of,
+    parts_of,
+    placed_head,
+    words,
+)
 from avi_lib.motion.clip import MotionClip
 
 # Wavefront OBJ: one mesh read from text, or written as text.
@@ -420,7 +428,12 @@ def load_obj_head(folder: Path) -> Head:
     InputError, which names the file, without a neutral, without a single channel, with two files for one channel, for a
     file that `read_obj` refuses, and for one whose vertices or faces are not those of the neutral.
     """
-    folder = Path(folder)
+    return head_behind_wall(read_obj_head, Path(folder))
+
+
+def read_obj_head(path: str) -> dict[str, Any]:
+    """What `load_obj_head` runs behind the wall."""
+    folder = Path(path)
     neutral, others = _sorted_files(folder)
     match = match_channels([path.stem for path in others])
     if not match.places:
@@ -438,7 +451,7 @@ def load_obj_head(folder: Path) -> Head:
     still = [channel for channel, moves in moved.items() if not moves.any()]
     still_notes = (f"the same as {neutral.name}, so they do not move: {', '.join(still)}",) if still else ()
     _, compact = np.unique(weld, return_inverse=True)
-    return placed_head(
+    head = placed_head(
         name=folder.name or folder.resolve().name,
         vertices=rest.points[weld].astype(np.float32),
         triangles=triangles,
@@ -449,6 +462,7 @@ def load_obj_head(folder: Path) -> Head:
         weld=compact.astype(np.int32),
         notes=(*describe(match), *still_notes, *texture_notes),
     )
+    return parts_of(head)
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:

@@ -9,9 +9,11 @@ eyes.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from functools import cache
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
@@ -19,6 +21,7 @@ from jaxtyping import Float, Float32, Int32, UInt8
 from avi_lib.errors import InputError
 from avi_lib.face.head import Head, check_mesh, with_gaze
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
+from avi_lib.wall import behind_wall
 
 EYES_APART_M = 0.063
 """Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
@@ -341,3 +344,23 @@ def material_of(*names: str) -> str:
             if spoken & marks:
                 return material
     return "skin"
+
+
+def parts_of(head: Head) -> dict[str, Any]:
+    """The head as one dict of arrays and plain values, as it comes through the wall."""
+    parts = {field.name: getattr(head, field.name) for field in fields(head)}
+    left, right = parts.pop("eyeballs")
+    regions = {f"region {name}": places for name, places in parts.pop("regions").items()}
+    return {**parts, "left eyeball": left, "right eyeball": right, **regions}
+
+
+def head_behind_wall(read: Callable[[str], dict[str, Any]], path: Path) -> Head:
+    """The head that `read(path)` gives as `parts_of` in a child with limits; InputError where it gives none."""
+    terms = {"name": str(path), "expected": "a head that can be read", "do": "export it again"}
+    (parts,) = behind_wall(read, str(path.absolute()), **terms, seconds=120.0, memory_mb=4096)
+    eyeballs = (parts.pop("left eyeball"), parts.pop("right eyeball"))
+    regions = {name[7:]: parts.pop(name) for name in list(parts) if name.startswith("region ")}
+    plain: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
+    head = Head(**plain, eyeballs=eyeballs, regions=regions)
+    check_mesh(head)
+    return head
