@@ -202,7 +202,7 @@ def talk_all(
         talker.prepare(targets.video or targets.sheet is not None, writes=asked is None)
         for job in jobs:
             if job.video:
-                talker.screen.check_video(job.video, abreast=len(others) + 1)
+                talker.renderer.check_video(job.video, abreast=len(others) + 1)
             if job.motion:
                 check_motion(job.motion, talker.head)
         for folder in (targets.output if targets.video else None, targets.motion, targets.sheet):
@@ -239,11 +239,11 @@ def _talk(
         if job.motion:
             write_motion(talk.motion, job.motion, talker.head)
         if job.sheet:
-            talker.screen.write_sheet(talk, job.sheet)
+            talker.renderer.write_sheet(talk, job.sheet)
         if job.video and beside:
-            talker.screen.write_comparison([talk, *beside], job.video)
+            talker.renderer.write_comparison([talk, *beside], job.video)
         elif job.video:
-            talker.write_video(talk, job.video)
+            talker.renderer.write_video(talk, job.video)
     except (AviError, OSError, MemoryError) as problem:
         error = problem if isinstance(problem, AviError) else None
         got = str(problem) or type(problem).__name__

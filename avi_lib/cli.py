@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -97,9 +98,11 @@ def _parser() -> argparse.ArgumentParser:
         return added.add_argument
 
     each = "one JSON object a recording"
-    _talk_options(add("talk", _talk, "make a talking face from a recording and an instruction", each))
+    _talk_options(
+        add("talk", partial(_print_all, _talk), "make a talking face from a recording and an instruction", each)
+    )
 
-    option = add("instruct", _instruct, "write what the face should do for a recording", each)
+    option = add("instruct", partial(_print_all, _instruct), "write what the face should do for a recording", each)
     option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
     option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
     option("--instructor", default="learned", metavar="learned|PATH", help="shipped weights (default) or your own")
@@ -227,7 +230,7 @@ def number_pairs(texts: Sequence[str], option: str) -> dict[str, float]:
     return pairs
 
 
-def _talk(options: Options) -> int:
+def _talk(options: Options) -> Iterable[Outcome]:
     from avi_lib.batch import Targets, talk_all
 
     strengths = number_pairs(options.strength, "--strength")
@@ -254,21 +257,21 @@ def _talk(options: Options) -> int:
     )
     targets = Targets(options.output, options.motion, options.sheet, video=not options.no_video)
     more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside")}
-    return _print_all(options, talk_all(options.speech, settings, targets, **more))
+    return talk_all(options.speech, settings, targets, **more)
 
 
-def _instruct(options: Options) -> int:
+def _instruct(options: Options) -> Iterable[Outcome]:
     from avi_lib.batch import instruct_all
 
     names = ("instructor", "encoder", "language_model", "temperature", "seed", "free")
     settings = validated(InstructSettings, **_given(options, *names))
-    return _print_all(options, instruct_all(options.speech, settings, options.timeline))
+    return instruct_all(options.speech, settings, options.timeline)
 
 
-def _print_all(options: Options, outcomes: Iterable[Outcome]) -> int:
+def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -> int:
     """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on."""
     failed = 0
-    for outcome in outcomes:
+    for outcome in work(options):
         if options.json or outcome.error is None:
             _print(options, outcome.as_json(), outcome.lines())
         if outcome.error is not None:

@@ -99,11 +99,11 @@ def _codecs() -> str:
 
 def _renderer() -> str:
     from avi_lib.face.head import load_head
-    from avi_lib.face.raster import Renderer
+    from avi_lib.face.raster import Rasteriser
 
     head = load_head()
-    with Renderer(head) as renderer:
-        renderer.draw(head.vertices)
+    with Rasteriser(head) as rasteriser:
+        rasteriser.draw(head.vertices)
     return "numba z-buffer: a test picture came out"
 
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import count
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -23,10 +22,10 @@ from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
-from avi_lib.face.head import DrivenHead, load_any_head
+from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, video_writer
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.instruction.timeline import Timeline, as_timeline
 from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, read_curves
 from avi_lib.motion.performer import Performer
@@ -36,24 +35,24 @@ from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
 from avi_lib.speech.prosody import Prosody, prosody
 
 if TYPE_CHECKING:
-    from avi_lib.face.raster import Renderer
+    from avi_lib.face.raster import Rasteriser
     from avi_lib.instruction.instructor import Instructor, Written
     from avi_lib.motion.generator import LearnedGenerator
     from avi_lib.motion.prior import PriorSampler
 
 
-# A talk: one talking face, from what was heard to the motion that carries out what was asked.
+_AT_REST = MotionClip(np.zeros((1, len(ARKIT)), np.float32), 25.0, ARKIT)
 
 
 @dataclass(frozen=True)
 class Talk:
-    """One talking face: what was heard, what was asked for, and the motion that carries it out.
+    """One talking face: its speech, what was asked for, and the motion that carries it out.
 
     Attributes:
         timeline: what was asked for; a single instruction is a timeline of one.
         seed: of every random choice in the motion.
-        features: what the learned generator heard; None for the performer.
-        styles: (entries, 128), what the learned generator was told; None for the performer.
+        features: what the learned generator reads of the speech; None for the performer.
+        styles: (entries, 128), one for each instruction; None for the performer.
         written: how the instruction was written; None where it was given.
         factors: where factors of the face come from that are not the speech's own, in words.
     """
@@ -63,7 +62,7 @@ class Talk:
     prosody: Prosody
     timeline: Timeline
     seed: int
-    motion: MotionClip
+    motion: MotionClip = _AT_REST
     features: Float32[np.ndarray, "steps dim"] | None = None
     styles: Float32[np.ndarray, "entries style"] | None = None
     written: Written | None = None
@@ -79,9 +78,6 @@ class Talk:
         return [entry.instruction for entry in self.timeline.entries if entry.at_s <= max(time_s, 0.0)][-1]
 
 
-# The screen: a head before a camera, and motion on it as pictures, videos, comparisons and contact sheets.
-
-
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
 
@@ -91,7 +87,7 @@ Shown = UInt8[np.ndarray, "shown width channels"]
 _Seen = TypeVar("_Seen")
 
 
-class Screen:
+class Renderer:
     """A head and its renderer, each made when first needed; a context manager.
 
     Args:
@@ -105,7 +101,7 @@ class Screen:
         self._name, self._identity = head, dict(identity or {})
 
     @cached_property
-    def head(self) -> DrivenHead:
+    def head(self) -> RiggedHead:
         """The head that is named."""
         return load_any_head(self._name, self._identity)
 
@@ -117,11 +113,11 @@ class Screen:
         return View(chosen.width or chosen.size, chosen.size, camera, chosen.backdrop)
 
     @cached_property
-    def renderer(self) -> Renderer:
+    def rasteriser(self) -> Rasteriser:
         """What draws the head; numba is loaded for it."""
-        from avi_lib.face.raster import Renderer
+        from avi_lib.face.raster import Rasteriser
 
-        return Renderer(self.head, self.view)
+        return Rasteriser(self.head, self.view)
 
     def check_video(self, path: Path, abreast: int = 1) -> None:
         """Raise InputError unless a video of these pictures, so many abreast, can have this name."""
@@ -135,7 +131,7 @@ class Screen:
         """Pictures of a motion, one at a time."""
         for start in range(0, len(motion), CHUNK_FRAMES):
             for vertices in self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
-                yield self.renderer.draw(vertices)
+                yield self.rasteriser.draw(vertices)
 
     def pictures(self, talk: Talk) -> Iterator[Shown]:
         """Pictures of a talk with what the settings ask for: the instruction as a caption, a strip underneath."""
@@ -180,15 +176,13 @@ class Screen:
 
     def close(self) -> None:
         """Stop the threads that draw."""
-        if "renderer" in self.__dict__:
-            self.renderer.close()
+        if "rasteriser" in self.__dict__:
+            self.rasteriser.close()
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Renderer:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -212,101 +206,62 @@ def _watched(pictures: Iterable[_Seen], total: int) -> Iterable[_Seen]:
     return watched
 
 
-# Sources of a face's factors: where lips, expression, blink, gaze and pose come from when it is not the speech.
-
-
-VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".m4v"))
 SPEECH, OFF, SEED, TEXT, FILE = "speech", "off", "seed", "text", "file"
+VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".m4v"))
 _DO = f"write {SPEECH}, {OFF}, {SEED}:7, {TEXT}:SENTENCE, or a file of motion or video"
 
 
-class Source(NamedTuple):
-    """Where a factor comes from: speech, off, seed, text or file, and which seed, sentence or file."""
+def parse_source(text: str) -> tuple[str, str]:
+    """Where a factor comes from, as it is written on the command line: its kind, and which seed, sentence or file.
 
-    kind: str
-    value: str = ""
-
-
-class Drive(NamedTuple):
-    """Motion for a factor, as long as the speech, and what it is in words."""
-
-    clip: MotionClip
-    words: str
-
-
-def parse_source(text: str) -> Source:
-    """A source as it is written on the command line; InputError for one that is none, or for a missing file."""
+    Raises InputError for a text that names no source, or a missing file.
+    """
     if text in (SPEECH, OFF):
-        return Source(text)
+        return text, ""
     kind, colon, value = text.partition(":")
     if colon and kind == SEED:
         if not value.isdecimal() or len(value) > 19 or int(value) >= 2**63:
             raise InputError("a seed as seed:7", repr(text), _DO)
-        return Source(SEED, value)
+        return SEED, value
     if colon and kind == TEXT:
         if not value.strip():
             raise InputError("a sentence behind text:", repr(text), _DO)
-        return Source(TEXT, value)
+        return TEXT, value
     if Path(text).suffix.lower() not in VIDEO_SUFFIXES | set(READABLE):
         raise InputError("a source of a factor", repr(text), _DO)
     if not Path(text).is_file():
         raise InputError("a source of a factor", f"{text}, which is no file", _DO)
-    return Source(FILE, text)
+    return FILE, text
 
 
-def check_drive(path: Path, factor: str, fps: float) -> None:
-    """Read a file that drives a factor, so that what is wrong with it is found before any work; it is kept."""
-    _present(path, factor, _curves(path.resolve(), path.stat().st_mtime_ns, fps).curves)
+def load_factor(path: Path, factor: str, frames: int, fps: float) -> tuple[MotionClip, str]:
+    """Motion of a file, or tracked in a video, for a factor of a talk of `frames` at `fps`; and what it is in words.
 
-
-def load_drive(path: Path, factor: str, frames: int, fps: float) -> Drive:
-    """Motion of a file, or tracked in a video, for a factor of a talk of `frames` at `fps`.
+    Before a face is seen in a video lips rest, and all else is as in the first frame with a face.
 
     Raises:
         InputError: the file is damaged, shows no face, is in another space, or lacks the factor's channels.
         AssetError: a video, and faces cannot be tracked on this machine.
     """
-    found = _curves(path.resolve(), path.stat().st_mtime_ns, fps)
-    missing = _present(path, factor, found.curves)
-    words = f"{path}{found.words}"
-    if missing:
-        words += f"; without {', '.join(missing)}"
-    clip = _from(found.curves.clip, round(found.start_s * fps), factor)
-    if len(clip) < frames:
-        how = "then at rest" if factor == "lips" else "played to and fro"
-        words += f"; {clip.duration_s:.1f} s, {how}"
-    return Drive(fitted(clip, frames, factor), words)
-
-
-class _Found(NamedTuple):
-    """Curves of a file, when they begin, and what they are in words."""
-
-    curves: Curves
-    start_s: float
-    words: str
-
-
-def _present(path: Path, factor: str, curves: Curves) -> list[str]:
-    """Channels of a factor that a file lacks; InputError where it lacks all of them."""
+    curves, start_s, words = _curves(path.resolve(), path.stat().st_mtime_ns, fps)
     missing = [ARKIT.channels[i] for i in FACTORS[factor] if not curves.present[i]]
     if len(missing) == len(FACTORS[factor]):
         raise InputError(f"motion with the channels of {factor}", f"{path} without any of them", "name another source")
-    return missing
-
-
-def _from(clip: MotionClip, first: int, factor: str) -> MotionClip:
-    """The clip as it begins at a frame: before that lips rest, and all else is as in its first frame."""
-    if first <= 0:
-        return clip
-    before = np.repeat(clip.values[:1] * np.float32(factor != "lips"), first, axis=0)
-    return MotionClip(np.concatenate([before, clip.values]), clip.fps, clip.space)
+    words = f"{path}{words}" + (f"; without {', '.join(missing)}" if missing else "")
+    clip = curves.clip
+    if (first := round(start_s * fps)) > 0:
+        before = np.repeat(clip.values[:1] * np.float32(factor != "lips"), first, axis=0)
+        clip = MotionClip(np.concatenate([before, clip.values]), clip.fps, clip.space)
+    if len(clip) < frames:
+        words += f"; {clip.duration_s:.1f} s, {'then at rest' if factor == 'lips' else 'played to and fro'}"
+    return fitted(clip, frames, factor), words
 
 
 @lru_cache(maxsize=8)
-def _curves(path: Path, changed_ns: int, fps: float) -> _Found:
-    """Curves of a file at a frame rate; those of the last files are kept while the files stay as they are."""
+def _curves(path: Path, changed_ns: int, fps: float) -> tuple[Curves, float, str]:
+    """Curves of a file at a frame rate, when they begin, and what they are in words; kept until it changes."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        return _Found(read_curves(path).at_fps(fps), 0.0, "")
+        return read_curves(path).at_fps(fps), 0.0, ""
     from avi_lib.face.tracking import track_video
 
     track = track_video(path, fps)
@@ -316,24 +271,24 @@ def _curves(path: Path, changed_ns: int, fps: float) -> _Found:
         words += f", the longest of {len(track.pieces)} pieces"
     if longest.start_s > 0:
         words += f", from {longest.start_s:.2f} s on"
-    return _Found(longest.curves, longest.start_s, words)
+    return longest.curves, longest.start_s, words
 
 
 class Talker:
-    """Holds what several recordings share: settings, head and renderer, each made when first needed."""
+    """Makes talks of recordings; models, head and renderer are made once, when first needed."""
 
     def __init__(self, settings: TalkSettings | None = None) -> None:
         self.settings = settings or TalkSettings()
 
     @cached_property
-    def screen(self) -> Screen:
+    def renderer(self) -> Renderer:
         """The head of the settings, before the camera of the settings."""
-        return Screen(self.settings.head, self.settings.render, self.settings.identity)
+        return Renderer(self.settings.head, self.settings.render, self.settings.identity)
 
     @property
-    def head(self) -> DrivenHead:
+    def head(self) -> RiggedHead:
         """The head that is named in the settings."""
-        return self.screen.head
+        return self.renderer.head
 
     @property
     def generator(self) -> LearnedGenerator | None:
@@ -342,72 +297,97 @@ class Talker:
 
     @property
     def prior_sampler(self) -> PriorSampler | None:
-        """The prior sampler of the settings, None where styles are the performer's."""
+        """The diffusion prior of the settings, None where styles are the performer's."""
         return self._loading[1].result()
-
-    @cached_property
-    def _thread(self) -> ThreadPoolExecutor:
-        """The one thread in which models are loaded."""
-        return ThreadPoolExecutor(1, "models")
 
     @property
     def instructor(self) -> Instructor:
-        """Who writes an instruction where none is given."""
+        """What writes an instruction where none is given."""
         return self._instructor.result()
 
     @cached_property
+    def _thread(self) -> ThreadPoolExecutor:
+        """The one thread in which models are loaded: transformers loads one at a time."""
+        return ThreadPoolExecutor(1, "models")
+
+    @cached_property
     def _instructor(self) -> Future[Instructor]:
-        """The instructor, loaded behind the other models: transformers loads one at a time."""
-        settings = self.settings
-        if settings.instructor != "learned" and not Path(settings.instructor).is_file():
-            raise InputError("an instructor: learned, or a file of weights", settings.instructor, "name one of them")
-        return self._thread.submit(_load_instructor, settings.instructor, settings.language_model)
+        def load() -> Instructor:
+            from avi_lib.instruction.instructor import load_instructor
+
+            return load_instructor(weights, language=self.settings.language_model)
+
+        weights = _weights("an instructor: learned", self.settings.instructor)
+        return self._thread.submit(load)
 
     @cached_property
     def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[PriorSampler | None]]:
-        """Generator and prior sampler, loaded in a thread while a recording is decoded and its phones are found."""
+        """Generator and prior, loaded in a thread: meanwhile a recording is decoded and its phones are found."""
         settings = self.settings
         performed = settings.generator == "performer"
         for name, value in (("--encoder", settings.encoder), ("--text-encoder", settings.text_encoder)):
             if performed and value is not None:
                 raise InputError("an encoder for the learned generator", "one for the performer", f"leave out {name}")
-        directed = not performed and settings.prior != "performer"
-        if not directed and (settings.sample != SampleSettings() or settings.prior not in ("learned", "performer")):
+        sampled = not performed and settings.prior != "performer"
+        if not sampled and (settings.sample != SampleSettings() or settings.prior not in ("learned", "performer")):
             do = "leave out --prior, --guidance, --steps, --sampler and --candidates"
             raise InputError("options of the prior where it draws the style", "them with the performer", do)
-        for what, kind in (("generator", settings.generator), ("prior", settings.prior)):
-            if kind not in ("performer", "learned") and not Path(kind).is_file():
-                raise InputError(f"a {what}: learned, performer, or a file of weights", kind, "name one of them")
-        generator = self._thread.submit(_load_generator, settings.generator, settings.encoder)
-        prior = "performer" if performed else settings.prior
-        prior_sampler = self._thread.submit(_load_prior_sampler, prior, settings.text_encoder, generator)
-        return generator, prior_sampler
+        generator_weights = _weights("a generator: learned, performer", settings.generator)
+        prior_weights = _weights("a prior: learned, performer", settings.prior)
+
+        def load_learned() -> LearnedGenerator | None:
+            if performed:
+                return None
+            from avi_lib.motion.generator import load_generator
+
+            return load_generator(generator_weights, settings.encoder)
+
+        def load_prior() -> PriorSampler | None:
+            loaded = generator.result()
+            if not sampled or loaded is None:
+                return None
+            from avi_lib.motion.prior import load_prior_sampler
+
+            prior_sampler = load_prior_sampler(prior_weights, settings.text_encoder)
+            prior_sampler.check_fits(loaded.model)
+            return prior_sampler
+
+        generator = self._thread.submit(load_learned)
+        return generator, self._thread.submit(load_prior)
 
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
         sources = _sources(self.settings.factors)
-        _ = self.screen.head, self.screen.view, self._loading
-        for factor, source in sources.items():
-            if source.kind == FILE:
-                check_drive(Path(source.value), factor, self.settings.performer.fps)
+        _ = self.renderer.head, self.renderer.view, self._loading
+        for factor, (kind, value) in sources.items():
+            if kind == FILE:
+                load_factor(Path(value), factor, 1, self.settings.performer.fps)
         if writes:
             _ = self._instructor
         if video:
-            _ = self.screen.renderer
+            _ = self.renderer.rasteriser
 
     def listen(self, recording: Path, asked: Instruction | Timeline | None = None, text: str | None = None) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked.
 
-        Where nothing is asked the instructor listens too, and writes what the face should do.
+        Where nothing is asked the instructor writes what the face should do.
         """
         speech = load_speech(recording)
-        written = self.instructor.instruct(speech.wave) if asked is None else None
-        wanted = _timeline(asked if written is None else written.instruction)
+        written = None
+        if asked is None:
+            written = self.instructor.instruct(speech.wave)
+            asked = written.instruction
         phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
-        heard = prosody(speech.wave, fps=self.settings.performer.fps)
-        features = self.generator.listen(speech.wave) if self.generator else None
-        talk = self._carry_out(speech, phones, heard, features, wanted, self.settings.seed)
-        return replace(talk, written=written)
+        talk = Talk(
+            speech,
+            phones,
+            prosody(speech.wave, fps=self.settings.performer.fps),
+            as_timeline(asked),
+            self.settings.seed,
+            features=self.generator.listen(speech.wave) if self.generator else None,
+            written=written,
+        )
+        return self._carry_out(talk, self.settings.factors, self.settings.sample)
 
     def direct(
         self,
@@ -417,138 +397,85 @@ class Talker:
         factors: Factors | None = None,
         sample: SampleSettings | None = None,
     ) -> Talk:
-        """The same recording under another instruction, from the same noise or a seed's, without listening again.
+        """The same recording under another instruction, from the same noise or a seed's; the speech is not read again.
 
         Factors of the face come from where `factors` says, and styles are drawn as `sample` says, or else the settings.
         Raises InputError for a `sample` where no prior draws the styles.
         """
         if sample is not None and self.prior_sampler is None:
             raise InputError("a sample where the prior draws the style", "one for the performer", "leave it out")
-        chosen = talk.seed if seed is None else seed
-        heard = (talk.speech, talk.phones, talk.prosody, talk.features)
-        return self._carry_out(*heard, _timeline(asked), chosen, factors, sample)
+        seed = talk.seed if seed is None else seed
+        draft = replace(talk, timeline=as_timeline(asked), seed=seed, written=None, factors=())
+        return self._carry_out(draft, factors or self.settings.factors, sample or self.settings.sample)
 
-    def _carry_out(
-        self,
-        speech: Speech,
-        phones: PhoneTrack,
-        heard: Prosody,
-        features: Float32[np.ndarray, "steps dim"] | None,
-        timeline: Timeline,
-        seed: int,
-        factors: Factors | None = None,
-        sample: SampleSettings | None = None,
-    ) -> Talk:
-        performer = Performer(phones.phones, heard, speech.duration_s, self.settings.performer)
-        motion, styles = self._perform(performer, features, timeline, seed, sample)
-        talk = Talk(speech, phones, heard, timeline, seed, motion, features, styles)
-        chosen = factors or self.settings.factors
-        strengths = {name: float(getattr(chosen, name).strength) for name in FACTORS}
-        sources = _sources(chosen)
-        if not sources and set(strengths.values()) == {1.0}:
-            return talk
-        drives = {factor: self._drive(talk, performer, factor, source, sample) for factor, source in sources.items()}
-        driven = compose(motion, {factor: drive.clip for factor, drive in drives.items()}, strengths)
-        weighed = (f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0)
-        words = (*(f"{factor}: {drive.words}" for factor, drive in drives.items()), *weighed)
-        return replace(talk, motion=driven, factors=words)
+    def _carry_out(self, draft: Talk, factors: Factors, sample: SampleSettings) -> Talk:
+        """A talk with its motion."""
+        performer = Performer(draft.phones.phones, draft.prosody, draft.speech.duration_s, self.settings.performer)
 
-    def _perform(
-        self,
-        performer: Performer,
-        features: Float32[np.ndarray, "steps dim"] | None,
-        timeline: Timeline,
-        seed: int,
-        sample: SampleSettings | None,
-    ) -> tuple[MotionClip, Float32[np.ndarray, "entries style"] | None]:
-        """Motion under a timeline, and the styles that the learned generator was told."""
-        if self.generator is None:
-            return performer.perform_timeline(timeline, seed), None
-        assert features is not None, "the learned generator has listened"
-        styles = np.stack([self._style(performer, each, seed, sample) for each in timeline.instructions])
-        return self.generator.perform_timeline(features, performer, timeline, seed, list(styles)), styles
+        def perform(timeline: Timeline, seed: int) -> tuple[MotionClip, Float32[np.ndarray, "entries style"] | None]:
+            if self.generator is None:
+                return performer.perform_timeline(timeline, seed), None
+            assert draft.features is not None, "the learned generator reads them"
+            styles = []
+            for each in timeline.instructions:
+                if self.prior_sampler is None:
+                    styles.append(self.generator.style_of(performer, each, seed))
+                else:
+                    styles.append(self.prior_sampler.style(each.text, seed, sample))
+            motion = self.generator.perform_timeline(draft.features, performer, timeline, seed, styles)
+            return motion, np.stack(styles)
 
-    def _drive(
-        self, talk: Talk, performer: Performer, factor: str, source: Source, sample: SampleSettings | None
-    ) -> Drive:
-        """Motion for one factor of a talk from another source than its speech, sentence and seed."""
-        frames, fps = len(talk.motion), talk.motion.fps
-        if source.kind == OFF:
-            return Drive(MotionClip(np.zeros_like(talk.motion.values), fps, ARKIT), "off")
-        if source.kind == FILE:
-            return load_drive(Path(source.value), factor, frames, fps)
-        if source.kind == SEED:
-            clip, _ = self._perform(performer, talk.features, talk.timeline, int(source.value), sample)
-            return Drive(clip, f"seed {source.value}")
-        asked = Timeline((Entry(0.0, Instruction.parse(source.value)),))
-        clip, _ = self._perform(performer, talk.features, asked, talk.seed, sample)
-        return Drive(clip, asked.instructions[0].text)
+        motion, styles = perform(draft.timeline, draft.seed)
+        clips, words = {}, []
+        for factor, (kind, value) in _sources(factors).items():
+            if kind == OFF:
+                clips[factor], what = replace(motion, values=np.zeros_like(motion.values)), "off"
+            elif kind == FILE:
+                clips[factor], what = load_factor(Path(value), factor, len(motion), motion.fps)
+            elif kind == SEED:
+                clips[factor], what = perform(draft.timeline, int(value))[0], f"seed {value}"
+            else:
+                asked = Instruction.parse(value)
+                clips[factor], what = perform(as_timeline(asked), draft.seed)[0], asked.text
+            words.append(f"{factor}: {what}")
+        strengths = {name: float(getattr(factors, name).strength) for name in FACTORS}
+        words += [f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0]
+        if words:
+            motion = compose(motion, clips, strengths)
+        return replace(draft, motion=motion, styles=styles, factors=tuple(words))
 
-    def _style(
-        self, performer: Performer, instruction: Instruction, seed: int, sample: SampleSettings | None
-    ) -> Float32[np.ndarray, " style"]:
-        assert self.generator is not None, "styles are for the learned generator"
-        if self.prior_sampler is None:
-            return self.generator.style_of(performer, instruction, seed)
-        return self.prior_sampler.style(instruction.text, seed, sample or self.settings.sample)
-
-    def frames(self, motion: MotionClip) -> Iterator[UInt8[np.ndarray, "height width channels"]]:
+    def frames(self, motion: MotionClip) -> Iterator[Picture]:
         """Pictures of a motion, one at a time."""
-        return self.screen.frames(motion)
+        return self.renderer.frames(motion)
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk to a video with its sound, atomically."""
-        self.screen.write_video(talk, output)
+        self.renderer.write_video(talk, output)
 
     def close(self) -> None:
         """Stop threads; a model that is being loaded is waited for, the next ones are not."""
         if "_thread" in self.__dict__:
             self._thread.shutdown(cancel_futures=True)
-        if "screen" in self.__dict__:
-            self.screen.close()
+        if "renderer" in self.__dict__:
+            self.renderer.close()
 
     def __enter__(self) -> Talker:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def _sources(factors: Factors) -> dict[str, Source]:
+def _sources(factors: Factors) -> dict[str, tuple[str, str]]:
     """Where the factors of the face come from, those that are the speech's own left out."""
     sources = {name: parse_source(getattr(factors, name).source) for name in FACTORS}
-    return {name: source for name, source in sources.items() if source.kind != SPEECH}
+    return {name: source for name, source in sources.items() if source[0] != SPEECH}
 
 
-def _timeline(asked: Instruction | Timeline | None) -> Timeline:
-    assert asked is not None, "given, or written"
-    return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))
-
-
-def _load_instructor(kind: str, language: str | None) -> Instructor:
-    from avi_lib.instruction.instructor import load_instructor
-
-    return load_instructor(None if kind == "learned" else Path(kind), language=language)
-
-
-def _load_prior_sampler(
-    kind: str, text_encoder: str | None, generator: Future[LearnedGenerator | None]
-) -> PriorSampler | None:
-    loaded = generator.result()
-    if kind == "performer" or loaded is None:
+def _weights(what: str, name: str) -> Path | None:
+    """A file of weights, None for what is shipped or made by rules; InputError for another name."""
+    if name in ("learned", "performer"):
         return None
-    from avi_lib.motion.prior import load_prior_sampler
-
-    prior_sampler = load_prior_sampler(None if kind == "learned" else Path(kind), text_encoder)
-    prior_sampler.check_fits(loaded.model)
-    return prior_sampler
-
-
-def _load_generator(kind: str, encoder: str | None) -> LearnedGenerator | None:
-    if kind == "performer":
-        return None
-    from avi_lib.motion.generator import load_generator
-
-    return load_generator(None if kind == "learned" else Path(kind), encoder)
+    if not Path(name).is_file():
+        raise InputError(f"{what}, or a file of weights", name, "name one of them")
+    return Path(name)

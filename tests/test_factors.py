@@ -24,7 +24,7 @@ from avi_lib.motion.clip import (
 )
 from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import Factors, FactorSettings, TalkSettings
-from avi_lib.talk import Source, Talker, load_drive, parse_source
+from avi_lib.talk import Talker, load_factor, parse_source
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 FURIOUS, HAPPY = Instruction.parse("She is furious."), Instruction.parse("She is very happy.")
@@ -112,7 +112,7 @@ def test_a_single_frame_is_held():
     ],
 )
 def test_sources_are_read_as_they_are_written(text: str, source: tuple[str, str]):
-    assert parse_source(text) == Source(*source)
+    assert parse_source(text) == tuple(source)
 
 
 @pytest.mark.parametrize(
@@ -126,18 +126,18 @@ def test_sources_that_are_none_are_refused(text: str):
 
 def test_a_file_drives_at_the_rate_of_the_speech_and_says_what_it_is(tmp_path: Path):
     save_livelink(noise(90, fps=60.0), tmp_path / "take.csv")
-    drive = load_drive(tmp_path / "take.csv", "gaze", frames=40, fps=25.0)
-    assert len(drive.clip) == 40 and drive.clip.fps == 25.0
-    assert "1.5 s, played to and fro" in drive.words
+    motion, words = load_factor(tmp_path / "take.csv", "gaze", frames=40, fps=25.0)
+    assert len(motion) == 40 and motion.fps == 25.0
+    assert "1.5 s, played to and fro" in words
 
 
 def test_what_a_tracked_file_lacks_is_named_and_a_factor_that_it_lacks_wholly_is_refused(tmp_path: Path):
     present = np.ones(len(ARKIT), bool)
     present[[ARKIT.index("tongueOut"), *FACTORS["pose"]]] = False
     save_curves(Curves(noise(), present), tmp_path / "track.npz")
-    assert "without tongueOut" in load_drive(tmp_path / "track.npz", "lips", 40, 25.0).words
+    assert "without tongueOut" in load_factor(tmp_path / "track.npz", "lips", 40, 25.0)[1]
     with pytest.raises(InputError, match="channels of pose"):
-        load_drive(tmp_path / "track.npz", "pose", 40, 25.0)
+        load_factor(tmp_path / "track.npz", "pose", 40, 25.0)
 
 
 def test_a_face_seen_late_drives_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -145,16 +145,16 @@ def test_a_face_seen_late_drives_from_then_on(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(tracking, "track_video", lambda path, fps: SimpleNamespace(pieces=(late,)))
     (tmp_path / "late.mp4").touch()
     for factor, before in (("gaze", late.curves.clip.values[0]), ("lips", np.zeros(len(ARKIT), np.float32))):
-        drive = load_drive(tmp_path / "late.mp4", factor, frames=80, fps=25.0)
-        assert "from 2.00 s on" in drive.words
-        assert np.array_equal(drive.clip.values[:50], np.tile(before, (50, 1)))
-        assert np.array_equal(drive.clip.values[50:75], late.curves.clip.values)
+        motion, words = load_factor(tmp_path / "late.mp4", factor, frames=80, fps=25.0)
+        assert "from 2.00 s on" in words
+        assert np.array_equal(motion.values[:50], np.tile(before, (50, 1)))
+        assert np.array_equal(motion.values[50:75], late.curves.clip.values)
 
 
 def test_flame_motion_drives_no_arkit_factor(tmp_path: Path):
     save_motion(MotionClip(np.zeros((9, len(FLAME)), np.float32), 25.0, FLAME), tmp_path / "flame.npz")
     with pytest.raises(InputError, match="ARKIT space"):
-        load_drive(tmp_path / "flame.npz", "gaze", 40, 25.0)
+        load_factor(tmp_path / "flame.npz", "gaze", 40, 25.0)
 
 
 @pytest.fixture(scope="module")
@@ -205,8 +205,8 @@ def test_a_factor_from_the_same_sentence_is_what_it_was(talker: Talker, talk):
 
 def test_a_motion_file_made_of_the_talk_gives_the_talk_again(talker: Talker, talk, tmp_path: Path):
     save_motion(talk.motion, tmp_path / "talk.npz")
-    drives = {factor: FactorSettings(source=str(tmp_path / "talk.npz")) for factor in FACTORS}
-    again = talker.direct(talk, HAPPY, factors=Factors(**drives))
+    sourced = {factor: FactorSettings(source=str(tmp_path / "talk.npz")) for factor in FACTORS}
+    again = talker.direct(talk, HAPPY, factors=Factors(**sourced))
     assert again.motion.values.tobytes() == talk.motion.values.tobytes()
 
 

@@ -10,8 +10,8 @@ from flame_files import flame_arrays, write_flame
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, View, background
-from avi_lib.face.head import DrivenHead, Head, check_mesh, load_head
-from avi_lib.face.raster import Renderer
+from avi_lib.face.head import Head, RiggedHead, check_mesh, load_head
+from avi_lib.face.raster import Rasteriser
 from avi_lib.heads.flame import FlameModel, flame_model, load_flame_file
 from avi_lib.heads.flame_head import FlameHead, FlameMap, fit_flame_map, load_flame_head
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, HEAD_LIMIT_RAD, MotionClip
@@ -251,7 +251,7 @@ def test_a_template_that_does_not_face_the_viewer_is_an_error(
 
 def test_a_flame_head_is_a_mesh_that_motion_drives(head: FlameHead):
     check_mesh(head)
-    assert isinstance(head, DrivenHead)
+    assert isinstance(head, RiggedHead)
     assert head.name == "generic_model"
     assert "of a blink" in head.notes[0] and "no teeth" in head.notes[1]
     eyes = np.unique(head.triangles[head.material == MATERIAL_NAMES.index("eye")])
@@ -294,9 +294,9 @@ def test_motion_that_it_cannot_follow_is_an_error(head: FlameHead):
 
 
 def test_a_render_shows_a_face_with_eyes_brows_lips_and_a_mouth_that_opens(head: FlameHead):
-    with Renderer(head, View.square(256)) as renderer:
+    with Rasteriser(head, View.square(256)) as rasteriser:
         rest, opened = (
-            renderer.draw(vertices).astype(int)
+            rasteriser.draw(vertices).astype(int)
             for vertices in head.move(
                 MotionClip(np.concatenate([arkit().values, arkit(jawOpen=1.0).values]), FPS, ARKIT)
             )

@@ -18,7 +18,7 @@ from PIL import Image
 
 from avi_lib.face.camera import PORTRAIT, View, background
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.raster import Renderer
+from avi_lib.face.raster import Rasteriser
 from avi_lib.heads.gltf_writing import write_glb
 from avi_lib.motion.clip import ARKIT, MotionClip
 
@@ -143,9 +143,9 @@ def test_browser_shows_the_silhouette_that_our_renderer_shows(
     head: Head, motion: MotionClip, shots: dict[str, np.ndarray]
 ) -> None:
     wall = background(SIZE, SIZE).astype(int)
-    with Renderer(head, View.square(SIZE)) as renderer:
+    with Rasteriser(head, View.square(SIZE)) as rasteriser:
         for frame, vertices in enumerate(head.move(motion)):
-            ours = np.abs(renderer.draw(vertices).astype(int) - wall).sum(axis=2) > 6
+            ours = np.abs(rasteriser.draw(vertices).astype(int) - wall).sum(axis=2) > 6
             theirs = covered(shots[f"frame {frame}"])
             assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97, frame
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int32, UInt8
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
 from avi_lib.face.head import Head, load_head
-from avi_lib.face.raster import Renderer, vertex_normals
+from avi_lib.face.raster import Rasteriser, vertex_normals
 from avi_lib.motion.clip import ARKIT
 
 AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
@@ -49,8 +49,8 @@ def head() -> Head:
 
 
 def picture(mesh: Mesh, camera: Camera = AHEAD, size: int = 128) -> np.ndarray:
-    with Renderer(mesh, View.square(size, camera)) as renderer:
-        return renderer.draw(mesh.vertices)
+    with Rasteriser(mesh, View.square(size, camera)) as rasteriser:
+        return rasteriser.draw(mesh.vertices)
 
 
 def poses(head: Head) -> np.ndarray:
@@ -69,9 +69,9 @@ def poses(head: Head) -> np.ndarray:
 
 def test_each_pose_has_its_own_picture_whatever_was_drawn_before(head: Head) -> None:
     frames = poses(head)
-    with Renderer(head, View.square(128)) as renderer:
-        forth = [renderer.draw(vertices) for vertices in frames]
-        back = [renderer.draw(vertices) for vertices in frames[::-1]][::-1]
+    with Rasteriser(head, View.square(128)) as rasteriser:
+        forth = [rasteriser.draw(vertices) for vertices in frames]
+        back = [rasteriser.draw(vertices) for vertices in frames[::-1]][::-1]
     assert np.array_equal(forth, back)
     assert not np.array_equal(forth[0], forth[1]) and not np.array_equal(forth[1], forth[2])
 
@@ -80,8 +80,8 @@ def test_two_renderers_at_once_do_not_disturb_each_other() -> None:
     near, far = square(0.2), square(0.1)
     alone = picture(near), picture(far)
     with (
-        Renderer(near, View.square(128, AHEAD)) as first,
-        Renderer(far, View.square(128, AHEAD)) as second,
+        Rasteriser(near, View.square(128, AHEAD)) as first,
+        Rasteriser(far, View.square(128, AHEAD)) as second,
     ):
         for _ in range(2):
             assert np.array_equal(first.draw(near.vertices), alone[0])
@@ -101,8 +101,8 @@ def test_a_square_covers_the_pixels_geometry_says() -> None:
 def test_up_is_up_and_the_persons_left_is_at_the_right() -> None:
     mesh = square(0.1)
     moved = mesh.vertices + np.array([0.1, 0.1, 0.0], np.float32)
-    with Renderer(mesh, View.square(128, AHEAD)) as renderer:
-        rows, columns = np.nonzero((renderer.draw(moved).astype(int) != background(128, 128)).any(axis=2))
+    with Rasteriser(mesh, View.square(128, AHEAD)) as rasteriser:
+        rows, columns = np.nonzero((rasteriser.draw(moved).astype(int) != background(128, 128)).any(axis=2))
     assert rows.mean() < 50
     assert columns.mean() > 78
 
@@ -111,8 +111,8 @@ def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall() -> N
     mesh = square(0.2)
     turn = np.radians(20.0)
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
-    with Renderer(mesh, View.square(128, AHEAD)) as renderer:
-        seen = renderer.draw(mesh.vertices @ spin.T).astype(int)
+    with Rasteriser(mesh, View.square(128, AHEAD)) as rasteriser:
+        seen = rasteriser.draw(mesh.vertices @ spin.T).astype(int)
     wall = background(128, 128).astype(int)
     inside = seen[64, 64, 0]
     share = (seen[64, :, 0] - wall[64, :, 0]) / (inside - wall[64, 0, 0])
@@ -152,8 +152,8 @@ def test_occluded_surfaces_are_darker() -> None:
 
 
 def test_the_face_is_neither_overexposed_nor_dark(head: Head) -> None:
-    with Renderer(head, View.square(256)) as renderer:
-        seen = renderer.draw(head.vertices)
+    with Rasteriser(head, View.square(256)) as rasteriser:
+        seen = rasteriser.draw(head.vertices)
     drawn = seen[(seen.astype(int) != background(256, 256)).any(axis=2)]
     assert (drawn.max(axis=1) >= 250).mean() < 0.01
     skin = renderer_face_patch(seen)
@@ -181,8 +181,8 @@ def test_the_number_of_threads_does_not_change_the_picture(head: Head, monkeypat
     pictures = []
     for threads in (1, 5):
         monkeypatch.setattr("os.cpu_count", lambda count=threads: count)
-        with Renderer(head, View.square(192)) as renderer:
-            pictures.append(renderer.draw(head.vertices))
+        with Rasteriser(head, View.square(192)) as rasteriser:
+            pictures.append(rasteriser.draw(head.vertices))
     assert np.array_equal(*pictures)
 
 
@@ -200,21 +200,21 @@ def test_sizes_that_cannot_be_drawn_are_refused(size: int) -> None:
     ],
 )
 def test_vertices_that_do_not_fit_are_refused(vertices: np.ndarray, message: str) -> None:
-    with Renderer(square(), View.square(128)) as renderer, pytest.raises(InputError, match=message):
-        renderer.draw(vertices)
+    with Rasteriser(square(), View.square(128)) as rasteriser, pytest.raises(InputError, match=message):
+        rasteriser.draw(vertices)
 
 
 def test_a_mesh_whose_arrays_do_not_fit_is_refused() -> None:
     mesh = square()
     broken = Mesh(**{**vars(mesh), "triangles": mesh.triangles + 4})
     with pytest.raises(InputError, match="triangles that name vertices 0-3"):
-        Renderer(broken, View.square(128))
+        Rasteriser(broken, View.square(128))
 
 
 def test_a_wider_picture_shows_the_same_in_its_middle(head: Head) -> None:
     with (
-        Renderer(head, View.square(192)) as narrow,
-        Renderer(head, View(320, 192)) as wide,
+        Rasteriser(head, View.square(192)) as narrow,
+        Rasteriser(head, View(320, 192)) as wide,
     ):
         middle = wide.draw(head.vertices)[:, 64:256].astype(int)
         assert np.abs(middle - narrow.draw(head.vertices)).mean() < 0.05
@@ -222,8 +222,8 @@ def test_a_wider_picture_shows_the_same_in_its_middle(head: Head) -> None:
 
 def test_an_upright_picture_sees_the_angle_of_its_width(head: Head) -> None:
     with (
-        Renderer(head, View.square(192)) as flat,
-        Renderer(head, View(192, 256)) as upright,
+        Rasteriser(head, View.square(192)) as flat,
+        Rasteriser(head, View(192, 256)) as upright,
     ):
         middle = upright.draw(head.vertices)[32:224]
         seen = flat.draw(head.vertices)
@@ -233,7 +233,7 @@ def test_an_upright_picture_sees_the_angle_of_its_width(head: Head) -> None:
 
 def test_a_transparent_picture_over_a_colour_is_the_picture_before_that_colour(head: Head) -> None:
     clear, white = View.square(192, backdrop="transparent"), View.square(192, backdrop="#ffffff")
-    with Renderer(head, clear) as first, Renderer(head, white) as second:
+    with Rasteriser(head, clear) as first, Rasteriser(head, white) as second:
         seen = first.draw(head.vertices).astype(float)
         share = seen[..., 3:] / 255.0
         over = seen[..., :3] * share + 255.0 * (1.0 - share)

@@ -26,7 +26,7 @@ from avi_lib.face.video import (
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Screen, Talk, Talker
+from avi_lib.talk import Renderer, Talk, Talker
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 GREY = np.full((128, 192, 3), 90, np.uint8)
@@ -157,9 +157,9 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
     turned = MotionClip(talk.motion.values.copy(), 25.0, ARKIT)
     turned.values[:, ARKIT.index("headYaw")] = 0.5
     other = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, turned)
-    with Screen("open", RenderSettings(size=96, strip=True)) as screen:
-        screen.write_comparison([talk, other], tmp_path / "both.mp4")
-        alone = next(screen.pictures(talk))
+    with Renderer("open", RenderSettings(size=96, strip=True)) as renderer:
+        renderer.write_comparison([talk, other], tmp_path / "both.mp4")
+        alone = next(renderer.pictures(talk))
     frames = decoded(tmp_path / "both.mp4")
     assert len(frames) == len(talk.motion) and frames[0].shape == (96 + 24, 192, 3)
     assert np.abs(frames[0][:64, :96].astype(int) - alone[:64]).mean() < 4
@@ -168,25 +168,25 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
 
 def test_talks_of_different_lengths_cannot_stand_side_by_side(talk: Talk, tmp_path: Path):
     short = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, talk.motion.at(range(10)))
-    with Screen("open", RenderSettings(size=64)) as screen, pytest.raises(InputError, match="same recording"):
-        screen.write_comparison([talk, short], tmp_path / "both.mp4")
+    with Renderer("open", RenderSettings(size=64)) as renderer, pytest.raises(InputError, match="same recording"):
+        renderer.write_comparison([talk, short], tmp_path / "both.mp4")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_wide_picture_from_the_side_before_a_colour(talk: Talk):
     settings = RenderSettings(size=96, width=160, backdrop="#102030", turn_deg=60, framing="face")
-    with Screen("open", settings) as screen:
-        picture = next(screen.frames(talk.motion))
+    with Renderer("open", settings) as renderer:
+        picture = next(renderer.frames(talk.motion))
     assert picture.shape == (96, 160, 3) and picture[2, 2].tolist() == [16, 32, 48]
 
 
 def test_an_identity_slider_moves_the_face_and_a_wrong_one_is_named():
     with (
-        Screen("open", RenderSettings(size=64), {"old": 1.0}) as older,
-        Screen("open", RenderSettings(size=64)) as plain,
+        Renderer("open", RenderSettings(size=64), {"old": 1.0}) as older,
+        Renderer("open", RenderSettings(size=64)) as plain,
     ):
         assert np.abs(older.head.vertices - plain.head.vertices).max() > 0.002
-    with Screen("open", RenderSettings(size=64), {"beard": 1.0}) as wrong, pytest.raises(InputError, match="slider"):
+    with Renderer("open", RenderSettings(size=64), {"beard": 1.0}) as wrong, pytest.raises(InputError, match="slider"):
         _ = wrong.head
 
 

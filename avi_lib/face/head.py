@@ -591,7 +591,7 @@ def _checked(values: Float[np.ndarray, "frames channels"]) -> Float32[np.ndarray
 
 
 @runtime_checkable
-class DrivenHead(RenderMesh, Protocol):
+class RiggedHead(RenderMesh, Protocol):
     """A mesh that motion moves.
 
     It stands as the open head does (metres, y up, +z towards the viewer, x to the person's left, the origin midway
@@ -622,7 +622,7 @@ MOST_SHAPE = 10.0
 _FLAME_SLIDER = re.compile(r"shape(\d{1,3})", re.ASCII)
 
 
-def load_any_head(name_or_path: str, identity: Mapping[str, float] | None = None) -> DrivenHead:
+def load_any_head(name_or_path: str, identity: Mapping[str, float] | None = None) -> RiggedHead:
     """The head of a name or a path, with its identity sliders set.
 
     A folder holds OBJ shapes; .glb and .gltf are read with their morph targets; a .pkl, or an .npz with `v_template`,

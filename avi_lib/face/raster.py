@@ -491,7 +491,7 @@ def _welded_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarra
 BAND_ROWS = 32
 
 
-class Renderer:
+class Rasteriser:
     """Draws a view of a mesh; `draw` is not to be called from two threads at once.
 
     The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter
@@ -540,7 +540,7 @@ class Renderer:
         """Stop the worker threads."""
         self._pool.shutdown()
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self) -> Rasteriser:
         return self
 
     def __exit__(

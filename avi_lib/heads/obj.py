@@ -29,7 +29,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import DrivenHead, Head, ShapedMesh, check_head, check_mesh
+from avi_lib.face.head import Head, RiggedHead, ShapedMesh, check_head, check_mesh
 from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder, atomic_path
 from avi_lib.heads.placing import (
@@ -525,7 +525,7 @@ LINE_BYTES = 2 + 3 * NUMBER_BYTES
 _STEPS = 10**DECIMALS
 
 
-def write_obj_sequence(head: DrivenHead, motion: MotionClip, folder: Path) -> None:
+def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> None:
     """Write one OBJ a frame into `folder`, which must not exist and appears whole or not at all.
 
     Frames are made and written a few at a time, so memory does not grow with length. Raises InputError for a motion
@@ -563,13 +563,13 @@ def write_obj_sequence(head: DrivenHead, motion: MotionClip, folder: Path) -> No
 class _Frames:
     """A head and the text that its files share: all before the points, and all behind them."""
 
-    head: DrivenHead
+    head: RiggedHead
     first: Integer[np.ndarray, " P"]
     before: bytes
     behind: bytes
 
     @classmethod
-    def of(cls, head: DrivenHead) -> _Frames:
+    def of(cls, head: RiggedHead) -> _Frames:
         _, first, point = np.unique(head.weld, return_index=True, return_inverse=True)
         corners = np.stack([point[head.triangles], head.triangles], axis=2)
         upwards = np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1)
@@ -594,7 +594,7 @@ class _Frames:
                 stream.writelines((self.before, lines.data, self.behind))
 
 
-def _write_material(head: DrivenHead, fps: float, folder: Path) -> None:
+def _write_material(head: RiggedHead, fps: float, folder: Path) -> None:
     (folder / LIBRARY).write_text(f"# {fps:g} frames a second\nnewmtl {MATERIAL}\nKd 1 1 1\nmap_Kd {TEXTURE}\n")
     Image.fromarray(head.atlas).save(folder / TEXTURE, compress_level=1)
 

@@ -133,3 +133,8 @@ def _entry(stored: Any, number: int, path: Path) -> Entry:
     except InputError as error:
         raise InputError(error.expected, f"{error.got} in {where}", error.do) from error
     return Entry(float(stored["at_s"]), instruction, float(stored.get("fade_s", FADE_S)))
+
+
+def as_timeline(asked: Instruction | Timeline) -> Timeline:
+    """A single instruction as a timeline of one entry."""
+    return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from avi_lib.errors import InputError
-from avi_lib.face.head import DrivenHead, Head, load_head
+from avi_lib.face.head import Head, RiggedHead, load_head
 from avi_lib.files import atomic_path
 from avi_lib.motion.clip import (
     ARKIT,
@@ -462,7 +462,7 @@ MOTION_SUFFIXES = tuple(WRITABLE)
 _WITH_HEAD = (".glb", ".usda", ".usdc", ".usdz")
 
 
-def write_motion(motion: MotionClip, output: Path, head: DrivenHead | None = None) -> None:
+def write_motion(motion: MotionClip, output: Path, head: RiggedHead | None = None) -> None:
     """Write motion by the suffix of `output`, atomically; formats with a head show `head`, the open one if None.
 
     Raises InputError for another suffix, for motion of a space that the format does not know, for a head that it cannot
@@ -480,7 +480,7 @@ def write_motion(motion: MotionClip, output: Path, head: DrivenHead | None = Non
         _write_with_head(motion, output, head)
 
 
-def _write_with_head(motion: MotionClip, output: Path, head: DrivenHead | None) -> None:
+def _write_with_head(motion: MotionClip, output: Path, head: RiggedHead | None) -> None:
     """Formats that hold a head; what they need is loaded where it is used."""
     if output.suffix.lower() == ".glb":
         from avi_lib.heads.gltf_writing import write_glb
@@ -526,7 +526,7 @@ def read_curves(path: Path) -> Curves:
     return curves
 
 
-def converted(motion: MotionClip, space: str, head: DrivenHead | None) -> tuple[MotionClip, str]:
+def converted(motion: MotionClip, space: str, head: RiggedHead | None) -> tuple[MotionClip, str]:
     """Motion in the space of a name, by the map of a FLAME head, and what was lost in words, if anything.
 
     Raises InputError for another name, and where the spaces differ and the head is not FLAME's.
@@ -561,7 +561,7 @@ def writable_here() -> tuple[str, ...]:
     return tuple(suffix for suffix in MOTION_SUFFIXES if has_usd or not suffix.startswith(".usd"))
 
 
-def check_motion(output: Path, head: DrivenHead | None = None) -> None:
+def check_motion(output: Path, head: RiggedHead | None = None) -> None:
     """Raise InputError unless a motion file of this name can be written with this head."""
     suffix = output.suffix.lower()
     if suffix and suffix not in MOTION_SUFFIXES:
@@ -571,7 +571,7 @@ def check_motion(output: Path, head: DrivenHead | None = None) -> None:
         _shaped(head)
 
 
-def _shaped(head: DrivenHead | None) -> Head:
+def _shaped(head: RiggedHead | None) -> Head:
     if head is None:
         return load_head()
     if not isinstance(head, Head):

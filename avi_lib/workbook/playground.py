@@ -462,7 +462,7 @@ class Playground:
     def sheet(self, count: int = 8, columns: int = 4) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread over the talk that was made last, each under its time."""
         talk = list(self.talks.values())[-1]
-        return self._thread.submit(lambda: self.studio.talker.screen.contact_sheet(talk, count, columns)).result()
+        return self._thread.submit(lambda: self.studio.talker.renderer.contact_sheet(talk, count, columns)).result()
 
     @property
     def request(self) -> Request:

@@ -31,7 +31,7 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import DIFFERENCE, Table
-from avi_lib.face.head import DrivenHead
+from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.timeline import Timeline
 from avi_lib.motion.clip import MotionClip, Piece
@@ -647,7 +647,7 @@ def browse_trajectories(motions: Mapping[str, MotionClip], most: int = 4, moved:
     return figure
 
 
-def view_mesh(head: DrivenHead, motion: MotionClip, most: int = 16) -> go.Figure:
+def view_mesh(head: RiggedHead, motion: MotionClip, most: int = 16) -> go.Figure:
     """The head in 3D at up to `most` moments spread over a motion, with a slider and a button to play them.
 
     Each moment costs some 100 kB of the notebook. A vertex has the texture's colour, darkened where little light gets.

@@ -31,7 +31,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, as_json
 from avi_lib.motion.formats import writable_here, write_motion
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
-from avi_lib.talk import Screen, Talk, Talker
+from avi_lib.talk import Renderer, Talk, Talker
 
 PREVIEW_S = 12.0
 """Length of a preview; of longer recordings it shows a part."""
@@ -165,7 +165,7 @@ class Studio:
         """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "preview.mp4"
-            _write_video(self.talker.screen, [part_of(talk, start_s, most_s) for talk in talks], path)
+            _write_video(self.talker.renderer, [part_of(talk, start_s, most_s) for talk in talks], path)
             return path.read_bytes()
 
     def save(
@@ -185,8 +185,8 @@ class Studio:
         if paths:
             settings = self.talker.settings
             render = settings.render.model_copy(update={"size": size})
-            with Screen(settings.head, render, settings.identity) as screen:
-                _write_video(screen, list(talks.values()), paths[0])
+            with Renderer(settings.head, render, settings.identity) as renderer:
+                _write_video(renderer, list(talks.values()), paths[0])
         moved = [talk for label, talk in talks.items() if label != A or len(talks) == 1]
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
             for talk in moved:
@@ -204,11 +204,11 @@ class Studio:
         self._received.cleanup()
 
 
-def _write_video(screen: Screen, talks: Sequence[Talk], path: Path) -> None:
+def _write_video(renderer: Renderer, talks: Sequence[Talk], path: Path) -> None:
     if len(talks) == 1:
-        screen.write_video(talks[0], path)
+        renderer.write_video(talks[0], path)
     else:
-        screen.write_comparison(talks, path)
+        renderer.write_comparison(talks, path)
 
 
 def part_of(talk: Talk, start_s: float, most_s: float) -> Talk:

@@ -21,7 +21,7 @@ from avi_lib.instruction.action_units import expression_targets
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
-from avi_lib.talk import Screen, Talker
+from avi_lib.talk import Renderer, Talker
 from avi_lib.workbook.plots import plot_pictures
 from avi_lib.workbook.run import project_root
 
@@ -78,8 +78,8 @@ def picture_control(talker: Talker, recording: Path) -> UInt8[np.ndarray, "rows 
         "captioned": ({}, plain.model_copy(update={"caption": True, "backdrop": "#3a4a3f"})),
     }
     for sliders, settings in looks.values():
-        with Screen("open", settings, sliders) as screen:
-            pictures.append(next(screen.pictures(replace(talk, motion=talk.motion.at(moment)))))
+        with Renderer("open", settings, sliders) as renderer:
+            pictures.append(next(renderer.pictures(replace(talk, motion=talk.motion.at(moment)))))
     return tiled(pictures, len(changed), [*changed, *looks])
 
 

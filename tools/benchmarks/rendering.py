@@ -18,12 +18,12 @@ import numpy as np
 from avi_lib.evaluation.report import Figure, in_turns_ms, spread
 from avi_lib.face.camera import View
 from avi_lib.face.head import load_head
-from avi_lib.face.raster import Renderer
+from avi_lib.face.raster import Rasteriser
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import write_motion
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Screen, Talk, Talker
+from avi_lib.talk import Renderer, Talk, Talker
 from tools.benchmarks import peer_render
 from tools.benchmarks.measuring import ROOT, SAMPLES, Options, left_out, own_peak_mb
 
@@ -38,8 +38,8 @@ def measure(options: Options) -> Iterator[Figure]:
         talk = talker.listen(SAMPLES / "arctic.flac", Instruction.parse(INSTRUCTIONS[0]))
         yield from _edits(talker, _lasting(talk, 5), options.work / "preview.mp4")
     yield from _pictures(talk.motion)
-    with Screen("open", RenderSettings()) as screen:
-        task = partial(screen.write_video, _lasting(talk, 10), options.work / "talk.mp4")
+    with Renderer("open", RenderSettings()) as renderer:
+        task = partial(renderer.write_video, _lasting(talk, 10), options.work / "talk.mp4")
         spent = _seconds(in_turns_ms({"ours": task}, TURNS, time.perf_counter)["ours"])
     how = f"{SIDE} x {SIDE}, {spread(spent, 2)}"
     yield Figure("10 s rendered and encoded", statistics.median(spent), "s wall", "<= 4", how)
@@ -53,8 +53,8 @@ def _pictures(motion: MotionClip) -> Iterator[Figure]:
     """Two seconds drawn, in turns with pyrender where it is installed."""
     head = load_head()
     vertices = list(head.deform(motion.values[25:75]))
-    with Renderer(head, View.square(SIDE)) as renderer, tempfile.TemporaryDirectory() as folder:
-        work = {"ours": partial(_draw, renderer, vertices)}
+    with Rasteriser(head, View.square(SIDE)) as rasteriser, tempfile.TemporaryDirectory() as folder:
+        work = {"ours": partial(_draw, rasteriser, vertices)}
         peer = None
         if peer_render.PLACE.is_dir():
             peer = peer_render.start(Path(folder) / "mesh.npz", head, vertices)
@@ -73,9 +73,9 @@ def _pictures(motion: MotionClip) -> Iterator[Figure]:
         yield Figure("faster than pyrender", statistics.median(ratios), "x", ">= 3", how)
 
 
-def _draw(renderer: Renderer, vertices: list[np.ndarray]) -> None:
+def _draw(rasteriser: Rasteriser, vertices: list[np.ndarray]) -> None:
     for each in vertices:
-        renderer.draw(each)
+        rasteriser.draw(each)
 
 
 def _edits(talker: Talker, talk: Talk, video: Path) -> Iterator[Figure]:
@@ -101,8 +101,8 @@ def render(seconds: int) -> None:
     from avi_lib.face.video import write_video
 
     values = np.random.default_rng(0).uniform(0.0, 0.3, (FPS * seconds, len(ARKIT))).astype(np.float32)
-    with Screen("open", RenderSettings()) as screen, tempfile.TemporaryDirectory() as folder:
-        frames = screen.frames(MotionClip(values, float(FPS), ARKIT))
+    with Renderer("open", RenderSettings()) as renderer, tempfile.TemporaryDirectory() as folder:
+        frames = renderer.frames(MotionClip(values, float(FPS), ARKIT))
         write_video(Path(folder) / "a.mp4", frames, FPS, np.zeros(16_000 * seconds, np.float32), 16_000)
     print(own_peak_mb())
 
