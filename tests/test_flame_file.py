@@ -55,8 +55,8 @@ def test_a_pickle_that_python_3_wrote_again_gives_the_same(file: FlameFile, tmp_
     assert np.array_equal(load_flame_file(again).shapedirs, file.shapedirs)
 
 
-def test_columns_first_arrays_keep_their_order(file: FlameFile, tmp_path: Path):
-    template = np.asfortranarray(flame_arrays()["v_template"])
+def test_columns_first_and_big_endian_arrays_keep_their_numbers(file: FlameFile, tmp_path: Path):
+    template = np.asfortranarray(flame_arrays()["v_template"]).astype(">f8")
     assert np.array_equal(
         load_flame_file(write_flame(tmp_path / "f.pkl", v_template=template)).v_template, file.v_template
     )

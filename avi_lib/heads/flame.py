@@ -93,7 +93,7 @@ def _array(name: str, value: Any) -> np.ndarray:
         value = vars(value)["x"]
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
         raise ValueError(f"{name} is {getattr(value, 'dtype', type(value).__name__)}, no array of numbers")
-    return value
+    return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
 # The FLAME model, read from a person's own file; nothing of FLAME comes with this library.
