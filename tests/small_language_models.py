@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from avi_lib.instruction.instructor_network import FEELINGS, OPENING, QUESTIONS, answer
+from avi_lib.instruction.instructor_network import EMOTION_CLASSES, OPENING, QUESTIONS, answer
 from avi_lib.instruction.language_model import LanguageModel, load_language_model
 
 WIDTH = 24
@@ -17,7 +17,7 @@ WIDTH = 24
 def tokenizer(start: bool = True) -> PreTrainedTokenizerFast:
     """A tokenizer that has every word of questions and answers, a space before it, and single characters."""
     splitting = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    texts = [OPENING, *(answer(*feeling) for feeling in FEELINGS), *(f"\n{text}\n" for text in QUESTIONS)]
+    texts = [OPENING, *(answer(*label) for label in EMOTION_CLASSES), *(f"\n{text}\n" for text in QUESTIONS)]
     words = {piece for text in texts for piece, _ in splitting.pre_tokenize_str(text)}
     pieces = ["<s>", "</s>", "<unk>", *sorted({*pre_tokenizers.ByteLevel.alphabet(), *words})]
     inner = Tokenizer(models.WordLevel({piece: number for number, piece in enumerate(pieces)}, unk_token="<unk>"))

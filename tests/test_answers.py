@@ -7,24 +7,24 @@ import pytest
 from avi_lib.instruction.action_units import prototype, quantise
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor_network import (
-    FEELINGS,
+    EMOTION_CLASSES,
     OPENING,
     QUESTIONS,
     UNITS,
-    Feeling,
+    EmotionClass,
     answer,
     choices,
-    felt,
+    class_words,
     worded,
 )
 
 
-@pytest.mark.parametrize("feeling", FEELINGS, ids=felt)
-def test_an_answer_is_understood_as_its_feeling_and_the_strongest_units_of_it(feeling):
-    understood = Instruction.parse(answer(*feeling))
-    assert (understood.emotion, understood.level) == feeling
+@pytest.mark.parametrize("label", EMOTION_CLASSES, ids=class_words)
+def test_an_answer_is_understood_as_its_feeling_and_the_strongest_units_of_it(label):
+    understood = Instruction.parse(answer(*label))
+    assert (understood.emotion, understood.level) == label
     assert understood.unknown == ()
-    units = prototype(*feeling)
+    units = prototype(*label)
     strongest = sorted(units, key=lambda name: -units[name])[:UNITS]
     assert len(understood.action_units) == min(UNITS, len(strongest))
     for name, strength in understood.action_units.items():
@@ -32,14 +32,18 @@ def test_an_answer_is_understood_as_its_feeling_and_the_strongest_units_of_it(fe
 
 
 def test_answers_are_short_and_no_two_alike():
-    answers = [answer(*feeling) for feeling in FEELINGS]
+    answers = [answer(*label) for label in EMOTION_CLASSES]
     assert len(set(answers)) == len(answers)
     assert max(len(text.split()) for text in answers) <= 18
-    assert all(text.startswith(f"{OPENING} {felt(feeling)}") for text, feeling in zip(answers, FEELINGS, strict=True))
+    assert all(
+        text.startswith(f"{OPENING} {class_words(label)}") for text, label in zip(answers, EMOTION_CLASSES, strict=True)
+    )
 
 
 def test_own_units_are_named_in_place_of_the_prototypes():
-    text = worded(Feeling("happy", 2), {"jaw_drop": 0.9, "brow_down": 0.3, "lip_corner_pull": 0.6, "lid_droop": 0.01})
+    text = worded(
+        EmotionClass("happy", 2), {"jaw_drop": 0.9, "brow_down": 0.3, "lip_corner_pull": 0.6, "lid_droop": 0.01}
+    )
     understood = Instruction.parse(text)
     assert understood.action_units == {"jaw_drop": 0.9, "lip_corner_pull": 0.6}
     assert (understood.emotion, understood.level) == ("happy", 2)
@@ -49,13 +53,13 @@ def test_questions_differ():
     assert len(set(QUESTIONS)) == len(QUESTIONS) >= 4
 
 
-@pytest.mark.parametrize("feeling", FEELINGS, ids=felt)
-def test_choices_begin_with_the_answer_and_are_all_understood_as_the_feeling(feeling):
-    found = choices(feeling)
-    assert found[0] == answer(*feeling)
+@pytest.mark.parametrize("label", EMOTION_CLASSES, ids=class_words)
+def test_choices_begin_with_the_answer_and_are_all_understood_as_the_feeling(label):
+    found = choices(label)
+    assert found[0] == answer(*label)
     assert len(set(found)) == len(found) <= 60
-    assert len(found) >= 3 or feeling.emotion == "neutral"
+    assert len(found) >= 3 or label.emotion == "neutral"
     for text in found:
         understood = Instruction.parse(text)
-        assert (understood.emotion, understood.level, understood.unknown) == (*feeling, ())
+        assert (understood.emotion, understood.level, understood.unknown) == (*label, ())
         assert len(understood.action_units) <= 2

@@ -13,8 +13,14 @@ from small_language_models import save_llama
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
 from avi_lib.instruction.action_units import EMOTIONS
-from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, toned
-from avi_lib.instruction.instructor_network import FEELINGS, OPENING, Feeling, choices, save_instructor_model
+from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, softened
+from avi_lib.instruction.instructor_network import (
+    EMOTION_CLASSES,
+    OPENING,
+    EmotionClass,
+    choices,
+    save_instructor_model,
+)
 from avi_lib.speech.encoders import RATE_HZ
 
 
@@ -25,9 +31,9 @@ def instructor():
 
 def logs(**shares):
     """Log probabilities of feelings, such as angry3=0.7; what is left is spread over the others."""
-    named = {Feeling(name[:-1], int(name[-1])): share for name, share in shares.items()}
-    rest = (1 - sum(shares.values())) / (len(FEELINGS) - len(named))
-    return np.log([max(named.get(feeling, rest), 1e-9) for feeling in FEELINGS]).astype(np.float32)
+    named = {EmotionClass(name[:-1], int(name[-1])): share for name, share in shares.items()}
+    rest = (1 - sum(shares.values())) / (len(EMOTION_CLASSES) - len(named))
+    return np.log([max(named.get(label, rest), 1e-9) for label in EMOTION_CLASSES]).astype(np.float32)
 
 
 def wave(seconds=1.0, seed=0):
@@ -45,44 +51,44 @@ def test_an_instruction_begins_with_its_feeling_and_is_the_same_every_time(instr
 
 def test_opinions_side_by_side_are_those_of_each_alone(instructor):
     clips = [[hearing("angry", 3, 1)], [hearing("calm", 1, 2), hearing("calm", 1, 3, 50)], [hearing("sad", 2, 4)]]
-    together = instructor.opinions(clips)
+    together = instructor.classify(clips)
     sentences = instructor.write(together)
     for number, clip in enumerate(clips):
-        alone = instructor.opinions([clip])
-        np.testing.assert_allclose(alone.feelings[0], together.feelings[number], atol=1e-3)
+        alone = instructor.classify([clip])
+        np.testing.assert_allclose(alone.log_probabilities[0], together.log_probabilities[number], atol=1e-3)
         assert instructor.write(alone)[0].instruction == sentences[number].instruction
 
 
 def test_what_sounds_like_no_speech_is_neutral_with_a_warning(instructor):
-    (written,) = instructor.write(instructor.opinions([sounds()[:1]]))
+    (written,) = instructor.write(instructor.classify([sounds()[:1]]))
     assert written.instruction.text.startswith(f"{OPENING} neutral")
     assert written.speech < 0.5
     assert any("hardly any speech" in warning for warning in written.warnings)
 
 
 def test_a_sure_feeling_is_put_down_as_it_is():
-    assert toned(logs(angry3=0.5, angry2=0.2), 0.9) == (Feeling("angry", 3), [])
+    assert softened(logs(angry3=0.5, angry2=0.2), 0.9) == (EmotionClass("angry", 3), [])
 
 
 def test_an_unsure_feeling_is_toned_down_and_a_lost_one_neutral():
-    chosen, warnings = toned(logs(angry3=UNSURE - 0.1), 0.9)
-    assert chosen == Feeling("angry", 2) and "toned down" in warnings[0]
-    chosen, warnings = toned(logs(angry3=LOST - 0.1), 0.9)
+    chosen, warnings = softened(logs(angry3=UNSURE - 0.1), 0.9)
+    assert chosen == EmotionClass("angry", 2) and "toned down" in warnings[0]
+    chosen, warnings = softened(logs(angry3=LOST - 0.1), 0.9)
     assert chosen == NEUTRAL and "neutral" in warnings[0]
-    assert toned(logs(angry3=0.9), 0.2)[0] == NEUTRAL
-    assert toned(logs(calm1=UNSURE - 0.03), 0.9) == (Feeling("calm", 1), [])
+    assert softened(logs(angry3=0.9), 0.2)[0] == NEUTRAL
+    assert softened(logs(calm1=UNSURE - 0.03), 0.9) == (EmotionClass("calm", 1), [])
 
 
 def test_the_likeliest_feeling_is_of_the_likeliest_emotion():
-    assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == Feeling("angry", 2)
+    assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == EmotionClass("angry", 2)
 
 
 def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
     clip = [hearing("angry", 3, 1)]
-    cold = instructor.opinions([clip]).feelings[0]
+    cold = instructor.classify([clip]).log_probabilities[0]
     try:
         instructor.model.temperature.fill_(3.0)
-        warm = instructor.opinions([clip]).feelings[0]
+        warm = instructor.classify([clip]).log_probabilities[0]
     finally:
         instructor.model.temperature.fill_(1.0)
     assert cold.argmax() == warm.argmax()
@@ -98,20 +104,20 @@ def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor, free)
 
 
 def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
-    opinions = instructor.opinions([[hearing("angry", 3, 1)]])
-    (written,) = instructor.write(opinions)
-    feeling = toned(opinions.feelings[0], float(opinions.speech[0]))[0]
-    assert written.instruction.text in choices(feeling)
+    classified = instructor.classify([[hearing("angry", 3, 1)]])
+    (written,) = instructor.write(classified)
+    label = softened(classified.log_probabilities[0], float(classified.speech[0]))[0]
+    assert written.instruction.text in choices(label)
     language, first = instructor.language, len(instructor.language.tokens(OPENING))
-    tokens = [[*language.tokens(text)[first:], language.end] for text in choices(feeling)]
-    means = [float(language.log_probabilities(opinions.reading, [each])[0, 0]) / len(each) for each in tokens]
-    assert choices(feeling)[int(np.argmax(means))] == written.instruction.text
+    tokens = [[*language.tokens(text)[first:], language.end] for text in choices(label)]
+    means = [float(language.log_probabilities(classified.kv_cache, [each])[0, 0]) / len(each) for each in tokens]
+    assert choices(label)[int(np.argmax(means))] == written.instruction.text
 
 
 def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, monkeypatch):
     babble = instructor.language.tokens(" brows and smile and lips")
     monkeypatch.setattr(
-        type(instructor.language), "go_on", lambda self, reading, most, begin, *_: [[*begin[0], *babble * 9]]
+        type(instructor.language), "go_on", lambda self, kv_cache, most, begin, *_: [[*begin[0], *babble * 9]]
     )
     written = instructor.instruct(wave(), free=True)
     assert "brows and smile" in written.instruction.text
@@ -132,12 +138,12 @@ def test_a_long_recording_is_heard_in_parts(instructor):
 
 def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):
     said = iter(["angry", "angry", "sad", "sad", "angry"] * 3)
-    real = Instructor.opinions
+    real = Instructor.classify
 
-    def opinions(self, recordings):
+    def classify(self, recordings):
         return real(self, [[hearing(next(said), 3, 5)]])
 
-    monkeypatch.setattr(Instructor, "opinions", opinions)
+    monkeypatch.setattr(Instructor, "classify", classify)
     timeline, written = instructor.timeline(wave(30.0))
     assert len(timeline.entries) == len(written) >= 1
     assert timeline.entries[0].at_s == 0

@@ -10,7 +10,7 @@ from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 
 from avi_lib.evaluation.instructor_scores import RECIPES, Predictions, best_temperature, predict_bank, write_out
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.instructor_network import FEELINGS
+from avi_lib.instruction.instructor_network import EMOTION_CLASSES
 
 
 def instructor(change=0.0):
@@ -26,11 +26,11 @@ def test_opinions_are_read_from_their_file_for_the_same_weights_and_clips_alone(
     written = (tmp_path / "kept.npz").stat().st_mtime_ns
     again = predict_bank(instructor(), few, tmp_path / "kept.npz")
     assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
-    np.testing.assert_array_equal(again.feelings, first.feelings)
+    np.testing.assert_array_equal(again.classes, first.classes)
     other = predict_bank(instructor(0.5), few, tmp_path / "kept.npz")
-    assert not np.array_equal(other.feelings, first.feelings)
+    assert not np.array_equal(other.classes, first.classes)
     fewer = predict_bank(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
-    assert len(fewer.feelings) == 2
+    assert len(fewer.classes) == 2
 
 
 def test_the_temperature_makes_confidence_what_it_claims_to_be():
@@ -42,7 +42,7 @@ def test_the_temperature_makes_confidence_what_it_claims_to_be():
         for clip, ok in zip(clips.clips, right, strict=True)
     ]
     logits = np.array(
-        [[9.0 * (feeling.emotion == name and feeling.level == 2) for feeling in FEELINGS] for name in names]
+        [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
     )
     heard = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
     best = best_temperature([heard])

@@ -15,11 +15,11 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.instructor_scores import Classification, by_emotion, folds, level_agreement, nearest, recall
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor_network import (
-    FEELINGS,
+    EMOTION_CLASSES,
+    OUT_OF_DOMAIN,
     RAMP,
-    UNFAMILIAR,
-    Familiarity,
-    Feeling,
+    EmotionClass,
+    OutOfDomain,
     load_instructor_model,
     read_instructor_about,
     save_instructor_model,
@@ -53,7 +53,7 @@ def test_the_trained_ear_knows_clips_it_has_not_heard():
     shares = nearest(model, [hearing(*clip) for clip in clips])
     verdict = Classification(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
     assert verdict.accuracy > 0.85
-    heard = [FEELINGS[number] for number in shares.argmax(axis=1)]
+    heard = [EMOTION_CLASSES[number] for number in shares.argmax(axis=1)]
     meant = [BankClip("", "", "", "", emotion, level) for emotion, level, _ in clips]
     assert level_agreement(heard, meant) > 0.65
 
@@ -61,26 +61,26 @@ def test_the_trained_ear_knows_clips_it_has_not_heard():
 def test_what_is_no_speech_is_told_from_speech():
     model = trained().model
     with torch.no_grad():
-        voices = model.listen(stack([views[0] for views in bank().views])).speech
-        others = model.listen(stack(sounds())).speech
+        voices = model.embed_speech(stack([views[0] for views in bank().views])).speech
+        others = model.embed_speech(stack(sounds())).speech
     assert float(voices.min()) > 0 > float(others.max())
 
 
 def test_strange_states_count_less_and_the_more_the_stranger():
     model = trained().model
     with torch.no_grad():
-        usual = model.listen(stack([views[0] for views in bank().views])).familiar
+        usual = model.embed_speech(stack([views[0] for views in bank().views])).in_domain
     assert float(usual.mean()) > 0.95
     rng = np.random.default_rng(0)
     strange = hearing("sad", 2, 1)
     far = strange._replace(states=(strange.states + rng.normal(0, 20, strange.states.shape)).astype(np.float16))
     with torch.no_grad():
-        assert float(model.listen(stack([far])).familiar[0]) == pytest.approx(UNFAMILIAR)
+        assert float(model.embed_speech(stack([far])).in_domain[0]) == pytest.approx(OUT_OF_DOMAIN)
 
 
 def test_a_clip_need_be_of_one_world_only_and_what_lies_between_counts_in_part():
     rng = np.random.default_rng(0)
-    known = Familiarity(worlds=2, numbers=40, axes=4)
+    known = OutOfDomain(worlds=2, numbers=40, axes=4)
     worlds = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
 
     def clips(world, noise=0.1):
@@ -91,9 +91,9 @@ def test_a_clip_need_be_of_one_world_only_and_what_lies_between_counts_in_part()
         known.learn(world, clips(world))
     for world in range(2):
         assert float(known(clips(world)).mean()) > 0.98
-    assert float(known(clips(0, noise=2.0)).mean()) == pytest.approx(UNFAMILIAR)
+    assert float(known(clips(0, noise=2.0)).mean()) == pytest.approx(OUT_OF_DOMAIN)
     between = known(clips(0, noise=0.13))
-    assert UNFAMILIAR < float(between.min()) < float(between.max()) and RAMP > 0
+    assert OUT_OF_DOMAIN < float(between.min()) < float(between.max()) and RAMP > 0
 
 
 def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
@@ -169,11 +169,11 @@ def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_p
 
 def test_a_clip_fits_the_sentences_of_its_feeling_and_both_upper_levels_where_its_level_is_not_known():
     def names(emotion, level):
-        return [FEELINGS[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
+        return [EMOTION_CLASSES[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
 
-    assert names("angry", 3) == [Feeling("angry", 3)]
-    assert names("angry", None) == [Feeling("angry", 2), Feeling("angry", 3)]
-    assert names("calm", None) == names("calm", 1) == [Feeling("calm", 1)]
+    assert names("angry", 3) == [EmotionClass("angry", 3)]
+    assert names("angry", None) == [EmotionClass("angry", 2), EmotionClass("angry", 3)]
+    assert names("calm", None) == names("calm", 1) == [EmotionClass("calm", 1)]
 
 
 def test_info_nce_is_the_contrast_of_what_fits_with_the_rest():
@@ -215,7 +215,7 @@ def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
     clip = hearing("sad", 3, 7)
     other = clip._replace(functionals=clip.functionals + 5)
     with torch.no_grad():
-        first, second = (model.meaning(model.listen(stack([each]))) for each in (clip, other))
+        first, second = (model.align(model.embed_speech(stack([each]))) for each in (clip, other))
     torch.testing.assert_close(first, second)
 
 
@@ -254,9 +254,9 @@ def test_verdicts_count_what_is_heard():
 
 def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
     sentences = Sentences(Letters(), 3)
-    assert sentences.states.shape[:2] == (len(FEELINGS), 3)
+    assert sentences.states.shape[:2] == (len(EMOTION_CLASSES), 3)
     places = sentences.places(trained().model)
-    assert places.shape == (len(FEELINGS), SETTINGS.aligned)
+    assert places.shape == (len(EMOTION_CLASSES), SETTINGS.aligned)
     losses = AlignLosses(bank(), sounds(), sentences, SETTINGS)
     assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
 

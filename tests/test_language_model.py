@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from small_language_models import WIDTH, llama, save_gpt2, save_llama
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.instructor import answer_tokens, dialogue, feeling_tokens
-from avi_lib.instruction.instructor_network import FEELINGS, OPENING, QUESTIONS, answer, felt
+from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
+from avi_lib.instruction.instructor_network import EMOTION_CLASSES, OPENING, QUESTIONS, answer, class_words
 from avi_lib.instruction.language_model import answer_loss, language_fingerprint, load_language_model
 
 
@@ -33,9 +33,9 @@ def test_text_comes_back_from_its_tokens(model):
 
 
 def test_continuations_are_as_likely_as_when_each_is_read_alone(model):
-    reading = model.read(embedded(model, OPENING))
-    said = [model.tokens(f" {felt(feeling)}") for feeling in FEELINGS]
-    together = model.log_probabilities(reading, said)[0]
+    kv_cache = model.read(embedded(model, OPENING))
+    said = [model.tokens(f" {class_words(label)}") for label in EMOTION_CLASSES]
+    together = model.log_probabilities(kv_cache, said)[0]
     for tokens, found in zip(said, together.tolist(), strict=True):
         whole = torch.cat([embedded(model, OPENING), model.embed(tokens)[None]], dim=1)
         scores = model.scores(whole[:, :-1], len(tokens)).log_softmax(dim=-1)[0]
@@ -44,9 +44,9 @@ def test_continuations_are_as_likely_as_when_each_is_read_alone(model):
 
 
 def test_the_likeliest_words_are_those_of_a_model_without_a_cache(model):
-    reading = model.read(embedded(model, OPENING))
+    kv_cache = model.read(embedded(model, OPENING))
     begin = model.tokens(" quite angry")
-    (said,) = model.go_on(reading, most=9, begin=[begin])
+    (said,) = model.go_on(kv_cache, most=9, begin=[begin])
     assert said[: len(begin)] == begin
     assert len(said) <= 9
     text = [*model.tokens(OPENING), *begin]
@@ -57,11 +57,11 @@ def test_the_likeliest_words_are_those_of_a_model_without_a_cache(model):
 
 
 def test_a_reading_serves_many_times_and_words_are_drawn_by_their_seed(model):
-    reading = model.read(embedded(model, OPENING))
-    first = model.go_on(reading, most=12, temperature=1.0, seed=5)[0]
-    model.log_probabilities(reading, [[3, 4], [5]])
-    assert model.go_on(reading, most=12, temperature=1.0, seed=5)[0] == first
-    assert any(model.go_on(reading, most=12, temperature=1.0, seed=seed)[0] != first for seed in range(6, 10))
+    kv_cache = model.read(embedded(model, OPENING))
+    first = model.go_on(kv_cache, most=12, temperature=1.0, seed=5)[0]
+    model.log_probabilities(kv_cache, [[3, 4], [5]])
+    assert model.go_on(kv_cache, most=12, temperature=1.0, seed=5)[0] == first
+    assert any(model.go_on(kv_cache, most=12, temperature=1.0, seed=seed)[0] != first for seed in range(6, 10))
 
 
 def test_several_prompts_are_read_and_go_on_as_each_alone(model):
@@ -82,14 +82,14 @@ def test_several_prompts_are_read_and_go_on_as_each_alone(model):
 
 
 def test_writing_ends_with_the_mark_of_the_end_or_a_line(model):
-    reading = model.read(embedded(model, OPENING))
+    kv_cache = model.read(embedded(model, OPENING))
 
-    class Says(type(reading)):
+    class Says(type(kv_cache)):
         pass
 
     for token in (model.end, model.tokens("\n")[0]):
         forced = Says(
-            reading.cache, torch.nn.functional.one_hot(torch.tensor(token), reading.next.shape[1])[None].float()
+            kv_cache.cache, torch.nn.functional.one_hot(torch.tensor(token), kv_cache.next.shape[1])[None].float()
         )
         assert model.go_on(forced, most=5) == [[]]
 
@@ -112,14 +112,16 @@ def test_the_loss_leaves_out_what_has_no_weight():
 
 
 def test_the_level_has_its_tokens_in_an_answer_and_a_feeling_its_continuation(model):
-    for feeling in FEELINGS:
-        tokens, level = answer_tokens(model, answer(*feeling))
+    for label in EMOTION_CLASSES:
+        tokens, level = answer_tokens(model, answer(*label))
         assert tokens[-1] == model.end
         words = model.text(tokens[level.start : level.stop])
-        assert words == (felt(feeling).split()[0] if " " in felt(feeling) else "")
+        assert words == (class_words(label).split()[0] if " " in class_words(label) else "")
     opening = len(model.tokens(OPENING))
-    for feeling, tokens in zip(FEELINGS, feeling_tokens(model), strict=True):
-        assert model.tokens(answer(*feeling))[opening : opening + len(tokens)] == tokens or felt(feeling) == "neutral"
+    for label, tokens in zip(EMOTION_CLASSES, class_tokens(model), strict=True):
+        assert (
+            model.tokens(answer(*label))[opening : opening + len(tokens)] == tokens or class_words(label) == "neutral"
+        )
 
 
 def test_a_tokenizer_without_a_start_begins_with_the_end(tmp_path):

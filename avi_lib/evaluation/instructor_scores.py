@@ -24,8 +24,8 @@ from avi_lib.evaluation.report import Figure
 from avi_lib.files import atomic_path
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.instructor import Instructor, toned
-from avi_lib.instruction.instructor_network import FEELINGS, InstructorModel, stack
+from avi_lib.instruction.instructor import Instructor, softened
+from avi_lib.instruction.instructor_network import EMOTION_CLASSES, InstructorModel, stack
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, align, train_instructor
@@ -107,21 +107,21 @@ def folds(bank: FeatureBank, count: int) -> Iterator[tuple[FeatureBank, FeatureB
 
 
 @torch.inference_mode()
-def nearest(model: InstructorModel, hearings: Sequence[AcousticFeatures]) -> Float[np.ndarray, "clips feelings"]:
-    """Probabilities of `FEELINGS` for clips, by where these lie among the sentences: nothing is written."""
+def nearest(model: InstructorModel, hearings: Sequence[AcousticFeatures]) -> Float[np.ndarray, "clips classes"]:
+    """Probabilities of `EMOTION_CLASSES` for clips, by where these lie among the sentences: nothing is written."""
     found = []
     for first in range(0, len(hearings), BATCH_LISTENING):
-        ear = model.listen(stack(hearings[first : first + BATCH_LISTENING]))
-        found.append(model.likeness(model.meaning(ear), model.anchors).softmax(dim=1))
+        embedding = model.embed_speech(stack(hearings[first : first + BATCH_LISTENING]))
+        found.append(model.likeness(model.align(embedding), model.anchors).softmax(dim=1))
     return torch.cat(found).numpy().astype(np.float64)
 
 
-def by_emotion(shares: Float[np.ndarray, "clips feelings"], among: Sequence[str] = EMOTIONS) -> Shares:
+def by_emotion(shares: Float[np.ndarray, "clips classes"], among: Sequence[str] = EMOTIONS) -> Shares:
     """Probabilities of emotions from those of feelings, of some emotions only where these are named."""
     summed = np.zeros((len(shares), len(EMOTIONS)))
-    for number, feeling in enumerate(FEELINGS):
-        if feeling.emotion in among:
-            summed[:, EMOTIONS.index(feeling.emotion)] += shares[:, number]
+    for number, label in enumerate(EMOTION_CLASSES):
+        if label.emotion in among:
+            summed[:, EMOTIONS.index(label.emotion)] += shares[:, number]
     return summed / np.maximum(summed.sum(axis=1, keepdims=True), 1e-12)
 
 
@@ -155,10 +155,10 @@ RECIPE_STEPS = 400
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Opinions of clips before any temperature: log probabilities of `FEELINGS`, and of there being speech."""
+    """Opinions of clips before any temperature: log probabilities of `EMOTION_CLASSES`, and of there being speech."""
 
     bank: FeatureBank
-    feelings: Float32[np.ndarray, "clips feelings"]
+    classes: Float32[np.ndarray, "clips classes"]
     speech: Float32[np.ndarray, " clips"]
 
     def verdict(self, temperature: float = 1.0, among: Sequence[str] = EMOTIONS) -> Classification:
@@ -167,21 +167,21 @@ class Predictions:
             by_emotion(self.shares(temperature), among), tuple(clip.emotion for clip in self.bank.clips)
         )
 
-    def shares(self, temperature: float = 1.0) -> Float[np.ndarray, "clips feelings"]:
-        """Probabilities of `FEELINGS`."""
-        scores = self.feelings.astype(np.float64) / temperature
+    def shares(self, temperature: float = 1.0) -> Float[np.ndarray, "clips classes"]:
+        """Probabilities of `EMOTION_CLASSES`."""
+        scores = self.classes.astype(np.float64) / temperature
         scores -= scores.max(axis=1, keepdims=True)
         return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
 
     def written(self, temperature: float) -> list[tuple[str | None, int | None]]:
         """Emotion and level that sentences name, unsure ones nearer to neutral."""
         rows = np.log(self.shares(temperature) + 1e-12).astype(np.float32)
-        return [toned(row, float(speech))[0] for row, speech in zip(rows, self.speech, strict=True)]
+        return [softened(row, float(speech))[0] for row, speech in zip(rows, self.speech, strict=True)]
 
     def of(self, corpus: str) -> Predictions:
         """The clips of one corpus."""
         keep = [clip.corpus == corpus for clip in self.bank.clips]
-        return Predictions(self.bank.select(keep), self.feelings[keep], self.speech[keep])
+        return Predictions(self.bank.select(keep), self.classes[keep], self.speech[keep])
 
 
 def predict_bank(instructor: Instructor, bank: FeatureBank, kept: Path | None = None) -> Predictions:
@@ -190,16 +190,16 @@ def predict_bank(instructor: Instructor, bank: FeatureBank, kept: Path | None = 
     if kept is not None and kept.is_file():
         with np.load(kept, allow_pickle=False) as stored:
             if "known" in stored and str(stored["known"]) == known:
-                return Predictions(bank, stored["feelings"], stored["speech"])
-    feelings, speech = [], []
+                return Predictions(bank, stored["classes"], stored["speech"])
+    classes, speech = [], []
     for first in range(0, len(bank), BATCH):
-        opinions = instructor.opinions([[views[0]] for views in bank.views[first : first + BATCH]])
-        feelings.append(opinions.feelings)
-        speech.append(opinions.speech)
-    heard = Predictions(bank, np.concatenate(feelings), np.concatenate(speech))
+        classified = instructor.classify([[views[0]] for views in bank.views[first : first + BATCH]])
+        classes.append(classified.log_probabilities)
+        speech.append(classified.speech)
+    heard = Predictions(bank, np.concatenate(classes), np.concatenate(speech))
     if kept is not None:
         with atomic_path(kept) as temporary:
-            np.savez(temporary, feelings=heard.feelings, speech=heard.speech, known=np.array(known))
+            np.savez(temporary, classes=heard.classes, speech=heard.speech, known=np.array(known))
     return heard
 
 
@@ -293,11 +293,11 @@ def _corpus_figures(corpus: str, heard: Sequence[Predictions], by_fold: Sequence
 
 
 def _level_known(heard: Predictions) -> tuple[float, float]:
-    order = np.argsort(-heard.feelings, axis=1)
-    fits = np.zeros((len(order), len(FEELINGS)), bool)
+    order = np.argsort(-heard.classes, axis=1)
+    fits = np.zeros((len(order), len(EMOTION_CLASSES)), bool)
     for row, clip in zip(fits, heard.bank.clips, strict=True):
-        for number, feeling in enumerate(FEELINGS):
-            row[number] = feeling.emotion == clip.emotion and clip.level in (None, feeling.level)
+        for number, label in enumerate(EMOTION_CLASSES):
+            row[number] = label.emotion == clip.emotion and clip.level in (None, label.level)
     ranked = np.take_along_axis(fits, order, axis=1)
     return float(ranked[:, 0].mean()), float(ranked[:, :5].any(axis=1).mean())
 
@@ -339,7 +339,7 @@ def write_out(instructor: Instructor, bank: FeatureBank, every: int = EVERY, fre
     said = []
     chosen = [[views[0]] for views in bank.views[::every]]
     for first in range(0, len(chosen), BATCH):
-        written = instructor.write(instructor.opinions(chosen[first : first + BATCH]), free=free)
+        written = instructor.write(instructor.classify(chosen[first : first + BATCH]), free=free)
         said += [each.instruction for each in written]
     return said
 

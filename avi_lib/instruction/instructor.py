@@ -27,18 +27,18 @@ from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.grammar import MAX_LENGTH
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor_network import (
-    FEELINGS,
+    EMOTION_CLASSES,
     OPENING,
     QUESTIONS,
-    Feeling,
+    EmotionClass,
     InstructorModel,
     answer,
     choices,
-    felt,
+    class_words,
     load_instructor_model,
     stack,
 )
-from avi_lib.instruction.language_model import LanguageModel, Reading, draw, load_language_model
+from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, load_language_model
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, AcousticFeatures, acoustic_features, cut_at_pauses
@@ -61,15 +61,17 @@ def answer_tokens(language: LanguageModel, sentence: str) -> tuple[list[int], ra
     tokens = language.tokens(sentence)
     first = len(language.tokens(OPENING))
     words = sentence.removeprefix(OPENING).split()
-    degree = any(sentence.startswith(f"{OPENING} {felt(feeling)}") for feeling in FEELINGS if " " in felt(feeling))
+    degree = any(
+        sentence.startswith(f"{OPENING} {class_words(label)}") for label in EMOTION_CLASSES if " " in class_words(label)
+    )
     last = len(language.tokens(f"{OPENING} {words[0]}")) if degree else first
     return [*tokens, language.end], range(first, last)
 
 
-def feeling_tokens(language: LanguageModel, feelings: Sequence[Feeling] = FEELINGS) -> list[list[int]]:
+def class_tokens(language: LanguageModel, classes: Sequence[EmotionClass] = EMOTION_CLASSES) -> list[list[int]]:
     """Tokens that name each feeling at its place in the answer, behind `OPENING`."""
     first = len(language.tokens(OPENING))
-    return [language.tokens(f"{OPENING} {felt(feeling)}")[first:] for feeling in feelings]
+    return [language.tokens(f"{OPENING} {class_words(label)}")[first:] for label in classes]
 
 
 SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
@@ -84,30 +86,30 @@ MOST_TOKENS = 64
 """Tokens of an answer."""
 GROUP_S = 8.0
 """Longest stretch that is heard at once; longer recordings are cut at pauses."""
-NEUTRAL = Feeling("neutral", 1)
+NEUTRAL = EmotionClass("neutral", 1)
 
 Wave = Float32[np.ndarray, " samples"]
 
 
 @dataclass(frozen=True, eq=False)
-class Opinions:
+class ClassProbabilities:
     """What is thought of recordings before anything is written.
 
     Attributes:
         reading: the language model, having read each one's prompt, the question and the answer's opening.
-        feelings: log probability of each of `FEELINGS`, calibrated.
+        log_probabilities: of each of `EMOTION_CLASSES`, calibrated.
         speech: probability of there being speech.
     """
 
-    reading: Reading
-    feelings: Float32[np.ndarray, "recordings feelings"]
+    kv_cache: KVCache
+    log_probabilities: Float32[np.ndarray, "recordings classes"]
     speech: Float32[np.ndarray, " recordings"]
 
     def emotions(self, number: int) -> dict[str, float]:
         """Probability of every emotion for a recording; they add up to 1."""
         shares = dict.fromkeys(EMOTIONS, 0.0)
-        for feeling, value in zip(FEELINGS, self.feelings[number].tolist(), strict=True):
-            shares[feeling.emotion] += math.exp(value)
+        for label, value in zip(EMOTION_CLASSES, self.log_probabilities[number].tolist(), strict=True):
+            shares[label.emotion] += math.exp(value)
         return shares
 
 
@@ -124,7 +126,7 @@ class Written:
     """
 
     instruction: Instruction
-    heard: Feeling
+    heard: EmotionClass
     probabilities: dict[str, float]
     speech: float
     warnings: tuple[str, ...]
@@ -156,7 +158,7 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        return self.write(self.opinions([self.acoustic_features(wave)]), temperature, seed, free)[0]
+        return self.write(self.classify([self.acoustic_features(wave)]), temperature, seed, free)[0]
 
     def timeline(self, wave: Wave) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row with the same sentence share one."""
@@ -164,7 +166,7 @@ class Instructor:
         every = []
         hearings = self.acoustic_features(wave)
         for (start, _), hearing in zip(_groups(wave), hearings, strict=True):
-            (written,) = self.write(self.opinions([[hearing]]))
+            (written,) = self.write(self.classify([[hearing]]))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start / VIDEO_FPS, written.instruction))
                 every.append(written)
@@ -176,81 +178,90 @@ class Instructor:
         return [acoustic_features(wave[start:end], self.encoder) for start, end in frames]
 
     @torch.inference_mode()
-    def opinions(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> Opinions:
+    def classify(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> ClassProbabilities:
         """What is thought of recordings from what the parts of each sound like, each part counting by its length."""
         places, speech = [], []
         for hearings in recordings:
-            ear = self.model.listen(stack(hearings))
+            embedding = self.model.embed_speech(stack(hearings))
             shares = torch.tensor([float(len(hearing.contour)) for hearing in hearings])
             shares = shares / shares.sum()
-            places.append((self.model.meaning(ear) * shares[:, None]).sum(dim=0))
-            speech.append(float((ear.speech.sigmoid() * shares).sum()))
+            places.append((self.model.align(embedding) * shares[:, None]).sum(dim=0))
+            speech.append(float((embedding.speech.sigmoid() * shares).sum()))
         asked = dialogue(self.language, self.model.prompt(torch.stack(places)), QUESTIONS[0])
         opening = self.language.embed(self.language.tokens(OPENING)).expand(len(places), -1, -1)
-        reading = self.language.read(torch.cat([asked, opening], dim=1))
-        scores = self.language.log_probabilities(reading, feeling_tokens(self.language))
-        feelings = (scores / self.model.temperature).log_softmax(dim=1)
-        return Opinions(reading, feelings.numpy(), np.array(speech, np.float32))
+        kv_cache = self.language.read(torch.cat([asked, opening], dim=1))
+        scores = self.language.log_probabilities(kv_cache, class_tokens(self.language))
+        classes = (scores / self.model.temperature).log_softmax(dim=1)
+        return ClassProbabilities(kv_cache, classes.numpy(), np.array(speech, np.float32))
 
-    def write(self, opinions: Opinions, temperature: float = 0.0, seed: int = 0, free: bool = False) -> list[Written]:
+    def write(
+        self, classified: ClassProbabilities, temperature: float = 0.0, seed: int = 0, free: bool = False
+    ) -> list[Written]:
         """Put opinions into words: the likeliest of the sentences that are understood, or what comes when `free`."""
-        heard = [likeliest(row) for row in opinions.feelings]
-        told = [toned(row, float(speech)) for row, speech in zip(opinions.feelings, opinions.speech, strict=True)]
-        chosen = [feeling for feeling, _ in told]
-        said = (self._freely if free else self._chosen)(opinions.reading, chosen, temperature, seed)
+        heard = [likeliest(row) for row in classified.log_probabilities]
+        told = [
+            softened(row, float(speech))
+            for row, speech in zip(classified.log_probabilities, classified.speech, strict=True)
+        ]
+        chosen = [label for label, _ in told]
+        said = (self._freely if free else self._chosen)(classified.kv_cache, chosen, temperature, seed)
         written = []
-        for number, (text, (feeling, warnings)) in enumerate(zip(said, told, strict=True)):
+        for number, (text, (label, warnings)) in enumerate(zip(said, told, strict=True)):
             instruction = _parsed(text)
-            if (instruction.emotion, instruction.level) != tuple(feeling) or instruction.unknown:
+            if (instruction.emotion, instruction.level) != tuple(label) or instruction.unknown:
                 words = ", ".join(instruction.unknown)
                 warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
-            shares, speech = opinions.emotions(number), float(opinions.speech[number])
+            shares, speech = classified.emotions(number), float(classified.speech[number])
             written.append(Written(instruction, heard[number], shares, speech, tuple(warnings)))
         return written
 
-    def _chosen(self, reading: Reading, feelings: Sequence[Feeling], temperature: float, seed: int) -> list[str]:
+    def _chosen(self, kv_cache: KVCache, classes: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
         """For each recording one of the sentences for its feeling, by how likely a token of it is on average."""
         said = []
         first = len(self.language.tokens(OPENING))
-        for number, feeling in enumerate(feelings):
-            texts = choices(feeling)
+        for number, label in enumerate(classes):
+            texts = choices(label)
             tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
-            scores = self.language.log_probabilities(reading.rows([number]), tokens)[0]
+            scores = self.language.log_probabilities(kv_cache.rows([number]), tokens)[0]
             means = scores / torch.tensor([len(each) for each in tokens])
             said.append(texts[draw(means, temperature, torch.Generator().manual_seed(seed))])
         return said
 
-    def _freely(self, reading: Reading, feelings: Sequence[Feeling], temperature: float, seed: int) -> list[str]:
+    def _freely(self, kv_cache: KVCache, classes: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
         """What the language model writes behind the feelings, whatever it is."""
-        begin = feeling_tokens(self.language, feelings)
-        every = self.language.go_on(reading, MOST_TOKENS, begin, temperature, seed)
+        begin = class_tokens(self.language, classes)
+        every = self.language.go_on(kv_cache, MOST_TOKENS, begin, temperature, seed)
         return [f"{OPENING} {self.language.text(tokens)}" for tokens in every]
 
 
-def likeliest(feelings: Float32[np.ndarray, " feelings"]) -> Feeling:
+def likeliest(classes: Float32[np.ndarray, " classes"]) -> EmotionClass:
     """The likeliest emotion, and its likeliest level."""
     shares: dict[str, float] = {}
-    for feeling, value in zip(FEELINGS, feelings.tolist(), strict=True):
-        shares[feeling.emotion] = shares.get(feeling.emotion, 0.0) + math.exp(value)
+    for label, value in zip(EMOTION_CLASSES, classes.tolist(), strict=True):
+        shares[label.emotion] = shares.get(label.emotion, 0.0) + math.exp(value)
     emotion = max(shares, key=lambda name: shares[name])
-    levels = {f.level: value for f, value in zip(FEELINGS, feelings.tolist(), strict=True) if f.emotion == emotion}
-    return Feeling(emotion, max(levels, key=lambda level: levels[level]))
+    levels = {
+        f.level: value for f, value in zip(EMOTION_CLASSES, classes.tolist(), strict=True) if f.emotion == emotion
+    }
+    return EmotionClass(emotion, max(levels, key=lambda level: levels[level]))
 
 
-def toned(feelings: Float32[np.ndarray, " feelings"], speech: float) -> tuple[Feeling, list[str]]:
+def softened(classes: Float32[np.ndarray, " classes"], speech: float) -> tuple[EmotionClass, list[str]]:
     """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it.
 
-    feelings: log probabilities of `FEELINGS`; speech: probability of there being speech.
+    feelings: log probabilities of `EMOTION_CLASSES`; speech: probability of there being speech.
     """
-    heard = likeliest(feelings)
+    heard = likeliest(classes)
     if speech < SPEECH:
         return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
-    sure = sum(math.exp(v) for f, v in zip(FEELINGS, feelings.tolist(), strict=True) if f.emotion == heard.emotion)
+    sure = sum(
+        math.exp(v) for f, v in zip(EMOTION_CLASSES, classes.tolist(), strict=True) if f.emotion == heard.emotion
+    )
     unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
     if sure < LOST:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]
     if sure < UNSURE and heard.level > 1:
-        return Feeling(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
+        return EmotionClass(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
     return heard, []
 
 

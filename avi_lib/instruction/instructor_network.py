@@ -86,7 +86,7 @@ class QFormer(nn.Module):
 # Familiarity: how much what is heard resembles what was heard in training.
 
 
-UNFAMILIAR = 0.1
+OUT_OF_DOMAIN = 0.1
 """How much is left of the states' opinion where they are of no world that is known."""
 RAMP = 0.25
 """How much further away than the clips of a world, as a share of their reach, a clip is when it is of another."""
@@ -94,7 +94,7 @@ REACH = 99.0
 """Percentile of the distances of a world's own clips up to which it reaches."""
 
 
-class Familiarity(nn.Module):
+class OutOfDomain(nn.Module):
     """Means, deviations, directions and reach of some worlds."""
 
     mean: torch.Tensor
@@ -130,7 +130,7 @@ class Familiarity(nn.Module):
     def forward(self, summaries: Float[torch.Tensor, "clips numbers"]) -> Float[torch.Tensor, " clips"]:
         """1 for clips of a known world, down to `UNFAMILIAR`."""
         beyond = self.distance(summaries).min(dim=1).values - 1
-        return 1 - (1 - UNFAMILIAR) * (beyond / RAMP).clamp(0, 1)
+        return 1 - (1 - OUT_OF_DOMAIN) * (beyond / RAMP).clamp(0, 1)
 
 
 def pooled(
@@ -187,38 +187,38 @@ QUESTIONS = (
 """Ways to ask; the first is the one that is asked outside of training."""
 
 
-class Feeling(NamedTuple):
+class EmotionClass(NamedTuple):
     """An emotion of `EMOTIONS` at one of its levels."""
 
     emotion: str
     level: int
 
 
-FEELINGS = tuple(Feeling(emotion, level) for emotion in EMOTIONS for level in levels(emotion))
+EMOTION_CLASSES = tuple(EmotionClass(emotion, level) for emotion in EMOTIONS for level in levels(emotion))
 """Every feeling an answer can name."""
 
 
-def felt(feeling: Feeling) -> str:
+def class_words(label: EmotionClass) -> str:
     """The words for a feeling, such as "quite angry"."""
-    name = NAMES[feeling.emotion]
-    return name if len(levels(feeling.emotion)) == 1 else f"{DEGREES[feeling.level - 1]} {name}"
+    name = NAMES[label.emotion]
+    return name if len(levels(label.emotion)) == 1 else f"{DEGREES[label.level - 1]} {name}"
 
 
 @cache
 def answer(emotion: str, level: int) -> str:
     """The sentence for an emotion at a level, with the strongest action units of its prototype."""
-    return worded(Feeling(emotion, level), prototype(emotion, level))
+    return worded(EmotionClass(emotion, level), prototype(emotion, level))
 
 
 @cache
-def choices(feeling: Feeling) -> tuple[str, ...]:
+def choices(label: EmotionClass) -> tuple[str, ...]:
     """Sentences for a feeling, each understood in full: one or two of its strongest action units in several wordings.
 
     The first is `answer`.
     """
-    units = salient(prototype(*feeling), CONSIDERED)
+    units = salient(prototype(*label), CONSIDERED)
     some = [subset for size in (2, 1) for subset in itertools.combinations(units, size)]
-    found = dict.fromkeys([answer(*feeling)])
+    found = dict.fromkeys([answer(*label)])
     for subset in some:
         frame = _frame()
         for seed in range(CHOICES):
@@ -228,13 +228,13 @@ def choices(feeling: Feeling) -> tuple[str, ...]:
                 frame=frame,
                 speakers=SPEAKERS[:1],
             )
-            found[f"{OPENING} {felt(feeling)} and {said.removeprefix('A person ')}"] = None
-    return tuple(text for text in found if _means(text, feeling))
+            found[f"{OPENING} {class_words(label)} and {said.removeprefix('A person ')}"] = None
+    return tuple(text for text in found if _means(text, label))
 
 
-def _means(text: str, feeling: Feeling) -> bool:
+def _means(text: str, label: EmotionClass) -> bool:
     understood = Instruction.parse(text)
-    return (understood.emotion, understood.level) == feeling and not understood.unknown
+    return (understood.emotion, understood.level) == label and not understood.unknown
 
 
 def _frame() -> Frame:
@@ -242,9 +242,9 @@ def _frame() -> Frame:
     return next(frame for frame in FRAMES if frame.text == "{who} {speak} with {states}.")
 
 
-def worded(feeling: Feeling, units: Mapping[str, float]) -> str:
+def worded(label: EmotionClass, units: Mapping[str, float]) -> str:
     """The sentence for a feeling and action units (name to strength 0-1), of which it names the strongest `UNITS`."""
-    opening = f"{OPENING} {felt(feeling)}"
+    opening = f"{OPENING} {class_words(label)}"
     if not (kept := salient(units, UNITS)):
         return f"{opening}."
     frame = _frame()
@@ -303,11 +303,11 @@ class InstructorShape:
     usual: int = 24
     manner: bool = True
     familiar: bool = True
-    feelings: int = len(FEELINGS)
+    feelings: int = len(EMOTION_CLASSES)
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class FeatureBatch:
     """Hearings side by side, padded with zeros, and which steps are there."""
 
     states: Float[torch.Tensor, "clips layers steps dim"]
@@ -317,7 +317,7 @@ class Heard:
 
 
 @dataclass(frozen=True, eq=False)
-class Ear:
+class SpeechEmbedding:
     """What both ears say of clips, in the space that is shared with sentences.
 
     `states` and `manner` are their opinions, `familiar` is how much the first counts, `speech` the logit of there being
@@ -326,7 +326,7 @@ class Ear:
 
     states: Float[torch.Tensor, "clips aligned"]
     functionals: Float[torch.Tensor, "clips aligned"]
-    familiar: Float[torch.Tensor, " clips"]
+    in_domain: Float[torch.Tensor, " clips"]
     speech: Float[torch.Tensor, " clips"]
 
 
@@ -348,7 +348,7 @@ class Prompter(nn.Module):
             nn.init.zeros_(self.place.weight)
 
     def forward(
-        self, belief: Float[torch.Tensor, "clips feelings"], place: Float[torch.Tensor, "clips aligned"] | None = None
+        self, belief: Float[torch.Tensor, "clips classes"], place: Float[torch.Tensor, "clips aligned"] | None = None
     ) -> Float[torch.Tensor, "clips tokens width"]:
         """Embeddings of equal length, which is learned; `belief` are logits of the feelings."""
         told = belief.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT
@@ -374,7 +374,7 @@ class InstructorModel(nn.Module):
         self.of_states = nn.Linear(shape.features, shape.aligned)
         self.of_manner = nn.Linear(len(FUNCTIONALS), shape.aligned)
         self.of_text = nn.Linear(shape.text, shape.aligned)
-        self.usual = Familiarity(shape.worlds, 2 * shape.states, shape.usual)
+        self.usual = OutOfDomain(shape.worlds, 2 * shape.states, shape.usual)
         self.is_speech = nn.Linear(shape.features + len(FUNCTIONALS), 1)
         self.sharpness = nn.Parameter(torch.tensor(2.0))
         self.prompter = Prompter(shape)
@@ -390,23 +390,23 @@ class InstructorModel(nn.Module):
         self.anchors: torch.Tensor
         self.temperature: torch.Tensor
 
-    def listen(self, heard: Heard) -> Ear:
+    def embed_speech(self, heard: FeatureBatch) -> SpeechEmbedding:
         """What both ears say of clips."""
         gathered = self.dropout(self.qformer(heard.states, heard.contour, heard.there).mean(dim=1))
         functionals = (heard.functionals - self.manner_mean) / self.manner_deviation
         functionals = self.manner_dropout(functionals.clamp(-CLIP_MANNER, CLIP_MANNER))
         opinion = self.of_states(gathered)
-        familiar = self.usual(pooled(heard.states, heard.there))
-        return Ear(
+        in_domain = self.usual(pooled(heard.states, heard.there))
+        return SpeechEmbedding(
             states=opinion,
             functionals=self.of_manner(functionals) if self.shape.manner else torch.zeros_like(opinion),
-            familiar=familiar if self.shape.familiar else torch.ones_like(familiar),
+            in_domain=in_domain if self.shape.familiar else torch.ones_like(in_domain),
             speech=self.is_speech(torch.cat([gathered, functionals], dim=1))[:, 0],
         )
 
-    def meaning(self, ear: Ear) -> Float[torch.Tensor, "clips aligned"]:
+    def align(self, embedding: SpeechEmbedding) -> Float[torch.Tensor, "clips aligned"]:
         """Where clips lie among sentences: both opinions together. The further out, the surer."""
-        return ear.familiar[:, None] * ear.states + ear.functionals
+        return embedding.in_domain[:, None] * embedding.states + embedding.functionals
 
     def sentences(self, states: Float[torch.Tensor, "sentences text"]) -> Float[torch.Tensor, "sentences aligned"]:
         """Where sentences lie, from the means of the text encoder's states of their tokens."""
@@ -414,18 +414,18 @@ class InstructorModel(nn.Module):
         return functional.normalize(self.of_text(normal), dim=1)
 
     def likeness(
-        self, meaning: Float[torch.Tensor, "clips aligned"], sentences: Float[torch.Tensor, "sentences aligned"]
+        self, aligned: Float[torch.Tensor, "clips aligned"], sentences: Float[torch.Tensor, "sentences aligned"]
     ) -> Float[torch.Tensor, "clips sentences"]:
         """How well sentences fit clips, as logits."""
-        return self.sharpness.exp() * meaning @ sentences.T
+        return self.sharpness.exp() * aligned @ sentences.T
 
-    def prompt(self, meaning: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
+    def prompt(self, aligned: Float[torch.Tensor, "clips aligned"]) -> Float[torch.Tensor, "clips tokens width"]:
         """The soft prompt that tells a language model where clips lie."""
-        prompt: torch.Tensor = self.prompter(self.likeness(meaning, self.anchors), meaning)
+        prompt: torch.Tensor = self.prompter(self.likeness(aligned, self.anchors), aligned)
         return prompt
 
 
-def stack(hearings: Sequence[AcousticFeatures]) -> Heard:
+def stack(hearings: Sequence[AcousticFeatures]) -> FeatureBatch:
     """Hearings side by side."""
     steps = [len(hearing.contour) for hearing in hearings]
     layers, _, dim = hearings[0].states.shape
@@ -436,7 +436,7 @@ def stack(hearings: Sequence[AcousticFeatures]) -> Heard:
         contour[i, : steps[i]] = hearing.contour
     there = torch.arange(max(steps)) < torch.tensor(steps)[:, None]
     functionals = torch.from_numpy(np.stack([hearing.functionals for hearing in hearings]))
-    return Heard(torch.from_numpy(states), torch.from_numpy(contour), functionals, there)
+    return FeatureBatch(torch.from_numpy(states), torch.from_numpy(contour), functionals, there)
 
 
 def save_instructor_model(model: InstructorModel, path: Path, about: dict[str, object] | None = None) -> None:
@@ -450,8 +450,8 @@ def load_instructor_model(path: Path) -> InstructorModel:
         header, tensors = read_weights(path, (FORMAT,), KIND)
         with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
             model = InstructorModel(_shape(header["shape"]))
-            if model.shape.feelings != len(FEELINGS):
-                raise ValueError(f"{model.shape.feelings} feelings, not {len(FEELINGS)}")
+            if model.shape.feelings != len(EMOTION_CLASSES):
+                raise ValueError(f"{model.shape.feelings} feelings, not {len(EMOTION_CLASSES)}")
         check_weights(model, tensors)
     except UNREADABLE as error:
         raise InputError(f"weights of an {KIND}", f"{path}: {error}", REMEDY) from error

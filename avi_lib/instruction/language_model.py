@@ -98,17 +98,17 @@ Embeddings = Float[torch.Tensor, "batch tokens width"]
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class KVCache:
     """What a model has read of prompts: its cache of keys and values, and the scores of each one's next token."""
 
     cache: Any
     next: Float[torch.Tensor, "prompts vocabulary"]
 
-    def rows(self, numbers: Sequence[int]) -> Reading:
+    def rows(self, numbers: Sequence[int]) -> KVCache:
         """The reading of some of the prompts."""
         cache = copy.deepcopy(self.cache)
         cache.batch_select_indices(torch.tensor(numbers))
-        return Reading(cache, self.next[torch.tensor(numbers)])
+        return KVCache(cache, self.next[torch.tensor(numbers)])
 
 
 class LanguageModel:
@@ -157,23 +157,23 @@ class LanguageModel:
         return scores
 
     @torch.inference_mode()
-    def read(self, embeddings: Embeddings) -> Reading:
+    def read(self, embeddings: Embeddings) -> KVCache:
         """Read prompts of one length."""
         seen = self.network(inputs_embeds=embeddings.to(self._dtype), use_cache=True, logits_to_keep=1)
-        return Reading(seen.past_key_values, seen.logits[:, -1].float())
+        return KVCache(seen.past_key_values, seen.logits[:, -1].float())
 
     @torch.inference_mode()
     def log_probabilities(
-        self, reading: Reading, continuations: Sequence[Sequence[int]]
+        self, kv_cache: KVCache, continuations: Sequence[Sequence[int]]
     ) -> Float[torch.Tensor, "prompts continuations"]:
         """Log probability of each continuation (one token at least) behind every prompt, read side by side."""
-        prompts, many = len(reading.next), len(continuations)
+        prompts, many = len(kv_cache.next), len(continuations)
         longest = max(map(len, continuations))
         ids = torch.tensor([[*tokens, *[self.end] * (longest - len(tokens))] for tokens in continuations])
         ids = ids.repeat(prompts, 1)
-        scores = reading.next.repeat_interleave(many, dim=0)[:, None]
+        scores = kv_cache.next.repeat_interleave(many, dim=0)[:, None]
         if longest > 1:
-            cache = copy.deepcopy(reading.cache)
+            cache = copy.deepcopy(kv_cache.cache)
             cache.batch_repeat_interleave(many)
             seen = self.network(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True)
             scores = torch.cat([scores, seen.logits.float()], dim=1)
@@ -184,7 +184,7 @@ class LanguageModel:
     @torch.inference_mode()
     def go_on(
         self,
-        reading: Reading,
+        kv_cache: KVCache,
         most: int,
         begin: Sequence[Sequence[int]] = (),
         temperature: float = 0.0,
@@ -195,11 +195,11 @@ class LanguageModel:
         Each ends with the mark of the end, which is left out, a line's end, or after `most` tokens. Words are drawn
         where the temperature is above 0, for every prompt from the same stream.
         """
-        begun = [list(tokens) for tokens in begin or [[]] * len(reading.next)]
+        begun = [list(tokens) for tokens in begin or [[]] * len(kv_cache.next)]
         said: dict[int, list[int]] = {}
         for length in sorted(set(map(len, begun))):
             rows = [number for number, tokens in enumerate(begun) if len(tokens) == length]
-            chosen = reading.rows(rows)
+            chosen = kv_cache.rows(rows)
             for number, tokens in zip(
                 rows, self._go_on(chosen, most, [begun[row] for row in rows], temperature, seed), strict=True
             ):
@@ -207,11 +207,11 @@ class LanguageModel:
         return [said[number] for number in range(len(begun))]
 
     def _go_on(
-        self, reading: Reading, most: int, said: list[list[int]], temperature: float, seed: int
+        self, kv_cache: KVCache, most: int, said: list[list[int]], temperature: float, seed: int
     ) -> list[list[int]]:
         """As `go_on`, for prompts that begin with as many tokens; the reading is used up."""
         randoms = [torch.Generator().manual_seed(seed) for _ in said]
-        cache, scores, going = reading.cache, reading.next, [True] * len(said)
+        cache, scores, going = kv_cache.cache, kv_cache.next, [True] * len(said)
         feed = torch.tensor(said, dtype=torch.long)
         while True:
             if feed.shape[1]:

@@ -23,14 +23,14 @@ from torch.nn import functional
 
 from avi_lib.instruction.action_units import prototype
 from avi_lib.instruction.grammar import describe
-from avi_lib.instruction.instructor import answer_tokens, dialogue, feeling_tokens
+from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
 from avi_lib.instruction.instructor_network import (
-    FEELINGS,
+    EMOTION_CLASSES,
     OPENING,
+    OUT_OF_DOMAIN,
     QUESTIONS,
-    UNFAMILIAR,
-    Feeling,
-    Heard,
+    EmotionClass,
+    FeatureBatch,
     InstructorModel,
     InstructorShape,
     Prompter,
@@ -66,36 +66,36 @@ SHORTEST = 20
 
 
 class Sentences:
-    """Sentences of all `FEELINGS`, and the means of their tokens' states: (feelings, paraphrases, text)."""
+    """Sentences of all `EMOTION_CLASSES`, and the means of their tokens' states: (feelings, paraphrases, text)."""
 
     def __init__(self, encoder: TextEncoder, paraphrases: int, seed: int = 0) -> None:
-        self.texts = tuple(tuple(_said(feeling, paraphrases, seed)) for feeling in FEELINGS)
+        self.texts = tuple(tuple(_said(label, paraphrases, seed)) for label in EMOTION_CLASSES)
         states = encode_texts([text for texts in self.texts for text in texts], encoder, progress=False)
         means = np.stack([states.of(number).mean(axis=0) for number in range(len(states))])
-        self.states = torch.from_numpy(means).unflatten(0, (len(FEELINGS), paraphrases))
+        self.states = torch.from_numpy(means).unflatten(0, (len(EMOTION_CLASSES), paraphrases))
 
     @torch.no_grad()
-    def places(self, model: InstructorModel) -> Float[torch.Tensor, "feelings aligned"]:
+    def places(self, model: InstructorModel) -> Float[torch.Tensor, "classes aligned"]:
         """Where the sentences of every feeling lie, on average."""
         return torch.stack([model.sentences(states) for states in self.states]).mean(dim=1)
 
 
 def fitting(clip: BankClip) -> list[int]:
-    """Numbers of the `FEELINGS` that may be a clip's: the upper levels of its emotion where its level is not known."""
-    every = [number for number, feeling in enumerate(FEELINGS) if feeling.emotion == clip.emotion]
+    """Indices of the `EMOTION_CLASSES` of a clip: the upper levels of its emotion where its level is not known."""
+    every = [number for number, label in enumerate(EMOTION_CLASSES) if label.emotion == clip.emotion]
     if clip.level is None:
         return every[-2:]
-    return [number for number in every if FEELINGS[number].level == clip.level]
+    return [number for number in every if EMOTION_CLASSES[number].level == clip.level]
 
 
-def _said(feeling: Feeling, paraphrases: int, seed: int) -> list[str]:
+def _said(label: EmotionClass, paraphrases: int, seed: int) -> list[str]:
     """Sentences that name the feeling, every other one with action units of its prototype."""
-    rng = np.random.default_rng([seed, FEELINGS.index(feeling)])
-    units = prototype(*feeling)
+    rng = np.random.default_rng([seed, EMOTION_CLASSES.index(label)])
+    units = prototype(*label)
     said = []
     for number in range(paraphrases):
         names = rng.permutation(sorted(units))[: number % 2 * int(rng.integers(1, 4))]
-        said.append(describe({str(name): units[str(name)] for name in names}, *feeling, rng=rng))
+        said.append(describe({str(name): units[str(name)] for name in names}, *label, rng=rng))
     return said
 
 
@@ -130,7 +130,7 @@ class AlignLosses:
     ) -> None:
         self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
         self.order = balanced(bank.clips)
-        fits = torch.zeros(len(bank.clips), len(FEELINGS), dtype=torch.bool)
+        fits = torch.zeros(len(bank.clips), len(EMOTION_CLASSES), dtype=torch.bool)
         for number, clip in enumerate(bank.clips):
             fits[number, fitting(clip)] = True
         self.fits = fits
@@ -144,22 +144,22 @@ class AlignLosses:
         numbers = self.order[items]
         hearings = [varied(self.bank.views[number], rng, self.settings) for number in numbers]
         hearings += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-len(items) // SOUNDS_SHARE))]
-        ear = model.listen(_to(stack(hearings), device))
+        embedding = model.embed_speech(_to(stack(hearings), device))
         here = slice(0, len(items))
-        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(FEELINGS)))
+        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(EMOTION_CLASSES)))
         states = self.sentences.states[torch.arange(len(drawn)), drawn].to(device)
         sentences = model.sentences(states)
         fits = self.fits[torch.from_numpy(numbers)].to(device)
         speech = torch.zeros(len(hearings), device=device)
         speech[here] = 1
         losses = {
-            "states": info_nce(model.likeness(ear.states[here], sentences), fits, self.settings.smoothing),
-            "speech": functional.binary_cross_entropy_with_logits(ear.speech, speech),
+            "states": info_nce(model.likeness(embedding.states[here], sentences), fits, self.settings.smoothing),
+            "speech": functional.binary_cross_entropy_with_logits(embedding.speech, speech),
         }
         losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
         if self.settings.manner:
             losses["functionals"] = info_nce(
-                model.likeness(ear.functionals[here], sentences), fits, self.settings.smoothing
+                model.likeness(embedding.functionals[here], sentences), fits, self.settings.smoothing
             )
             losses["loss"] = losses["loss"] + losses["functionals"]
         return losses
@@ -195,8 +195,8 @@ def varied(
     return AcousticFeatures(states, contour, functionals)
 
 
-def _to(heard: Heard, device: torch.device) -> Heard:
-    return Heard(*(value.to(device) for value in vars(heard).values()))
+def _to(heard: FeatureBatch, device: torch.device) -> FeatureBatch:
+    return FeatureBatch(*(value.to(device) for value in vars(heard).values()))
 
 
 # Writing: the projection learns to tell a frozen language model what was heard, so that it writes the sentence.
@@ -219,7 +219,7 @@ class BeliefLosses:
     def __init__(self, language: LanguageModel) -> None:
         self.language = language
         self.opening = language.tokens(OPENING)
-        self.names = feeling_tokens(language)
+        self.names = class_tokens(language)
         self.places = [range(len(self.opening), len(self.opening) + len(name)) for name in self.names]
 
     def __call__(
@@ -229,26 +229,26 @@ class BeliefLosses:
         assert isinstance(model, nn.ModuleDict)
         belief = drawn_beliefs(len(items), rng)
         shares = belief.softmax(dim=1)
-        feelings = [int(rng.choice(len(FEELINGS), p=(row / row.sum()).numpy())) for row in shares.double()]
-        answers = [answer_tokens(self.language, answer(*FEELINGS[number]))[0] for number in feelings]
+        classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
+        answers = [answer_tokens(self.language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         before = dialogue(self.language, model["prompter"](belief), asked)
-        ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in feelings])
+        ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in classes])
         scores = _scores(self.language, before, ids)
-        return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, feelings)}
+        return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, classes)}
 
     def _named(
         self,
         logs: Float[torch.Tensor, "clips last vocabulary"],
-        shares: Float[torch.Tensor, "clips feelings"],
-        feelings: Sequence[int],
+        shares: Float[torch.Tensor, "clips classes"],
+        classes: Sequence[int],
     ) -> torch.Tensor:
         """Cross-entropy with the belief at every place along the names of the feelings that are written.
 
         What may come next there are the next tokens of all names that begin alike.
         """
         losses = []
-        for row, number in enumerate(feelings):
+        for row, number in enumerate(classes):
             own = self.names[number]
             for place in range(len(own)):
                 may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
@@ -260,9 +260,9 @@ class BeliefLosses:
 
 def drawn_beliefs(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count feelings"]:
     """Logits of all feelings, of which a few are considered."""
-    logits = rng.normal(FAR, SPREAD, (count, len(FEELINGS)))
+    logits = rng.normal(FAR, SPREAD, (count, len(EMOTION_CLASSES)))
     for row in logits:
-        few = rng.permutation(len(FEELINGS))[: int(rng.integers(1, CONSIDERED + 1))]
+        few = rng.permutation(len(EMOTION_CLASSES))[: int(rng.integers(1, CONSIDERED + 1))]
         row[few] = rng.uniform(-APART, APART, len(few))
     return torch.from_numpy(logits.astype(np.float32))
 
@@ -289,12 +289,12 @@ class WriteLosses:
         if "ears" in model:
             ears = model["ears"]
             assert isinstance(ears, InstructorModel)
-            meaning = self._heard(ears, self.order[items], rng)
+            aligned = self._heard(ears, self.order[items], rng)
         else:
-            meaning = self.meaning(self.order[items], rng)
+            aligned = self.align(self.order[items], rng)
         rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
         asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        prompts = model["prompter"](self.model.likeness(meaning, self.model.anchors), meaning)
+        prompts = model["prompter"](self.model.likeness(aligned, self.model.anchors), aligned)
         answers = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
         open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
         ids, weights = _side_by_side(self.language, [tokens for tokens, _ in answers], open_levels)
@@ -302,27 +302,29 @@ class WriteLosses:
         return {"loss": answer_loss(scores, ids, weights)}
 
     @torch.no_grad()
-    def meaning(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
+    def align(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
         """Where varied views of clips lie, with features left out as in alignment."""
         self.model.train()
-        meaning = self._heard(self.model, numbers, rng)
+        aligned = self._heard(self.model, numbers, rng)
         self.model.eval()
-        return meaning
+        return aligned
 
     def _heard(
         self, ears: InstructorModel, numbers: np.ndarray, rng: np.random.Generator
     ) -> Float[torch.Tensor, "clips aligned"]:
-        ear = ears.listen(stack([varied(self.bank.views[number], rng, self.settings) for number in numbers]))
+        embedding = ears.embed_speech(
+            stack([varied(self.bank.views[number], rng, self.settings) for number in numbers])
+        )
         strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
-        familiar = torch.where(strange, torch.full_like(ear.familiar, UNFAMILIAR), ear.familiar)
-        return familiar[:, None] * ear.states + ear.functionals
+        in_domain = torch.where(strange, torch.full_like(embedding.in_domain, OUT_OF_DOMAIN), embedding.in_domain)
+        return in_domain[:, None] * embedding.states + embedding.functionals
 
 
 def _answer(clip: BankClip, rng: np.random.Generator) -> str:
     """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
     may = fitting(clip)
-    feeling = FEELINGS[may[int(rng.integers(len(may)))]]
-    return worded(feeling, dict(clip.units)) if clip.units else answer(*feeling)
+    label = EMOTION_CLASSES[may[int(rng.integers(len(may)))]]
+    return worded(label, dict(clip.units)) if clip.units else answer(*label)
 
 
 def _side_by_side(
@@ -494,7 +496,9 @@ def speak(
         items=BELIEFS,
         settings=settings.speak,
         folder=folder,
-        recipe=hashlib.sha256(json.dumps([kept, [answer(*f) for f in FEELINGS], QUESTIONS]).encode()).hexdigest(),
+        recipe=hashlib.sha256(
+            json.dumps([kept, [answer(*f) for f in EMOTION_CLASSES], QUESTIONS]).encode()
+        ).hexdigest(),
         progress=progress,
         on_log=(lambda line: on_log("speak", line)) if on_log else None,
     )

@@ -105,13 +105,13 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: FeatureBank, 
         assert sound is not None, "it was heard"
         waves.append(load_speech(sound).wave[start : start + round(clip.duration_s * RATE_HZ)])
     for name, change in CONDITIONS.items():
-        feelings, speech = [], []
+        classes, speech = [], []
         for first in range(0, len(waves), BATCH):
             hearings = [[acoustic_features(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
-            opinions = instructor.opinions(hearings)
-            feelings.append(opinions.feelings)
-            speech.append(opinions.speech)
-        verdict = Predictions(few, np.concatenate(feelings), np.concatenate(speech)).verdict()
+            classified = instructor.classify(hearings)
+            classes.append(classified.log_probabilities)
+            speech.append(classified.speech)
+        verdict = Predictions(few, np.concatenate(classes), np.concatenate(speech)).verdict()
         fall = 100 * (plain.accuracy - verdict.accuracy)
         must = "-" if name == "telephone" else "<= 5"
         yield Figure(f"{name}: fall of accuracy", fall, "points", must, f"accuracy {verdict.accuracy:.3f}")
