@@ -25,7 +25,7 @@ from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, write_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
 from avi_lib.speech.loading import load_speech
-from avi_lib.talk import Talk, Talker
+from avi_lib.talker import Talk, Talker
 
 if TYPE_CHECKING:
     from avi_lib.instruction.instructor import Written

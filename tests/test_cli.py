@@ -22,7 +22,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip, load_motion
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.speech.loading import load_speech
-from avi_lib.talk import Talker
+from avi_lib.talker import Talker
 
 ROOT = Path(__file__).resolve().parents[1]
 ANGRY = "A person feels quite angry and speaks with brow strongly down."

@@ -24,7 +24,7 @@ from avi_lib.motion.clip import (
 )
 from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import Factors, FactorSettings, TalkSettings
-from avi_lib.talk import Talker, load_factor, parse_source
+from avi_lib.talker import Talker, load_factor, parse_source
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 FURIOUS, HAPPY = Instruction.parse("She is furious."), Instruction.parse("She is very happy.")

@@ -33,7 +33,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import Resolver
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Talker
+from avi_lib.talker import Talker
 from tools.assets.convert_judge import SOURCE, converted
 
 SIZE = 256

@@ -11,7 +11,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
-from avi_lib.talk import Talker
+from avi_lib.talker import Talker
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "arctic.flac"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)

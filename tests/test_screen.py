@@ -26,7 +26,7 @@ from avi_lib.face.video import (
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Renderer, Talk, Talker
+from avi_lib.talker import Renderer, Talk, Talker
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "samples" / "angry.flac"
 GREY = np.full((128, 192, 3), 90, np.uint8)

@@ -18,7 +18,7 @@ from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, load_prior_sampler, read_prior_about
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
-from avi_lib.talk import Talk, Talker
+from avi_lib.talker import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 PLAIN = Instruction.parse("A person speaks.")

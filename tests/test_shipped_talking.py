@@ -14,7 +14,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.generator import SHIPPED, read_talking_about
 from avi_lib.settings import PerformerSettings, TalkSettings
-from avi_lib.talk import Talk, Talker
+from avi_lib.talker import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 

@@ -39,7 +39,7 @@ from avi_lib.models import Resolver
 from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_motion
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Talker
+from avi_lib.talker import Talker
 from tools.benchmarks.tracks import CHANNELS, agreement
 
 JAW = ARKIT.index("jawOpen")

@@ -34,7 +34,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import FADE_S, Entry, Timeline
 from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
-from avi_lib.talk import FILE, OFF, SEED, SPEECH, TEXT, Talk
+from avi_lib.talker import FILE, OFF, SEED, SPEECH, TEXT, Talk
 from avi_lib.workbook import studio
 from avi_lib.workbook.plots import browse_trajectories, plot_recording, plot_timeline, view_mesh
 from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS, A, B, Recording, Request, Studio

@@ -31,7 +31,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.timeline import Timeline, as_json
 from avi_lib.motion.formats import writable_here, write_motion
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
-from avi_lib.talk import Renderer, Talk, Talker
+from avi_lib.talker import Renderer, Talk, Talker
 
 PREVIEW_S = 12.0
 """Length of a preview; of longer recordings it shows a part."""

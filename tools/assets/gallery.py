@@ -21,7 +21,7 @@ from avi_lib.instruction.action_units import expression_targets
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
-from avi_lib.talk import Renderer, Talker
+from avi_lib.talker import Renderer, Talker
 from avi_lib.workbook.plots import plot_pictures
 from avi_lib.workbook.run import project_root
 

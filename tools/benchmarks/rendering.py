@@ -23,7 +23,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import write_motion
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.talk import Renderer, Talk, Talker
+from avi_lib.talker import Renderer, Talk, Talker
 from tools.benchmarks import peer_render
 from tools.benchmarks.measuring import ROOT, SAMPLES, Options, left_out, own_peak_mb
 
