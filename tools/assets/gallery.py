@@ -2,8 +2,8 @@
 
     python -m tools.assets.gallery
 
-Writes `docs/faces.png`, the open head at the height of one sentence for each emotion, `docs/talking.png`, frames of a
-shipped recording performed under an instruction, and `docs/control.png`, one moment of it with one thing changed each.
+Writes `docs/talking.webp`, a shipped recording under two sentences; `docs/faces.png`, the open head at the height
+of one sentence for each emotion; and `docs/control.png`, one moment of a performance with one thing changed each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
+from PIL import Image
 
 from avi_lib.face.video import save_picture, tiled
 from avi_lib.files import atomic_path
@@ -48,12 +49,15 @@ def picture_faces(talker: Talker, sentences: tuple[str, ...] = SENTENCES) -> lis
     return list(talker.frames(MotionClip(values, 25.0, ARKIT)))
 
 
-def picture_talk(talker: Talker, recording: Path, sentence: str, count: int) -> tuple[list[np.ndarray], list[str]]:
-    """`count` frames spread over a performance of a recording, and their times as titles."""
-    talk = talker.listen(recording, Instruction.parse(sentence))
-    picks = np.linspace(0.08, 0.92, count) * len(talk.motion)
-    frames = [frame for i, frame in enumerate(talker.frames(talk.motion)) if i in picks.astype(int)]
-    return frames, [f"{pick / talk.motion.fps:.2f} s" for pick in picks.astype(int)]
+def animate(talker: Talker, recording: Path, sentences: tuple[str, ...], path: Path) -> None:
+    """Write a recording under each of the sentences, side by side under their titles, as an animated WebP."""
+    first = talker.listen(recording, Instruction.parse(sentences[0]))
+    talks = [first, *(talker.direct(first, Instruction.parse(sentence)) for sentence in sentences[1:])]
+    rows = zip(*(talker.frames(talk.motion) for talk in talks), strict=True)
+    frames = [Image.fromarray(tiled(list(row), len(row), list(sentences))) for row in list(rows)[::2]]
+    with atomic_path(path) as temporary:
+        step_ms = round(2000 / first.motion.fps)
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=step_ms, loop=0, quality=60)
 
 
 def picture_control(talker: Talker, recording: Path) -> UInt8[np.ndarray, "rows across 3"]:
@@ -99,8 +103,9 @@ def main() -> None:
         rows = [faces[start : start + half] for start in (0, 2 * half, half, 3 * half)]
         titles = [*SENTENCES[:half], *[""] * half, *SENTENCES[half:], *[""] * half]
         _save(plot_pictures([face for row in rows for face in row], titles, half), root / "docs" / "faces.png")
-        frames, times = picture_talk(talker, root / "data" / "samples" / "angry.flac", "She is furious.", 8)
-        _save(plot_pictures(frames, times, 8), root / "docs" / "talking.png")
+    sentences = ("She is furious.", "She is very happy.")
+    with Talker(TalkSettings(render=RenderSettings(size=240, framing="face"))) as talker:
+        animate(talker, root / "data" / "samples" / "angry.flac", sentences, root / "docs" / "talking.webp")
     with Talker(TalkSettings(render=RenderSettings(size=200, framing="face"))) as talker:
         save_picture(picture_control(talker, root / "data" / "samples" / "angry.flac"), root / "docs" / "control.png")
         print(f"wrote {root / 'docs' / 'control.png'}")
