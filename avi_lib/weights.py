@@ -2,16 +2,17 @@
 
 >>> save_weights(model, path, {"format": 2, "shape": asdict(shape), "about": {"corpora": ...}})
 >>> header, tensors = read_weights(path, formats=(1, 2))
->>> check_weights(model, tensors)
+>>> model = build_network(lambda: TalkingModel(Shape(**header["shape"])), tensors)
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +24,8 @@ from avi_lib.files import atomic_path
 
 UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError)
 """What a damaged or a foreign file makes reading and checking raise."""
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_weights(model: nn.Module, path: Path, header: Mapping[str, object]) -> None:
@@ -63,6 +66,27 @@ def check_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None
             raise ValueError(f"{got} for {name}, not {expected.get(name, 'nothing')}")
     if name := _not_finite(tensors):
         raise ValueError(f"weights that are not finite in {name}")
+
+
+def build_network(build: Callable[[], Network], tensors: Mapping[str, torch.Tensor]) -> Network:
+    """The network that `build` makes, with these weights and in evaluation mode; one of `UNREADABLE` if they differ.
+
+    A header may ask for any size: nothing is allocated before the tensors are seen to have it.
+    """
+    with torch.device("meta"):
+        model = build()
+    check_weights(model, tensors)
+    model.load_state_dict(dict(tensors), assign=True)
+    return model.eval()
+
+
+@contextmanager
+def weights_of(kind: str, path: Path, remedy: str) -> Iterator[None]:
+    """Turn what a damaged or foreign file raises into an InputError that names it."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise InputError(f"weights of a {kind}", f"{path}: {error}", remedy) from error
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -52,7 +52,7 @@ def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
     states = torch.randn(1, 12, TEXT, generator=torch.Generator().manual_seed(0))
     mask = torch.ones(1, 12, dtype=torch.bool)
     plain, turned = net.read(states, mask), net.read(states.flip(1), mask)
-    assert float((plain.gist - turned.gist).abs().max()) > 0.01
+    assert float((plain.pooled - turned.pooled).abs().max()) > 0.01
     other = states.clone()
     other[0, 0] = torch.linspace(-1, 1, TEXT)
     changed = (net.read(other, mask).values - plain.values).abs().amax(dim=(0, 1, 3))[1:] > 1e-6
@@ -63,11 +63,11 @@ def test_aligned_sentences_have_length_one_and_rows_can_be_picked():
     embedding = read(network(), "angry", "calm", "sad")
     torch.testing.assert_close(embedding.aligned.norm(dim=1), torch.ones(3))
     picked = embedding.at(torch.tensor([2, 0, 2]))
-    torch.testing.assert_close(picked.gist, embedding.gist[[2, 0, 2]])
+    torch.testing.assert_close(picked.pooled, embedding.pooled[[2, 0, 2]])
     assert picked.mask.shape == (3, 7)
 
 
-def test_an_untrained_network_foresees_nothing():
+def test_an_untrained_network_predicts_nothing():
     torch.manual_seed(0)
     net = PriorNetwork(TEXT, width=32, blocks=1, heads=4).eval().requires_grad_(False)
     assert float(net(noise(2), torch.tensor([1, 2]), read(net, "a", "b")).abs().max()) == 0

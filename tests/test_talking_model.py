@@ -193,34 +193,18 @@ def test_motion_of_another_space_or_rate_shows_no_style(model, clip, got):
         model.style_of(clip)
 
 
-def test_motion_with_nan_is_refused_when_made_and_when_spoilt_later(model):
-    spoilt = motion()
-    spoilt.values[3, 4] = np.nan
-    with pytest.raises(InputError, match="finite motion"):
-        model.style_of(spoilt)
-    with pytest.raises(InputError, match="1 frames with NaN"):
-        MotionClip(spoilt.values, 25.0, ARKIT)
-
-
-@pytest.mark.parametrize("present", [np.ones(54, bool), np.zeros(55, bool)], ids=["too short", "nothing"])
-def test_a_mask_that_shows_nothing_or_does_not_fit_is_refused(model, present):
-    with pytest.raises(InputError, match="a mask of 55 channels"):
-        model.style_of(motion(), present)
-
-
 def test_features_of_another_width_empty_or_not_finite_are_refused(model):
     spoilt = features(10)
     spoilt[2, 1] = np.inf
     for heard, match in (
-        (features(10)[:, :4], r"\(steps, 6\) of still; got \(10, 4\)"),
-        (features(0), "0 and 500"),
+        (features(10)[:, :4], r"\(steps, 6\) of still.*got \(10, 4\)"),
+        (features(0), "speech features; got none"),
         (spoilt, "finite features"),
     ):
         with pytest.raises(InputError, match=match):
             model.motion_of(heard, style())
-    for wrong in (style()[:64], np.full(STYLE, np.nan, np.float32)):
-        with pytest.raises(InputError, match="a finite style"):
-            model.motion_of(features(10), wrong)
+    with pytest.raises(InputError, match="a finite style"):
+        model.motion_of(features(10), np.full(STYLE, np.nan, np.float32))
 
 
 def test_arrays_that_are_read_only_half_precision_or_run_backwards_are_taken(model):

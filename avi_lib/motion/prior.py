@@ -1,4 +1,4 @@
-"""The prior sampler: sentences in, styles out, by the diffusion prior.
+"""The diffusion prior: sentences in, styles out.
 
 >>> prior_sampler = load_prior_sampler()                       # the shipped prior, or a path to one's own
 >>> prior_sampler.style("She is furious.", seed=7).shape
@@ -15,9 +15,8 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,49 +27,59 @@ from torch.nn import functional
 from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
 from avi_lib.motion.clip import SPACES, MotionSpace
-from avi_lib.motion.generator import TalkingModel
+from avi_lib.motion.generator import TalkingModel, check_encoder
 from avi_lib.motion.style import STYLE
 from avi_lib.settings import SampleSettings
-from avi_lib.weights import UNREADABLE, check_weights, fingerprint, read_about, read_weights, save_weights
+from avi_lib.weights import build_network, fingerprint, read_about, read_weights, save_weights, weights_of
 
-# The diffusion prior's network: a noisy style, a time and the tokens of a sentence in, the style without noise out.
+SHIPPED_PRIOR = Path(__file__).resolve().parents[1] / "assets" / "prior.safetensors"
+FORMAT, KIND, REMEDY = 1, "diffusion prior", "train them with notebook 04, or check the path"
 
+TIMES = 1000  # of the diffusion; 0 has the least noise
+REACH, BINDINGS = 3, 2  # tokens to each side that a token is mixed with, and how many times
+FARTHEST = 6.0  # no number of a predicted style is beyond this many units, whatever the guidance
+_WAVES, _QUERIES = 64, 4
+STEP_NOISE = 0x57E9  # in place of a candidate's number: the noise that DDPM adds is of no sample's beginning
+_KEPT_SHARE = 0.02  # directions that hold a group's channels less, beside the strongest one, are free to change
+_KEPT_TEXTS = 256
+_PLAIN = SampleSettings()
 
-TIMES = 1000
-"""Times of the diffusion; 0 has the least noise."""
-REACH, BINDINGS = 3, 2
-"""Tokens to each side that a token is told of, and how many times."""
-_WAVES = 64
+Style = Float32[np.ndarray, " style"]
+Styles = Float32[np.ndarray, "samples style"]
+StyleTensor = Float[torch.Tensor, "samples style"]
+Tokens = Float[torch.Tensor, "texts heads _ features"]
+Callback = Callable[[int, torch.Tensor], None]
+
+# The network: a noisy style, a time and the tokens of a sentence in, the style without noise out.
 
 
 @dataclass(frozen=True, eq=False)
 class TextEmbedding:
-    """Sentences as the network reads them.
+    """Sentences as the network attends to them.
 
     Attributes:
-        keys, values: of every token of every head; the first token says nothing and is always there.
+        keys, values: of every token of every head; the first token is empty and always there.
         mask: which tokens are there.
-        gist: what some learned queries find in the sentence.
+        pooled: what some learned queries find in the sentence.
         aligned: the sentence in the space of normalised styles, of length 1.
     """
 
-    keys: Float[torch.Tensor, "texts heads tokens features"]
-    values: Float[torch.Tensor, "texts heads tokens features"]
+    keys: Tokens
+    values: Tokens
     mask: Bool[torch.Tensor, "texts tokens"]
-    gist: Float[torch.Tensor, "texts width"]
+    pooled: Float[torch.Tensor, "texts width"]
     aligned: Float[torch.Tensor, "texts style"]
 
     def at(self, texts: Int[torch.Tensor, " rows"]) -> TextEmbedding:
         """The sentences of these numbers."""
-        rows = {name: value[texts] for name, value in vars(self).items()}
-        return replace(self, **rows)
+        return TextEmbedding(**{name: value[texts] for name, value in vars(self).items()})
 
 
 class PriorNetwork(nn.Module):
-    """See the module.
+    """Attention from one style token to the tokens of a sentence.
 
-    text: numbers in a token's state; width: features of the style token; heads: what it attends with; words: features
-    of a token; dropout: share of features left out in training.
+    text: numbers in a token's state; width: features of the style token; heads: of attention; words: features of a
+    token; dropout: share of features left out in training.
     """
 
     def __init__(
@@ -92,65 +101,58 @@ class PriorNetwork(nn.Module):
         self.noisy = nn.Linear(STYLE, width)
         self.time = nn.Sequential(nn.Linear(2 * _WAVES, width), nn.SiLU(), nn.Linear(width, width))
         self.modulate = nn.Linear(width, 4 * width)
-        nn.init.zeros_(self.modulate.weight)
-        nn.init.zeros_(self.modulate.bias)
         self.blocks = nn.ModuleList(PriorBlock(width, words, heads, dropout) for _ in range(blocks))
         self.norm = nn.LayerNorm(width)
         self.say = nn.Linear(width, STYLE)
-        nn.init.zeros_(self.say.weight)
-        nn.init.zeros_(self.say.bias)
+        for layer in (self.modulate, self.say):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def read(
         self, states: Float[torch.Tensor, "texts tokens text"], mask: Bool[torch.Tensor, "texts tokens"]
     ) -> TextEmbedding:
-        """Read sentences, from the states of their tokens and which of them are there; padding is never looked at."""
+        """Embed sentences, from the states of their tokens and which of them are there; padding is never looked at."""
         texts = len(mask)
-        there = self.read_words(self.read_norm(states[mask]))
+        rows = self.read_words(self.read_norm(states[mask]))
         for bind in self.binding:
-            there = bind(there, mask)
-        keys, values = (self._tokens(read(there), mask, i) for i, read in enumerate((self.read_keys, self.read_values)))
+            rows = bind(rows, mask)
+        projected = []
+        for layer, empty in zip((self.read_keys, self.read_values), self.nothing, strict=True):
+            features = layer(rows)
+            placed = features.new_zeros(*mask.shape, features.shape[1])
+            placed[mask] = features
+            tokens = torch.cat([empty.to(features.dtype).expand(texts, 1, -1), placed], dim=1)
+            projected.append(tokens.unflatten(2, (self.heads, -1)).transpose(1, 2))
+        keys, values = projected
         full = torch.cat([mask.new_ones(texts, 1), mask], dim=1)
-        asked = self.queries.transpose(0, 1).expand(texts, -1, -1, -1)
-        found = _attend(asked, keys, values, full[:, None, None])
-        gist = self.gather(found.transpose(1, 2).flatten(1))
-        return TextEmbedding(keys, values, full, gist, functional.normalize(self.align(gist).float(), dim=1))
-
-    def _tokens(
-        self, rows: Float[torch.Tensor, "rows words"], mask: Bool[torch.Tensor, "texts tokens"], which: int
-    ) -> Float[torch.Tensor, "texts heads all_tokens features"]:
-        """Rows put in their places, behind the token that says nothing, parted by heads."""
-        texts, tokens = mask.shape
-        placed = rows.new_zeros(texts, tokens, rows.shape[1])
-        placed[mask] = rows
-        nothing = self.nothing[which].to(rows.dtype).expand(texts, 1, -1)
-        return torch.cat([nothing, placed], dim=1).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        found = _attend(self.queries.transpose(0, 1).expand(texts, -1, -1, -1), keys, values, full)
+        pooled = self.gather(found.transpose(1, 2).flatten(1))
+        return TextEmbedding(keys, values, full, pooled, functional.normalize(self.align(pooled).float(), dim=1))
 
     def drop_text(self, embedding: TextEmbedding, dropped: Bool[torch.Tensor, " texts"]) -> TextEmbedding:
-        """The same with some sentences taken away: nothing of them is left but the token that says nothing."""
+        """The same with some sentences taken away: nothing of them is left but the empty token."""
         first = torch.arange(embedding.mask.shape[1], device=dropped.device) == 0
         mask = embedding.mask & (first | ~dropped[:, None])
-        gist = torch.where(dropped[:, None], self.no_gist.to(embedding.gist.dtype), embedding.gist)
-        return replace(embedding, mask=mask, gist=gist)
+        pooled = torch.where(dropped[:, None], self.no_gist.to(embedding.pooled.dtype), embedding.pooled)
+        return replace(embedding, mask=mask, pooled=pooled)
 
     def forward(
         self, noisy: Float[torch.Tensor, "texts style"], times: Int[torch.Tensor, " texts"], embedding: TextEmbedding
     ) -> Float[torch.Tensor, "texts style"]:
-        """The styles without noise, as well as they can be told."""
-        when = self.modulate(functional.silu(self.time(_waves(times))))
-        x = self.noisy(noisy) + self.gist(embedding.gist)
-        mask = embedding.mask[:, None, None]
+        """The predicted styles without noise."""
+        rates = torch.exp(torch.arange(_WAVES, device=times.device) * (-math.log(10_000) / (_WAVES - 1)))
+        angles = times[:, None].float() * rates
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1)
+        modulation = self.modulate(functional.silu(self.time(waves)))
+        x = self.noisy(noisy) + self.gist(embedding.pooled)
         for block in self.blocks:
-            x = block(x, when, embedding.keys, embedding.values, mask)
-        said: torch.Tensor = self.say(self.norm(x))
-        return said
+            x = block(x, modulation, embedding)
+        predicted: torch.Tensor = self.say(self.norm(x))
+        return predicted
 
 
 class Binding(nn.Module):
-    """Tells every token of its neighbours, so that an adverb goes with the movement it stands beside.
-
-    What a single style attends to are tokens; without this it found which movements and which adverbs a sentence holds,
-    and not which belong together. `REACH` tokens to each side are read through a narrow layer.
-    """
+    """Mixes every token with its neighbours, so that the style token sees which adverb belongs to which movement."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -162,20 +164,17 @@ class Binding(nn.Module):
     def forward(
         self, rows: Float[torch.Tensor, "rows width"], mask: Bool[torch.Tensor, "texts tokens"]
     ) -> Float[torch.Tensor, "rows width"]:
-        """The tokens of all texts, one after another, each knowing its neighbours within its text."""
+        """The tokens of all texts, one after another, each mixed with its neighbours within its text."""
         narrow = self.narrow(self.norm(rows))
         placed = narrow.new_zeros(len(mask), mask.shape[1] + 2 * REACH, narrow.shape[1])
         placed[:, REACH:-REACH][mask] = narrow
         near = placed.unfold(1, 2 * REACH + 1, 1)[mask].flatten(1)
-        said: torch.Tensor = self.say(functional.gelu(self.near(near)))
-        return rows + said
+        mixed: torch.Tensor = rows + self.say(functional.gelu(self.near(near)))
+        return mixed
 
 
 class PriorBlock(nn.Module):
-    """Attention from the style to the sentence, then a network; the time scales and shifts what both read.
-
-    Scales and shifts are computed once for all blocks, which add offsets of their own (Chen et al. 2023, PixArt).
-    """
+    """Attention from the style to the sentence, then a network, both scaled and shifted by the time (PixArt, 2023)."""
 
     def __init__(self, width: int, words: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -190,70 +189,43 @@ class PriorBlock(nn.Module):
     def forward(
         self,
         x: Float[torch.Tensor, "texts width"],
-        when: Float[torch.Tensor, "texts four_widths"],
-        keys: Float[torch.Tensor, "texts heads tokens features"],
-        values: Float[torch.Tensor, "texts heads tokens features"],
-        mask: Bool[torch.Tensor, "texts 1 1 tokens"],
+        modulation: Float[torch.Tensor, "texts four_widths"],
+        embedding: TextEmbedding,
     ) -> Float[torch.Tensor, "texts width"]:
-        """The style token of each text, knowing more of it."""
-        scale, shift, scale_2, shift_2 = (when + self.offset).chunk(4, dim=1)
-        asked = self.ask(self.ask_norm(x) * (1 + scale) + shift).unflatten(1, (self.heads, 1, -1))
-        found = _attend(asked, keys, values, mask).flatten(1)
-        x = x + self.answer(found)
+        """The style token of each text after this block."""
+        scale, shift, scale_2, shift_2 = (modulation + self.offset).chunk(4, dim=1)
+        queries = self.ask(self.ask_norm(x) * (1 + scale) + shift).unflatten(1, (self.heads, 1, -1))
+        x = x + self.answer(_attend(queries, embedding.keys, embedding.values, embedding.mask).flatten(1))
         y = self.network(self.norm(x) * (1 + scale_2) + shift_2)
         return x + functional.dropout(y, self.dropout, self.training)
 
 
-_QUERIES = 4
-
-
-def _attend(
-    asked: Float[torch.Tensor, "texts heads queries features"],
-    keys: Float[torch.Tensor, "texts heads tokens features"],
-    values: Float[torch.Tensor, "texts heads tokens features"],
-    mask: Bool[torch.Tensor, "texts 1 1 tokens"],
-) -> Float[torch.Tensor, "texts heads queries features"]:
+def _attend(queries: Tokens, keys: Tokens, values: Tokens, mask: Bool[torch.Tensor, "texts tokens"]) -> Tokens:
     """Scaled dot-product attention; for one query on a processor faster written out than fused."""
-    alike = asked @ keys.transpose(-1, -2) * asked.shape[-1] ** -0.5
-    return alike.masked_fill(~mask, -torch.inf).softmax(dim=-1) @ values
+    logits = queries @ keys.transpose(-1, -2) * queries.shape[-1] ** -0.5
+    return logits.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1) @ values
 
 
-def _waves(times: Int[torch.Tensor, " texts"]) -> Float[torch.Tensor, "texts waves"]:
-    """Sines and cosines of the times, of wavelengths from 2 pi to 2 pi * 10,000."""
-    rates = torch.exp(torch.arange(_WAVES, device=times.device) * (-math.log(10_000) / (_WAVES - 1)))
-    angles = times[:, None].float() * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1)
+# The sampler: from noise to styles, by the schedulers of diffusers.
 
 
-# Samplers of the diffusion prior: from noise to styles, with the schedulers of diffusers.
-
-
-Styles_prior_sampling = Float[torch.Tensor, "samples style"]
-
-_STEPS = 0x57E9
-FARTHEST = 6.0
-"""No number of a predicted style is beyond this many units, whatever the guidance."""
-
-
-@dataclass(frozen=True, eq=False)
-class Condition:
+class Condition(NamedTuple):
     """A sentence for every sample, and its weight among several, which add up to 1."""
 
     embedding: TextEmbedding
     weight: float = 1.0
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
+class Kept(NamedTuple):
     """What of a given style is kept: `projection` (style, style) onto it."""
 
     style: Float[torch.Tensor, " style"]
     projection: Float[torch.Tensor, "style style"]
 
 
-def noise_of(seeds: Sequence[int]) -> Styles_prior_sampling:
+def noise_of(seeds: Sequence[int]) -> StyleTensor:
     """Standard normal noise of every seed, on the processor: the same on any machine and in any batch."""
-    return torch.stack([torch.randn(STYLE, generator=_generator(seed)) for seed in seeds])
+    return torch.stack([torch.randn(STYLE, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
 def training_scheduler() -> Any:
@@ -265,47 +237,66 @@ def training_scheduler() -> Any:
 def sample(
     network: PriorNetwork,
     conditions: Sequence[Condition],
-    noise: Styles_prior_sampling,
+    noise: StyleTensor,
     settings: SampleSettings,
     seeds: Sequence[int] = (),
     kept: Kept | None = None,
-    callback: Callable[[int, Styles_prior_sampling], None] | None = None,
-) -> Styles_prior_sampling:
+    callback: Callback | None = None,
+) -> StyleTensor:
     """Denoise.
 
     DDIM (Song et al. 2021), DPM-Solver++ (Lu et al. 2022) or ancestral DDPM (Ho et al. 2020), each with classifier-free
-    guidance (Ho and Salimans 2022): guidance 1 follows the sentence, more exaggerates it, 0 forgets it.
+    guidance (Ho and Salimans 2022, equation 6, with 1 + w there as w here), on the prediction of x0:
+
+    ==================  ================================================================================
+    symbol              variable
+    x_T, x_t            `noise`, `x` (samples, 128), of normalised styles
+    t, alpha_bar_t      `time` of `scheduler.timesteps`, `scheduler.alphas_cumprod[time]`
+    c, and its absence  `conditions`; sentences that `drop_text` took away
+    w                   `settings.guidance`: 0 forgets the sentence, more than 1 exaggerates it
+    x0_hat              `predicted` = x0(x_t, t) + w (x0(x_t, t, c) - x0(x_t, t))
+    ==================  ================================================================================
 
     Args:
         network: in evaluation mode.
         conditions: one, or several whose predictions are mixed by their weights.
         noise: where to begin; see `noise_of`.
         settings: sampler, steps, guidance.
-        seeds: of the noise that DDPM adds at every step, one a sample; not looked at by the others.
+        seeds: one a sample, of the noise that DDPM adds at every step; the other samplers need none.
         kept: a part of a given style that all samples keep.
-        callback: called with the number of every step and the styles predicted after it.
+        callback: called with the number of every step and the styles predicted in it.
 
     Raises:
         AviError: a prediction is not finite.
-        InputError: no condition, weights that do not add up to 1, values that are not finite, seeds missing.
+        InputError: weights of the conditions that do not add up to 1.
     """
-    _check(conditions, noise, settings, seeds)
-    scheduler = _stepped(settings.sampler, settings.steps)
-    generators = [_generator(step_seed(seed)) for seed in seeds] if settings.sampler == "ddpm" else None
-    embeddings = [
-        (_doubled(network, condition.embedding, settings.guidance), condition.weight) for condition in conditions
-    ]
-    x = noise
+    if abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
+        got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
+        raise InputError("conditions whose weights add up to 1", got, "divide them by their sum")
+    scheduler = _scheduler(settings.sampler)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # diffusers with numpy 2
+        scheduler.set_timesteps(settings.steps)
+    extra: dict[str, Any] = {}
+    if settings.sampler == "ddpm":
+        extra["generator"] = [torch.Generator().manual_seed(candidate_seed(seed, STEP_NOISE)) for seed in seeds]
+    w, x = settings.guidance, noise
+    if w != 1.0:
+        conditions = [Condition(_with_and_without(network, each.embedding), each.weight) for each in conditions]
     for step, time in enumerate(scheduler.timesteps):
-        predicted = sum(
-            (weight * _predict(network, x, time, embedding, settings) for embedding, weight in embeddings), 0 * x
-        )
+        predicted = 0 * x
+        for embedding, weight in conditions:
+            copies = 1 if w == 1.0 else 2
+            x0 = network(x.repeat(copies, 1), time.expand(copies * len(x)), embedding).float()
+            if w != 1.0:
+                with_text, without = x0.chunk(2)
+                x0 = without + w * (with_text - without)
+            predicted = predicted + weight * x0
         if kept is not None:
             predicted = predicted + (kept.style - predicted) @ kept.projection
         if not predicted.isfinite().all():
             raise AviError("a finite style", f"others at step {step}", "check the weights of the prior")
         predicted = predicted.clamp(-FARTHEST, FARTHEST)
-        extra = {"generator": generators} if generators else {}
         x = scheduler.step(predicted, time, x, **extra).prev_sample
         if callback is not None:
             callback(step, predicted)
@@ -313,131 +304,62 @@ def sample(
 
 
 @torch.no_grad()
-def predict(network: PriorNetwork, conditions: Sequence[Condition], count: int) -> Styles_prior_sampling:
-    """Styles of a network that was trained without diffusion: told at once, at the last time and from no noise."""
+def predict(network: PriorNetwork, conditions: Sequence[Condition], count: int) -> StyleTensor:
+    """Styles of a network that was trained as a regression, without diffusion: from no noise at the last time."""
     blank = torch.zeros(count, STYLE, device=conditions[0].embedding.mask.device)
     times = torch.full((count,), TIMES - 1, device=blank.device)
-    return sum(
-        (condition.weight * network(blank, times, condition.embedding).float() for condition in conditions), blank
-    )
+    return sum((weight * network(blank, times, embedding).float() for embedding, weight in conditions), blank)
 
 
-def _predict(
-    network: PriorNetwork,
-    x: Styles_prior_sampling,
-    time: torch.Tensor,
-    embedding: TextEmbedding,
-    settings: SampleSettings,
-) -> Styles_prior_sampling:
-    times = time.expand(len(x))
-    if settings.guidance == 1.0:
-        return network(x, times, embedding).float()
-    with_text, without = network(torch.cat([x, x]), torch.cat([times, times]), embedding).float().chunk(2)
-    return without + settings.guidance * (with_text - without)
+def candidate_seed(seed: int, number: int) -> int:
+    """The seed of a sample's candidate, or of the noise in its steps; the first candidate's is the sample's own."""
+    if number == 0:
+        return seed
+    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _doubled(network: PriorNetwork, embedding: TextEmbedding, guidance: float) -> TextEmbedding:
-    """The sentences, and behind them the same ones unread, so that guidance is one pass."""
+def _with_and_without(network: PriorNetwork, embedding: TextEmbedding) -> TextEmbedding:
+    """The sentences, and behind them the same ones dropped, so that guidance is one pass."""
     texts = len(embedding.mask)
-    if guidance == 1.0:
-        return embedding
-    rows = torch.arange(texts).repeat(2)
-    dropped = torch.arange(2 * texts) >= texts
-    return network.drop_text(embedding.at(rows.to(embedding.mask.device)), dropped.to(embedding.mask.device))
+    rows = torch.arange(2 * texts, device=embedding.mask.device)
+    return network.drop_text(embedding.at(rows % texts), rows >= texts)
 
 
-def _check(
-    conditions: Sequence[Condition], noise: Styles_prior_sampling, settings: SampleSettings, seeds: Sequence[int]
-) -> None:
-    if not conditions or abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
-        got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
-        raise InputError("conditions whose weights add up to 1", got, "divide them by their sum")
-    values = [
-        noise,
-        *(
-            value
-            for condition in conditions
-            for value in (condition.embedding.keys, condition.embedding.values, condition.embedding.gist)
-        ),
-    ]
-    if not all(value.isfinite().all() for value in values):
-        raise InputError("finite noise and a finite reading of the sentence", "NaN or infinity", "encode it again")
-    if any(len(condition.embedding.mask) != len(noise) for condition in conditions):
-        got = f"{len(noise)} and {', '.join(str(len(condition.embedding.mask)) for condition in conditions)}"
-        raise InputError("a sentence for every sample", got, "repeat the reading with `TextEmbedding.at`")
-    if settings.sampler == "ddpm" and len(seeds) != len(noise):
-        raise InputError("a seed for every sample of DDPM", f"{len(seeds)} for {len(noise)}", "pass seeds")
-
-
-def step_seed(seed: int) -> int:
-    """The seed of the noise that DDPM adds, apart from that of any sample's first noise."""
-    return int(np.random.SeedSequence([seed, _STEPS]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@cache
 def _scheduler(sampler: str) -> Any:
-    common = {"num_train_timesteps": TIMES, "beta_schedule": "squaredcos_cap_v2", "prediction_type": "sample"}
-    spaced = common | {"timestep_spacing": "trailing"}
-    if sampler == "ddim":
-        from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+    """A scheduler of its own for every use: it keeps what it has seen."""
+    import diffusers  # slow to import: only where styles are drawn
 
-        return DDIMScheduler(clip_sample=False, **spaced)
-    if sampler == "ddpm":
-        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
-
-        return DDPMScheduler(clip_sample=False, **spaced)
-    from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
-
-    return DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", lambda_min_clipped=-5.1, **spaced)
-
-
-def _stepped(sampler: str, steps: int) -> Any:
-    """A scheduler of its own, set to a number of steps: schedulers keep what they have seen."""
-    scheduler = type(_scheduler(sampler)).from_config(_scheduler(sampler).config)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # diffusers with numpy 2
-        scheduler.set_timesteps(steps)
-    return scheduler
+    common: dict[str, Any] = {
+        "num_train_timesteps": TIMES,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "sample",
+    }
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "ddim": ("DDIMScheduler", {"clip_sample": False}),
+        "ddpm": ("DDPMScheduler", {"clip_sample": False}),
+        "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "lambda_min_clipped": -5.1}),
+    }
+    name, options = kinds[sampler]
+    return getattr(diffusers, name)(timestep_spacing="trailing", **common, **options)
 
 
-# The diffusion prior as a whole: network, scale of styles, the file it lives in, and styles for sentences.
-
-
-FORMAT = 1
-KIND = "diffusion prior"
-REMEDY = "train them with notebook 04, or check the path"
-_KEPT_SHARE = 0.02
-"""Directions that hold a group's channels by less than this share of the strongest one are free to change."""
-
-States = Float32[np.ndarray, "_ dim"]
+# The prior as a whole: network, scale of styles, and the file it lives in.
 
 
 @dataclass(frozen=True)
 class PriorShape:
-    """What a prior is made for and how large it is.
-
-    Attributes:
-        text_encoder, text_fingerprint, text: name of the text encoder, digest of it, numbers in its states.
-        space: name of the motion space.
-        styles: fingerprint of the talking model whose styles it draws.
-        width, blocks, heads, words: size of the network.
-        regression: whether the network tells the style at once, without diffusion.
-    """
+    """What a prior is made for and how large it is: see `PriorNetwork` for the sizes."""
 
     text_encoder: str
-    text_fingerprint: str
+    text_fingerprint: str  # digest of the text encoder
     text: int
-    space: str
-    styles: str
+    space: str  # name of the motion space
+    styles: str  # fingerprint of the talking model whose styles it draws
     width: int
     blocks: int
     heads: int
     words: int
-    regression: bool = False
+    regression: bool = False  # the network predicts the style at once, without diffusion
 
 
 class PriorModel(nn.Module):
@@ -465,14 +387,12 @@ class PriorModel(nn.Module):
         return (styles - self.mean) / self.scale
 
     @torch.no_grad()
-    def read(self, states: Sequence[States]) -> TextEmbedding:
-        """Read sentences from the states of their tokens; InputError when these are not finite or of another width."""
-        if any(each.ndim != 2 or each.shape[1] != self.shape.text for each in states) or not states:
-            got = ", ".join(str(each.shape) for each in states) or "none"
-            expected = f"states (tokens, {self.shape.text}) of {self.shape.text_encoder}"
+    def read(self, states: Sequence[Float32[np.ndarray, "_ dim"]]) -> TextEmbedding:
+        """Embed sentences, from the states (tokens, text) of each; InputError for states of another width or NaN."""
+        if any(each.ndim != 2 or each.shape[1] != self.shape.text or not np.isfinite(each).all() for each in states):
+            expected = f"finite states (tokens, {self.shape.text}) of {self.shape.text_encoder}"
+            got = ", ".join(str(each.shape) for each in states)
             raise InputError(expected, got, "encode the sentences with that encoder")
-        if not all(np.isfinite(each).all() for each in states):
-            raise InputError("finite states of tokens", "NaN or infinity", "encode the sentences again")
         mask = torch.arange(max(map(len, states))) < torch.tensor([len(each) for each in states])[:, None]
         padded = torch.zeros(*mask.shape, self.shape.text)
         padded[mask] = torch.from_numpy(np.concatenate(states)).float()
@@ -480,42 +400,31 @@ class PriorModel(nn.Module):
 
     def draw(
         self,
-        embedding: TextEmbedding,
+        text: TextEmbedding | Sequence[Condition],
         seeds: Sequence[int],
         settings: SampleSettings,
         kept: Kept | None = None,
-        callback: Callable[[int, torch.Tensor], None] | None = None,
+        callback: Callback | None = None,
     ) -> Styles:
-        """Styles for the sentences of a reading, one each with its seed; a single sentence serves all seeds.
+        """Styles (samples, 128) for sentences, one each with its seed; a single sentence serves all seeds.
 
-        With several candidates each of them is drawn from seeds of its own and the one nearest to its sentence in the
-        aligned space is taken; the first is the one drawn from the seed itself. Without diffusion all seeds give the
-        same style, and nothing can be kept.
+        Predictions for several conditions are mixed at every step. Of several candidates, drawn from seeds of their
+        own, the one nearest to its sentence in the aligned space is taken. A regression draws the same for all seeds
+        and can keep nothing.
         """
-        return self.draw_mixed([(embedding, 1.0)], seeds, settings, kept, callback)
-
-    def draw_mixed(
-        self,
-        conditions: Sequence[tuple[TextEmbedding, float]],
-        seeds: Sequence[int],
-        settings: SampleSettings,
-        kept: Kept | None = None,
-        callback: Callable[[int, torch.Tensor], None] | None = None,
-    ) -> Styles:
-        """Styles between sentences: at every step their predictions are mixed by the weights, from the same noise."""
         many = settings.candidates
         drawn = [candidate_seed(seed, number) for seed in seeds for number in range(many)]
         rows = torch.arange(len(seeds)).repeat_interleave(many)
-        per_sample = [
+        conditions = [
             Condition(embedding.at(rows if len(embedding.mask) > 1 else torch.zeros_like(rows)), weight)
-            for embedding, weight in conditions
+            for embedding, weight in ([Condition(text)] if isinstance(text, TextEmbedding) else text)
         ]
         if self.shape.regression:
-            styles = predict(self.network, per_sample, len(drawn))
+            styles = predict(self.network, conditions, len(drawn))
         else:
-            styles = sample(self.network, per_sample, noise_of(drawn), settings, drawn, kept, callback)
+            styles = sample(self.network, conditions, noise_of(drawn), settings, drawn, kept, callback)
         if many > 1:
-            aligned = sum((condition.weight * condition.embedding.aligned for condition in per_sample), torch.zeros(()))
+            aligned = sum((weight * embedding.aligned for embedding, weight in conditions), torch.zeros(()))
             near = nn.functional.cosine_similarity(styles, aligned).unflatten(0, (-1, many))
             styles = styles.unflatten(0, (-1, many))[torch.arange(len(seeds)), near.argmax(dim=1)]
         return np.asarray((styles * self.scale + self.mean).cpu().numpy(), np.float32)
@@ -535,90 +444,62 @@ class PriorModel(nn.Module):
         return Kept(self.normal(torch.from_numpy(style)[None])[0], basis.T @ basis)
 
 
-def candidate_seed(seed: int, number: int) -> int:
-    """The seed of a sample's candidate; the first one's is the sample's own."""
-    if number == 0:
-        return seed
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-
-
 def save_prior(model: PriorModel, path: Path, about: dict[str, object] | None = None) -> None:
     """Write weights as float16, atomically; `about` says what they were trained on, and under which licences."""
-    header = {"format": FORMAT, "kind": KIND, "shape": asdict(model.shape), "about": about or {}}
-    save_weights(model, path, header)
+    save_weights(model, path, {"format": FORMAT, "kind": KIND, "shape": asdict(model.shape), "about": about or {}})
 
 
 def load_prior(path: Path) -> PriorModel:
     """Read a prior, ready to be used; InputError when the file is missing, damaged or something else."""
-    try:
+    with weights_of(KIND, path, REMEDY):
         header, tensors = read_weights(path, (FORMAT,), KIND)
-        with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
-            model = PriorModel(PriorShape(**header["shape"]))
-        check_weights(model, tensors)
-    except UNREADABLE as error:
-        raise InputError(f"weights of a {KIND}", f"{path}: {error}", REMEDY) from error
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()
+        return build_network(lambda: PriorModel(PriorShape(**header["shape"])), tensors)
 
 
 def read_prior_about(path: Path) -> dict[str, object]:
     """What a file of weights says it was trained on; InputError when it says nothing."""
-    try:
+    with weights_of(KIND, path, REMEDY):
         return read_about(path, (FORMAT,), KIND)
-    except UNREADABLE as error:
-        raise InputError(f"weights of a {KIND}", f"{path}: {error}", REMEDY) from error
-
-
-SHIPPED_PRIOR = Path(__file__).resolve().parents[1] / "assets" / "prior.safetensors"
-
-Style = Float32[np.ndarray, " style"]
-Styles = Float32[np.ndarray, "samples style"]
-_PLAIN = SampleSettings()
 
 
 @dataclass(frozen=True, eq=False)
 class PriorSampler:
-    """A prior, the text encoder it reads through, why these, and what a person should know of them."""
+    """A prior, its text encoder, why these, and a warning for the user, if any."""
 
     prior: PriorModel
     encoder: TextEncoder
     reason: str
     warning: str | None = None
-    _readings: dict[str, TextEmbedding] = field(default_factory=dict, repr=False)
+    _texts: dict[str, TextEmbedding] = field(default_factory=dict, repr=False)
 
     def read(self, text: str) -> TextEmbedding:
-        """A sentence as the prior reads it; the last ones read are kept."""
-        if text not in self._readings:
-            if len(self._readings) >= _KEPT_READINGS:
-                self._readings.pop(next(iter(self._readings)))
-            self._readings[text] = self.prior.read(self.encoder.encode([text]))
-        return self._readings[text]
+        """The embedding of a sentence; the last ones are kept."""
+        if text not in self._texts:
+            if len(self._texts) >= _KEPT_TEXTS:
+                self._texts.pop(next(iter(self._texts)))
+            self._texts[text] = self.prior.read(self.encoder.encode([text]))
+        return self._texts[text]
 
     def style(self, text: str, seed: int, settings: SampleSettings = _PLAIN) -> Style:
-        """One style for a sentence."""
+        """One style (128,) for a sentence."""
         return np.asarray(self.styles(text, [seed], settings)[0])
 
     def styles(
-        self,
-        text: str,
-        seeds: Sequence[int],
-        settings: SampleSettings = _PLAIN,
-        callback: Callable[[int, torch.Tensor], None] | None = None,
+        self, text: str, seeds: Sequence[int], settings: SampleSettings = _PLAIN, callback: Callback | None = None
     ) -> Styles:
-        """Styles for a sentence, one for each seed; see `prior_sampling.sample` for the callback."""
+        """Styles (seeds, 128) for a sentence, one for each seed; see `sample` for the callback."""
         return self.prior.draw(self.read(text), seeds, settings, callback=callback)
 
     def between(
         self, texts: Sequence[str], weights: Sequence[float], seed: int, settings: SampleSettings = _PLAIN
     ) -> Style:
         """A style between sentences, by weights that add up to 1: interpolation from the same noise."""
-        conditions = [(self.read(text), float(weight)) for text, weight in zip(texts, weights, strict=True)]
-        return np.asarray(self.prior.draw_mixed(conditions, [seed], settings)[0])
+        conditions = [Condition(self.read(text), float(weight)) for text, weight in zip(texts, weights, strict=True)]
+        return np.asarray(self.prior.draw(conditions, [seed], settings)[0])
 
     def edit(self, style: Style, keep: Sequence[str], text: str, seed: int, settings: SampleSettings = _PLAIN) -> Style:
         """A style for a sentence that keeps what a given style holds some groups of channels at."""
-        kept = self.prior.keep(style, keep)
-        return np.asarray(self.prior.draw(self.read(text), [seed], settings, kept)[0])
+        return np.asarray(self.prior.draw(self.read(text), [seed], settings, self.prior.keep(style, keep))[0])
 
     def check_fits(self, talking: TalkingModel) -> None:
         """Raise InputError unless the styles are those of a talking model."""
@@ -628,33 +509,17 @@ class PriorSampler:
             raise InputError("the talking model whose styles the prior draws", got, do)
 
 
-_KEPT_READINGS = 256
-
-
 def load_prior_sampler(weights: Path | None = None, encoder: str | None = None) -> PriorSampler:
     """The prior sampler of a file of weights, the shipped ones when None.
 
     encoder: name of the text encoder or path to it; the one the prior was trained with when None.
 
-    Raises:
-        AssetError: the text encoder is to be had nowhere.
-        InputError: the weights are missing or damaged, or the encoder does not fit.
+    Raises AssetError when the text encoder is to be had nowhere, InputError for weights or an encoder that do not fit.
     """
     path = weights or SHIPPED_PRIOR
     prior = load_prior(path)
-    try:
-        read = load_text_encoder(encoder or prior.shape.text_encoder)
-    except InputError as error:
-        if encoder is not None:
-            raise
-        expected = f"the text encoder {prior.shape.text_encoder} that {path} was trained with"
-        raise InputError(expected, "none of that name", "name its folder by --text-encoder") from error
-    same = read.fingerprint == prior.shape.text_fingerprint
-    if read.dim != prior.shape.text or not (same or read.name == prior.shape.text_encoder):
-        expected = f"the text encoder {prior.shape.text_encoder} with {prior.shape.text} numbers a token"
-        raise InputError(
-            expected, f"{read.name} with {read.dim}", "name that one, by --text-encoder where it is a path"
-        )
+    shape = prior.shape
+    text = load_text_encoder(encoder or shape.text_encoder)
+    warning = check_encoder(text, shape.text_encoder, shape.text, shape.text_fingerprint, "--text-encoder")
     where = "shipped weights" if weights is None else str(path)
-    other = f"{read.name} is not the build that the prior was trained with: look at its faces before trusting them"
-    return PriorSampler(prior, read, f"{where}; reads through {read.name}: {read.reason}", None if same else other)
+    return PriorSampler(prior, text, f"{where}; reads through {text.name}: {text.reason}", warning)

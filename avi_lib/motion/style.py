@@ -1,8 +1,6 @@
 """The style encoder: motion of any length in, a style embedding of 128 numbers out.
 
-The style of a clip is what its motion shows, never what a label says of it. It is a distribution (Kingma and Welling
-2014, "Auto-Encoding Variational Bayes"), kept near the standard normal in training, so that styles can be drawn and
-interpolated.
+The style of a clip is what its motion shows, never what a label says of it.
 
 >>> style = StyleEncoder(channels=55)(motion, present, valid)
 >>> style.mean.shape, style.sample(generator).shape
@@ -17,23 +15,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import nn
 
-# Temporal blocks: what the networks over motion and speech features are made of.
-
-
-KERNEL = 7
-EXPANSION = 2
+KERNEL, EXPANSION = 7, 2
+STYLE = 128
+LOG_VARIANCE = -3.0  # where log variances start: with the noise of a variance of 1 a generator ignores styles
 
 
 class TemporalBlock(nn.Module):
     """A depthwise convolution over time and a pointwise network, added to what comes in (ConvNeXt, Liu et al. 2022).
 
-    With `style` its dimensions, a style scales and shifts the features after their normalisation (FiLM, Perez et al.
-    2018); it starts by changing nothing. Dropout leaves out whole features of a clip.
+    With `style` dimensions, a style scales and shifts the normalised features (FiLM, Perez et al. 2018); it starts by
+    changing nothing. Dropout leaves out whole features of a clip.
     """
 
     def __init__(self, width: int, dilation: int = 1, style: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
-        self.reach = dilation * (KERNEL // 2)
         self.dilation, self.dropout = dilation, dropout
         self.mix = nn.Conv2d(width, width, (KERNEL, 1), padding=(KERNEL // 2, 0), groups=width)
         self.norm = nn.LayerNorm(width)
@@ -52,23 +47,17 @@ class TemporalBlock(nn.Module):
         style: Float[torch.Tensor, "clips _ style"] | None = None,
     ) -> Float[torch.Tensor, "clips frames width"]:
         """Frames that are not valid stay 0, as if the clip ended before them; one style for all frames or one each."""
-        y = self.norm(self._mixed(x))
+        clips, frames, width = x.shape
+        # The convolution over time. Frames are folded into a picture as wide as the dilation, on whose columns it is
+        # undilated: on processors several times as fast as a dilated one, forward and backward.
+        folded = nn.functional.pad(x, (0, 0, 0, -frames % self.dilation)).reshape(clips, -1, self.dilation, width)
+        mixed = self.mix(folded.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        y = self.norm(mixed.reshape(clips, -1, width)[:, :frames])
         if self.film is not None and style is not None:
             scale, shift = self.film(style).chunk(2, dim=-1)
             y = y * (1 + scale) + shift
         kept = nn.functional.dropout(y.new_ones(len(y), 1, y.shape[-1]), self.dropout, self.training)
         return (x + self.network(y) * kept) * valid[..., None]
-
-    def _mixed(self, x: Float[torch.Tensor, "clips frames width"]) -> Float[torch.Tensor, "clips frames width"]:
-        """The convolution over time.
-
-        Frames are folded into a picture as wide as the dilation, on whose columns it is undilated: on processors
-        several times as fast as a dilated one, forward and backward.
-        """
-        clips, frames, width = x.shape
-        folded = nn.functional.pad(x, (0, 0, 0, -frames % self.dilation)).reshape(clips, -1, self.dilation, width)
-        mixed: torch.Tensor = self.mix(folded.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        return mixed.reshape(clips, -1, width)[:, :frames]
 
 
 def valid_frames(counts: torch.Tensor, frames: int) -> Bool[torch.Tensor, "clips frames"]:
@@ -76,14 +65,12 @@ def valid_frames(counts: torch.Tensor, frames: int) -> Bool[torch.Tensor, "clips
     return torch.arange(frames, device=counts.device) < counts[:, None]
 
 
-STYLE = 128
-LOG_VARIANCE = -3.0
-"""Where log variances start: with the noise of a variance of 1 a generator would not learn to heed styles."""
-
-
 @dataclass(frozen=True)
 class Style:
-    """A normal distribution for each clip: `mean` and `log_variance` (clips, 128)."""
+    """A normal distribution for each clip (Kingma and Welling 2014): `mean` and `log_variance` (clips, 128).
+
+    Training keeps it near the standard normal, so that styles can be drawn and interpolated.
+    """
 
     mean: Float[torch.Tensor, "clips style"]
     log_variance: Float[torch.Tensor, "clips style"]
@@ -100,10 +87,10 @@ class Style:
 
 
 class StyleEncoder(nn.Module):
-    """Temporal blocks, then learned queries that attend to the frames they care for (Lee et al. 2019, set pooling).
+    """Temporal blocks, then pooling over frames by learned queries (Lee et al. 2019).
 
-    A channel that is not present is not read: it is put to its mean, and the network is told which ones are there. The
-    buffers `mean` and `deviation` (channels,) normalise what comes in.
+    A channel that is not present is put to its mean; a second input says which channels are present. The buffers
+    `mean` and `deviation` (channels,) normalise what comes in.
     """
 
     mean: torch.Tensor
