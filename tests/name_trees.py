@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from avi_lib.corpus.recording import Scan
+from avi_lib.corpus.layouts import Scan
 
 
 def tree(folder: Path, *names: str) -> Path:

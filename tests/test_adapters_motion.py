@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avi_lib.corpus.adapters import flame, livelink, rig
-from avi_lib.corpus.recording import Scan
-from avi_lib.corpus.rigs import ARKIT_MAP, RIGS, load_rig_map, map_for
+from avi_lib.corpus.adapters import scan_source
+from avi_lib.corpus.layouts import Scan
+from avi_lib.corpus.rigs import ARKIT_MAP, RIG_MAPS, load_rig, load_rig_map, load_take, map_for
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
-from avi_lib.motion.formats import save_livelink
+from avi_lib.motion.formats import load_flame, save_livelink
 
 FRAMES = 40
 
@@ -44,7 +44,7 @@ def rig_file(path: Path, names: list[str], weights: np.ndarray, fps: float = 30.
 
 
 def facegood_file(path: Path, **peaks: float) -> Path:
-    rig_map = json.loads((RIGS / "facegood.json").read_text("utf-8"))
+    rig_map = json.loads((RIG_MAPS / "facegood.json").read_text("utf-8"))
     fed = {name for feeds in rig_map["channels"].values() for name in feeds}
     names = sorted(fed | set(rig_map["ignored"]))
     weights = np.zeros((FRAMES, len(names)), np.float16)
@@ -70,7 +70,7 @@ def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_pat
     take(tmp_path / "c" / "three.csv", jawOpen=0.5)
     take(tmp_path / "c" / "four.csv", jawOpen=0.5)
     touch(tmp_path, "a/one.mov", "a/one.wav", "b/other.mov", "c/other.mov")
-    speech = {recording.name: recording.speech for recording in livelink.scan(tmp_path).recordings}
+    speech = {recording.name: recording.speech for recording in scan_source("livelink", tmp_path).recordings}
     assert speech["a/one"] == tmp_path / "a" / "one.wav" and speech["b/two"] == tmp_path / "b" / "other.mov"
     assert speech["c/three"] is None and speech["c/four"] is None
 
@@ -79,7 +79,7 @@ def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_the_sound_is_sh
     for ending, peak in (("", 0.5), ("_cal", 0.4), ("_raw", 0.6)):
         take(tmp_path / f"MySlate_1_iPhone{ending}.csv", jawOpen=peak)
     touch(tmp_path, "MySlate_1_iPhone.mov")
-    (recording,) = livelink.scan(tmp_path).recordings
+    (recording,) = scan_source("livelink", tmp_path).recordings
     assert recording.name == "MySlate_1_iPhone" and recording.speech == tmp_path / "MySlate_1_iPhone.mov"
     assert recording.motion and recording.motion.read(recording.motion.path).clip["jawOpen"][-1] == pytest.approx(0.4)
 
@@ -87,7 +87,7 @@ def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_the_sound_is_sh
 def test_the_speaker_is_the_folder_above_the_apps_own(tmp_path: Path) -> None:
     take(tmp_path / "anna" / "20240101_MySlate_1" / "MySlate_1_iPhone.csv", jawOpen=0.5)
     take(tmp_path / "20240101_MySlate_2" / "MySlate_2_iPhone.csv", jawOpen=0.5)
-    assert [recording.speaker for recording in livelink.scan(tmp_path).recordings] == ["unknown", "anna"]
+    assert [recording.speaker for recording in scan_source("livelink", tmp_path).recordings] == ["unknown", "anna"]
 
 
 def test_a_table_labels_takes_and_words_that_are_no_emotion_leave_it_open(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_table_labels_takes_and_words_that_are_no_emotion_leave_it_open(tmp_pa
         take(tmp_path / f"{name}.csv", jawOpen=0.5)
     rows = ["clip,speaker,label,level,text", "one,bo,fearful,3,Help!", "two,bo,angry_or_disgusted,,", "three,bo,sad,7,"]
     (tmp_path / "index.csv").write_text("\n".join(rows))
-    found = livelink.scan(tmp_path)
+    found = scan_source("livelink", tmp_path)
     one, two = found.recordings
     assert (one.speaker, one.emotion, one.level, one.text) == ("bo", "fear", 3, "Help!")
     assert two.emotion is None and "level '7'" in reason(found, "three")
@@ -105,19 +105,19 @@ def test_other_csv_files_of_the_app_are_left_alone(tmp_path: Path) -> None:
     take(tmp_path / "one.csv", jawOpen=0.5)
     (tmp_path / "frame_log.csv").write_text("V,Frame,Time\n1,2,3\n")
     (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    found = livelink.scan(tmp_path)
+    found = scan_source("livelink", tmp_path)
     assert names(found) == ["one"] and found.refused == ()
 
 
 def test_a_folder_without_a_take_says_what_it_should_hold(tmp_path: Path) -> None:
     touch(tmp_path, "one.wav")
     with pytest.raises(InputError, match="Live Link Face takes"):
-        livelink.scan(tmp_path)
+        scan_source("livelink", tmp_path)
 
 
 def test_a_head_that_was_not_tracked_is_missing_and_a_tongue_that_never_shows_is_not(tmp_path: Path) -> None:
     take(tmp_path / "one.csv", jawOpen=0.5, browInnerUp=0.3)
-    curves = livelink.load_take(tmp_path / "one.csv")
+    curves = load_take(tmp_path / "one.csv")
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
     assert present["tongueOut"] and present["browDownLeft"]
     assert not present["headYaw"] and not present["eyeBlinkLeft"]
@@ -126,7 +126,7 @@ def test_a_head_that_was_not_tracked_is_missing_and_a_tongue_that_never_shows_is
 def test_a_take_in_which_nothing_moves_is_an_error_that_names_it(tmp_path: Path) -> None:
     take(tmp_path / "still.csv")
     with pytest.raises(InputError, match=r"still\.csv"):
-        livelink.load_take(tmp_path / "still.csv")
+        load_take(tmp_path / "still.csv")
 
 
 # Named rigs
@@ -136,7 +136,7 @@ def test_arkit_names_decide_whatever_their_order_and_case(tmp_path: Path) -> Non
     listed = [channel[0].upper() + channel[1:] for channel in reversed(ARKIT.channels)] + ["LeftEyeYaw"]
     weights = np.tile(np.linspace(0, 1, FRAMES, dtype=np.float32)[:, None], (1, len(listed)))
     weights *= np.arange(len(listed), dtype=np.float32) / len(listed)
-    curves = rig.load_rig(rig_file(tmp_path / "a.npz", listed, weights, fps=60.0))
+    curves = load_rig(rig_file(tmp_path / "a.npz", listed, weights, fps=60.0))
     assert curves.clip["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
     assert curves.clip["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
     assert curves.present.all() and curves.clip.fps == 60.0
@@ -144,14 +144,14 @@ def test_arkit_names_decide_whatever_their_order_and_case(tmp_path: Path) -> Non
 
 def test_weights_over_one_are_kept_to_one_and_head_rotations_are_not(tmp_path: Path) -> None:
     weights = np.array([[0.0, 0.0], [1.2, -1.3]], np.float32)
-    curves = rig.load_rig(rig_file(tmp_path / "a.npz", ["jawOpen", "headPitch"], weights))
+    curves = load_rig(rig_file(tmp_path / "a.npz", ["jawOpen", "headPitch"], weights))
     assert curves.clip["jawOpen"][1] == 1.0 and curves.clip["headPitch"][1] == pytest.approx(-1.3)
     assert curves.present[ARKIT.index("headPitch")] and not curves.present[ARKIT.index("headYaw")]
 
 
 def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_path: Path) -> None:
     peaks = {"mouth_stretch_c": 0.5, "mouth_oh_c": 0.5, "mouth_funnel_dl": 0.4, "nose_wrinkle_l": 0.02}
-    curves = rig.load_rig(facegood_file(tmp_path / "a.npz", **peaks))
+    curves = load_rig(facegood_file(tmp_path / "a.npz", **peaks))
     assert curves.clip["jawOpen"][-1] == pytest.approx(0.5 + 0.12 * 0.5, abs=1e-3)
     assert curves.clip["mouthFunnel"][-1] == pytest.approx(0.25 * 0.4 + 0.5 * 0.5, abs=1e-3)
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
@@ -164,10 +164,10 @@ def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_
 def test_a_rig_map_in_the_source_overrides_the_shipped_ones_and_travels_to_workers(tmp_path: Path) -> None:
     path = rig_file(tmp_path / "anna" / "a.npz", ["Grin", "Other"], np.array([[0, 0], [0.5, 1]], np.float32))
     with pytest.raises(InputError, match=r"Grin, Other .*rig_map\.json"):
-        rig.scan(tmp_path)
+        scan_source("rig", tmp_path)
     channels = {"mouthSmileLeft": {"grin": 0.5}, "mouthSmileRight": {"grin": 1.0}}
     (tmp_path / "rig_map.json").write_text(json.dumps({"name": "mine", "channels": channels}))
-    (recording,) = rig.scan(tmp_path).recordings
+    (recording,) = scan_source("rig", tmp_path).recordings
     assert recording.speaker == "anna" and recording.motion
     curves = pickle.loads(pickle.dumps(recording.motion.read))(path)
     assert curves.clip["mouthSmileLeft"][1] == 0.25 and curves.clip["mouthSmileRight"][1] == 0.5
@@ -208,14 +208,14 @@ def test_a_bad_rig_map_is_an_error_that_says_what_is_wrong(tmp_path: Path, text:
 def test_a_bad_rig_file_is_an_error_that_names_it(tmp_path: Path, arrays: dict, said: str) -> None:
     np.savez(tmp_path / "a.npz", **{name: np.array(value) for name, value in arrays.items()})
     with pytest.raises(InputError, match=said):
-        rig.load_rig(tmp_path / "a.npz")
+        load_rig(tmp_path / "a.npz")
 
 
 def test_files_that_are_no_rig_are_refused_by_name(tmp_path: Path) -> None:
     facegood_file(tmp_path / "good.npz", mouth_stretch_c=0.5)
     (tmp_path / "broken.npz").write_bytes(b"not a zip")
     np.savez(tmp_path / "track.npz", arkit=np.zeros((3, 52)))
-    found = rig.scan(tmp_path)
+    found = scan_source("rig", tmp_path)
     assert names(found) == ["good"]
     assert "no weights" in reason(found, "track.npz") and "npz with weights" in reason(found, "broken.npz")
 
@@ -227,11 +227,11 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: 
         archive.writestr("fps.npy", b"")
         archive.writestr("names.npy", b"")
     with pytest.raises(InputError, match="more than 1073741824 bytes"):
-        rig.load_rig(tmp_path / "a.npz")
+        load_rig(tmp_path / "a.npz")
 
 
 def test_every_channel_of_the_shipped_maps_has_weights_that_leave_room(tmp_path: Path) -> None:
-    shipped = load_rig_map(RIGS / "facegood.json")
+    shipped = load_rig_map(RIG_MAPS / "facegood.json")
     assert len(shipped.known()) == 116 and ARKIT_MAP.known() >= {channel.lower() for channel in ARKIT.channels}
     assert set(shipped.animated) <= {name for feeds in shipped.channels.values() for name in feeds}
 
@@ -258,7 +258,7 @@ def test_flame_coefficients_are_read_under_the_names_of_the_fields_tools(tmp_pat
     }
     for name, stored in variants.items():
         np.savez(tmp_path / f"{name}.npz", **stored)
-        curves = flame.load_flame(tmp_path / f"{name}.npz")
+        curves = load_flame(tmp_path / f"{name}.npz")
         assert curves.clip.space is FLAME and curves.clip.fps == (30.0 if name == "deca" else 25.0)
         assert np.allclose(curves.clip.values[:, :50], arrays["exp"][:, :50], atol=1e-6)
         assert np.allclose(curves.clip.values[:, 50:53], arrays["jaw_pose"], atol=1e-6)
@@ -272,7 +272,7 @@ def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(t
     np.save(tmp_path / "M003" / "two" / "expression.npy", arrays["exp"])
     np.save(tmp_path / "M003" / "two" / "jaw.npy", arrays["jaw_pose"])
     touch(tmp_path, "M003/one.wav", "M003/two.wav")
-    found = flame.scan(tmp_path)
+    found = scan_source("flame", tmp_path)
     assert names(found) == ["M003/one", "M003/two"] and {r.speaker for r in found.recordings} == {"M003"}
     for recording in found.recordings:
         assert recording.speech == tmp_path / f"{recording.name}.wav" and recording.motion
@@ -294,7 +294,7 @@ def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(t
 def test_bad_flame_coefficients_are_an_error_that_says_why(tmp_path: Path, change: dict, said: str) -> None:
     np.savez(tmp_path / "a.npz", **(flame_arrays() | change))
     with pytest.raises(InputError, match=said):
-        flame.load_flame(tmp_path / "a.npz")
+        load_flame(tmp_path / "a.npz")
 
 
 def test_npz_files_without_flame_coefficients_are_refused_by_name(tmp_path: Path) -> None:
@@ -302,7 +302,7 @@ def test_npz_files_without_flame_coefficients_are_refused_by_name(tmp_path: Path
     np.savez(tmp_path / "no_jaw.npz", exp=np.zeros((3, 50)))
     np.savez(tmp_path / "other.npz", values=np.zeros((3, 55)))
     (tmp_path / "broken.npz").write_bytes(b"PK")
-    found = flame.scan(tmp_path)
+    found = scan_source("flame", tmp_path)
     assert names(found) == ["good"] and "no jaw" in reason(found, "no_jaw.npz")
     assert "no expression" in reason(found, "other.npz") and "no npz" in reason(found, "broken.npz")
 
@@ -311,7 +311,7 @@ def test_npz_files_without_flame_coefficients_are_refused_by_name(tmp_path: Path
 
 
 def test_real_facegood_recordings_move_the_mouth_and_nothing_else(real_data: Path) -> None:
-    found = rig.scan(real_data / "facegood")
+    found = scan_source("rig", real_data / "facegood")
     assert len(found.recordings) == 5 and found.refused == () and all(r.speech for r in found.recordings)
     (first, *_) = found.recordings
     assert first.motion
@@ -326,7 +326,7 @@ def test_the_lips_of_a_real_facegood_recording_open_with_its_sound(real_data: Pa
 
     from avi_lib.face.head import load_head
 
-    curves = rig.load_rig(real_data / "facegood" / "1114_2_01.npz")
+    curves = load_rig(real_data / "facegood" / "1114_2_01.npz")
     wave, rate_hz = soundfile.read(real_data / "facegood" / "1114_2_01.flac")
     gap = load_head().lip_gap(curves.clip.values)
     frames = min(len(gap), int(len(wave) / rate_hz * 30))
@@ -339,10 +339,10 @@ def test_the_lips_of_a_real_facegood_recording_open_with_its_sound(real_data: Pa
 
 
 def test_real_iphone_takes_are_whole_faces_with_a_head_where_it_was_tracked(real_data: Path) -> None:
-    found = {recording.name: recording for recording in rig.scan(real_data / "arkit_iphone").recordings}
+    found = {recording.name: recording for recording in scan_source("rig", real_data / "arkit_iphone").recordings}
     assert len(found) == 13 and found["MySlate_167_iPhone_cal"].emotion == "sad"
     assert found["MySlate_164_iPhone_cal"].emotion is None and found["neurosync_testset"].speech
-    talking = rig.load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
-    silent = rig.load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
+    talking = load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
+    silent = load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
     assert talking.present.all() and silent.present[:52].all() and not silent.present[52:].any()
     assert 0.01 < talking.clip["headPitch"].std() < 0.1  # radians

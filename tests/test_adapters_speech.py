@@ -13,9 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from name_trees import names, reason, tree, write
 
-from avi_lib.corpus.adapters import crema_d, emodb, mead, ravdess, videos
-from avi_lib.corpus.adapters.labels import read_table
-from avi_lib.corpus.adapters.lablaut import load_lablaut
+from avi_lib.corpus.adapters import scan_source
+from avi_lib.corpus.layouts import load_lablaut, read_table
 from avi_lib.errors import InputError
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, contiguous, tidy
 
@@ -26,7 +25,9 @@ CLIP = "03-01-05-02-01-01-12"
 
 
 def test_ravdess_reads_every_label_from_the_name_whatever_the_folder(tmp_path: Path) -> None:
-    (recording,) = ravdess.scan(tree(tmp_path, f"any/Actor_12/{CLIP}.WAV", ".DS_Store", "LICENSE.txt")).recordings
+    (recording,) = scan_source(
+        "ravdess", tree(tmp_path, f"any/Actor_12/{CLIP}.WAV", ".DS_Store", "LICENSE.txt")
+    ).recordings
     assert (recording.name, recording.speaker, recording.emotion, recording.level) == (CLIP, "12", "angry", 3)
     assert recording.text == "Kids are talking by the door" and recording.language == "en"
     assert recording.speech == tmp_path / f"any/Actor_12/{CLIP}.WAV" and recording.video is None
@@ -34,7 +35,7 @@ def test_ravdess_reads_every_label_from_the_name_whatever_the_folder(tmp_path: P
 
 def test_ravdess_emotions_and_levels_follow_the_codes(tmp_path: Path) -> None:
     codes = [f"03-01-{emotion:02d}-01-02-01-01" for emotion in range(1, 9)]
-    scan = ravdess.scan(tree(tmp_path, *(f"{code}.wav" for code in codes), "03-01-02-02-02-01-01.wav"))
+    scan = scan_source("ravdess", tree(tmp_path, *(f"{code}.wav" for code in codes), "03-01-02-02-02-01-01.wav"))
     found = {(recording.name[6:8], recording.emotion, recording.level) for recording in scan.recordings}
     assert found == {
         *(("01", "neutral", 1), ("02", "calm", 1), ("03", "happy", 2), ("04", "sad", 2), ("05", "angry", 2)),
@@ -45,8 +46,8 @@ def test_ravdess_emotions_and_levels_follow_the_codes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("03-01-09-01-01-01-12.wav", "emotion code 09 in the file name; RAVDESS knows 01 to 08"),
-        ("03-01-01-01-01-01-25.wav", "actor code 25 in the file name; RAVDESS knows 01 to 24"),
+        ("03-01-09-01-01-01-12.wav", "emotion code 09 in the file name; known are 01, 02"),
+        ("03-01-01-01-01-01-25.wav", "actor code 25 in the file name; known are 01 to 24"),
         ("03-01-01-02-01-01-12.wav", "neutral"),
         ("03-02-05-01-01-01-12.wav", "song"),
         ("02-01-05-01-01-01-12.mp4", "without sound"),
@@ -56,14 +57,14 @@ def test_ravdess_emotions_and_levels_follow_the_codes(tmp_path: Path) -> None:
     ],
 )
 def test_ravdess_refuses_a_name_that_breaks_a_rule_and_says_which(tmp_path: Path, name: str, rule: str) -> None:
-    scan = ravdess.scan(tree(tmp_path, name, f"{CLIP}.wav"))
+    scan = scan_source("ravdess", tree(tmp_path, name, f"{CLIP}.wav"))
     assert names(scan) == [CLIP] and rule in reason(scan, name)
 
 
 def test_ravdess_takes_the_video_instead_of_its_sound_and_keeps_one_of_two_copies(tmp_path: Path) -> None:
     film, other = "01" + CLIP[2:], "03-01-03-01-01-01-01"
     tree(tmp_path, f"Video/{film}.mp4", f"Actor_12/{CLIP}.wav", f"Actor_01/{other}.wav", f"copy/{other}.flac")
-    scan = ravdess.scan(tmp_path)
+    scan = scan_source("ravdess", tmp_path)
     assert names(scan) == [film, other]
     assert scan.recordings[0].speech == scan.recordings[0].video == tmp_path / f"Video/{film}.mp4"
     assert reason(scan, f"copy/{other}.flac") == f"the same recording as Actor_01/{other}.wav, which is kept"
@@ -73,7 +74,7 @@ def test_ravdess_with_a_malformed_entry_of_phones_loses_that_clip_alone(tmp_path
     good = "03-01-03-01-01-01-01"
     tree(tmp_path, f"{CLIP}.wav", f"{good}.wav")
     write(tmp_path / "phones.json", {CLIP: [["kids", "K", 0.2]], good: [["kids", "K", -0.1, 0.2]]})
-    scan = ravdess.scan(tmp_path)
+    scan = scan_source("ravdess", tmp_path)
     assert names(scan) == [good] and scan.recordings[0].phones == (Phone("K", 0.0, 0.2),)
     assert "not a list of [word, phone, start_s, end_s]" in reason(scan, f"{CLIP}.wav")
 
@@ -83,11 +84,11 @@ def test_ravdess_with_damaged_phones_says_so(tmp_path: Path, content: str) -> No
     tree(tmp_path, f"{CLIP}.wav")
     write(tmp_path / "phones.json", content)
     with pytest.raises(InputError, match=r"phones\.json"):
-        ravdess.scan(tmp_path)
+        scan_source("ravdess", tmp_path)
 
 
 def test_ravdess_real_clips_are_all_read_with_their_phones(real_data: Path) -> None:
-    scan = ravdess.scan(real_data / "ravdess")
+    scan = scan_source("ravdess", real_data / "ravdess")
     assert len(scan.recordings) == 960 and scan.refused == ()
     assert sum(recording.phones is not None for recording in scan.recordings) == 952
     assert len({recording.speaker for recording in scan.recordings}) == 16
@@ -100,7 +101,9 @@ def test_ravdess_real_clips_are_all_read_with_their_phones(real_data: Path) -> N
 
 
 def test_ravdess_actors_with_even_numbers_are_women(tmp_path: Path) -> None:
-    scan = ravdess.scan(tree(tmp_path, *(f"03-01-05-02-01-01-{actor}.wav" for actor in ("01", "02", "23", "24"))))
+    scan = scan_source(
+        "ravdess", tree(tmp_path, *(f"03-01-05-02-01-01-{actor}.wav" for actor in ("01", "02", "23", "24")))
+    )
     assert [recording.gender for recording in scan.recordings] == ["male", "female", "male", "female"]
 
 
@@ -111,7 +114,7 @@ def test_crema_d_reads_labels_and_leaves_copies_and_flash_video_aside(tmp_path: 
     tree(tmp_path, "AudioWAV/1001_DFA_ANG_XX.wav", "AudioMP3/1001_DFA_ANG_XX.mp3", "VideoFlash/1001_DFA_ANG_XX.flv")
     tree(tmp_path, "AudioWAV/1002_IEO_SAD_LO.wav", "AudioWAV/1002_IEO_HAP_HI.wav", "AudioWAV/1040_ITH_SAD_X.wav")
     tree(tmp_path, "AudioMP3/1003_WSI_NEU_XX.mp3")
-    scan = crema_d.scan(tmp_path)
+    scan = scan_source("crema-d", tmp_path)
     assert scan.refused == ()
     assert [(r.name, r.speaker, r.emotion, r.level) for r in scan.recordings] == [
         ("1001_DFA_ANG_XX", "1001", "angry", 2),
@@ -127,7 +130,7 @@ def test_crema_d_reads_labels_and_leaves_copies_and_flash_video_aside(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("1001_ABC_ANG_XX.wav", "sentence code ABC in the file name; CREMA-D knows DFA, IEO"),
+        ("1001_ABC_ANG_XX.wav", "sentence code ABC in the file name; known are DFA, IEO"),
         ("1001_DFA_SUR_XX.wav", "emotion code SUR"),
         ("1001_DFA_ANG_MED.wav", "intensity code MED"),
         ("1001_DFA_NEU_HI.wav", "neutral has XX only"),
@@ -135,7 +138,7 @@ def test_crema_d_reads_labels_and_leaves_copies_and_flash_video_aside(tmp_path: 
     ],
 )
 def test_crema_d_refuses_a_name_that_breaks_a_rule_and_says_which(tmp_path: Path, name: str, rule: str) -> None:
-    scan = crema_d.scan(tree(tmp_path, name, "1001_DFA_ANG_XX.wav"))
+    scan = scan_source("crema-d", tree(tmp_path, name, "1001_DFA_ANG_XX.wav"))
     assert names(scan) == ["1001_DFA_ANG_XX"] and rule in reason(scan, name)
 
 
@@ -143,7 +146,9 @@ def test_crema_d_refuses_a_name_that_breaks_a_rule_and_says_which(tmp_path: Path
 
 
 def test_emodb_reads_labels_and_the_neutral_level(tmp_path: Path) -> None:
-    scan = emodb.scan(tree(tmp_path, "wav/03a01Fa.wav", "wav/16b10Lb.wav", "wav/08a02Nc.wav", "erkennung.txt"))
+    scan = scan_source(
+        "emodb", tree(tmp_path, "wav/03a01Fa.wav", "wav/16b10Lb.wav", "wav/08a02Nc.wav", "erkennung.txt")
+    )
     assert [(r.name, r.speaker, r.emotion, r.level) for r in scan.recordings] == [
         ("03a01Fa", "03", "happy", 2),
         ("08a02Nc", "08", "neutral", 1),
@@ -156,26 +161,26 @@ def test_emodb_reads_labels_and_the_neutral_level(tmp_path: Path) -> None:
 def test_emodb_takes_one_folder_for_all_clips_and_the_other_only_when_it_is_the_source(tmp_path: Path) -> None:
     tree(tmp_path, "flac_2s/03a01Fa.flac", "flac_2s/03a01Aa.flac", "full/03a01Fa.wav", "noise.wav")
     write(tmp_path / "lablaut" / "03a01Fa.lablaut", "signal x\n#\n 0.1 -1 a\n 0.2 -1 .\n")
-    scan = emodb.scan(tmp_path)
+    scan = scan_source("emodb", tmp_path)
     assert {r.speech.parent.name for r in scan.recordings if r.speech} == {"flac_2s"} and len(scan.recordings) == 2
-    (whole,) = emodb.scan(tmp_path / "full").recordings
+    (whole,) = scan_source("emodb", tmp_path / "full").recordings
     assert whole.speech == tmp_path / "full/03a01Fa.wav" and whole.phones == (Phone("AA", 0.1, 0.2),)
 
 
 def test_emodb_finds_the_complete_folder_below_speakers_and_refuses_a_mixture(tmp_path: Path) -> None:
     tree(tmp_path, "db/cut/03/03a01Fa.flac", "db/cut/08/08a01Aa.flac", "db/a_full/03/03a01Fa.wav")
-    assert {str(r.speech).split("/db/")[1][:3] for r in emodb.scan(tmp_path).recordings} == {"cut"}
+    assert {str(r.speech).split("/db/")[1][:3] for r in scan_source("emodb", tmp_path).recordings} == {"cut"}
     tree(tmp_path, "db/a_full/10/10a01Fa.wav")
     with pytest.raises(InputError, match="none with all"):
-        emodb.scan(tmp_path)
+        scan_source("emodb", tmp_path)
 
 
 @pytest.mark.parametrize(
     ("name", "rule"),
-    [("03a03Fa", "sentence code a03"), ("03a01Xa", "emotion letter X"), ("3a01Fa", "as in 03a01Fa")],
+    [("03a03Fa", "sentence code a03"), ("03a01Xa", "emotion code X"), ("3a01Fa", "as in 03a01Fa")],
 )
 def test_emodb_refuses_a_name_that_breaks_a_rule_and_says_which(tmp_path: Path, name: str, rule: str) -> None:
-    scan = emodb.scan(tree(tmp_path, f"{name}.wav", "03a01Fa.wav"))
+    scan = scan_source("emodb", tree(tmp_path, f"{name}.wav", "03a01Fa.wav"))
     assert names(scan) == ["03a01Fa"] and rule in reason(scan, f"{name}.wav")
 
 
@@ -208,12 +213,12 @@ def test_lablaut_without_a_label_has_no_phones(tmp_path: Path) -> None:
 def test_a_damaged_lablaut_refuses_its_clip_and_says_why(tmp_path: Path, lines: tuple[str, ...], rule: str) -> None:
     tree(tmp_path, "wav/03a01Fa.wav", "wav/03a01Aa.wav")
     lablaut(tmp_path / "lablaut", *lines).rename(tmp_path / "lablaut" / "03a01Fa.lablaut")
-    scan = emodb.scan(tmp_path)
+    scan = scan_source("emodb", tmp_path)
     assert names(scan) == ["03a01Aa"] and rule in reason(scan, "wav/03a01Fa.wav")
 
 
 def test_emodb_real_clips_are_all_read_from_the_folder_that_has_every_emotion(real_data: Path) -> None:
-    scan = emodb.scan(real_data / "emodb")
+    scan = scan_source("emodb", real_data / "emodb")
     assert len(scan.recordings) == 535 and scan.refused == ()
     assert {r.speech.parent.name for r in scan.recordings if r.speech} == {"flac_2s"}
     assert Counter(r.emotion for r in scan.recordings) == {
@@ -231,16 +236,16 @@ def test_emodb_real_clips_are_all_read_from_the_folder_that_has_every_emotion(re
 
 def test_emodb_genders_are_those_of_its_speakers_and_open_for_others(real_data: Path, tmp_path: Path) -> None:
     rows = {row["clip"]: row["gender"] for _, row in read_table(real_data / "emodb" / "index.csv")}
-    found = {r.name: (r.gender or "")[:1] for r in emodb.scan(real_data / "emodb").recordings}
+    found = {r.name: (r.gender or "")[:1] for r in scan_source("emodb", real_data / "emodb").recordings}
     assert found == rows
-    assert emodb.scan(tree(tmp_path, "wav/99a01Fa.wav")).recordings[0].gender is None
+    assert scan_source("emodb", tree(tmp_path, "wav/99a01Fa.wav")).recordings[0].gender is None
 
 
 def test_emodb_real_labels_begin_at_their_time(real_data: Path) -> None:
     """Where /s/ is labelled the sound hisses: its differences hold more energy than the sound itself."""
     soundfile = pytest.importorskip("soundfile")
     hiss = []
-    for recording in emodb.scan(real_data / "emodb" / "flac_full").recordings[::10]:
+    for recording in scan_source("emodb", real_data / "emodb" / "flac_full").recordings[::10]:
         wave, rate_hz = soundfile.read(recording.speech)
         for phone, start_s, end_s in recording.phones or ():
             if phone == "S" and end_s - start_s > 0.04:
@@ -257,7 +262,7 @@ def test_mead_joins_front_video_and_sound_and_ignores_the_other_cameras(tmp_path
     tree(tmp_path, "M003/video/left_30/happy/level_2/001.mp4", "M003/video/top/happy/level_2/009.mp4")
     tree(tmp_path, "W009/front/neutral/level_1/002.MP4", "W009/front/neutral/level_1/002.wav")
     tree(tmp_path, "W009/front/fear/level_3/003.mp4", "W009/audio/contempt/level_1/004.m4a", "M003/video.tar")
-    scan = mead.scan(tmp_path)
+    scan = scan_source("mead", tmp_path)
     assert scan.refused == ()
     found = {r.name: (r.speech, r.video, r.emotion, r.level, r.speaker) for r in scan.recordings}
     front = tmp_path / "W009/front"
@@ -280,17 +285,17 @@ def test_mead_joins_front_video_and_sound_and_ignores_the_other_cameras(tmp_path
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        ("M003/video/front/joyful/level_2/001.mp4", "emotion folder joyful; MEAD knows angry"),
-        ("M003/video/front/happy/level_4/001.mp4", "happy/level_2"),
+        ("M003/video/front/joyful/level_2/001.mp4", "emotion code joyful in the file name; known are angry"),
+        ("M003/video/front/happy/level_4/001.mp4", "a number of three digits, as in M003/"),
         ("M003/video/front/neutral/level_2/001.mp4", "level 2 of neutral, which has 1"),
         ("M003/video/front/happy/level_2/one.mp4", "three digits"),
         ("M003/video/happy/level_2/001.mp4", "no camera's folder"),
-        ("X/video/front/happy/level_2/001.mp4", "no folder of an actor"),
-        ("M003/front/happy/level_1/001.mov", "the same clip as M003/front/happy/level_1/001.mp4, which is kept"),
+        ("X/video/front/happy/level_2/001.mp4", "the name is not actor, emotion"),
+        ("M003/front/happy/level_1/001.mov", "the same recording as M003/front/happy/level_1/001.mp4, which is kept"),
     ],
 )
 def test_mead_refuses_a_file_that_breaks_a_rule_and_says_which(tmp_path: Path, name: str, rule: str) -> None:
-    scan = mead.scan(tree(tmp_path, name, "M003/front/happy/level_1/001.mp4"))
+    scan = scan_source("mead", tree(tmp_path, name, "M003/front/happy/level_1/001.mp4"))
     assert names(scan) == ["M003/happy/level_1/001"] and rule in reason(scan, name)
 
 
@@ -298,25 +303,28 @@ def test_mead_reads_one_actor_and_the_texts_of_gzipped_transcripts(tmp_path: Pat
     source = tree(tmp_path / "M003", "video/front/sad/level_1/007.mp4", "video/front/sad/level_1/008.mp4")
     with gzip.open(source / "mead_transcripts.csv.gz", "wt", encoding="utf-8") as stream:
         stream.write("clip,actor,level,emotion,sentence,text\nM003_level_1_sad_007,M003,1,sad,007,DO IT NOW\n")
-    scan = mead.scan(source)
+    scan = scan_source("mead", source)
     assert [(r.name, r.text) for r in scan.recordings] == [
         ("M003/sad/level_1/007", "DO IT NOW"),
         ("M003/sad/level_1/008", None),
     ]
     (source / "mead_transcripts.csv.gz").write_bytes(b"no gzip")
     with pytest.raises(InputError, match="mead_transcripts"):
-        mead.scan(source)
+        scan_source("mead", source)
 
 
 def test_mead_actors_tell_their_gender_by_the_first_letter(tmp_path: Path) -> None:
     tree(tmp_path, "M003/audio/sad/level_1/001.m4a", "W009/audio/sad/level_1/001.m4a")
-    assert [(r.speaker, r.gender) for r in mead.scan(tmp_path).recordings] == [("M003", "male"), ("W009", "female")]
+    assert [(r.speaker, r.gender) for r in scan_source("mead", tmp_path).recordings] == [
+        ("M003", "male"),
+        ("W009", "female"),
+    ]
 
 
 def test_mead_real_transcripts_name_the_clips_as_the_adapter_does(real_data: Path, tmp_path: Path) -> None:
     tree(tmp_path, "M003/audio/contempt/level_2/003.m4a")
     (tmp_path / "mead_transcripts.csv.gz").symlink_to(real_data / "mead_sentences" / "mead_transcripts.csv.gz")
-    assert mead.scan(tmp_path).recordings[0].text == "WILL YOU TELL ME WHY"
+    assert scan_source("mead", tmp_path).recordings[0].text == "WILL YOU TELL ME WHY"
 
 
 # Any names
@@ -337,9 +345,9 @@ def test_any_names_end_in_a_scan_or_an_error(paths: list[tuple[list[str], str]])
                 tree(Path(folder), "/".join(pieces) + suffix)
             except OSError:
                 continue  # too long, or a file where a folder should be
-        for adapter in (ravdess, crema_d, emodb, mead, videos):
+        for adapter in ("ravdess", "crema-d", "emodb", "mead", "videos"):
             try:
-                scan = adapter.scan(Path(folder))
+                scan = scan_source(adapter, Path(folder))
             except InputError as error:
                 assert "\n" not in str(error)
                 continue

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from raw_corpora import voice
 
 from avi_lib.corpus import prepare as fingerprint
-from avi_lib.corpus.catalogue import RawCorpus, find_corpora, named_corpora
+from avi_lib.corpus.adapters import RawCorpus, find_corpora, named_corpora, scan_source
 from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import SourceDigests, make_plan
-from avi_lib.corpus.recording import Recording, Refusal, scanned
-from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.scripts import Words, draw_scripts
 from avi_lib.corpus.shards import (
     ClipEntry,
@@ -299,17 +298,9 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
 
 def test_the_address_of_a_corpus_depends_on_the_code_that_prepares_it_and_on_no_other():
     names = {path.relative_to(Path(fingerprint.__file__).parents[1]).as_posix() for path in fingerprint.prepared_by()}
-    assert names >= {
-        "motion/performer.py", "motion/visemes.py", "instruction/wordings.py", "speech/whisper.py",
-        "speech/acoustic.py", "corpus/tracking.py", "corpus/adapters/mead.py", "corpus/rigs/facegood.json",
-    }  # fmt: skip
-    assert not names & {
-        "motion/talking_generator.py",
-        "face/renderer.py",
-        "corpus/corpus.py",
-        "training/loop.py",
-        "cli.py",
-    }
+    assert names >= {"motion/performer.py", "instruction/grammar.py", "speech/phones.py", "face/tracking.py"}
+    assert names >= {"corpus/adapters.py", "corpus/corpora.json", "corpus/rig_maps/facegood.json"}
+    assert not names & {"motion/generator.py", "corpus/dataset.py", "training/loop.py", "cli.py"}
 
 
 def test_a_file_is_digested_again_only_when_it_changed(tmp_path, monkeypatch):
@@ -360,15 +351,3 @@ def test_corpora_can_be_named():
 def test_an_unknown_adapter_is_named_with_those_there_are(tmp_path):
     with pytest.raises(InputError, match="ravdess, crema-d"):
         scan_source("vhs", tmp_path)
-
-
-def test_two_recordings_of_one_name_are_refused(tmp_path):
-    twice = [Recording("a", "s", speech=Path("a.wav")), Recording("a", "s", speech=Path("a.flac"))]
-    with pytest.raises(InputError, match="a twice"):
-        scanned(tmp_path, "layout", twice, ())
-
-
-def test_a_recording_with_an_unknown_emotion_or_level_is_refused():
-    for emotion, level in (("joy", 1), ("neutral", 3), (None, 2), ("happy", None)):
-        with pytest.raises(InputError):
-            Recording("a", "s", speech=Path("a.wav"), emotion=emotion, level=level)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from avi_lib.corpus.adapters.rig import load_rig
 from avi_lib.corpus.measure import measure_units, neutral_face
+from avi_lib.corpus.rigs import load_rig
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, unit_channels
 from avi_lib.instruction.grammar import describe, salient

@@ -20,7 +20,6 @@ from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write
 from avi_lib.cli import main
 from avi_lib.corpus import clips as drafts
 from avi_lib.corpus import prepare as preparing
-from avi_lib.corpus import prepare as work
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.corpus.shards import Destination
@@ -142,10 +141,9 @@ def test_the_same_again_writes_nothing_and_one_more_recording_leaves_other_shard
     prepare("table", source, tmp_path / "out", settings, workers=1)
     before = {name: path.stat().st_mtime_ns for name, path in folder_files(tmp_path / "out" / "shards").items()}
     assert len(before) == 2
-    monkeypatch.setattr(preparing, "carry_out", lambda *_: pytest.fail("nothing is left to do"))
-    again = prepare("table", source, tmp_path / "out", settings, workers=1)
-    assert again.clips == 34
-    monkeypatch.setattr(preparing, "carry_out", work.carry_out)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "carry_out", lambda *_: pytest.fail("nothing is left to do"))
+        assert prepare("table", source, tmp_path / "out", settings, workers=1).clips == 34
     soundfile.write(source / "flac" / "more.flac", voice(0.8), RATE_HZ, subtype="PCM_16")
     with (source / "index.csv").open("a", encoding="utf-8") as stream:
         stream.write("more,happy,2,one\n")

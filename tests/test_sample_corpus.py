@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from scipy.signal import butter, sosfiltfilt
 
-from avi_lib.corpus.adapters import table
+from avi_lib.corpus.adapters import scan_source
 from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
@@ -133,7 +133,7 @@ def test_a_recogniser_that_knows_no_text_hears_most_phones_of_a_clip(waves: dict
 
 
 def test_the_table_adapter_reads_every_clip_with_its_labels_and_phones() -> None:
-    found = table.scan(CORPUS)
+    found = scan_source("table", CORPUS)
     assert found.refused == ()
     assert {recording.name for recording in found.recordings} == set(ROWS)
     for recording in found.recordings:

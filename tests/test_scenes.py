@@ -12,7 +12,7 @@ import soundfile
 from preparing import read_quickly
 
 from avi_lib.corpus import scenes as module
-from avi_lib.corpus.adapters import table
+from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.scenes import compose_scenes
 from avi_lib.errors import InputError
 from avi_lib.speech.loading import load_speech
@@ -80,7 +80,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_adapter_reads_the_scenes_with_phones_that_cover_them(composed):
-    scan = table.scan(composed)
+    scan = scan_source("table", composed)
     assert len(scan.recordings) == SCENES and not scan.refused
     for recording in scan.recordings:
         duration_s = soundfile.info(recording.speech).duration
@@ -89,7 +89,7 @@ def test_the_adapter_reads_the_scenes_with_phones_that_cover_them(composed):
 
 
 def test_one_scene_in_five_holds_silence_alone_and_can_be_loaded(composed):
-    silent = [r for r in table.scan(composed).recordings if {phone.phone for phone in r.phones} == {SILENCE}]
+    silent = [r for r in scan_source("table", composed).recordings if {phone.phone for phone in r.phones} == {SILENCE}]
     assert len(silent) == 4
     for recording in silent:
         assert len(recording.phones) == 1 and recording.text is None and recording.emotion is None

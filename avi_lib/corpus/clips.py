@@ -20,8 +20,8 @@ from jaxtyping import Bool, Float16, Float32
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from avi_lib.corpus.layouts import Recording
 from avi_lib.corpus.measure import measure_units
-from avi_lib.corpus.recording import Recording
 from avi_lib.corpus.scripts import Script, Words, caption_script, draw_scripts, measured_script
 from avi_lib.corpus.shards import ClipEntry, ScriptEntry
 from avi_lib.errors import InputError

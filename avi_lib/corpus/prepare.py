@@ -35,10 +35,10 @@ from jaxtyping import Bool, Float16, Float32
 from tqdm import tqdm
 
 import avi_lib
+from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.clips import IDLE_CHANNELS, PHONES, Draft, Place, assemble, make_drafts, motion_of, sample_frames
+from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
-from avi_lib.corpus.recording import Recording, Refusal
-from avi_lib.corpus.scan import scan_source
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, load_contents, save_shard, split_speakers
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.files import atomic_path, file_sha256
@@ -333,8 +333,8 @@ def code_digest() -> str:
 def prepared_by() -> set[Path]:
     """Files of `ROOMS` that a preparation runs: the orchestrating module, the adapters, and what they import."""
     corpus = Path(avi_lib.__file__).parent / "corpus"
-    found = set(corpus.glob("rigs/*.json"))
-    waiting = [corpus / "prepare.py", *(corpus / "adapters").glob("*.py")]
+    found = set(corpus.rglob("*.json"))
+    waiting = [corpus / "prepare.py"]
     while waiting:
         path = waiting.pop()
         if path not in found:

@@ -24,10 +24,9 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from avi_lib.corpus.adapters import table
-from avi_lib.corpus.adapters.labels import read_json, read_table
+from avi_lib.corpus.adapters import scan_source
+from avi_lib.corpus.layouts import Recording, read_json, read_table
 from avi_lib.corpus.prepare import result_of, worker_pool
-from avi_lib.corpus.recording import Recording
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
@@ -188,7 +187,7 @@ def compose_scenes(
 
 def read_sentences(source: Path) -> list[Sentence]:
     """Every clip of a raw corpus as a sentence, in order of names; InputError as `compose_scenes` says."""
-    scan = table.scan(source)
+    scan = scan_source("table", source)
     for refusal in scan.refused:
         raise InputError("rows that can all be used", f"{refusal.name} in {source}: {refusal.reason}", "mend that row")
     rows = {row["clip"]: row for _, row in read_table(source / "index.csv", "clip")}

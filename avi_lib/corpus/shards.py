@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from avi_lib.corpus.recording import Refusal
+from avi_lib.corpus.layouts import Refusal
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
 

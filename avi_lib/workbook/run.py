@@ -368,7 +368,7 @@ def _clear(run: Path, out: Path, notebook: Path) -> None:
 
 def _inputs(name: str, manifest: dict[str, Any], notebook: Path, root: Path) -> dict[str, str]:
     """Digests of what a stage reads: notebook, library, packages, samples, files in its parameters, earlier outputs."""
-    from avi_lib.corpus.catalogue import find_corpora
+    from avi_lib.corpus.adapters import find_corpora
 
     values = manifest["parameters"][name]
     made = {key: sha256 for stage in manifest["stages"].values() for key, sha256 in stage.get("outputs", {}).items()}

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avi_lib.corpus.recording import VIDEO_SUFFIXES
+from avi_lib.corpus.layouts import VIDEO_SUFFIXES
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Figure
 from avi_lib.evaluation.systems import read_track
