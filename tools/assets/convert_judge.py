@@ -18,7 +18,7 @@ from torch import nn
 
 from avi_lib.evaluation.judge import ExpressionNetwork
 from avi_lib.files import atomic_path
-from avi_lib.models import ASSETS, Manifest, Model, Resolver
+from avi_lib.models import ASSETS, Model, resolve
 
 SOURCE = Model.model_validate(
     {
@@ -142,7 +142,7 @@ def converted(tflite: Path) -> bytes:
 
 def main() -> None:
     """Fetch, convert, write."""
-    [tflite] = Resolver(Manifest(models=(SOURCE,), shipped=())).resolve(SOURCE.name).files.values()
+    [tflite] = resolve(SOURCE).files.values()
     with atomic_path(ASSETS / "judge.safetensors") as temporary:
         temporary.write_bytes(converted(tflite))
 
