@@ -98,11 +98,12 @@ def _codecs() -> str:
 
 
 def _renderer() -> str:
+    from avi_lib.face.camera import View
     from avi_lib.face.head import load_head
     from avi_lib.face.raster import Rasteriser
 
     head = load_head()
-    with Rasteriser(head) as rasteriser:
+    with Rasteriser(head, View.square(64)) as rasteriser:
         rasteriser.draw(head.vertices)
     return "numba z-buffer: a test picture came out"
 

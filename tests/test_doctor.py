@@ -31,7 +31,7 @@ def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatc
     def broken() -> str:
         raise broken_by
 
-    monkeypatch.setattr("avi_lib.doctor._encoders", broken)
+    monkeypatch.setattr("avi_lib.doctor._codecs", broken)
     monkeypatch.setattr("avi_lib.doctor.PACKAGES", ("no-such-package",))
     monkeypatch.setenv("AVI_MODEL_MINILM", str(tmp_path / "nowhere"))
     checks = {check.name: check for check in doctor(tmp_path)}
