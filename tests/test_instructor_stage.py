@@ -28,12 +28,12 @@ from avi_lib.instruction.instructor_network import (
 from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import (
     AlignLosses,
-    Sentences,
     align,
     balanced,
-    drawn_beliefs,
+    drawn_logits,
     fitting,
     info_nce,
+    sentence_states,
     speak,
     train_instructor,
     varied,
@@ -220,7 +220,7 @@ def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
 
 
 def test_beliefs_are_drawn_from_their_stream_and_many_are_decided():
-    first, again = (drawn_beliefs(200, np.random.default_rng(3)) for _ in range(2))
+    first, again = (drawn_logits(200, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(first, again)
     top = first.softmax(dim=1).max(dim=1).values
     assert float((top > 0.9).float().mean()) > 0.2 and float((top < 0.5).float().mean()) > 0.1
@@ -253,10 +253,9 @@ def test_verdicts_count_what_is_heard():
 
 
 def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
-    sentences = Sentences(Letters(), 3)
-    assert sentences.states.shape[:2] == (len(EMOTION_CLASSES), 3)
-    places = sentences.places(trained().model)
-    assert places.shape == (len(EMOTION_CLASSES), SETTINGS.aligned)
+    sentences = sentence_states(Letters(), 3)
+    assert sentences.shape[:2] == (len(EMOTION_CLASSES), 3)
+    assert trained().model.anchors.shape == (len(EMOTION_CLASSES), SETTINGS.aligned)
     losses = AlignLosses(bank(), sounds(), sentences, SETTINGS)
     assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
 

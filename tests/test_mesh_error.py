@@ -13,8 +13,7 @@ from avi_lib.training.generator import (
     FAINT,
     MM,
     MotionError,
-    coefficient_error,
-    mesh_error,
+    motion_error,
     with_channels,
 )
 
@@ -27,8 +26,8 @@ def head() -> Head:
 
 
 @pytest.fixture(scope="module")
-def error(head: Head) -> MotionError:
-    return mesh_error(head)
+def error() -> MotionError:
+    return motion_error(ARKIT)
 
 
 def changes(frames: int = 6) -> np.ndarray:
@@ -85,7 +84,7 @@ def test_any_number_of_rows_is_measured_and_gradients_come_back(error):
 
 
 def test_flames_errors_are_sums_of_squared_coefficients():
-    error = coefficient_error()
+    error = motion_error(FLAME)
     change = torch.arange(len(FLAME), dtype=torch.float32)[None]
     squared = {region: value.item() for region, value in error.squared(change).items()}
     assert error.space is FLAME

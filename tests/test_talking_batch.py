@@ -12,7 +12,7 @@ from avi_lib.corpus.dataset import Corpus, Item, Mixture
 from avi_lib.motion.clip import ARKIT, FLAME
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.settings import TalkingSettings
-from avi_lib.training.generator import Shown, Spoken, draw, draw_unlabelled
+from avi_lib.training.generator import MotionBatch, draw, draw_unlabelled
 
 IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
 PLAIN = {"frames": 25, "style_frames": 30, "exchanged": 1.0, "mixed": 0.0, "partial": 0.0, "fresh": 0.0}
@@ -34,8 +34,8 @@ def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-def numbers(*batches: Spoken | Shown) -> bytes:
-    return b"".join(value.numpy().tobytes() for batch in batches for value in vars(batch).values())
+def numbers(*batches: MotionBatch) -> bytes:
+    return b"".join(value.numpy().tobytes() for batch in batches for value in batch if value is not None)
 
 
 def places(corpus: Corpus, name: str, part: np.ndarray, idle: bool | None = False) -> set[tuple[str, int]]:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avi_lib.face.head import load_head
 from avi_lib.motion.clip import ARKIT, FLAME
 from avi_lib.motion.style import valid_frames
 from avi_lib.training.generator import (
     CLOSED_MM,
     MotionError,
     Scale,
-    coefficient_error,
     content_loss,
-    mesh_error,
+    motion_error,
     motion_losses,
 )
 
@@ -23,7 +21,7 @@ JAW = ARKIT.index("jawOpen")
 
 @pytest.fixture(scope="module")
 def error() -> MotionError:
-    return mesh_error(load_head())
+    return motion_error(ARKIT)
 
 
 def clips(count: int = 3, frames: int = 40, channels: int = len(ARKIT)) -> tuple[torch.Tensor, torch.Tensor]:
@@ -44,7 +42,7 @@ def values(losses: dict[str, torch.Tensor]) -> dict[str, float]:
 
 @pytest.mark.parametrize("space", [ARKIT, FLAME], ids=lambda space: space.name)
 def test_the_truth_costs_nothing_and_a_guess_of_the_mean_costs_one(space, error):
-    error = error if space is ARKIT else coefficient_error()
+    error = error if space is ARKIT else motion_error(FLAME)
     motion, valid = clips(channels=len(space))
     present = everywhere(motion)
     present[1, 5:15] = False
@@ -148,4 +146,4 @@ def test_content_of_a_mouth_that_does_not_move_gives_a_finite_gradient(error):
 
 def test_a_space_without_a_mesh_keeps_no_content():
     motion, valid = clips(channels=len(FLAME))
-    assert content_loss(coefficient_error(), -motion, motion, valid).item() == 0
+    assert content_loss(motion_error(FLAME), -motion, motion, valid).item() == 0

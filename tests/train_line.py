@@ -86,13 +86,13 @@ def main(kind: str, folder: Path) -> None:
         return
     rank, lines = int(os.environ["RANK"]), []
     whole = train(Parts(3 + rank), loss_of_parts, 20, SHARED, folder / "whole", "line", on_log=lines.append)
-    (folder / f"whole{rank}").write_bytes(weights(whole.model))
+    (folder / f"whole{rank}").write_bytes(weights(whole[0]))
     (folder / f"lines{rank}").write_text(str(len(lines)))
     try:
         train(Parts(3 + rank), stopping_after(17, loss_of_parts), 20, SHARED, folder / "parts", "line")
     except StoppedError:
         parts = train(Parts(5 + rank), loss_of_parts, 20, SHARED, folder / "parts", "line")
-        (folder / f"parts{rank}").write_bytes(weights(parts.model))
+        (folder / f"parts{rank}").write_bytes(weights(parts[0]))
 
 
 if __name__ == "__main__":

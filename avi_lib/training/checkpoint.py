@@ -1,10 +1,10 @@
 """Checkpoints: everything that training needs to go on as if it had never stopped, in one safetensors file.
 
->>> save_checkpoint(folder / "last.safetensors", Checkpoint(step=400, recipe=recipe), model, average, optimizer)
->>> load_checkpoint(folder / "last.safetensors", recipe, model, average, optimizer).step
+>>> save_checkpoint(folder / "last.safetensors", 400, recipe, model, average, optimizer)
+>>> load_checkpoint(folder / "last.safetensors", recipe, model, average, optimizer)
 400
 
-Random numbers and the order of batches follow from seed and step (see `order`), so no generator's state is kept.
+Random numbers and the order of batches follow from seed and step, so no generator's state is kept.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +28,6 @@ from avi_lib.settings import Settings, TrainSettings
 REMEDY = "train into another folder, or remove this one"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """How far training is, and the recipe it follows: a checkpoint of another recipe is not gone on with."""
-
-    step: int
-    recipe: str
-
-
 def recipe_digest(recipe: str, items: int, settings: TrainSettings) -> str:
     """What a checkpoint must agree in to be gone on with: the recipe, the items, settings that decide the result."""
     numbers = settings.model_dump_json(exclude={"save_every", "log_every"})
@@ -44,54 +35,61 @@ def recipe_digest(recipe: str, items: int, settings: TrainSettings) -> str:
 
 
 def save_checkpoint(
-    path: Path, checkpoint: Checkpoint, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, step: int, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Write weights, averaged weights and the optimizer's state, atomically."""
-    state = optimizer.state_dict()
-    tensors = {f"model/{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"average/{name}": value for name, value in average.state_dict().items()}
-    for number, moments in state["state"].items():
-        tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
-    header = {"step": checkpoint.step, "recipe": checkpoint.recipe}
-    content = save(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, {"avi": json.dumps(header)}
-    )
+    """Write step, recipe, weights, averaged weights and the optimizer's state, atomically."""
+    moments = {
+        f"{number}/{name}": v for number, each in optimizer.state_dict()["state"].items() for name, v in each.items()
+    }
+    parts = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": moments}
+    tensors = {
+        f"{part}/{name}": value.detach().cpu().contiguous()
+        for part, values in parts.items()
+        for name, value in values.items()
+    }
+    content = save(tensors, {"avi": json.dumps({"step": step, "recipe": recipe})})
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def load_checkpoint(
     path: Path, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
-) -> Checkpoint:
-    """Put a checkpoint into model, average and optimizer.
+) -> int:
+    """Put a checkpoint into model, average and optimizer; its step.
 
     Raises InputError when it is damaged, of another recipe or of another model; all three are as they were then.
     """
     try:
         with safe_open(path, "pt") as stored:
             header = json.loads((stored.metadata() or {})["avi"])
-            checkpoint = Checkpoint(int(header["step"]), header["recipe"])
-            if checkpoint.recipe != recipe:
+            step = int(header["step"])
+            if header["recipe"] != recipe:
                 raise InputError("a checkpoint of this recipe", f"{path} of another one", REMEDY)
-            shapes = {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
-            _check_shapes(path, shapes, model, average)
-            tensors = {name: stored.get_tensor(name) for name in shapes}
-        moments: dict[int, dict[str, Any]] = {}
-        for name, value in _below("optimizer/", tensors).items():
-            number, _, moment = name.partition("/")
-            moments.setdefault(int(number), {})[moment] = value
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError("a whole checkpoint", f"{path}: {error}", REMEDY) from error
-    model.load_state_dict(_below("model/", tensors))
-    average.load_state_dict(_below("average/", tensors))
+    _check_shapes(path, {name: tuple(value.shape) for name, value in tensors.items()}, model, average)
+    parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "average": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = value
+    moments: dict[int, dict[str, Any]] = {}
+    for name, value in parts["optimizer"].items():
+        number, _, moment = name.partition("/")
+        moments.setdefault(int(number), {})[moment] = value
+    model.load_state_dict(parts["model"])
+    average.load_state_dict(parts["average"])
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return checkpoint
+    return step
 
 
 def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]], model: nn.Module, average: nn.Module) -> None:
     """InputError naming the first tensor that is not as the model has it."""
-    expected = {f"model/{name}": tuple(value.shape) for name, value in model.state_dict().items()}
-    expected |= {f"average/{name}": tuple(value.shape) for name, value in average.state_dict().items()}
+    expected = {
+        f"{part}/{name}": tuple(value.shape)
+        for part, module in (("model", model), ("average", average))
+        for name, value in module.state_dict().items()
+    }
     for number, parameter in enumerate(model.parameters()):
         moments: dict[str, tuple[int, ...]] = {f"optimizer/{number}/step": ()}
         moments |= {f"optimizer/{number}/{name}": tuple(parameter.shape) for name in ("exp_avg", "exp_avg_sq")}
@@ -104,19 +102,12 @@ def _check_shapes(path: Path, shapes: dict[str, tuple[int, ...]], model: nn.Modu
             raise InputError(f"a checkpoint of this model, which has {model_has} for {name}", got, REMEDY)
 
 
-def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-# What weights were trained on and how, for the header of their file.
-
-
 def about_training(
     corpora: Sequence[Corpus], settings: Settings, licences: Mapping[str, str], digest: str
 ) -> dict[str, object]:
-    """Corpora with their licences, settings, and the content of the bank that was trained on.
+    """For the header of a file of weights: corpora with their licences, settings, digest of the training data.
 
-    licences: by the name of the corpus; digest: of the bank.
+    licences: by the name of the corpus.
     """
     named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
     return {"corpora": named, "settings": settings.model_dump(), "bank": digest}

@@ -1,6 +1,8 @@
 """Training the talking model: prepared corpora in, a style encoder and a talking generator out.
 
 >>> mixture = Mixture.of(corpora, split="train", frames=settings.frames)
+>>> losses = TalkingLosses(mixture, settings, model)                   # sets the model's normalisation
+>>> losses.of(model, *draw(mixture, mixture.items[:8], settings, rng))["loss"].backward()
 >>> model, log = train_talking(mixture, settings, folder=run / "talking")
 >>> save_talking_model(model, run / "talking.safetensors", about(mixture, settings, licences))
 """
@@ -12,20 +14,20 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float16, Float32
+from jaxtyping import Bool, Float
 from torch import nn
 from torch.func import functional_call
 
 from avi_lib.corpus.dataset import Item, Mixture, performer_of
 from avi_lib.corpus.scripts import draw_instruction
 from avi_lib.errors import InputError
-from avi_lib.face.head import Head, load_head
+from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionSpace
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionSpace
 from avi_lib.motion.generator import Shape, TalkingModel, whiten_styles
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.motion.style import valid_frames
@@ -33,52 +35,45 @@ from avi_lib.settings import TalkingSettings
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
 
-# What the talking generator is trained on: speech, the motion a style is taken from, and the true motion.
+MM = 1000.0
+FACE_REGIONS = ("lips", "eyes", "upper_face", "face")
+FAINT = 0.02
+"""mm^2 that a channel at full weight counts beyond what it moves: some, such as the tongue's, move no
+vertex of a region, and would be left free."""
+CLOSED_MM = 0.5
+"""Lips less than this apart are closed."""
+LOOKED_AT, SHOWN = 256, 2000
+"""Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""
+LEAST_DEVIATION = 0.02
+"""Channels that hardly move are normalised as if they moved this much."""
+NOTEWORTHY = 0.05
+"""An error this large counts in any channel, however seldom it moves."""
+
+Motion = Float[torch.Tensor, "clips frames channels"]
+Present = Bool[torch.Tensor, "clips channels"]
+Valid = Bool[torch.Tensor, "clips frames"]
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """Motion that shows styles: values, which channels of each clip are true, which frames are there."""
-
-    motion: Float[torch.Tensor, "clips frames channels"]
-    present: Bool[torch.Tensor, "clips channels"]
-    valid: Bool[torch.Tensor, "clips frames"]
+# The batch: speech with its true motion, and other motion that shows the style.
 
 
-@dataclass(frozen=True, eq=False)
-class Spoken:
-    """Speech features at 50 a second and the motion that goes with them at 25, with its masks."""
+class MotionBatch(NamedTuple):
+    """Motion at 25 frames a second, which channels of each clip are true, which frames are there.
 
-    features: Float[torch.Tensor, "clips steps features"]
-    motion: Float[torch.Tensor, "clips frames channels"]
-    present: Bool[torch.Tensor, "clips channels"]
-    valid: Bool[torch.Tensor, "clips frames"]
-
-
-def draw(
-    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
-) -> tuple[Spoken, Shown]:
-    """A batch with true answers: scripts, a part and one who shows the style are drawn for each item.
-
-    Of some clips two performances are mixed, another share of them for every group of channels: with the same shares
-    in what shows the style and in the answer there are many more styles than scripts.
+    features: of the speech that goes with it, at 50 steps a second; None for motion that only shows a style.
     """
-    takes = [_take(item, mixture.space, settings, rng) for item in items]
-    shows = [_shown_by(mixture, take, settings, rng) for take in takes]
-    return _spoken(mixture, takes, settings, rng), _shown(mixture, shows, settings, rng)
+
+    motion: Motion
+    present: Present
+    valid: Valid
+    features: Float[torch.Tensor, "clips steps features"] | None = None
+
+    def to(self, device: torch.device) -> MotionBatch:
+        """The same on a device."""
+        return MotionBatch(*(None if value is None else value.to(device) for value in self))
 
 
-def draw_unlabelled(
-    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
-) -> tuple[Spoken, Shown]:
-    """A batch of any speech under styles of real motion: the motion is the speech's own, not the answer."""
-    real = [mixture.real[int(number)] for number in rng.integers(len(mixture.real), size=len(items))]
-    style = _shown(mixture, [Take(item, ((0, None),)) for item in real], settings, rng)
-    return _spoken(mixture, [Take(item, ((0, None),)) for item in items], settings, rng), style
-
-
-@dataclass(frozen=True, eq=False)
-class Take:
+class Take(NamedTuple):
     """A clip and its motions, by number, with the share of each in every channel; None for the whole of one.
 
     With `fresh`, an instruction and a seed, the clip performs that instead.
@@ -87,6 +82,28 @@ class Take:
     item: Item
     motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...] = ()
     fresh: tuple[Instruction, int] | None = None
+
+
+def draw(
+    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
+) -> tuple[MotionBatch, MotionBatch]:
+    """Speech with true motion, and what shows its style: scripts, a part and who shows the style are drawn for each.
+
+    Of some clips two performances are mixed, another share of them for every group of channels: with the same shares
+    in what shows the style and in the answer there are many more styles than scripts.
+    """
+    takes = [_take(item, mixture.space, settings, rng) for item in items]
+    shows = [_shown_by(mixture, take, settings, rng) for take in takes]
+    return _speech(mixture, takes, settings, rng), _style(mixture, shows, settings, rng)
+
+
+def draw_unlabelled(
+    mixture: Mixture, items: Sequence[Item], settings: TalkingSettings, rng: np.random.Generator
+) -> tuple[MotionBatch, MotionBatch]:
+    """Any speech, and real motion that shows another style: the motion is the speech's own, not the answer."""
+    real = [mixture.real[int(number)] for number in rng.integers(len(mixture.real), size=len(items))]
+    style = _style(mixture, [Take(item, ((0, None),)) for item in real], settings, rng)
+    return _speech(mixture, [Take(item, ((0, None),)) for item in items], settings, rng), style
 
 
 def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.random.Generator) -> Take:
@@ -104,7 +121,7 @@ def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.ran
 
 
 def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
-    """The same scripts in the same shares, as performed by one who shows the style."""
+    """The same scripts in the same shares, at times as performed over another clip."""
     if take.fresh is not None:
         others = mixture.performed
         shows = rng.random() < settings.exchanged
@@ -118,81 +135,65 @@ def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.r
     return Take(Item(corpus, partner), motions)
 
 
-def _spoken(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Spoken:
+def _speech(
+    mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator
+) -> MotionBatch:
     parts = [_part(take, settings.frames, rng) for take in takes]
     features = np.zeros((len(takes), 2 * settings.frames, mixture.features), np.float32)
-    for row, part in zip(features, parts, strict=True):
-        row[: len(part.features)] = part.features
-        row[len(part.features) : 2 * len(part.motion)] = part.features[-1]  # as generate fills up an odd number
+    for row, (own, motion, _, _) in zip(features, parts, strict=True):
+        row[: len(own)] = own
+        row[len(own) : 2 * len(motion)] = own[-1]  # as generate fills up an odd number
     idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
     told_apart = any(not item.real for item in mixture.items)
-    present = np.stack([part.present for part in parts])
-    for row, take in zip(present, takes, strict=True):
+    present = np.stack([part[3] for part in parts])
+    for channels, take in zip(present, takes, strict=True):
         if take.item.real and told_apart:  # in real motion alone idle behaviour is a part of it
-            row[idle] = False
-    motion, valid = _padded([part.motion for part in parts], settings.frames)
-    return Spoken(torch.from_numpy(features), motion, torch.from_numpy(present), valid)
+            channels[idle] = False
+    motion, valid = _padded([part[1] for part in parts], settings.frames)
+    return MotionBatch(motion, torch.from_numpy(present), valid, torch.from_numpy(features))
 
 
-def _shown(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> Shown:
+def _style(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, rng: np.random.Generator) -> MotionBatch:
     """Motion that shows styles, with idle behaviour in half of it, and at times with a group of channels hidden."""
     parts = [_part(take, settings.style_frames, rng) for take in takes]
-    present = np.stack([part.present for part in parts])
-    for row in present:
-        shown = [list(group) for group in mixture.space.groups.values() if row[list(group)].any()]
+    present = np.stack([part[3] for part in parts])
+    for channels in present:
+        shown = [list(group) for group in mixture.space.groups.values() if channels[list(group)].any()]
         if len(shown) > 1 and rng.random() < settings.partial:
-            row[shown[int(rng.integers(len(shown)))]] = False
-    curves = [part.motion + part.idle if rng.random() < 0.5 else part.motion for part in parts]
+            channels[shown[int(rng.integers(len(shown)))]] = False
+    curves = [motion + idle if rng.random() < 0.5 else motion for _, motion, idle, _ in parts]
     motion, valid = _padded(curves, settings.style_frames)
-    return Shown(motion, torch.from_numpy(present), valid)
+    return MotionBatch(motion, torch.from_numpy(present), valid)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """Frames of a take, from the same start in all its tensors."""
-
-    features: Float16[np.ndarray, "steps features"]
-    motion: Float32[np.ndarray, "frames channels"]
-    idle: Float32[np.ndarray, "frames channels"]
-    present: Bool[np.ndarray, " channels"]
-
-
-def _part(take: Take, frames: int, rng: np.random.Generator) -> _Part:
-    """A part of a take, `frames` long or as long as the clip."""
+def _part(
+    take: Take, frames: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Bool[np.ndarray, " channels"]]:
+    """Features, motion, idle behaviour of a part `frames` long or as long as the clip; the channels that are true."""
     corpus, clip = take.item.corpus, take.item.clip
     start = int(rng.integers(max(clip.frames - frames, 0) + 1))
     if take.fresh is not None:
-        heard = corpus.batch([clip], [0], frames, [start])
+        batch = corpus.batch([clip], [0], frames, [start])
         full, still = performer_of(take.item).perform_with_still(*take.fresh)
-        length = int(heard.frames[0])
-        rows = slice(start, start + length)
-        idle = full.values[rows] - still.values[rows]
-        return _Part(heard.features[0], still.values[rows], idle, heard.present[0])
+        rows = slice(start, start + int(batch.frames[0]))
+        return batch.features[0], still.values[rows], full.values[rows] - still.values[rows], batch.present[0]
     parts = [corpus.batch([clip], [script], frames, [start]) for script, _ in take.motions]
     shares = [np.ones(1, np.float32) if share is None else share for _, share in take.motions]
     motion, idle = (
         np.sum([values.astype(np.float32) * share for values, share in zip(curves, shares, strict=True)], axis=0)
         for curves in ([part.motion[0] for part in parts], [part.idle[0] for part in parts])
     )
-    return _Part(parts[0].features[0], motion, idle, parts[0].present[0])
+    return parts[0].features[0], motion, idle, parts[0].present[0]
 
 
 def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, torch.Tensor]:
     motion = np.zeros((len(curves), frames, curves[0].shape[1]), np.float32)
     for row, curve in zip(motion, curves, strict=True):
         row[: len(curve)] = curve
-    counts = torch.tensor([len(curve) for curve in curves])
-    return torch.from_numpy(motion), valid_frames(counts, frames)
+    return torch.from_numpy(motion), valid_frames(torch.tensor([len(curve) for curve in curves]), frames)
 
 
-# Errors of motion measured on a head's mesh without making its vertices.
-
-
-MM = 1000.0
-FACE_REGIONS = ("lips", "eyes", "upper_face", "face")
-FAINT = 0.02
-"""mm^2 that a channel at full weight counts beyond what it moves: some, such as the tongue's, move no
-vertex of a region, and would be left free."""
+# Errors of motion, on a head's mesh without making its vertices: a quadratic form of the change of the weights.
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,44 +213,31 @@ class MotionError:
         return {region: (change @ factor.to(change)).square().sum(dim=-1) for region, factor in self.factors.items()}
 
 
-def mesh_error(head: Head) -> MotionError:
-    """Errors on the mesh of a head: FACE_REGIONS in mm^2, and "head", its rotation, in radians^2."""
-    shapes, factors = len(ARKIT_BLENDSHAPES), {}
+def motion_error(space: MotionSpace) -> MotionError:
+    """The errors that training lowers.
+
+    ARKIT: FACE_REGIONS of the open head's mesh in mm^2, and "head", its rotation, in radians^2. FLAME, whose mesh is
+    not to hand: squared coefficients, expression as "face", jaw as "lips", and "head".
+    """
+    every = torch.eye(len(space))
+    rotation = every[:, list(space.groups["head"])]
+    if space is not ARKIT:
+        named = {"face": every[:, list(space.groups["expression"])], "lips": every[:, list(space.groups["lips"])]}
+        return MotionError(space, {**named, "head": rotation}, None)
+    head, shapes, factors = load_head(), len(ARKIT_BLENDSHAPES), {}
     for region in FACE_REGIONS:
         basis = MM * head.shapes[:, head.regions[region]].astype(np.float64)
         form = np.einsum("avi,bvi->ab", basis, basis) / basis.shape[1] + FAINT * np.eye(shapes)
         factor = np.zeros((len(ARKIT), shapes))
         factor[:shapes] = np.linalg.cholesky(form)
         factors[region] = torch.from_numpy(factor.astype(np.float32))
-    factors["head"] = _channels(ARKIT, "head")
-    weights = np.eye(len(ARKIT), dtype=np.float32)
-    return MotionError(ARKIT, factors, torch.from_numpy(MM * head.lip_gap(weights)))
-
-
-def coefficient_error() -> MotionError:
-    """Errors on FLAME's coefficients themselves, whose mesh is not to hand: expression as "face", jaw as "lips"."""
-    groups = {"face": "expression", "lips": "lips", "head": "head"}
-    return MotionError(FLAME, {region: _channels(FLAME, group) for region, group in groups.items()}, None)
+    gap = MM * head.lip_gap(np.eye(len(ARKIT), dtype=np.float32))
+    return MotionError(ARKIT, {**factors, "head": rotation}, torch.from_numpy(gap))
 
 
 def with_channels(error: MotionError, deviation: Float[torch.Tensor, " channels"]) -> MotionError:
     """The same and "channels": every channel in units of its deviation, so that small and rare ones count as well."""
     return replace(error, factors={**error.factors, "channels": torch.diag(1 / deviation)})
-
-
-def _channels(space: MotionSpace, group: str) -> torch.Tensor:
-    return torch.eye(len(space))[:, list(space.groups[group])]
-
-
-# How far generated motion is from the true one, and whether it keeps what must stay: the generator's losses.
-
-
-CLOSED_MM = 0.5
-"""Lips less than this apart are closed."""
-
-Motion = Float[torch.Tensor, "clips frames channels"]
-Present = Bool[torch.Tensor, "clips channels"]
-Valid = Bool[torch.Tensor, "clips frames"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,9 +279,8 @@ def motion_losses(
         losses = {region: _mean(e, valid) / scale.position[region] for region, e in error.squared(change).items()}
         pairs = valid[:, 1:] & valid[:, :-1]
         faster = error.squared(change.diff(dim=1))
-        losses["velocity"] = sum(
-            (_mean(e, pairs) / scale.velocity[region] for region, e in faster.items()), torch.zeros(())
-        ) / len(faster)
+        velocities = (_mean(e, pairs) / scale.velocity[region] for region, e in faster.items())
+        losses["velocity"] = sum(velocities, torch.zeros(())) / len(faster)
         if error.gap is not None:
             row = error.gap.to(true)
             shut = 1.0 + (closed - 1.0) * ((true @ row) < CLOSED_MM)
@@ -304,7 +291,7 @@ def motion_losses(
 def content_loss(error: MotionError, generated: Motion, own: Motion, valid: Valid) -> torch.Tensor:
     """How much the lips' timing differs from that of the same speech's own motion: 1 less the gap's correlation.
 
-    A style may widen or narrow the gap; when it opens and closes is the speech's affair. Needs a space with a mesh.
+    A style may widen or narrow the gap; when it opens and closes is the speech's affair. 0 in a space without a mesh.
     """
     if error.gap is None:
         return torch.zeros((), device=generated.device)
@@ -326,12 +313,92 @@ def _mean(values: Float[torch.Tensor, "clips frames"], valid: Valid) -> torch.Te
     return ((values * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)).mean()
 
 
-LOOKED_AT, SHOWN = 256, 2000
-"""Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""
-LEAST_DEVIATION = 0.02
-"""Channels that hardly move are normalised as if they moved this much."""
-NOTEWORTHY = 0.05
-"""An error this large counts in any channel, however seldom it moves."""
+# Training.
+
+
+class TalkingLosses:
+    """The losses of a batch, as the training loop asks for them; sets the model's normalisation when made."""
+
+    def __init__(self, mixture: Mixture, settings: TalkingSettings, model: TalkingModel) -> None:
+        self.mixture, self.settings = mixture, settings
+        rng = np.random.default_rng([settings.train.seed, 3])
+        looked_at = rng.choice(len(mixture.items), min(LOOKED_AT, len(mixture.items)), replace=False)
+        speech, _ = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
+        assert speech.features is not None
+        features = speech.features[speech.valid.repeat_interleave(2, dim=1)]
+        model.generator.mean.copy_(features.mean(dim=0))
+        model.generator.deviation.copy_(features.std(dim=0).clamp_min(1e-3))
+        weights = (speech.valid[:, :, None] & speech.present[:, None]).float()
+        count = weights.sum(dim=(0, 1)).clamp_min(1)
+        mean = (speech.motion * weights).sum(dim=(0, 1)) / count
+        variance = ((speech.motion - mean).square() * weights).sum(dim=(0, 1)) / count
+        deviation = variance.sqrt().clamp_min(LEAST_DEVIATION)
+        for buffer, value in (
+            (model.style.mean, mean),
+            (model.style.deviation, deviation),
+            (model.generator.motion_mean, mean),
+            (model.generator.motion_deviation, deviation),
+        ):
+            buffer.copy_(value)
+        self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
+        self.scale = Scale.of(self.error, speech.motion, speech.present, speech.valid)
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of the items of these numbers; "loss" is their weighted sum."""
+        assert isinstance(model, TalkingModel)
+        settings, mixture = self.settings, self.mixture
+        chosen = [mixture.items[int(number)] for number in items]
+        speech, shown = draw(mixture, chosen, settings, rng)
+        if not (settings.unlabelled and mixture.real):
+            return self.of(model, speech, shown)
+        few = max(1, round(settings.unlabelled * len(chosen)))
+        return self.of(model, speech, shown, draw_unlabelled(mixture, chosen[:few], settings, rng))
+
+    def of(
+        self,
+        model: TalkingModel,
+        speech: MotionBatch,
+        shown: MotionBatch,
+        unlabelled: tuple[MotionBatch, MotionBatch] | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of a batch and of speech under real styles, for which there is no true motion."""
+        device = model.generator.mean.device
+        speech, shown = speech.to(device), shown.to(device)
+        assert speech.features is not None
+        style = model.style(shown.motion, shown.present, shown.valid)
+        motion = model.generator(speech.features, style.sample(), speech.valid)
+        closed = self.settings.closed
+        losses = motion_losses(self.error, self.scale, motion, speech.motion, speech.present, speech.valid, closed)
+        losses["divergence"] = style.divergence().mean()
+        if unlabelled is not None:
+            losses |= self._unlabelled(model, *(part.to(device) for part in unlabelled))
+        weights = self.settings.model_dump()
+        losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros(()))
+        return losses
+
+    def _unlabelled(self, model: TalkingModel, speech: MotionBatch, shown: MotionBatch) -> dict[str, torch.Tensor]:
+        """Speech under another's real style: the style must be found again in the motion, and the lips keep time."""
+        assert speech.features is not None
+        with torch.no_grad():
+            style = model.style(shown.motion, shown.present, shown.valid).mean
+        motion = model.generator(speech.features, style, speech.valid)
+        fixed = {name: value.detach() for name, value in model.style.named_parameters()}
+        found = functional_call(model.style, fixed, (motion, shown.present, speech.valid)).mean
+        return {
+            "style": (found.float() - style.float()).square().mean(),
+            "content": content_loss(self.error, motion, speech.motion, speech.valid),
+        }
+
+
+def untrained(mixture: Mixture, settings: TalkingSettings) -> TalkingModel:
+    """A model of random weights for a mixture, the same for the same seed."""
+    first = mixture.corpora[0].description["features"]
+    sizes = (mixture.features, settings.width, settings.style_width)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.train.seed)
+        return TalkingModel(Shape(mixture.space.name, first["name"], first["fingerprint"], *sizes), settings.dropout)
 
 
 def train_talking(
@@ -352,141 +419,18 @@ def train_talking(
         AviError: a loss is not finite.
         InputError: the folder holds a checkpoint of something else, or `start` is of another shape.
     """
-    first = mixture.corpora[0].description["features"]
-    shape = Shape(
-        mixture.space.name,
-        first["name"],
-        first["fingerprint"],
-        mixture.features,
-        settings.width,
-        settings.style_width,
-    )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(settings.train.seed)
-        model = TalkingModel(shape, settings.dropout)
-    if start is not None and start.shape != shape:
-        raise InputError(f"weights to begin with of the shape {shape}", f"{start.shape}", "choose others, or none")
+    model = untrained(mixture, settings)
+    if start is not None and start.shape != model.shape:
+        raise InputError(
+            f"weights to begin with of the shape {model.shape}", f"{start.shape}", "choose others, or none"
+        )
     losses = TalkingLosses(mixture, settings, model)
     if start is not None:
         model.load_state_dict(start.state_dict())
         whiten_styles(model, _styles_shown(model, mixture, settings))
-    trained = train(
-        model,
-        losses,
-        items=len(mixture.items),
-        settings=settings.train,
-        folder=folder,
-        recipe=recipe(mixture, settings, start),
-        device=device,
-        progress=progress,
-        on_log=on_log,
-        board=board,
-    )
-    assert isinstance(trained.model, TalkingModel)
-    return trained.model.eval(), trained.log
-
-
-class TalkingLosses:
-    """The losses of a batch, as the training loop asks for them; sets the model's normalisation when made."""
-
-    def __init__(self, mixture: Mixture, settings: TalkingSettings, model: TalkingModel) -> None:
-        self.mixture, self.settings = mixture, settings
-        rng = np.random.default_rng([settings.train.seed, 3])
-        looked_at = rng.choice(len(mixture.items), min(LOOKED_AT, len(mixture.items)), replace=False)
-        spoken, _ = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
-        heard = spoken.features[spoken.valid.repeat_interleave(2, dim=1)]
-        model.generator.mean.copy_(heard.mean(dim=0))
-        model.generator.deviation.copy_(heard.std(dim=0).clamp_min(1e-3))
-        mean, deviation = _moments(spoken)
-        for network, names in (
-            (model.style, ("mean", "deviation")),
-            (model.generator, ("motion_mean", "motion_deviation")),
-        ):
-            for name, value in zip(names, (mean, deviation), strict=True):
-                getattr(network, name).copy_(value)
-        self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
-        self.scale = Scale.of(self.error, spoken.motion, spoken.present, spoken.valid)
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """Named losses of the items of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, TalkingModel)
-        settings, mixture = self.settings, self.mixture
-        chosen = [mixture.items[int(number)] for number in items]
-        spoken, shown = draw(mixture, chosen, settings, rng)
-        spoken, shown = _on(spoken, model), _on(shown, model)
-        style = model.style(shown.motion, shown.present, shown.valid)
-        motion = model.generator(spoken.features, style.sample(), spoken.valid)
-        losses = motion_losses(
-            self.error, self.scale, motion, spoken.motion, spoken.present, spoken.valid, settings.closed
-        )
-        losses["divergence"] = style.divergence().mean()
-        if settings.unlabelled and mixture.real:
-            few = max(1, round(settings.unlabelled * len(chosen)))
-            losses |= self._unlabelled(model, *draw_unlabelled(mixture, chosen[:few], settings, rng))
-        weights = settings.model_dump()
-        losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros(()))
-        return losses
-
-    def _unlabelled(self, model: TalkingModel, spoken: Spoken, shown: Shown) -> dict[str, torch.Tensor]:
-        """Speech under another's real style: the style must be found again in the motion, and the lips keep time."""
-        spoken, shown = _on(spoken, model), _on(shown, model)
-        with torch.no_grad():
-            style = model.style(shown.motion, shown.present, shown.valid).mean
-        motion = model.generator(spoken.features, style, spoken.valid)
-        fixed = {name: value.detach() for name, value in model.style.named_parameters()}
-        found = functional_call(model.style, fixed, (motion, shown.present, spoken.valid)).mean
-        return {
-            "style": (found.float() - style.float()).square().mean(),
-            "content": content_loss(self.error, motion, spoken.motion, spoken.valid),
-        }
-
-
-def motion_error(space: MotionSpace) -> MotionError:
-    """The errors that training lowers: on the open head's mesh for ARKit, on the coefficients for FLAME."""
-    return mesh_error(load_head()) if space is ARKIT else coefficient_error()
-
-
-def about(
-    mixture: Mixture,
-    settings: TalkingSettings,
-    licences: Mapping[str, str],
-    start: Mapping[str, object] | None = None,
-) -> dict[str, object]:
-    """What weights were trained on and how, for their header.
-
-    licences: by the name of the corpus; start: what the weights that were begun with say of themselves.
-    """
-    minutes: dict[str, float] = {}
-    for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
-        name = corpus.folder.name
-        minutes[name] = minutes.get(name, 0.0) + clip.duration_s / 60
-    corpora = {
-        name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
-        for name, value in sorted(minutes.items())
-    }
-    said: dict[str, object] = {"corpora": corpora, "settings": settings.model_dump()}
-    if start is None:
-        return {**said, "recipe": recipe(mixture, settings)}
-    return {**said, "start": dict(start)}
-
-
-def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
-    """What is trained on what: settings but the loop's own, the content of every corpus, weights begun with."""
-    held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
-    kept = settings.model_dump(exclude={"train"})
-    begun = [] if start is None else [fingerprint(start)]
-    return hashlib.sha256(json.dumps([held, kept, *begun], sort_keys=True).encode()).hexdigest()
-
-
-def _moments(spoken: Spoken) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of every channel over the clips in which it is present."""
-    weights = (spoken.valid[:, :, None] & spoken.present[:, None]).float()
-    count = weights.sum(dim=(0, 1)).clamp_min(1)
-    mean = (spoken.motion * weights).sum(dim=(0, 1)) / count
-    variance = ((spoken.motion - mean).square() * weights).sum(dim=(0, 1)) / count
-    return mean, variance.sqrt().clamp_min(LEAST_DEVIATION)
+    count, digest = len(mixture.items), recipe(mixture, settings, start)
+    model, log = train(model, losses, count, settings.train, folder, digest, device, progress, on_log, board)
+    return model.eval(), log
 
 
 @torch.no_grad()
@@ -503,10 +447,30 @@ def _styles_shown(model: TalkingModel, mixture: Mixture, settings: TalkingSettin
     return np.concatenate(styles)
 
 
-_Batch = TypeVar("_Batch", Spoken, Shown)
+def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
+    """What is trained on what: settings but the loop's own, the content of every corpus, weights begun with."""
+    held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
+    kept = settings.model_dump(exclude={"train"})
+    begun = [] if start is None else [fingerprint(start)]
+    return hashlib.sha256(json.dumps([held, kept, *begun], sort_keys=True).encode()).hexdigest()
 
 
-def _on(batch: _Batch, model: TalkingModel) -> _Batch:
-    """The batch on the model's device."""
-    device = model.generator.mean.device
-    return type(batch)(**{name: value.to(device) for name, value in vars(batch).items()})
+def about(
+    mixture: Mixture,
+    settings: TalkingSettings,
+    licences: Mapping[str, str],
+    start: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """What weights were trained on and how, for their header.
+
+    licences: by the name of the corpus; start: what the weights that were begun with say of themselves.
+    """
+    minutes: dict[str, float] = {}
+    for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
+        minutes[corpus.folder.name] = minutes.get(corpus.folder.name, 0.0) + clip.duration_s / 60
+    corpora = {
+        name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
+        for name, value in sorted(minutes.items())
+    }
+    begun: dict[str, object] = {"recipe": recipe(mixture, settings)} if start is None else {"start": dict(start)}
+    return {"corpora": corpora, "settings": settings.model_dump(), **begun}

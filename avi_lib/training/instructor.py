@@ -1,7 +1,12 @@
-"""Training the instructor: clips in, a network out that lets a frozen language model write what it hears.
+"""Training the instructor: clips in, a network out that lets a frozen language model write how they are spoken.
 
+>>> model = untrained(bank, models, settings)
+>>> losses = AlignLosses(bank, sounds, sentence_states(models.texts, 8), settings)
+>>> losses(model, np.arange(16), np.random.default_rng(0), 0.0)["loss"].backward()
 >>> trained = train_instructor(bank, sounds, models, settings, folder=run / "instructor")
->>> save_instructor_model(trained.model, run / "instructor.safetensors", about)
+
+Three parts: `align`, speech comes to lie beside the sentences that say how it is spoken; `speak`, a soft prompt makes
+the language model name emotion classes of given probabilities; `write`, the same on clips.
 """
 
 from __future__ import annotations
@@ -12,12 +17,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import nn
 from torch.nn import functional
 
@@ -29,7 +34,6 @@ from avi_lib.instruction.instructor_network import (
     OPENING,
     OUT_OF_DOMAIN,
     QUESTIONS,
-    EmotionClass,
     FeatureBatch,
     InstructorModel,
     InstructorShape,
@@ -49,313 +53,29 @@ from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
 
-# Alignment: speech comes to lie beside the sentences that say how it is spoken.
-
-
 ROUNDS = 4096
-"""Items of an epoch: clips, as often as balance asks for."""
+"""Items of an epoch: clips, as often as balance asks for, or drawn probabilities."""
 SOUNDS_SHARE = 8
 """One sound that is no speech to so many clips."""
 SOUND_WEIGHT = 0.2
-HIDE = 0.5
-CROP = 0.7
+HIDE, CROP = 0.5, 0.7
+"""Share of clips of which a part is hidden, and of those that are cut at their ends."""
 CROP_SHARE = 5
 """At most a fifth of a clip is cut off at either end."""
 SHORTEST = 20
 """Steps that a clip keeps."""
-
-
-class Sentences:
-    """Sentences of all `EMOTION_CLASSES`, and the means of their tokens' states: (feelings, paraphrases, text)."""
-
-    def __init__(self, encoder: TextEncoder, paraphrases: int, seed: int = 0) -> None:
-        self.texts = tuple(tuple(_said(label, paraphrases, seed)) for label in EMOTION_CLASSES)
-        states = encode_texts([text for texts in self.texts for text in texts], encoder, progress=False)
-        means = np.stack([states.of(number).mean(axis=0) for number in range(len(states))])
-        self.states = torch.from_numpy(means).unflatten(0, (len(EMOTION_CLASSES), paraphrases))
-
-    @torch.no_grad()
-    def places(self, model: InstructorModel) -> Float[torch.Tensor, "classes aligned"]:
-        """Where the sentences of every feeling lie, on average."""
-        return torch.stack([model.sentences(states) for states in self.states]).mean(dim=1)
-
-
-def fitting(clip: BankClip) -> list[int]:
-    """Indices of the `EMOTION_CLASSES` of a clip: the upper levels of its emotion where its level is not known."""
-    every = [number for number, label in enumerate(EMOTION_CLASSES) if label.emotion == clip.emotion]
-    if clip.level is None:
-        return every[-2:]
-    return [number for number in every if EMOTION_CLASSES[number].level == clip.level]
-
-
-def _said(label: EmotionClass, paraphrases: int, seed: int) -> list[str]:
-    """Sentences that name the feeling, every other one with action units of its prototype."""
-    rng = np.random.default_rng([seed, EMOTION_CLASSES.index(label)])
-    units = prototype(*label)
-    said = []
-    for number in range(paraphrases):
-        names = rng.permutation(sorted(units))[: number % 2 * int(rng.integers(1, 4))]
-        said.append(describe({str(name): units[str(name)] for name in names}, *label, rng=rng))
-    return said
-
-
-def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
-    """Numbers of clips so that within a corpus emotions come alike often, and corpora by the root of their size."""
-    weights = np.zeros(len(clips))
-    corpora = np.array([clip.corpus for clip in clips])
-    emotions = np.array([clip.emotion for clip in clips])
-    for corpus in np.unique(corpora):
-        here = corpora == corpus
-        kinds, counts = np.unique(emotions[here], return_counts=True)
-        share = dict(zip(kinds.tolist(), (1 / counts).tolist(), strict=True))
-        each = np.array([share[emotion] for emotion in emotions[here].tolist()])
-        weights[here] = each / each.sum() * math.sqrt(here.sum())
-    ends = np.cumsum(weights / weights.sum()) * rounds
-    return np.searchsorted(ends, np.arange(rounds) + 0.5).clip(max=len(clips) - 1)
-
-
-class AlignLosses:
-    """The losses of a batch, as the training loop asks for them.
-
-    Attributes:
-        order: number of the clip behind every item.
-    """
-
-    def __init__(
-        self,
-        bank: FeatureBank,
-        sounds: Sequence[AcousticFeatures],
-        sentences: Sentences,
-        settings: InstructorSettings,
-    ) -> None:
-        self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
-        self.order = balanced(bank.clips)
-        fits = torch.zeros(len(bank.clips), len(EMOTION_CLASSES), dtype=torch.bool)
-        for number, clip in enumerate(bank.clips):
-            fits[number, fitting(clip)] = True
-        self.fits = fits
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """Named losses of the items of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, InstructorModel)
-        device = model.temperature.device
-        numbers = self.order[items]
-        hearings = [varied(self.bank.views[number], rng, self.settings) for number in numbers]
-        hearings += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-len(items) // SOUNDS_SHARE))]
-        embedding = model.embed_speech(_to(stack(hearings), device))
-        here = slice(0, len(items))
-        drawn = torch.from_numpy(rng.integers(self.sentences.states.shape[1], size=len(EMOTION_CLASSES)))
-        states = self.sentences.states[torch.arange(len(drawn)), drawn].to(device)
-        sentences = model.sentences(states)
-        fits = self.fits[torch.from_numpy(numbers)].to(device)
-        speech = torch.zeros(len(hearings), device=device)
-        speech[here] = 1
-        losses = {
-            "states": info_nce(model.likeness(embedding.states[here], sentences), fits, self.settings.smoothing),
-            "speech": functional.binary_cross_entropy_with_logits(embedding.speech, speech),
-        }
-        losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
-        if self.settings.manner:
-            losses["functionals"] = info_nce(
-                model.likeness(embedding.functionals[here], sentences), fits, self.settings.smoothing
-            )
-            losses["loss"] = losses["loss"] + losses["functionals"]
-        return losses
-
-
-def info_nce(
-    likeness: Float[torch.Tensor, "clips sentences"],
-    fits: Float[torch.Tensor, "clips sentences"] | Any,
-    smoothing: float,
-) -> torch.Tensor:
-    """Contrast of the sentences that fit with all others; several that fit share the probability."""
-    with torch.autocast(likeness.device.type, enabled=False):
-        scores = likeness.float().log_softmax(dim=1)
-        fitting = scores.masked_fill(~fits, -math.inf).logsumexp(dim=1)
-        return -((1 - smoothing) * fitting + smoothing * scores.mean(dim=1)).mean()
-
-
-def varied(
-    views: Sequence[AcousticFeatures], rng: np.random.Generator, settings: InstructorSettings
-) -> AcousticFeatures:
-    """One of a clip's views, often cut at its ends, often with a part hidden."""
-    states, contour, functionals = views[int(rng.integers(len(views)))]
-    steps = len(contour)
-    if steps > SHORTEST and rng.random() < CROP:
-        first = int(rng.integers(steps // CROP_SHARE + 1))
-        last = max(first + SHORTEST, steps - int(rng.integers(steps // CROP_SHARE + 1)))
-        states, contour, steps = states[:, first:last], contour[first:last], min(last, steps) - first
-    if settings.masked and rng.random() < HIDE:
-        hidden = int(rng.integers(int(steps * settings.masked) + 1))
-        first = int(rng.integers(steps - hidden + 1))
-        kept = np.r_[0:first, first + hidden : steps]
-        states, contour = states[:, kept], contour[kept]
-    return AcousticFeatures(states, contour, functionals)
-
-
-def _to(heard: FeatureBatch, device: torch.device) -> FeatureBatch:
-    return FeatureBatch(*(value.to(device) for value in vars(heard).values()))
-
-
-# Writing: the projection learns to tell a frozen language model what was heard, so that it writes the sentence.
-
-
-ESTRANGED = 0.3
-"""Share of clips whose states count as little as those of another world: their prompts come to be read too."""
-BELIEFS = 4096
-"""Items of an epoch of drawn beliefs."""
-CONSIDERED = 5
-"""Feelings that a drawn belief considers, at most."""
-APART = 3.0
-"""How far these lie about the same logit; all others lie far below."""
+AS_OUT_OF_DOMAIN = 0.3
+"""Share of clips whose states count as little in writing as those of another training domain."""
+CONSIDERED, NEAR = 5, 3.0
+"""Classes that drawn logits consider, at most, and how far from 0 these lie."""
 FAR, SPREAD = -6.0, 1.5
-
-
-class BeliefLosses:
-    """The losses of a batch of drawn beliefs, as the training loop asks for them."""
-
-    def __init__(self, language: LanguageModel) -> None:
-        self.language = language
-        self.opening = language.tokens(OPENING)
-        self.names = class_tokens(language)
-        self.places = [range(len(self.opening), len(self.opening) + len(name)) for name in self.names]
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """The loss of as many beliefs as there are items."""
-        assert isinstance(model, nn.ModuleDict)
-        belief = drawn_beliefs(len(items), rng)
-        shares = belief.softmax(dim=1)
-        classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
-        answers = [answer_tokens(self.language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
-        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        before = dialogue(self.language, model["prompter"](belief), asked)
-        ids, weights = _side_by_side(self.language, answers, [self.places[number] for number in classes])
-        scores = _scores(self.language, before, ids)
-        return {"loss": answer_loss(scores, ids, weights) + self._named(scores.log_softmax(dim=2), shares, classes)}
-
-    def _named(
-        self,
-        logs: Float[torch.Tensor, "clips last vocabulary"],
-        shares: Float[torch.Tensor, "clips classes"],
-        classes: Sequence[int],
-    ) -> torch.Tensor:
-        """Cross-entropy with the belief at every place along the names of the feelings that are written.
-
-        What may come next there are the next tokens of all names that begin alike.
-        """
-        losses = []
-        for row, number in enumerate(classes):
-            own = self.names[number]
-            for place in range(len(own)):
-                may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
-                told = shares[row, may] / shares[row, may].sum()
-                next_tokens = [self.names[n][place] for n in may]
-                losses.append(-(told * logs[row, len(self.opening) + place, next_tokens]).sum())
-        return torch.stack(losses).mean()
-
-
-def drawn_beliefs(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count feelings"]:
-    """Logits of all feelings, of which a few are considered."""
-    logits = rng.normal(FAR, SPREAD, (count, len(EMOTION_CLASSES)))
-    for row in logits:
-        few = rng.permutation(len(EMOTION_CLASSES))[: int(rng.integers(1, CONSIDERED + 1))]
-        row[few] = rng.uniform(-APART, APART, len(few))
-    return torch.from_numpy(logits.astype(np.float32))
-
-
-class WriteLosses:
-    """The losses of a batch of clips, as the training loop asks for them.
-
-    Attributes:
-        order: number of the clip behind every item.
-    """
-
-    def __init__(
-        self, bank: FeatureBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
-    ) -> None:
-        self.bank, self.model, self.language, self.settings = bank, model, language, settings
-        self.order = balanced(bank.clips)
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """The loss of the items of these numbers."""
-        assert isinstance(model, nn.ModuleDict)
-        clips = [self.bank.clips[number] for number in self.order[items]]
-        if "ears" in model:
-            ears = model["ears"]
-            assert isinstance(ears, InstructorModel)
-            aligned = self._heard(ears, self.order[items], rng)
-        else:
-            aligned = self.align(self.order[items], rng)
-        rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
-        asked = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        prompts = model["prompter"](self.model.likeness(aligned, self.model.anchors), aligned)
-        answers = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
-        open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
-        ids, weights = _side_by_side(self.language, [tokens for tokens, _ in answers], open_levels)
-        scores = _scores(self.language, dialogue(self.language, prompts, asked), ids)
-        return {"loss": answer_loss(scores, ids, weights)}
-
-    @torch.no_grad()
-    def align(self, numbers: np.ndarray, rng: np.random.Generator) -> Float[torch.Tensor, "clips aligned"]:
-        """Where varied views of clips lie, with features left out as in alignment."""
-        self.model.train()
-        aligned = self._heard(self.model, numbers, rng)
-        self.model.eval()
-        return aligned
-
-    def _heard(
-        self, ears: InstructorModel, numbers: np.ndarray, rng: np.random.Generator
-    ) -> Float[torch.Tensor, "clips aligned"]:
-        embedding = ears.embed_speech(
-            stack([varied(self.bank.views[number], rng, self.settings) for number in numbers])
-        )
-        strange = torch.from_numpy(rng.random(len(numbers)) < ESTRANGED * self.settings.familiar)
-        in_domain = torch.where(strange, torch.full_like(embedding.in_domain, OUT_OF_DOMAIN), embedding.in_domain)
-        return in_domain[:, None] * embedding.states + embedding.functionals
-
-
-def _answer(clip: BankClip, rng: np.random.Generator) -> str:
-    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
-    may = fitting(clip)
-    label = EMOTION_CLASSES[may[int(rng.integers(len(may)))]]
-    return worded(label, dict(clip.units)) if clip.units else answer(*label)
-
-
-def _side_by_side(
-    language: LanguageModel, answers: Sequence[Sequence[int]], without: Sequence[Sequence[int]]
-) -> tuple[Int64[torch.Tensor, "clips last"], Float[torch.Tensor, "clips last"]]:
-    """Tokens of answers, filled up, and what each counts: nothing where it fills up or is one of those `without`."""
-    longest = max(map(len, answers))
-    ids = torch.tensor([[*tokens, *[language.end] * (longest - len(tokens))] for tokens in answers])
-    weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
-    for row, numbers in zip(weights, without, strict=True):
-        row[list(numbers)] = 0
-    return ids, weights
-
-
-def _scores(
-    language: LanguageModel,
-    before: Float[torch.Tensor, "clips length width"],
-    ids: Int64[torch.Tensor, "clips last"],
-) -> Float[torch.Tensor, "clips last vocabulary"]:
-    """Scores of the answers' tokens behind what was read."""
-    whole = torch.cat([before, language.embed(ids[:, :-1])], dim=1)
-    return language.scores(whole, ids.shape[1])
-
-
-USUAL = 24
-"""Directions in which the clips of a corpus differ, at most half of all."""
-SUMMARISED = 64
-"""Hearings that are summarised at once."""
-
+"""Mean and deviation of the logits of all other classes."""
+DIRECTIONS = 24
+"""Directions in which the clips of a corpus differ, for the out-of-domain score."""
+AT_ONCE = 64
 
 OnLog = Callable[[str, LogLine], None]
+Losses = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,6 +97,232 @@ class TrainedInstructor:
     written: list[LogLine]
 
 
+def sentence_states(encoder: TextEncoder, paraphrases: int, seed: int = 0) -> Float[torch.Tensor, "classes some text"]:
+    """Means of the tokens' states of sentences that name every emotion class, every other one with action units."""
+    said = []
+    for number, label in enumerate(EMOTION_CLASSES):
+        rng, units = np.random.default_rng([seed, number]), prototype(*label)
+        for paraphrase in range(paraphrases):
+            names = rng.permutation(sorted(units))[: paraphrase % 2 * int(rng.integers(1, 4))]
+            said.append(describe({str(name): units[str(name)] for name in names}, *label, rng=rng))
+    states = encode_texts(said, encoder, progress=False)
+    means = np.stack([states.of(number).mean(axis=0) for number in range(len(states))])
+    return torch.from_numpy(means).unflatten(0, (len(EMOTION_CLASSES), paraphrases))
+
+
+@torch.no_grad()
+def place_anchors(model: InstructorModel, sentences: Float[torch.Tensor, "classes some text"]) -> None:
+    """Set the anchors: where the sentences of every class lie, on average."""
+    model.anchors.copy_(torch.stack([model.sentences(states) for states in sentences]).mean(dim=1))
+
+
+def fitting(clip: BankClip) -> list[int]:
+    """Indices of the `EMOTION_CLASSES` of a clip: the upper levels of its emotion where its level is not known."""
+    every = [number for number, label in enumerate(EMOTION_CLASSES) if label.emotion == clip.emotion]
+    if clip.level is None:
+        return every[-2:]
+    return [number for number in every if EMOTION_CLASSES[number].level == clip.level]
+
+
+def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
+    """Numbers of clips so that within a corpus emotions come alike often, and corpora by the root of their size."""
+    weights = np.zeros(len(clips))
+    corpora, emotions = (np.array([getattr(clip, name) for clip in clips]) for name in ("corpus", "emotion"))
+    for corpus in np.unique(corpora):
+        here = corpora == corpus
+        _, kind, counts = np.unique(emotions[here], return_inverse=True, return_counts=True)
+        each = (1 / counts)[kind]
+        weights[here] = each / each.sum() * math.sqrt(here.sum())
+    ends = np.cumsum(weights / weights.sum()) * rounds
+    return np.searchsorted(ends, np.arange(rounds) + 0.5).clip(max=len(clips) - 1)
+
+
+def varied(
+    views: Sequence[AcousticFeatures], rng: np.random.Generator, settings: InstructorSettings
+) -> AcousticFeatures:
+    """One of a clip's views, often cut at its ends, often with a part hidden."""
+    states, contour, functionals = views[int(rng.integers(len(views)))]
+    steps = len(contour)
+    if steps > SHORTEST and rng.random() < CROP:
+        first = int(rng.integers(steps // CROP_SHARE + 1))
+        last = max(first + SHORTEST, steps - int(rng.integers(steps // CROP_SHARE + 1)))
+        states, contour, steps = states[:, first:last], contour[first:last], min(last, steps) - first
+    if settings.masked and rng.random() < HIDE:
+        hidden = int(rng.integers(int(steps * settings.masked) + 1))
+        first = int(rng.integers(steps - hidden + 1))
+        kept = np.r_[0:first, first + hidden : steps]
+        states, contour = states[:, kept], contour[kept]
+    return AcousticFeatures(states, contour, functionals)
+
+
+class AlignLosses:
+    """Contrast of speech with sentences, as the training loop asks for it; `order` is the clip behind every item."""
+
+    def __init__(
+        self,
+        bank: FeatureBank,
+        sounds: Sequence[AcousticFeatures],
+        sentences: Float[torch.Tensor, "classes some text"],
+        settings: InstructorSettings,
+    ) -> None:
+        self.bank, self.sounds, self.sentences, self.settings = bank, sounds, sentences, settings
+        self.order = balanced(bank.clips)
+        self.fits = torch.zeros(len(bank.clips), len(EMOTION_CLASSES), dtype=torch.bool)
+        for number, clip in enumerate(bank.clips):
+            self.fits[number, fitting(clip)] = True
+
+    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+        """Named losses of the items of these numbers; "loss" is their weighted sum."""
+        assert isinstance(model, InstructorModel)
+        settings, device, count = self.settings, model.temperature.device, len(items)
+        numbers = self.order[items]
+        clips = [varied(self.bank.views[number], rng, settings) for number in numbers]
+        clips += [self.sounds[int(rng.integers(len(self.sounds)))] for _ in range(-(-count // SOUNDS_SHARE))]
+        batch = FeatureBatch(*(value.to(device) for value in vars(stack(clips)).values()))
+        embedding = model.embed_speech(batch)
+        drawn = torch.from_numpy(rng.integers(self.sentences.shape[1], size=len(EMOTION_CLASSES)))
+        sentences = model.sentences(self.sentences[torch.arange(len(drawn)), drawn].to(device))
+        fits = self.fits[torch.from_numpy(numbers)].to(device)
+        speech = (torch.arange(len(clips), device=device) < count).float()
+        losses = {
+            "states": info_nce(model.likeness(embedding.states[:count], sentences), fits, settings.smoothing),
+            "speech": functional.binary_cross_entropy_with_logits(embedding.speech, speech),
+        }
+        losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
+        if settings.manner:
+            likeness = model.likeness(embedding.functionals[:count], sentences)
+            losses["functionals"] = info_nce(likeness, fits, settings.smoothing)
+            losses["loss"] = losses["loss"] + losses["functionals"]
+        return losses
+
+
+def info_nce(
+    likeness: Float[torch.Tensor, "clips sentences"], fits: Bool[torch.Tensor, "clips sentences"], smoothing: float
+) -> torch.Tensor:
+    """Contrast of the sentences that fit with all others; several that fit share the probability."""
+    with torch.autocast(likeness.device.type, enabled=False):
+        scores = likeness.float().log_softmax(dim=1)
+        fitting = scores.masked_fill(~fits, -math.inf).logsumexp(dim=1)
+        return -((1 - smoothing) * fitting + smoothing * scores.mean(dim=1)).mean()
+
+
+def drawn_logits(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "count classes"]:
+    """Logits of all emotion classes, of which a few are considered."""
+    logits = rng.normal(FAR, SPREAD, (count, len(EMOTION_CLASSES)))
+    for row in logits:
+        few = rng.permutation(len(EMOTION_CLASSES))[: int(rng.integers(1, CONSIDERED + 1))]
+        row[few] = rng.uniform(-NEAR, NEAR, len(few))
+    return torch.from_numpy(logits.astype(np.float32))
+
+
+class SpeakLosses:
+    """Sentences of drawn probabilities of the emotion classes, as the training loop asks for them."""
+
+    def __init__(self, language: LanguageModel) -> None:
+        self.language = language
+        self.opening = len(language.tokens(OPENING))
+        self.names = class_tokens(language)
+
+    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+        """The loss of as many drawn probabilities as there are items: the answer's, and that of the class' name."""
+        assert isinstance(model, nn.ModuleDict)
+        logits = drawn_logits(len(items), rng)
+        shares = logits.softmax(dim=1)
+        classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
+        answers = [answer_tokens(self.language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
+        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        named = [range(self.opening, self.opening + len(self.names[number])) for number in classes]
+        loss, scores = written_loss(self.language, model["prompter"](logits), question, answers, named)
+        return {"loss": loss + self._named(scores.log_softmax(dim=2), shares, classes)}
+
+    def _named(
+        self,
+        logs: Float[torch.Tensor, "clips last vocabulary"],
+        shares: Float[torch.Tensor, "clips classes"],
+        classes: Sequence[int],
+    ) -> torch.Tensor:
+        """Cross-entropy with the probabilities at every place along the names of the classes that are written.
+
+        What may come next there are the next tokens of all names that begin alike.
+        """
+        losses = []
+        for row, number in enumerate(classes):
+            own = self.names[number]
+            for place in range(len(own)):
+                may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
+                target = shares[row, may] / shares[row, may].sum()
+                next_tokens = [self.names[n][place] for n in may]
+                losses.append(-(target * logs[row, self.opening + place, next_tokens]).sum())
+        return torch.stack(losses).mean()
+
+
+class WriteLosses:
+    """Sentences of clips, as the training loop asks for them; `order` is the clip behind every item."""
+
+    def __init__(
+        self, bank: FeatureBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
+    ) -> None:
+        self.bank, self.model, self.language, self.settings = bank, model, language, settings
+        self.order = balanced(bank.clips)
+
+    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+        """The loss of the items of these numbers."""
+        assert isinstance(model, nn.ModuleDict)
+        numbers = self.order[items]
+        clips = [self.bank.clips[number] for number in numbers]
+        if "acoustic" in model:
+            aligned = self._embed(model["acoustic"], numbers, rng)
+        else:
+            self.model.train()  # with features left out, as in alignment
+            with torch.no_grad():
+                aligned = self._embed(self.model, numbers, rng)
+            self.model.eval()
+        rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
+        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        prompts = model["prompter"](self.model.likeness(aligned, self.model.anchors), aligned)
+        answers = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
+        open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
+        return {"loss": written_loss(self.language, prompts, question, [ids for ids, _ in answers], open_levels)[0]}
+
+    def _embed(
+        self, model: nn.Module, numbers: np.ndarray, rng: np.random.Generator
+    ) -> Float[torch.Tensor, "clips aligned"]:
+        assert isinstance(model, InstructorModel)
+        batch = stack([varied(self.bank.views[number], rng, self.settings) for number in numbers])
+        embedding = model.embed_speech(batch)
+        strange = torch.from_numpy(rng.random(len(numbers)) < AS_OUT_OF_DOMAIN * self.settings.familiar)
+        in_domain = torch.where(strange, torch.full_like(embedding.in_domain, OUT_OF_DOMAIN), embedding.in_domain)
+        return in_domain[:, None] * embedding.states + embedding.functionals
+
+
+def _answer(clip: BankClip, rng: np.random.Generator) -> str:
+    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
+    may = fitting(clip)
+    label = EMOTION_CLASSES[may[int(rng.integers(len(may)))]]
+    return worded(label, dict(clip.units)) if clip.units else answer(*label)
+
+
+def written_loss(
+    language: LanguageModel,
+    prompts: Float[torch.Tensor, "clips tokens width"],
+    question: str,
+    answers: Sequence[Sequence[int]],
+    uncounted: Sequence[Sequence[int]],
+) -> tuple[torch.Tensor, Float[torch.Tensor, "clips last vocabulary"]]:
+    """Cross-entropy of answers behind soft prompts and a question, and the scores of their tokens.
+
+    uncounted: of each answer, the places that do not count.
+    """
+    longest = max(map(len, answers))
+    ids = torch.tensor([[*tokens, *[language.end] * (longest - len(tokens))] for tokens in answers])
+    weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
+    for row, places in zip(weights, uncounted, strict=True):
+        row[list(places)] = 0
+    whole = torch.cat([dialogue(language, prompts, question), language.embed(ids[:, :-1])], dim=1)
+    scores = language.scores(whole, longest)
+    return answer_loss(scores, ids, weights), scores
+
+
 def train_instructor(
     bank: FeatureBank,
     sounds: Sequence[AcousticFeatures],
@@ -391,7 +337,7 @@ def train_instructor(
     """Align, then learn to write, or go on with either, in a folder.
 
     Args:
-        bank: the clips of training, heard with the models' speech encoder.
+        bank: the clips of training, with features of the models' speech encoder.
         sounds: what is no speech.
         models: speech encoder, text encoder and language model.
         settings: the recipe.
@@ -412,21 +358,10 @@ def train_instructor(
     return TrainedInstructor(model, aligned, said, written)
 
 
-def align(
-    bank: FeatureBank,
-    sounds: Sequence[AcousticFeatures],
-    models: FrozenModels,
-    settings: InstructorSettings,
-    folder: Path,
-    device: torch.device | None = None,
-    progress: bool | None = None,
-    on_log: OnLog | None = None,
-) -> tuple[InstructorModel, list[LogLine]]:
-    """The first part of `train_instructor`: a model whose ears are trained, and the log's lines.
-
-    Without contrast the ears stay as chance made them, and are left to `write`.
-    """
+def untrained(bank: FeatureBank, models: FrozenModels, settings: InstructorSettings) -> InstructorModel:
+    """A network of random weights, the same for the same seed, normalised by the clips of a bank."""
     encoder, texts, language = models.encoder, models.texts, models.language
+    sizes = ("aligned", "features", "queries", "blocks", "heads", "tokens", "hidden", "manner", "familiar")
     shape = InstructorShape(
         encoder=encoder.name,
         encoder_fingerprint=encoder.fingerprint,
@@ -438,42 +373,67 @@ def align(
         language_model=language.name,
         language_fingerprint=language.fingerprint,
         width=language.width,
-        aligned=settings.aligned,
-        features=settings.features,
-        queries=settings.queries,
-        blocks=settings.blocks,
-        heads=settings.heads,
-        tokens=settings.tokens,
-        hidden=settings.hidden,
-        worlds=len(corpora_of(bank)),
-        usual=min(USUAL, encoder.dim),
-        manner=settings.manner,
-        familiar=settings.familiar,
+        worlds=len({clip.corpus for clip in bank.clips}),
+        usual=min(DIRECTIONS, encoder.dim),
+        **{name: getattr(settings, name) for name in sizes},
     )
-    sentences = Sentences(texts, settings.paraphrases, settings.align.seed)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.align.seed)
         model = InstructorModel(shape, settings.dropout)
     _normalise(model, bank)
-    if not settings.contrast:
-        model.anchors.copy_(sentences.places(model.eval()))
-        return model, []
-    losses = AlignLosses(bank, sounds, sentences, settings)
-    trained = train(
-        model,
-        losses,
-        items=len(losses.order),
-        settings=settings.align,
-        folder=folder / "align",
-        recipe=recipe("align", bank, settings, vars(shape)),
-        device=device,
-        progress=progress,
-        on_log=(lambda line: on_log("align", line)) if on_log else None,
-    )
-    assert isinstance(trained.model, InstructorModel)
-    learned = trained.model.cpu().eval()
-    learned.anchors.copy_(sentences.places(learned))
-    return learned, trained.log
+    return model
+
+
+@torch.no_grad()
+def _normalise(model: InstructorModel, bank: FeatureBank) -> None:
+    """Set means and deviations, and the directions and the reach of every corpus."""
+    every = [view for views in bank.views for view in views]
+    sums, squares, count = 0.0, 0.0, 0
+    for view in every:
+        states = view.states.astype(np.float64)
+        sums, squares = sums + states.sum(axis=1), squares + np.square(states).sum(axis=1)
+        count += states.shape[1]
+    mean = sums / count
+    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 1e-8))
+    model.qformer.mean.copy_(torch.from_numpy(mean)[:, None])
+    model.qformer.deviation.copy_(torch.from_numpy(deviation)[:, None])
+    numbers = np.stack([view.functionals for view in every]).astype(np.float64)
+    model.manner_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
+    model.manner_deviation.copy_(torch.from_numpy(numbers.std(axis=0) + 1e-4))
+    for domain, corpus in enumerate(sorted({clip.corpus for clip in bank.clips})):
+        own = [
+            view for clip, views in zip(bank.clips, bank.views, strict=True) if clip.corpus == corpus for view in views
+        ]
+        parts = [stack(own[i : i + AT_ONCE]) for i in range(0, len(own), AT_ONCE)]
+        model.usual.learn(domain, torch.cat([pooled(part.states, part.there) for part in parts]))
+
+
+def align(
+    bank: FeatureBank,
+    sounds: Sequence[AcousticFeatures],
+    models: FrozenModels,
+    settings: InstructorSettings,
+    folder: Path,
+    device: torch.device | None = None,
+    progress: bool | None = None,
+    on_log: OnLog | None = None,
+) -> tuple[InstructorModel, list[LogLine]]:
+    """The first part of `train_instructor`: a model whose acoustic part is trained, and the log's lines.
+
+    Without contrast that part keeps its random weights, and is left to `write`.
+    """
+    sentences = sentence_states(models.texts, settings.paraphrases, settings.align.seed)
+    model, log = untrained(bank, models, settings), []
+    if settings.contrast:
+        losses, digest = (
+            AlignLosses(bank, sounds, sentences, settings),
+            recipe("align", bank, settings, vars(model.shape)),
+        )
+        model, log = train(
+            model, losses, ROUNDS, settings.align, folder / "align", digest, device, progress, _of("align", on_log)
+        )
+    place_anchors(model.cpu().eval(), sentences)
+    return model, log
 
 
 def speak(
@@ -484,27 +444,21 @@ def speak(
     progress: bool | None = None,
     on_log: OnLog | None = None,
 ) -> tuple[Prompter, list[LogLine]]:
-    """The second part: a projection through which the language model says what it is told to believe."""
+    """The second part: a projection through which the language model says what probabilities it is given."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.speak.seed)
         prompter = Prompter(shape)
     prompter.loudness.data.fill_(language.scale)
     kept = [language.fingerprint, *prompter.size, shape.hidden, shape.aligned, settings.speak.model_dump()]
-    trained = train(
-        nn.ModuleDict({"prompter": prompter}),
-        BeliefLosses(language),
-        items=BELIEFS,
-        settings=settings.speak,
-        folder=folder,
-        recipe=hashlib.sha256(
-            json.dumps([kept, [answer(*f) for f in EMOTION_CLASSES], QUESTIONS]).encode()
-        ).hexdigest(),
-        progress=progress,
-        on_log=(lambda line: on_log("speak", line)) if on_log else None,
+    content = json.dumps([kept, [answer(*label) for label in EMOTION_CLASSES], QUESTIONS])
+    digest, learner = hashlib.sha256(content.encode()).hexdigest(), nn.ModuleDict({"prompter": prompter})
+    losses = SpeakLosses(language)
+    learner, log = train(
+        learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=_of("speak", on_log)
     )
-    learned = trained.model.get_submodule("prompter")
+    learned = learner["prompter"]
     assert isinstance(learned, Prompter)
-    return learned, trained.log
+    return learned, log
 
 
 def write(
@@ -518,43 +472,30 @@ def write(
 ) -> list[LogLine]:
     """The third part: the projection of an aligned model is trained on clips, in place; the log's lines.
 
-    Without contrast the ears are trained with it.
+    Without contrast the acoustic part is trained with it.
     """
-    start = fingerprint(model)
+    digest = recipe("write", bank, settings, {**vars(model.shape), "start": fingerprint(model)})
     losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
     learner = nn.ModuleDict({"prompter": model.prompter.requires_grad_(True)})
     if not settings.contrast:
-        learner["ears"] = _ears(model)
-    trained = train(
-        learner,
-        losses,
-        items=len(losses.order),
-        settings=settings.write,
-        folder=folder / "write",
-        recipe=recipe("write", bank, settings, {**vars(model.shape), "start": start}),
-        progress=progress,
-        on_log=(lambda line: on_log("write", line)) if on_log else None,
+        acoustic = deepcopy(model).requires_grad_(True)
+        acoustic.prompter = nn.Identity()  # type: ignore[assignment]
+        learner["acoustic"] = acoustic
+    place = folder / "write"
+    learner, log = train(
+        learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=_of("write", on_log)
     )
-    learned = trained.model.get_submodule("prompter")
+    learned = learner["prompter"]
     assert isinstance(learned, Prompter)
     model.prompter = learned
     if not settings.contrast:
-        model.load_state_dict({**model.state_dict(), **trained.model.get_submodule("ears").state_dict()})
+        model.load_state_dict({**model.state_dict(), **learner["acoustic"].state_dict()})
     model.eval()
-    return trained.log
+    return log
 
 
-def _ears(model: InstructorModel) -> InstructorModel:
-    """A copy of a model to be trained, without its projection."""
-    ears = deepcopy(model).requires_grad_(True)
-    ears.prompter = nn.Identity()  # type: ignore[assignment]
-    return ears
-
-
-def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
-    """Hearings of sounds that are no speech, of 1 to 4 seconds."""
-    rng = np.random.default_rng([seed, count])
-    return [acoustic_features(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
+def _of(part: str, on_log: OnLog | None) -> Callable[[LogLine], None] | None:
+    return partial(on_log, part) if on_log else None
 
 
 def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
@@ -563,29 +504,7 @@ def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Ma
     return hashlib.sha256(json.dumps([part, bank.digest, kept, dict(shape)], sort_keys=True).encode()).hexdigest()
 
 
-@torch.no_grad()
-def _normalise(model: InstructorModel, bank: FeatureBank) -> None:
-    """Set means and deviations, and the directions and the range of what is usual."""
-    every = [hearing for views in bank.views for hearing in views]
-    sums, squares, count = 0.0, 0.0, 0
-    for hearing in every:
-        states = hearing.states.astype(np.float64)
-        sums, squares = sums + states.sum(axis=1), squares + np.square(states).sum(axis=1)
-        count += states.shape[1]
-    mean = sums / count
-    deviation = np.sqrt(np.maximum(squares / count - np.square(mean), 1e-8))
-    model.qformer.mean.copy_(torch.from_numpy(mean)[:, None])
-    model.qformer.deviation.copy_(torch.from_numpy(deviation)[:, None])
-    numbers = np.stack([hearing.functionals for hearing in every]).astype(np.float64)
-    model.manner_mean.copy_(torch.from_numpy(numbers.mean(axis=0)))
-    model.manner_deviation.copy_(torch.from_numpy(numbers.std(axis=0) + 1e-4))
-    for world, corpus in enumerate(corpora_of(bank)):
-        here = [clip.corpus == corpus for clip in bank.clips]
-        own = [hearing for views in bank.select(here).views for hearing in views]
-        parts = [stack(own[i : i + SUMMARISED]) for i in range(0, len(own), SUMMARISED)]
-        model.usual.learn(world, torch.cat([pooled(part.states, part.there) for part in parts]))
-
-
-def corpora_of(bank: FeatureBank) -> list[str]:
-    """Names of the corpora of a bank, each a world of its own."""
-    return sorted({clip.corpus for clip in bank.clips})
+def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
+    """Features of sounds that are no speech, of 1 to 4 seconds."""
+    rng = np.random.default_rng([seed, count])
+    return [acoustic_features(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]

@@ -1,14 +1,12 @@
 """The training loop: a model and a loss in, averaged weights out; killed at any moment it goes on as if it never was.
 
 >>> device, reason = choose_device()
->>> settings = TrainSettings(steps=400)
->>> result = train(model, loss_of, len(clips), settings, Path("outputs/run"), recipe="first", device=device)
->>> result.model.eval(), result.log[-1]["loss"]
+>>> model, log = train(model, loss_of, len(clips), TrainSettings(steps=400), Path("outputs/run"), "first", device)
 
 `loss_of(model, items, rng, way)` gives named losses of a batch, each a mean over its items, of which "loss" is
 minimised. `items` are numbers of the training items, `rng` is the step's own random stream, `way` is how far training
 is, 0 to 1. The folder holds the checkpoint, `last.safetensors`, and `log.jsonl`. Under `torchrun` several processes
-share every batch (see `processes`).
+share every batch.
 
 On CUDA `loss_of` runs under autocast to bfloat16: linear layers, convolutions and matrix products round, and give
 bfloat16. A loss keeps float32 by taking what the networks give as `.float()` and computing from there on inside
@@ -25,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,9 +35,11 @@ from tqdm import tqdm
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.settings import TrainSettings
-from avi_lib.training.checkpoint import Checkpoint, load_checkpoint, recipe_digest, save_checkpoint
+from avi_lib.training.checkpoint import load_checkpoint, recipe_digest, save_checkpoint
 
-# The learning rate of a step, a function of the settings.
+LogLine = dict[str, Any]
+LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
+M = TypeVar("M", bound=nn.Module)
 
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
@@ -50,17 +50,15 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * (0.5 + 0.5 * math.cos(math.pi * min(way, 1.0))))
 
 
-# The order of training: which items make a batch is a function of seed and step, so that no state has to be kept.
+# The order of training is a function of seed and step, so that no state has to be kept.
 
 
 def batch_at(step: int, items: int, batch: int, seed: int) -> Int[np.ndarray, " batch"]:
     """Numbers of the items of a step's batch, `batch` of them.
 
     Every epoch is a permutation of all items, drawn from seed and epoch alone; epochs follow on without a rest, so a
-    batch may begin in one and end in the next. Raises InputError when there is no item.
+    batch may begin in one and end in the next.
     """
-    if items < 1 or batch < 1:
-        raise InputError("at least one item and one place in a batch", f"{items} and {batch}", "check the corpus")
     places = np.arange(step * batch, (step + 1) * batch)
     epochs = {int(epoch): epoch_order(int(epoch), items, seed) for epoch in np.unique(places // items)}
     return np.array([epochs[int(place // items)][place % items] for place in places])
@@ -85,11 +83,8 @@ def torch_seed_at(step: int, seed: int, process: int = 0) -> int:
     return int(np.random.SeedSequence([seed, 2, step, process]).generate_state(1, np.uint64)[0] >> 1)
 
 
-# The device to compute on, and why.
-
-
 def choose_device(prefer: str = "auto") -> tuple[torch.device, str]:
-    """A device and the reason for its choice.
+    """A device to compute on and the reason for its choice.
 
     `prefer` is "auto", which takes a CUDA device where there is one, or a device as torch names it. Under `torchrun`
     each process takes a CUDA device of its own. Raises InputError for a device that is not there.
@@ -108,10 +103,8 @@ def choose_device(prefer: str = "auto") -> tuple[torch.device, str]:
         device = torch.device(prefer)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            "a device of this machine, such as cpu or cuda", f"{prefer!r}: {reason}", "use auto"
-        ) from error
+        got = f"{prefer!r}: {str(error).splitlines()[0]}"
+        raise InputError("a device of this machine, such as cpu or cuda", got, "use auto") from error
     return device, "asked for"
 
 
@@ -120,27 +113,36 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
-# Several processes on one training: each computes its share of every batch, and all take the same step.
-
-
 @dataclass(frozen=True)
 class Processes:
-    """Which process this is, of how many; the first one, of rank 0, writes files."""
+    """Which process this is, of how many on one training: each computes its share of every batch, all take one step."""
 
     rank: int = 0
     count: int = 1
 
-    @property
-    def first(self) -> bool:
-        """Whether this process writes."""
-        return self.rank == 0
+    @classmethod
+    def join(cls, device: torch.device) -> Processes:
+        """Meet the other processes that `torchrun` started; they stay joined until this one ends.
+
+        Raises InputError where torch is built without support for several processes.
+        """
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not distributed.is_available():
+            got = "one built without it"
+            raise InputError("a torch for several processes", got, "start one process, without torchrun")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        if not distributed.is_initialized():
+            distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            atexit.register(distributed.destroy_process_group)
+        return cls(distributed.get_rank(), distributed.get_world_size())
 
     def share(self, batch: Int[np.ndarray, " batch"]) -> Int[np.ndarray, " share"]:
         """This process' items of a batch; InputError when there is none for one of the processes."""
         if len(batch) < self.count:
-            raise InputError(
-                "an item for each process in a batch", f"{len(batch)} for {self.count} processes", "take larger batches"
-            )
+            got = f"{len(batch)} for {self.count} processes"
+            raise InputError("an item for each process in a batch", got, "take larger batches")
         return np.array_split(batch, self.count)[self.rank]
 
     def start_alike(self, model: nn.Module, step: int) -> None:
@@ -185,41 +187,15 @@ class Processes:
         for parameter, users_of_it, piece in zip(parameters, users, pieces, strict=True):
             parameter.grad = piece.view_as(parameter) if users_of_it else None
 
-    def wait(self) -> None:
-        """Wait until all have come here."""
-        if self.count > 1:
-            distributed.barrier()
 
-
-def join_processes(device: torch.device) -> Processes:
-    """Meet the other processes that `torchrun` started; they stay joined until this one ends.
-
-    On CUDA every process computes on a device of its own (see `choose_device`). Raises InputError where torch is built
-    without support for several processes.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return Processes()
-    if not distributed.is_available():
-        raise InputError("a torch for several processes", "one built without it", "start one process, without torchrun")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    if not distributed.is_initialized():
-        distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-        atexit.register(distributed.destroy_process_group)
-    return Processes(distributed.get_rank(), distributed.get_world_size())
-
-
-# The log of a training: a line of losses every so many steps, in memory, in a file and on a board when asked for.
-
-
-LogLine = dict[str, Any]
+ALONE = Processes()
 
 
 class TrainingLog:
-    """Lines of a training that stands at a step; those of earlier runs up to there are read from the file.
+    """A line of losses every so many steps, in memory, in a file and on a TensorBoard where one is asked for.
 
     Args:
-        path: the file, a JSON object a line; its folder exists.
+        path: the file, a JSON object a line; lines up to `step` are kept.
         step: where training goes on.
         board: folder of a TensorBoard, none when None.
         written: whether this process writes; others keep lines in memory alone.
@@ -232,32 +208,23 @@ class TrainingLog:
     def __init__(self, path: Path, step: int, board: Path | None = None, written: bool = True) -> None:
         self.path, self.written = path, written
         self.lines = read_log(path, step) if path.exists() else []
-        self._board = open_board(board, step) if board is not None and written else None
-        self._file: IO[str] | None = None
+        self._board = _open_board(board, step) if board is not None and written else None
         self._begun_s = time.perf_counter() - (self.lines[-1]["s"] if self.lines else 0.0)
-
-    def __enter__(self) -> TrainingLog:
-        if self.written:
-            with atomic_path(self.path) as temporary:
-                temporary.write_text("".join(map(_text, self.lines)), "utf-8")
-            self._file = self.path.open("a", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
+        if written:
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), "utf-8")
 
     def add(self, step: int, losses: Mapping[str, float], epoch: float) -> LogLine:
         """Add a step's losses; `s` is the time that training has taken, in all runs together."""
         line = {"step": step, "epoch": epoch, **losses, "s": time.perf_counter() - self._begun_s}
         self.lines.append(line)
+        if not self.written:
+            return line
         try:
-            if self._file is not None:
-                self._file.write(_text(line))
-                self._file.flush()
-                os.fsync(self._file.fileno())
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{json.dumps(line)}\n")
+                file.flush()
+                os.fsync(file.fileno())
             if self._board is not None:
                 for name, value in losses.items():
                     self._board.add_scalar(name, value, step)
@@ -278,7 +245,7 @@ def read_log(path: Path, step: int) -> list[LogLine]:
         raise InputError("the log of a training", f"{path}: {error}", "remove it, or train elsewhere") from error
 
 
-def open_board(folder: Path, step: int) -> Any:
+def _open_board(folder: Path, step: int) -> Any:
     """A writer to a TensorBoard on which nothing past the step is shown."""
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -290,23 +257,8 @@ def open_board(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
-def _text(line: LogLine) -> str:
-    return f"{json.dumps(line)}\n"
-
-
-LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The averaged weights in a model of their own, and the log's lines."""
-
-    model: nn.Module
-    log: list[LogLine]
-
-
 def train(
-    model: nn.Module,
+    model: M,
     loss_of: LossOf,
     items: int,
     settings: TrainSettings,
@@ -316,7 +268,7 @@ def train(
     progress: bool | None = None,
     on_log: Callable[[LogLine], None] | None = None,
     board: Path | None = None,
-) -> Trained:
+) -> tuple[M, list[LogLine]]:
     """Train a model in place, going on from the folder's checkpoint where there is one.
 
     Killed or not, the result is the same to the bit, on a processor with as many threads; CUDA adds in any order.
@@ -333,6 +285,9 @@ def train(
         on_log: called with every line of the log, in the first process alone.
         board: folder of a TensorBoard that shows the losses, none when None.
 
+    Returns:
+        The averaged weights in a model of their own, and the log's lines.
+
     Raises:
         AviError: a loss or the gradient is not finite; the checkpoint before is kept.
         InputError: there is no item, or fewer in a batch than processes; the folder cannot be written, or holds a
@@ -341,7 +296,8 @@ def train(
     if items < 1:
         raise InputError("at least one training item", str(items), "check the corpus and what is selected from it")
     device = device or torch.device("cpu")
-    processes = join_processes(device)
+    processes = Processes.join(device)
+    first = processes.rank == 0
     make_folder(folder)
     kept, digest = folder / "last.safetensors", recipe_digest(recipe, items, settings)
     check_writable(kept)
@@ -349,49 +305,54 @@ def train(
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     rate, decay = settings.learning_rate, settings.weight_decay
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
-    step = load_checkpoint(kept, digest, model, average, optimizer).step if kept.is_file() else 0
+    step = load_checkpoint(kept, digest, model, average, optimizer) if kept.is_file() else 0
     processes.start_alike(model, step)
-    hidden = True if not processes.first else None if progress is None else not progress
+    log = TrainingLog(folder / "log.jsonl", step, board, written=first)
+    hidden = True if not first else None if progress is None else not progress
     with (
-        TrainingLog(folder / "log.jsonl", step, board, written=processes.first) as log,
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()),
         tqdm(desc="training", total=settings.steps, initial=step, unit=" steps", leave=False, disable=hidden) as shown,
     ):
         while step < settings.steps:
-            losses = _update(model, average, optimizer, loss_of, items, settings, step, device, processes)
+            batch = processes.share(batch_at(step, items, settings.batch, settings.seed))
+            losses = train_step(model, average, optimizer, loss_of, batch, step, settings, processes)
             step += 1
             shown.update()
             if step % settings.log_every == 0 or step == settings.steps:
                 line = log.add(step, losses, epoch=step * settings.batch / items)
                 shown.set_postfix(loss=f"{losses['loss']:.4g}")
-                if on_log is not None and processes.first:
+                if on_log is not None and first:
                     on_log(line)
-            if (step % settings.save_every == 0 or step == settings.steps) and processes.first:
-                save_checkpoint(kept, Checkpoint(step, digest), model, average, optimizer)
-    processes.wait()
-    return Trained(average.module, log.lines)
+            if (step % settings.save_every == 0 or step == settings.steps) and first:
+                save_checkpoint(kept, step, digest, model, average, optimizer)
+    if processes.count > 1:
+        distributed.barrier()
+    return average.module, log.lines
 
 
-def _update(
+def train_step(
     model: nn.Module,
     average: AveragedModel,
     optimizer: torch.optim.Optimizer,
     loss_of: LossOf,
-    items: int,
-    settings: TrainSettings,
+    batch: Int[np.ndarray, " batch"],
     step: int,
-    device: torch.device,
-    processes: Processes,
+    settings: TrainSettings,
+    processes: Processes = ALONE,
 ) -> dict[str, float]:
+    """One step on the items of these numbers: losses, gradients, weights, averaged weights; the losses' values.
+
+    Raises AviError when a loss or the gradient is not finite; the weights are as they were then.
+    """
+    device = next(model.parameters()).device
     torch.manual_seed(torch_seed_at(step, settings.seed, processes.rank))
     for group in optimizer.param_groups:
         group["lr"] = learning_rate_at(step, settings)
-    share = processes.share(batch_at(step, items, settings.batch, settings.seed))
-    weight = len(share) / settings.batch
     with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-        losses = loss_of(model, share, rng_at(step, settings.seed, processes.rank), step / settings.steps)
+        losses = loss_of(model, batch, rng_at(step, settings.seed, processes.rank), step / settings.steps)
     optimizer.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    weight = len(batch) / settings.batch
     processes.average_gradients(model, weight)
     values = processes.average_losses(losses, weight)
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=True)

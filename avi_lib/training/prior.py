@@ -1,5 +1,8 @@
 """Training the diffusion prior: a bank of sentences and styles in, a network that draws styles for sentences out.
 
+>>> bank = make_bank(corpora, talking, encoder, scripts=400, texts=2, seed=0)
+>>> losses = PriorLosses(bank, settings, model)
+>>> losses(model, np.arange(16), np.random.default_rng(0), way=0.0)["loss"].backward()
 >>> model, log = train_prior(bank, encoder, talking, settings, folder=run / "prior")
 >>> save_prior(model, run / "prior.safetensors", about)
 """
@@ -9,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +25,6 @@ from tqdm import tqdm
 
 from avi_lib.corpus.dataset import Corpus, shared_voices
 from avi_lib.corpus.scripts import Draw, Kind, StyleScript, draw_style_script, is_held_combination, said_in_training
-from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.text_encoder import TextEncoder, TextStates, encode_texts
@@ -34,16 +36,18 @@ from avi_lib.settings import PriorSettings
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
 
-# The style bank: what the diffusion prior is trained on, sentences and the styles of motion that carries them out.
-
-
 SPREAD = 0.04
 """How far a performed strength may be from the one its word stands for."""
+RIDGE = 1e-3
+"""Weight of the size of the map from styles to channels, in units of the styles' variance."""
 
 
 @dataclass(frozen=True, eq=False)
 class StyleBank:
-    """Scripts, their styles, and the states of their sentences: script i has the texts `texts_of[i]`."""
+    """Scripts, their styles, and the states of their sentences: script i has the texts `texts_of[i]`.
+
+    `levels` are means over time of every channel of the motion that a style was taken from.
+    """
 
     scripts: tuple[StyleScript, ...]
     styles: Float32[np.ndarray, "scripts style"]
@@ -58,32 +62,6 @@ class StyleBank:
     def first_states(self, most: int | None = None) -> list[Float32[np.ndarray, "_ dim"]]:
         """States of the first sentence of every script, of the first `most` ones."""
         return [self.texts.of(texts[0]) for texts in self.texts_of[:most]]
-
-
-@dataclass(frozen=True, eq=False)
-class Stage:
-    """Clips that perform: those of a split of prepared corpora, with their performers."""
-
-    clips: tuple[tuple[Corpus, ClipEntry], ...]
-
-    @classmethod
-    def of(cls, corpora: Sequence[Corpus], splits: Sequence[str] = ("train",)) -> Stage:
-        """The clips of some splits that are performed, InputError when there is none.
-
-        A voice that one corpus holds out is not heard in the training of another.
-        """
-        heard_elsewhere = shared_voices(corpora) if "train" in splits else frozenset()
-        found = tuple(
-            (corpus, clip)
-            for corpus in corpora
-            for clip in corpus.clips
-            if clip.split in splits and clip.motion == "performed" and clip.frames >= FPS
-            if clip.recording not in heard_elsewhere
-        )
-        if not found or any(corpus.space is not ARKIT for corpus in corpora):
-            got = f"none of the split {', '.join(splits)} in {', '.join(str(corpus.folder) for corpus in corpora)}"
-            raise InputError("performed clips of a second and more, in the space ARKIT", got, "add such a corpus")
-        return cls(found)
 
 
 def make_bank(
@@ -111,25 +89,33 @@ def make_bank(
         seed: the source of every choice.
         draw: what is held out; see `draw_style_script`.
         kind: of all scripts, drawn when None.
-        splits: whose speakers perform.
+        splits: whose speakers perform; a voice that one corpus holds out does not train through another.
         real: whether real motion of these splits goes in too, where every channel of it is true.
         folder: where states of texts are kept by content; nowhere when None.
         progress: as in `train`.
 
     Raises:
-        InputError: no performed clip.
+        InputError: no performed clip of a second or more.
     """
-    stage = Stage.of(corpora, splits)
-    rng = np.random.default_rng([seed, scripts, len(stage.clips)])
-    plain = sorted({clip.text for _, clip in stage.clips if clip.text})
+    without = shared_voices(corpora) if "train" in splits else frozenset()
+    clips = [
+        (corpus, clip)
+        for corpus in corpora
+        for clip in corpus.clips
+        if clip.split in splits and clip.motion == "performed" and clip.frames >= FPS and clip.recording not in without
+    ]
+    if not clips or any(corpus.space is not ARKIT for corpus in corpora):
+        got = f"none of the split {', '.join(splits)} in {', '.join(str(corpus.folder) for corpus in corpora)}"
+        raise InputError("performed clips of a second and more, in the space ARKIT", got, "add such a corpus")
+    rng = np.random.default_rng([seed, scripts, len(clips)])
+    plain = sorted({clip.text for _, clip in clips if clip.text})
     drawn = [draw_style_script(rng, texts, plain, draw, kind) for _ in range(scripts)]
     performers: dict[int, Performer] = {}
     styles, levels = [], []
-    hidden = None if progress is None else not progress
-    for script in tqdm(drawn, "performing", leave=False, disable=hidden):
-        number = int(rng.integers(len(stage.clips)))
+    for script in tqdm(drawn, "performing", leave=False, disable=None if progress is None else not progress):
+        number = int(rng.integers(len(clips)))
         if number not in performers:
-            corpus, clip = stage.clips[number]
+            corpus, clip = clips[number]
             performers[number] = corpus.performer(clip)
         motion = performers[number].perform_with_still(_varied(script.instruction, rng), int(rng.integers(2**62)))[1]
         styles.append(talking.style_of(motion))
@@ -158,25 +144,99 @@ def _varied(instruction: Instruction, rng: np.random.Generator) -> Instruction:
 
 def _real_motion(
     corpora: Sequence[Corpus], splits: Sequence[str], texts: int, rng: np.random.Generator
-) -> list[tuple[StyleScript, MotionClip]]:
+) -> Iterator[tuple[StyleScript, MotionClip]]:
     """Clips of real motion whose channels are all true, with what was measured in them said in wordings of training."""
-    found = []
     for corpus in corpora:
         for clip in corpus.clips:
             if clip.motion == "performed" or clip.split not in splits or not corpus.present(clip).all():
                 continue
             script = corpus.scripts[clip.scripts[0]]
             parts = Instruction(script.texts[0], script.emotion, script.level, script.action_units)
-            if is_held_combination(parts):
-                continue
-            motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
-            if said := said_in_training(parts, texts, rng):
-                found.append((StyleScript("mix", parts, said), motion))
-    return found
+            if not is_held_combination(parts) and (said := said_in_training(parts, texts, rng)):
+                motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
+                yield StyleScript("mix", parts, said), motion
 
 
-RIDGE = 1e-3
-"""Weight of the size of the map from styles to channels, in units of the styles' variance."""
+class PriorLosses:
+    """The losses of a batch, as the training loop asks for them."""
+
+    def __init__(self, bank: StyleBank, settings: PriorSettings, model: PriorModel) -> None:
+        self.bank, self.settings = bank, settings
+        self.styles = model.normal(torch.from_numpy(bank.styles))
+        self.scheduler = training_scheduler()
+
+    def __call__(
+        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
+    ) -> dict[str, torch.Tensor]:
+        """Named losses of the scripts of these numbers; "loss" is their weighted sum."""
+        assert isinstance(model, PriorModel)
+        settings, device = self.settings, model.mean.device
+        texts = [int(rng.choice(self.bank.texts_of[int(item)])) for item in items]
+        states, mask = (torch.from_numpy(array).to(device) for array in self.bank.texts.batch(texts))
+        styles = self.styles[torch.from_numpy(items)].to(device)
+        random = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        times = torch.randint(TIMES, (len(items),), generator=random)
+        noise = torch.randn(styles.shape, generator=random).to(device)
+        dropped = (torch.rand(len(items), generator=random) < settings.dropped).to(device)
+        embedding = model.network.read(states, mask)
+        if settings.regression:
+            times, noisy = torch.full_like(times, TIMES - 1), torch.zeros_like(styles)
+        else:
+            noisy = self.scheduler.add_noise(styles, noise, times.to(device))
+        predicted = model.network(noisy, times.to(device), model.network.drop_text(embedding, dropped)).float()
+        diffusion = (predicted - styles).square().mean()
+        contrast = soft_contrast(embedding.aligned, functional.normalize(styles, dim=1), self.temperature(way))
+        loss = torch.zeros((), device=device) + settings.diffusion * diffusion + settings.contrast * contrast
+        return {"diffusion": diffusion, "contrast": contrast, "loss": loss}
+
+    def temperature(self, way: float) -> float:
+        """Of the contrast, from cold to warm along half a cosine."""
+        return self.settings.cold + (self.settings.warm - self.settings.cold) * (0.5 - 0.5 * math.cos(math.pi * way))
+
+
+def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Contrast with soft labels, both ways: sentences should be as near to all styles as the own style is to them.
+
+    sentences, styles: (batch, 128) of length 1. Labels are the styles' own similarities, so that two scripts that look
+    alike are no opposites (Gao et al. 2023, SoftCLIP).
+    """
+    with torch.autocast(sentences.device.type, enabled=False):  # cosines near 1, divided by a small number
+        labels = (styles @ styles.T / temperature).softmax(dim=1)
+        alike = sentences @ styles.T / temperature
+        there = -(labels * alike.log_softmax(dim=1)).sum(dim=1).mean()
+        back = -(labels * alike.T.log_softmax(dim=1)).sum(dim=1).mean()
+        return 0.5 * (there + back)
+
+
+def untrained(bank: StyleBank, encoder: TextEncoder, talking: TalkingModel, settings: PriorSettings) -> PriorModel:
+    """A prior of random weights, the same for the same seed, normalised by the styles of a bank."""
+    shape = PriorShape(
+        text_encoder=encoder.name,
+        text_fingerprint=encoder.fingerprint,
+        text=encoder.dim,
+        space=talking.shape.space,
+        styles=fingerprint(talking),
+        width=settings.width,
+        blocks=settings.blocks,
+        heads=settings.heads,
+        words=settings.words,
+        regression=settings.regression,
+    )
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(settings.train.seed)
+        model = PriorModel(shape, settings.dropout)
+    mean = bank.styles.mean(axis=0)
+    centred = bank.styles - mean
+    variance = np.linalg.eigvalsh(np.cov(centred.T))
+    effective = variance.sum() ** 2 / np.square(variance).sum()  # participation ratio
+    scale = float(np.sqrt(variance.sum() / effective))
+    normal = centred / scale
+    levels = bank.levels - bank.levels.mean(axis=0)
+    gram = normal.T @ normal + RIDGE * len(normal) * np.eye(normal.shape[1], dtype=np.float32)
+    model.mean.copy_(torch.from_numpy(mean))
+    model.scale.fill_(scale)
+    model.held.copy_(torch.from_numpy(np.linalg.solve(gram, normal.T @ levels).T.astype(np.float32)))
+    return model
 
 
 def train_prior(
@@ -196,109 +256,13 @@ def train_prior(
         AviError: a loss is not finite.
         InputError: the folder holds a checkpoint of something else.
     """
-    shape = PriorShape(
-        text_encoder=encoder.name,
-        text_fingerprint=encoder.fingerprint,
-        text=encoder.dim,
-        space=talking.shape.space,
-        styles=fingerprint(talking),
-        width=settings.width,
-        blocks=settings.blocks,
-        heads=settings.heads,
-        words=settings.words,
-        regression=settings.regression,
-    )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(settings.train.seed)
-        model = PriorModel(shape, settings.dropout)
-    _normalise(model, bank)
-    trained = train(
-        model,
-        PriorLosses(bank, settings, model),
-        items=len(bank),
-        settings=settings.train,
-        folder=folder,
-        recipe=recipe(bank, settings),
-        device=device,
-        progress=progress,
-        on_log=on_log,
-        board=board,
-    )
-    assert isinstance(trained.model, PriorModel)
-    return trained.model.eval(), trained.log
-
-
-class PriorLosses:
-    """The losses of a batch, as the training loop asks for them."""
-
-    def __init__(self, bank: StyleBank, settings: PriorSettings, model: PriorModel) -> None:
-        self.bank, self.settings = bank, settings
-        self.styles = model.normal(torch.from_numpy(bank.styles))
-        self.scheduler = training_scheduler()
-
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
-        """Named losses of the scripts of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, PriorModel)
-        device = model.mean.device
-        texts = [int(rng.choice(self.bank.texts_of[int(item)])) for item in items]
-        states, mask = (torch.from_numpy(array).to(device) for array in self.bank.texts.batch(texts))
-        styles = self.styles[torch.from_numpy(items)].to(device)
-        random = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        times = torch.randint(TIMES, (len(items),), generator=random)
-        noise = torch.randn(styles.shape, generator=random).to(device)
-        dropped = (torch.rand(len(items), generator=random) < self.settings.dropped).to(device)
-        embedding = model.network.read(states, mask)
-        if self.settings.regression:
-            times, noisy = torch.full_like(times, TIMES - 1), torch.zeros_like(styles)
-        else:
-            noisy = self.scheduler.add_noise(styles, noise, times.to(device))
-        predicted = model.network(noisy, times.to(device), model.network.drop_text(embedding, dropped)).float()
-        losses = {
-            "diffusion": (predicted - styles).square().mean(),
-            "contrast": soft_contrast(embedding.aligned, functional.normalize(styles, dim=1), self.temperature(way)),
-        }
-        weights = self.settings.model_dump()
-        losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros((), device=device))
-        return losses
-
-    def temperature(self, way: float) -> float:
-        """From cold to warm along half a cosine."""
-        return self.settings.cold + (self.settings.warm - self.settings.cold) * (0.5 - 0.5 * math.cos(math.pi * way))
-
-
-def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor, temperature: float) -> torch.Tensor:
-    """Contrast with soft labels, both ways: sentences should be as near to all styles as the own style is to them.
-
-    sentences, styles: (batch, 128) of length 1. Labels are the styles' own similarities, so that two scripts that look
-    alike are no opposites (Gao et al. 2023, SoftCLIP).
-    """
-    with torch.autocast(sentences.device.type, enabled=False):  # cosines near 1, divided by a small number
-        labels = (styles @ styles.T / temperature).softmax(dim=1)
-        alike = sentences @ styles.T / temperature
-        there = -(labels * alike.log_softmax(dim=1)).sum(dim=1).mean()
-        back = -(labels * alike.T.log_softmax(dim=1)).sum(dim=1).mean()
-        return 0.5 * (there + back)
+    model = untrained(bank, encoder, talking, settings)
+    losses, digest = PriorLosses(bank, settings, model), recipe(bank, settings)
+    model, log = train(model, losses, len(bank), settings.train, folder, digest, device, progress, on_log, board)
+    return model.eval(), log
 
 
 def recipe(bank: StyleBank, settings: PriorSettings) -> str:
     """What is trained on what: settings but the loop's own, and the bank's content."""
     kept = settings.model_dump(exclude={"train"})
     return hashlib.sha256(json.dumps([bank.digest, kept], sort_keys=True).encode()).hexdigest()
-
-
-@torch.no_grad()
-def _normalise(model: PriorModel, bank: StyleBank) -> None:
-    """Set the styles' mean and scale, and the map from styles to what they hold every channel at."""
-    mean = bank.styles.mean(axis=0)
-    centred = bank.styles - mean
-    variance = np.linalg.eigvalsh(np.cov(centred.T))
-    effective = variance.sum() ** 2 / np.square(variance).sum()  # participation ratio
-    scale = float(np.sqrt(variance.sum() / effective))
-    normal = centred / scale
-    levels = bank.levels - bank.levels.mean(axis=0)
-    gram = normal.T @ normal + RIDGE * len(normal) * np.eye(normal.shape[1], dtype=np.float32)
-    model.mean.copy_(torch.from_numpy(mean))
-    model.scale.fill_(scale)
-    model.held.copy_(torch.from_numpy(np.linalg.solve(gram, normal.T @ levels).T.astype(np.float32)))

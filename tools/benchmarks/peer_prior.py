@@ -174,9 +174,8 @@ def _train_peer(
         peer = PeerModel(package, bank.texts.dim, max_text_len=1)
     how = settings.train.model_copy(update={"learning_rate": rate})
     losses = PeerLosses(PriorLosses(bank, settings, ours))
-    trained = train(peer, losses, len(bank), how, folder, f"peer {recipe(bank, settings)}", progress=progress)
-    assert isinstance(trained.model, PeerModel)
-    return trained.model.eval()
+    trained, _ = train(peer, losses, len(bank), how, folder, f"peer {recipe(bank, settings)}", progress=progress)
+    return trained.eval()
 
 
 def _compared(own: StyleScore, best: StyleScore, ours: nn.Module, peer: nn.Module, how: str) -> Iterator[Figure]:
