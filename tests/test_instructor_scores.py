@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 
-from avi_lib.evaluation.instructor_scores import RECIPES, Predictions, best_temperature, predict_bank, write_out
+from avi_lib.evaluation.instructor_scores import Predictions, write_out
 from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_network import EMOTION_CLASSES
+from tools.benchmarks.folds import RECIPES, best_temperature, kept_predictions
 
 
 def instructor(change=0.0):
@@ -22,14 +23,14 @@ def instructor(change=0.0):
 
 def test_opinions_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
     few = bank().select([number < 5 for number in range(len(bank()))])
-    first = predict_bank(instructor(), few, tmp_path / "kept.npz")
+    first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
     written = (tmp_path / "kept.npz").stat().st_mtime_ns
-    again = predict_bank(instructor(), few, tmp_path / "kept.npz")
+    again = kept_predictions(instructor(), few, tmp_path / "kept.npz")
     assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
     np.testing.assert_array_equal(again.classes, first.classes)
-    other = predict_bank(instructor(0.5), few, tmp_path / "kept.npz")
+    other = kept_predictions(instructor(0.5), few, tmp_path / "kept.npz")
     assert not np.array_equal(other.classes, first.classes)
-    fewer = predict_bank(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
+    fewer = kept_predictions(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
     assert len(fewer.classes) == 2
 
 
@@ -47,8 +48,8 @@ def test_the_temperature_makes_confidence_what_it_claims_to_be():
     heard = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
     best = best_temperature([heard])
     assert best > 1.5
-    assert heard.verdict(best).calibration_error < heard.verdict(1.0).calibration_error
-    assert heard.verdict(best).accuracy == heard.verdict(1.0).accuracy
+    assert heard.classified(best).calibration_error < heard.classified(1.0).calibration_error
+    assert heard.classified(best).accuracy == heard.classified(1.0).accuracy
 
 
 def test_every_so_many_sentences_are_written_out():

@@ -12,7 +12,7 @@ from small_instructors import FELT, SETTINGS, bank, frozen, hearing, sounds, tra
 from small_priors import Letters
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.instructor_scores import Classification, by_emotion, folds, level_agreement, nearest, recall
+from avi_lib.evaluation.instructor_scores import Classification, by_emotion, level_agreement, nearest, recall
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor_network import (
     EMOTION_CLASSES,
@@ -40,6 +40,7 @@ from avi_lib.training.instructor import (
 )
 from avi_lib.training.instructor_data import BankClip
 from avi_lib.weights import fingerprint, save_weights
+from tools.benchmarks.folds import folds
 
 
 def digest(network):
@@ -51,8 +52,8 @@ def test_the_trained_ear_knows_clips_it_has_not_heard():
     model = trained().model
     clips = [(emotion, level, seed) for emotion in FELT for level in FELT[emotion] for seed in range(900, 906)]
     shares = nearest(model, [hearing(*clip) for clip in clips])
-    verdict = Classification(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
-    assert verdict.accuracy > 0.85
+    found = Classification(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
+    assert found.accuracy > 0.85
     heard = [EMOTION_CLASSES[number] for number in shares.argmax(axis=1)]
     meant = [BankClip("", "", "", "", emotion, level) for emotion, level, _ in clips]
     assert level_agreement(heard, meant) > 0.65
@@ -239,16 +240,16 @@ def test_folds_part_speakers_and_hold_out_every_clip_once():
     assert sorted(held) == sorted(clip.name for clip in whole.clips)
 
 
-def test_verdicts_count_what_is_heard():
+def test_classifications_count_what_is_heard():
     shares = np.zeros((4, len(EMOTIONS)))
     for row, (emotion, sure) in enumerate((("sad", 0.9), ("sad", 0.8), ("happy", 0.7), ("sad", 0.6))):
         shares[row] = (1 - sure) / (len(EMOTIONS) - 1)
         shares[row, EMOTIONS.index(emotion)] = sure
-    verdict = Classification(shares, ("sad", "happy", "happy", "sad"))
-    assert verdict.accuracy == 0.75
-    assert verdict.recall == pytest.approx(0.75)
-    assert verdict.calibration_error == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)
-    assert verdict.confusion()[EMOTIONS.index("happy"), EMOTIONS.index("sad")] == 0.5
+    found = Classification(shares, ("sad", "happy", "happy", "sad"))
+    assert found.accuracy == 0.75
+    assert found.recall == pytest.approx(0.75)
+    assert found.calibration_error == pytest.approx((0.1 + 0.8 + 0.3 + 0.4) / 4)
+    assert found.confusion()[EMOTIONS.index("happy"), EMOTIONS.index("sad")] == 0.5
     assert recall(["sad", None, "sad"], ["sad", "sad", "happy"]) == pytest.approx(0.25)
 
 
