@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, container_of
 from avi_lib.files import check_writable, keep_inputs, make_folder
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Timeline, as_json, load_timeline
+from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, write_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings

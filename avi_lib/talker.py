@@ -24,8 +24,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, video_writer
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Timeline, as_timeline
+from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline
 from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, read_curves
 from avi_lib.motion.performer import Performer

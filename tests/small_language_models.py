@@ -8,7 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from avi_lib.instruction.instructor_network import EMOTION_CLASSES, OPENING, QUESTIONS, answer
+from avi_lib.instruction.action_units import EMOTION_CLASSES
+from avi_lib.instruction.grammar import OPENING, QUESTIONS, answer
 from avi_lib.instruction.language_model import LanguageModel, load_language_model
 
 WIDTH = 24

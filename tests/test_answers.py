@@ -4,19 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from avi_lib.instruction.action_units import prototype, quantise
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EmotionClass, prototype, quantise
+from avi_lib.instruction.grammar import ANSWER_UNITS, OPENING, QUESTIONS, answer, choices, class_words, worded
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.instructor_network import (
-    EMOTION_CLASSES,
-    OPENING,
-    QUESTIONS,
-    UNITS,
-    EmotionClass,
-    answer,
-    choices,
-    class_words,
-    worded,
-)
 
 
 @pytest.mark.parametrize("label", EMOTION_CLASSES, ids=class_words)
@@ -25,8 +15,8 @@ def test_an_answer_is_understood_as_its_feeling_and_the_strongest_units_of_it(la
     assert (understood.emotion, understood.level) == label
     assert understood.unknown == ()
     units = prototype(*label)
-    strongest = sorted(units, key=lambda name: -units[name])[:UNITS]
-    assert len(understood.action_units) == min(UNITS, len(strongest))
+    strongest = sorted(units, key=lambda name: -units[name])[:ANSWER_UNITS]
+    assert len(understood.action_units) == min(ANSWER_UNITS, len(strongest))
     for name, strength in understood.action_units.items():
         assert strength == quantise(units[name])
 

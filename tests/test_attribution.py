@@ -9,8 +9,7 @@ from small_priors import Letters, prior
 from test_learned import FEATURES, StillEncoder, performer, small_model
 
 from avi_lib.evaluation.prior_scores import attribute, group_change
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorSampler

@@ -11,7 +11,7 @@ import soundfile
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
-from avi_lib.instruction.timeline import load_timeline
+from avi_lib.instruction.instruction import load_timeline
 from avi_lib.speech.loading import RATE_HZ, load_speech
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"

@@ -12,15 +12,10 @@ from small_language_models import save_llama
 
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
-from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
+from avi_lib.instruction.grammar import OPENING, choices
 from avi_lib.instruction.instructor import LOST, NEUTRAL, UNSURE, Instructor, likeliest, load_instructor, softened
-from avi_lib.instruction.instructor_network import (
-    EMOTION_CLASSES,
-    OPENING,
-    EmotionClass,
-    choices,
-    save_instructor_model,
-)
+from avi_lib.instruction.instructor_network import save_instructor_model
 from avi_lib.speech.encoders import RATE_HZ
 
 

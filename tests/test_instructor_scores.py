@@ -9,8 +9,8 @@ import torch
 from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 
 from avi_lib.evaluation.instructor_scores import Predictions, write_out
+from avi_lib.instruction.action_units import EMOTION_CLASSES
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.instructor_network import EMOTION_CLASSES
 from tools.benchmarks.folds import RECIPES, best_temperature, kept_predictions
 
 

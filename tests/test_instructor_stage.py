@@ -13,12 +13,10 @@ from small_priors import Letters
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.instructor_scores import Classification, by_emotion, level_agreement, nearest, recall
-from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
 from avi_lib.instruction.instructor_network import (
-    EMOTION_CLASSES,
     OUT_OF_DOMAIN,
     RAMP,
-    EmotionClass,
     OutOfDomain,
     load_instructor_model,
     read_instructor_about,

@@ -28,8 +28,8 @@ from avi_lib.evaluation.judge import (
 )
 from avi_lib.evaluation.report import one_thread
 from avi_lib.face.head import load_head
-from avi_lib.instruction.action_units import EMOTIONS, expression_targets
-from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.instruction import Instruction, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from small_language_models import WIDTH, llama, save_gpt2, save_llama
 
 from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import EMOTION_CLASSES
+from avi_lib.instruction.grammar import OPENING, QUESTIONS, answer, class_words
 from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
-from avi_lib.instruction.instructor_network import EMOTION_CLASSES, OPENING, QUESTIONS, answer, class_words
 from avi_lib.instruction.language_model import answer_loss, language_fingerprint, load_language_model
 
 

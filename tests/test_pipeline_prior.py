@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 from avi_lib.talker import Talker
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels
 from avi_lib.instruction.grammar import MAX_LENGTH, MAX_UNITS, SPEAKERS
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import FACTORS, load_motion
 from avi_lib.settings import PerformerSettings, TalkSettings
 from avi_lib.workbook.playground import MOST_ROWS, Playground

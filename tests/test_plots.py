@@ -15,8 +15,7 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import evenly
+from avi_lib.instruction.instruction import Instruction, evenly
 from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, Piece
 from avi_lib.speech.loading import Speech, SpeechReport
 from avi_lib.speech.phones import Phone

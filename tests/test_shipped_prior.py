@@ -12,8 +12,7 @@ from safetensors import safe_open
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.prior_scores import attribute
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import load_timeline
+from avi_lib.instruction.instruction import Instruction, load_timeline
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, load_prior_sampler, read_prior_about

@@ -9,8 +9,8 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, STRENGTH_WORDS, levels
-from avi_lib.instruction.grammar import FRAMES, GENDERS, SPEAKERS, describe, paraphrases, speakers_of
-from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.grammar import FRAMES, GENDERS, SPEAKERS, describe, slots, speakers_of
+from avi_lib.instruction.instruction import Instruction, paraphrases
 
 TELLING = {
     "female": re.compile(r"\b(she|hers?|herself|wom[ae]n|lady|girl|female)\b", re.IGNORECASE),
@@ -40,7 +40,7 @@ def test_sentences_tell_no_gender_but_a_known_one_and_parse_back(gender: str | N
 
 
 def test_a_noun_on_a_face_follows_the_speaker() -> None:
-    (frame,) = (frame for frame in FRAMES if "noun" in frame.slots())
+    (frame,) = (frame for frame in FRAMES if "noun" in slots(frame))
     rng = np.random.default_rng(2)
     for gender, nouns in ((None, {"person", "speaker"}), ("male", {"person", "speaker", "man"})):
         texts = [describe({}, "sad", 2, rng=rng, frame=frame, speakers=speakers_of(gender)) for _ in range(60)]

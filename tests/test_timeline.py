@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline, as_json, evenly, load_timeline
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline, as_json, evenly, load_timeline
 
 CALM, FURIOUS, SAD = (Instruction.parse(text) for text in ("She is calm.", "She is furious.", "She is sad."))
 

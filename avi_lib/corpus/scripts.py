@@ -28,8 +28,8 @@ from avi_lib.instruction.action_units import (
     prototype,
     quantise,
 )
-from avi_lib.instruction.grammar import Phrasing, UnsayableError, describe, paraphrases, salient, speakers_of
-from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.grammar import Phrasing, UnsayableError, describe, salient, speakers_of
+from avi_lib.instruction.instruction import Instruction, paraphrases
 
 KINDS = ("label", "mix", "other", "units", "caption", "measured")
 """Why a script is there.
@@ -273,7 +273,7 @@ _SPEAKERS = (
     ("the speaker", "their", "the speaker", "somebody"),
 )
 
-_ANYTHING = Phrasing(lambda _: True)
+_ANYTHING = Phrasing()
 
 
 def draw_free(rng: np.random.Generator, phrasing: Phrasing = _ANYTHING) -> Instruction:
@@ -314,13 +314,13 @@ def loosened(text: str, rng: np.random.Generator) -> str:
 
 def _adjective(emotion: str, rng: np.random.Generator, phrasing: Phrasing) -> str:
     words = EMOTION_WORDS[emotion]
-    return phrasing.of(words.adjectives(int(rng.integers(1, 4)) if words.mild else 1), rng)
+    return phrasing.of(words.adjectives[int(rng.integers(3)) if len(words.adjectives) > 1 else 0], rng)
 
 
 def _noun(emotion: str, rng: np.random.Generator, phrasing: Phrasing) -> str:
     """A noun that the grammar says, or a word that is only understood."""
     words = EMOTION_WORDS[emotion]
-    level = int(rng.integers(3)) if words.mild else 0
+    level = int(rng.integers(3)) if len(words.nouns) > 1 else 0
     return phrasing.of((words.also if rng.random() < 0.3 and words.also[level] else words.nouns)[level], rng)
 
 

@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float, Float32
 from sklearn.metrics import confusion_matrix
 
-from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, softened
-from avi_lib.instruction.instructor_network import EMOTION_CLASSES, InstructorModel, stack
+from avi_lib.instruction.instructor_network import InstructorModel, stack
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 

@@ -1,25 +1,47 @@
-"""An instruction: the sentence a person reads and edits, and what is understood of it.
+"""An instruction: the sentence a person reads and edits, and what is understood of it; and timelines of instructions.
 
 >>> Instruction.parse("A person feels quite angry and speaks with brow strongly down.")
 Instruction(text='A person feels quite angry ...', emotion='angry', level=2, action_units={...}, unknown=())
+
+A timeline file names instructions and the times they begin at, one fading into the next:
+
+    [{"at_s": 0.0, "instruction": "She is calm."},
+     {"at_s": 2.4, "instruction": "She is furious, brows strongly down.", "fade_s": 0.8}]
 """
 
 from __future__ import annotations
 
+import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float32
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, prototype, quantise
-from avi_lib.instruction.grammar import MAX_LENGTH, Frame, describe
+from avi_lib.instruction.action_units import (
+    ACTION_UNITS,
+    EMOTIONS,
+    levels,
+    opposites,
+    prototype,
+    quantise,
+    unit_channels,
+)
+from avi_lib.instruction.grammar import MAX_LENGTH, SPEAKERS, Speaker, describe
 from avi_lib.instruction.parser import scan
 
 SECOND_EMOTION = 0.7
 """How much of a second emotion's prototype a mix ("happy and surprised") takes over as named units."""
+FADE_S = 0.6
+"""How long an instruction takes to come on where nothing is said: about the onset of an expression."""
+MOST_ENTRIES = 1000
+MOST_BYTES, MOST_S = 1 << 20, 1e9
+_NAMES = {"at_s", "instruction", "fade_s"}
 
 
 def normalise_text(text: object) -> str:
@@ -29,9 +51,8 @@ def normalise_text(text: object) -> str:
         InputError: not a string, empty, or longer than `MAX_LENGTH`.
     """
     if not isinstance(text, str):
-        raise InputError(
-            "an instruction as text", f"{type(text).__name__}", 'write a sentence such as "She is furious."'
-        )
+        got, do = type(text).__name__, 'write a sentence such as "She is furious."'
+        raise InputError("an instruction as text", got, do)
     kept = []
     for char in unicodedata.normalize("NFKC", text):
         category = unicodedata.category(char)
@@ -41,9 +62,8 @@ def normalise_text(text: object) -> str:
             kept.append({"‘": "'", "’": "'", "“": '"', "”": '"'}.get(char, char))
     plain = " ".join("".join(kept).split())
     if not plain:
-        raise InputError(
-            "an instruction with at least one word", "an empty text", 'write for example "She is furious."'
-        )
+        do = 'write for example "She is furious."'
+        raise InputError("an instruction with at least one word", "an empty text", do)
     if len(plain) > MAX_LENGTH:
         raise InputError(f"an instruction of at most {MAX_LENGTH} characters", f"{len(plain)}", "shorten the sentence")
     return plain
@@ -99,10 +119,164 @@ class Instruction:
                     units[name] = max(units.get(name, 0.0), lent)
         return cls(plain, found.emotion, found.level, units, found.unknown)
 
-    def render(self, rng: np.random.Generator, frame: Frame | None = None) -> str:
-        """A sentence of the grammar that says the parsed parts; see `grammar.describe`.
 
-        Raises:
-            InputError: more units than a sentence holds, or a frame that does not fit.
+def expression_targets(instruction: Instruction) -> dict[str, float]:
+    """ARKit channels of the expression an instruction asks for, at its apex.
+
+    The emotion's prototype is the base. A unit the instruction names takes its main channels over at the named strength
+    (0 switches them off), weakens the prototype's channels that oppose it (raised brows undo an angry face's lowered
+    ones) and otherwise only adds. Two named units that oppose each other are both kept: the sentence asked for both.
+    Jaw and mouth channels are meant as offsets to the speech movement; units with a rhythm (`ActionUnit.rhythm`) are
+    not in here and are read from `instruction.action_units`.
+
+    Returns:
+        channel to target: blendshape weights in 0-1, head rotations in radians; absent channels rest at 0.
+    """
+    targets = unit_channels(prototype(instruction.emotion, instruction.level or 1)) if instruction.emotion else {}
+    asked = unit_channels(instruction.action_units)
+    named = (channel for name in instruction.action_units for channel in ACTION_UNITS[name].main_channels())
+    taken = dict.fromkeys(named)  # in order: the same every time
+    opposed = opposites()
+    for channel in taken:
+        for other in opposed.get(channel, frozenset()) - taken.keys():
+            if other in targets:
+                targets[other] *= 1.0 - asked[channel]
+    for channel, value in asked.items():
+        head = channel.startswith("head")
+        targets[channel] = value if channel in taken or head else max(targets.get(channel, 0.0), value)
+    return {
+        channel: round(float(value), 6) if channel.startswith("head") else round(min(max(value, 0.0), 1.0), 6)
+        for channel, value in targets.items()
+    }
+
+
+def paraphrases(
+    instruction: Instruction, n: int, seed: int, *, speakers: Sequence[Speaker] = SPEAKERS
+) -> tuple[str, ...]:
+    """`n` different sentences that say what an instruction asks for; the same seed gives the same ones.
+
+    `speakers` are those that the sentences may be about, as in `describe`.
+
+    Raises:
+        InputError: the grammar has fewer sentences for it, it holds more than `MAX_UNITS` units, or no speaker.
+    """
+    rng = np.random.default_rng(seed)
+    parts = (instruction.action_units, instruction.emotion, instruction.level)
+    found: dict[str, None] = {}
+    for _ in range(50 * n):
+        if len(found) == n:
+            break
+        found[describe(*parts, rng=rng, speakers=speakers)] = None
+    if len(found) < n:
+        raise InputError(f"an instruction with {n} paraphrases", f"about {len(found)}", "ask for fewer")
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An instruction, the time at which half of it has come on, and how long that takes, in seconds."""
+
+    at_s: float
+    instruction: Instruction
+    fade_s: float = FADE_S
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """Entries in order of time; the first one holds from the start.
+
+    Raises InputError when there is none, or too many, for times that do not rise or are not finite, and for fades that
+    are negative.
+    """
+
+    entries: tuple[Entry, ...]
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.entries) <= MOST_ENTRIES:
+            got = f"{len(self.entries)}"
+            raise InputError(f"1 to {MOST_ENTRIES} instructions in a timeline", got, "join or part some")
+        for number, entry in enumerate(self.entries, 1):
+            if not (
+                math.isfinite(entry.at_s) and entry.at_s >= 0 and math.isfinite(entry.fade_s) and entry.fade_s >= 0
+            ):
+                got = f"at_s {entry.at_s:g}, fade_s {entry.fade_s:g} in number {number}"
+                raise InputError("times of 0 s and more", got, "correct the timeline")
+        for number, (first, second) in enumerate(zip(self.entries, self.entries[1:], strict=False), 2):
+            if second.at_s <= first.at_s:
+                got = f"{second.at_s:g} s after {first.at_s:g} s in number {number}"
+                raise InputError("instructions in order of time", got, "sort the timeline")
+
+    def weights(self, frames: int, fps: float) -> Float32[np.ndarray, "frames entries"]:
+        """How much of every instruction holds in every frame; the weights of a frame add up to 1.
+
+        A fade is half a cosine about its time, so that motion has no jump; where fades overlap the later one wins.
         """
-        return describe(self.action_units, self.emotion, self.level, rng=rng, frame=frame)
+        times_s = (np.arange(frames) + 0.5) / fps
+        weights = np.zeros((frames, len(self.entries)), np.float32)
+        weights[:, 0] = 1.0
+        for number, entry in enumerate(self.entries[1:], 1):
+            way = np.clip((times_s - entry.at_s) / max(entry.fade_s, 1 / fps) + 0.5, 0.0, 1.0)
+            share = (0.5 - 0.5 * np.cos(np.pi * way)).astype(np.float32)
+            weights *= 1.0 - share[:, None]
+            weights[:, number] = share
+        return weights
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The instructions in order."""
+        return tuple(entry.instruction for entry in self.entries)
+
+
+def load_timeline(path: Path) -> Timeline:
+    """Read a timeline from JSON; InputError says which entry is wrong and how."""
+    expected = 'a timeline such as [{"at_s": 0, "instruction": "She is calm."}]'
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise InputError(expected, f"{path} of more than {MOST_BYTES} bytes", "shorten it")
+        stored = json.loads(content)
+    except OSError as error:
+        raise InputError(expected, f"{path}: {error.strerror or error}", "check the path") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(expected, f"{path}, which is no JSON: {error}", "correct it") from error
+    if not isinstance(stored, list):
+        raise InputError(expected, f"{path} with {type(stored).__name__}", "write a list")
+    return Timeline(tuple(_entry(each, number, path) for number, each in enumerate(stored, 1)))
+
+
+def as_json(timeline: Timeline) -> list[dict[str, Any]]:
+    """What `load_timeline` reads."""
+    return [
+        {"at_s": entry.at_s, "instruction": entry.instruction.text, "fade_s": entry.fade_s}
+        for entry in timeline.entries
+    ]
+
+
+def evenly(instructions: Sequence[Instruction], duration_s: float, fade_s: float = FADE_S) -> Timeline:
+    """A timeline that gives every instruction the same time."""
+    step_s = duration_s / max(len(instructions), 1)
+    return Timeline(tuple(Entry(i * step_s, instruction, fade_s) for i, instruction in enumerate(instructions)))
+
+
+def _entry(stored: Any, number: int, path: Path) -> Entry:
+    where = f"number {number} of {path}"
+    if not isinstance(stored, dict) or not {"at_s", "instruction"} <= stored.keys() <= _NAMES:
+        got = f"{', '.join(map(str, stored)) if isinstance(stored, dict) else type(stored).__name__} in {where}"
+        raise InputError("at_s, instruction and, at will, fade_s", got, "correct the timeline")
+    for name in ("at_s", "fade_s"):
+        value = stored.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_S:
+            raise InputError(f"a number of seconds as {name}", f"{value!r:.40} in {where}", "correct the timeline")
+    if not isinstance(text := stored["instruction"], str):
+        raise InputError("an instruction as text", f"{type(text).__name__} in {where}", "correct the timeline")
+    try:
+        instruction = Instruction.parse(text)
+    except InputError as error:
+        raise InputError(error.expected, f"{error.got} in {where}", error.do) from error
+    return Entry(float(stored["at_s"]), instruction, float(stored.get("fade_s", FADE_S)))
+
+
+def as_timeline(asked: Instruction | Timeline) -> Timeline:
+    """A single instruction as a timeline of one entry."""
+    return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))

@@ -23,23 +23,11 @@ import torch
 from jaxtyping import Float, Float32
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import EMOTIONS
-from avi_lib.instruction.grammar import MAX_LENGTH
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.instructor_network import (
-    EMOTION_CLASSES,
-    OPENING,
-    QUESTIONS,
-    EmotionClass,
-    InstructorModel,
-    answer,
-    choices,
-    class_words,
-    load_instructor_model,
-    stack,
-)
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
+from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, choices, class_words
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
+from avi_lib.instruction.instructor_network import InstructorModel, load_instructor_model, stack
 from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, load_language_model
-from avi_lib.instruction.timeline import Entry, Timeline
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, AcousticFeatures, acoustic_features, cut_at_pauses
 

@@ -20,8 +20,7 @@ from jaxtyping import Bool, Float, Float32
 from torch import nn
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Entry, Timeline
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.style import KERNEL, STYLE, StyleEncoder, TemporalBlock

@@ -18,9 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import expression_targets
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Timeline
+from avi_lib.instruction.instruction import Instruction, Timeline, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.expression import (
     add_beats,

@@ -26,22 +26,17 @@ from jaxtyping import Bool, Float, Int64
 from torch import nn
 from torch.nn import functional
 
-from avi_lib.instruction.action_units import prototype
-from avi_lib.instruction.grammar import describe
+from avi_lib.instruction.action_units import EMOTION_CLASSES, prototype
+from avi_lib.instruction.grammar import OPENING, QUESTIONS, answer, describe, worded
 from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
 from avi_lib.instruction.instructor_network import (
-    EMOTION_CLASSES,
-    OPENING,
     OUT_OF_DOMAIN,
-    QUESTIONS,
     FeatureBatch,
     InstructorModel,
     InstructorShape,
     Prompter,
-    answer,
     pooled,
     stack,
-    worded,
 )
 from avi_lib.instruction.language_model import LanguageModel, answer_loss
 from avi_lib.instruction.text_encoder import TextEncoder, encode_texts

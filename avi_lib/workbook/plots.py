@@ -33,7 +33,7 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.report import DIFFERENCE, Table
 from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
-from avi_lib.instruction.timeline import Timeline
+from avi_lib.instruction.instruction import Timeline
 from avi_lib.motion.clip import MotionClip, Piece
 from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone

@@ -27,8 +27,7 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.timeline import Timeline, as_json
+from avi_lib.instruction.instruction import Instruction, Timeline, as_json
 from avi_lib.motion.formats import writable_here, write_motion
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
 from avi_lib.talker import Renderer, Talk, Talker

@@ -18,8 +18,7 @@ from PIL import Image
 
 from avi_lib.face.video import save_picture, tiled
 from avi_lib.files import atomic_path
-from avi_lib.instruction.action_units import expression_targets
-from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instruction import Instruction, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettings
 from avi_lib.talker import Renderer, Talker

@@ -33,10 +33,9 @@ from avi_lib.evaluation.instructor_scores import (
 )
 from avi_lib.evaluation.report import Figure
 from avi_lib.files import atomic_path, make_folder
-from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.instructor_network import EMOTION_CLASSES
 from avi_lib.instruction.language_model import load_language_model
 from avi_lib.instruction.text_encoder import load_text_encoder
 from avi_lib.settings import PROFILES, InstructorSettings
