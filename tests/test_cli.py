@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -18,6 +17,8 @@ import pytest
 import soundfile
 
 from avi_lib.cli import main
+from avi_lib.errors import InputError
+from avi_lib.instruction.instruction import load_timeline
 from avi_lib.motion.clip import ARKIT, MotionClip, load_motion
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
@@ -26,6 +27,8 @@ from avi_lib.talker import Talker
 
 ROOT = Path(__file__).resolve().parents[1]
 ANGRY = "A person feels quite angry and speaks with brow strongly down."
+SAMPLES = ROOT / "data" / "samples"
+SPOKEN = SAMPLES / "angry.flac"
 Capture = pytest.CaptureFixture[str]
 
 
@@ -70,21 +73,8 @@ def test_the_same_command_twice_gives_the_same_bytes(recording: Path, tmp_path: 
     motions = [tmp_path / f"{i}.npz" for i in range(3)]
     videos = [path.with_suffix(".mp4") for path in motions]
     for motion, video, seed in zip(motions, videos, ("5", "5", "6"), strict=True):
-        arguments = [
-            "talk",
-            str(recording),
-            "--instruction",
-            ANGRY,
-            "-o",
-            str(video),
-            "--motion",
-            str(motion),
-            "--seed",
-            seed,
-            "--size",
-            "64",
-        ]
-        assert main(arguments) == 0
+        arguments = ["talk", str(recording), "--instruction", ANGRY, "--seed", seed, "--size", "64"]
+        assert main([*arguments, "-o", str(video), "--motion", str(motion)]) == 0
     for first, again, other in (motions, videos):
         assert first.read_bytes() == again.read_bytes() != other.read_bytes()
 
@@ -111,38 +101,21 @@ def test_a_folder_of_recordings_goes_on_after_one_fails(recording: Path, tmp_pat
     assert left(motions) == ["a.npz", "c.npz"]
 
 
-Prepare = Callable[[Path], list[str]]
-
-
-def _absent(folder: Path) -> list[str]:
-    return ["talk", str(folder / "absent.wav"), "-o", str(folder / "a.mp4")]
-
-
-def _noise(folder: Path) -> list[str]:
-    (folder / "noise.wav").write_bytes(np.random.default_rng(0).bytes(4096))
-    return ["talk", str(folder / "noise.wav"), "-o", str(folder / "a.mp4")]
-
-
-def _empty_folder(folder: Path) -> list[str]:
-    (folder / "empty").mkdir()
-    return ["talk", str(folder / "empty"), "-o", str(folder / "videos")]
-
-
-BAD: dict[str, tuple[Prepare, str]] = {
-    "absent recording": (_absent, "absent.wav"),
-    "bytes that are no sound": (_noise, "noise.wav"),
-    "folder without recordings": (_empty_folder, "none in"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_bad_speech_ends_with_one_clear_line_and_nothing_written(case: str, tmp_path: Path, capsys: Capture):
-    prepare, named = BAD[case]
-    arguments = prepare(tmp_path)
+@pytest.mark.parametrize(
+    ("named", "content", "words"),
+    [("absent.wav", None, "absent.wav"), ("noise.wav", b"\x07\xf3" * 2048, "noise.wav"), ("empty", "", "none in")],
+)
+def test_bad_speech_ends_with_one_clear_line_and_nothing_written(
+    named: str, content: bytes | str | None, words: str, tmp_path: Path, capsys: Capture
+):
+    if isinstance(content, bytes):
+        (tmp_path / named).write_bytes(content)
+    elif content is not None:
+        (tmp_path / named).mkdir()
     before = left(tmp_path)
-    assert main(arguments) == 2
+    assert main(["talk", str(tmp_path / named), "-o", str(tmp_path / "a.mp4")]) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and named in error and "expected" in error
+    assert len(error.splitlines()) == 1 and words in error and "expected" in error
     assert left(tmp_path) == before
 
 
@@ -164,6 +137,18 @@ def test_bad_speech_ends_with_one_clear_line_and_nothing_written(case: str, tmp_
         (["--size", "33", "-o", "a.mp4"], "size"),
         (["--seed", "-1", "-o", "a.mp4"], "seed"),
         (["--head", "nobody", "-o", "a.mp4"], "nobody"),
+        (["--timeline", "nowhere.json"], "nowhere.json"),
+        (["--timeline", "nowhere.json", "--instruction", "She is sad."], "an instruction or a timeline"),
+        (["--samples", "0"], "1 to 1000 samples"),
+        (["--guidance", "-1"], "guidance"),
+        (["--steps", "1"], "steps"),
+        (["--sampler", "euler"], "sampler"),
+        (["--prior", "nowhere"], "prior: learned, performer"),
+        (["--generator", "performer", "--text-encoder", "minilm"], "--text-encoder"),
+        (["--generator", "performer", "--guidance", "2"], "options of the prior"),
+        (["--prior", "performer", "--steps", "10"], "options of the prior"),
+        (["--steps", "30"], "a divisor of 1000, such as 25 or 40"),
+        (["--text-encoder", "nowhere"], "a folder with a text encoder"),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
@@ -173,10 +158,10 @@ def test_bad_arguments_end_with_exit_code_2_and_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.wav").write_bytes(recording.read_bytes())
     (tmp_path / "folder.mp4").mkdir()
-    asked = [] if "--instruction" in arguments else ["--instruction", ANGRY]
+    asked = [] if {"--instruction", "--timeline"} & {*arguments} else ["--instruction", ANGRY]
     assert main(["talk", "hello.wav", *asked, *arguments]) == 2
     error = capsys.readouterr().err
-    assert len(error.splitlines()) == 1 and named in error.lower()
+    assert len(error.splitlines()) == 1 and named.lower() in error.lower()
     assert left(tmp_path) == ["folder.mp4", "hello.wav"] and left(tmp_path / "folder.mp4") == []
 
 
@@ -207,18 +192,8 @@ def test_a_video_that_cannot_be_finished_leaves_nothing(recording: Path, tmp_pat
     """The file size limit stands for a full disk."""
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); import signal;"
     code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from avi_lib.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [
-        sys.executable,
-        "-B",
-        "-c",
-        code,
-        "talk",
-        str(recording),
-        "--instruction",
-        ANGRY,
-        "-o",
-        str(tmp_path / "a.mp4"),
-    ]
+    command = [sys.executable, "-B", "-c", code, "talk", str(recording), "--instruction", ANGRY]
+    command += ["-o", str(tmp_path / "a.mp4")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 2 and len(result.stderr.strip().splitlines()) == 1
     assert left(tmp_path) == []
@@ -227,19 +202,8 @@ def test_a_video_that_cannot_be_finished_leaves_nothing(recording: Path, tmp_pat
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_command_leaves_nothing_behind(number: signal.Signals, recording: Path, tmp_path: Path):
-    command = [
-        sys.executable,
-        "-m",
-        "avi_lib",
-        "talk",
-        str(recording),
-        "--instruction",
-        ANGRY,
-        "-o",
-        str(tmp_path / "a.mp4"),
-        "--size",
-        "2048",
-    ]
+    command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "--instruction", ANGRY, "--size", "2048"]
+    command += ["-o", str(tmp_path / "a.mp4")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT) as process:
         until = time.monotonic() + 60
         while process.poll() is None and not left(tmp_path) and time.monotonic() < until:
@@ -272,10 +236,8 @@ def test_a_folder_can_be_worked_on_twice_and_its_own_videos_are_left_alone(
         (tmp_path / name).write_bytes(recording.read_bytes())
     (tmp_path / "sub.wav").mkdir()
     for _ in range(2):
-        assert (
-            main(["talk", ".", "a.wav", "--instruction", ANGRY, "--size", "64", "--json", "--generator", "performer"])
-            == 0
-        )
+        arguments = ["--instruction", ANGRY, "--size", "64", "--json", "--generator", "performer"]
+        assert main(["talk", ".", "a.wav", *arguments]) == 0
         assert len(capsys.readouterr().out.splitlines()) == 2
     videos = [name for name in left(tmp_path) if name.endswith(".mp4")]
     assert videos == ["a.flac.talk.mp4", "a.wav.talk.mp4"]
@@ -365,28 +327,87 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
         assert brows[35:45].mean() > brows[:15].mean() + 0.3, generator
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--timeline", "nowhere.json"], "nowhere.json"),
-        (["--timeline", "nowhere.json", "--instruction", "She is sad."], "an instruction or a timeline"),
-        (["--samples", "0"], "1 to 1000 samples"),
-        (["--guidance", "-1"], "guidance"),
-        (["--steps", "1"], "steps"),
-        (["--sampler", "euler"], "sampler"),
-        (["--prior", "nowhere"], "prior: learned, performer"),
-        (["--generator", "performer", "--text-encoder", "minilm"], "--text-encoder"),
-        (["--generator", "performer", "--guidance", "2"], "options of the prior"),
-        (["--prior", "performer", "--steps", "10"], "options of the prior"),
-        (["--steps", "30"], "a divisor of 1000, such as 25 or 40"),
-        (["--text-encoder", "nowhere"], "a folder with a text encoder"),
-    ],
-)
-def test_bad_arguments_of_the_prior_are_one_line_and_leave_nothing(
-    arguments: list[str], words: str, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-):
-    monkeypatch.chdir(tmp_path)
-    assert main(["talk", str(recording), *arguments, "-o", str(tmp_path / "a.mp4")]) == 2
+# `avi instruct`, and `avi talk` without an instruction.
+
+
+def test_the_sentence_comes_first_and_then_what_was_heard(capsys: Capture):
+    assert main(["instruct", str(SPOKEN)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("A person feels ")
+    assert any(line.startswith("heard: ") for line in lines)
+    assert any(line.startswith("instructor: ") for line in lines)
+
+
+def test_json_is_one_object_with_the_probability_of_every_emotion(capsys: Capture):
+    assert main(["instruct", str(SPOKEN), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert {"text", "emotion", "emotion_probabilities", "level", "action_units", "seconds", "path"} <= told.keys()
+    assert sum(told["emotion_probabilities"].values()) == pytest.approx(1, abs=0.01)
+    assert told["speech_probability"] > 0.9 and told["seconds"] > 0
+
+
+def test_a_timeline_can_be_given_back_to_talk(tmp_path: Path, capsys: Capture):
+    long = np.concatenate([load_speech(SAMPLES / f"{name}.flac").wave for name in ("angry", "sad", "librivox")])
+    soundfile.write(tmp_path / "long.wav", long, 16_000)
+    assert main(["instruct", str(tmp_path / "long.wav"), "--timeline"]) == 0
+    (tmp_path / "t.json").write_text(capsys.readouterr().out)
+    timeline = load_timeline(tmp_path / "t.json")
+    assert timeline.entries[0].at_s == 0
+    assert main(["instruct", str(tmp_path / "long.wav"), "--timeline", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [entry["instruction"] for entry in told["timeline"]] == [e.instruction.text for e in timeline.entries]
+    assert all("emotion_probabilities" in entry["written"] for entry in told["timeline"])
+
+
+def test_a_recording_that_fails_is_told_and_the_rest_go_on(tmp_path: Path, capsys: Capture):
+    (tmp_path / "a.wav").write_bytes(b"RIFF....WAVEjunk")
+    (tmp_path / "b.flac").write_bytes(SPOKEN.read_bytes())
+    assert main(["instruct", str(tmp_path), "--json"]) == 1
     printed = capsys.readouterr()
-    assert words in printed.err and len(printed.err.splitlines()) == 1
-    assert left(tmp_path) == []
+    told = [json.loads(line) for line in printed.out.splitlines()]
+    assert "error" in told[0] and told[1]["text"].startswith("A person feels")
+    assert "a.wav" in printed.err
+    assert main(["instruct", str(tmp_path / "a.wav")]) == 2
+    assert main(["instruct", str(tmp_path / "absent.wav")]) == 2
+
+
+def test_silence_has_a_neutral_sentence_and_a_warning(tmp_path: Path, capsys: Capture):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(2 * 16_000, np.float32), 16_000)
+    assert main(["instruct", str(tmp_path / "silent.wav"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["emotion"] == "neutral" and told["warnings"]
+    assert "mostly_silent" in [warning["name"] for warning in told["speech"]["warnings"]]
+    with pytest.raises(InputError, match="somebody speaks"):
+        load_speech(tmp_path / "silent.wav")
+
+
+def test_a_wrong_weight_or_model_is_refused_in_one_line(tmp_path: Path, capsys: Capture):
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    for arguments in (
+        ["--instructor", str(tmp_path / "junk.safetensors")],
+        ["--language-model", str(tmp_path / "absent")],
+        ["--encoder", str(tmp_path / "absent")],
+        ["--temperature", "-1"],
+    ):
+        assert main(["instruct", str(SPOKEN), *arguments]) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_talk_writes_what_nobody_asked_for_prints_it_and_carries_it_out(tmp_path: Path, capsys: Capture):
+    motion = tmp_path / "m.npz"
+    arguments = ["talk", str(SPOKEN), "--no-video", "--motion", str(motion), "--json"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["written"]["text"] == told["instruction"]["text"]
+    assert told["written"]["emotion_probabilities"]
+    first = motion.read_bytes()
+    assert main([*arguments, "--instruction", told["instruction"]["text"]]) == 0
+    given = json.loads(capsys.readouterr().out)
+    assert given["written"] is None
+    assert motion.read_bytes() == first, "the sentence alone decides"
+    assert main(["talk", str(SPOKEN), "--no-video", "--motion", str(motion)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("instruction: A person feels") for line in lines)
+    assert any(line.startswith("instructor: shipped weights") for line in lines)
+    assert main(["talk", str(SPOKEN), "--no-video", "--motion", str(motion), "--instructor", "magic"]) == 2
