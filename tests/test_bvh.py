@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import rotations
-from avi_lib.motion import formats as bvh
+from avi_lib.motion import formats
 from avi_lib.motion.clip import ARKIT, FLAME, HEAD_ROTATION, MotionClip
 from avi_lib.motion.formats import load_bvh, save_bvh
 
@@ -30,11 +31,7 @@ ROOT Hips
   {{
     OFFSET 0 1 0
     CHANNELS 3 Xrotation Yrotation Zrotation
-    JOINT HeadTop_End
-    {{
-      OFFSET 0 1 0
-      CHANNELS 0
-    }}
+    JOINT HeadTop_End {{ OFFSET 0 1 0 CHANNELS 0 }}
   }}
 }}
 MOTION
@@ -43,18 +40,14 @@ Frame Time: 0.0083333
 0 90 0 {hips} 5 6 7 {turn}
 0 90 0 0 0 0 5 6 7 0 0 0
 """
-
-STIFF = """HIERARCHY
-ROOT Head
-{
-OFFSET 0 0 0
-CHANNELS 3 Xposition Yposition Zposition
-}
+STIFF = """HIERARCHY ROOT Head {
+CHANNELS 3 Xposition Yposition Zposition }
 MOTION
 Frames: 1
 Frame Time: 0.04
 0 0 0
 """
+JOINT = "JOINT a\n{\nOFFSET 0 0 0\n"
 
 
 def body(head: str = "Head", hips: str = "0 0 0", turn: str = "0 0 0") -> str:
@@ -72,13 +65,15 @@ def nodding(frames: int = 200, fps: float = 25.0) -> MotionClip:
     return MotionClip(values, fps, ARKIT)
 
 
-@pytest.mark.parametrize("fps", [25.0, 30.0, 23.976, 29.97, 60.0, 120.0])
-def test_head_rotation_comes_back_within_a_ten_thousandth_of_a_radian(tmp_path: Path, fps: float) -> None:
+@pytest.mark.parametrize("fps", [0.01, 0.0123, 0.5, 1.0, 23.976, 25.0, 29.97, 120.0, 10_000.0])
+def test_head_rotation_comes_back_and_nothing_else(tmp_path: Path, fps: float) -> None:
     clip = nodding(fps=fps)
+    clip.values[:, ARKIT.index("jawOpen")] = 0.5
     save_bvh(clip, tmp_path / "a.bvh")
     again = load_bvh(tmp_path / "a.bvh")
-    assert again.fps == pytest.approx(fps, abs=1e-6) and again.space is ARKIT
-    np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
+    assert again.fps == pytest.approx(fps, rel=1e-6) and again.space is ARKIT
+    np.testing.assert_allclose(again.values[:, 52:], clip.values[:, 52:], atol=1e-6)
+    assert not again.values[:, :52].any()
 
 
 def test_channels_are_in_the_order_in_which_the_head_multiplies_them(tmp_path: Path) -> None:
@@ -88,18 +83,9 @@ def test_channels_are_in_the_order_in_which_the_head_multiplies_them(tmp_path: P
     assert lines[-2] == "Frame Time: 0.04" and lines[-3] == "Frames: 1"
     angles = np.radians([float(word) for word in lines[-1].split()[-3:]])
     assert sum("CHANNELS 3 Yrotation Xrotation Zrotation" in line for line in lines) == 2
-    product = np.eye(3)
-    for axis, angle in zip((1, 0, 2), angles, strict=True):
-        product = product @ bvh._about(axis, np.array([angle]))[0]
     pitch, yaw, roll = (clip[channel] for channel in HEAD_ROTATION)
+    product = Rotation.from_euler("YXZ", angles).as_matrix()
     np.testing.assert_allclose(product, rotations(pitch, yaw, roll)[0], atol=1e-6)
-
-
-def test_only_the_heads_channels_are_not_zero(tmp_path: Path) -> None:
-    clip = nodding(5)
-    clip.values[:, ARKIT.index("jawOpen")] = 0.5
-    save_bvh(clip, tmp_path / "a.bvh")
-    assert not load_bvh(tmp_path / "a.bvh").values[:, :52].any()
 
 
 def test_rotations_of_the_chain_to_the_head_are_multiplied_and_those_beside_it_left_out(tmp_path: Path) -> None:
@@ -129,13 +115,15 @@ def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path, ending: str)
     ("text", "named"),
     [
         ("", "no MOTION"),
-        ("HIERARCHY\nROOT Head\n{\n" * 2, "line 4"),
+        ("HIERARCHY\nROOT Head\n{\n" * 2, "'HIERARCHY'"),
+        ("HIERARCHY\nROOT a\n{\n" + JOINT * 5000, "1000 joints"),
+        ("HIERARCHY\nROOT a\n{\n" + (JOINT + "}\n") * 5000, "1000 joints"),
         (body("Skull"), "0 joints named after the head .Hips"),
         (body().replace("LeftLeg", "Head"), "2 joints"),
-        (body().replace("CHANNELS 3 X", "CHANNELS 4 X"), "line 17"),
+        (body().replace("CHANNELS 3 X", "CHANNELS 4 X"), "channels Xrotation"),
         (body().replace("CHANNELS 3 X", "CHANNELS three X"), "three"),
-        (body().replace("Yrotation Zrotation", "Yrotation Wrotation"), "line 17"),
-        (body().replace("MOTION", "}\nMOTION"), "line 25"),
+        (body().replace("Yrotation Zrotation", "Yrotation Wrotation"), "Wrotation of mixamorig:Head"),
+        (body().replace("MOTION", "}\nMOTION"), "'}'"),
         (body().replace("Frames: 2", "Frames: 3"), "2 rows"),
         (body().replace("Frames: 2", "Frames: 999999999"), "2 rows"),
         (body().replace("Frames: 2", "Frames: -2"), "Frames: N"),
@@ -145,7 +133,7 @@ def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path, ending: str)
         (body(turn="0 0"), "columns changed from 11 to 12"),
         (body(turn="0 0 x"), "x"),
         (body(turn="0 0 nan"), "NaN"),
-        (body().split("MOTION")[0] + "MOTION\n", "no frames"),
+        (body().split("MOTION")[0] + "MOTION\n", "Frames: N"),
         (STIFF, "no channel turns"),
     ],
 )
@@ -154,25 +142,20 @@ def test_what_is_no_bvh_of_a_head_is_refused(tmp_path: Path, text: str, named: s
         load_text(tmp_path, text)
 
 
-def test_deep_wide_and_long_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    joint = "JOINT a\n{\nOFFSET 0 0 0\n"
-    with pytest.raises(InputError, match="200 levels"):
-        load_text(tmp_path, "HIERARCHY\nROOT a\n{\n" + joint * 5000)
-    with pytest.raises(InputError, match="1000 joints"):
-        load_text(tmp_path, "HIERARCHY\nROOT a\n{\n" + (joint + "}\n") * 5000)
-    monkeypatch.setattr(bvh, "MAX_LINES", 20)
-    with pytest.raises(InputError, match="20 lines"):
-        load_text(tmp_path, body())
-    monkeypatch.setattr(bvh, "MAX_BYTES", 20)
-    with pytest.raises(InputError, match="MiB"):
-        load_text(tmp_path, body())
+def test_large_and_absent_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"absent\.bvh"):
         load_bvh(tmp_path / "absent.bvh")
+    monkeypatch.setattr(formats, "MAX_BYTES", 20)
+    with pytest.raises(InputError, match="MiB"):
+        load_text(tmp_path, body())
+    with pytest.raises(InputError, match="MiB"):
+        save_bvh(nodding(60), tmp_path / "b.bvh")
+    assert not (tmp_path / "b.bvh").exists()
 
 
 def test_damaged_bytes_never_crash(tmp_path: Path) -> None:
     rng, whole = np.random.default_rng(4), body().encode()
-    for _ in range(200):
+    for _ in range(60):
         damaged = bytearray(whole)
         damaged[rng.integers(len(whole))] = rng.integers(256)
         (tmp_path / "a.bvh").write_bytes(damaged)
@@ -193,18 +176,3 @@ def test_rates_that_are_not_read_are_not_written(tmp_path: Path, fps: float) -> 
     with pytest.raises(InputError, match=r"0\.01 to 10000 frames per second for BVH"):
         save_bvh(nodding(3, fps), tmp_path / "a.bvh")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("fps", [0.01, 0.0123, 0.5, 1.0, 10_000.0])
-def test_rates_at_the_ends_of_the_range_come_back(tmp_path: Path, fps: float) -> None:
-    save_bvh(nodding(3, fps), tmp_path / "a.bvh")
-    assert load_bvh(tmp_path / "a.bvh").fps == pytest.approx(fps, rel=1e-6)
-
-
-def test_clips_longer_than_what_is_read_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bvh, "MAX_LINES", 60)
-    save_bvh(nodding(30), tmp_path / "a.bvh")
-    assert len(load_bvh(tmp_path / "a.bvh")) == 30
-    with pytest.raises(InputError, match="at most 60 lines"):
-        save_bvh(nodding(60), tmp_path / "b.bvh")
-    assert not (tmp_path / "b.bvh").exists()

@@ -1,4 +1,4 @@
-"""A motion clip: channel curves of a face over time, kept as npz or Live Link Face CSV.
+"""A motion clip: channel curves of a face over time, kept as npz, and the factors that it is composed of.
 
 >>> clip = MotionClip(np.zeros((50, 55), np.float32), fps=25.0, space=ARKIT)
 >>> clip.duration_s, clip["jawOpen"].shape
@@ -24,8 +24,10 @@ from numpy.lib import format as npy
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 
-# Motion spaces: the named channels of a talking face and their groups.
+FPS_RANGE = (1.0, 1000.0)  # frame rates of cameras and trackers
+_PARTS = 8  # points of time in each frame over which a curve is averaged
 
+# Motion spaces: the named channels of a talking face and their groups.
 
 ARKIT_BLENDSHAPES = (
     "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
@@ -43,9 +45,7 @@ ARKIT_BLENDSHAPES = (
 HEAD_ROTATION = ("headPitch", "headYaw", "headRoll")
 """Head rotation in radians: pitch > 0 nods down, yaw > 0 turns to the person's left, roll > 0 tilts to their right."""
 
-
-HEAD_LIMIT_RAD = 0.6
-"""How far a head turns from facing the viewer, about any axis."""
+HEAD_LIMIT_RAD = 0.6  # how far a head turns from facing the viewer, about any axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,39 +81,27 @@ class MotionSpace:
         return np.clip(values, low, high)
 
 
-def _arkit_groups(channels: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    prefixes = {
-        "lips": ("jaw", "mouth", "tongue"),
-        "brows": ("brow",),
-        "blink": ("eyeBlink", "eyeSquint", "eyeWide"),
-        "gaze": ("eyeLook",),
-        "cheeks_nose": ("cheek", "nose"),
-        "head": ("head",),
-    }
-    return {
-        group: tuple(i for i, channel in enumerate(channels) if channel.startswith(starts))
-        for group, starts in prefixes.items()
-    }
+def _starting(**prefixes: str) -> dict[str, tuple[int, ...]]:
+    """ARKit channels by group, from the beginnings of their names."""
+    starts = {group: tuple(words.split()) for group, words in prefixes.items()}
+    return {group: tuple(i for i, name in enumerate(_ARKIT) if name.startswith(starts[group])) for group in starts}
 
 
-_ARKIT_CHANNELS = ARKIT_BLENDSHAPES + HEAD_ROTATION
-_WEIGHT, _HEAD = (0.0, 1.0), (-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD)
+_ARKIT = ARKIT_BLENDSHAPES + HEAD_ROTATION
 ARKIT = MotionSpace(
     "ARKIT",
-    _ARKIT_CHANNELS,
-    _arkit_groups(_ARKIT_CHANNELS),
-    (_WEIGHT,) * len(ARKIT_BLENDSHAPES) + (_HEAD,) * len(HEAD_ROTATION),
-)
+    _ARKIT,
+    _starting(
+        lips="jaw mouth tongue", brows="brow", blink="eyeBlink eyeSquint eyeWide", gaze="eyeLook",
+        cheeks_nose="cheek nose", head="head",
+    ),
+    ((0.0, 1.0),) * len(ARKIT_BLENDSHAPES) + ((-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD),) * len(HEAD_ROTATION),
+)  # fmt: skip
 """52 ARKit blendshapes, then head pitch, yaw and roll in radians: 55 channels."""
 
-_FLAME_CHANNELS = (
-    tuple(f"expression{i}" for i in range(50))
-    + tuple(f"jaw{axis}" for axis in "XYZ")
-    + tuple(f"global{axis}" for axis in "XYZ")
-)
 FLAME = MotionSpace(
     "FLAME",
-    _FLAME_CHANNELS,
+    (*(f"expression{i}" for i in range(50)), *(f"{joint}{axis}" for joint in ("jaw", "global") for axis in "XYZ")),
     {"expression": tuple(range(50)), "lips": (50, 51, 52), "head": (53, 54, 55)},
     ((-6.0, 6.0),) * 50 + ((-1.0, 1.0),) * 3 + ((-math.pi, math.pi),) * 3,
 )
@@ -121,9 +109,15 @@ FLAME = MotionSpace(
 
 SPACES = {space.name: space for space in (ARKIT, FLAME)}
 
+FACTORS = _starting(
+    lips="jaw tongue mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthRoll mouthShrug mouthPress"
+    " mouthLowerDown mouthUpperUp",
+    expression="brow cheek nose eyeSquint eyeWide mouthSmile mouthFrown mouthDimple mouthStretch",
+    blink="eyeBlink", gaze="eyeLook", pose="head",
+)  # fmt: skip
+"""Channels of each factor: `lips` shape sounds, `expression` is brows, cheeks, nose, tense lids and mouth corners."""
 
 # Arrays from files of others: the header is checked before anything of the size it claims is allocated.
-
 
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
@@ -142,16 +136,9 @@ def read_header(opened: Callable[[], IO[bytes]]) -> tuple[tuple[int, ...], np.dt
 
 
 def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_bytes: int) -> np.ndarray:
-    """One array in npy format.
+    """One array in npy format, whose stream `opened` opens, of numpy's `kinds`, such as "fiu", and a largest size.
 
-    Args:
-        opened: opens the stream; called twice, for the header and for the whole.
-        name: of the array, for the error.
-        kinds: numpy's letters of the types that are allowed, such as "fiu" or "U".
-        most_bytes: largest array that is read.
-
-    Raises:
-        ValueError: another type or a larger array; other damage raises one of `UNREADABLE`.
+    Raises ValueError for another type or a larger array; other damage raises one of `UNREADABLE`.
     """
     shape, dtype = read_header(opened)
     if dtype.kind not in kinds:
@@ -162,9 +149,7 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
         return npy.read_array(stream, allow_pickle=False)
 
 
-_MAX_BYTES = {"values": 1 << 30, "fps": 64, "channels": 1 << 16}
-"""Largest array of each name that is read; 1 GiB of values is 22 hours at 60 frames per second."""
-_KINDS = {"values": "fiu", "fps": "fiu", "channels": "U"}
+# Clips and curves.
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,11 +168,8 @@ class MotionClip:
     def __post_init__(self) -> None:
         """Refuse curves that no face can carry out."""
         if self.values.ndim != 2 or self.values.shape[1] != len(self.space):
-            raise InputError(
-                f"(frames, {len(self.space)}) values for the space {self.space.name}",
-                f"shape {self.values.shape}",
-                "pass the space these curves belong to",
-            )
+            expected = f"(frames, {len(self.space)}) values for the space {self.space.name}"
+            raise InputError(expected, f"shape {self.values.shape}", "pass the space these curves belong to")
         if not len(self.values):
             raise InputError("at least one frame of motion", "none", "record or export it again")
         if not np.isfinite(self.values).all():
@@ -202,54 +184,14 @@ class MotionClip:
     def __len__(self) -> int:
         return len(self.values)
 
-    def at(self, frames: Sequence[int]) -> MotionClip:
+    def at(self, frames: Sequence[int] | Int[np.ndarray, " frames"]) -> MotionClip:
         """The frames with these numbers, in this order."""
-        return MotionClip(self.values[list(frames)], self.fps, self.space)
+        return MotionClip(self.values[np.asarray(frames, np.int64)], self.fps, self.space)
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.values) / self.fps
-
-
-def save_motion(clip: MotionClip, path: Path) -> None:
-    """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically."""
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, values=clip.values, fps=np.float64(clip.fps), channels=np.array(clip.space.channels))
-
-
-def load_motion(path: Path) -> MotionClip:
-    """Read a motion npz; the space is recognised by its channel names. InputError when the file is not such an npz."""
-    path = Path(path)
-    try:
-        with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
-            values = np.ascontiguousarray(_read(archive, "values"), np.float32)
-            fps, channels = float(_read(archive, "fps").item()), tuple(_read(archive, "channels").ravel().tolist())
-    except UNREADABLE as error:
-        raise InputError(
-            "a motion npz with values, fps and channels", f"{path}: {error}", "write one with `avi talk --motion`"
-        ) from error
-    for space in SPACES.values():
-        if channels == space.channels:
-            return MotionClip(values, fps, space)
-    raise InputError(
-        f"the channels of {' or '.join(SPACES)}",
-        f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}",
-        "convert it with `avi export`",
-    )
-
-
-def _read(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    return read_array(partial(archive.open, f"{name}.npy"), name, _KINDS[name], _MAX_BYTES[name])
-
-
-# Curves: motion that was recorded or tracked, and which of its channels are really there.
-
-
-FPS_RANGE = (1.0, 1000.0)
-"""Frame rates of cameras and trackers."""
-_PARTS = 8
-"""Points of time in each frame over which a curve is averaged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,72 +262,64 @@ class Piece:
     curves: Curves
 
 
-# Curves as files: the motion npz of `motion.clip` with the array `present`, which says what channels are there.
+# Clips and curves as files.
+
+_ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 << 16), "present": ("b", 1 << 16)}
+"""Types and largest size of each array that is read; 1 GiB of values is 22 hours at 60 frames per second."""
 
 
-_MOST_BYTES = 1 << 16
+def save_motion(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channels"] | None = None) -> None:
+    """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically."""
+    mask = {} if present is None else {"present": present}
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        names = np.array(clip.space.channels)
+        np.savez(stream, values=clip.values, fps=np.float64(clip.fps), channels=names, **mask)
 
 
 def save_curves(curves: Curves, path: Path) -> None:
-    """Write what `save_motion` writes and `present` (channels,) bool as npz, atomically."""
-    clip = curves.clip
-    with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(
-            stream,
-            values=clip.values,
-            fps=np.float64(clip.fps),
-            channels=np.array(clip.space.channels),
-            present=curves.present,
-        )
+    """Write what `save_motion` writes and `present` (channels,) bool, which says what channels are there."""
+    save_motion(curves.clip, path, curves.present)
+
+
+def load_motion(path: Path) -> MotionClip:
+    """Read a motion npz; the space is recognised by its channel names. InputError when the file is not such an npz."""
+    return _load(Path(path))[0]
 
 
 def load_curves(path: Path) -> Curves:
     """Curves of a motion npz; without `present` all channels are there, and those that are missing are read as 0.
 
-    Raises:
-        InputError: no motion npz, a `present` of another type or length, or one without a channel.
+    Raises InputError for no motion npz, a `present` of another type or length, or one without a channel.
     """
-    clip = load_motion(path)
-    present = np.ones(len(clip.space), dtype=bool)
+    clip, present = _load(Path(path))
+    return Curves(MotionClip(np.where(present, clip.values, np.float32(0)), clip.fps, clip.space), present)
+
+
+def _load(path: Path) -> tuple[MotionClip, Bool[np.ndarray, " channels"]]:
     try:
-        with zipfile.ZipFile(path) as archive:
-            if "present.npy" in archive.namelist():
-                present = read_array(partial(archive.open, "present.npy"), "present", "b", _MOST_BYTES)
-        if present.shape != (len(clip.space),):
+        with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
+            names = [name for name in _ARRAYS if name != "present" or "present.npy" in archive.namelist()]
+            found = {name: read_array(partial(archive.open, f"{name}.npy"), name, *_ARRAYS[name]) for name in names}
+            values, fps = np.ascontiguousarray(found["values"], np.float32), float(found["fps"].item())
+            channels = tuple(found["channels"].ravel().tolist())
+        present = found.get("present", np.ones(len(channels), bool))
+        if present.shape != (len(channels),):
             raise ValueError(f"present of the shape {present.shape}")
         if not present.any():
             raise ValueError("present without a channel")
     except UNREADABLE as error:
-        expected = f"a mask present (bool) of the {len(clip.space)} channels of {clip.space.name}"
-        raise InputError(expected, f"{path}: {error}", "leave it out where every channel is there") from error
-    return Curves(MotionClip(np.where(present, clip.values, np.float32(0)), clip.fps, clip.space), present)
+        expected = "a motion npz with values, fps and channels"
+        raise InputError(expected, f"{path}: {error}", "write one with `avi talk --motion`") from error
+    for space in SPACES.values():
+        if channels == space.channels:
+            return MotionClip(values, fps, space), present
+    got = f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}"
+    raise InputError(f"the channels of {' or '.join(SPACES)}", got, "convert it with `avi export`")
 
 
-# Separate factors of a face: lips, expression, blink, gaze and pose, each of its own channels and its own source.
+# Factors of a face, lips, expression, blink, gaze and pose, each from a source of its own.
 
-
-_PREFIXES = {
-    "lips": (
-        *("jaw", "tongue", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft", "mouthRight"),
-        *("mouthRoll", "mouthShrug", "mouthPress", "mouthLowerDown", "mouthUpperUp"),
-    ),
-    "expression": (
-        *("brow", "cheek", "nose", "eyeSquint", "eyeWide"),
-        *("mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch"),
-    ),
-    "blink": ("eyeBlink",),
-    "gaze": ("eyeLook",),
-    "pose": ("head",),
-}
-
-FACTORS: dict[str, tuple[int, ...]] = {
-    factor: tuple(i for i, channel in enumerate(ARKIT.channels) if channel.startswith(prefixes))
-    for factor, prefixes in _PREFIXES.items()
-}
-"""Channels of each factor: `lips` shape sounds, `expression` is brows, cheeks, nose, tense lids and mouth corners."""
-
-REST_S = 0.2
-"""Time in which lips come to rest after the end of a source that is too short."""
+REST_S = 0.2  # in which lips come to rest after the end of a source that is too short
 
 
 def compose(base: MotionClip, sources: Mapping[str, MotionClip], strengths: Mapping[str, float]) -> MotionClip:
@@ -402,9 +336,12 @@ def compose(base: MotionClip, sources: Mapping[str, MotionClip], strengths: Mapp
             raise InputError(f"a factor among {', '.join(FACTORS)}", repr(factor), "rename it")
     values = base.values.copy()
     for factor, channels in FACTORS.items():
-        source = sources.get(factor, base)
-        _must_match(source, base, factor)
-        strength = strengths.get(factor, 1.0)
+        source, strength = sources.get(factor, base), strengths.get(factor, 1.0)
+        if source.space is not ARKIT:
+            raise InputError("factors in the ARKIT space", f"{factor} in {source.space.name}", "convert it first")
+        if len(source) != len(base) or source.fps != base.fps:
+            expected = f"{len(base)} frames at {base.fps:g} a second for {factor}"
+            raise InputError(expected, f"{len(source)} at {source.fps:g}", "fit the source to the speech first")
         if source is not base or strength != 1.0:
             columns = list(channels)
             values[:, columns] = ARKIT.limited(np.float32(strength) * source.values)[:, columns]
@@ -416,33 +353,14 @@ def fitted(clip: MotionClip, frames: int, factor: str) -> MotionClip:
 
     What is too short is played to and fro, without a jump; lips would speak backwards, so they come to rest instead.
     """
-    if factor == "lips":
-        return MotionClip(_at_rest_after(clip.values, frames, clip.fps), clip.fps, clip.space)
-    return MotionClip(clip.values[_to_and_fro(len(clip), frames)], clip.fps, clip.space)
-
-
-def _to_and_fro(length: int, frames: int) -> Int[np.ndarray, " frames"]:
-    period = max(2 * length - 2, 1)
-    place = np.arange(frames) % period
-    return np.minimum(place, period - place) if length > 1 else np.zeros(frames, np.int64)
-
-
-def _at_rest_after(
-    values: Float32[np.ndarray, "given channels"], frames: int, fps: float
-) -> Float32[np.ndarray, "frames channels"]:
-    result = np.zeros((frames, values.shape[1]), np.float32)
-    known = min(len(values), frames)
-    result[:known] = values[:known]
-    fade = np.linspace(1.0, 0.0, max(round(REST_S * fps), 1) + 2, dtype=np.float32)[1:-1, None]
-    tail = result[known : known + len(fade)]
-    tail[:] = values[known - 1] * fade[: len(tail)]
-    return result
-
-
-def _must_match(source: MotionClip, base: MotionClip, factor: str) -> None:
-    for clip in (source, base):
-        if clip.space is not ARKIT:
-            raise InputError("factors in the ARKIT space", f"{factor} in {clip.space.name}", "convert the motion first")
-    if len(source) != len(base) or source.fps != base.fps:
-        expected = f"{len(base)} frames at {base.fps:g} a second for {factor}"
-        raise InputError(expected, f"{len(source)} at {source.fps:g}", "fit the source to the speech first")
+    if factor != "lips":
+        period = max(2 * len(clip) - 2, 1)
+        place = np.arange(frames) % period
+        return clip.at(np.minimum(place, period - place))
+    values = np.zeros((frames, len(clip.space)), np.float32)
+    known = min(len(clip), frames)
+    values[:known] = clip.values[:known]
+    fade = np.linspace(1.0, 0.0, max(round(REST_S * clip.fps), 1) + 2, dtype=np.float32)[1:-1, None]
+    tail = values[known : known + len(fade)]
+    tail[:] = clip.values[known - 1] * fade[: len(tail)]
+    return MotionClip(values, clip.fps, clip.space)
