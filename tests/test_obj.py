@@ -1,21 +1,24 @@
-"""OBJ files, and heads from folders of them."""
+"""OBJ files: what is read of them, heads from folders of them, and a motion as a sequence of them."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from obj_folders import obj_mesh, write_folder
+from obj_folders import write_folder, write_obj
 from PIL import Image
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.face.head import Head, check_mesh, load_head
-from avi_lib.heads import obj as obj_files
-from avi_lib.heads.obj import load_obj_head, read_obj, write_obj
-from avi_lib.motion.clip import ARKIT
+from avi_lib.heads import obj
+from avi_lib.heads.obj import FRAMES_AT_ONCE, load_obj_head, read_obj, write_obj_sequence
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
@@ -40,24 +43,10 @@ def small_folder(folder: Path, **files: str) -> Path:
     return folder
 
 
-def _written(folder: Path, text: str | bytes) -> Path:
+def read_text(folder: Path, text: str | bytes, like: obj.ObjMesh | None = None) -> obj.ObjMesh:
     path = folder / "mesh.obj"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def read_text(folder: Path, text: str | bytes) -> obj_files.ObjMesh:
-    return read_obj(_written(folder, text))
-
-
-def test_what_is_written_is_read_again_in_its_order(tmp_path: Path, head: Head) -> None:
-    mesh = obj_mesh(head, head.vertices, library="face.mtl")
-    write_obj(tmp_path / "a.obj", mesh)
-    again = read_obj(tmp_path / "a.obj")
-    np.testing.assert_allclose(again.points, mesh.points, atol=6e-7)
-    np.testing.assert_allclose(again.uv, mesh.uv, atol=6e-7)
-    np.testing.assert_array_equal(again.corners, mesh.corners)
-    assert again.libraries == ("face.mtl",) and {again.materials[i] for i in again.material} == {"face"}
+    return read_obj(path, like)
 
 
 def test_five_thousand_vertices_are_read_within_a_tenth_of_a_second(tmp_path: Path) -> None:
@@ -94,35 +83,31 @@ def test_every_form_of_a_face_is_read(tmp_path: Path, faces: str) -> None:
     assert mesh.corners[0, :, 1].tolist() == ([0, 1, 2] if "/1 " in faces and "//" not in faces else [-1] * 3)
 
 
-def test_negative_numbers_count_from_where_they_stand(tmp_path: Path) -> None:
+def test_negative_numbers_count_from_where_they_stand_and_polygons_become_fans(tmp_path: Path) -> None:
     mesh = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 5 5 5\nf -1 -2 -3\n")
     assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [3, 2, 1]]
-
-
-def test_polygons_become_fans(tmp_path: Path) -> None:
     mesh = read_text(tmp_path, "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0 0\nf 1 2 3 4 5\n")
     assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
 
 
 def test_a_shape_read_beside_its_neutral_is_the_same_as_read_alone(tmp_path: Path, head: Head) -> None:
-    write_obj(tmp_path / "rest.obj", obj_mesh(head, head.vertices))
-    write_obj(tmp_path / "moved.obj", obj_mesh(head, head.vertices + head.shapes[ARKIT.index("jawOpen")]))
-    rest, alone = read_obj(tmp_path / "rest.obj"), read_obj(tmp_path / "moved.obj")
-    beside = read_obj(tmp_path / "moved.obj", like=rest)
+    rest = read_obj(write_obj(tmp_path / "rest.obj", head, head.vertices, "face.mtl"))
+    moved = write_obj(tmp_path / "moved.obj", head, head.vertices + head.shapes[ARKIT.index("jawOpen")], "face.mtl")
+    alone, beside = read_obj(moved), read_obj(moved, like=rest)
     assert beside.corners is rest.corners
+    assert rest.libraries == ("face.mtl",) and {rest.materials[i] for i in rest.material} == {"face"}
     np.testing.assert_array_equal(beside.points, alone.points)
     np.testing.assert_array_equal(beside.corners, alone.corners)
 
 
 def test_faces_counted_back_are_read_for_themselves(tmp_path: Path) -> None:
-    (tmp_path / "rest.obj").write_text(f"{TRIANGLE}v 1 1 1\nf -4 -3 -2\n")
-    rest = read_obj(tmp_path / "rest.obj")
-    shifted = read_obj(_written(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 1 1 1\n"), like=rest)
+    rest = read_text(tmp_path, f"{TRIANGLE}v 1 1 1\nf -4 -3 -2\n")
+    shifted = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 1 1 1\n", like=rest)
     assert shifted.corners[..., 0].tolist() == [[0, 1, 2]] == rest.corners[..., 0].tolist()
-    moved = read_obj(_written(tmp_path, f"v 9 9 9\n{TRIANGLE}f -4 -3 -2\n"), like=rest)
+    moved = read_text(tmp_path, f"v 9 9 9\n{TRIANGLE}f -4 -3 -2\n", like=rest)
     assert moved.points[0].tolist() == [9, 9, 9]
     with pytest.raises(InputError, match="line 4"):
-        read_obj(_written(tmp_path, f"{TRIANGLE}f -4 -3 -2\nv 1 1 1\n"), like=rest)
+        read_text(tmp_path, f"{TRIANGLE}f -4 -3 -2\nv 1 1 1\n", like=rest)
 
 
 @pytest.mark.parametrize(
@@ -154,12 +139,12 @@ def test_malformed_text_is_refused_with_its_line(tmp_path: Path, text: str | byt
 
 
 def test_huge_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(obj_files, "MAX_POINTS", 100)
-    monkeypatch.setattr(obj_files, "MAX_TRIANGLES", 100)
+    monkeypatch.setattr(obj, "MAX_POINTS", 100)
+    monkeypatch.setattr(obj, "MAX_TRIANGLES", 100)
     for text in ("v 0 0 0\n" * 101, TRIANGLE + "f 1 2 3\n" * 101, TRIANGLE + "f" + " 1 2 3" * 40 + "\n"):
         with pytest.raises(InputError, match="100"):
             read_text(tmp_path, text)
-    monkeypatch.setattr(obj_files, "MAX_BYTES", 10)
+    monkeypatch.setattr(obj, "MAX_BYTES", 10)
     with pytest.raises(InputError, match="MiB"):
         read_text(tmp_path, TRIANGLE)
     with pytest.raises(InputError, match=r"absent\.obj"):
@@ -324,3 +309,118 @@ def test_two_files_of_one_channel_are_both_named(folder: Path, tmp_path: Path) -
     shutil.copy(copy / "jawOpen.obj", copy / "jaw_open.obj")
     with pytest.raises(InputError, match="'jawOpen' and 'jaw_open'"):
         load_obj_head(copy)
+
+
+def clip(frames: int) -> MotionClip:
+    values = np.random.default_rng(2).uniform(0.0, 0.5, (frames, len(ARKIT))).astype(np.float32)
+    values[:, 52:] -= 0.25
+    return MotionClip(values, 25.0, ARKIT)
+
+
+@pytest.fixture(scope="module")
+def sequence(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("sequence") / "talk"
+    write_obj_sequence(head, clip(19), folder)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_there_is_one_file_a_frame_with_one_material_and_texture(sequence: Path, head: Head) -> None:
+    names = sorted(path.name for path in sequence.iterdir())
+    assert names == [*(f"frame_{i:06d}.obj" for i in range(19)), "head.mtl", "head.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(sequence / "head.png")), head.atlas)
+    material = (sequence / "head.mtl").read_text()
+    assert "map_Kd head.png" in material and "25 frames a second" in material
+
+
+@pytest.mark.parametrize("frame", [0, 7, 8, 18])
+def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimetre(
+    sequence: Path, head: Head, frame: int
+) -> None:
+    mesh = read_obj(sequence / f"frame_{frame:06d}.obj")
+    expected = head.move(clip(19))[frame]
+    assert len(mesh.points) == head.weld.max() + 1 and len(mesh.uv) == len(head.vertices)
+    np.testing.assert_allclose(mesh.points[mesh.corners[..., 0]], expected[head.triangles], atol=6e-6)
+    np.testing.assert_array_equal(mesh.corners[..., 1], head.triangles)
+    upwards = np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1)
+    np.testing.assert_allclose(mesh.uv, upwards, atol=6e-6)
+    assert mesh.libraries == ("head.mtl",)
+
+
+def test_numbers_of_every_size_and_sign_are_written_as_python_rounds_them() -> None:
+    points = np.array([[0.0, -0.000004, 0.000006], [-9.98999, 1.0, -0.5], [0.09999, 0.99999, 3.14159]], np.float32)
+    lines = np.empty((3, obj.LINE_BYTES), np.uint8)
+    obj._point_lines(points, lines)
+    rows = lines.tobytes().decode().splitlines()
+    assert rows[1] == "v -9.98999  1.00000 -0.50000"
+    for row, point in zip(rows, points, strict=True):
+        assert row.split() == ["v", *(f"{value:.5f}" for value in point.tolist())]
+
+
+def test_two_runs_write_the_same_bytes_and_need_the_room_that_was_asked_for(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        write_obj_sequence(head, clip(3), tmp_path / name)
+    for path in (tmp_path / "a").iterdir():
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    size = (tmp_path / "a" / "frame_000000.obj").stat().st_size
+    monkeypatch.setattr(obj.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 0, 3 * size - 1))
+    with pytest.raises(OutputError, match="GB of room for 3 files"):
+        write_obj_sequence(head, clip(3), tmp_path / "c")
+
+
+def test_a_long_motion_is_moved_a_few_frames_at_a_time(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+    move = Head.move
+
+    def watched(self: Head, motion: MotionClip) -> np.ndarray:
+        lengths.append(len(motion))
+        return move(self, motion)
+
+    monkeypatch.setattr(Head, "move", watched)
+    write_obj_sequence(head, clip(20), tmp_path / "a")
+    assert sorted(lengths) == [4, FRAMES_AT_ONCE, FRAMES_AT_ONCE]
+
+
+def test_a_folder_that_exists_is_left_alone(tmp_path: Path, head: Head) -> None:
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(InputError, match="does not exist yet"):
+        write_obj_sequence(head, clip(1), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["keep.txt"]
+    with pytest.raises(OutputError, match="existing folder"):
+        write_obj_sequence(head, clip(1), tmp_path / "absent" / "a")
+
+
+def test_nothing_is_left_of_a_motion_that_the_head_cannot_follow(tmp_path: Path, head: Head) -> None:
+    with pytest.raises(InputError, match="ARKIT"):
+        write_obj_sequence(head, MotionClip(np.zeros((2, 56), np.float32), 25.0, FLAME), tmp_path / "a")
+    far = clip(20)
+    far.values[17, ARKIT.index("jawOpen")] = 1e4
+    with pytest.raises(InputError, match="frame 17"):
+        write_obj_sequence(head, far, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_an_output_error_and_leaves_nothing(
+    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(obj.Image.Image, "save", full)
+    with pytest.raises(OutputError, match="No space left"):
+        write_obj_sequence(head, clip(2), tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("field", ["pivot", "shapes", "vertices"])
+def test_a_head_with_nan_is_not_written(head: Head, tmp_path: Path, field: str) -> None:
+    spoilt = getattr(head, field).copy()
+    spoilt.flat[0] = np.nan
+    still = MotionClip(np.zeros((2, len(ARKIT)), np.float32), 25.0, ARKIT)
+    with pytest.raises(InputError, match=f"finite {field}"):
+        write_obj_sequence(replace(head, **{field: spoilt}), still, tmp_path / "frames")
+    assert not list(tmp_path.iterdir())
