@@ -1,4 +1,4 @@
-"""Atomic writes: a file is either the whole new one or the old one, never half of either.
+"""Atomic writes, and results kept by content: a file is either the whole new one or the old one, never half of either.
 
 >>> with atomic_path(Path("curve.csv")) as temporary:
 ...     temporary.write_text("...")
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
 
 from avi_lib.errors import InputError, OutputError
 
@@ -109,6 +114,28 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes in lower-case hexadecimal; OSError when it cannot be read."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cached(folder: Path | None, key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that `make` gives, kept below `folder` under the digest of `key`, so that they are made only once.
+
+    Args:
+        folder: made where there is none; nothing is kept when None.
+        key: all that decides the arrays, ready for JSON.
+        make: what is called when nothing is kept, or what is kept is damaged.
+    """
+    if folder is None:
+        return make()
+    address = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    path = folder / f"{address[:32]}.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError):
+        arrays = make()
+    make_folder(folder)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    return arrays
 
 
 def folder_files(folder: Path) -> dict[str, Path]:

@@ -45,10 +45,10 @@ def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Corpora are prepared without worker processes, and sound is read and encoded by stand-ins."""
     from preparing import read_quickly, stand_in
 
-    from avi_lib.corpus import clips as drafts
+    from avi_lib.corpus import segments
 
     stand_in(monkeypatch)
-    monkeypatch.setattr(drafts, "load_speech", read_quickly)
+    monkeypatch.setattr(segments, "load_speech", read_quickly)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,6 @@ import soundfile
 from raw_corpora import RATE_HZ, StillEncoder
 
 from avi_lib.corpus import prepare as preparing
-from avi_lib.corpus import prepare as work
 from avi_lib.speech.loading import Speech, SpeechReport
 
 
@@ -47,4 +46,4 @@ def read_quickly(path: Path, max_minutes: float) -> Speech:
 def stand_in(patch: pytest.MonkeyPatch) -> None:
     """No worker processes and no network."""
     patch.setattr(preparing, "worker_pool", lambda workers: nullcontext(Inline()))
-    patch.setattr(work, "_encoder", lambda name: StillEncoder())
+    patch.setattr(preparing, "_encoder", lambda name: StillEncoder())

@@ -14,7 +14,7 @@ from conftest import SCRATCH
 from preparing import read_quickly, stand_in
 from raw_corpora import RATE_HZ, talkers, voice, write_table_corpus
 
-from avi_lib.corpus import clips as drafts
+from avi_lib.corpus import segments
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -82,7 +82,7 @@ def _prepared(adapter: str, write: Callable[[Path], Path], name: str) -> Corpus:
     folder = Path(tempfile.mkdtemp(dir=SCRATCH))
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        patch.setattr(drafts, "load_speech", read_quickly)
+        patch.setattr(segments, "load_speech", read_quickly)
         settings = PrepareSettings(scripts=2, texts=1, group=3)
         prepare(adapter, write(folder / "raw"), folder / name, settings, workers=1, progress=False)
     return Corpus(folder / name)

@@ -14,23 +14,23 @@ from hypothesis import strategies as st
 from raw_corpora import voice
 
 from avi_lib.corpus import prepare as fingerprint
-from avi_lib.corpus.adapters import RawCorpus, find_corpora, named_corpora, scan_source
+from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, named_corpora, scan_source
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.layouts import Recording, Refusal
-from avi_lib.corpus.prepare import SourceDigests, make_plan
+from avi_lib.corpus.prepare import make_jobs, source_digests
 from avi_lib.corpus.scripts import Words, draw_scripts
 from avi_lib.corpus.shards import (
     ClipEntry,
     Contents,
-    Destination,
     ScriptEntry,
+    claim,
     examine,
     load_contents,
-    read_table,
+    read_entries,
     save_shard,
     split_speakers,
     to_table,
-    write_table,
+    write_entries,
 )
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
@@ -79,7 +79,7 @@ def corpus(tmp_path: Path) -> Corpus:
         "syllables": np.array([[0.15, 0.5]], np.float32),
     }
     contents = Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
-    with Destination(tmp_path / "made", "table", Path("/raw")) as place:
+    with claim(tmp_path / "made", "table", Path("/raw")) as place:
         place.describe(DESCRIPTION)
         save_shard(place.shards / "k-000.safetensors", arrays, contents)
         place.gather([contents])
@@ -176,10 +176,10 @@ def test_the_first_script_keeps_to_the_label(emotion):
 
 def test_tables_give_back_what_was_written(tmp_path):
     clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
-    write_table(tmp_path / "clips.parquet", to_table(ClipEntry, clips))
-    write_table(tmp_path / "scripts.parquet", to_table(ScriptEntry, [SCRIPT]))
-    assert read_table(tmp_path / "clips.parquet", ClipEntry) == clips
-    assert read_table(tmp_path / "scripts.parquet", ScriptEntry) == [SCRIPT]
+    write_entries(tmp_path / "clips.parquet", to_table(ClipEntry, clips))
+    write_entries(tmp_path / "scripts.parquet", to_table(ScriptEntry, [SCRIPT]))
+    assert read_entries(tmp_path / "clips.parquet", ClipEntry) == clips
+    assert read_entries(tmp_path / "scripts.parquet", ScriptEntry) == [SCRIPT]
     assert SCRIPT.action_units == {"brow_down": 0.5}
 
 
@@ -187,13 +187,13 @@ def test_tables_give_back_what_was_written(tmp_path):
 def test_a_damaged_table_is_an_input_error(tmp_path, content):
     (tmp_path / "clips.parquet").write_bytes(content)
     with pytest.raises(InputError, match=r"clips\.parquet"):
-        read_table(tmp_path / "clips.parquet", ClipEntry)
+        read_entries(tmp_path / "clips.parquet", ClipEntry)
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path):
-    write_table(tmp_path / "clips.parquet", to_table(ScriptEntry, [SCRIPT]))
+    write_entries(tmp_path / "clips.parquet", to_table(ScriptEntry, [SCRIPT]))
     with pytest.raises(InputError, match="other columns"):
-        read_table(tmp_path / "clips.parquet", ClipEntry)
+        read_entries(tmp_path / "clips.parquet", ClipEntry)
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"{}      "])
@@ -227,7 +227,7 @@ def test_a_batch_is_the_clips_side_by_side_with_zeros_behind(corpus):
     clip = corpus.clips[0]
     batch = corpus.batch([clip, clip], [0, 1], starts=[0, 2])
     assert batch.frames.tolist() == [5, 3]
-    assert batch.heard.tolist() == [10, 6]
+    assert batch.feature_frames.tolist() == [10, 6]
     assert (batch.motion[1, :3] == corpus.motion(clip, 1)[2:]).all()
     assert (batch.features[1, :6] == corpus.features(clip)[4:]).all()
     assert (batch.idle[1, :3] == corpus.idle(clip, 1)[2:]).all()
@@ -286,7 +286,7 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
     louder = Recording("a", "s", speech=Path("a.wav"), emotion="happy", level=3)
 
     def key(given, digest="d", split="train", common="c", neutral=()):
-        return make_plan([given], {"a": (digest,)}, {"s": split}, dict(neutral), common)[0].key
+        return make_jobs([given], {"a": (digest,)}, {"s": split}, dict(neutral), common)[0].key
 
     keys = [
         key(recording), key(louder), key(recording, "e"), key(recording, split="test"), key(recording, common="x"),
@@ -310,8 +310,7 @@ def test_a_file_is_digested_again_only_when_it_changed(tmp_path, monkeypatch):
     path, memory = tmp_path / "a.wav", tmp_path / "memory.json"
 
     def digest():
-        with SourceDigests(memory, tmp_path) as digests:
-            return digests.of(path)
+        return source_digests([Recording("a", "s", speech=path)], tmp_path, memory, progress=False)["a"][0]
 
     path.write_bytes(b"one")
     os.utime(path, (1e9, 1e9))
@@ -346,6 +345,15 @@ def test_corpora_can_be_named():
     ]
     with pytest.raises(InputError, match="NAME=ADAPTER:FOLDER"):
         named_corpora("table:x", Path())
+
+
+def test_a_notebook_takes_the_samples_what_is_found_or_what_is_named(tmp_path):
+    (tmp_path / "raw" / "ravdess").mkdir(parents=True)
+    samples = RawCorpus("samples", "table", tmp_path / "data/samples/corpus")
+    assert choose_corpora(tmp_path, None) == [samples]
+    assert [corpus.name for corpus in choose_corpora(tmp_path, "raw")] == ["samples", "ravdess"]
+    assert choose_corpora(tmp_path, "raw", without="ravdess, emodb") == [samples]
+    assert [corpus.name for corpus in choose_corpora(tmp_path, "raw", "a=table:x,b=mead:y", "a")] == ["b"]
 
 
 def test_an_unknown_adapter_is_named_with_those_there_are(tmp_path):

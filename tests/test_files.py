@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_folder, atomic_path, check_writable
+from avi_lib.files import atomic_folder, atomic_path, cached, check_writable
 
 
 def test_the_new_file_replaces_the_old_one_whole(tmp_path: Path):
@@ -66,3 +67,22 @@ def test_a_folder_appears_whole_or_not_at_all_and_nothing_is_left_behind(tmp_pat
         assert not (tmp_path / "made").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     assert (tmp_path / "made" / "whole").read_text() == "x"
+
+
+def test_cached_arrays_are_made_once_for_a_key_and_again_where_they_are_damaged(tmp_path: Path):
+    made = []
+
+    def make() -> dict[str, np.ndarray]:
+        made.append(1)
+        return {"values": np.arange(6.0).reshape(2, 3)[:, ::-1], "present": np.array([True, False])}
+
+    for _ in range(2):
+        found = cached(tmp_path / "new", ["a", 1], make)
+        assert (found["values"] == make()["values"]).all() and found["present"].tolist() == [True, False]
+    assert len(made) == 3
+    next((tmp_path / "new").iterdir()).write_bytes(b"torn")
+    cached(tmp_path / "new", ["a", 1], make)
+    cached(tmp_path / "new", ["a", 2], make)
+    assert len(made) == 5 and len(list((tmp_path / "new").iterdir())) == 2
+    cached(None, ["a", 1], make)
+    assert len(made) == 6

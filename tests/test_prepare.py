@@ -18,11 +18,11 @@ from preparing import read_quickly, stand_in
 from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write_table_corpus
 
 from avi_lib.cli import main
-from avi_lib.corpus import clips as drafts
+from avi_lib.corpus import segments
 from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
-from avi_lib.corpus.shards import Destination
+from avi_lib.corpus.shards import claim
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.files import folder_files, folder_sha256
 from avi_lib.instruction.action_units import quantise
@@ -40,7 +40,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     source = write_table_corpus(folder / "raw", talkers(speakers=4, clips=3))
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        patch.setattr(drafts, "load_speech", read_quickly)
+        patch.setattr(segments, "load_speech", read_quickly)
         prepare("table", source, folder / "out", PrepareSettings(scripts=5), workers=1)
     return Corpus(folder / "out")
 
@@ -299,7 +299,7 @@ def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
         path.write_bytes(path.read_bytes() + b" ")
         return speech
 
-    monkeypatch.setattr(drafts, "load_speech", replaced)
+    monkeypatch.setattr(segments, "load_speech", replaced)
     with pytest.raises(AviError, match="changed or went away"):
         prepare("table", source, tmp_path / "out", workers=1)
     assert not list((tmp_path / "out" / "shards").iterdir())
@@ -320,7 +320,7 @@ def test_links_in_a_circle_are_an_input_error(tmp_path):
 
 def test_two_preparations_of_one_corpus_do_not_run_at_once(in_one_process, source, tmp_path):
     with (
-        Destination(tmp_path / "out", "table", source.resolve()),
+        claim(tmp_path / "out", "table", source.resolve()),
         pytest.raises(InputError, match="locked"),
     ):
         prepare("table", source, tmp_path / "out", workers=1)

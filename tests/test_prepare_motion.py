@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from raw_corpora import RATE_HZ, voice, write_table_corpus
 
-from avi_lib.corpus import clips as motion_source
+from avi_lib.corpus import segments
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.face import tracking
@@ -77,7 +77,7 @@ def test_takes_without_sound_are_kept_as_motion_alone(tmp_path):
     clip = corpus.clip("anna/plain")
     assert (clip.features, clip.phones, clip.speech, clip.frames) == (0, 0, None, 75)
     assert corpus.phones(clip) == ()
-    assert corpus.batch([clip], [0]).heard.tolist() == [0]
+    assert corpus.batch([clip], [0]).feature_frames.tolist() == [0]
 
 
 def test_nobodys_takes_are_each_measured_against_themselves(tmp_path):
@@ -160,8 +160,8 @@ def test_a_video_is_tracked_once_and_what_was_noted_reaches_the_health_report(tm
         }
         return tracking.Track(pieces, TrackReport(path=str(path), cuts=1, warnings=(), **counts, **shares))
 
-    monkeypatch.setattr(motion_source.tracking, "track_video", track_video)
-    monkeypatch.setattr(motion_source, "tracker_digest", lambda: "tracker")
+    monkeypatch.setattr(segments.tracking, "track_video", track_video)
+    monkeypatch.setattr(segments, "tracker_digest", lambda: "tracker")
     health = prepare("videos", tmp_path / "raw", tmp_path / "out", workers=1)
     assert tracked == [("talk.mp4", "talk.wav")]
     assert health.motion == {"tracked": 2}

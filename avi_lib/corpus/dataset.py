@@ -20,11 +20,12 @@ import numpy as np
 from jaxtyping import Bool, Float16, Int
 from safetensors import SafetensorError, safe_open
 
-from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, ScriptEntry, read_description, read_table
+from avi_lib.corpus.adapters import RawCorpus
+from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, ScriptEntry, read_description, read_entries
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
-from avi_lib.settings import PerformerSettings
+from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.loading import Speech, load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
@@ -35,7 +36,7 @@ OPEN_SHARDS = 256
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Clips side by side, padded with zeros at the end; a clip's row has `frames` frames and `heard` features.
+    """Clips side by side, padded with zeros at the end: the first `frames` and `feature_frames` of a row are true.
 
     `features` (clips, 2 * frames, dim) at 50 a second, `motion` (clips, frames, channels) at 25, `idle` what blinks,
     gaze and sway add to it in the same channels, `present` (clips, channels) which channels are true. A clip may have
@@ -46,14 +47,14 @@ class Batch:
     motion: Float16[np.ndarray, "clips frames channels"]
     idle: Float16[np.ndarray, "clips frames channels"]
     present: Bool[np.ndarray, "clips channels"]
-    heard: Int[np.ndarray, " clips"]
+    feature_frames: Int[np.ndarray, " clips"]
     frames: Int[np.ndarray, " clips"]
 
 
 class Corpus:
     """A prepared corpus in a folder; InputError when there is none or it is damaged.
 
-    A corpus that is being prepared can be read: it shows what was published when it was opened.
+    One that is being prepared can be read: it shows what was published when it was opened.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,7 +63,7 @@ class Corpus:
         if description is None:
             raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
         self.description: dict[str, Any] = description
-        self.clips: Sequence[ClipEntry] = read_table(self.folder / CLIPS, ClipEntry)
+        self.clips: Sequence[ClipEntry] = read_entries(self.folder / CLIPS, ClipEntry)
         self._shards: OrderedDict[str, Any] = OrderedDict()
 
     @property
@@ -73,7 +74,7 @@ class Corpus:
     @cached_property
     def scripts(self) -> dict[str, ScriptEntry]:
         """Every script by name."""
-        return {script.script: script for script in read_table(self.folder / SCRIPTS, ScriptEntry)}
+        return {script.script: script for script in read_entries(self.folder / SCRIPTS, ScriptEntry)}
 
     @cached_property
     def _by_name(self) -> dict[str, ClipEntry]:
@@ -95,10 +96,9 @@ class Corpus:
 
     def clip(self, name: str) -> ClipEntry:
         """The clip of a name; InputError when there is none."""
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`") from None
+        if name not in self._by_name:
+            raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`")
+        return self._by_name[name]
 
     def partners(self, clip: ClipEntry) -> list[ClipEntry]:
         """The other clips of its group: each performs this clip's scripts, and this clip performs theirs.
@@ -160,11 +160,11 @@ class Corpus:
         return Performer(self.phones(clip), self.prosody(clip), clip.duration_s, settings)
 
     def sound(self, clip: ClipEntry) -> Path | None:
-        """The file of the raw corpus in which the clip is heard from `start_s` on, None for motion without sound."""
+        """The file of the raw corpus with the clip's sound from `start_s` on, None for motion without sound."""
         return None if clip.speech is None else Path(self.description["source"], clip.speech)
 
     def speech(self, clip: ClipEntry) -> Speech:
-        """What is heard in the clip, with the report of the whole recording; InputError for motion without sound."""
+        """The clip's sound, with the report of the whole recording; InputError for motion without sound."""
         if (path := self.sound(clip)) is None:
             raise InputError("a clip with sound", f"{clip.clip}, which is motion alone", "choose one with features")
         whole = load_speech(path)
@@ -199,9 +199,8 @@ class Corpus:
             got = f"starts {min(starts)} to {max(starts)}, longest {longest}"
             raise InputError("starts within their clips and at least one frame", got, "see `ClipEntry.frames`")
         frames = np.array([min(left, longest or left) for left in room])
-        heard = np.array(
-            [min(2 * n, max(c.features - 2 * s, 0)) for c, n, s in zip(clips, frames.tolist(), starts, strict=True)]
-        )
+        left = np.array([max(clip.features - 2 * start, 0) for clip, start in zip(clips, starts, strict=True)])
+        feature_frames = np.minimum(2 * frames, left)
         shape = (len(clips), int(frames.max()), len(self.space))
         motion, idle = np.zeros(shape, np.float16), np.zeros(shape, np.float16)
         features = np.zeros((len(clips), 2 * shape[1], self.description["features"]["dim"]), np.float16)
@@ -211,10 +210,10 @@ class Corpus:
             motion[i, :n] = self._rows(clip, "motion", clip.motion_at + at, n)
             if clip.idle_at >= 0:
                 idle[i, :n, self._idle_channels] = self._rows(clip, "idle", clip.idle_at + at, n).T
-            if heard[i]:
-                features[i, : heard[i]] = self._rows(clip, "features", clip.features_at + 2 * start, int(heard[i]))
+            if count := int(feature_frames[i]):
+                features[i, :count] = self._rows(clip, "features", clip.features_at + 2 * start, count)
             present[i] = self.present(clip)
-        return Batch(features, motion, idle, present, heard, frames)
+        return Batch(features, motion, idle, present, feature_frames, frames)
 
     @cached_property
     def _idle_channels(self) -> list[int]:
@@ -240,10 +239,28 @@ class Corpus:
             self._shards.move_to_end(clip.shard)
             rows: np.ndarray = shard.get_slice(name)[at : at + count]
         except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"the shard of {clip.clip}", f"{clip.shard}{SHARD_SUFFIX}: {error}", "prepare the corpus again"
-            ) from error
+            got = f"{clip.shard}{SHARD_SUFFIX}: {error}"
+            raise InputError(f"the shard of {clip.clip}", got, "prepare the corpus again") from error
         return rows
+
+
+def prepare_corpora(
+    chosen: Sequence[RawCorpus], prepared: Path, settings: PrepareSettings, use: str = ""
+) -> list[Corpus]:
+    """Corpora prepared, each below a folder under its own name, and opened; what is there already is found again.
+
+    Args:
+        chosen: raw corpora, see `choose_corpora`.
+        prepared: the folder.
+        settings: what is prepared.
+        use: names of corpora there to take just as they are instead, with commas between them.
+    """
+    from avi_lib.corpus.prepare import prepare
+
+    names = [name.strip() for name in use.split(",") if name.strip()]
+    for raw in () if names else chosen:
+        prepare(raw.adapter, raw.folder, prepared / raw.name, settings, progress=True)
+    return [Corpus(prepared / name) for name in names or [raw.name for raw in chosen]]
 
 
 # Several prepared corpora as one: which clips a network is trained on, and how often each.
@@ -267,7 +284,7 @@ class Mixture:
     """Training items of several corpora.
 
     `items` are clips with sound, each as often as it holds `frames` frames, so that all parts of long ones are seen;
-    `real` are clips of real motion, with sound or without; `without` are names of recordings that are left out.
+    `real` are clips of real motion, with sound or without; `without` are names of recordings left out.
     """
 
     corpora: tuple[Corpus, ...]
@@ -285,7 +302,7 @@ class Mixture:
             corpora: prepared ones of the same motion space and speech encoder.
             split: train, validation or test.
             frames: see the class.
-            without: names of recordings that are left out: they are no items, show no styles.
+            without: names of recordings that are left out.
             shortest: clips of fewer frames are left out.
 
         Raises:
@@ -294,8 +311,15 @@ class Mixture:
         """
         if not corpora:
             raise InputError("at least one prepared corpus", "none", "make one with `avi prepare`")
+        remedy = "prepare both with the same settings"
         for corpus in corpora[1:]:
-            _must_match(corpora[0], corpus)
+            if corpus.space is not corpora[0].space:
+                got = f"{corpus.space.name} in {corpus.folder}"
+                raise InputError(f"motion in the space {corpora[0].space.name}", got, remedy)
+            for name in ("features", "fps"):
+                expected, got = corpora[0].description[name], corpus.description[name]
+                if expected != got:
+                    raise InputError(f"corpora with {name} {expected}", f"{got} in {corpus.folder}", remedy)
         left_out = frozenset(without)
         if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
             raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
@@ -341,13 +365,11 @@ def performer_of(item: Item) -> Performer:
 def held_out(corpora: Sequence[Corpus], known_words: bool = False) -> list[Item]:
     """Performed clips with sound and partners, of speakers that are not trained on, test before validation.
 
-    Clips whose text somebody says in training are left out, so that neither voice nor words were heard, unless
-    `known_words` keeps them.
-
-    Raises InputError when there is none, as then there is nothing to compare a model with.
+    Clips whose text somebody says in training are left out, so that neither voice nor words are known, unless
+    `known_words` keeps them. Raises InputError when there is none, as then there is nothing to compare a model with.
     """
-    heard = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
-    trained_on = set() if known_words else heard
+    spoken = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
+    trained_on = set() if known_words else spoken
     found = [
         Item(corpus, clip)
         for split in ("test", "validation")
@@ -367,13 +389,3 @@ def shared_voices(corpora: Sequence[Corpus]) -> frozenset[str]:
     clips = [clip for corpus in corpora for clip in corpus.clips]
     voices = {(clip.language, clip.speaker) for clip in clips if clip.split != "train"}
     return frozenset(c.recording for c in clips if c.split == "train" and (c.language, c.speaker) in voices)
-
-
-def _must_match(first: Corpus, other: Corpus) -> None:
-    remedy = "prepare both with the same settings"
-    if other.space is not first.space:
-        raise InputError(f"motion in the space {first.space.name}", f"{other.space.name} in {other.folder}", remedy)
-    for name in ("features", "fps"):
-        expected, got = first.description[name], other.description[name]
-        if expected != got:
-            raise InputError(f"corpora with {name} {expected}", f"{got} in {other.folder}", remedy)

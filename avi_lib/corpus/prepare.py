@@ -20,26 +20,44 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32
 from tqdm import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.clips import IDLE_CHANNELS, PHONES, Draft, Place, assemble, make_drafts, motion_of, sample_frames
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
-from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, load_contents, save_shard, split_speakers
+from avi_lib.corpus.segments import (
+    IDLE_CHANNELS,
+    PHONES,
+    Neutrals,
+    Plan,
+    Sample,
+    Segment,
+    assemble,
+    make_segments,
+    motion_of,
+    sample_frames,
+)
+from avi_lib.corpus.shards import (
+    SHARD_SUFFIX,
+    Contents,
+    Destination,
+    Health,
+    claim,
+    load_contents,
+    save_shard,
+    split_speakers,
+)
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.files import atomic_path, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
@@ -47,29 +65,33 @@ from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import VIDEO_FPS
 
-# The plan of a preparation: which recordings go into which shard, under which address.
-
+# Jobs: recordings that become the shards of one address.
 
 RECORDINGS_PER_JOB = 16
 """About how many recordings are prepared together."""
+SHARD_S = 600.0
+"""Seconds of clips after which a job begins another shard: what a worker holds in memory."""
+
+Digests = Mapping[str, tuple[str, ...]]
+"""SHA-256 of each recording's files in the order of its `files`, by its name."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """Recordings of one split that are prepared together; `key` is the address of the result.
-
-    `digests` holds the SHA-256 of every file, in the order of each recording's `files`.
-    """
+class Job(NamedTuple):
+    """Recordings of one split that are prepared together; `key` is the address of the result."""
 
     key: str
     split: str
     recordings: tuple[Recording, ...]
     digests: tuple[tuple[str, ...], ...]
 
+    def shard(self, shards: Path, number: int) -> Path:
+        """The file of one of its shards."""
+        return shards / f"{self.key}-{number:03d}{SHARD_SUFFIX}"
 
-def make_plan(
+
+def make_jobs(
     recordings: Sequence[Recording],
-    digests: Mapping[str, tuple[str, ...]],
+    digests: Digests,
     splits: Mapping[str, str],
     neutrals: Mapping[str, str],
     common: str,
@@ -81,7 +103,7 @@ def make_plan(
 
     Args:
         recordings: what is to be prepared.
-        digests: SHA-256 of each recording's files, by its name.
+        digests: of their files.
         splits: split of each speaker.
         neutrals: digest of the neutral face that real motion is measured against, by `Recording.face`.
         common: digest of all else that decides the result: settings, code, encoder.
@@ -89,28 +111,23 @@ def make_plan(
     by_split: dict[str, list[Recording]] = {}
     for recording in recordings:
         by_split.setdefault(splits[recording.speaker], []).append(recording)
+
+    def number(recording: Recording) -> int:
+        return int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:8], "big")
+
     jobs = []
     for split, members in sorted(by_split.items()):
+        count = 1 << max((len(members) // RECORDINGS_PER_JOB).bit_length() - 1, 0)  # a power of two: buckets last
         buckets: dict[int, list[Recording]] = {}
-        for recording in members:
-            buckets.setdefault(_name_number(recording.name) % _bucket_count(len(members)), []).append(recording)
+        for recording in sorted(members, key=number):
+            buckets.setdefault(number(recording) % count, []).append(recording)
         for _, bucket in sorted(buckets.items()):
-            bucket.sort(key=lambda recording: _name_number(recording.name))
             files = tuple(digests[recording.name] for recording in bucket)
             faces = {recording.face: neutrals.get(recording.face) for recording in bucket}
             content = [common, split, [_labels(r) for r in bucket], files, sorted(faces.items())]
             key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
             jobs.append(Job(key, split, tuple(bucket), files))
     return jobs
-
-
-def _bucket_count(recordings: int) -> int:
-    """A power of two that gives each bucket `RECORDINGS_PER_JOB` to twice as many on average."""
-    return 1 << max((recordings // RECORDINGS_PER_JOB).bit_length() - 1, 0)
-
-
-def _name_number(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def _labels(recording: Recording) -> list[object]:
@@ -121,57 +138,43 @@ def _labels(recording: Recording) -> list[object]:
     return [*(getattr(recording, name) for name in names), *roles, motion.space if motion else None, read]
 
 
-# The work of one process: jobs of a plan become shards.
-
-
-SHARD_S = 600.0
-"""Seconds of clips after which a job begins another shard: what a worker holds in memory."""
-
-
-@dataclass(frozen=True)
-class Bench:
-    """What every job of a corpus needs: folders, settings, the motion space, neutral faces by `Recording.face`."""
-
-    source: Path
-    shards: Path
-    tracks: Path
-    settings: PrepareSettings
-    space: str
-    neutrals: Mapping[str, Float32[np.ndarray, " channels"]]
-
-
 def finished(job: Job, shards: Path) -> list[Contents] | None:
     """The contents of a job's shards when all of them are there and whole, else None: they are made again then."""
     found: list[Contents] = []
     while not found or not found[-1].last:
         try:
-            found.append(load_contents(_shard(shards, job, len(found))))
+            found.append(load_contents(job.shard(shards, len(found))))
         except InputError:
             return None
     return found
 
 
-def carry_out(job: Job, bench: Bench) -> None:
+def carry_out(job: Job, plan: Plan) -> None:
     """Prepare the recordings of a job and write its shards; a recording that cannot be used is refused, not fatal."""
-    shards = 0
-    drafts: list[Draft] = []
+    number = 0
+    segments: list[Segment] = []
     refused: list[Refusal] = []
     for recording, digests in zip(job.recordings, job.digests, strict=True):
         try:
-            motion = motion_of(recording, bench.tracks, dict(zip(recording.files, digests, strict=True)))
-            drafts += make_drafts(recording, _encoder(bench.settings.encoder), bench.settings, job.split, motion)
+            motion = motion_of(recording, plan.tracks, dict(zip(recording.files, digests, strict=True)))
+            segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, motion)
         except OutputError:
             raise
         except InputError as error:
             refused.append(Refusal(recording.name, str(error)))
-        _check_unchanged(recording, digests)
-        if sum(draft.duration_s for draft in drafts) > SHARD_S and recording is not job.recordings[-1]:
-            _write(job, bench, drafts, refused, shards, last=False)
-            shards, drafts, refused = shards + 1, [], []
-    _write(job, bench, drafts, refused, shards, last=True)
-
-
-Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
+        try:
+            unchanged = tuple(map(file_sha256, recording.files)) == digests
+        except OSError:
+            unchanged = False
+        if not unchanged:  # an address never holds what was made of other files, nor a refusal of files that went away
+            got = f"{recording.name}, whose files changed or went away meanwhile"
+            raise AviError("sources that stay as they are", got, "run the same again; what is finished is kept")
+        last = recording is job.recordings[-1]
+        if last or sum(segment.duration_s for segment in segments) > SHARD_S:
+            path = job.shard(plan.shards, number)
+            arrays, clips, scripts = assemble(segments, plan, job.split, path.name.removesuffix(SHARD_SUFFIX))
+            save_shard(path, arrays, Contents(clips, scripts, tuple(refused), last))
+            number, segments, refused = number + 1, [], []
 
 
 def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Sample | Refusal:
@@ -184,31 +187,10 @@ def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Samp
         return Refusal(recording.name, str(error))
 
 
-def _check_unchanged(recording: Recording, digests: tuple[str, ...]) -> None:
-    """Refuse to store under an address what was made of other files, or a refusal for files that went away."""
-    try:
-        unchanged = tuple(map(file_sha256, recording.files)) == digests
-    except OSError:
-        unchanged = False
-    if not unchanged:
-        got = f"{recording.name}, whose files changed or went away meanwhile"
-        raise AviError("sources that stay as they are", got, "run the same again; what is finished is kept")
-
-
-@dataclass(frozen=True)
-class EncoderCard:
-    """What there is to say of an encoder without loading it."""
-
-    name: str
-    dim: int
-    fps: float
-    fingerprint: str
-
-
-def describe_encoder(name: str) -> EncoderCard:
-    """The card of an encoder; asked for in a worker, so that the process that waits needs no memory for it."""
+def describe_encoder(name: str) -> dict[str, Any]:
+    """What there is to say of an encoder; asked for in a worker, so that the process that waits loads none."""
     encoder = _encoder(name)
-    return EncoderCard(encoder.name, encoder.dim, encoder.fps, encoder.fingerprint)
+    return {field: getattr(encoder, field) for field in ("name", "dim", "fps", "fingerprint")}
 
 
 @cache
@@ -216,20 +198,9 @@ def _encoder(name: str) -> SpeechEncoder:
     return load_encoder(name)
 
 
-def _write(job: Job, bench: Bench, drafts: list[Draft], refused: list[Refusal], number: int, last: bool) -> None:
-    path = _shard(bench.shards, job, number)
-    place = Place(bench.source, SPACES[bench.space], path.name.removesuffix(SHARD_SUFFIX))
-    arrays, clips, scripts = assemble(drafts, bench.settings, bench.neutrals, place)
-    save_shard(path, arrays, Contents(clips, scripts, tuple(refused), last))
-
-
-def _shard(shards: Path, job: Job, number: int) -> Path:
-    return shards / f"{job.key}-{number:03d}{SHARD_SUFFIX}"
-
-
 # Workers: processes that prepare recordings, and the bar that shows how far they are.
 
-
+MAX_WORKERS = 256
 _T = TypeVar("_T")
 
 
@@ -248,15 +219,18 @@ def worker_pool(workers: int) -> Iterator[Executor]:
     pool.shutdown()
 
 
-def as_done(
-    futures: Collection[Future[_T]], what: str, total: int, weight: Callable[[Future[_T]], int], progress: bool | None
-) -> Iterator[tuple[Future[_T], _T]]:
-    """Futures and their results as they come, with a bar of `total` recordings; AviError when a worker died."""
-    with tqdm(desc=what, total=total, unit=" recordings", leave=False, disable=_hidden(progress)) as shown:
-        for future in as_completed(futures):
-            result = result_of(future)
-            shown.update(weight(future))
-            yield future, result
+def _start() -> None:
+    """Make a process ready to work: one thread, Ctrl-C left to the parent, and no life beyond the parent's."""
+
+    def end_with_parent() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ[variable] = "1"
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def result_of(future: Future[_T]) -> _T:
@@ -269,9 +243,14 @@ def result_of(future: Future[_T]) -> _T:
         raise AviError("worker processes that live", got, do) from error
 
 
-def bar(items: Collection[_T], what: str, progress: bool | None) -> Iterable[_T]:
-    """The items behind a bar."""
-    return tqdm(items, what, unit=" recordings", leave=False, disable=_hidden(progress))
+def as_done(futures: Mapping[Future[_T], int], what: str, progress: bool | None) -> Iterator[tuple[Future[_T], _T]]:
+    """Futures, each with its number of recordings, and their results as they come, with a bar."""
+    total = sum(futures.values())
+    with tqdm(desc=what, total=total, unit=" recordings", leave=False, disable=_hidden(progress)) as shown:
+        for future in as_completed(futures):
+            result = result_of(future)
+            shown.update(futures[future])
+            yield future, result
 
 
 def _hidden(progress: bool | None) -> bool | None:
@@ -279,41 +258,14 @@ def _hidden(progress: bool | None) -> bool | None:
     return None if progress is None else not progress
 
 
-def _start() -> None:
-    """Make a process ready to work: one thread, Ctrl-C left to the parent, and no life beyond the parent's."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-# Fingerprints: digests of source files, kept between runs, and of the code that prepares them.
-
+# Digests of source files, kept between runs, and of the code that prepares them.
 
 ROOMS = ("corpus", "face", "instruction", "motion", "speech")
 """Parts of the library whose code decides what a prepared corpus contains; settings count by their values."""
-
 PACKAGES = (
-    "av",
-    "ctranslate2",
-    "hama",
-    "librosa",
-    "mediapipe",
-    "numpy",
-    "pocketsphinx",
-    "scipy",
-    "soxr",
-    "transformers",
+    *("av", "ctranslate2", "hama", "librosa", "mediapipe", "numpy", "pocketsphinx", "scipy", "soxr", "transformers"),
 )
 """Packages whose version decides numbers."""
-
 _SETTLED_S = 2.0
 """A file changed less than this before its digest was taken may change again within the clock's resolution."""
 
@@ -331,86 +283,64 @@ def code_digest() -> str:
 
 
 def prepared_by() -> set[Path]:
-    """Files of `ROOMS` that a preparation runs: the orchestrating module, the adapters, and what they import."""
-    corpus = Path(avi_lib.__file__).parent / "corpus"
-    found = set(corpus.rglob("*.json"))
-    waiting = [corpus / "prepare.py"]
+    """Files of `ROOMS` that a preparation runs: this module, what it imports, and the rules of corpora and rigs."""
+    root = Path(avi_lib.__file__).parents[1]
+    found = set(Path(__file__).parent.rglob("*.json"))
+    waiting = [Path(__file__)]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
-            waiting += _imports(path)
+        if path in found or path.relative_to(root).parts[1] not in ROOMS:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(avi_lib.__name__):
+                place = root.joinpath(*str(node.module).split("."))
+                names = [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]
+                waiting += [name for name in names if name.is_file()]
     return found
 
 
-def _imports(path: Path) -> list[Path]:
-    """Files of `ROOMS` that a module imports, anywhere in it."""
-    found = []
-    root = Path(avi_lib.__file__).parents[1]
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(avi_lib.__name__):
-            place = root.joinpath(*str(node.module).split("."))
-            names = [place.with_suffix(".py"), *(place / f"{alias.name}.py" for alias in node.names)]
-            found += [name for name in names if name.is_file() and name.relative_to(root).parts[1] in ROOMS]
-    return found
+def source_digests(
+    recordings: Sequence[Recording], source: Path, memory: Path, progress: bool | None = None
+) -> dict[str, tuple[str, ...]]:
+    """SHA-256 of the files of each recording, by its name; InputError when one cannot be read.
 
-
-class SourceDigests:
-    """SHA-256 of files of a source; a file whose size and times of change are as before is not read again.
-
-    Used as a context: what was found is kept in `memory` at its end.
+    A file whose size and times of change are as in `memory`, which an earlier run left, is not read again.
     """
-
-    def __init__(self, memory: Path, source: Path) -> None:
-        self._memory, self._source = memory, source
-        self._known: dict[str, list[int | str]] = _remembered(memory)
-        self._seen: dict[str, list[int | str]] = {}
-
-    def of(self, path: Path) -> str:
-        """Digest of a file; InputError when it cannot be read."""
-        try:
-            status = path.stat()
-            name = path.relative_to(self._source).as_posix() if path.is_relative_to(self._source) else str(path)
-            state: list[int | str] = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-            known = self._known.get(name)
-            digest = str(known[3]) if known is not None and known[:3] == state else file_sha256(path)
-            if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S:
-                self._seen[name] = [*state, digest]
-            return digest
-        except OSError as error:
-            raise InputError(
-                "a readable file", f"{path}: {error.strerror or error}", "check its permissions"
-            ) from error
-
-    def __enter__(self) -> SourceDigests:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with atomic_path(self._memory) as temporary:
-            temporary.write_text(json.dumps(self._known | self._seen, sort_keys=True), "utf-8")
-
-
-def _remembered(memory: Path) -> dict[str, list[int | str]]:
-    """What an earlier run kept; without a whole file the sources are read again, nothing else."""
     try:
         kept = json.loads(memory.read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(kept, dict):
-        return {}
-    return {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 4}
+        known = {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 4}
+    except (OSError, ValueError, AttributeError):
+        known = {}
 
+    def digest(path: Path) -> str:
+        try:
+            status = path.stat()
+            name = path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
+            state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+            row = known.pop(name, None)
+            found = str(row[3]) if row is not None and row[:3] == state else file_sha256(path)
+        except OSError as error:
+            got = f"{path}: {error.strerror or error}"
+            raise InputError("a readable file", got, "check its permissions") from error
+        if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S:
+            known[name] = [*state, found]
+        return found
+
+    try:
+        listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=_hidden(progress))
+        return {recording.name: tuple(map(digest, recording.files)) for recording in listed}
+    finally:
+        with atomic_path(memory) as temporary:
+            temporary.write_text(json.dumps(known, sort_keys=True), "utf-8")
+
+
+# The whole.
 
 FORMAT = 1
 PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
 """While shards are made, the tables are written at most this often, and at most one part in so many of the time."""
-
-MAX_WORKERS = 256
 _PART_NAME = re.compile(r"@\d+\.\d\d$")
-
-Neutrals = dict[str, Float32[np.ndarray, " channels"]]
 
 
 def prepare(
@@ -441,183 +371,126 @@ def prepare(
     workers = multiprocessing.cpu_count() if workers is None else workers
     if not 1 <= workers <= MAX_WORKERS:
         raise InputError(f"1 to {MAX_WORKERS} workers", f"{workers}", "leave the number out for one a processor")
-    source = _place_of(source)
+    try:
+        source = source.resolve(strict=True)
+        str(source).encode("utf-8")
+    except (OSError, RuntimeError, UnicodeEncodeError) as error:
+        reason = getattr(error, "strerror", None) or "links in a circle or a name that is no text"
+        raise InputError(
+            "a folder with a raw corpus", f"{str(source)!a}: {reason}", "pass the corpus' folder"
+        ) from error
     scan = scan_source(adapter, source)
-    with Destination(destination, adapter, source) as place:
-        splits = _splits(scan.recordings, settings)
-        named, misnamed = _well_named(scan.recordings)
-        space, recordings, strangers = _of_one_space(_chosen(named, settings))
-        with SourceDigests(place.folder / "sources.json", source) as known:
-            digests = {r.name: tuple(known.of(path) for path in r.files) for r in bar(recordings, "reading", progress)}
-        recordings, repeated = _without_repetition(recordings, digests)
-        place.refused += [*scan.refused, *misnamed, *strangers, *repeated]
-        bench = Bench(source, place.shards, place.tracks, settings, space, {})
+    with claim(destination, adapter, source) as place:
+        place.refused += scan.refused
+        speakers = {recording.speaker for recording in scan.recordings}
+        splits = split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
+        space, recordings = _chosen(scan.recordings, settings, place.refused)
+        digests = source_digests(recordings, source, place.folder / "sources.json", progress)
+        first: dict[tuple[str, ...], str] = {}
+        for recording in recordings:
+            first.setdefault(digests[recording.name], recording.name)
+        repeated = {r.name: first[digests[r.name]] for r in recordings if first[digests[r.name]] != r.name}
+        place.refused += [Refusal(name, f"the same content as {earlier}") for name, earlier in repeated.items()]
+        recordings = [recording for recording in recordings if recording.name not in repeated]
+        plan = Plan(source, place.shards, place.tracks, settings, space, {})
         with worker_pool(workers) as pool:
             encoder = result_of(pool.submit(describe_encoder, settings.encoder))
-            neutrals, unusable = _neutrals(pool, recordings, digests, bench, progress)
+            neutrals, unusable = _neutrals(pool, recordings, digests, plan, progress)
             place.refused += unusable
             left_out = {refusal.name for refusal in unusable}
             recordings = [recording for recording in recordings if recording.name not in left_out]
-            bench = replace(bench, neutrals=neutrals)
-            jobs = make_plan(
-                recordings,
-                digests,
-                splits,
-                {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()},
-                _common(settings, encoder, space),
+            faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
+            decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
+            common = json.dumps([FORMAT, decides, encoder["fingerprint"], space, code_digest()], sort_keys=True)
+            jobs = make_jobs(recordings, digests, splits, faces, hashlib.sha256(common.encode()).hexdigest())
+            channels = SPACES[space].channels
+            place.describe(
+                {
+                    "format": FORMAT,
+                    "adapter": adapter,
+                    "source": str(source),
+                    "settings": settings.model_dump(),
+                    "fps": float(VIDEO_FPS),
+                    "space": space,
+                    "channels": list(channels),
+                    "idle_channels": [channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
+                    "phones": list(PHONES),
+                    "features": encoder,
+                    "performer": PerformerSettings().model_dump(),
+                    "code": code_digest(),
+                }
             )
-            place.describe(_description(adapter, source, settings, encoder, space))
-            _carry_out(pool, jobs, bench, place, progress)
+            _carry_out_all(pool, jobs, replace(plan, neutrals=neutrals), place, progress)
         return place.finish({job.key for job in jobs})
 
 
-def _place_of(source: Path) -> Path:
-    """The source as an absolute path without links; InputError when there is none, or its name cannot be written."""
-    try:
-        place = source.resolve(strict=True)
-        str(place).encode("utf-8")
-    except (OSError, RuntimeError, UnicodeEncodeError) as error:
-        got = f"{str(source)!a}: {getattr(error, 'strerror', None) or 'links in a circle or a name that is no text'}"
-        raise InputError("a folder with a raw corpus", got, "pass the corpus' folder") from error
-    return place
+def _chosen(
+    recordings: Sequence[Recording], settings: PrepareSettings, refused: list[Refusal]
+) -> tuple[str, list[Recording]]:
+    """The motion space of a corpus and the recordings to prepare: all that fit, or as many as the limit allows.
 
-
-def _well_named(recordings: Iterable[Recording]) -> tuple[list[Recording], list[Refusal]]:
-    """Recordings whose names no part of another one can get, and the others."""
-    kept, refused = [], []
-    for recording in recordings:
-        if _PART_NAME.search(recording.name):
-            refused.append(Refusal(recording.name, "a name that ends like a part of a recording, @ and seconds"))
-        else:
-            kept.append(recording)
-    return kept, refused
-
-
-def _chosen(recordings: Sequence[Recording], settings: PrepareSettings) -> list[Recording]:
-    """The recordings to prepare: all, or as many as the limit allows, drawn by the seed."""
-    if not settings.limit or settings.limit >= len(recordings):
-        return list(recordings)
-
-    def draw(recording: Recording) -> str:
-        return hashlib.sha256(f"{settings.seed}/{recording.name}".encode()).hexdigest()
-
-    kept = sorted(recordings, key=draw)[: settings.limit]
-    return sorted(kept, key=lambda recording: recording.name)
-
-
-def _without_repetition(
-    recordings: Iterable[Recording], digests: Mapping[str, tuple[str, ...]]
-) -> tuple[list[Recording], list[Refusal]]:
-    """Recordings whose files differ from those of every one before."""
-    first: dict[tuple[str, ...], str] = {}
-    kept, repeated = [], []
-    for recording in recordings:
-        earlier = first.setdefault(digests[recording.name], recording.name)
-        if earlier == recording.name:
-            kept.append(recording)
-        else:
-            repeated.append(Refusal(recording.name, f"the same content as {earlier}"))
-    return kept, repeated
-
-
-def _of_one_space(recordings: Sequence[Recording]) -> tuple[str, list[Recording], list[Refusal]]:
-    """The motion space of a corpus, the recordings that fit it, and the others.
-
-    It is FLAME when any motion comes as FLAME coefficients: there is no performer for it, so the rest is left out.
+    The space is FLAME when any motion comes as FLAME coefficients: there is no performer for it, so the rest is left
+    out. A name that a part of another recording could get is refused.
     """
-    flame = [recording.motion is not None and recording.motion.space == FLAME.name for recording in recordings]
-    if not any(flame):
-        return ARKIT.name, list(recordings), []
+    reason = "a name that ends like a part of a recording, @ and seconds"
+    refused += [Refusal(recording.name, reason) for recording in recordings if _PART_NAME.search(recording.name)]
+    kept = [recording for recording in recordings if not _PART_NAME.search(recording.name)]
+    if settings.limit:
+
+        def draw(recording: Recording) -> str:
+            return hashlib.sha256(f"{settings.seed}/{recording.name}".encode()).hexdigest()
+
+        kept = sorted(sorted(kept, key=draw)[: settings.limit], key=lambda recording: recording.name)
+    flame = [recording for recording in kept if recording.motion and recording.motion.space == FLAME.name]
+    if not flame:
+        return ARKIT.name, kept
     reason = "no FLAME motion, which the other recordings have; prepare it as a corpus of its own"
-    kept = [recording for recording, fits in zip(recordings, flame, strict=True) if fits]
-    return FLAME.name, kept, [Refusal(r.name, reason) for r, fits in zip(recordings, flame, strict=True) if not fits]
-
-
-def _splits(recordings: Iterable[Recording], settings: PrepareSettings) -> dict[str, str]:
-    speakers = {recording.speaker for recording in recordings}
-    return split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
-
-
-def _common(settings: PrepareSettings, encoder: EncoderCard, space: str) -> str:
-    """Digest of what decides every shard besides its recordings and their split."""
-    content = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
-    return hashlib.sha256(
-        json.dumps([FORMAT, content, encoder.fingerprint, space, code_digest()], sort_keys=True).encode()
-    ).hexdigest()
+    refused += [Refusal(recording.name, reason) for recording in kept if recording not in flame]
+    return FLAME.name, flame
 
 
 def _neutrals(
-    pool: Executor,
-    recordings: Sequence[Recording],
-    digests: Mapping[str, tuple[str, ...]],
-    bench: Bench,
-    progress: bool | None,
+    pool: Executor, recordings: Sequence[Recording], digests: Digests, plan: Plan, progress: bool | None
 ) -> tuple[Neutrals, list[Refusal]]:
-    """The neutral faces that real ARKit motion is measured against, by `Recording.face`; videos are tracked on the way.
+    """The neutral faces that real ARKit motion is measured against; videos are tracked on the way.
 
     Recordings whose motion cannot be read are refused.
     """
     moving = [recording for recording in recordings if recording.motion or recording.video]
-    if bench.space != ARKIT.name or not moving:
+    if plan.space != ARKIT.name or not moving:
         return {}, []
-    futures = {pool.submit(sample, recording, digests[recording.name], bench.tracks): recording for recording in moving}
-    refused: list[Refusal] = []
-    samples: dict[str, Sample] = {}
-    for future, found in as_done(futures, "reading motion", len(moving), lambda _: 1, progress):
-        if isinstance(found, Refusal):
-            refused.append(found)
-        else:
-            samples[futures[future].name] = found
-    faces: dict[str, list[Recording]] = {}
+    futures = {pool.submit(sample, recording, digests[recording.name], plan.tracks): recording for recording in moving}
+    found = {futures[future].name: result for future, result in as_done(dict.fromkeys(futures, 1), "motion", progress)}
+    faces: dict[str, list[tuple[str | None, Sample]]] = {}
     for recording in moving:
-        if recording.name in samples:
-            faces.setdefault(recording.face, []).append(recording)
-    return {
-        face: neutral_face(
-            [(samples[r.name][0].astype(np.float32), samples[r.name][1]) for r in own], [r.emotion for r in own]
-        )
+        sampled = found[recording.name]
+        if not isinstance(sampled, Refusal):
+            faces.setdefault(recording.face, []).append((recording.emotion, sampled))
+    neutrals = {
+        face: neutral_face([(values.astype(np.float32), present) for _, (values, present) in own], [e for e, _ in own])
         for face, own in faces.items()
-    }, refused
+    }
+    return neutrals, [result for result in found.values() if isinstance(result, Refusal)]
 
 
-def _carry_out(pool: Executor, jobs: Sequence[Job], bench: Bench, place: Destination, progress: bool | None) -> None:
+def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Destination, progress: bool | None) -> None:
     """Do what is not done yet; the tables follow what is finished."""
     waiting = []
     for job in jobs:
-        found = finished(job, bench.shards)
+        found = finished(job, plan.shards)
         if found is None:
             waiting.append(job)
         else:
             place.gather(found)
     published_s, took_s = time.monotonic(), 0.0
     try:
-        futures = {pool.submit(carry_out, job, bench): job for job in waiting}
-        recordings = sum(len(job.recordings) for job in waiting)
-        done = as_done(futures, "preparing", recordings, lambda future: len(futures[future].recordings), progress)
-        for future, _ in done:
-            place.gather(finished(futures[future], bench.shards) or ())
+        futures = {pool.submit(carry_out, job, plan): job for job in waiting}
+        sizes = {future: len(job.recordings) for future, job in futures.items()}
+        for future, _ in as_done(sizes, "preparing", progress):
+            place.gather(finished(futures[future], plan.shards) or ())
             if time.monotonic() - published_s > max(PUBLISH_EVERY_S, PUBLISHING_SHARE * took_s):
                 begun_s = time.monotonic()
                 place.publish()
                 published_s, took_s = time.monotonic(), time.monotonic() - begun_s
     finally:
         place.publish()
-
-
-def _description(
-    adapter: str, source: Path, settings: PrepareSettings, encoder: EncoderCard, space: str
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "adapter": adapter,
-        "source": str(source),
-        "settings": settings.model_dump(),
-        "fps": float(VIDEO_FPS),
-        "space": space,
-        "channels": list(SPACES[space].channels),
-        "idle_channels": [SPACES[space].channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
-        "phones": list(PHONES),
-        "features": asdict(encoder),
-        "performer": PerformerSettings().model_dump(),
-        "code": code_digest(),
-    }

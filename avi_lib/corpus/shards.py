@@ -1,8 +1,7 @@
-"""Shards: files of a prepared corpus, each with the tensors of some clips and everything that is known of them.
+"""Files of a prepared corpus: two tables of clips and scripts, shards of tensors, a description and a health report.
 
 A shard's name is the address of its content: a digest of the recordings, their labels, the settings and the code that
-made it. Its entries travel in the header of the safetensors file, so a shard is whole by itself and both tables of
-a corpus can be made again from its shards.
+made it. It holds its own part of both tables, so it is whole by itself.
 
 >>> save_shard(folder / "0a1b2c.safetensors", arrays, Contents(clips, scripts, (), last=True))
 >>> load_contents(folder / "0a1b2c.safetensors").clips[0].clip
@@ -15,10 +14,10 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,8 +32,7 @@ from avi_lib.corpus.layouts import Refusal
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
 
-# Entries: the rows of a prepared corpus' two tables, `clips.parquet` and `scripts.parquet`.
-
+# Entries: the rows of the two tables, `clips.parquet` and `scripts.parquet`.
 
 _Names = tuple[str, ...]
 
@@ -44,10 +42,9 @@ class ClipEntry:
     """One clip: a recording, or a part of one.
 
     Rows of the shard's tensors: `frames` rows of `prosody` from `frames_at` on, at 25 a second; `features` rows of
-    `features` from `features_at` on, at 50 a second; `phones` rows of `phones` and `phone_times` from `phones_at` on;
-    `syllables` rows of `syllables` from `syllables_at` on; `frames` rows of
-    `motion` for each script in order, from `motion_at` on, and as many of `idle` from `idle_at` on (-1: the clip has
-    real motion, from which idle behaviour cannot be parted); row `row` of `present`.
+    `features` from `features_at` on, at 50 a second; `phones` rows of `phones` and `phone_times`; `syllables` rows of
+    `syllables`; `frames` rows of `motion` for each script in order, from `motion_at` on, and as many of `idle` (-1:
+    the clip has real motion, from which idle behaviour cannot be parted); row `row` of `present`.
 
     Attributes:
         clip: unique name; the recording's, with the start in seconds behind an @ where the recording was cut.
@@ -125,9 +122,7 @@ class ScriptEntry:
 
 _TYPES = {
     "str": pa.string(),
-    "str | None": pa.string(),
     "int": pa.int64(),
-    "int | None": pa.int64(),
     "float": pa.float64(),
     "_Names": pa.list_(pa.string()),
     "tuple[float, ...]": pa.list_(pa.float64()),
@@ -135,32 +130,28 @@ _TYPES = {
 _Entry = TypeVar("_Entry", bound=ClipEntry | ScriptEntry)
 
 
-def schema(kind: type[_Entry]) -> pa.Schema:
-    """The Parquet schema of a kind of entry."""
-    return pa.schema(
-        [pa.field(field.name, _TYPES[str(field.type)], "None" in str(field.type)) for field in fields(kind)]
-    )
+def _schema(kind: type[_Entry]) -> pa.Schema:
+    types = {field.name: str(field.type) for field in fields(kind)}
+    return pa.schema([pa.field(n, _TYPES[t.removesuffix(" | None")], t.endswith("None")) for n, t in types.items()])
 
 
-def entry(kind: type[_Entry], row: dict[str, Any]) -> _Entry:
-    """An entry of a row; lists become tuples."""
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return kind(**values)
+def _entry(kind: type[_Entry], row: Mapping[str, Any]) -> _Entry:
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
 
 
 def to_table(kind: type[_Entry], entries: Iterable[_Entry]) -> pa.Table:
     """Entries as an Arrow table, a fifth of their size in memory."""
     rows = [{name: list(v) if isinstance(v, tuple) else v for name, v in vars(item).items()} for item in entries]
-    return pa.Table.from_pylist(rows, schema(kind))
+    return pa.Table.from_pylist(rows, _schema(kind))
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_entries(path: Path, table: pa.Table) -> None:
     """Write a table as Parquet, atomically."""
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_table(path: Path, kind: type[_Entry]) -> Sequence[_Entry]:
+def read_entries(path: Path, kind: type[_Entry]) -> Sequence[_Entry]:
     """Read entries; InputError when the file is missing, damaged or has other columns."""
     expected = f"a table {path.name} of a prepared corpus"
     try:
@@ -168,10 +159,12 @@ def read_table(path: Path, kind: type[_Entry]) -> Sequence[_Entry]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(expected, f"{path}: {reason}", "make it with `avi prepare`") from error
-    if not table.schema.equals(schema(kind)):
+    if not table.schema.equals(_schema(kind)):
         raise InputError(expected, f"{path} with other columns", "make it again with `avi prepare`")
-    return [entry(kind, row) for row in table.to_pylist()]
+    return [_entry(kind, row) for row in table.to_pylist()]
 
+
+# Shards: tensors of some clips, whose entries travel in the header, so that both tables can be made again from them.
 
 SHARD_SUFFIX = ".safetensors"
 
@@ -203,8 +196,8 @@ def load_contents(path: Path) -> Contents:
         with safe_open(path, "np") as shard:
             header = json.loads((shard.metadata() or {})["avi"])
         return Contents(
-            tuple(entry(ClipEntry, row) for row in header["clips"]),
-            tuple(entry(ScriptEntry, row) for row in header["scripts"]),
+            tuple(_entry(ClipEntry, row) for row in header["clips"]),
+            tuple(_entry(ScriptEntry, row) for row in header["scripts"]),
             tuple(Refusal(**row) for row in header["refused"]),
             header["last"],
         )
@@ -212,14 +205,11 @@ def load_contents(path: Path) -> Contents:
         raise InputError("a shard of a prepared corpus", f"{path}: {error}", "remove it and prepare again") from error
 
 
-# Splits by speaker: no speaker is ever heard both in training and in a test.
-
-
 SPLITS = ("train", "validation", "test")
 
 
 def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
-    """The split of each speaker, the same for the same speakers and seed.
+    """The split of each speaker, so that nobody is in two; the same for the same speakers and seed.
 
     Speakers are put in an order that depends on the seed and their names only. The test takes its share of them,
     rounded, and at least one speaker when there are three or more and the share is above 0; then validation likewise;
@@ -235,7 +225,7 @@ def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, 
     return split
 
 
-# The health of a prepared corpus: what was kept, repaired and refused, and what there is of everything.
+# The health of a prepared corpus, and its folder while it is made.
 
 
 @dataclass(frozen=True)
@@ -268,25 +258,31 @@ class Health:
 
     def lines(self, most: int = 5) -> list[str]:
         """The report for a person; of the refused recordings the first `most` are named."""
-        speakers = sum(map(len, self.speakers.values()))
-        kept = f"{_some(self.recordings, 'recording')} as {_some(self.clips, 'clip')}"
+
+        def some(count: int, noun: str) -> str:
+            return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+        def listed(counts: dict[str, int]) -> str:
+            return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+        kept = f"{some(self.recordings, 'recording')} as {some(self.clips, 'clip')}, {self.minutes:.1f} minutes"
         rows = [
-            ("kept", f"{kept}, {self.minutes:.1f} minutes, {_some(speakers, 'speaker')}"),
-            ("repaired", _counted(self.repaired)),
-            ("noted", _counted(self.warned)),
-            ("refused", _some(len(self.refused), "recording")),
+            ("kept", f"{kept}, {some(sum(map(len, self.speakers.values())), 'speaker')}"),
+            ("repaired", listed(self.repaired)),
+            ("noted", listed(self.warned)),
+            ("refused", some(len(self.refused), "recording")),
             *(("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]),
         ]
         if len(self.refused) > most:
             rows.append(("", f"and {len(self.refused) - most} more, see health.json"))
         for split in SPLITS:
-            people = _some(len(self.speakers[split]), "speaker")
+            people = some(len(self.speakers[split]), "speaker")
             rows.append((split, f"{people}, {self.minutes_by_split[split]:.1f} minutes"))
         rows += [
-            ("emotions", _counted(self.emotions)),
-            ("phones", _counted(self.phones)),
-            ("motion", f"{_counted(self.motion)}; {self.motions} performances or takes in all"),
-            ("scripts", f"{_counted(self.scripts)}; {self.texts} sentences"),
+            ("emotions", listed(self.emotions)),
+            ("phones", listed(self.phones)),
+            ("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"),
+            ("scripts", f"{listed(self.scripts)}; {self.texts} sentences"),
         ]
         if self.clips and not self.speakers["test"]:
             rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
@@ -297,112 +293,58 @@ def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> H
     """The health of tables of clips and scripts, and of refusals."""
     columns = ("recording", "duration_s", "speaker", "split", "emotion", "motion", "phones_from", "repairs", "warnings")
     of = {name: clips[name].to_pylist() for name in columns}
-    found: dict[str, tuple[set[str], set[str]]] = {}
-    for recording, repairs, warnings in zip(of["recording"], of["repairs"], of["warnings"], strict=True):
-        mended, noted = found.setdefault(recording, (set(), set()))
-        mended.update(repairs)
-        noted.update(warnings)
+
+    def count(names: Iterable[str]) -> dict[str, int]:
+        return dict(sorted(Counter(names).items()))
+
+    def recordings(column: str) -> dict[str, int]:
+        pairs = zip(of["recording"], of[column], strict=True)
+        return count(name for _, name in {(recording, name) for recording, names in pairs for name in names})
+
     people = set(zip(of["split"], of["speaker"], strict=True))
     seconds = dict.fromkeys(SPLITS, 0.0)
     for split, duration_s in zip(of["split"], of["duration_s"], strict=True):
         seconds[split] += duration_s
     return Health(
-        recordings=len(found),
+        recordings=len(set(of["recording"])),
         clips=len(clips),
         minutes=round(sum(seconds.values()) / 60, 3),
         minutes_by_split={split: round(total_s / 60, 3) for split, total_s in seconds.items()},
         speakers={split: sorted(speaker for kept, speaker in people if kept == split) for split in SPLITS},
-        emotions=_count(emotion or "none" for emotion in of["emotion"]),
-        motion=_count(of["motion"]),
-        phones=_count(of["phones_from"]),
-        scripts=_count(scripts["kind"].to_pylist()),
+        emotions=count(emotion or "none" for emotion in of["emotion"]),
+        motion=count(of["motion"]),
+        phones=count(of["phones_from"]),
+        scripts=count(scripts["kind"].to_pylist()),
         texts=sum(pc.list_value_length(scripts["texts"]).to_pylist()),
         motions=sum(max(held, 1) for held in pc.list_value_length(clips["scripts"]).to_pylist()),
-        repaired=_count(name for repairs, _ in found.values() for name in repairs),
-        warned=_count(name for _, warnings in found.values() for name in warnings),
+        repaired=recordings("repairs"),
+        warned=recordings("warnings"),
         refused=sorted(refused, key=lambda refusal: refusal.name),
     )
 
 
-def _count(names: Iterable[str]) -> dict[str, int]:
-    return dict(sorted(Counter(names).items()))
-
-
-def _some(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-
-# The folder of a prepared corpus while it is being made: one process writes it, and it can be read at any moment.
-
-
-DESCRIPTION = "corpus.json"
-CLIPS, SCRIPTS = "clips.parquet", "scripts.parquet"
+DESCRIPTION, CLIPS, SCRIPTS = "corpus.json", "clips.parquet", "scripts.parquet"
+_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "tracks", CLIPS, SCRIPTS))
+"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
+_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
+"""Names of files in the making, see `atomic_path`."""
+_SHARD = re.compile(rf"[0-9a-f]{{32}}-\d{{3}}{re.escape(SHARD_SUFFIX)}")
 
 
 class Destination:
-    """A folder for one corpus, locked while it is used as a context.
+    """The folder of a corpus that this process is making, see `claim`; it can be read at any moment."""
 
-    Raises InputError when the folder is not empty and holds no corpus, holds one of another source or adapter, lies in
-    the source or around it, or is being written by another process. Only files that a preparation wrote are removed.
-    """
-
-    def __init__(self, folder: Path, adapter: str, source: Path) -> None:
-        self.folder = folder.resolve()
-        self.shards, self.tracks = self.folder / "shards", self.folder / "tracks"
-        if self.folder.is_relative_to(source) or source.is_relative_to(self.folder):
-            got = f"{str(folder)!a}, which is the source, in it or around it"
-            raise InputError("a destination of its own", got, "name another folder")
-        make_folder(folder)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.shards, self.tracks = folder, folder / "shards", folder / "tracks"
         self.refused: list[Refusal] = []
         self._clips, self._scripts = [to_table(ClipEntry, ())], [to_table(ScriptEntry, ())]
-        self._lock = FileLock(self.folder / ".lock", timeout=0)
-        self._refuse_another(adapter, source)
-
-    def _refuse_another(self, adapter: str, source: Path) -> None:
-        held = read_description(self.folder)
-        names = {path.name for path in self.folder.iterdir()}
-        begun = ".lock" in names and all(name in _OWN or _TORN.fullmatch(name) for name in names)
-        if held is None and names and not begun:
-            raise InputError(
-                "an empty folder or a prepared corpus", f"{self.folder} with other files", "name another folder"
-            )
-        if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
-            raise InputError(
-                f"a corpus of {adapter} {source}",
-                f"{self.folder} with one of {held.get('adapter')} {held.get('source')}",
-                "name another folder, or remove that one",
-            )
-
-    def __enter__(self) -> Destination:
-        try:
-            self._lock.acquire()
-        except Timeout as error:
-            raise InputError(
-                "a corpus nobody else is preparing", f"{self.folder}, which is locked", "wait for the other process"
-            ) from error
-        for folder in (self.folder, self.shards, self.tracks):
-            make_folder(folder)
-            for path in folder.iterdir():
-                if _TORN.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
 
     def describe(self, description: dict[str, Any]) -> None:
         """Say what the corpus is made of; another description than before starts with empty tables."""
         if read_description(self.folder) != description:
             for name, kind in ((CLIPS, ClipEntry), (SCRIPTS, ScriptEntry)):
-                write_table(self.folder / name, to_table(kind, ()))
-            with atomic_path(self.folder / DESCRIPTION) as temporary:
-                temporary.write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
+                write_entries(self.folder / name, to_table(kind, ()))
+            self._write_json(DESCRIPTION, description)
 
     def gather(self, contents: Iterable[Contents]) -> None:
         """Take finished shards into the tables, which `publish` writes."""
@@ -414,24 +356,58 @@ class Destination:
     def publish(self) -> None:
         """Write the tables of what was gathered; scripts come first, so that no clip names one that is not there."""
         for name, tables, key in ((SCRIPTS, self._scripts, "script"), (CLIPS, self._clips, "clip")):
-            write_table(self.folder / name, pa.concat_tables(tables).sort_by(key))
+            write_entries(self.folder / name, pa.concat_tables(tables).sort_by(key))
 
     def finish(self, keys: Collection[str]) -> Health:
         """Write and give the health report, and remove shards of jobs that are not among `keys`."""
         health = examine(pa.concat_tables(self._clips), pa.concat_tables(self._scripts), self.refused)
-        with atomic_path(self.folder / "health.json") as temporary:
-            temporary.write_text(json.dumps(health.as_dict(), indent=1, ensure_ascii=False), "utf-8")
+        self._write_json("health.json", health.as_dict())
         for path in self.shards.iterdir():
             if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
                 path.unlink(missing_ok=True)
         return health
 
+    def _write_json(self, name: str, content: object) -> None:
+        with atomic_path(self.folder / name) as temporary:
+            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
 
-_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "tracks", CLIPS, SCRIPTS))
-"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
-_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
-"""Names of files in the making, see `atomic_path`."""
-_SHARD = re.compile(rf"[0-9a-f]{{32}}-\d{{3}}{re.escape(SHARD_SUFFIX)}")
+
+@contextmanager
+def claim(folder: Path, adapter: str, source: Path) -> Iterator[Destination]:
+    """A folder for the corpus of one source, locked within the block; only files of a preparation are removed there.
+
+    Raises:
+        InputError: the folder is not empty and holds no corpus, holds one of another source or adapter, lies in the
+            source or around it, or is being written by another process.
+    """
+    place = Destination(folder.resolve())
+    if place.folder.is_relative_to(source) or source.is_relative_to(place.folder):
+        got = f"{str(folder)!a}, which is the source, in it or around it"
+        raise InputError("a destination of its own", got, "name another folder")
+    make_folder(folder)
+    held = read_description(place.folder)
+    names = {path.name for path in place.folder.iterdir()}
+    if held is None and names and not (".lock" in names and all(n in _OWN or _TORN.fullmatch(n) for n in names)):
+        got = f"{place.folder} with other files"
+        raise InputError("an empty folder or a prepared corpus", got, "name another folder")
+    if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
+        got = f"{place.folder} with one of {held.get('adapter')} {held.get('source')}"
+        raise InputError(f"a corpus of {adapter} {source}", got, "name another folder, or remove that one")
+    lock = FileLock(place.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        got = f"{place.folder}, which is locked"
+        raise InputError("a corpus nobody else is preparing", got, "wait for the other process") from error
+    try:
+        for each in (place.folder, place.shards, place.tracks):
+            make_folder(each)
+            for path in each.iterdir():
+                if _TORN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        yield place
+    finally:
+        lock.release()
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -442,9 +418,8 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(
-            "a readable description of a corpus", f"{path}: {error}", "remove it and prepare again"
-        ) from error
+        got = f"{path}: {error}"
+        raise InputError("a readable description of a corpus", got, "remove it and prepare again") from error
     if not isinstance(held, dict) or not {"adapter", "source", "settings", "features"} <= held.keys():
         raise InputError("a description of a corpus", f"{path} with something else", "remove it and prepare again")
     return held
