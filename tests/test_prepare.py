@@ -18,8 +18,8 @@ from preparing import read_quickly, stand_in
 from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write_table_corpus
 
 from avi_lib.cli import main
-from avi_lib.corpus import segments
 from avi_lib.corpus import prepare as preparing
+from avi_lib.corpus import segments
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.corpus.shards import claim
