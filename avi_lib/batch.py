@@ -308,14 +308,12 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
             continue
         values: dict[str, Any]
         if timeline:
-            entries, written = instructor.timeline(speech.wave)
+            entries, written = instructor.timeline(speech)
             rows = as_json(entries)
             values = {"timeline": [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]}
             words = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]
         else:
-            one = instructor.instruct(
-                speech.wave, temperature=settings.temperature, seed=settings.seed, free=settings.free
-            )
+            one = instructor.instruct(speech, temperature=settings.temperature, seed=settings.seed, free=settings.free)
             values, words = written_json(one), [one.instruction.text, *_written_lines(one)]
         words = [*words, f"instructor: {instructor.reason}"]
         if timeline and alone:  # a file for `avi talk --timeline`

@@ -29,9 +29,10 @@ from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fit
 from avi_lib.motion.formats import READABLE, read_curves
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
-from avi_lib.speech.loading import Speech, load_speech
-from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
-from avi_lib.speech.prosody import Prosody, prosody
+from avi_lib.speech.loading import load_speech
+from avi_lib.speech.phones import PhoneTrack
+from avi_lib.speech.prosody import Prosody
+from avi_lib.speech.voice import Voice
 
 if TYPE_CHECKING:
     from avi_lib.face.raster import Rasteriser
@@ -56,7 +57,7 @@ class Talk:
         factors: where factors of the face come from that are not the speech's own, in words.
     """
 
-    speech: Speech
+    speech: Voice
     phones: PhoneTrack
     prosody: Prosody
     timeline: Timeline
@@ -374,16 +375,15 @@ class Talker:
         speech = load_speech(recording)
         written = None
         if asked is None:
-            written = self.instructor.instruct(speech.wave)
+            written = self.instructor.instruct(speech)
             asked = written.instruction
-        phones = align_phones(speech.wave, text) if text is not None else recognise_phones(speech.wave)
         talk = Talk(
             speech,
-            phones,
-            prosody(speech.wave, fps=self.settings.performer.fps),
+            speech.phones(text),
+            speech.prosody(self.settings.performer.fps),
             as_timeline(asked),
             self.settings.seed,
-            features=self.generator.listen(speech.wave) if self.generator else None,
+            features=speech.features(self.generator.encoder) if self.generator else None,
             written=written,
         )
         return self._carry_out(talk, self.settings.factors, self.settings.sample)

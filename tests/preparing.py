@@ -11,7 +11,7 @@ import soundfile
 from raw_corpora import RATE_HZ, StillEncoder
 
 from avi_lib.corpus import prepare as preparing
-from avi_lib.speech.loading import Speech, SpeechReport
+from avi_lib.speech.voice import SpeechReport, Voice
 
 
 class Inline(Executor):
@@ -23,7 +23,7 @@ class Inline(Executor):
         return future
 
 
-def read_quickly(path: Path, max_minutes: float) -> Speech:
+def read_quickly(path: Path, max_minutes: float) -> Voice:
     """A sound FLAC without the checks and the process of its own that `load_speech` takes."""
     wave, _ = soundfile.read(path, dtype="float32")
     levels = dict.fromkeys(
@@ -40,7 +40,7 @@ def read_quickly(path: Path, max_minutes: float) -> Speech:
         0.0,
     )
     source = {"path": str(path), "container": "flac", "codec": "flac", "channels": 1, "source_rate_hz": RATE_HZ}
-    return Speech(wave, SpeechReport(**source, **levels, claimed_s=None, duration_s=len(wave) / RATE_HZ))
+    return Voice(wave, SpeechReport(**source, **levels, claimed_s=None, duration_s=len(wave) / RATE_HZ))
 
 
 def stand_in(patch: pytest.MonkeyPatch) -> None:

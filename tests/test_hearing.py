@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from small_encoders import tone
 
 from avi_lib.errors import InputError
-from avi_lib.speech.augment import SOUNDS, Room, draw_sound, put_in_room
+from avi_lib.speech.augment import SOUNDS, SPEEDS, Room, augmented, draw_sound, put_in_room
 from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
 from avi_lib.speech.loading import load_speech
 from avi_lib.speech.prosody import FUNCTIONALS, functionals
-from avi_lib.speech.voice import CONTOUR, SPEEDS, acoustic_features, augmented
+from avi_lib.speech.voice import CONTOUR, acoustic_features
 
 NUMBER = {name: number for number, name in enumerate(FUNCTIONALS)}
 

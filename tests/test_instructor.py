@@ -161,14 +161,14 @@ def test_any_short_sound_has_an_instruction(instructor):
 
 def test_models_that_weights_were_not_trained_with_are_refused(tmp_path, monkeypatch):
     save_instructor_model(trained().model, tmp_path / "i.safetensors")
-    monkeypatch.setattr(module, "load_encoder", lambda name, threads: Mirror())
+    monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
     monkeypatch.setattr(module, "load_language_model", lambda name: frozen().language)
     assert load_instructor(tmp_path / "i.safetensors").instruct(wave()).instruction.text
     other = type("Other", (Mirror,), {"fingerprint": "another"})
-    monkeypatch.setattr(module, "load_encoder", lambda name, threads: other())
+    monkeypatch.setattr(module, "load_encoder", lambda name: other())
     with pytest.raises(InputError, match="the speech encoder mirror that"):
         load_instructor(tmp_path / "i.safetensors")
-    monkeypatch.setattr(module, "load_encoder", lambda name, threads: Mirror())
+    monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
     from avi_lib.instruction.language_model import load_language_model
 
     wrong = load_language_model(str(save_llama(tmp_path / "llama", seed=4)))

@@ -16,14 +16,14 @@ from avi_lib.speech.phones import (
     LONGEST_SECTION_S,
     SILENCE,
     AlignmentError,
-    Heard,
     Phone,
+    PhonePosteriors,
     agreement,
     align_phones,
     arpabet,
     contiguous,
-    hear,
     merge_silence,
+    phone_posteriors,
     pronounce,
     recognise_phones,
     sections,
@@ -145,7 +145,7 @@ def test_ctc_alignment_finds_the_spikes():
     log_posteriors[:, 0] = np.log(0.9)
     log_posteriors[20] = log_posteriors[31] = np.log([0.05, 0.9, 0.05])
     log_posteriors[40] = np.log([0.05, 0.05, 0.9])
-    heard = Heard(log_posteriors, labels)
+    heard = PhonePosteriors(log_posteriors, labels)
     starts = [phone.start_s for phone in heard.align(["B", "B", "IY"])]
     assert np.allclose(starts, np.array([20, 31, 40]) * 0.02 - CTC_PAD_S - CTC_DELAY_S)
     with pytest.raises(AlignmentError, match="too short"):
@@ -261,6 +261,6 @@ def test_a_long_recording_keeps_its_words_in_their_sections(real_data):
 
 
 def test_what_is_heard_covers_the_padded_recording():
-    heard = hear(np.zeros(RATE_HZ, np.float32))
+    heard = phone_posteriors(np.zeros(RATE_HZ, np.float32))
     assert heard.log_posteriors.shape[0] == pytest.approx((1 + 2 * CTC_PAD_S) / 0.02, abs=1)
     assert np.allclose(np.exp(heard.log_posteriors).sum(axis=1), 1, atol=1e-3)

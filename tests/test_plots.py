@@ -17,9 +17,9 @@ from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction, evenly
 from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, Piece
-from avi_lib.speech.loading import Speech, SpeechReport
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
+from avi_lib.speech.voice import SpeechReport, Voice
 from avi_lib.workbook import plots
 
 PHONES = (Phone("SIL", 0.0, 0.2), Phone("M", 0.2, 0.3), Phone("AA", 0.3, 0.8), Phone("SIL", 0.8, 1.0))
@@ -27,12 +27,12 @@ WAVE = np.linspace(0, 0.5, 25)
 HARD = "cost $5 and $\\frac{ <b>" + "long " * 30
 
 
-def spoken(wave: np.ndarray) -> Speech:
+def spoken(wave: np.ndarray) -> Voice:
     levels = {f"{name}_dbfs": 0.0 for name in ("peak", "rms", "speech", "noise")} | {"snr_db": 60.0}
     source = {"path": "a.flac", "container": "flac", "codec": "flac", "channels": 1, "source_rate_hz": RATE_HZ}
     health = {"clipping_fraction": 0.0, "dc_offset": 0.0, "claimed_s": None, "silence_ratio": 0.0}
     report = SpeechReport(**source, **levels, **health, duration_s=len(wave) / RATE_HZ)
-    return Speech(wave.astype(np.float32), report)
+    return Voice(wave.astype(np.float32), report)
 
 
 def moving(frames: int = 25, fps: float = 25.0, **curves: object) -> MotionClip:

@@ -29,8 +29,9 @@ from avi_lib.instruction.action_units import quantise
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
 from avi_lib.settings import PrepareSettings
-from avi_lib.speech.loading import Speech, load_speech
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.prosody import prosody
+from avi_lib.speech.voice import Voice
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +295,7 @@ def test_without_its_description_a_corpus_is_described_again_and_a_damaged_one_i
 def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
     in_one_process, source, tmp_path, monkeypatch
 ):
-    def replaced(path: Path, max_minutes: float) -> Speech:
+    def replaced(path: Path, max_minutes: float) -> Voice:
         speech = read_quickly(path, max_minutes)
         path.write_bytes(path.read_bytes() + b" ")
         return speech

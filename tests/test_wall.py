@@ -19,7 +19,8 @@ from bad_audio import FORMATS, NO_ERROR_TALK, encoded, mp3_with_huge_picture, sa
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.speech import loading as audio
-from avi_lib.speech.loading import Speech, load_speech
+from avi_lib.speech.loading import load_speech
+from avi_lib.speech.voice import Voice
 from avi_lib.wall import behind_wall
 
 TERMS = {"name": "a.bin", "expected": "a good file", "do": "make it again"}
@@ -190,6 +191,6 @@ def test_mutated_recordings_are_loaded_or_refused(tmp_path: Path) -> None:
             assert not NO_ERROR_TALK.search(str(error))
         else:
             loaded += 1
-            assert isinstance(speech, Speech)
+            assert isinstance(speech, Voice)
             assert np.abs(speech.wave).max() <= 1
     assert loaded >= 2

@@ -26,9 +26,10 @@ from avi_lib.errors import InputError
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
-from avi_lib.speech.loading import Speech, load_speech
+from avi_lib.speech.loading import load_speech
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
+from avi_lib.speech.voice import Voice
 
 OPEN_SHARDS = 256
 """Shards kept mapped at a time."""
@@ -163,13 +164,13 @@ class Corpus:
         """The file of the raw corpus with the clip's sound from `start_s` on, None for motion without sound."""
         return None if clip.speech is None else Path(self.description["source"], clip.speech)
 
-    def speech(self, clip: ClipEntry) -> Speech:
+    def speech(self, clip: ClipEntry) -> Voice:
         """The clip's sound, with the report of the whole recording; InputError for motion without sound."""
         if (path := self.sound(clip)) is None:
             raise InputError("a clip with sound", f"{clip.clip}, which is motion alone", "choose one with features")
         whole = load_speech(path)
         first = round(clip.start_s * whole.rate_hz)
-        return Speech(whole.wave[first : first + round(clip.duration_s * whole.rate_hz)], whole.report)
+        return Voice(whole.wave[first : first + round(clip.duration_s * whole.rate_hz)], whole.report)
 
     def performance(self, clip: ClipEntry, script: int = 0, idle: bool = False) -> MotionClip:
         """The clip's motion of that number as a `MotionClip`, with blinks, gaze and sway or without them."""

@@ -32,10 +32,10 @@ from avi_lib.motion.clip import ARKIT, SPACES, Curves, MotionClip, Piece
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.loading import RATE_HZ, Speech, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, align_phones, recognise_phones, shift, tidy
 from avi_lib.speech.prosody import Prosody, prosody
-from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, cut_at_pauses, cut_evenly
+from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Voice, cut_at_pauses, cut_evenly
 
 # Real motion of a recording: read from its own file, or tracked in its video and kept.
 
@@ -173,7 +173,7 @@ def _silent(
 
 def _spoken(
     recording: Recording,
-    speech: Speech,
+    speech: Voice,
     pieces: Sequence[Piece],
     encoder: SpeechEncoder,
     settings: PrepareSettings,
@@ -210,7 +210,7 @@ def _spoken(
     return segments
 
 
-def _parts(speech: Speech, pieces: Sequence[Piece], settings: PrepareSettings) -> list[tuple[int, int, Curves | None]]:
+def _parts(speech: Voice, pieces: Sequence[Piece], settings: PrepareSettings) -> list[tuple[int, int, Curves | None]]:
     """First and last frame of each clip, with the curves that belong to it; too short ones are left out."""
     frames = -(-len(speech.wave) // SAMPLES)
     spans: list[tuple[int, int, Curves | None]] = [] if pieces else [(0, frames, None)]

@@ -1,7 +1,7 @@
 """The instructor: speech in, the sentence that says what the face should do out.
 
 >>> instructor = load_instructor()                     # the shipped one, or a path to one's own weights
->>> written = instructor.instruct(speech.wave)
+>>> written = instructor.instruct(load_speech("my.wav"))
 >>> written.instruction.text, written.confidence
 ('A person feels quite angry and speaks with a noticeable frown and lips somewhat tightened.', 0.81)
 
@@ -28,8 +28,8 @@ from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, 
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.instruction.instructor_network import InstructorModel, load_instructor_model, stack
 from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, load_language_model
-from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
-from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, AcousticFeatures, acoustic_features, cut_at_pauses
+from avi_lib.speech.encoders import SpeechEncoder, load_encoder
+from avi_lib.speech.voice import AcousticFeatures, Voice
 
 
 def dialogue(
@@ -134,11 +134,11 @@ class Instructor:
     language: LanguageModel
     reason: str
 
-    def instruct(self, wave: Wave, temperature: float = 0.0, seed: int = 0, free: bool = False) -> Written:
-        """The instruction for a wave (samples,) float32 at 16 kHz of any length.
+    def instruct(self, voice: Voice | Wave, temperature: float = 0.0, seed: int = 0, free: bool = False) -> Written:
+        """The instruction for a voice, or a wave (samples,) float32 at 16 kHz, of any length.
 
         Args:
-            wave: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
+            voice: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
             temperature: of the words behind the feeling; 0 writes the likeliest ones.
             seed: draws them otherwise.
             free: let the language model write what it will behind the feeling, in place of choosing among sentences
@@ -146,24 +146,27 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        return self.write(self.classify([self.acoustic_features(wave)]), temperature, seed, free)[0]
+        return self.write(self.classify([self.acoustic_features(voice)]), temperature, seed, free)[0]
 
-    def timeline(self, wave: Wave) -> tuple[Timeline, list[Written]]:
+    def timeline(self, voice: Voice | Wave) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row with the same sentence share one."""
         entries: list[Entry] = []
         every = []
-        hearings = self.acoustic_features(wave)
-        for (start, _), hearing in zip(_groups(wave), hearings, strict=True):
+        for start_s, hearing in self._groups(voice):
             (written,) = self.write(self.classify([[hearing]]))
             if not entries or entries[-1].instruction.text != written.instruction.text:
-                entries.append(Entry(start / VIDEO_FPS, written.instruction))
+                entries.append(Entry(start_s, written.instruction))
                 every.append(written)
         return Timeline(tuple(entries)), every
 
-    def acoustic_features(self, wave: Wave) -> list[AcousticFeatures]:
-        """What each part of a wave sounds like."""
-        frames = [(start * SAMPLES, min(end * SAMPLES, len(wave))) for start, end in _groups(wave)]
-        return [acoustic_features(wave[start:end], self.encoder) for start, end in frames]
+    def acoustic_features(self, voice: Voice | Wave) -> list[AcousticFeatures]:
+        """What each breath group of a voice sounds like."""
+        return [heard for _, heard in self._groups(voice)]
+
+    def _groups(self, voice: Voice | Wave) -> list[tuple[float, AcousticFeatures]]:
+        """Where each breath group of up to `GROUP_S` starts, in seconds, and what it sounds like."""
+        voice = voice if isinstance(voice, Voice) else Voice(voice)
+        return [(start_s, group.acoustic_features(self.encoder)) for start_s, group in voice.groups(GROUP_S)]
 
     @torch.inference_mode()
     def classify(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> ClassProbabilities:
@@ -261,12 +264,6 @@ def _parsed(text: str) -> Instruction:
         return Instruction.parse(text[:MAX_LENGTH].strip() or answer(*NEUTRAL))
 
 
-def _groups(wave: Wave) -> list[tuple[int, int]]:
-    """First and last frames of stretches of up to `GROUP_S`."""
-    frames = max(1, -(-len(wave) // SAMPLES))
-    return cut_at_pauses(wave, frames, round(GROUP_S * RATE_HZ) // SAMPLES)
-
-
 def load_instructor(weights: Path | None = None, encoder: str | None = None, language: str | None = None) -> Instructor:
     """The instructor of a file of weights, the shipped ones when None.
 
@@ -280,7 +277,7 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
     path = weights or SHIPPED_INSTRUCTOR
     model = load_instructor_model(path)
     shape = model.shape
-    heard = load_encoder(encoder or shape.encoder, threads=torch.get_num_threads())
+    heard = load_encoder(encoder or shape.encoder)
     if heard.fingerprint != shape.encoder_fingerprint or (heard.dim, heard.layers) != (shape.states, shape.layers):
         got = f"{heard.name} with {heard.dim} numbers a state"
         do = "name that one, or train an instructor for yours with notebook 02"

@@ -20,11 +20,13 @@ from jaxtyping import Float32, Float64
 from scipy.signal import lfilter, oaconvolve
 
 from avi_lib.errors import InputError
-from avi_lib.speech.loading import RATE_HZ
+from avi_lib.speech.encoders import RATE_HZ
 
 SILENT_DBFS = -100.0
 """Level that a wave of zeros is said to have."""
 TELEPHONE_HZ = (300.0, 3400.0)
+SPEEDS = (0.88, 1.14)
+"""Slowest and fastest that another voice is imitated by playing a clip at another speed."""
 CODECS = ("mu-law", "low-rate")
 
 _FRAME = RATE_HZ // 40
@@ -67,6 +69,17 @@ class Room:
     limit_db: float | None = None
     clip_db: float | None = None
     codec: str | None = None
+
+
+def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
+    """The wave as somebody else might have said it elsewhere: at another speed one time in two, in another room.
+
+    The speed moves pitch and rate alike and keeps the contour of both.
+    """
+    if rng.random() < 0.5:
+        length = max(2, round(len(wave) / rng.uniform(*SPEEDS)))
+        wave = np.interp(np.linspace(0, len(wave) - 1, length), np.arange(len(wave)), wave).astype(np.float32)
+    return in_another_room(wave, rng)
 
 
 def in_another_room(wave: Wave, rng: np.random.Generator) -> Wave:

@@ -1,12 +1,13 @@
 """Frozen speech encoders: a wave in, features at 50 frames a second out, whatever its length and recording level.
 
 >>> encoder = load_encoder()  # Whisper-tiny.en; load_encoder("models/hubert-base") takes a folder
->>> encoder.encode(speech.wave).shape, encoder.dim, encoder.reason
+>>> encoder.encode(voice.wave).shape, encoder.dim, encoder.reason
 ((466, 384), 384, 'found in the cache ...; licence MIT')
 
 Frame i covers the times i/50 to (i+1)/50 s and is centred on their middle, so a recording has ceil(50 * duration)
 frames; the last is filled up with silence. The wave is first scaled to a peak of 1. A recording longer than the
 encoder's window is encoded in windows that overlap and are cross-faded, which bounds memory but for wave and features.
+The default encoder needs no torch; those that do import it when they are loaded.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-import ctranslate2
 import numpy as np
-from jaxtyping import Float32, Num
+from jaxtyping import Float, Float32, Num
 from scipy.sparse import csr_array
 
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
-from avi_lib.models import load_manifest, resolve
+from avi_lib.models import load_manifest, loading, resolve
 
 RATE_HZ = 16_000
 FPS = 50.0
@@ -37,6 +38,12 @@ SILENT_PEAK = 1e-4
 """A wave whose peak is lower (-80 dB of full scale) is raised no further than if this were its peak."""
 RECIPE = 1
 """Part of every fingerprint; to be raised when the way from wave to features changes."""
+
+Wave = Float32[np.ndarray, " samples"]
+Read = Float32[np.ndarray, "*bins steps"]
+"""What a network reads: samples, or columns of a spectrogram."""
+Piece = Float32[np.ndarray, "*bins piece"]
+States = Float32[np.ndarray, "layers frames dim"]
 
 
 class SpeechEncoder(ABC):
@@ -70,19 +77,20 @@ class SpeechEncoder(ABC):
         """
         return self._features(wave, False)[0]
 
-    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "layers frames dim"]:
+    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of every layer, the network's input embedding first and what `encode` gives last."""
         return self._features(wave, True)
 
-    def _features(self, wave: Any, every_layer: bool) -> Float32[np.ndarray, "layers frames dim"]:
-        _check_wave(wave)
+    def _features(self, wave: Any, every_layer: bool) -> States:
+        check_wave(wave)
         frames = -(-len(wave) // HOP)
         prepared = self._prepare(levelled(wave), frames)
         if frames <= self.window:
             return self._encode_window(prepared, 0, frames, every_layer)
         sums = np.zeros((self.layers if every_layer else 1, frames, self.dim), np.float32)
         weights = np.zeros((frames, 1), np.float32)
-        fade = _fade(self.window, self.overlap)[:, None]
+        rise = np.minimum(1, (np.arange(self.window) + 0.5) / self.overlap)
+        fade = np.minimum(rise, rise[::-1]).astype(np.float32)[:, None]
         for start in window_starts(frames, self.window, self.overlap):
             stop = start + self.window
             sums[:, start:stop] += fade * self._encode_window(prepared, start, stop, every_layer)
@@ -91,18 +99,16 @@ class SpeechEncoder(ABC):
         return sums
 
     @abstractmethod
-    def _prepare(self, wave: Float32[np.ndarray, " samples"], frames: int) -> Float32[np.ndarray, "*bins steps"]:
+    def _prepare(self, wave: Wave, frames: int) -> Read:
         """What the network reads for `frames` frames of the whole wave."""
 
     @abstractmethod
-    def _encode_window(
-        self, prepared: Float32[np.ndarray, "*bins steps"], start: int, stop: int, every_layer: bool
-    ) -> Float32[np.ndarray, "layers frames dim"]:
+    def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
         """Features of frames `start` to `stop`; of the last layer alone unless `every_layer`."""
 
 
 def load_encoder(name_or_path: str = "whisper-tiny-en", threads: int = 1) -> SpeechEncoder:
-    """Load a frozen speech encoder by its name in `avi models`, or from a folder.
+    """A frozen speech encoder by its name in `avi models`, or from a folder; the last two loaded are kept.
 
     A folder holds Whisper in CTranslate2 form (config.json, model.bin), or HuBERT, wav2vec 2.0, WavLM or Whisper as
     transformers saves them (config.json and safetensors). `threads` processor threads are used; results are the same
@@ -111,25 +117,51 @@ def load_encoder(name_or_path: str = "whisper-tiny-en", threads: int = 1) -> Spe
     """
     if threads < 1:
         raise InputError("at least one thread", f"threads={threads}", "pass 1 or more")
-    if name_or_path in _names():
+    names = [model.name for model in load_manifest().models if model.purpose.startswith("speech encoder")]
+    if name_or_path in names:
         found = resolve(name_or_path)
         name, folder, reason = name_or_path, found.folder, f"{found.reason}; licence {found.licence}"
     else:
-        folder = _folder(name_or_path)
+        folder = _folder(name_or_path, names)
         name, reason = folder.resolve().name, f"given path {folder}; licence: that of your own copy"
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    contents = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return _load(folder, contents, name, reason, threads)
+
+
+@lru_cache(maxsize=2)
+def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str, threads: int) -> SpeechEncoder:
+    """The encoder of a folder whose files are as `contents` says."""
     kind = read_json(folder / "config.json").get("model_type")
     encoder: SpeechEncoder
     if kind is None and (folder / "model.bin").is_file():
         encoder = CTranslateWhisper(folder, name, reason, threads)
     else:
-        from avi_lib.speech.hub_encoders import load_hub_encoder
-
-        encoder = load_hub_encoder(folder, kind, name, reason, threads)
-    _check_encoder(encoder, folder)
+        encoder = _load_hub_encoder(folder, kind, name, reason, threads)
+    features = encoder.encode_layers(np.zeros(RATE_HZ // 2, np.float32))
+    expected, do = "a speech encoder with 50 frames a second", "copy the model again, or use another"
+    if features.shape != (shape := (encoder.layers, 25, encoder.dim)):
+        raise InputError(expected, f"features of shape {features.shape} instead of {shape} from {folder}", do)
+    if not np.isfinite(features).all():
+        raise InputError(expected, f"{folder}, whose features are not finite", do)
     return encoder
 
 
-def levelled(wave: Float32[np.ndarray, " samples"]) -> Float32[np.ndarray, " samples"]:
+def check_wave(wave: Any, shortest_s: float = 0.0) -> None:
+    """Raise InputError unless `wave` is one channel of finite float32 samples, of 1 at least and of `shortest_s`."""
+    expected, do = "float32 samples of one channel at 16 kHz", "load the recording with load_speech"
+    if not isinstance(wave, np.ndarray) or wave.dtype != np.float32 or wave.ndim != 1:
+        shape = f"{wave.dtype} of shape {wave.shape}" if isinstance(wave, np.ndarray) else type(wave).__name__
+        raise InputError(expected, shape, do)
+    if len(wave) < shortest_s * RATE_HZ:
+        raise InputError(f"at least {shortest_s} s of speech", f"{len(wave) / RATE_HZ:.3f} s", "record a longer clip")
+    if not len(wave):
+        raise InputError(expected, "an empty wave", "record a longer clip")
+    if not np.isfinite(wave).all():
+        raise InputError(expected, "samples that are not finite", do)
+
+
+def levelled(wave: Wave) -> Wave:
     """The wave scaled to a peak of 1, so that features do not depend on the recording's gain; silence stays silent."""
     peak = max(float(wave.max()), -float(wave.min()))
     return wave * np.float32(1 / max(peak, SILENT_PEAK))
@@ -140,49 +172,28 @@ def window_starts(frames: int, window: int, overlap: int) -> list[int]:
     return [*range(0, frames - window, window - overlap), frames - window]
 
 
-def fingerprint_of(library: str, settings: dict[str, Any], files: Iterable[Path]) -> str:
+def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) -> str:
     """SHA-256 that stands for the features a model gives, from the content of its files."""
     digests = {path.name: file_sha256(path) for path in files}
+    settings = {"window": encoder.window, "overlap": encoder.overlap}
     content = {"recipe": RECIPE, "library": library, "settings": settings, "files": digests}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _fade(window: int, overlap: int) -> Float32[np.ndarray, " window"]:
-    """Weights that rise over the first `overlap` frames and fall over the last; those of two neighbours sum to 1."""
-    rise = np.minimum(1, (np.arange(window) + 0.5) / overlap)
-    return np.minimum(rise, rise[::-1]).astype(np.float32)
-
-
-def _check_wave(wave: Any) -> None:
-    expected, do = "float32 samples of one channel at 16 kHz", "load the recording with load_speech"
-    if not isinstance(wave, np.ndarray) or wave.dtype != np.float32 or wave.ndim != 1:
-        shape = f"{wave.dtype} of shape {wave.shape}" if isinstance(wave, np.ndarray) else type(wave).__name__
-        raise InputError(expected, shape, do)
-    if not len(wave):
-        raise InputError(expected, "an empty wave", "record a longer clip")
-    if not np.isfinite(wave).all():
-        raise InputError(expected, "samples that are not finite", do)
-
-
-def _names() -> list[str]:
-    """Speech encoders among the frozen models."""
-    return [model.name for model in load_manifest().models if model.purpose.startswith("speech encoder")]
-
-
-def _folder(path: str) -> Path:
+def _folder(path: str, names: list[str]) -> Path:
     try:
         folder = Path(path).expanduser()
         if folder.is_dir():
             return folder
         got = f"{path!r}, which is " + ("a file" if folder.exists() else "not there")
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         got = f"{path!r}: {error}"
-    expected = f"a folder with a speech encoder, or a name ({', '.join(_names())})"
+    expected = f"a folder with a speech encoder, or a name ({', '.join(names)})"
     raise InputError(expected, got, "correct the name or the path")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in a model's JSON file."""
+    """The object in a model's JSON file; InputError where there is none."""
     do = "name the folder that holds the model's config.json and weights, and copy it again if it is damaged"
     try:
         content = json.loads(path.read_bytes())
@@ -194,52 +205,37 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_encoder(encoder: SpeechEncoder, folder: Path) -> None:
-    """Encode half a second of silence, which finds weights that are not numbers and networks of another frame rate."""
-    features = encoder.encode_layers(np.zeros(RATE_HZ // 2, np.float32))
-    expected, do = "a speech encoder with 50 frames a second", "copy the model again, or use another"
-    if features.shape != (encoder.layers, 25, encoder.dim):
-        shape = (encoder.layers, 25, encoder.dim)
-        raise InputError(expected, f"features of shape {features.shape} instead of {shape} from {folder}", do)
-    if not np.isfinite(features).all():
-        raise InputError(expected, f"{folder}, whose features are not finite", do)
-
-
 # Whisper's log-mel spectrogram, computed with numpy, so that the default encoder needs no torch.
 
 
 STEP = 160
 """Samples from one spectrum to the next."""
 
-_WINDOW = 400
-_HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
+_WIDTH = 400
 _CHUNK = 2048
-_FLOOR = 1e-10
-_RANGE = 8.0
 
 
-def log_mel(wave: Float32[np.ndarray, " samples"], bins: int) -> Float32[np.ndarray, "bins steps"]:
+def log_mel(wave: Wave, bins: int) -> Float32[np.ndarray, "bins steps"]:
     """The spectrogram of a wave at 16 kHz of more than 200 samples, one column for each whole 10 ms.
 
     Column j is centred on sample 160 j; the wave is mirrored at its ends, as in the original. Memory beyond the result
     is that of the wave and of 20 s of spectra.
     """
-    mirrored = np.pad(wave, _WINDOW // 2, mode="reflect")
-    windows = np.lib.stride_tricks.sliding_window_view(mirrored, _WINDOW)[::STEP]
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(wave, _WIDTH // 2, mode="reflect"), _WIDTH)[::STEP]
+    hann = np.hanning(_WIDTH + 1)[:-1].astype(np.float32)
     steps = len(wave) // STEP
-    filters = _filters(bins)
     mel = np.empty((bins, steps), np.float32)
     for start in range(0, steps, _CHUNK):
-        spectrum = np.fft.rfft(windows[start : min(start + _CHUNK, steps)] * _HANN)
+        spectrum = np.fft.rfft(windows[start : min(start + _CHUNK, steps)] * hann)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        mel[:, start : start + _CHUNK] = np.log10(np.maximum(filters @ power.T, _FLOOR))
-    np.maximum(mel, mel.max() - _RANGE, out=mel)
+        mel[:, start : start + _CHUNK] = np.log10(np.maximum(_slaney_filters(bins) @ power.T, 1e-10))
+    np.maximum(mel, mel.max() - 8.0, out=mel)
     mel += 4
     mel /= 4
     return mel
 
 
-def centred_log_mel(wave: Float32[np.ndarray, " samples"], frames: int, bins: int) -> Float32[np.ndarray, "bins steps"]:
+def centred_log_mel(wave: Wave, frames: int, bins: int) -> Float32[np.ndarray, "bins steps"]:
     """Two columns for each of `frames` frames of 20 ms, the wave filled up with silence.
 
     Whisper halves the number of columns by a convolution centred on the even ones. The first column, centred on the
@@ -249,7 +245,7 @@ def centred_log_mel(wave: Float32[np.ndarray, " samples"], frames: int, bins: in
 
 
 @cache
-def _filters(bins: int) -> csr_array:
+def _slaney_filters(bins: int) -> csr_array:
     """Filters (bins, frequencies), sparse: faster, and without the threads that a dense product starts.
 
     Triangles of equal area between `bins` + 2 frequencies at even distances on Slaney's mel scale ("Auditory toolbox",
@@ -257,12 +253,15 @@ def _filters(bins: int) -> csr_array:
     """
     highest = 15.0 + 27.0 * np.log(RATE_HZ / 2 / 1000.0) / np.log(6.4)
     mels = np.linspace(0.0, highest, bins + 2)
-    corners = np.where(mels < 15.0, 200.0 / 3.0 * mels, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mels - 15.0)))
-    distances = corners[:, None] - np.linspace(0.0, RATE_HZ / 2, _WINDOW // 2 + 1)
-    widths = np.diff(corners)[:, None]
-    triangles = np.maximum(0.0, np.minimum(-distances[:-2] / widths[:-1], distances[2:] / widths[1:]))
-    areas = 2.0 / (corners[2:] - corners[:-2])[:, None]
-    return csr_array((triangles * areas).astype(np.float32))
+    edges_hz = np.where(mels < 15.0, 200.0 / 3.0 * mels, 1000.0 * np.exp(np.log(6.4) / 27.0 * (mels - 15.0)))
+    areas = 2.0 / (edges_hz[2:] - edges_hz[:-2])[:, None]
+    return csr_array((triangles(edges_hz, np.linspace(0.0, RATE_HZ / 2, _WIDTH // 2 + 1)) * areas).astype(np.float32))
+
+
+def triangles(edges_hz: Float[np.ndarray, " edges"], hz: Float[np.ndarray, " bins"]) -> Float[np.ndarray, "bands bins"]:
+    """Filters that rise from each edge to the next one and fall to the one after it, edges - 2 of them."""
+    distances, widths = edges_hz[:, None] - hz, np.diff(edges_hz)[:, None]
+    return np.maximum(0.0, np.minimum(-distances[:-2] / widths[:-1], distances[2:] / widths[1:]))
 
 
 # Whisper's encoder in CTranslate2 form: the default speech encoder, fast on a processor and without torch.
@@ -285,32 +284,182 @@ class CTranslateWhisper(SpeechEncoder):
     overlap = OVERLAP
 
     def __init__(self, folder: Path, name: str, reason: str, threads: int) -> None:
+        from ctranslate2.models import Whisper
+
         options = {"device": "cpu", "compute_type": "float32", "inter_threads": 1, "intra_threads": threads}
         try:
             # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
             with ThreadPoolExecutor(1) as apart:
-                self._model = apart.submit(ctranslate2.models.Whisper, str(folder), **options).result()
+                self._model = apart.submit(Whisper, str(folder), **options).result()
         except (RuntimeError, ValueError, MemoryError) as error:
-            raise InputError(
-                "Whisper in CTranslate2 form",
-                f"{folder}: {' '.join(str(error).split())}",
-                "copy the model again, or for a model of `avi models` run `avi models --check`",
-            ) from error
-        self.name = name
-        self.reason = reason
-        self.fingerprint = fingerprint_of(
-            "ctranslate2", {"window": WINDOW, "overlap": OVERLAP}, (folder / "config.json", folder / "model.bin")
-        )
+            got = f"{folder}: {' '.join(str(error).split())}"
+            do = "copy the model again, or for a model of `avi models` run `avi models --check`"
+            raise InputError("Whisper in CTranslate2 form", got, do) from error
+        self.name, self.reason = name, reason
+        self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", folder / "model.bin"))
         self.dim = self._run(np.zeros((self._model.n_mels, 2), np.float32)).shape[-1]
 
-    def _prepare(self, wave: Float32[np.ndarray, " samples"], frames: int) -> Float32[np.ndarray, "bins steps"]:
+    def _prepare(self, wave: Wave, frames: int) -> Read:
         return centred_log_mel(wave, frames, self._model.n_mels)
 
-    def _encode_window(
-        self, prepared: Float32[np.ndarray, "bins steps"], start: int, stop: int, every_layer: bool
-    ) -> Float32[np.ndarray, "1 frames dim"]:
+    def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
         return self._run(prepared[:, 2 * start : 2 * stop])
 
-    def _run(self, mel: Float32[np.ndarray, "bins steps"]) -> Float32[np.ndarray, "1 frames dim"]:
-        features = ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None]))
-        return np.array(self._model.encode(features, to_cpu=True))
+    def _run(self, mel: Read) -> States:
+        from ctranslate2 import StorageView
+
+        return np.array(self._model.encode(StorageView.from_array(np.ascontiguousarray(mel[None])), to_cpu=True))
+
+
+# Encoders as transformers saves them: HuBERT, wav2vec 2.0, WavLM and Whisper from a folder with safetensors.
+
+
+WAVEFORM_KINDS = ("hubert", "wav2vec2", "wavlm")
+KINDS = (*WAVEFORM_KINDS, "whisper")
+WAVEFORM_WINDOW, WAVEFORM_OVERLAP = 1000, 100
+"""Networks on the wave have no absolute positions and were trained on up to 16-30 s: windows of 20 s that share 2 s."""
+
+_PREPROCESSOR = "preprocessor_config.json"
+
+
+class HubEncoder(SpeechEncoder):
+    """A network of transformers on the processor in float32; a subclass says what it reads."""
+
+    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
+        self._model, self._threads = model, threads
+        self.name, self.reason = name, reason
+        self.dim = int(model.config.hidden_size)
+        self.layers = int(model.config.num_hidden_layers) + 1
+        extra = [folder / _PREPROCESSOR] if (folder / _PREPROCESSOR).exists() else []
+        files = [folder / "config.json", *extra, *sorted(folder.glob("*.safetensors*"))]
+        self.fingerprint = _fingerprint("transformers", self, files)
+
+    def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
+        import torch
+
+        with _torch_threads(self._threads), torch.inference_mode():
+            hidden = self._hidden(torch.from_numpy(self._cut(prepared, start, stop))[None])
+            return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
+
+    @abstractmethod
+    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
+        """What the network reads for frames `start` to `stop`."""
+
+    @abstractmethod
+    def _hidden(self, read: Any) -> list[Any]:
+        """The input embedding and every layer's output (1, frames, dim), the last one as the network normalises it."""
+
+
+class WaveformEncoder(HubEncoder):
+    """HuBERT, wav2vec 2.0 or WavLM: convolutions over the wave, 400 samples wide and 320 apart, then a transformer.
+
+    The wave gets the same silence at both ends, 40 samples, by which the network's frame i lies on the middle of frame
+    i without interpolation. It is brought to mean 0 and variance 1 unless preprocessor_config.json says
+    `"do_normalize": false`; a folder without that file counts as true, the default of transformers.
+    """
+
+    window = WAVEFORM_WINDOW
+    overlap = WAVEFORM_OVERLAP
+
+    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
+        super().__init__(model, folder, name, reason, threads)
+        stride, reach = 1, 1
+        for kernel, step in zip(model.config.conv_kernel, model.config.conv_stride, strict=True):
+            reach += (kernel - 1) * stride
+            stride *= step
+        options = read_json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).exists() else {}
+        rate_hz = options.get("sampling_rate", RATE_HZ)
+        if stride != HOP or reach < HOP or rate_hz != RATE_HZ:
+            got = f"{folder}, which reads {reach} samples every {stride} at {rate_hz} Hz"
+            raise InputError("convolutions that step 320 samples at 16000 Hz", got, "use a model of that kind")
+        self._beyond = reach - HOP
+        self._normalise = bool(options.get("do_normalize", True))
+
+    def _prepare(self, wave: Wave, frames: int) -> Read:
+        if self._normalise:
+            mean = wave.mean(dtype=np.float64)
+            variance = np.einsum("i,i->", wave, wave, dtype=np.float64) / len(wave) - mean**2
+            wave = ((wave - np.float32(mean)) / np.float32(np.sqrt(max(variance, 0) + 1e-7))).astype(np.float32)
+        before = self._beyond // 2
+        return np.pad(wave, (before, frames * HOP - len(wave) + self._beyond - before))
+
+    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
+        return prepared[start * HOP : stop * HOP + self._beyond]
+
+    def _hidden(self, read: Any) -> list[Any]:
+        result = self._model(read, output_hidden_states=True)
+        # Of large models the last hidden state lacks the final normalisation, hence the result in its place.
+        return [*result.hidden_states[:-1], result.last_hidden_state]
+
+
+class WhisperEncoder(HubEncoder):
+    """Whisper's encoder, run at the true length of its input with the first of its positions.
+
+    The forward pass of transformers insists on 30 s; this is the same one without that, and equals it at 30 s. It
+    gives the features of the same weights in CTranslate2 form.
+    """
+
+    window = WINDOW
+    overlap = OVERLAP
+
+    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
+        super().__init__(model.get_encoder(), folder, name, reason, threads)
+        if (positions := self._model.config.max_source_positions) < WINDOW:
+            expected = f"Whisper with at least {WINDOW} positions"
+            raise InputError(expected, f"{positions} in {folder}", "use another model")
+
+    def _prepare(self, wave: Wave, frames: int) -> Read:
+        return centred_log_mel(wave, frames, self._model.config.num_mel_bins)
+
+    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
+        return prepared[:, 2 * start : 2 * stop]
+
+    def _hidden(self, read: Any) -> list[Any]:
+        from torch.nn.functional import gelu
+
+        embedded = gelu(self._model.conv2(gelu(self._model.conv1(read)))).transpose(1, 2)
+        hidden = [embedded + self._model.embed_positions.weight[: embedded.shape[1]]]
+        for layer in self._model.layers:
+            hidden.append(layer(hidden[-1], None))
+        return [*hidden[:-1], self._model.layer_norm(hidden[-1])]
+
+
+def _load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: int) -> HubEncoder:
+    """A model folder whose config.json has the `model_type` `kind`; of weights only safetensors, no code of its own."""
+    if kind not in KINDS:
+        expected = f"a speech encoder: {', '.join(KINDS)}, or Whisper in CTranslate2 form"
+        raise InputError(expected, f"{folder}, whose config.json has the model_type {kind!r}", "use one of these")
+    if not any(folder.glob("*.safetensors")):
+        pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+        got = f"{folder} with " + (f"{pickled}, a pickle, which can run code when it is read" if pickled else "none")
+        do = "where you trust it, load it with transformers and save it again with save_pretrained"
+        raise InputError("weights as safetensors", got, do)
+    import torch
+    from transformers import AutoModel
+
+    safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
+    try:
+        with loading():
+            model, report = AutoModel.from_pretrained(folder, **safe, dtype=torch.float32, output_loading_info=True)
+    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"a {kind} model", f"{folder}: {words[:300]}", "copy the model again") from error
+    used = (key for key in report["missing_keys"] if kind != "whisper" or key.startswith("encoder."))
+    if missing := sorted(set(used) - {"masked_spec_embed"}):  # that one serves training alone
+        got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
+        raise InputError(f"all weights of a {kind} model", got, "copy the model again")
+    encoder = WhisperEncoder if kind == "whisper" else WaveformEncoder
+    return encoder(model.eval(), folder, name, reason, threads)
+
+
+@contextmanager
+def _torch_threads(count: int) -> Iterator[None]:
+    """Run torch on that many threads, on which the last digits depend."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,14 +1,13 @@
 """Speech in: a recording of any usual kind becomes a checked 16 kHz mono wave, or a clear error.
 
->>> speech = load_speech("my.m4a")
->>> speech.wave.shape, speech.wave.dtype, speech.rate_hz, round(speech.duration_s, 2)
+>>> voice = load_speech("my.m4a")
+>>> voice.wave.shape, voice.wave.dtype, voice.rate_hz, round(voice.duration_s, 2)
 ((149024,), dtype('float32'), 16000, 9.31)
->>> for line in speech.report.lines():
-...     print(line)
+>>> list(voice.report.lines())  # its health, for a person
 
 The checks, in order: a regular file within the size cap, decodable (in a child process, see `wall`), 1-8 channels,
 4-192 kHz, finite samples, 0.1 s to `max_minutes`, silence, clipping, constant offset, cancelling channels, peak. Each
-ends in an InputError or in a repair or warning of `Speech.report`. Blocks are resampled as they are decoded and kept in
+ends in an InputError or in a repair or warning of `Voice.report`. Blocks are resampled as they are decoded and kept in
 a spool that moves to disk, so memory is bounded by the resulting mono wave (230 MB for an hour) and 64 MB.
 """
 
@@ -19,9 +18,8 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 import soxr
@@ -30,86 +28,256 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, READABLE, decode_sound, time_cap_s
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.voice import Finding, SpeechReport, Voice
 from avi_lib.wall import behind_wall
 
-# The health report of a recording: what it was, what was repaired, what a person should know.
-
-
-class Finding(BaseModel):
-    """One thing found in a recording: a stable name, the number that tells how much, and a sentence for a person."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    value: float = Field(allow_inf_nan=False)
-    text: str
-
-
-class SpeechReport(BaseModel):
-    """How a recording was loaded. `repairs` changed the wave; `warnings` left it as it is.
-
-    Channels, rate and claimed length are those of the file; every level is that of the 16 kHz wave that came out, in dB
-    relative to full scale, except `clipping_fraction` and `dc_offset`, which are measured before any change.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    path: str
-    container: str
-    codec: str
-    channels: int
-    source_rate_hz: int
-    claimed_s: float | None = Field(description="length that the file's header promises, None where it promises none")
-    duration_s: float
-    peak_dbfs: float
-    rms_dbfs: float = Field(description="over the whole recording")
-    speech_dbfs: float = Field(description="RMS over the frames that are not silent")
-    noise_dbfs: float = Field(description="tenth percentile of the levels of 25 ms frames")
-    snr_db: float = Field(description="estimate; a lower bound where the recording has no pause")
-    silence_ratio: float = Field(description="fraction of 25 ms frames that are silent")
-    clipping_fraction: float = Field(description="fraction of samples that lie flat at the extreme")
-    dc_offset: float = Field(description="largest mean of a channel, relative to full scale or a higher peak")
-    repairs: tuple[Finding, ...] = ()
-    warnings: tuple[Finding, ...] = ()
-
-    def repair(self, name: str) -> Finding | None:
-        """The repair of that name, None when there was no need for it."""
-        return next((finding for finding in self.repairs if finding.name == name), None)
-
-    def warning(self, name: str) -> Finding | None:
-        """The warning of that name, None when there was no reason for it."""
-        return next((finding for finding in self.warnings if finding.name == name), None)
-
-    def lines(self) -> Iterator[str]:
-        """The report for a person: the source, the levels, then a line for each repair and each warning."""
-        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
-        container = self.container.split(",")[0]
-        yield f"{self.path}: {container} {self.codec}, {channels}, {self.source_rate_hz} Hz, {self.duration_s:.2f} s"
-        yield (
-            f"peak {self.peak_dbfs:.1f} dBFS, speech {self.speech_dbfs:.1f} dBFS, noise {self.noise_dbfs:.1f} dBFS, "
-            f"SNR about {self.snr_db:.0f} dB, silent {self.silence_ratio:.0%}"
-        )
-        yield from (f"repaired: {finding.text}" for finding in self.repairs)
-        yield from (f"note: {finding.text}" for finding in self.warnings)
-
-
-# What must be known of all channels of a recording before they may be mixed, gathered block by block.
-
-
+MEMORY_MB = 768
+RATES_HZ = (4_000, 192_000)
+MIN_S = 0.1
+MAX_NOT_FINITE = 1e-3
+SILENT_DBFS = -65.0
+"""A frame below this level is silent whatever surrounds it."""
+SILENT_BELOW_SPEECH_DB = 35.0
+"""A frame this far below the loud frames is silent."""
+MIN_AUDIBLE = 3
+"""A recording with fewer frames than this that are not silent holds a click at most."""
+MOSTLY_SILENT = 0.8
+QUIET_DBFS = -45.0
+CLIPPED = 1e-3
 LARGEST_SAMPLE = 1e36
 """Samples beyond this magnitude count as not finite: filters of float32 would overflow on them."""
-
 DC_OF_SCALE, DC_OF_RMS = 0.005, 0.1
 """Constant offsets are removed from this fraction of full scale (or of a higher peak), or of the channel's RMS, on."""
-
 CANCELLED_RATIO = 0.1
 """The channels cancel when their mean has less than this fraction of the power it would have were they unrelated."""
-
 DEAD_RATIO = 1e-5
 """A channel is dead when its power is below this fraction (-50 dB) of the strongest channel's."""
 
 _CLIP_STEP = 1.5 / 32768
 _CLIP_RUN = 3
+_FRAME = RATE_HZ // 40
+_SPOOL_BYTES = 64 << 20
+_CHUNK = 1 << 18
+
+Wave = Float32[np.ndarray, " samples"]
+Block = Float32[np.ndarray, "samples channels"]
+
+
+class Source(BaseModel):
+    """What the decoder says a recording is; `claimed_s` is None where the container promises no length."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    container: str
+    codec: str
+    channels: int
+    rate_hz: int
+    claimed_s: float | None = Field(ge=0, lt=1e9)
+
+
+def load_speech(
+    path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30, refuse_silence: bool = True
+) -> Voice:
+    """Load the sound of a recording or a video as 16 kHz mono with a report of its health.
+
+    Samples that are not finite are interpolated when they are at most 0.1 % of all. A peak above full scale is scaled
+    to 1; nothing is amplified. Without `refuse_silence` a recording in which nothing is heard is loaded too, with the
+    warning `mostly_silent`. Raises InputError for whatever cannot be used: the text says what came and what to do.
+    """
+    path = Path(path)
+    name = _shown(path.name)
+    with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
+        source, statistics, counts = _decode_to(spool, file, name, max_minutes)
+        repairs = [*_stream_repairs(source, counts, statistics), *_check_samples(source, statistics, name)]
+        mix = choose_mix(statistics)
+        wave = _mix_down(spool, source.channels, mix)
+    repairs += mix.repairs
+    peak = float(max(wave.max(), -wave.min()))
+    if peak > 1:
+        wave /= np.float32(peak)
+        np.clip(wave, -1, 1, out=wave)
+        repairs.append(_finding("peak", peak, f"peak {peak:.4g} of full scale, scaled to 1"))
+    levels = _levels(wave, name, peak, refuse_silence)
+    report = SpeechReport(
+        path=_shown(path),
+        container=source.container,
+        codec=source.codec,
+        channels=source.channels,
+        source_rate_hz=source.rate_hz,
+        claimed_s=source.claimed_s,
+        duration_s=len(wave) / RATE_HZ,
+        clipping_fraction=statistics.clipping_fraction,
+        dc_offset=float(np.abs(statistics.mean).max() / max(1.0, statistics.peak)),
+        repairs=tuple(repairs),
+        warnings=tuple(_warnings(source, statistics.clipping_fraction, levels)),
+        **levels,
+    )
+    return Voice(wave, report)
+
+
+def _shown(path: str | Path) -> str:
+    """The path as it may be printed: characters that a terminal would obey, or cannot show, are replaced."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(path))
+
+
+def _finding(name: str, value: float, text: str) -> Finding:
+    return Finding(name=name, value=value, text=text)
+
+
+@contextmanager
+def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+    """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
+    shown = _shown(path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
+    except (OSError, ValueError) as error:
+        got = f"{shown}: {error.strerror if isinstance(error, OSError) else error}"
+        raise InputError("a recording that can be read", got, "check the path and its permissions") from None
+    status = os.fstat(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        os.close(descriptor)
+        raise InputError("a recording", f"the folder {shown}", "name a file inside it")
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError("a regular file", f"the device or pipe {shown}", "save the recording to a file first")
+        if not status.st_size:
+            raise InputError("a recording", f"{shown}, an empty file (0 bytes)", "copy or record it again")
+        if status.st_size > max_bytes:
+            got = f"{shown} with {status.st_size / 1e6:.0f} MB"
+            do = "extract the sound track or split the recording"
+            raise InputError(f"a file of at most {max_bytes / 1e6:.0f} MB", got, do)
+        yield file
+
+
+def _decode_to(
+    spool: IO[bytes], file: BinaryIO, name: str, max_minutes: float
+) -> tuple[Source, ChannelStatistics, dict[str, int]]:
+    """Fill the spool with interleaved float32 samples at 16 kHz; the statistics are of the samples before that."""
+    cap_s = time_cap_s(os.fstat(file.fileno()).st_size)
+    terms: dict[str, Any] = {"name": name, "expected": READABLE, "do": CONVERT, "seconds": cap_s}
+    with closing(behind_wall(decode_sound, file, name, **terms, memory_mb=MEMORY_MB)) as answers:
+        try:
+            source = Source.model_validate(next(answers))
+            _check_source(source, name)
+            statistics = ChannelStatistics(source.channels)
+            resampler = None
+            if source.rate_hz != RATE_HZ:
+                resampler = soxr.ResampleStream(source.rate_hz, RATE_HZ, source.channels, "float32", "HQ")
+            counts: dict[str, Any] = {}
+            for counts in answers:
+                if "samples" not in counts:
+                    break
+                clean = statistics.add(counts["samples"].view("<f4").reshape(-1, source.channels))
+                if statistics.samples > max_minutes * 60 * source.rate_hz:
+                    got, do = f"{name}, which goes on after that", "split the recording or raise max_minutes"
+                    raise InputError(f"at most {max_minutes:g} minutes", got, do)
+                _store(spool, resampler.resample_chunk(clean) if resampler else clean)
+            if resampler:
+                _store(spool, resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True))
+            return source, statistics, {kind: int(counts[kind]) for kind in ("damaged", "changes", "unfinished")}
+        except (ValidationError, ValueError, KeyError, StopIteration) as error:
+            got = f"{name}, on which the decoder gave a malformed answer"
+            raise InputError(READABLE, got, CONVERT) from error
+
+
+def _check_source(source: Source, name: str) -> None:
+    if not 1 <= source.channels <= MAX_CHANNELS:
+        got = f"{source.channels} in {name}"
+        raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
+    low, high = RATES_HZ
+    if not low <= source.rate_hz <= high:
+        got = f"{source.rate_hz} Hz in {name}"
+        raise InputError(f"a sampling rate of {low} to {high} Hz", got, "record or export it at 16000 Hz or above")
+
+
+def _store(spool: IO[bytes], samples: Block) -> None:
+    try:
+        spool.write(np.ascontiguousarray(samples).data)
+    except OSError as error:
+        got = f"{error.strerror} in {tempfile.gettempdir()}"
+        raise OutputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
+
+
+def _stream_repairs(source: Source, counts: dict[str, int], statistics: ChannelStatistics) -> Iterator[Finding]:
+    found_s = statistics.samples / source.rate_hz
+    exact = source.codec.startswith("pcm") or source.codec == "flac"
+    if source.claimed_s is not None and source.claimed_s - found_s > (0.02 if exact else 0.15):
+        text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
+        yield _finding("truncated", source.claimed_s - found_s, text)
+    if damaged := counts["damaged"]:
+        yield _finding(
+            "damaged", float(damaged), f"damaged: {damaged} of its pieces could not be decoded and were left out"
+        )
+    if counts["unfinished"]:
+        yield _finding("unfinished", found_s, f"broken off after {found_s:.2f} s: the end is not marked as such")
+    if changes := counts["changes"]:
+        text = f"rate or channels change {changes} times on the way; all brought to those of the beginning"
+        yield _finding("changes", float(changes), text)
+
+
+def _check_samples(source: Source, statistics: ChannelStatistics, name: str) -> Iterator[Finding]:
+    """Finite, then long enough."""
+    if not statistics.samples:
+        got = f"{name}, which has a header and no samples"
+        raise InputError(f"at least {MIN_S} s of sound", got, "record it again")
+    bad = statistics.not_finite / (statistics.samples * source.channels)
+    if bad > MAX_NOT_FINITE:
+        expected = f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers"
+        raise InputError(expected, f"{bad:.2%} of the samples in {name} not finite", "export it again, as 16-bit WAV")
+    if (duration_s := statistics.samples / source.rate_hz) < MIN_S:
+        raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
+    if statistics.not_finite:
+        text = f"{statistics.not_finite} samples that were not finite numbers interpolated"
+        yield _finding("not_finite", float(statistics.not_finite), text)
+
+
+def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> dict[str, float]:
+    """Levels of 25 ms frames; raises InputError when fewer than three can be heard, unless that is not refused."""
+    frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
+    level_db = 10 * np.log10(np.maximum(power, 1e-10))
+    audible = int((level_db >= SILENT_DBFS).sum())
+    if audible < MIN_AUDIBLE and not refuse_silence:
+        silent_levels = dict.fromkeys(("peak_dbfs", "rms_dbfs", "speech_dbfs", "noise_dbfs"), SILENT_DBFS)
+        return silent_levels | {"snr_db": 0.0, "silence_ratio": 1.0}
+    if audible < MIN_AUDIBLE:
+        what = "silent but for a click" if audible else "silent throughout"
+        got = f"{name}, {what} (loudest 25 ms at {level_db.max():.0f} dBFS, peak {source_peak:.3g})"
+        do = "check the microphone and record or export it again"
+        raise InputError("a recording in which somebody speaks", got, do)
+    loud_db, noise_db = np.percentile(level_db, (95, 10))
+    silent = level_db < max(SILENT_DBFS, loud_db - SILENT_BELOW_SPEECH_DB)
+    speech, noise = power[~silent].mean(), 10 ** (noise_db / 10)
+    return {
+        "peak_dbfs": 20 * np.log10(float(max(wave.max(), -wave.min()))),
+        "rms_dbfs": 10 * np.log10(power.mean()),
+        "speech_dbfs": 10 * np.log10(speech),
+        "noise_dbfs": float(noise_db),
+        "snr_db": 10 * np.log10(max(speech / noise - 1, 0.1)),
+        "silence_ratio": float(silent.mean()),
+    }
+
+
+def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
+    silence_ratio, speech_dbfs = levels["silence_ratio"], levels["speech_dbfs"]
+    if source.container == "wav" and source.claimed_s is None:
+        yield _finding("open_length", 0.0, "the header leaves the length open, as a writer that was stopped does")
+    if silence_ratio > MOSTLY_SILENT:
+        yield _finding("mostly_silent", silence_ratio, f"{silence_ratio:.0%} of the recording is silent")
+    if speech_dbfs < QUIET_DBFS:
+        yield _finding("quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS")
+    if clipping_fraction > CLIPPED:
+        text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
+        yield _finding("clipping", clipping_fraction, text)
+    if source.rate_hz < RATE_HZ:
+        text = f"recorded at {source.rate_hz} Hz: nothing above {source.rate_hz // 2} Hz can be heard"
+        yield _finding("narrow_band", float(source.rate_hz), text)
+
+
+# What must be known of all channels of a recording before they may be mixed, gathered block by block.
 
 
 class ChannelStatistics:
@@ -125,7 +293,7 @@ class ChannelStatistics:
         self._clip_level = np.zeros(channels)
         self._clip_count = np.zeros(channels, np.int64)
 
-    def add(self, block: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:
+    def add(self, block: Block) -> Block:
         """Take in the next block and return it with samples that are not finite interpolated."""
         block = self._finite(block)
         columns = np.ascontiguousarray(block.T, np.float64)
@@ -151,7 +319,7 @@ class ChannelStatistics:
         """Fraction of samples in runs of at least three at their channel's extreme value."""
         return float(self._clip_count.sum() / (self.samples * len(self._sum)))
 
-    def _finite(self, block: Float32[np.ndarray, "samples channels"]) -> Float32[np.ndarray, "samples channels"]:
+    def _finite(self, block: Block) -> Block:
         if block.min() >= -LARGEST_SAMPLE and block.max() <= LARGEST_SAMPLE:
             return block
         good = np.abs(block) <= LARGEST_SAMPLE
@@ -177,8 +345,7 @@ class ChannelStatistics:
             self._clip_count[channel] += int(runs[runs >= _CLIP_RUN].sum())
 
 
-@dataclass(frozen=True)
-class Mix:
+class Mix(NamedTuple):
     """How channels become one: subtract `offsets`, then weigh and add; `repairs` says what was out of the ordinary."""
 
     offsets: Float32[np.ndarray, " channels"]
@@ -189,14 +356,12 @@ class Mix:
 def choose_mix(statistics: ChannelStatistics) -> Mix:
     """The mean of all channels, without constant offsets, dead channels and cancelling phases."""
     repairs = []
-    covariance = statistics.covariance
+    covariance, offsets = statistics.covariance, statistics.mean
     power = np.maximum(np.diagonal(covariance), 0.0)
-    offsets = statistics.mean
     share = np.abs(offsets) / max(1.0, statistics.peak)
     if (share >= DC_OF_SCALE).any() or (np.abs(offsets) > DC_OF_RMS * np.sqrt(power)).any():
         worst = float(share.max())
-        text = f"constant offset of {worst:.2g} of full scale removed"
-        repairs.append(Finding(name="dc_offset", value=worst, text=text))
+        repairs.append(_finding("dc_offset", worst, f"constant offset of {worst:.2g} of full scale removed"))
     else:
         offsets = np.zeros_like(offsets)
     loudest = int(power.argmax())
@@ -204,311 +369,26 @@ def choose_mix(statistics: ChannelStatistics) -> Mix:
     if 0 < live.sum() < len(live):
         dead = int(len(live) - live.sum())
         repairs.append(
-            Finding(
-                name="dead_channels", value=dead, text=f"{dead} of {len(live)} channels carry nothing and were left out"
-            )
+            _finding("dead_channels", float(dead), f"{dead} of {len(live)} channels carry nothing and were left out")
         )
     weights = live / max(1, live.sum())
-    unrelated = float((weights**2 * power).sum())
-    if unrelated and weights @ covariance @ weights < CANCELLED_RATIO * unrelated:
-        loss_db = float(10 * np.log10(max(weights @ covariance @ weights / unrelated, 1e-12)))
+    unrelated, mixed = float((weights**2 * power).sum()), weights @ covariance @ weights
+    if unrelated and mixed < CANCELLED_RATIO * unrelated:
+        loss_db = float(10 * np.log10(max(mixed / unrelated, 1e-12)))
         weights = weights * np.where(covariance[loudest] < 0, -1.0, 1.0)
-        repairs.append(
-            Finding(
-                name="phase_cancelled",
-                value=loss_db,
-                text=f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted",
-            )
-        )
+        text = f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted"
+        repairs.append(_finding("phase_cancelled", loss_db, text))
     return Mix(offsets.astype(np.float32), weights.astype(np.float32), tuple(repairs))
 
 
-RATE_HZ = 16_000
-MEMORY_MB = 768
-RATES_HZ = (4_000, 192_000)
-MIN_S = 0.1
-MAX_NOT_FINITE = 1e-3
-SILENT_DBFS = -65.0
-"""A frame below this level is silent whatever surrounds it."""
-SILENT_BELOW_SPEECH_DB = 35.0
-"""A frame this far below the loud frames is silent."""
-MIN_AUDIBLE = 3
-"""A recording with fewer frames than this that are not silent holds a click at most."""
-MOSTLY_SILENT = 0.8
-QUIET_DBFS = -45.0
-CLIPPED = 1e-3
-
-_FRAME = RATE_HZ // 40
-_SPOOL_BYTES = 64 << 20
-_CHUNK = 1 << 18
-_FLOOR = 1e-10
-
-
-@dataclass(frozen=True)
-class Speech:
-    """A recording for every later stage: `wave` (samples,) float32 in [-1, 1] at 16 kHz, and how it was loaded."""
-
-    wave: Float32[np.ndarray, " samples"]
-    report: SpeechReport
-
-    @property
-    def rate_hz(self) -> int:
-        """Samples per second, always 16 000."""
-        return RATE_HZ
-
-    @property
-    def duration_s(self) -> float:
-        """Length in seconds."""
-        return len(self.wave) / RATE_HZ
-
-
-class Source(BaseModel):
-    """What the decoder says a recording is; `claimed_s` is None where the container promises no length."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    container: str
-    codec: str
-    channels: int
-    rate_hz: int
-    claimed_s: float | None = Field(ge=0, lt=1e9)
-
-
-def load_speech(
-    path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30, refuse_silence: bool = True
-) -> Speech:
-    """Load the sound of a recording or a video as 16 kHz mono with a report of its health.
-
-    Samples that are not finite are interpolated when they are at most 0.1 % of all. A peak above full scale is scaled
-    to 1; nothing is amplified. Without `refuse_silence` a recording in which nothing is heard is loaded too, with the
-    warning `mostly_silent`. Raises InputError for whatever cannot be used: the text says what came and what to do.
-    """
-    path = Path(path)
-    name = _shown(path.name)
-    repairs: list[Finding] = []
-    with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
-        seconds = time_cap_s(os.fstat(file.fileno()).st_size)
-        terms: dict[str, Any] = {
-            "name": name,
-            "expected": READABLE,
-            "do": CONVERT,
-            "seconds": seconds,
-            "memory_mb": MEMORY_MB,
-        }
-        with closing(behind_wall(decode_sound, file, name, **terms)) as answers:
-            try:
-                source = Source.model_validate(next(answers))
-                _check_source(source, name)
-                statistics, counts = _resample_to(spool, source, answers, max_minutes, name)
-            except (ValidationError, ValueError, KeyError, StopIteration) as error:
-                got = f"{name}, on which the decoder gave a malformed answer"
-                raise InputError(READABLE, got, CONVERT) from error
-        repairs += _stream_repairs(source, counts, statistics)
-        duration_s = statistics.samples / source.rate_hz
-        repairs += _check_samples(statistics, duration_s, name)
-        mix = choose_mix(statistics)
-        wave = _mix_down(spool, source.channels, mix.offsets, mix.weights)
-    repairs += mix.repairs
-    peak = float(max(wave.max(), -wave.min()))
-    if peak > 1:
-        wave /= np.float32(peak)
-        np.clip(wave, -1, 1, out=wave)
-        repairs.append(Finding(name="peak", value=peak, text=f"peak {peak:.4g} of full scale, scaled to 1"))
-    levels = _levels(wave, name, peak, refuse_silence)
-    warnings = _warnings(source, statistics.clipping_fraction, levels)
-    report = SpeechReport(
-        path=_shown(path),
-        container=source.container,
-        codec=source.codec,
-        channels=source.channels,
-        source_rate_hz=source.rate_hz,
-        claimed_s=source.claimed_s,
-        duration_s=len(wave) / RATE_HZ,
-        clipping_fraction=statistics.clipping_fraction,
-        dc_offset=float(np.abs(statistics.mean).max() / max(1.0, statistics.peak)),
-        repairs=tuple(repairs),
-        warnings=tuple(warnings),
-        **levels,
-    )
-    return Speech(wave, report)
-
-
-def _shown(path: str | Path) -> str:
-    """The path as it may be printed: characters that a terminal would obey, or cannot show, are replaced."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(path))
-
-
-@contextmanager
-def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
-    """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
-    shown = _shown(path)
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(
-            "a recording that can be read", f"{shown}: {reason}", "check the path and its permissions"
-        ) from None
-    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputError("a recording", f"the folder {shown}", "name a file inside it")
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("a regular file", f"the device or pipe {shown}", "save the recording to a file first")
-        if not status.st_size:
-            raise InputError("a recording", f"{shown}, an empty file (0 bytes)", "copy or record it again")
-        if status.st_size > max_bytes:
-            got = f"{shown} with {status.st_size / 1e6:.0f} MB"
-            raise InputError(
-                f"a file of at most {max_bytes / 1e6:.0f} MB", got, "extract the sound track or split the recording"
-            )
-        yield file
-
-
-def _check_source(source: Source, name: str) -> None:
-    if not 1 <= source.channels <= MAX_CHANNELS:
-        raise InputError(
-            f"1 to {MAX_CHANNELS} channels", f"{source.channels} in {name}", "mix the recording down to mono"
-        )
-    low, high = RATES_HZ
-    if not low <= source.rate_hz <= high:
-        got = f"{source.rate_hz} Hz in {name}"
-        raise InputError(f"a sampling rate of {low} to {high} Hz", got, "record or export it at 16000 Hz or above")
-
-
-def _resample_to(
-    spool: IO[bytes], source: Source, answers: Iterator[dict[str, Any]], max_minutes: float, name: str
-) -> tuple[ChannelStatistics, dict[str, int]]:
-    """Fill the spool with interleaved float32 samples at 16 kHz; the statistics are of the samples before that."""
-    statistics = ChannelStatistics(source.channels)
-    resampler = None
-    if source.rate_hz != RATE_HZ:
-        resampler = soxr.ResampleStream(source.rate_hz, RATE_HZ, source.channels, dtype="float32", quality="HQ")
-    answer: dict[str, Any] = {}
-    for answer in answers:
-        if "samples" not in answer:
-            break
-        clean = statistics.add(answer["samples"].view("<f4").reshape(-1, source.channels))
-        if statistics.samples > max_minutes * 60 * source.rate_hz:
-            got = f"{name}, which goes on after that"
-            raise InputError(f"at most {max_minutes:g} minutes", got, "split the recording or raise max_minutes")
-        _store(spool, resampler.resample_chunk(clean) if resampler else clean)
-    if resampler:
-        _store(spool, resampler.resample_chunk(np.zeros((0, source.channels), np.float32), last=True))
-    return statistics, {kind: int(answer[kind]) for kind in ("damaged", "changes", "unfinished")}
-
-
-def _store(spool: IO[bytes], samples: Float32[np.ndarray, "samples channels"]) -> None:
-    try:
-        spool.write(np.ascontiguousarray(samples).data)
-    except OSError as error:
-        got = f"{error.strerror} in {tempfile.gettempdir()}"
-        raise OutputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
-
-
-def _stream_repairs(source: Source, counts: dict[str, int], statistics: ChannelStatistics) -> Iterator[Finding]:
-    found_s = statistics.samples / source.rate_hz
-    exact = source.codec.startswith("pcm") or source.codec == "flac"
-    if source.claimed_s is not None and source.claimed_s - found_s > (0.02 if exact else 0.15):
-        text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
-        yield Finding(name="truncated", value=source.claimed_s - found_s, text=text)
-    if counts["damaged"]:
-        text = f"damaged: {counts['damaged']} of its pieces could not be decoded and were left out"
-        yield Finding(name="damaged", value=counts["damaged"], text=text)
-    if counts["unfinished"]:
-        yield Finding(
-            name="unfinished", value=found_s, text=f"broken off after {found_s:.2f} s: the end is not marked as such"
-        )
-    if counts["changes"]:
-        text = f"rate or channels change {counts['changes']} times on the way; all brought to those of the beginning"
-        yield Finding(name="changes", value=counts["changes"], text=text)
-
-
-def _check_samples(statistics: ChannelStatistics, duration_s: float, name: str) -> Iterator[Finding]:
-    """Finite, then long enough."""
-    if not statistics.samples:
-        raise InputError(
-            f"at least {MIN_S} s of sound", f"{name}, which has a header and no samples", "record it again"
-        )
-    bad = statistics.not_finite / (statistics.samples * len(statistics.mean))
-    if bad > MAX_NOT_FINITE:
-        got = f"{bad:.2%} of the samples in {name} not finite"
-        raise InputError(
-            f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers", got, "export it again, as 16-bit WAV"
-        )
-    if duration_s < MIN_S:
-        raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
-    if statistics.not_finite:
-        text = f"{statistics.not_finite} samples that were not finite numbers interpolated"
-        yield Finding(name="not_finite", value=statistics.not_finite, text=text)
-
-
-def _mix_down(
-    spool: IO[bytes],
-    channels: int,
-    offsets: Float32[np.ndarray, " channels"],
-    weights: Float32[np.ndarray, " channels"],
-) -> Float32[np.ndarray, " samples"]:
+def _mix_down(spool: IO[bytes], channels: int, mix: Mix) -> Wave:
     frame_bytes = 4 * channels
     wave = np.empty(spool.tell() // frame_bytes, np.float32)
     spool.seek(0)
     for start in range(0, len(wave), _CHUNK):
         part = wave[start : start + _CHUNK]
         block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, channels)
-        part[:] = -(offsets @ weights)
-        for column, weight in zip(block.T, weights, strict=True):
+        part[:] = -(mix.offsets @ mix.weights)
+        for column, weight in zip(block.T, mix.weights, strict=True):
             part += weight * column
     return wave
-
-
-_LEVELS = ("peak_dbfs", "rms_dbfs", "speech_dbfs", "noise_dbfs")
-
-
-def _levels(
-    wave: Float32[np.ndarray, " samples"], name: str, source_peak: float, refuse_silence: bool
-) -> dict[str, float]:
-    """Levels of 25 ms frames; raises InputError when fewer than three can be heard, unless that is not refused."""
-    frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
-    level_db = 10 * np.log10(np.maximum(power, _FLOOR))
-    audible = int((level_db >= SILENT_DBFS).sum())
-    if audible < MIN_AUDIBLE and not refuse_silence:
-        return dict.fromkeys(_LEVELS, SILENT_DBFS) | {"snr_db": 0.0, "silence_ratio": 1.0}
-    if audible < MIN_AUDIBLE:
-        loudest = f"loudest 25 ms at {level_db.max():.0f} dBFS, peak {source_peak:.3g}"
-        got = f"{name}, silent throughout ({loudest})" if not audible else f"{name}, silent but for a click ({loudest})"
-        raise InputError(
-            "a recording in which somebody speaks", got, "check the microphone and record or export it again"
-        )
-    loud_db, noise_db = np.percentile(level_db, (95, 10))
-    silent = level_db < max(SILENT_DBFS, loud_db - SILENT_BELOW_SPEECH_DB)
-    speech, noise = power[~silent].mean(), 10 ** (noise_db / 10)
-    peak = float(max(wave.max(), -wave.min()))
-    return {
-        "peak_dbfs": 20 * np.log10(peak),
-        "rms_dbfs": 10 * np.log10(power.mean()),
-        "speech_dbfs": 10 * np.log10(speech),
-        "noise_dbfs": float(noise_db),
-        "snr_db": 10 * np.log10(max(speech / noise - 1, 0.1)),
-        "silence_ratio": float(silent.mean()),
-    }
-
-
-def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
-    silence_ratio, speech_dbfs = levels["silence_ratio"], levels["speech_dbfs"]
-    if source.container == "wav" and source.claimed_s is None:
-        text = "the header leaves the length open, as a writer that was stopped does"
-        yield Finding(name="open_length", value=0.0, text=text)
-    if silence_ratio > MOSTLY_SILENT:
-        yield Finding(name="mostly_silent", value=silence_ratio, text=f"{silence_ratio:.0%} of the recording is silent")
-    if speech_dbfs < QUIET_DBFS:
-        yield Finding(name="quiet", value=speech_dbfs, text=f"quiet: speech at {speech_dbfs:.0f} dBFS")
-    if clipping_fraction > CLIPPED:
-        text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
-        yield Finding(name="clipping", value=clipping_fraction, text=text)
-    if source.rate_hz < RATE_HZ:
-        text = f"recorded at {source.rate_hz} Hz: nothing above {source.rate_hz // 2} Hz can be heard"
-        yield Finding(name="narrow_band", value=source.rate_hz, text=text)

@@ -175,7 +175,7 @@ class AlignmentError(Exception):
 
 
 @dataclass(frozen=True)
-class Heard:
+class PhonePosteriors:
     """What the CTC network heard in a recording.
 
     log_posteriors: (frames, classes), 20-ms frames from 0.3 s before the recording to 0.3 s after it.
@@ -210,7 +210,7 @@ class Heard:
         return [phone for word in _words([(f, (p,)) for f, p in zip(entered, phones, strict=True)]) for phone in word]
 
 
-def hear(wave: Float32[np.ndarray, " samples"]) -> Heard:
+def phone_posteriors(wave: Float32[np.ndarray, " samples"]) -> PhonePosteriors:
     """Phone posteriors of a 16-kHz recording, IPA tokens summed into ARPAbet classes; linear in time, one thread."""
     model, labels, fold = _hama()
     padded = np.pad(np.clip(wave, -1, 1), round(CTC_PAD_S * RATE_HZ))
@@ -218,7 +218,7 @@ def hear(wave: Float32[np.ndarray, " samples"]) -> Heard:
     with _hama_lock:
         log_probabilities, lengths = model.session.run(["log_probs", "out_lengths"], feeds)
     probabilities = np.exp(log_probabilities[0, : int(lengths[0])])
-    return Heard(np.log(np.maximum(probabilities @ fold, 1e-9)), labels)
+    return PhonePosteriors(np.log(np.maximum(probabilities @ fold, 1e-9)), labels)
 
 
 def force_align(
@@ -452,7 +452,7 @@ SAME_S = 0.01
 
 
 def time_phones(
-    wave: Float32[np.ndarray, " samples"], heard: Heard, words: Sequence[Sequence[Pronunciation]]
+    wave: Float32[np.ndarray, " samples"], heard: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]
 ) -> tuple[list[Phone], str]:
     """Phones of `words` (each a sequence of alternative pronunciations) and why hama timed them ("" if not).
 
@@ -478,7 +478,7 @@ def time_phones(
     return heard.align([phone for word in words for phone in word[0]]), failure
 
 
-def disagreement_s(phones: Sequence[Phone], heard: Heard) -> float:
+def disagreement_s(phones: Sequence[Phone], heard: PhonePosteriors) -> float:
     """Largest distance between the starts of phones and those hama gives them; infinite where hama finds no path."""
     try:
         rough = heard.align([phone.phone for phone in phones])
@@ -513,7 +513,7 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     phones: list[Phone] = []
     failures = []
     for section in filter(audible, sections(wave)):
-        found, failure = recognise_section(section, hear(section.wave))
+        found, failure = recognise_section(section, phone_posteriors(section.wave))
         phones += found
         failures += [failure] if failure else []
     reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
@@ -521,7 +521,7 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method_name(bool(failures)), reason, warning=warning)
 
 
-def recognise_section(section: Section, heard: Heard) -> tuple[list[Phone], str]:
+def recognise_section(section: Section, heard: PhonePosteriors) -> tuple[list[Phone], str]:
     """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
     words = [[tuple(phone.phone for phone in word)] for word in heard.words()]
     if not words or not audible(section):
@@ -581,7 +581,7 @@ class _Part(NamedTuple):
     """A section, what was heard in it, and the words of the text that fall into it."""
 
     section: Section
-    heard: Heard
+    heard: PhonePosteriors
     words: Sequence[Word]
     agreement: float
 
@@ -628,7 +628,7 @@ def agreement(spoken: Sequence[str], heard: Sequence[str]) -> float:
 
 
 def _divide(wave: np.ndarray, words: Sequence[Word]) -> list[_Part]:
-    parts = [(section, hear(section.wave)) for section in sections(wave)]
+    parts = [(section, phone_posteriors(section.wave)) for section in sections(wave)]
     heard = [shift((p for word in ear.words() for p in word), section.start_s) for section, ear in parts]
     times = _word_times(words, [phone for phones in heard for phone in phones], len(wave) / RATE_HZ)
     edges = [section.start_s for section, _ in parts[1:]]

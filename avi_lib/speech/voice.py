@@ -1,33 +1,33 @@
-"""Hearing: what a clip sounds like to the instructor, from a frozen encoder and from measures of the voice itself.
+"""One voice a recording: its wave, how it was loaded, and what is computed from it once, when first asked for.
 
->>> heard = hear(speech.wave, load_encoder())
->>> heard.states.shape, heard.melody.shape, heard.manner.shape
+>>> voice = load_speech("my.m4a")
+>>> voice.prosody(25.0), voice.phones(), voice.phones("Hello there."), voice.features(load_encoder())
+>>> heard = voice.acoustic_features(encoder)
+>>> heard.states.shape, heard.contour.shape, heard.functionals.shape  # 25 steps a second
 ((1, 96, 384), (96, 5), (35,))
-
-States and melody have 25 steps a second.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32
+from pydantic import BaseModel, ConfigDict, Field
 
-from avi_lib.speech.augment import in_another_room
-from avi_lib.speech.encoders import FPS, SpeechEncoder
-from avi_lib.speech.loading import RATE_HZ
-from avi_lib.speech.prosody import functionals, prosody
+from avi_lib.speech.encoders import FPS, RATE_HZ, SpeechEncoder
+from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
+from avi_lib.speech.prosody import PitchTrack, Prosody, functionals, track_pitch
 
 STEPS_S = 25
 CONTOUR = ("pitch", "voiced", "level", "pitch_movement", "level_movement")
-"""What a step of the melody holds: semitones about the clip's median in halves of an octave (0 unvoiced), whether it is
-voiced, dB below the clip's loud parts (95th percentile) in units of 20, and the change of pitch and level a step."""
+"""What a step of the contour holds: semitones about the clip's median in halves of an octave (0 unvoiced), whether it
+is voiced, dB below the clip's loud parts (95th percentile) in units of 20, and the change of pitch and level a step."""
 RECIPE = 1
-"""Part of the address of everything that is kept; to be raised when the way from wave to hearing changes."""
-SPEEDS = (0.88, 1.14)
-"""Slowest and fastest that another voice is imitated by playing a clip at another speed."""
+"""Part of the address of everything that is kept; to be raised when the way from wave to acoustic features changes."""
 
 _HALF_OCTAVE_ST = 6.0
 _LEVEL_DB = 20.0
@@ -36,47 +36,159 @@ _FLOOR_DB = -60.0
 Wave = Float32[np.ndarray, " samples"]
 
 
+class Finding(BaseModel):
+    """One thing found in a recording: a stable name, the number that tells how much, and a sentence for a person."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    value: float = Field(allow_inf_nan=False)
+    text: str
+
+
+class SpeechReport(BaseModel):
+    """How a recording was loaded. `repairs` changed the wave; `warnings` left it as it is.
+
+    Channels, rate and claimed length are those of the file; every level is that of the 16 kHz wave that came out, in dB
+    relative to full scale, except `clipping_fraction` and `dc_offset`, which are measured before any change.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    container: str
+    codec: str
+    channels: int
+    source_rate_hz: int
+    claimed_s: float | None = Field(description="length that the file's header promises, None where it promises none")
+    duration_s: float
+    peak_dbfs: float
+    rms_dbfs: float = Field(description="over the whole recording")
+    speech_dbfs: float = Field(description="RMS over the frames that are not silent")
+    noise_dbfs: float = Field(description="tenth percentile of the levels of 25 ms frames")
+    snr_db: float = Field(description="estimate; a lower bound where the recording has no pause")
+    silence_ratio: float = Field(description="fraction of 25 ms frames that are silent")
+    clipping_fraction: float = Field(description="fraction of samples that lie flat at the extreme")
+    dc_offset: float = Field(description="largest mean of a channel, relative to full scale or a higher peak")
+    repairs: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+
+    def repair(self, name: str) -> Finding | None:
+        """The repair of that name, None when there was no need for it."""
+        return next((finding for finding in self.repairs if finding.name == name), None)
+
+    def warning(self, name: str) -> Finding | None:
+        """The warning of that name, None when there was no reason for it."""
+        return next((finding for finding in self.warnings if finding.name == name), None)
+
+    def lines(self) -> Iterator[str]:
+        """The report for a person: the source, the levels, then a line for each repair and each warning."""
+        channels = f"{self.channels} channel{'s' if self.channels > 1 else ''}"
+        container = self.container.split(",")[0]
+        yield f"{self.path}: {container} {self.codec}, {channels}, {self.source_rate_hz} Hz, {self.duration_s:.2f} s"
+        yield (
+            f"peak {self.peak_dbfs:.1f} dBFS, speech {self.speech_dbfs:.1f} dBFS, noise {self.noise_dbfs:.1f} dBFS, "
+            f"SNR about {self.snr_db:.0f} dB, silent {self.silence_ratio:.0%}"
+        )
+        yield from (f"repaired: {finding.text}" for finding in self.repairs)
+        yield from (f"note: {finding.text}" for finding in self.warnings)
+
+
 class AcousticFeatures(NamedTuple):
-    """One clip: states of every layer the encoder gives, the melody, and the numbers of its manner."""
+    """What the instructor reads of a clip: states of every layer of the encoder, the contour, the functionals."""
 
     states: Float16[np.ndarray, "layers steps dim"]
     contour: Float16[np.ndarray, "steps 5"]
-    functionals: Float32[np.ndarray, " manner"]
+    functionals: Float32[np.ndarray, " functionals"]
+
+
+class Voice:
+    """A recording for every later stage.
+
+    Attributes:
+        wave: (samples,) float32 in [-1, 1] at 16 kHz.
+        report: how it was loaded; None for a wave that was made.
+    """
+
+    rate_hz = RATE_HZ
+
+    def __init__(self, wave: Wave, report: SpeechReport | None = None) -> None:
+        self.wave, self._report = wave, report
+        self._phones: dict[str | None, PhoneTrack] = {}
+        self._states: dict[SpeechEncoder, Float32[np.ndarray, "layers frames dim"]] = {}
+
+    @property
+    def report(self) -> SpeechReport:
+        """How it was loaded."""
+        assert self._report is not None, "a wave that was made has no report"
+        return self._report
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return len(self.wave) / RATE_HZ
+
+    @cached_property
+    def track(self) -> PitchTrack:
+        """Power and pitch of every 10 ms; InputError for an empty wave."""
+        return track_pitch(self.wave)
+
+    def prosody(self, fps: float = 25.0) -> Prosody:
+        """Prosody in ceil(duration * fps) frames; see `prosody.prosody`."""
+        return self.track.at(fps)
+
+    def phones(self, text: str | None = None) -> PhoneTrack:
+        """Phones with times, aligned with what is said where it is known; see `recognise_phones`, `align_phones`."""
+        if text not in self._phones:
+            self._phones[text] = recognise_phones(self.wave) if text is None else align_phones(self.wave, text)
+        return self._phones[text]
+
+    def states(self, encoder: SpeechEncoder) -> Float32[np.ndarray, "layers frames dim"]:
+        """States of every layer of an encoder for the whole wave, 50 a second; see `SpeechEncoder.encode_layers`."""
+        if encoder not in self._states:
+            self._states[encoder] = encoder.encode_layers(self.wave)
+        return self._states[encoder]
+
+    def features(self, encoder: SpeechEncoder) -> Float32[np.ndarray, "frames dim"]:
+        """States of the last layer alone; of an encoder of many layers the others are not kept for it."""
+        if encoder in self._states or encoder.layers == 1:
+            return self.states(encoder)[-1]
+        return encoder.encode(self.wave)
+
+    def acoustic_features(self, encoder: SpeechEncoder) -> AcousticFeatures:
+        """What the instructor reads of the whole wave; its recording level makes no difference.
+
+        Raises InputError for an empty wave and samples that are not finite.
+        """
+        states = self.states(encoder)
+        every = round(FPS / STEPS_S)
+        steps = -(-states.shape[1] // every)
+        padded = np.pad(states, ((0, 0), (0, steps * every - states.shape[1]), (0, 0)), mode="edge")
+        joined = padded.reshape(len(states), steps, every, -1).mean(axis=2)
+        return AcousticFeatures(joined.astype(np.float16), self._contour(steps), functionals(self.wave, self.track))
+
+    def _contour(self, steps: int) -> Float16[np.ndarray, "steps 5"]:
+        heard = self.prosody(float(STEPS_S))
+        voiced = heard.voiced
+        pitch = 12 * np.log2(np.maximum(heard.f0_hz, 1.0))
+        pitch = np.where(voiced, pitch - (np.median(pitch[voiced]) if voiced.any() else 0.0), 0.0) / _HALF_OCTAVE_ST
+        level = np.maximum(heard.energy_db - np.percentile(heard.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
+        columns = [pitch, voiced, level, np.diff(pitch, prepend=pitch[:1]) * voiced, np.diff(level, prepend=level[:1])]
+        contour = np.stack(columns, axis=1).astype(np.float16)[:steps]
+        return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")
+
+    def groups(self, longest_s: float) -> list[tuple[float, Voice]]:
+        """Breath groups of at most `longest_s`, each with its start in seconds; the voice itself if it is no longer."""
+        frames = max(1, -(-len(self.wave) // SAMPLES))
+        parts = cut_at_pauses(self.wave, frames, round(longest_s * RATE_HZ) // SAMPLES)
+        if len(parts) == 1:
+            return [(0.0, self)]
+        return [(first / VIDEO_FPS, Voice(self.wave[first * SAMPLES : last * SAMPLES])) for first, last in parts]
 
 
 def acoustic_features(wave: Wave, encoder: SpeechEncoder) -> AcousticFeatures:
-    """What a wave (samples,) float32 at 16 kHz sounds like; its recording level makes no difference.
-
-    Raises InputError for an empty wave and samples that are not finite.
-    """
-    states = encoder.encode_layers(wave)
-    every = round(FPS / STEPS_S)
-    steps = -(-states.shape[1] // every)
-    padded = np.pad(states, ((0, 0), (0, steps * every - states.shape[1]), (0, 0)), mode="edge")
-    joined = padded.reshape(len(states), steps, every, -1).mean(axis=2)
-    return AcousticFeatures(joined.astype(np.float16), _melody(wave, steps), functionals(wave))
-
-
-def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
-    """The wave as somebody else might have said it elsewhere: at another speed one time in two, in another room.
-
-    The speed moves pitch and rate alike and keeps the contour of both.
-    """
-    if rng.random() < 0.5:
-        length = max(2, round(len(wave) / rng.uniform(*SPEEDS)))
-        wave = np.interp(np.linspace(0, len(wave) - 1, length), np.arange(len(wave)), wave).astype(np.float32)
-    return in_another_room(wave, rng)
-
-
-def _melody(wave: Wave, steps: int) -> Float16[np.ndarray, "steps 5"]:
-    heard = prosody(wave, fps=float(STEPS_S))
-    voiced = heard.voiced
-    pitch = 12 * np.log2(np.maximum(heard.f0_hz, 1.0))
-    pitch = np.where(voiced, pitch - (np.median(pitch[voiced]) if voiced.any() else 0.0), 0.0) / _HALF_OCTAVE_ST
-    level = np.maximum(heard.energy_db - np.percentile(heard.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
-    columns = [pitch, voiced, level, np.diff(pitch, prepend=pitch[:1]) * voiced, np.diff(level, prepend=level[:1])]
-    contour = np.stack(columns, axis=1).astype(np.float16)[:steps]
-    return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")
+    """What the instructor reads of a wave (samples,) float32 at 16 kHz; see `Voice.acoustic_features`."""
+    return Voice(wave).acoustic_features(encoder)
 
 
 # Cutting: where a long recording is parted into clips, in whole video frames.
@@ -87,10 +199,9 @@ SAMPLES = RATE_HZ // VIDEO_FPS
 """Samples of one video frame."""
 _PAUSE = 7
 """Frames over which a pause is looked for, about a quarter of a second."""
-_FLOOR = 1e-8
 
 
-def cut_at_pauses(wave: Float32[np.ndarray, " samples"], frames: int, longest: int) -> list[tuple[int, int]]:
+def cut_at_pauses(wave: Wave, frames: int, longest: int) -> list[tuple[int, int]]:
     """First and last (exclusive) frame of each part of a wave; parts follow on and have at most `longest` frames.
 
     Each cut is the quietest quarter of a second in the second half of what a part may be; no part is shorter than half
@@ -98,12 +209,14 @@ def cut_at_pauses(wave: Float32[np.ndarray, " samples"], frames: int, longest: i
     """
     if frames <= longest:
         return [(0, frames)]
-    quiet = _quiet(wave, frames)
-    parts, start = [], 0
+    padded = np.pad(wave, (0, max(frames * SAMPLES - len(wave), 0)))[: frames * SAMPLES]
+    power = np.square(padded, dtype=np.float32).reshape(frames, SAMPLES).mean(axis=1)
+    around = np.convolve(np.pad(power, _PAUSE // 2, mode="edge"), np.full(_PAUSE, 1 / _PAUSE), mode="valid")
+    level_db: Float[np.ndarray, " frames"] = 10 * np.log10(around + 1e-8)
+    parts, start, least = [], 0, longest // 2
     while frames - start > longest:
-        least = longest // 2
         most = min(longest, frames - start - least)
-        end = start + least + int(np.argmin(quiet[start + least : start + most + 1]))
+        end = start + least + int(np.argmin(level_db[start + least : start + most + 1]))
         parts.append((start, end))
         start = end
     return [*parts, (start, frames)]
@@ -112,13 +225,4 @@ def cut_at_pauses(wave: Float32[np.ndarray, " samples"], frames: int, longest: i
 def cut_evenly(frames: int, longest: int) -> list[tuple[int, int]]:
     """Parts of like length, for motion without sound."""
     count = -(-frames // longest)
-    edges = [round(i * frames / count) for i in range(count + 1)]
-    return list(itertools.pairwise(edges))
-
-
-def _quiet(wave: Float32[np.ndarray, " samples"], frames: int) -> Float[np.ndarray, " frames"]:
-    """Level in dB around the start of each frame."""
-    padded = np.pad(wave, (0, max(frames * SAMPLES - len(wave), 0)))[: frames * SAMPLES]
-    power = np.square(padded, dtype=np.float32).reshape(frames, SAMPLES).mean(axis=1)
-    around = np.convolve(np.pad(power, _PAUSE // 2, mode="edge"), np.full(_PAUSE, 1 / _PAUSE), mode="valid")
-    return 10 * np.log10(around + _FLOOR)
+    return list(itertools.pairwise(round(i * frames / count) for i in range(count + 1)))

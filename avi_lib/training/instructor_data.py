@@ -28,9 +28,10 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import worker_pool
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
+from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_speech
-from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features, augmented
+from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features
 
 SHARD = 64
 """Clips that are kept in one file: what an interruption costs at most."""

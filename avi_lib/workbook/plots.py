@@ -35,9 +35,9 @@ from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
 from avi_lib.motion.clip import MotionClip, Piece
-from avi_lib.speech.loading import Speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
+from avi_lib.speech.voice import Voice
 from avi_lib.training.loop import LogLine
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
@@ -117,7 +117,7 @@ def plot_curves(
     curves: Mapping[str, Mapping[str, Curve]],
     fps: float,
     phones: Sequence[Phone] = (),
-    speech: Speech | None = None,
+    speech: Voice | None = None,
     start_s: float = 0.0,
 ) -> Figure:
     """Curves over time: a panel for each y label with its curves by name, under the spectrogram of `speech`.
@@ -153,7 +153,7 @@ def plot_timeline(
     return figure
 
 
-def plot_recording(speech: Speech, phones: Sequence[Phone], prosody: Prosody) -> Figure:
+def plot_recording(speech: Voice, phones: Sequence[Phone], prosody: Prosody) -> Figure:
     """Waveform, spectrogram, pitch with level, and phones, on one axis of time."""
     figure, (top, bottom) = time_panels(2, speech.duration_s, phones, 1.4, speech)
     columns = max(1, min(2000, len(speech.wave)))
@@ -179,7 +179,7 @@ def plot_heat(
     names: Sequence[str] = (),
     limits: tuple[float, float] = (-1.0, 1.0),
     phones: Sequence[Phone] = (),
-    speech: Speech | None = None,
+    speech: Voice | None = None,
 ) -> Figure:
     """Rows over time as colours, the first on top; what is NaN stays white. `label` says what a colour means.
 
@@ -215,7 +215,7 @@ def plot_heat_map(motion: MotionClip, phones: Sequence[Phone] = (), moved: float
 
 
 def time_panels(
-    count: int, duration_s: float, phones: Sequence[Phone] = (), height_in: float = 1.4, speech: Speech | None = None
+    count: int, duration_s: float, phones: Sequence[Phone] = (), height_in: float = 1.4, speech: Voice | None = None
 ) -> tuple[Figure, list[Axes]]:
     """A figure and `count` panels on one axis of time in seconds, below a spectrogram of speech and above phones."""
     heights = [1.4] * (speech is not None) + [height_in] * count + [0.4] * bool(phones)
@@ -253,7 +253,7 @@ def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> Non
     panel.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _draw_spectrogram(panel: Axes, speech: Speech) -> None:
+def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
     """Level in dB by time and frequency, down to 70 dB below the loudest point."""
     padded = np.pad(speech.wave, _SPECTRUM // 2)
     spectra = specgram(padded, NFFT=_SPECTRUM, Fs=speech.rate_hz, noverlap=_SPECTRUM - _STEP)
