@@ -207,7 +207,7 @@ def test_vertices_that_do_not_fit_are_refused(vertices: np.ndarray, message: str
 def test_a_mesh_whose_arrays_do_not_fit_is_refused() -> None:
     mesh = square()
     broken = Mesh(**{**vars(mesh), "triangles": mesh.triangles + 4})
-    with pytest.raises(InputError, match="triangles that name vertices 0-3"):
+    with pytest.raises(InputError, match="numbers 0-3 in the mesh's triangles"):
         Rasteriser(broken, View.square(128))
 
 

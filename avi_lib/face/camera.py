@@ -1,7 +1,6 @@
-"""A perspective camera, and the portrait view every video uses.
+"""Cameras and views of a head: from where it is pictured, how large, before what; and its materials.
 
->>> PORTRAIT.matrix().shape  # world coordinates (x, y, z, 1) to OpenGL clip coordinates, y pointing down the picture
-(4, 4)
+>>> View(512, 512, FRAMINGS["face"].orbit(20.0), "#20242a").matrix()  # world (x, y, z, 1) to clip coordinates
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from avi_lib.errors import InputError
 
 MOST_PITCH_RAD = math.radians(80.0)
+NEAR_M, FAR_M = 0.2, 4.0
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,6 @@ class Camera:
     position: tuple[float, float, float]
     target: tuple[float, float, float]
     fov_deg: float = 24.0
-    near_m: float = 0.2
-    far_m: float = 4.0
 
     def matrix(self, aspect: float = 1.0) -> Float32[np.ndarray, "4 4"]:
         """World to clip coordinates of a picture `aspect` times as wide as high.
@@ -39,15 +37,10 @@ class Camera:
         view[:3, :3] = right, up, back
         view[:3, 3] = -view[:3, :3] @ np.asarray(self.position)
         focal = 1.0 / math.tan(math.radians(self.fov_deg) / 2.0)
-        near, far = self.near_m, self.far_m
-        projection = np.array(
-            [
-                [focal / max(aspect, 1.0), 0.0, 0.0, 0.0],
-                [0.0, -focal * min(aspect, 1.0), 0.0, 0.0],
-                [0.0, 0.0, -(far + near) / (far - near), -2.0 * far * near / (far - near)],
-                [0.0, 0.0, -1.0, 0.0],
-            ]
-        )
+        projection = np.zeros((4, 4))
+        projection[0, 0], projection[1, 1] = focal / max(aspect, 1.0), -focal * min(aspect, 1.0)
+        projection[2, 2:] = -(FAR_M + NEAR_M) / (FAR_M - NEAR_M), -2.0 * FAR_M * NEAR_M / (FAR_M - NEAR_M)
+        projection[3, 2] = -1.0
         return (projection @ view).astype(np.float32)
 
     def rays(self, width: int, height: int) -> Float32[np.ndarray, "3 3"]:
@@ -61,8 +54,10 @@ class Camera:
         return np.array([corner, -step * right, step * up], np.float32)
 
     def _axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        back = _unit(np.asarray(self.position) - np.asarray(self.target))
-        right = _unit(np.cross((0.0, 1.0, 0.0), back))
+        back = np.asarray(self.position) - np.asarray(self.target)
+        back /= np.linalg.norm(back)
+        right = np.cross((0.0, 1.0, 0.0), back)
+        right /= np.linalg.norm(right)
         return back, right, np.cross(back, right)
 
     def orbit(self, yaw_deg: float, pitch_deg: float = 0.0) -> Camera:
@@ -81,10 +76,6 @@ class Camera:
         return replace(self, fov_deg=math.degrees(2.0 * half))
 
 
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.linalg.norm(vector)
-
-
 PORTRAIT = Camera(position=(0.0, -0.030, 0.96), target=(0.0, -0.047, 0.0))
 """A bust, seen as with an 85 mm lens from a metre away, the eyes a little above the middle."""
 
@@ -97,7 +88,7 @@ FRAMINGS = {
 """Cameras by the name of what fills the picture."""
 
 
-# The look of a rendered head: lights, materials, background and the shading formula.
+# Materials: how surfaces answer light.
 
 
 class Material(NamedTuple):
@@ -111,14 +102,7 @@ class Material(NamedTuple):
     two_sided: bool = False
 
 
-class Light(NamedTuple):
-    """A distant light: the direction towards it (normalised when used) and its linear colour."""
-
-    direction: tuple[float, float, float]
-    rgb: tuple[float, float, float]
-
-
-MATERIALS: tuple[Material, ...] = (
+MATERIALS = (
     Material("skin", (0.42, 0.20, 0.12), 0.0095, 0.50, 0.35),
     Material("lips", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.25),
     Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0),
@@ -129,97 +113,23 @@ MATERIALS: tuple[Material, ...] = (
 )
 """Triangles name their material by its place in this table."""
 
-MATERIAL_NAMES: tuple[str, ...] = tuple(material.name for material in MATERIALS)
-
-KEY = Light((-0.50, 0.55, 0.75), (2.10, 1.98, 1.82))
-FILL = Light((0.75, 0.05, 0.60), (0.48, 0.54, 0.64))
-RIM = Light((0.55, 0.45, -0.60), (1.30, 1.36, 1.45))
-SKY_RGB = (0.46, 0.48, 0.52)
-GROUND_RGB = (0.26, 0.23, 0.21)
-EXPOSURE = 0.62
-
-BACKGROUND_TOP = (116, 125, 136)
-BACKGROUND_BOTTOM = (62, 68, 77)
-
-DECODE = (0.0324, 0.6004, 0.3762)
-DISPLAY_ROOT, DISPLAY_LINEAR = 0.7, 1.9
-RIM_REACH = 0.3
+MATERIAL_NAMES = tuple(material.name for material in MATERIALS)
 
 
-Rgb = tuple[np.float32, np.float32, np.float32]
+# Views: the size of the picture, the camera, and what is behind the head.
 
 
-class Studio(NamedTuple):
-    """The constants of the formula as the kernels take them: unit directions, colours with the exposure applied."""
-
-    key: Rgb
-    key_rgb: Rgb
-    fill: Rgb
-    fill_rgb: Rgb
-    rim: Rgb
-    rim_rgb: Rgb
-    sky_rgb: Rgb
-    ground_rgb: Rgb
-    decode: Rgb
-    curve: tuple[np.float32, np.float32]
-    rim_reach: np.float32
-
-
-def studio() -> Studio:
-    """The lights and curves of this module."""
-    return Studio(
-        key=_unit_shading(KEY.direction),
-        key_rgb=_exposed(KEY.rgb),
-        fill=_unit_shading(FILL.direction),
-        fill_rgb=_exposed(FILL.rgb),
-        rim=_unit_shading(RIM.direction),
-        rim_rgb=_exposed(RIM.rgb),
-        sky_rgb=_exposed(SKY_RGB),
-        ground_rgb=_exposed(GROUND_RGB),
-        decode=(np.float32(DECODE[0]), np.float32(DECODE[1]), np.float32(DECODE[2])),
-        curve=(np.float32(DISPLAY_ROOT), np.float32(DISPLAY_LINEAR)),
-        rim_reach=np.float32(RIM_REACH),
-    )
-
-
-def material_table() -> Float32[np.ndarray, "materials 9"]:
-    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim.
-
-    Wrapped light is max(0, scale * n.l + offset).
-    """
-    rows = []
-    for material in MATERIALS:
-        wrap = np.asarray(material.wrap_rgb)
-        rows.append(
-            [*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim]
-        )
-    return np.array(rows, np.float32)
-
-
-def _unit_shading(direction: tuple[float, float, float]) -> Rgb:
-    x, y, z = (np.float32(value) for value in np.asarray(direction) / np.linalg.norm(direction))
-    return x, y, z
-
-
-def _exposed(rgb: tuple[float, float, float]) -> Rgb:
-    red, green, blue = (np.float32(value * EXPOSURE) for value in rgb)
-    return red, green, blue
+WALL_TOP, WALL_BOTTOM = (116, 125, 136), (62, 68, 77)
+MIN_SIDE, MAX_SIDE = 64, 4096
+STUDIO, TRANSPARENT = "studio", "transparent"
 
 
 def background(width: int, height: int) -> UInt8[np.ndarray, "height width 3"]:
     """The studio wall behind the head: a soft vertical gradient."""
     down = np.linspace(0.0, 1.0, height)[:, None]
     smooth = down * down * (3.0 - 2.0 * down)
-    rows = np.asarray(BACKGROUND_TOP) * (1.0 - smooth) + np.asarray(BACKGROUND_BOTTOM) * smooth
+    rows = np.asarray(WALL_TOP) * (1.0 - smooth) + np.asarray(WALL_BOTTOM) * smooth
     return np.repeat(np.rint(rows).astype(np.uint8)[:, None], width, axis=1)
-
-
-# How a mesh is pictured: the size of the picture, the camera, and what is behind.
-
-
-MIN_SIDE, MAX_SIDE = 64, 4096
-STUDIO, TRANSPARENT = "studio", "transparent"
-_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 
 
 @dataclass(frozen=True)
@@ -239,37 +149,23 @@ class View:
         for side in (self.width, self.height):
             if side % 2 or not MIN_SIDE <= side <= MAX_SIDE:
                 raise InputError(f"an even picture size of {MIN_SIDE}-{MAX_SIDE}", str(side), "use 512")
-        check_backdrop(self.backdrop)
+        if self.backdrop not in (STUDIO, TRANSPARENT) and not re.fullmatch("#[0-9a-fA-F]{6}", self.backdrop):
+            expected = f"a backdrop: {STUDIO}, {TRANSPARENT} or #rrggbb"
+            raise InputError(expected, repr(self.backdrop), "write for example #20242a")
 
     @classmethod
     def square(cls, side: int, camera: Camera = PORTRAIT, backdrop: str = STUDIO) -> View:
         """A picture as wide as it is high."""
         return cls(side, side, camera, backdrop)
 
-    @property
-    def channels(self) -> int:
-        """4 where the picture says how much of a pixel is covered, else 3."""
-        return 4 if self.backdrop == TRANSPARENT else 3
-
     def matrix(self) -> Float32[np.ndarray, "4 4"]:
         """World to clip coordinates; see `Camera.matrix`."""
         return self.camera.matrix(self.width / self.height)
 
-    def rays(self) -> Float32[np.ndarray, "3 3"]:
-        """From what a pixel shows towards the camera; see `Camera.rays`."""
-        return self.camera.rays(self.width, self.height)
-
     def wall(self) -> UInt8[np.ndarray, "height width channels"]:
-        """What is seen where the mesh is not; all zeros where that is nothing."""
+        """What is seen where the mesh is not; of four channels, all zeros, where that is nothing."""
         if self.backdrop == STUDIO:
             return background(self.width, self.height)
-        wall = np.zeros((self.height, self.width, self.channels), np.uint8)
-        if self.backdrop != TRANSPARENT:
-            wall[:] = np.frombuffer(bytes.fromhex(self.backdrop[1:]), np.uint8)
-        return wall
-
-
-def check_backdrop(backdrop: str) -> None:
-    """Raise InputError unless `backdrop` is one that a View takes."""
-    if backdrop not in (STUDIO, TRANSPARENT) and not _COLOUR.fullmatch(backdrop):
-        raise InputError(f"a backdrop: {STUDIO}, {TRANSPARENT} or #rrggbb", repr(backdrop), "write for example #20242a")
+        if self.backdrop == TRANSPARENT:
+            return np.zeros((self.height, self.width, 4), np.uint8)
+        return np.full((self.height, self.width, 3), list(bytes.fromhex(self.backdrop[1:])), np.uint8)

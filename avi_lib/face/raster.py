@@ -1,7 +1,7 @@
-"""The renderer: a mesh before a camera as pictures, drawn on the processor from four samples a pixel.
+"""The rasteriser: a mesh before a camera as pictures, drawn on the processor from four samples a pixel.
 
->>> with Renderer(load_head(), View.square(512)) as renderer:
-...     picture = renderer.draw(vertices)                # (512, 512, 3) uint8
+>>> with Rasteriser(load_head(), View.square(512)) as rasteriser:
+...     picture = rasteriser.draw(vertices)              # (512, 512, 3) uint8
 
 The kernels are compiled at the first picture, which takes some seconds, and kept on disk for later processes.
 """
@@ -12,69 +12,29 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from inspect import unwrap
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Integer, UInt8
+from jaxtyping import Float32, UInt8
 from numba import njit
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from avi_lib.errors import InputError
-from avi_lib.face.camera import MATERIALS, Studio, View, material_table, studio
+from avi_lib.face.camera import MATERIALS, View
 from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
 
-# Texture levels: the atlas at full, half and quarter size, and which of them each material should show.
-
-
+BANDS_A_THREAD = 3
 LEVELS = 3
+"""Sizes of the atlas: full, half and quarter."""
 SHARPNESS = 1.7
 """Texels a pixel, along a line, that half of a material's picture may exceed before the next level is taken."""
+SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
+"""Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
+SAME_SURFACE = np.float32(0.004)
+"""Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
-
-def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
-    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code.
-
-    Raises InputError when the sides are not multiples of four.
-    """
-    if atlas.shape[0] % 4 or atlas.shape[1] % 4:
-        raise InputError("an atlas whose sides are multiples of 4", f"{atlas.shape[1]} x {atlas.shape[0]}", "resize it")
-    levels = [np.ascontiguousarray(atlas)]
-    for _ in range(LEVELS - 1):
-        fine = levels[-1].astype(np.uint16)
-        levels.append(
-            ((fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2] + 2) // 4).astype(np.uint8)
-        )
-    return tuple(levels)
-
-
-def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
-    """The level for each material in a picture of the mesh at rest, 0 for what is not seen."""
-    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
-    places = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
-    texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
-    pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
-    levels = np.zeros(len(MATERIALS), np.uint8)
-    for material in np.unique(mesh.material):
-        facing = (mesh.material == material) & (pixel_area > 0.0)
-        order = np.argsort(texel_area[facing] / pixel_area[facing])
-        shares = np.cumsum(pixel_area[facing][order])
-        if len(shares) == 0:
-            continue
-        middle = order[np.searchsorted(shares, 0.5 * shares[-1])]
-        density = np.sqrt(texel_area[facing][middle] / pixel_area[facing][middle])
-        levels[material] = np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1)
-    return levels
-
-
-def _signed_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    areas: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    return areas
-
-
-# How the number kernels of this package are compiled: without the interpreter lock, kept on disk for the next process.
+Rgb = tuple[np.float32, np.float32, np.float32]
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,20 +42,12 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
 
     Where none of these can be written, each process compiles anew.
     """
-    function = unwrap(function)
     options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
     try:
-        compiled: Callable[..., Any] = njit(cache=True, **options)(function)
+        compiled: Callable[..., Any] = njit(cache=True, **options)(unwrap(function))
     except RuntimeError:  # numba: "cannot cache function: no locator available"
-        compiled = njit(**options)(function)
+        compiled = njit(**options)(unwrap(function))
     return compiled
-
-
-# From samples to colours: the shading formula of `shading` as numba kernels.
-
-
-SAME_SURFACE = np.float32(0.004)
-"""Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
 
 class Surface(NamedTuple):
@@ -130,6 +82,179 @@ class Found(NamedTuple):
     rgb: np.ndarray
 
 
+class Studio(NamedTuple):
+    """The constants of the shading formula: unit directions towards distant lights, linear colours, display curve."""
+
+    key: Rgb
+    key_rgb: Rgb
+    fill: Rgb
+    fill_rgb: Rgb
+    rim: Rgb
+    rim_rgb: Rgb
+    sky_rgb: Rgb
+    ground_rgb: Rgb
+    decode: Rgb
+    curve: tuple[np.float32, np.float32]
+    rim_reach: np.float32
+
+
+# What is prepared once for a mesh and a view.
+
+
+def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
+    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code.
+
+    Raises InputError when the sides are not multiples of four.
+    """
+    if atlas.shape[0] % 4 or atlas.shape[1] % 4:
+        raise InputError("an atlas whose sides are multiples of 4", f"{atlas.shape[1]} x {atlas.shape[0]}", "resize it")
+    levels = [np.ascontiguousarray(atlas)]
+    for _ in range(LEVELS - 1):
+        fine = levels[-1].astype(np.uint16)
+        four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
+        levels.append(((four + 2) // 4).astype(np.uint8))
+    return tuple(levels)
+
+
+def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
+    """The level for each material in a picture of the mesh at rest, 0 for what is not seen."""
+    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
+    places = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
+    texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
+    pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
+    levels = np.zeros(len(MATERIALS), np.uint8)
+    for material in np.unique(mesh.material):
+        facing = (mesh.material == material) & (pixel_area > 0.0)
+        order = np.argsort(texel_area[facing] / pixel_area[facing])
+        shares = np.cumsum(pixel_area[facing][order])
+        if len(shares) == 0:
+            continue
+        middle = order[np.searchsorted(shares, 0.5 * shares[-1])]
+        density = np.sqrt(texel_area[facing][middle] / pixel_area[facing][middle])
+        levels[material] = np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1)
+    return levels
+
+
+def _signed_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    areas: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return areas
+
+
+def connected_parts(mesh: RenderMesh) -> np.ndarray:
+    """A number for each triangle's part: triangles of one material that hang together through welded points."""
+    points = mesh.weld[mesh.triangles]
+    links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
+    _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
+    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
+    return parts.astype(np.uint32)
+
+
+def material_table() -> Float32[np.ndarray, "materials 9"]:
+    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim.
+
+    Wrapped light is max(0, scale * n.l + offset).
+    """
+    wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
+    rows = [
+        [*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim]
+        for material, wrap in zip(MATERIALS, wraps, strict=True)
+    ]
+    return np.array(rows, np.float32)
+
+
+EXPOSURE = 0.62
+
+
+def studio() -> Studio:
+    """Three lights, sky and ground, with the exposure applied."""
+
+    def towards(*direction: float) -> Rgb:
+        x, y, z = (np.float32(value) for value in np.asarray(direction) / np.linalg.norm(direction))
+        return x, y, z
+
+    def exposed(*rgb: float) -> Rgb:
+        red, green, blue = (np.float32(value * EXPOSURE) for value in rgb)
+        return red, green, blue
+
+    return Studio(
+        key=towards(-0.50, 0.55, 0.75),
+        key_rgb=exposed(2.10, 1.98, 1.82),
+        fill=towards(0.75, 0.05, 0.60),
+        fill_rgb=exposed(0.48, 0.54, 0.64),
+        rim=towards(0.55, 0.45, -0.60),
+        rim_rgb=exposed(1.30, 1.36, 1.45),
+        sky_rgb=exposed(0.46, 0.48, 0.52),
+        ground_rgb=exposed(0.26, 0.23, 0.21),
+        decode=(np.float32(0.0324), np.float32(0.6004), np.float32(0.3762)),
+        curve=(np.float32(0.7), np.float32(1.9)),
+        rim_reach=np.float32(0.3),
+    )
+
+
+# The z-buffer: which triangle each sample sees, and how far away it is.
+
+
+@kernel
+def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
+    screen = np.zeros((vertices.shape[0], 3), np.float32)
+    half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
+        if w > np.float32(1e-3):
+            near = np.float32(1.0) / w
+            across = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
+            down = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
+            screen[v, 0], screen[v, 1] = half_x + half_x * near * across, half_y + half_y * near * down
+            screen[v, 2] = near
+    return screen
+
+
+@kernel
+def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers) -> None:
+    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of rows top to bottom."""
+    triangles, two_sided = surface.triangles, surface.two_sided
+    depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
+    depth[top:bottom] = 0
+    half, one = np.float32(0.5), np.float32(1)
+    width = depth.shape[1] // 4
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
+        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or min(az, bz, cz) <= 0:
+            continue
+        if max(ax, bx, cx) < 0 or min(ax, bx, cx) > width:
+            continue
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if area == 0 or (area > 0 and not two_sided[t]):
+            continue
+        inverse = one / area
+        bdx, bdy = (cy - ay) * inverse, (ax - cx) * inverse
+        cdx, cdy = (ay - by) * inverse, (bx - ax) * inverse
+        zdx, zdy = bdx * (bz - az) + cdx * (cz - az), bdy * (bz - az) + cdy * (cz - az)
+        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
+        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+            middle = np.float32(y) + half - ay
+            first, stop = 4 * left, 4 * right + 4
+            depths, owners = depth[y, first:stop], owner[y, first:stop]
+            places, heights = across[first:stop], down[first:stop]
+            for i in range(stop - first):
+                dx, dy = places[i] - ax, middle + heights[i]
+                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
+                z = az + zdx * dx + zdy * dy
+                seen, shown = depths[i], owners[i]
+                nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
+                depths[i] = z if nearer else seen
+                owners[i] = t if nearer else shown
+
+
+# Shading: from samples to colours.
+
+
 @kernel
 def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
     """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
@@ -138,7 +263,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
     """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
     triangles, material, part = surface.triangles, surface.material, surface.part
-    attributes = surface.attributes
+    attributes, values = surface.attributes, found.values
     depth, owner = layers.depth[y], layers.owner[y]
     line = np.float32(y) + half
     count = 0
@@ -154,9 +279,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             here = depth[s]
             if here <= zero or done & (1 << (s - first)):
                 continue
-            t, share = owner[s], quarter
-            if whole:
-                share = one
+            t, share = owner[s], one if whole else quarter
             for other in range(s + 1, first + 4):
                 if depth[other] > zero and not done & (1 << (other - first)):
                     o = owner[other]
@@ -171,11 +294,8 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             px, py = np.float32(x) + half - ax, line - ay
             inverse = one / (ux * vy - uy * vx)
             wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-            wa, wb, wc = (
-                max(zero, one - wb - wc) * screen[a, 2],
-                max(zero, wb) * screen[b, 2],
-                max(zero, wc) * screen[c, 2],
-            )
+            wa = max(zero, one - wb - wc) * screen[a, 2]
+            wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
             scale = one / (wa + wb + wc)
             wa, wb, wc = wa * scale, wb * scale, wc * scale
             nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
@@ -189,20 +309,11 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             left, up = np.uint32(u), np.uint32(v)
             right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
             u, v = u - np.float32(left), v - np.float32(up)
-            red, green, blue = (
-                _texel(atlas, 0, left, right, up, low, u, v),
-                _texel(atlas, 1, left, right, up, low, u, v),
-                _texel(atlas, 2, left, right, up, low, u, v),
-            )
-            values = found.values
             side = one if inverse < zero else -one
-            values[0, count], values[1, count], values[2, count], values[3, count] = (
-                side * nx,
-                side * ny,
-                side * nz,
-                max(zero, clear),
-            )
-            values[4, count], values[5, count], values[6, count] = red, green, blue
+            values[0, count], values[1, count], values[2, count] = side * nx, side * ny, side * nz
+            values[3, count] = max(zero, clear)
+            for channel in range(3):
+                values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
             count += 1
     return count
 
@@ -221,15 +332,7 @@ def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low:
 
 
 @kernel
-def _light(
-    y: int,
-    first: int,
-    stop: int,
-    found: Found,
-    material: np.ndarray,
-    rays: np.ndarray,
-    studio: Studio,
-) -> None:
+def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio) -> None:
     """Displayed colour (0-1) of a run of listed surfaces of one material, in a loop that vectorises."""
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
     row = np.float32(y) + half
@@ -270,27 +373,16 @@ def _light(
 
 @kernel
 def paint_rows(
-    top: int,
-    bottom: int,
-    screen: np.ndarray,
-    surface: Surface,
-    layers: Layers,
-    rays: np.ndarray,
-    studio: Studio,
+    top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, rays: np.ndarray, studio: Studio,
     picture: np.ndarray,
-) -> None:
+) -> None:  # fmt: skip
     """Draw what the rows top to bottom show of the mesh over `picture`, which is the backdrop.
 
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
     most = layers.owner.shape[1]
-    found = Found(
-        np.empty(most, np.uint32),
-        np.empty(most, np.float32),
-        np.empty(most, np.uint8),
-        np.empty((7, most), np.float32),
-        np.empty((3, most), np.float32),
-    )
+    pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
+    found = Found(pixel, share, material, np.empty((7, most), np.float32), np.empty((3, most), np.float32))
     half, one, full = np.float32(0.5), np.float32(1), np.float32(255)
     for y in range(top, bottom):
         count = _list(y, screen, surface, layers, found)
@@ -306,170 +398,38 @@ def paint_rows(
             x, rest = found.pixel[i], one
             red, green, blue = half, half, half
             while i < count and found.pixel[i] == x:
-                share = full * found.share[i]
-                red, green, blue = (
-                    red + share * found.rgb[0, i],
-                    green + share * found.rgb[1, i],
-                    blue + share * found.rgb[2, i],
-                )
+                weight = full * found.share[i]
+                red += weight * found.rgb[0, i]
+                green += weight * found.rgb[1, i]
+                blue += weight * found.rgb[2, i]
                 rest -= found.share[i]
                 i += 1
             if picture.shape[2] == 4:
                 scale = one / max(one - rest, np.float32(0.25))
-                picture[y, x, 0] = np.uint8(half + (red - half) * scale)
-                picture[y, x, 1] = np.uint8(half + (green - half) * scale)
-                picture[y, x, 2] = np.uint8(half + (blue - half) * scale)
+                red, green, blue = (
+                    half + (red - half) * scale,
+                    half + (green - half) * scale,
+                    half + (blue - half) * scale,
+                )
                 picture[y, x, 3] = np.uint8(half + full * (one - rest))
             else:
-                picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
-                picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
-                picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))
+                red += rest * np.float32(picture[y, x, 0])
+                green += rest * np.float32(picture[y, x, 1])
+                blue += rest * np.float32(picture[y, x, 2])
+            picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = np.uint8(red), np.uint8(green), np.uint8(blue)
 
 
-# A z-buffer: which triangle each of four samples a pixel sees, and how far away it is, as numba kernels.
-
-
-SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
-"""Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
-
-
-def connected_parts(mesh: RenderMesh) -> np.ndarray:
-    """A number for each triangle's part: triangles of one material that hang together through welded points."""
-    points = mesh.weld[mesh.triangles]
-    links = coo_array(
-        (np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())),
-        shape=2 * (mesh.weld.max() + 1,),
-    )
-    _, component = connected_components(links, directed=False)
-    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
-    return parts.astype(np.uint32)
-
-
-def empty_layers(width: int, height: int) -> Layers:
-    """The samples of a picture, before anything is seen."""
-    columns = np.arange(width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
-    rows = np.tile(SAMPLES[:, 1], width)
-    empty = (height, 4 * width)
-    return Layers(np.empty(empty, np.float32), np.zeros(empty, np.uint32), columns.ravel(), rows)
+# Drawing.
 
 
 @kernel
-def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
-    screen = np.zeros((vertices.shape[0], 3), np.float32)
-    half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
-    for v in range(vertices.shape[0]):
-        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
-        if w > np.float32(1e-3):
-            near = np.float32(1.0) / w
-            screen[v, 0] = half_x + half_x * near * (
-                matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
-            )
-            screen[v, 1] = half_y + half_y * near * (
-                matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
-            )
-            screen[v, 2] = near
-    return screen
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3) of vertices (V, 3): those of their triangles (T, 3), weighted by area, summed per point.
 
-
-@kernel
-def _rows(screen: np.ndarray, a: int, b: int, c: int, width: int, height: int) -> tuple[int, int]:
-    """First and last row whose samples the triangle can touch; last < first when it cannot be seen."""
-    if screen[a, 2] <= 0 or screen[b, 2] <= 0 or screen[c, 2] <= 0:
-        return 0, -1
-    low = min(screen[a, 1], screen[b, 1], screen[c, 1])
-    high = max(screen[a, 1], screen[b, 1], screen[c, 1])
-    left = min(screen[a, 0], screen[b, 0], screen[c, 0])
-    right = max(screen[a, 0], screen[b, 0], screen[c, 0])
-    if right < 0 or left > width or high < 0 or low > height:
-        return 0, -1
-    return max(0, int(low)), min(height - 1, int(high))
-
-
-@kernel
-def bin_triangles(
-    screen: np.ndarray, triangles: np.ndarray, width: int, height: int, band_rows: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Triangles that touch each band of rows: members[starts[band]:starts[band + 1]], in the mesh's order."""
-    bands = (height + band_rows - 1) // band_rows
-    starts = np.zeros(bands + 1, np.int64)
-    for t in range(triangles.shape[0]):
-        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], width, height)
-        if last >= first:
-            for band in range(first // band_rows, last // band_rows + 1):
-                starts[band + 1] += 1
-    for band in range(bands):
-        starts[band + 1] += starts[band]
-    members = np.empty(starts[bands], np.uint32)
-    fill = starts.copy()
-    for t in range(triangles.shape[0]):
-        first, last = _rows(screen, triangles[t, 0], triangles[t, 1], triangles[t, 2], width, height)
-        if last >= first:
-            for band in range(first // band_rows, last // band_rows + 1):
-                members[fill[band]] = t
-                fill[band] += 1
-    return starts, members
-
-
-@kernel
-def cover_rows(
-    screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, bottom: int, layers: Layers
-) -> None:
-    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of rows top to bottom."""
-    triangles, two_sided = surface.triangles, surface.two_sided
-    depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
-    depth[top:bottom] = 0
-    half, one = np.float32(0.5), np.float32(1)
-    width = depth.shape[1] // 4
-    for t in members:
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
-        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
-        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0 or (area > 0 and not two_sided[t]):
-            continue
-        inverse = one / area
-        bdx, bdy = (cy - ay) * inverse, (ax - cx) * inverse
-        cdx, cdy = (ay - by) * inverse, (bx - ax) * inverse
-        zdx, zdy = bdx * (bz - az) + cdx * (cz - az), bdy * (bz - az) + cdy * (cz - az)
-        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
-            middle = np.float32(y) + half - ay
-            first, stop = 4 * left, 4 * right + 4
-            depths, owners = depth[y, first:stop], owner[y, first:stop]
-            places, heights = across[first:stop], down[first:stop]
-            for i in range(stop - first):
-                dx, dy = places[i] - ax, middle + heights[i]
-                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
-                z = az + zdx * dx + zdy * dy
-                seen, shown = depths[i], owners[i]
-                nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
-                depths[i] = z if nearer else seen
-                owners[i] = t if nearer else shown
-
-
-# Smooth vertex normals of a mesh whose render vertices are split at texture seams.
-
-
-def vertex_normals(
-    vertices: Float32[np.ndarray, "V 3"], triangles: Integer[np.ndarray, "T 3"], weld: Integer[np.ndarray, " V"]
-) -> Float32[np.ndarray, "V 3"]:
-    """Area-weighted triangle normals summed per welded point `weld` (the geometric point of each vertex), unit length.
-
-    Vertices of no triangle get a zero normal.
+    `weld` (V,) names the point of each vertex, since vertices are split at seams of the texture. Vertices of no
+    triangle get a zero normal.
     """
-    points = int(weld.max()) + 1
-    result: np.ndarray = _welded_normals(
-        vertices, triangles.astype(np.uint32, copy=False), weld.astype(np.uint32, copy=False), points
-    )
-    return result
-
-
-@kernel
-def _welded_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray, points: int) -> np.ndarray:
-    sums = np.zeros((points, 3), np.float32)
+    sums = np.zeros((weld.max() + 1, 3), np.float32)
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
@@ -488,9 +448,6 @@ def _welded_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarra
     return normals
 
 
-BAND_ROWS = 32
-
-
 class Rasteriser:
     """Draws a view of a mesh; `draw` is not to be called from two threads at once.
 
@@ -501,9 +458,9 @@ class Rasteriser:
     def __init__(self, mesh: RenderMesh, view: View) -> None:
         check_mesh(mesh)
         self.view = view
-        self._mesh = mesh
         attributes = np.zeros((len(mesh.vertices), 8), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
+        self._weld = mesh.weld.astype(np.uint32)
         self._surface = Surface(
             mesh.triangles.astype(np.uint32),
             mesh.material,
@@ -514,26 +471,30 @@ class Rasteriser:
             material_levels(mesh, view),
             material_table(),
         )
-        self._layers = empty_layers(view.width, view.height)
+        columns = np.arange(view.width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
+        samples = (view.height, 4 * view.width)
+        rows = np.tile(SAMPLES[:, 1], view.width)
+        self._layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
         self._matrix, self._wall = view.matrix(), view.wall()
-        self._light = view.rays(), studio()
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
+        self._light = view.camera.rays(view.width, view.height), studio()
+        threads = os.cpu_count() or 1
+        self._band_rows = -(-view.height // (BANDS_A_THREAD * threads))
+        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="raster")
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "height width channels"]:
-        """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.channels`."""
-        mesh, view, surface, layers = self._mesh, self.view, self._surface, self._layers
-        vertices = check_vertices(vertices, len(mesh.vertices))
-        surface.attributes[:, :3] = vertex_normals(vertices, mesh.triangles, mesh.weld)
-        screen = project(vertices, self._matrix, view.width, view.height)
-        starts, members = bin_triangles(screen, surface.triangles, view.width, view.height, BAND_ROWS)
+        """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.wall`."""
+        surface, layers, height = self._surface, self._layers, self.view.height
+        vertices = check_vertices(vertices, len(self._weld))
+        surface.attributes[:, :3] = vertex_normals(vertices, surface.triangles, self._weld)
+        screen = project(vertices, self._matrix, self.view.width, height)
         picture = self._wall.copy()
 
-        def draw_band(band: int) -> None:
-            top, bottom = band * BAND_ROWS, min((band + 1) * BAND_ROWS, view.height)
-            cover_rows(screen, surface, members[starts[band] : starts[band + 1]], top, bottom, layers)
+        def draw_band(top: int) -> None:
+            bottom = min(top + self._band_rows, height)
+            cover_rows(top, bottom, screen, surface, layers)
             paint_rows(top, bottom, screen, surface, layers, *self._light, picture)
 
-        list(self._pool.map(draw_band, range(len(starts) - 1)))
+        list(self._pool.map(draw_band, range(0, height, self._band_rows)))
         return picture
 
     def close(self) -> None:
@@ -543,7 +504,5 @@ class Rasteriser:
     def __enter__(self) -> Rasteriser:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -28,7 +28,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, RiggedHead, ShapedMesh, check_head, check_mesh
+from avi_lib.face.head import Head, RiggedHead, check_head, check_mesh
 from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder
 from avi_lib.heads.placing import (
@@ -422,7 +422,7 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
     that the head cannot follow or a folder that exists, OutputError where there is no room or permission.
     """
     folder = Path(folder)
-    if isinstance(head, ShapedMesh):
+    if isinstance(head, Head):
         check_head(head)
     else:
         check_mesh(head)
