@@ -21,7 +21,6 @@ from avi_lib.errors import AssetError, InputError
 from avi_lib.evaluation.systems import read_track
 from avi_lib.face.head import rotations
 from avi_lib.face.tracking import (
-    LONGEST_SIDE,
     REACH_S,
     UNMOVED,
     FaceFollower,
@@ -35,6 +34,7 @@ from avi_lib.face.tracking import (
     paint_over,
     track_video,
 )
+from avi_lib.face.video import LONGEST_SIDE
 from avi_lib.models import inspect
 from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_motion
 from avi_lib.motion.formats import load_livelink
@@ -241,14 +241,12 @@ def test_pictures_come_with_their_times_upright_and_not_larger_than_needed(tmp_p
     matrix = data.index(b"tkhd") + 44
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # 90° clockwise
     path.write_bytes(data)
-    with Footage(path) as footage:
-        pictures = list(footage.pictures())
-    assert [round(shown.start_s, 3) for shown in pictures] == times_s
-    assert pictures[0].rgb.shape == (96, 160, 3) and pictures[0].rgb.flags.c_contiguous
-    assert pictures[0].rgb[10, 10].min() > 200 and pictures[0].rgb[80, 150].max() < 50
+    starts_s, pictures = zip(*Footage(path).pictures(), strict=True)
+    assert [round(start_s, 3) for start_s in starts_s] == times_s
+    assert pictures[0].shape == (96, 160, 3) and pictures[0].flags.c_contiguous
+    assert pictures[0][10, 10].min() > 200 and pictures[0][80, 150].max() < 50
     write(tmp_path / "large.mp4", [np.zeros((1200, 1600, 3), np.uint8)])
-    with Footage(tmp_path / "large.mp4") as footage:
-        assert next(footage.pictures()).rgb.shape == (960, LONGEST_SIDE, 3)
+    assert next(Footage(tmp_path / "large.mp4").pictures())[1].shape == (960, LONGEST_SIDE, 3)
 
 
 def test_time_begins_with_the_sound(tmp_path: Path):
@@ -265,8 +263,7 @@ def test_time_begins_with_the_sound(tmp_path: Path):
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         samples.pts, samples.rate, samples.time_base = 3200, 16000, Fraction(1, 16000)
         container.mux(sound.encode(samples))
-    with Footage(path) as footage:
-        assert next(footage.pictures()).start_s == pytest.approx(-0.2, abs=0.002)
+    assert next(Footage(path).pictures())[0] == pytest.approx(-0.2, abs=0.002)
 
 
 def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
@@ -275,7 +272,7 @@ def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
     soundfile.write(tmp_path / "sound.wav", np.zeros(16000), 16000)
     write(tmp_path / "tiny.mp4", [np.zeros((16, 16, 3), np.uint8)])
     reasons = {
-        "text.mp4": "could not be read",
+        "text.mp4": "could not be decoded",
         "empty.mp4": "empty file",
         "sound.wav": "a sound track and no pictures",
         "tiny.mp4": "16 x 16",
@@ -283,8 +280,8 @@ def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
         ".": "a folder",
     }
     for name, reason in reasons.items():
-        with pytest.raises(InputError, match=reason), Footage(tmp_path / name):
-            pass
+        with pytest.raises(InputError, match=reason):
+            next(Footage(tmp_path / name).pictures())
 
 
 def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path):
@@ -292,8 +289,8 @@ def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path)
     data = bytearray(write(tmp_path / "whole.mkv", noise).read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     (tmp_path / "damaged.mkv").write_bytes(data)
-    with Footage(tmp_path / "damaged.mkv") as footage:
-        pictures = list(footage.pictures())
+    footage = Footage(tmp_path / "damaged.mkv")
+    pictures = list(footage.pictures())
     assert 5 <= len(pictures) < 30 and footage.damaged
 
 

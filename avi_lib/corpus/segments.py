@@ -90,7 +90,8 @@ def motion_of(recording: Recording, tracks: Path, digests: Mapping[Path, str]) -
 @cache
 def tracker_digest() -> str:
     """SHA-256 of the tracker: its model and the code that runs it."""
-    files = (*sorted(resolve("face-landmarker").files.values()), Path(inspect.getfile(tracking)))
+    code = (Path(inspect.getfile(part)) for part in (tracking.track_video, tracking.read_pictures))
+    files = (*sorted(resolve("face-landmarker").files.values()), *code)
     return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 
 

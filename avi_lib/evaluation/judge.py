@@ -197,11 +197,11 @@ def judge_video(judge: Judge, video: Path, step: int = 5) -> Float32[np.ndarray,
     """
     pictures, boxes = [], []
     bundle = resolve("face-landmarker").files["face_landmarker.task"]
-    with FaceFollower(bundle) as follower, Footage(video) as footage:
-        for number, picture in enumerate(footage.pictures()):
-            seen = follower.follow(picture)
+    with FaceFollower(bundle) as follower:
+        for number, (start_s, rgb) in enumerate(Footage(video).pictures()):
+            seen = follower.follow(start_s, rgb)
             if number % step == 0 and seen.person >= 0 and follower.box is not None:
-                pictures.append(picture.rgb)
+                pictures.append(rgb)
                 boxes.append(follower.box)
     return judge.judge(pictures, np.array(boxes, np.float64).reshape(-1, 4))
 

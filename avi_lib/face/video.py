@@ -1,15 +1,16 @@
-"""Writes pictures and sound as one file that browsers play, both ending at the same moment.
+"""Videos: pictures and sound written as one file that browsers play, words in pictures, and pictures read from a file.
 
-An .mp4 holds H.264 with AAC, a .webm VP9 with Opus, which also keeps what is transparent.
+>>> with video_writer(Path("talk.mp4"), 25.0, speech.wave, speech.rate_hz) as write:
+...     write(picture)                               # (height, width, 3) sRGB, one after the other
 
->>> write_video(Path("talk.mp4"), renderer.stream(vertices), 25.0, speech.wave, speech.rate_hz)
-
-The pictures set the duration: frames / fps. Longer sound is cut there, shorter sound is followed by silence. Frames are
-taken one at a time and encoded as they come, so memory does not grow with the length. Same input, same bytes.
+An .mp4 holds H.264 with AAC, a .webm VP9 with Opus, which also keeps what is transparent. The pictures set the
+duration: longer sound is cut there, shorter sound is followed by silence. Memory does not grow with the length. Same
+input, same bytes.
 """
 
 from __future__ import annotations
 
+import errno
 import math
 from bisect import bisect_right
 from collections import deque
@@ -19,15 +20,15 @@ from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 from unicodedata import category
 
 import av
 import numpy as np
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
@@ -35,53 +36,40 @@ from PIL import Image, ImageDraw, ImageFont
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
+from avi_lib.speech import decode
 
 SOUND_RATE_HZ = 48_000
-
-
-class Container(NamedTuple):
-    """A kind of file: its muxer and codecs, their options, and how pictures with transparency are kept, if they are."""
-
-    muxer: str
-    video: str
-    sound: str
-    container_options: dict[str, str]
-    video_options: dict[str, str]
-    transparent: str | None
-
-
-CONTAINERS = {
-    ".mp4": Container(
-        "mp4",
-        "libx264",
-        "aac",
-        {"movflags": "+faststart"},
-        {
-            "preset": "veryfast",
-            "crf": "18",
-            "bf": "0",
-            "threads": "4",
-            "x264-params": "colorprim=bt709:transfer=bt709:colormatrix=bt709",
-        },
-        None,
-    ),
-    ".webm": Container(
-        "webm",
-        "libvpx-vp9",
-        "libopus",
-        {"fflags": "+bitexact"},
-        {"deadline": "realtime", "cpu-used": "7", "crf": "24", "b:v": "0", "threads": "2", "auto-alt-ref": "0"},
-        "yuva420p",
-    ),
-}
-"""By suffix. A fixed number of threads gives the same bytes everywhere; without frames that are coded out of order
-picture and sound start together."""
 SOUND_BITS_PER_S = 128_000
 BT709, LIMITED = 1, 1
 """FFmpeg's numbers of the colours and the range of values that pictures are converted to."""
 AHEAD = 4
 """Frames that may be drawn before they are encoded; the caller must not change them meanwhile."""
 MAX_FPS = 240.0
+
+
+class Container(NamedTuple):
+    """A kind of file: its muxer, its codecs, their options, and whether it keeps transparency."""
+
+    muxer: str
+    video: str
+    sound: str
+    container_options: dict[str, str]
+    video_options: dict[str, str]
+    transparent: bool = False
+
+
+_MP4 = {"preset": "veryfast", "crf": "18", "bf": "0", "threads": "4"}
+_MP4["x264-params"] = "colorprim=bt709:transfer=bt709:colormatrix=bt709"
+_WEBM = {"deadline": "realtime", "cpu-used": "7", "crf": "24", "b:v": "0", "threads": "2", "auto-alt-ref": "0"}
+CONTAINERS = {
+    ".mp4": Container("mp4", "libx264", "aac", {"movflags": "+faststart"}, _MP4),
+    ".webm": Container("webm", "libvpx-vp9", "libopus", {"fflags": "+bitexact"}, _WEBM, transparent=True),
+}
+"""By suffix. A fixed number of threads gives the same bytes everywhere; without frames that are coded out of order
+picture and sound start together."""
+
+
+# Writing.
 
 
 def write_video(
@@ -109,48 +97,60 @@ def video_writer(
     Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave
     cannot be used, for another suffix, and when `path` cannot be written.
     """
-    rate, wave, kind = _frame_rate(fps), _checked_wave(wave, rate_hz), container_of(Path(path))
+    if not 0.0 < fps <= MAX_FPS:
+        raise InputError(f"a frame rate above 0 and up to {MAX_FPS:g} per second", f"{fps:g}", "use 25")
+    if not 4_000 <= rate_hz <= 192_000:
+        raise InputError("a sound rate of 4000-192000 Hz", str(rate_hz), "resample the wave")
+    sound_wave = np.clip(np.asarray(wave, np.float32), -1.0, 1.0)
+    if sound_wave.ndim != 1 or not np.isfinite(sound_wave).all():
+        got = "NaN or infinity" if sound_wave.ndim == 1 else str(sound_wave.shape)
+        raise InputError("a finite wave of shape (samples,)", got, "load it with load_speech")
+    rate, kind = Fraction(fps).limit_denominator(1001), container_of(Path(path))
     with (
         atomic_path(Path(path)) as temporary,
         av.open(str(temporary), "w", format=kind.muxer, options=kind.container_options) as container,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
     ):
-        streams: list[tuple[VideoStream, AudioStream]] = []
+        streams: list[Any] = []
+        first: list[tuple[int, ...]] = []
         behind: deque[Future[None]] = deque()
-        numbers = count()
+        count = 0
 
         def write(picture: np.ndarray) -> None:
-            number = next(numbers)
-            if number == 0:
-                _check_first(picture, kind)
-                streams.append((_video_stream(container, rate, picture.shape, kind), _sound_stream(container, kind)))
-            video = streams[0][0]
-            shape = (video.height, video.width, 4 if video.pix_fmt == "yuva420p" else 3)
-            if picture.shape != shape or picture.dtype != np.uint8:
-                got = f"frame {number} is {picture.shape} {picture.dtype}"
-                raise InputError(f"every frame to be {shape} uint8 as the first", got, "render all frames at one size")
-            behind.append(encoder.submit(encode, number, picture))
+            nonlocal count
+            if not first:
+                streams.extend(_streams(container, rate, picture, kind))
+                first.append(picture.shape)
+            if picture.shape != first[0] or picture.dtype != np.uint8:
+                got = f"frame {count} is {picture.shape} {picture.dtype}"
+                expected = f"every frame to be {first[0]} uint8 as the first"
+                raise InputError(expected, got, "render all frames at one size")
+            behind.append(encoder.submit(encode, count, picture))
+            count += 1
             if len(behind) > AHEAD:
                 behind.popleft().result()
 
         def encode(number: int, picture: np.ndarray) -> None:
             """Encode a picture followed by the sound that plays while it is seen, so that the file is interleaved."""
-            video, sound = streams[0]
-            frame = av.VideoFrame.from_ndarray(
-                np.ascontiguousarray(picture), format="rgba" if picture.shape[2] == 4 else "rgb24"
-            )
-            frame = frame.reformat(format=video.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
-            frame.pts, frame.time_base = number, 1 / rate
-            container.mux(video.encode(frame))
+            video, sound = streams
+            form = "rgba" if picture.shape[2] == 4 else "rgb24"
+            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=form)
+            shown = shown.reformat(format=video.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
+            shown.pts, shown.time_base = number, 1 / rate
+            container.mux(video.encode(shown))
             start, end = round(number * rate_hz / rate), round((number + 1) * rate_hz / rate)
-            container.mux(sound.encode(_sound_frame(wave, start, end, rate_hz)))
+            samples = np.zeros((1, end - start), np.float32)
+            samples[0, : max(len(sound_wave) - start, 0)] = sound_wave[start:end]
+            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            heard.sample_rate, heard.pts, heard.time_base = rate_hz, start, Fraction(1, rate_hz)
+            container.mux(sound.encode(heard))
 
         yield write
         if not streams:
             raise InputError("at least one frame", "none", "give a longer recording")
         for job in behind:
             job.result()
-        for stream in streams[0]:
+        for stream in streams:
             container.mux(stream.encode(None))
 
 
@@ -159,55 +159,15 @@ def container_of(path: Path, transparent: bool = False) -> Container:
     kind = CONTAINERS.get(path.suffix.lower())
     if kind is None:
         raise InputError(f"a video ending in {' or '.join(CONTAINERS)}", str(path), "change the suffix")
-    if transparent and kind.transparent is None:
+    if transparent and not kind.transparent:
         raise InputError("a video that can be transparent, ending in .webm", str(path), "change the suffix")
     return kind
 
 
-def _sound_frame(wave: Float[np.ndarray, " samples"], start: int, end: int, rate_hz: int) -> av.AudioFrame:
-    samples = np.zeros((1, end - start), np.float32)
-    part = wave[start:end]
-    samples[0, : len(part)] = np.clip(part, -1.0, 1.0)
-    frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = rate_hz, start, Fraction(1, rate_hz)
-    return frame
-
-
-def _video_stream(container: OutputContainer, rate: Fraction, shape: tuple[int, ...], kind: Container) -> VideoStream:
-    stream = cast(VideoStream, container.add_stream(kind.video, rate=rate, options=kind.video_options))
-    stream.height, stream.width = shape[:2]
-    stream.pix_fmt = "yuva420p" if shape[2] == 4 else "yuv420p"
-    stream.time_base = 1 / rate
-    codec = stream.codec_context
-    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
-    codec.color_range = LIMITED
-    return stream
-
-
-def _sound_stream(container: OutputContainer, kind: Container) -> AudioStream:
-    stream = cast(AudioStream, container.add_stream(kind.sound, rate=SOUND_RATE_HZ, layout="mono"))
-    stream.bit_rate = SOUND_BITS_PER_S
-    return stream
-
-
-def _frame_rate(fps: float) -> Fraction:
-    if not 0.0 < fps <= MAX_FPS:
-        raise InputError(f"a frame rate above 0 and up to {MAX_FPS:g} per second", f"{fps:g}", "use 25")
-    return Fraction(fps).limit_denominator(1001)
-
-
-def _checked_wave(wave: Float[np.ndarray, " samples"], rate_hz: int) -> Float[np.ndarray, " samples"]:
-    wave = np.asarray(wave, np.float32)
-    if wave.ndim != 1:
-        raise InputError("a mono wave of shape (samples,)", str(wave.shape), "mix the channels first")
-    if not 4_000 <= rate_hz <= 192_000:
-        raise InputError("a sound rate of 4000-192000 Hz", str(rate_hz), "resample the wave")
-    if not np.isfinite(wave).all():
-        raise InputError("a finite wave", "NaN or infinity", "load it with load_speech")
-    return wave
-
-
-def _check_first(picture: np.ndarray, kind: Container) -> None:
+def _streams(
+    container: OutputContainer, rate: Fraction, picture: np.ndarray, kind: Container
+) -> tuple[VideoStream, AudioStream]:
+    """The streams of pictures and of sound, for pictures as the first; InputError where that cannot be encoded."""
     channels = (3, 4) if kind.transparent else (3,)
     if picture.ndim != 3 or picture.shape[2] not in channels or picture.dtype != np.uint8:
         expected = f"frames (height, width, {' or '.join(map(str, channels))}) uint8 for {kind.muxer}"
@@ -215,6 +175,105 @@ def _check_first(picture: np.ndarray, kind: Container) -> None:
     if picture.shape[0] % 2 or picture.shape[1] % 2:
         got = f"{picture.shape[1]} x {picture.shape[0]}"
         raise InputError("frames with even sides, as H.264 with 4:2:0 colour needs", got, "choose an even size")
+    video = cast(VideoStream, container.add_stream(kind.video, rate=rate, options=kind.video_options))
+    video.height, video.width = picture.shape[:2]
+    video.pix_fmt = "yuva420p" if picture.shape[2] == 4 else "yuv420p"
+    video.time_base = 1 / rate
+    codec = video.codec_context
+    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+    codec.color_range = LIMITED
+    sound = cast(AudioStream, container.add_stream(kind.sound, rate=SOUND_RATE_HZ, layout="mono"))
+    sound.bit_rate = SOUND_BITS_PER_S
+    return video, sound
+
+
+# Reading, of a video that nobody vouches for: behind the wall.
+
+
+SIDES = (32, 8192)
+"""Smallest and largest width and height that are read."""
+LONGEST_SIDE = 1280
+"""Larger pictures are scaled down to this; face detectors look at far fewer pixels."""
+TRUNCATED_S = 0.15
+"""A video that ends this much before the length its header promises is called truncated."""
+
+
+def read_pictures(video: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """The number of pictures `expected` (None where the header promises none), each picture, then the counts.
+
+    A picture is `rgb` (height, width, 3), upright and with square pixels, shown from `start_s` on, counted from the
+    beginning of the video's sound. The counts are of `damaged` packets and pictures, which are left out, of pictures
+    `unordered`, whose time does not follow the one before, and `truncated_s`, the seconds missing of what is promised.
+    """
+    options = {"format_whitelist": ",".join(decode.CONTAINERS), "protocol_whitelist": "none"}
+    with av.open(video, options=options, metadata_errors="replace") as container:
+        stream = _picture_stream(container, name)
+        yield {"expected": stream.frames or None}
+        counts = {"damaged": 0, "unordered": 0, "truncated_s": 0.0}
+        step_s = 1 / float(stream.average_rate or 25)
+        sound = container.streams.best("audio") if container.streams.audio else None
+        zero_s = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
+        before_s = shown_s = -math.inf
+        for frame in _frames(container, stream, counts, name):
+            shown_s = frame.time if frame.time is not None else max(before_s, -step_s) + step_s
+            if shown_s <= before_s:
+                counts["unordered"] += 1
+                continue
+            before_s = shown_s
+            zero_s = shown_s if zero_s is None else zero_s
+            yield {"start_s": float(shown_s - zero_s), "rgb": _upright(frame, stream)}
+        if stream.duration is not None and container.format.name not in ("mpeg", "mpegts"):
+            promised_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
+            missing_s = promised_s - max(shown_s, 0.0) - step_s
+            counts["truncated_s"] = missing_s if missing_s > TRUNCATED_S else 0.0
+        yield counts
+
+
+def _picture_stream(container: Any, name: str) -> Any:
+    """The largest video stream; the cover picture of a song is none."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        sound = "a sound track and no pictures" if container.streams.audio else "neither pictures nor sound"
+        raise InputError("a video of a face", f"{name} with {sound}", "choose a file with a video track")
+    stream = max(streams, key=lambda stream: stream.width * stream.height)
+    if stream.codec_context is None:
+        raise InputError("a video in a known codec", f"{name} in an unknown one", "convert it to MP4")
+    stream.codec_context.thread_count = 1
+    return stream
+
+
+def _frames(container: Any, stream: Any, counts: dict[str, Any], name: str) -> Iterator[Any]:
+    """Decoded frames; what cannot be decoded whole is counted and skipped, a broken container ends the stream."""
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            if error.errno == errno.ENOMEM:
+                raise
+            counts["damaged"] += 1
+            continue
+        for frame in frames:
+            if not SIDES[0] <= min(frame.width, frame.height) <= max(frame.width, frame.height) <= SIDES[1]:
+                expected = f"pictures of {SIDES[0]} to {SIDES[1]} pixels a side"
+                raise InputError(expected, f"{frame.width} x {frame.height} in {name}", "scale the video")
+            if frame.is_corrupt:
+                counts["damaged"] += 1
+            else:
+                yield frame
+
+
+def _upright(frame: Any, stream: Any) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB with square pixels and turned as a player turns it, at most LONGEST_SIDE wide and high."""
+    wide = frame.width * float(stream.sample_aspect_ratio or 1)
+    scale = min(1.0, LONGEST_SIDE / max(wide, frame.height))
+    width, height = max(round(wide * scale), 1), max(round(frame.height * scale), 1)
+    rgb = frame.reformat(width, height, format="rgb24", interpolation="AREA" if scale < 1 else "BILINEAR")
+    # FFmpeg pads the rows of many widths; MediaPipe reads the memory as if it did not
+    return np.ascontiguousarray(np.rot90(rgb.to_ndarray(), round(frame.rotation / 90)))
 
 
 # Words in pictures: captions over a picture's foot, titles above it.
@@ -254,15 +313,11 @@ def titled(picture: UInt8[np.ndarray, "height width 3"], title: str) -> UInt8[np
 
 
 def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """The typeface of all words in pictures."""
-    return ImageFont.truetype(str(_typeface()), max(size_px, _SMALLEST_PX))
-
-
-@lru_cache(maxsize=1)
-def _typeface() -> Path:
+    """The typeface of all words in pictures: DejaVu Sans, as it comes with matplotlib."""
     spec = find_spec("matplotlib")
     assert spec is not None and spec.origin is not None, "matplotlib is one of the packages of this one"
-    return Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    face = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(face), max(size_px, _SMALLEST_PX))
 
 
 @lru_cache(maxsize=64)
@@ -324,15 +379,12 @@ def _fitting(word: str, letters: ImageFont.FreeTypeFont, width_px: float) -> int
     return max(bisect_right(counts, width_px, key=lambda count: letters.getlength(word[:count])), 1)
 
 
-# Sheets: several pictures as one, side by side and in rows; contact sheets of a video as PNG.
-
-
-MOST_ABREAST = 4
+# Sheets: several pictures as one, side by side and in rows.
 
 
 def columns_of(count: int) -> int:
     """How many pictures stand side by side: up to three in one row, else as square as can be, four at most."""
-    return count if count <= 3 else min(math.ceil(math.sqrt(count)), MOST_ABREAST)
+    return count if count <= 3 else min(math.ceil(math.sqrt(count)), 4)
 
 
 def tiled(
