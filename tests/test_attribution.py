@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from raw_corpora import StillEncoder
 from small_priors import Letters, prior
-from test_learned import FEATURES, StillEncoder, performer, small_model
+from test_generator import SPOKEN, made, performer
 
 from avi_lib.evaluation.prior_scores import attribute, group_change
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
@@ -27,15 +28,14 @@ def prior_sampler():
 def generator():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = small_model().requires_grad_(False)
+        model = made(features=2).requires_grad_(False)
         model.generator.hold.weight.normal_(0, 0.02)
-        model.generator.motion_mean.fill_(0.3)
     return LearnedGenerator(model, StillEncoder(), "for tests")
 
 
 def test_every_phrase_has_a_row_and_every_group_a_change(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised, head nodding.")
-    rows = attribute(prior_sampler, generator, FEATURES, performer(), asked, 7, QUICK)
+    rows = attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK)
     assert [row.phrase for row in rows] == ["is furious", "brows raised", "head nodding"]
     assert all(set(row.change) == set(ARKIT.groups) and min(row.change.values()) >= 0 for row in rows)
     assert rows[1].rest == "She is furious, head nodding."
@@ -43,15 +43,15 @@ def test_every_phrase_has_a_row_and_every_group_a_change(prior_sampler, generato
 
 def test_a_phrase_that_is_a_rhythm_moves_the_head(prior_sampler, generator):
     asked = Instruction.parse("She is calm, nodding strongly.")
-    nod = attribute(prior_sampler, generator, FEATURES, performer(), asked, 7, QUICK)[-1]
+    nod = attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK)[-1]
     still = Instruction.parse("She is calm, brows raised.")
-    plain = attribute(prior_sampler, generator, FEATURES, performer(), still, 7, QUICK)[-1]
+    plain = attribute(prior_sampler, generator, SPOKEN, performer(), still, 7, QUICK)[-1]
     assert nod.phrase == "nodding strongly"
     assert nod.motion["headPitch"].std() < plain.motion["headPitch"].std() + 0.2
 
 
 def test_a_sentence_without_a_phrase_is_one(prior_sampler, generator):
-    rows = attribute(prior_sampler, generator, FEATURES, performer(), Instruction.parse("A person speaks."), 3, QUICK)
+    rows = attribute(prior_sampler, generator, SPOKEN, performer(), Instruction.parse("A person speaks."), 3, QUICK)
     assert [(row.phrase, row.rest) for row in rows] == [("A person speaks.", "")]
 
 
@@ -59,14 +59,14 @@ def test_shut_eyes_at_the_start_of_a_timeline_go_on_blinking_later(generator):
     shut, plain = Instruction.parse("Eyes extremely tightly closed."), Instruction.parse("A person speaks.")
     timeline = Timeline((Entry(0.0, shut), Entry(0.5, plain)))
     styles = [np.zeros(128, np.float32)] * 2
-    blinking = [generator.perform_timeline(FEATURES, performer(), timeline, seed, styles) for seed in range(12)]
-    still = generator.perform_timeline(FEATURES, performer(blinks=False), timeline, 0, styles)
+    blinking = [generator.perform_timeline(SPOKEN, performer(), timeline, seed, styles) for seed in range(12)]
+    still = generator.perform_timeline(SPOKEN, performer(blinks=False), timeline, 0, styles)
     assert max((each["eyeBlinkLeft"] - still["eyeBlinkLeft"]).max() for each in blinking) > 0.4
 
 
 def test_the_same_seed_gives_the_same_rows(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised.")
-    first, again = (attribute(prior_sampler, generator, FEATURES, performer(), asked, 3, QUICK) for _ in range(2))
+    first, again = (attribute(prior_sampler, generator, SPOKEN, performer(), asked, 3, QUICK) for _ in range(2))
     assert [row.change for row in first] == [row.change for row in again]
 
 
@@ -82,10 +82,9 @@ def test_a_timeline_fades_from_style_to_style_without_a_jump(generator):
     styles = [np.full(128, value, np.float32) for value in (-1.0, 1.0)]
     person = performer(blinks=False, gaze=False, sway=False)
     timeline = Timeline((Entry(0.0, calm), Entry(len(person) / 50, furious, 0.6)))
-    motion = generator.perform_timeline(FEATURES, person, timeline, 1, styles)
+    motion = generator.perform_timeline(SPOKEN, person, timeline, 1, styles)
     ends = [
-        generator.perform(FEATURES, person, asked, 1, style)
-        for asked, style in zip((calm, furious), styles, strict=True)
+        generator.perform(SPOKEN, person, asked, 1, style) for asked, style in zip((calm, furious), styles, strict=True)
     ]
     np.testing.assert_allclose(motion.values[:4], ends[0].values[:4], atol=0.02)
     np.testing.assert_allclose(motion.values[-4:], ends[1].values[-4:], atol=0.02)

@@ -104,7 +104,7 @@ def test_every_section_can_be_asked_for_and_the_kept_results_have_no_other():
 
 
 def test_without_its_package_the_peer_of_the_prior_says_how_to_get_it(monkeypatch, tmp_path, talking):  # noqa: F811
-    from test_learned import StillEncoder
+    from raw_corpora import StillEncoder
 
     generator = LearnedGenerator(talking, StillEncoder(), "for tests")
     if peer_prior.find_peer():

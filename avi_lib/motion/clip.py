@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
@@ -270,7 +270,7 @@ _ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 <
 
 def save_motion(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channels"] | None = None) -> None:
     """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically."""
-    mask = {} if present is None else {"present": present}
+    mask: dict[str, Any] = {} if present is None else {"present": present}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         names = np.array(clip.space.channels)
         np.savez(stream, values=clip.values, fps=np.float64(clip.fps), channels=names, **mask)

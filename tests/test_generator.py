@@ -1,0 +1,412 @@
+"""The talking model: its networks, styles from motion, motion of any length, its file, and motion over a recording."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from raw_corpora import StillEncoder
+from safetensors.torch import load_file, save_file
+
+from avi_lib.errors import InputError, OutputError
+from avi_lib.evaluation.report import one_thread
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
+from avi_lib.motion.generator import (
+    LearnedGenerator,
+    Shape,
+    TalkingGenerator,
+    TalkingModel,
+    generate,
+    load_generator,
+    load_talking_model,
+    read_talking_about,
+    save_talking_model,
+    whiten_styles,
+)
+from avi_lib.motion.performer import IDLE_GROUPS, Performer
+from avi_lib.motion.style import STYLE, Style, StyleEncoder, valid_frames
+from avi_lib.settings import PerformerSettings
+from avi_lib.speech.phones import Phone
+from avi_lib.speech.prosody import prosody
+
+DIM = 6
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """Two threads that wait for each other on busy cores take many times as long."""
+    with one_thread():
+        yield
+
+
+def made(space: MotionSpace = ARKIT, encoder: str = "still", features: int = DIM) -> TalkingModel:
+    """A small untrained model whose styles have a part in the motion: without this they start with none."""
+    torch.manual_seed(0)
+    model = TalkingModel(Shape(space.name, encoder, "f" * 64, features, 16, 16), dropout=0.1).eval()
+    for block in model.generator.blocks:
+        torch.nn.init.normal_(block.film.weight, std=0.05)
+    model.generator.motion_mean.fill_(0.3)
+    model.generator.motion_deviation.fill_(0.2)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> TalkingModel:
+    return made()
+
+
+@pytest.fixture
+def weights(model, tmp_path) -> Path:
+    save_talking_model(model, tmp_path / "talking.safetensors", {"corpora": ["a"]})
+    return tmp_path / "talking.safetensors"
+
+
+def features(steps: int, seed: int = 1, width: int = DIM) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(steps, width)).astype(np.float32)
+
+
+def style(seed: int = 2) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=STYLE).astype(np.float32)
+
+
+def motion(frames: int = 40, space: MotionSpace = ARKIT, fps: float = 25.0) -> MotionClip:
+    return MotionClip(np.random.default_rng(3).uniform(0, 1, (frames, len(space))).astype(np.float32), fps, space)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape) + shape[0]))
+
+
+# The networks
+
+
+@pytest.mark.parametrize("chunk", [7, 100])
+def test_motion_in_chunks_is_the_motion_of_the_whole_and_no_longer_at_a_time(model, chunk, monkeypatch):
+    spoken, one = torch.from_numpy(features(401)), torch.from_numpy(style())
+    whole = generate(model.generator, spoken, one, chunk=10_000)
+    widest, forward = [], TalkingGenerator.forward
+
+    def noted(self, features, style, valid):
+        widest.append(valid.shape[1])
+        return forward(self, features, style, valid)
+
+    monkeypatch.setattr(TalkingGenerator, "forward", noted)
+    parts = generate(model.generator, spoken, one, chunk=chunk)
+    assert whole.shape == (201, 55) and (whole - parts).abs().max() < 1e-5
+    assert len(widest) == -(-201 // chunk) and max(widest) <= chunk + 2 * model.generator.reach
+
+
+def test_a_frame_depends_on_its_reach_and_no_further(model):
+    spoken, one, reach = torch.from_numpy(features(400)), torch.from_numpy(style()), model.generator.reach
+    other = spoken.clone()
+    other[:200] += 1.0
+    moved = (generate(model.generator, spoken, one) - generate(model.generator, other, one)).abs().amax(dim=1)
+    assert moved[100 + reach :].max() == 0 < moved[100 + reach - 1]
+    assert 0.5 <= reach / 25 <= 4
+
+
+def test_what_is_padded_behind_a_clip_changes_nothing(model):
+    spoken, two = noise(2, 120, DIM), noise(2, STYLE)
+    spoken[1, 82:] = 9.0
+    alone = generate(model.generator, spoken[1, :82], two[1])
+    padded = model.generator(spoken, two, valid_frames(torch.tensor([60, 41]), 60))
+    assert (padded[1, :41] - alone).abs().max() < 1e-5
+    assert padded[1, 41:].abs().max() == 0
+
+
+def test_the_style_ignores_padding_and_missing_channels_which_are_not_the_same_as_resting_ones():
+    torch.manual_seed(0)
+    encoder = StyleEncoder(channels=55, width=32).eval()
+    shown = noise(2, 80, 55)
+    present = torch.ones(2, 55, dtype=torch.bool)
+    present[1, 10:20] = False
+    valid = valid_frames(torch.tensor([80, 50]), 80)
+    changed = shown.clone()
+    changed[1, 50:] = 5.0
+    changed[1, :, 10:20] = -3.0
+    expected = encoder(shown, present, valid).mean
+    assert (expected - encoder(changed, present, valid).mean).abs().max() < 1e-5
+    short = encoder(shown[1:, :50], present[1:], valid[1:, :50]).mean
+    assert (expected[1] - short[0]).abs().max() < 1e-5
+    still, all_valid = torch.zeros(1, 40, 55), torch.ones(1, 40, dtype=torch.bool)
+    resting, missing = (encoder(still, there, all_valid).mean for there in (present[:1], ~present[:1]))
+    assert (resting - missing).abs().max() > 1e-3
+
+
+def test_divergence_is_zero_at_the_standard_normal_and_styles_are_drawn_by_seed():
+    zero = torch.zeros(3, STYLE)
+    one = zero.clone()
+    one[0, 0] = 1.0
+    assert Style(zero, zero).divergence()[0].item() == 0
+    assert Style(one, zero).divergence()[0].item() == pytest.approx(0.5)
+    first, second = (Style(zero, zero).sample(torch.Generator().manual_seed(5)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.std() == pytest.approx(1.0, abs=0.1)
+
+
+# The model
+
+
+@pytest.mark.parametrize("space", [ARKIT, FLAME], ids=lambda space: space.name)
+def test_a_style_of_motion_makes_motion_of_either_space_within_its_limits(space):
+    model = made(space)
+    shown = model.style_of(motion(space=space))
+    spoken = model.motion_of(20 * features(61), shown)
+    assert shown.shape == (STYLE,) and spoken.space is space
+    assert (spoken.values.shape, spoken.fps) == ((31, len(space)), 25.0)
+    assert np.array_equal(spoken.values, space.limited(spoken.values))
+    assert spoken.values.std(axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 99])
+def test_an_odd_number_of_steps_is_filled_up_with_the_last_one(model, steps):
+    spoken = features(steps)
+    filled = np.concatenate([spoken, spoken[-1:]])[: 2 * ((steps + 1) // 2)]
+    made = model.motion_of(spoken, style())
+    assert len(made) == (steps + 1) // 2
+    assert (made.values == model.motion_of(filled, style()).values).all()
+
+
+def test_between_two_styles_lie_finite_motions_that_change_step_by_step(model):
+    here, there = model.style_of(motion()), style()
+    shares = np.linspace(0, 1, 9, dtype=np.float32)
+    way = [model.motion_of(features(60), (1 - share) * here + share * there).values for share in shares]
+    steps = [np.abs(after - before).max() for before, after in pairwise(way)]
+    assert np.isfinite(way).all()
+    assert max(steps) < np.abs(way[-1] - way[0]).max() < 9 * max(steps)
+
+
+def test_channels_that_are_not_present_are_not_looked_at(model):
+    clip, present = motion(), np.ones(len(ARKIT), bool)
+    present[list(ARKIT.groups["brows"])] = False
+    changed = MotionClip(np.where(present, clip.values, np.float32(0.9)), 25.0, ARKIT)
+    assert (model.style_of(clip, present) == model.style_of(changed, present)).all()
+    assert np.abs(model.style_of(clip) - model.style_of(changed)).max() > 1e-4
+
+
+def test_motion_of_any_length_shows_the_same_style_every_time(model):
+    torch.manual_seed(5)
+    first = model.style_of(motion())
+    assert (first == model.style_of(motion())).all()
+    assert all(np.isfinite(model.style_of(motion(frames=frames))).all() for frames in (1, 3000))
+
+
+@pytest.mark.parametrize(
+    ("clip", "got"),
+    [(motion(space=FLAME), "FLAME at 25"), (motion(fps=30.0), "ARKIT at 30"), (motion(fps=24.99), "at 24.99")],
+    ids=["space", "rate", "nearly the rate"],
+)
+def test_motion_of_another_space_or_rate_shows_no_style(model, clip, got):
+    with pytest.raises(InputError, match=got):
+        model.style_of(clip)
+
+
+def test_features_of_another_width_empty_or_not_finite_are_refused(model):
+    spoilt, nan = features(10), np.full(STYLE, np.nan, np.float32)
+    spoilt[2, 1] = np.inf
+    for spoken, one, match in (
+        (features(10)[:, :4], style(), r"\(steps, 6\) of still.*got \(10, 4\)"),
+        (features(0), style(), "speech features; got none"),
+        (spoilt, style(), "finite features"),
+        (features(10), nan, "a finite style"),
+        (features(10), np.zeros((9, STYLE), np.float32), "a style for each of 5 frames"),
+    ):
+        with pytest.raises(InputError, match=match):
+            model.motion_of(spoken, one)
+
+
+def test_arrays_that_are_read_only_half_precision_or_run_backwards_are_taken(model):
+    spoken, one = features(40), style()
+    expected = model.motion_of(spoken[::-1].copy(), one).values
+    spoken.flags.writeable = one.flags.writeable = False
+    assert (model.motion_of(spoken[::-1], one).values == expected).all()
+    halved = model.motion_of(spoken.astype(np.float16), one.astype(np.float64)).values
+    assert halved == pytest.approx(model.motion_of(spoken, one).values, abs=0.01)
+    assert model.style_of(MotionClip(motion().values[::-1], 25.0, ARKIT)).shape == (STYLE,)
+
+
+def test_whitened_styles_are_white_and_move_the_face_as_before():
+    model = made()
+    torch.nn.init.normal_(model.generator.hold.weight, std=0.05)
+    shown = np.random.default_rng(0).uniform(0, 1, (300, 20, len(ARKIT))).astype(np.float32)
+    clips = [MotionClip(values * values[:1, :1], 25.0, ARKIT) for values in shown]
+    styles = np.stack([model.style_of(clip) for clip in clips])
+    spoken = model.motion_of(features(40), styles[3]).values
+    whiten_styles(model, styles)
+    white = np.stack([model.style_of(clip) for clip in clips])
+    np.testing.assert_allclose(model.motion_of(features(40), white[3]).values, spoken, atol=1e-4)
+    covariance = np.cov(white.T)
+    assert np.abs(white.mean(axis=0)).max() < 1e-3
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.05 and covariance.max() < 1.1
+
+
+# Its file
+
+
+def rewrite(path: Path, header: object, **tensors: torch.Tensor) -> Path:
+    """The same file with other tensors and another header."""
+    save_file(load_file(path) | tensors, path, {"avi": json.dumps(header)})
+    return path
+
+
+def header_of(path: Path) -> dict:
+    length = int.from_bytes(path.read_bytes()[:8], "little")
+    return json.loads(json.loads(path.read_bytes()[8 : 8 + length])["__metadata__"]["avi"])
+
+
+def test_a_saved_model_speaks_as_before_within_float16_and_can_be_trained_on(model, weights):
+    loaded = load_talking_model(weights)
+    assert loaded.shape == model.shape and not loaded.training
+    assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
+    assert loaded.style_of(motion()) == pytest.approx(model.style_of(motion()), abs=5e-3)
+    before, after = (each.motion_of(features(100), style()).values for each in (model, loaded))
+    assert after == pytest.approx(before, abs=5e-3)
+    save_talking_model(loaded, weights.with_name("again.safetensors"), {"corpora": ["a"]})
+    assert weights.with_name("again.safetensors").read_bytes() == weights.read_bytes()
+    valid = torch.ones(1, 30, dtype=torch.bool)
+    loaded.generator(torch.randn(1, 60, DIM), torch.zeros(1, STYLE), valid).square().mean().backward()
+    assert loaded.generator.read.weight.grad.abs().max() > 0
+
+
+def test_the_file_says_what_it_was_trained_on(weights, model, tmp_path):
+    assert read_talking_about(weights) == {"corpora": ["a"]}
+    assert header_of(weights)["shape"]["encoder"] == "still"
+    assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
+    save_talking_model(model, tmp_path / "plain.safetensors")
+    assert read_talking_about(tmp_path / "plain.safetensors") == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"weights": [1.0]}), b"\xff" * 64, None])
+def test_a_file_of_something_else_or_none_is_an_error_that_names_it(tmp_path, content):
+    path = tmp_path / "odd.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    for read in (load_talking_model, read_talking_about):
+        for wrong in (path, tmp_path):
+            with pytest.raises(InputError, match=wrong.name):
+                read(wrong)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.9999])
+def test_a_truncated_file_is_an_error_that_names_it(weights, share):
+    weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
+    with pytest.raises(InputError, match=r"talking\.safetensors"):
+        load_talking_model(weights)
+
+
+def test_tensors_without_our_header_or_with_that_of_a_shard_are_something_else(tmp_path):
+    path = tmp_path / "other.safetensors"
+    for metadata in (None, {"avi": "[1]"}, {"avi": "null"}, {"avi": "{"}, {"avi": json.dumps({"clips": []})}):
+        save_file({"a": torch.zeros(3)}, path, metadata)
+        for read in (load_talking_model, read_talking_about):
+            with pytest.raises(InputError, match=r"other\.safetensors"):
+                read(path)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "match"),
+    [
+        ({"generator.mean": torch.zeros(3)}, r"\(3,\) for generator\.mean, not \(6,\)"),
+        ({"extra": torch.zeros(2)}, r"\(2,\) for extra, not nothing"),
+        ({"generator.mean": torch.full((DIM,), torch.nan)}, r"not finite in generator\.mean"),
+    ],
+)
+def test_a_tensor_of_another_shape_one_too_many_or_not_finite_is_named(weights, tensors, match):
+    with pytest.raises(InputError, match=match):
+        load_talking_model(rewrite(weights, header_of(weights), **tensors))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"space": "MOCAP"}, {"width": 32}, {"width": "16"}, {"width": -4}, {"features": 8}, {"space": "FLAME"},
+        {"colour": "blue"}, {"width": 10**6, "features": 10**6},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_header_that_the_tensors_do_not_bear_out_is_refused_whatever_size_it_asks_for(weights, change):
+    header = header_of(weights)
+    header["shape"] |= change
+    with pytest.raises(InputError, match=r"talking\.safetensors"):
+        load_talking_model(rewrite(weights, header))
+
+
+def test_another_format_is_named(weights):
+    with pytest.raises(InputError, match=r"talking\.safetensors: format 9, not 1 or 2"):
+        load_talking_model(rewrite(weights, header_of(weights) | {"format": 9}))
+
+
+def test_weights_that_are_too_large_or_have_no_folder_are_not_saved(model, tmp_path):
+    large = made()
+    large.generator.mean.fill_(1e5)
+    with pytest.raises(InputError, match=r"others in generator\.mean"):
+        save_talking_model(large, tmp_path / "large.safetensors")
+    assert not (tmp_path / "large.safetensors").exists()
+    with pytest.raises(OutputError):
+        save_talking_model(model, tmp_path / "none" / "talking.safetensors")
+
+
+# Motion over a recording
+
+ANGRY = Instruction.parse("She is furious.")
+IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
+PHONES = (Phone("SIL", 0.0, 0.4), Phone("M", 0.4, 0.6), Phone("AA", 0.6, 1.1), Phone("SIL", 1.1, 2.02))
+SPOKEN = features(101, width=2)
+
+
+@pytest.fixture(scope="module")
+def generator() -> LearnedGenerator:
+    return LearnedGenerator(made(features=2), StillEncoder(), "made for the test")
+
+
+def performer(**settings: object) -> Performer:
+    return Performer(PHONES, prosody(np.zeros(32_320, np.float32)), 2.02, PerformerSettings(**settings))
+
+
+def perform(generator: LearnedGenerator, seed: int = 3, **switches: bool) -> np.ndarray:
+    return generator.perform(SPOKEN, performer(**switches), ANGRY, seed).values
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_other_idle_behaviour_and_hardly_other_speech(generator):
+    again, other = perform(generator), perform(generator, seed=4)
+    assert again.shape == (51, 55) and np.array_equal(again, ARKIT.limited(again))
+    assert perform(generator).tobytes() == again.tobytes()
+    apart = np.abs(other - again)
+    assert apart[:, IDLE].max() > 0.05
+    assert 0 < np.delete(apart, IDLE, axis=1).max() < 0.01  # by the performance that shows the style
+
+
+@pytest.mark.parametrize(("factor", "groups"), [("blinks", ["blink"]), ("gaze", ["gaze", "blink"]), ("sway", ["head"])])
+def test_a_factor_that_is_switched_off_leaves_all_other_channels_as_they_were(generator, factor, groups):
+    """Lids follow the gaze, so it has a part in two groups."""
+    changed: set[int] = set()
+    for seed in range(4):
+        on, off = perform(generator, seed), perform(generator, seed, **{factor: False})
+        changed |= set(np.flatnonzero(np.abs(on - off).max(axis=0) > 0).tolist())
+    assert changed and changed <= {channel for group in groups for channel in ARKIT.groups[group]}
+
+
+def test_another_instruction_gives_other_motion_over_the_same_speech(generator):
+    calm = generator.perform(SPOKEN, performer(), Instruction.parse("A person speaks calmly."), 3).values
+    assert np.delete(np.abs(calm - perform(generator)), IDLE, axis=1).max() > 0.01
+
+
+def test_another_frame_rate_is_refused(generator):
+    for one in (None, style()):
+        with pytest.raises(InputError, match="25 frames a second"):
+            generator.perform(SPOKEN, performer(fps=30.0), ANGRY, 3, one)
+
+
+def test_weights_of_another_space_or_of_an_encoder_of_another_width_are_refused(tmp_path: Path):
+    save_talking_model(made(FLAME), tmp_path / "flame.safetensors")
+    with pytest.raises(InputError, match=r"ARKIT.*flame\.safetensors of FLAME"):
+        load_generator(tmp_path / "flame.safetensors")
+    save_talking_model(made(encoder="whisper-tiny-en"), tmp_path / "narrow.safetensors")
+    with pytest.raises(InputError, match=r"6 features.*384"):
+        load_generator(tmp_path / "narrow.safetensors")
