@@ -1,20 +1,28 @@
-"""GLB files: what is written moves as the head moves, and comes back."""
+"""glTF files: what is written moves as the head moves and comes back; heads of others stand as they should."""
 
 from __future__ import annotations
 
+import base64
+import copy
+import io
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from gltf_files import FPS, Glb, in_file_order
+from gltf_files import FPS, Builder, Glb, frame, in_file_order
+from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, load_head
+from avi_lib.heads.gltf import read_glb_motion
 from avi_lib.heads.gltf_head import load_gltf_head
-from avi_lib.heads.gltf_writing import read_glb_motion, write_glb
+from avi_lib.heads.gltf_writing import write_glb
+from avi_lib.heads.placing import EYES_APART_M
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 
@@ -40,8 +48,8 @@ def written(head: Head, motion: MotionClip, tmp_path_factory: pytest.TempPathFac
 
 def test_the_file_moves_as_the_head_moves(head: Head, motion: MotionClip, written: Path) -> None:
     glb, expected = Glb(written), head.deform(motion.values)[:, in_file_order(head)]
-    for frame in (0, 7, 31, 59):
-        assert np.abs(glb.played(frame) - expected[frame]).max() < 1e-6
+    for place in (0, 7, 31, 59):
+        assert np.abs(glb.played(place) - expected[place]).max() < 1e-6
 
 
 def test_names_counts_and_materials_are_those_of_the_head(head: Head, motion: MotionClip, written: Path) -> None:
@@ -73,18 +81,15 @@ def test_bounds_and_alignment_follow_the_specification(written: Path) -> None:
         np.testing.assert_allclose(np.linalg.norm(glb.array(primitive["attributes"]["NORMAL"]), axis=1), 1.0, atol=1e-6)
 
 
-def test_motion_comes_back_as_it_was_written(motion: MotionClip, written: Path) -> None:
-    back = read_glb_motion(written)
-    assert (back.fps, back.space) == (FPS, ARKIT)
-    np.testing.assert_allclose(back.values, motion.values, atol=1e-6)
-
-
-@pytest.mark.parametrize(("fps", "frames"), [(24.0, 1), (29.97, 2000), (60.0, 2000)])
-def test_any_rate_comes_back(head: Head, tmp_path: Path, fps: float, frames: int) -> None:
-    values = np.random.default_rng(1).uniform(0.0, 1.0, (frames, len(ARKIT))).astype(np.float32)
+@pytest.mark.parametrize(
+    ("fps", "frames"), [(FPS, 60), (24.0, 1), (29.97, 2000), (1.0, 300), (240.0, 300), (90.0, 100_001)]
+)
+def test_motion_comes_back_at_any_rate_with_its_last_frame(head: Head, tmp_path: Path, fps: float, frames: int) -> None:
+    values = np.zeros((frames, len(ARKIT)), np.float32)
+    values[-2000:] = np.random.default_rng(1).uniform(-0.6, 0.6, (min(frames, 2000), len(ARKIT)))
     write_glb(head, MotionClip(values, fps, ARKIT), tmp_path / "face.glb")
     back = read_glb_motion(tmp_path / "face.glb")
-    assert back.fps == fps and len(back) == frames
+    assert (back.fps, back.space, len(back)) == (fps, ARKIT, frames)
     np.testing.assert_allclose(back.values, values, atol=1e-5)
 
 
@@ -100,15 +105,13 @@ def test_the_head_comes_back_and_follows_the_same_motion(head: Head, motion: Mot
     assert np.abs(back.atlas.astype(int) - head.atlas).mean() < 1.0
 
 
-def test_a_head_that_was_read_is_written_with_the_same_bytes_of_shape(written: Path, tmp_path: Path) -> None:
-    back, motion = load_gltf_head(written), read_glb_motion(written)
-    write_glb(back, motion, tmp_path / "again.glb")
-    np.testing.assert_allclose(Glb(tmp_path / "again.glb").played(9), Glb(written).played(9), atol=1e-6)
-
-
-def test_the_same_head_and_motion_give_the_same_bytes(motion: MotionClip, written: Path, tmp_path: Path) -> None:
+def test_a_head_that_was_read_is_written_as_it_was_and_twice_with_the_same_bytes(
+    motion: MotionClip, written: Path, tmp_path: Path
+) -> None:
     write_glb(load_head(), motion, tmp_path / "face.glb")
     assert (tmp_path / "face.glb").read_bytes() == written.read_bytes()
+    write_glb(load_gltf_head(written), read_glb_motion(written), tmp_path / "again.glb")
+    np.testing.assert_allclose(Glb(tmp_path / "again.glb").played(9), Glb(written).played(9), atol=1e-6)
 
 
 def test_a_minute_is_written_in_less_than_a_second(head: Head, written: Path, tmp_path: Path) -> None:
@@ -141,17 +144,178 @@ def test_rates_that_would_not_come_back_are_not_written(head: Head, tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("fps", [1.0, 240.0])
-def test_rates_at_the_ends_of_the_range_come_back(head: Head, tmp_path: Path, fps: float) -> None:
-    write_glb(head, MotionClip(np.zeros((300, len(ARKIT)), np.float32), fps, ARKIT), tmp_path / "face.glb")
-    back = read_glb_motion(tmp_path / "face.glb")
-    assert (back.fps, len(back)) == (fps, 300)
+@pytest.mark.parametrize(("scale", "rotation"), [(1.0, [0, 0, 0, 1]), (100.0, [0.7071068, 0, 0, 0.7071068])])
+def test_without_its_skin_a_head_stands_where_it_stood(
+    head: Head, written: Path, tmp_path: Path, scale: float, rotation: list[float]
+) -> None:
+    glb, path = Glb(written), tmp_path / "face.gltf"
+    glb.json["nodes"] = [{"mesh": 0, "scale": [scale] * 3, "rotation": rotation, "translation": [1.0, 2.0, 3.0]}]
+    glb.json["scenes"] = [{"nodes": [0]}]
+    del glb.json["skins"], glb.json["animations"]
+    glb.json["buffers"][0]["uri"] = "face.bin"
+    (tmp_path / "face.bin").write_bytes(glb.blob)
+    path.write_text(json.dumps(glb.json))
+    back, order = load_gltf_head(path), in_file_order(head)
+    apart = np.linalg.norm(head.eye_centres[0] - head.eye_centres[1])
+    size = 1.0 if scale == 1.0 else EYES_APART_M / apart
+    values = frame("jawOpen") + frame("mouthSmileLeft")
+    np.testing.assert_allclose(back.deform(values), size * head.deform(values)[:, order], atol=5e-4)
+    np.testing.assert_allclose(back.pivot, size * head.pivot, atol=5e-4)
+    assert any("rigid" in note for note in back.notes)
 
 
-def test_a_clip_of_half_an_hour_keeps_its_last_frame(head: Head, tmp_path: Path) -> None:
-    values = np.zeros((100_001, len(ARKIT)), np.float32)
-    values[-1] = 0.25
-    write_glb(head, MotionClip(values, 90.0, ARKIT), tmp_path / "face.glb")
-    back = read_glb_motion(tmp_path / "face.glb")
-    assert len(back) == 100_001
-    np.testing.assert_allclose(back.values[-1], 0.25, atol=1e-6)
+def test_somebody_elses_head_tells_what_it_lacks_and_where_its_eyes_are(tmp_path: Path) -> None:
+    head = load_gltf_head(Builder().mesh().save(tmp_path / "ada.glb"))
+    assert head.name == "ada"
+    assert any("missing, so they do not move" in note and "tongueOut" in note for note in head.notes)
+    assert any("rigid" in note for note in head.notes)
+    np.testing.assert_allclose(head.eye_centres.mean(axis=0), 0.0, atol=1e-7)
+    apart = np.linalg.norm(head.eye_centres[0] - head.eye_centres[1])
+    assert apart == pytest.approx(0.062, rel=0.1)
+    moved = head.deform(frame("jawOpen"))[0] - head.vertices
+    np.testing.assert_allclose(moved[16:, 1], -0.01, atol=1e-6)
+    np.testing.assert_array_equal(moved[:16], 0.0)
+    assert head.pivot[1] < 0.0 and head.pivot[2] < 0.0
+    turned = head.deform(frame("headYaw") * 0.5)[0] - head.pivot
+    np.testing.assert_allclose(
+        np.linalg.norm(turned, axis=1), np.linalg.norm(head.vertices - head.pivot, axis=1), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("unit", [100.0, 39.37, 0.01])
+def test_other_units_are_scaled_to_the_distance_between_the_eyes(tmp_path: Path, unit: float) -> None:
+    head = load_gltf_head(Builder(unit).mesh().save(tmp_path / "ada.glb"))
+    apart = np.linalg.norm(head.eye_centres[0] - head.eye_centres[1])
+    assert apart == pytest.approx(EYES_APART_M, rel=1e-5)
+    assert any("scaled" in note for note in head.notes)
+
+
+@pytest.mark.parametrize("node", [
+    {"translation": [3.0, 1.6, -2.0]},
+    {"rotation": [0.7071068, 0.0, 0.0, 0.7071068]},
+    {"rotation": [0.0, 1.0, 0.0, 0.0], "translation": [0.0, 1.5, 0.0]},
+    {"matrix": [0, 0, -1, 0, 1, 0, 0, 0, 0, -1, 0, 0, 5, 5, 5, 1]},
+])  # fmt: skip
+def test_a_head_lying_or_turned_away_is_set_upright(tmp_path: Path, node: dict[str, Any]) -> None:
+    plain = load_gltf_head(Builder().mesh().save(tmp_path / "plain.glb"))
+    moved = load_gltf_head(Builder().mesh(node).save(tmp_path / "moved.glb"))
+    np.testing.assert_allclose(moved.vertices, plain.vertices, atol=1e-5)
+    np.testing.assert_allclose(moved.shapes, plain.shapes, atol=1e-6)
+
+
+def test_buffers_in_data_uris_and_beside_the_file_are_the_same(tmp_path: Path) -> None:
+    builder = Builder().mesh()
+    heads = [load_gltf_head(builder.save(tmp_path / "ada.glb")), load_gltf_head(builder.save(tmp_path / "ada.gltf"))]
+    (tmp_path / "with space.bin").write_bytes(builder.blob)
+    heads.append(load_gltf_head(builder.save(tmp_path / "beside.gltf", "with%20space.bin")))
+    for head in heads[1:]:
+        np.testing.assert_array_equal(head.vertices, heads[0].vertices)
+        np.testing.assert_array_equal(head.shapes, heads[0].shapes)
+
+
+def test_normalised_integers_are_read_as_their_fractions(tmp_path: Path) -> None:
+    builder = Builder().mesh()
+    primitive = builder.json["meshes"][0]["primitives"][0]
+    steps = np.zeros((len(builder.points), 4), np.int16)
+    steps[:, :3] = np.rint(builder.points * 32767.0)
+    primitive["attributes"]["POSITION"] = builder.add(steps, type="VEC3", normalized=True)
+    builder.json["bufferViews"][-1]["byteStride"] = 8
+    builder.json["extensionsRequired"] = ["KHR_mesh_quantization"]
+    plain = load_gltf_head(Builder().mesh().save(tmp_path / "plain.glb"))
+    head = load_gltf_head(builder.save(tmp_path / "ada.glb"))
+    np.testing.assert_allclose(head.vertices, plain.vertices, atol=5e-5)
+
+
+def test_several_textures_and_colours_share_one_atlas(tmp_path: Path) -> None:
+    builder = Builder().mesh(TEXCOORD_0=np.full((19, 2), 0.5, np.float32))
+    colours = {"png": (200, 40, 40), "jpeg": (40, 60, 220)}
+    for form, colour in colours.items():
+        stream = io.BytesIO()
+        Image.new("RGB", (33, 20), colour).save(stream, form)
+        uri = f"data:image/{form};base64," + base64.b64encode(stream.getvalue()).decode()
+        builder.json.setdefault("images", []).append({"uri": uri})
+    builder.json["textures"] = [{"source": 0}, {"source": 1}]
+    builder.json["materials"] = [
+        {"name": "Skin", "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}}},
+        {"name": "Teeth_Upper", "pbrMetallicRoughness": {"baseColorTexture": {"index": 1}}},
+        {"name": "hair", "pbrMetallicRoughness": {"baseColorFactor": [0.0, 1.0, 0.0, 1.0]}},
+        {"name": "tear", "alphaMode": "BLEND", "pbrMetallicRoughness": {"baseColorFactor": [1.0, 1.0, 1.0, 0.1]}},
+    ]
+    (mesh,) = builder.json["meshes"]
+    mesh["primitives"] = [{**copy.deepcopy(mesh["primitives"][0]), "material": number} for number in range(4)]
+    head = load_gltf_head(builder.save(tmp_path / "ada.glb"))
+    assert head.atlas.shape[0] % 4 == 0 and head.atlas.shape[1] % 4 == 0
+    places = (head.uv * head.atlas.shape[1::-1]).astype(int)
+    for number, expected in enumerate(((200, 40, 40), (40, 60, 220), (0, 255, 0))):
+        u, v = places[number * 19]
+        np.testing.assert_allclose(head.atlas[v, u].astype(int), expected, atol=4)
+    names = [MATERIALS[kind].name for kind in head.material]
+    assert [names.count(name) for name in ("skin", "teeth", "hair")] == [13, 13, 13]
+    assert len(head.triangles) == 39
+
+
+def test_joints_named_for_head_and_eyes_carry_what_they_carry_in_the_file(tmp_path: Path) -> None:
+    builder = Builder()
+    joints, weights = np.zeros((19, 4), np.uint8), np.zeros((19, 4), np.float32)
+    weights[:, 0] = 1.0
+    joints[2:8, 0], joints[8:, 0] = 1, 1
+    joints[8:12, 0], joints[12:16, 0] = 2, 3
+    builder.mesh({"skin": 0}, JOINTS_0=joints, WEIGHTS_0=weights)
+    builder.json["nodes"] += [
+        {"name": "mixamorig:Neck", "children": [2]},
+        {"name": "mixamorig:Head", "translation": [0.0, -0.1, -0.05], "children": [3, 4]},
+        {"name": "mixamorig:LeftEye", "translation": [0.031, 0.1, 0.05]},
+        {"name": "mixamorig:RightEye", "translation": [-0.031, 0.1, 0.05]},
+    ]
+    places = np.array([[0, 0, 0], [0, -0.1, -0.05], [0.031, 0.0, 0.0], [-0.031, 0.0, 0.0]])
+    inverse = np.tile(np.eye(4, dtype=np.float32), (4, 1, 1))
+    inverse[:, 3, :3] = -places
+    builder.json["skins"] = [{"joints": [1, 2, 3, 4], "inverseBindMatrices": builder.add(inverse.reshape(4, 16))}]
+    builder.json["scenes"] = [{"nodes": [0, 1]}]
+    head = load_gltf_head(builder.save(tmp_path / "ada.glb"))
+    np.testing.assert_allclose(head.vertices, builder.points, atol=1e-6)
+    np.testing.assert_allclose(head.pivot, (0.0, -0.1, -0.05), atol=1e-6)
+    np.testing.assert_allclose(head.eye_centres, places[2:], atol=1e-6)
+    assert [ball.tolist() for ball in head.eyeballs] == [[8, 9, 10, 11], [12, 13, 14, 15]]
+    np.testing.assert_array_equal(head.head_weight, [0, 0] + [1] * 17)
+
+
+def test_a_head_whose_eyes_are_not_found_is_placed_by_its_box(tmp_path: Path) -> None:
+    builder = Builder(10.0)
+    builder.targets = {"jawOpen": builder.targets["jawOpen"]}
+    head = load_gltf_head(builder.mesh().save(tmp_path / "ada.glb"))
+    assert any("bounding box" in note for note in head.notes)
+    assert np.ptp(head.vertices[:, 1]) == pytest.approx(0.23, rel=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("LINEAR", 0.5), ("STEP", 0.0), ("CUBICSPLINE", 0.5)])
+def test_keys_of_every_kind_are_sampled_evenly(tmp_path: Path, kind: str, expected: float) -> None:
+    builder = Builder().mesh()
+    times = np.array([0.0, 0.1, 0.2, 0.4], np.float32)
+    keys = np.zeros((4, 4), np.float32)
+    keys[3, 2] = 1.0
+    if kind == "CUBICSPLINE":
+        keys = np.stack([np.zeros_like(keys), keys, np.zeros_like(keys)], axis=1)
+    turns = np.zeros((4, 4), np.float32)
+    turns[:, 3] = 1.0
+    turns[3] = (0.0, -np.sin(0.2), 0.0, -np.cos(0.2))
+    samplers = [
+        {"input": builder.add(times), "output": builder.add(keys.ravel()), "interpolation": kind},
+        {"input": builder.add(times), "output": builder.add(turns)},
+    ]
+    targets = [{"node": 0, "path": "weights"}, {"node": 1, "path": "rotation"}]
+    channels = [{"sampler": number, "target": target} for number, target in enumerate(targets)]
+    builder.json["nodes"].append({"name": "Head"})
+    builder.json["animations"] = [{"channels": [], "samplers": []}, {"channels": channels, "samplers": samplers}]
+    motion = read_glb_motion(builder.save(tmp_path / "ada.glb"))
+    assert (motion.fps, len(motion)) == (10.0, 5)
+    np.testing.assert_allclose(motion["jawOpen"][[0, 1, 2, 4]], (0.0, 0.0, 0.0, 1.0), atol=1e-6)
+    assert motion["jawOpen"][3] == pytest.approx(expected, abs=1e-5)
+    np.testing.assert_allclose(motion["headYaw"][[2, 3, 4]], (0.0, 0.2, 0.4), atol=1e-3)
+    np.testing.assert_allclose(motion["headPitch"], 0.0, atol=1e-6)
+
+
+def test_nodes_that_a_scene_names_in_vain_are_told(tmp_path: Path) -> None:
+    builder = Builder().mesh()
+    builder.json["scenes"] = [{"nodes": [0, 9]}]
+    assert "scene 0 names node 9 of 1" in load_gltf_head(builder.save(tmp_path / "ada.glb")).notes

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -18,16 +17,16 @@ from PIL import Image
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
+from avi_lib.heads.gltf import read_glb_motion
 from avi_lib.heads.gltf_head import load_gltf_head
-from avi_lib.heads.gltf_writing import read_glb_motion, write_glb
+from avi_lib.heads.gltf_writing import write_glb
 from avi_lib.motion.clip import ARKIT, MotionClip
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("glb") / "face.glb"
-    values = np.random.default_rng(5).uniform(0.0, 0.6, (60, len(ARKIT))).astype(np.float32)
-    write_glb(load_head(), MotionClip(values, FPS, ARKIT), path)
+    write_glb(load_head(), MotionClip(np.full((9, len(ARKIT)), 0.3, np.float32), FPS, ARKIT), path)
     return path
 
 
@@ -66,24 +65,23 @@ def _bomb(builder: Builder) -> None:
     builder.json["meshes"][0]["primitives"][0]["material"] = 0
 
 
-def _deep(builder: Builder) -> None:
-    builder.json["extras"] = json.loads("[" * 400 + "]" * 400)
-
-
 HOSTILE: dict[str, tuple[Callable[[Builder], Any], str]] = {
     "draco": (lambda b: b.json.update(extensionsRequired=["KHR_draco_mesh_compression"]), "compression"),
     "meshopt": (lambda b: b.json.update(extensionsRequired=["EXT_meshopt_compression"]), "compression"),
     "unknown extension": (lambda b: b.json.update(extensionsRequired=["ACME_cube"]), "ACME_cube"),
     "another version": (lambda b: b.json.update(asset={"version": "1.0"}), "1.0"),
     "count past the end": (_accessor(count=100_000), "within buffer view 0"),
-    "absurd count": (_accessor(count=10**12), "count"),
-    "many zeros": (lambda b: (b.json["accessors"][0].pop("bufferView"), _accessor(count=1 << 24)(b)), "vertices"),
-    "negative offset": (_accessor(byteOffset=-4), "byteOffset"),
-    "unknown type": (_accessor(type="VEC9"), "type"),
-    "integers as words": (_accessor(count="many"), "count"),
+    "absurd count": (_accessor(count=10**12), "1000000000000 elements"),
+    "many zeros": (
+        lambda b: (b.json["accessors"][0].pop("bufferView"), _accessor(count=1 << 20)(b)),
+        "1048576 elements",
+    ),
+    "negative offset": (_accessor(byteOffset=-4), "from byte -4"),
+    "unknown type": (_accessor(type="VEC9"), "a type.*VEC9"),
+    "integers as words": (_accessor(count="many"), "a count.*many"),
     "wrong width": (_accessor(type="VEC2"), "accessor 0"),
     "view past the end": (lambda b: b.json["bufferViews"][0].update(byteLength=1 << 20), "buffer view 0"),
-    "missing view": (_accessor(bufferView=999), "buffer view 999"),
+    "missing view": (_accessor(bufferView=999), "number 999 of the bufferViews"),
     "not a number": (_nan, "NaN"),
     "nodes in a circle": (_cycle, "circle"),
     "two parents": (lambda b: b.json.update(nodes=[{"mesh": 0}, {"children": [0]}, {"children": [0]}]), "two parents"),
@@ -91,11 +89,10 @@ HOSTILE: dict[str, tuple[Callable[[Builder], Any], str]] = {
     "falling sparse indices": (_sparse, "sparse"),
     "no names": (_unnamed, "targetNames"),
     "no targets": (lambda b: b.json["meshes"][0]["primitives"][0].pop("targets"), "morph targets"),
-    "scale beyond measure": (lambda b: b.json["nodes"][0].update(scale=[1e300, 1e300, 1e300]), "finite"),
-    "missing mesh": (lambda b: b.json["nodes"][0].update(mesh=7), "mesh 7"),
+    "scale beyond measure": (lambda b: b.json["nodes"][0].update(scale=[1e300, 1e300, 1e300]), "measure"),
+    "missing mesh": (lambda b: b.json["nodes"][0].update(mesh=7), "number 7 of the meshes"),
     "picture too large": (_bomb, "pixels"),
-    "no scene of that number": (lambda b: b.json.update(scene=5), "scene 5"),
-    "deep nesting": (_deep, "recursion"),
+    "no scene of that number": (lambda b: b.json.update(scene=5), "number 5 of the scenes"),
     "a scene of nothing": (lambda b: b.json.update(scenes=[{"nodes": []}]), "nothing is drawn: scene 0 names no nodes"),
     "a scene of other nodes": (
         lambda b: b.json.update(scenes=[{"nodes": [9]}]),
@@ -103,7 +100,7 @@ HOSTILE: dict[str, tuple[Callable[[Builder], Any], str]] = {
     ),
     "nodes without a mesh": (lambda b: b.json["nodes"][0].pop("mesh"), "nothing is drawn: no node has a mesh"),
     "points alone": (lambda b: b.json["meshes"][0]["primitives"][0].update(mode=0), "points and lines"),
-    "a list": (lambda b: b.json.update(nodes={"0": 1}), "nodes"),
+    "a list": (lambda b: b.json.update(nodes={"0": 1}), "could not be decoded"),
 }
 
 
@@ -144,10 +141,15 @@ def test_buffers_outside_the_folder_are_not_opened(tmp_path: Path, uri: str) -> 
 def test_torn_files_are_refused(tmp_path: Path, kept: int) -> None:
     path = Builder().mesh().save(tmp_path / "ada.glb")
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(InputError):
-        load_gltf_head(path)
-    with pytest.raises(InputError):
-        read_glb_motion(path)
+    for read in (load_gltf_head, read_glb_motion):
+        with pytest.raises(InputError):
+            read(path)
+
+
+def test_deep_nesting_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "deep.gltf").write_bytes(b"[" * 100_000)
+    with pytest.raises(InputError, match="recursion"):
+        load_gltf_head(tmp_path / "deep.gltf")
 
 
 def test_random_damage_never_leaves_a_traceback(written: Path, tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_random_damage_never_leaves_a_traceback(written: Path, tmp_path: Path) -
     size = struct.unpack_from("<I", content, 12)[0]
     path = tmp_path / "bad.glb"
     digits = [place for place in range(20, 20 + size) if content[place : place + 1].isdigit()]
-    for _ in range(10):
+    for _ in range(4):
         bad = bytearray(content)
         for place in rng.choice(digits, 30):
             bad[place] = int(rng.integers(ord("0"), ord("9") + 1))

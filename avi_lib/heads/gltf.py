@@ -1,519 +1,258 @@
-"""A glTF 2.0 file of anyone, .glb or .gltf: its checked document and the numbers and pictures that it holds.
+"""A glTF 2.0 file of anyone, .glb or .gltf: its checked document, its numbers, its nodes and its motion.
 
->>> file = open_gltf(Path("head.glb"))
->>> file.numbers(0).shape  # accessor 0 as float32: normalised integers and sparse elements resolved
-(1043, 3)
+>>> read_glb_motion(Path("talk.glb")).fps
+25.0
 
-Bytes come from the file itself, from data URIs, and from files in the same folder; nothing is fetched. What a count or
-an offset claims is checked against the bytes that are there before anything of that size is allocated.
+Bytes come from the file itself, from data URIs, and from files in the same folder; nothing is fetched. Files are read
+behind the wall, which limits time and memory; here their counts, places and numbers are checked.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-import re
+import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
-from scipy.spatial.transform import Rotation
+from jaxtyping import Bool, Float64, Shaped
+from scipy.spatial.transform import Rotation, Slerp
 
 from avi_lib.errors import InputError
-from avi_lib.heads.placing import words
-
-# The parts of a glTF 2.0 document that heads and their motion are read from, as models that check types and ranges.
-
-
-MAX_ELEMENTS = 1 << 24
-"""Most elements of one accessor."""
-MAX_BYTES = 1 << 29
-"""Largest buffer, in bytes: 512 MiB."""
-MAX_PARTS = 1 << 16
-"""Most nodes, accessors or other parts of one kind."""
-
-Index = Annotated[int, Field(ge=0, lt=MAX_PARTS)]
-Bytes = Annotated[int, Field(ge=0, le=MAX_BYTES)]
-Vec3 = tuple[float, float, float]
-Vec4 = tuple[float, float, float, float]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, allow_inf_nan=False)
-
-
-class Asset(_Part):
-    """Which specification the file follows."""
-
-    version: str
-
-
-class Buffer(_Part):
-    """Raw bytes: of the GLB itself, of a data URI or of a file."""
-
-    byte_length: Bytes
-    uri: str | None = None
-
-
-class BufferView(_Part):
-    """A range of a buffer."""
-
-    buffer: Index
-    byte_offset: Bytes = 0
-    byte_length: Bytes
-    byte_stride: Annotated[int, Field(ge=1, le=255)] | None = None
-
-
-class SparseIndices(_Part):
-    """Where the elements are that differ."""
-
-    buffer_view: Index
-    byte_offset: Bytes = 0
-    component_type: Literal[5121, 5123, 5125]
-
-
-class SparseValues(_Part):
-    """What the elements are that differ."""
-
-    buffer_view: Index
-    byte_offset: Bytes = 0
-
-
-class Sparse(_Part):
-    """Elements that differ from the accessor's own."""
-
-    count: Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
-    indices: SparseIndices
-    values: SparseValues
-
-
-class Accessor(_Part):
-    """A typed view of a buffer view."""
-
-    buffer_view: Index | None = None
-    byte_offset: Bytes = 0
-    component_type: Literal[5120, 5121, 5122, 5123, 5125, 5126]
-    normalized: bool = False
-    count: Annotated[int, Field(ge=1, le=MAX_ELEMENTS)]
-    type: Literal["SCALAR", "VEC2", "VEC3", "VEC4", "MAT2", "MAT3", "MAT4"]
-    sparse: Sparse | None = None
-
-
-class Primitive(_Part):
-    """Triangles of one material, and what its morph targets add to each attribute."""
-
-    attributes: dict[str, Index]
-    indices: Index | None = None
-    material: Index | None = None
-    mode: Annotated[int, Field(ge=0, le=6)] = 4
-    targets: tuple[dict[str, Index], ...] = ()
-    extras: Any = None
-
-
-class Mesh(_Part):
-    """Primitives that share morph weights."""
-
-    name: str = ""
-    primitives: tuple[Primitive, ...]
-    weights: tuple[float, ...] = ()
-    extras: Any = None
-
-    @property
-    def target_names(self) -> tuple[str, ...]:
-        """Names of the morph targets, which exporters put into `extras.targetNames` of the mesh or of a primitive."""
-        for extras in (self.extras, *(primitive.extras for primitive in self.primitives)):
-            names = extras.get("targetNames") if isinstance(extras, dict) else None
-            if isinstance(names, list):
-                return tuple(str(name) for name in names)
-        return ()
-
-
-class Node(_Part):
-    """A place in the scene, moved against its parent."""
-
-    name: str = ""
-    children: tuple[Index, ...] = ()
-    mesh: Index | None = None
-    skin: Index | None = None
-    matrix: Annotated[tuple[float, ...], Field(min_length=16, max_length=16)] | None = None
-    translation: Vec3 = (0.0, 0.0, 0.0)
-    rotation: Vec4 = (0.0, 0.0, 0.0, 1.0)
-    scale: Vec3 = (1.0, 1.0, 1.0)
-    weights: tuple[float, ...] = ()
-
-
-class Skin(_Part):
-    """Nodes that carry the vertices of a mesh."""
-
-    joints: Annotated[tuple[Index, ...], Field(min_length=1, max_length=MAX_PARTS)]
-    inverse_bind_matrices: Index | None = None
-
-
-class Scene(_Part):
-    """The nodes that a scene begins with."""
-
-    nodes: tuple[Index, ...] = ()
-
-
-class TextureInfo(_Part):
-    """Which texture, by which texture coordinates."""
-
-    index: Index
-    tex_coord: Index = 0
-    extensions: dict[str, Any] = {}
-
-
-class BaseColour(_Part):
-    """The part of a material that gives its colour."""
-
-    base_color_factor: tuple[Annotated[float, Field(ge=0.0, le=1.0)], ...] = Field(
-        (1.0, 1.0, 1.0, 1.0), min_length=4, max_length=4
-    )
-    base_color_texture: TextureInfo | None = None
-
-
-class SurfaceMaterial(_Part):
-    """How a surface looks."""
-
-    name: str = ""
-    pbr_metallic_roughness: BaseColour = BaseColour()
-    alpha_mode: Literal["OPAQUE", "MASK", "BLEND"] = "OPAQUE"
-    alpha_cutoff: float = 0.5
-
-
-class Texture(_Part):
-    """An image and how it is sampled."""
-
-    source: Index | None = None
-    extensions: dict[str, Any] = {}
-
-
-class ImageSource(_Part):
-    """A picture file."""
-
-    uri: str | None = None
-    buffer_view: Index | None = None
-
-
-class AnimationSampler(_Part):
-    """Keys: times in seconds and what is at them."""
-
-    input: Index
-    output: Index
-    interpolation: Literal["LINEAR", "STEP", "CUBICSPLINE"] = "LINEAR"
-
-
-class AnimationTarget(_Part):
-    """What the keys move."""
-
-    node: Index | None = None
-    path: str
-
-
-class AnimationChannel(_Part):
-    """Keys of one property of one node."""
-
-    sampler: Index
-    target: AnimationTarget
-
-
-class Animation(_Part):
-    """Keys that are played together."""
-
-    channels: Annotated[tuple[AnimationChannel, ...], Field(max_length=MAX_PARTS)]
-    samplers: tuple[AnimationSampler, ...]
-    extras: Any = None
-
-
-def _parts() -> Any:
-    return Field((), max_length=MAX_PARTS)
-
-
-class Document(_Part):
-    """The JSON of a glTF file."""
-
-    asset: Asset
-    scene: Index = 0
-    scenes: tuple[Scene, ...] = _parts()
-    nodes: tuple[Node, ...] = _parts()
-    meshes: tuple[Mesh, ...] = _parts()
-    skins: tuple[Skin, ...] = _parts()
-    materials: tuple[SurfaceMaterial, ...] = _parts()
-    textures: tuple[Texture, ...] = _parts()
-    images: tuple[ImageSource, ...] = _parts()
-    animations: tuple[Animation, ...] = _parts()
-    accessors: tuple[Accessor, ...] = _parts()
-    buffer_views: tuple[BufferView, ...] = _parts()
-    buffers: tuple[Buffer, ...] = _parts()
-    extensions_required: tuple[str, ...] = ()
-
-
+from avi_lib.heads.placing import match_channels, words
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
+from avi_lib.wall import behind_wall
+
+MAX_FRAMES = 500_000
+FPS_RANGE = (1.0, 240.0)
+STILL_FPS = 25.0
+"""The rate of a clip whose animation has one key and notes no rate."""
 EXTENSIONS = {
     *("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", "KHR_texture_basisu"),
     *("KHR_lights_punctual", "KHR_xmp_json_ld", "KHR_materials_variants", "KHR_materials_unlit"),
 }
 """Extensions a file may require: read, or of no matter to the shape of a head. So is every KHR_materials_*."""
 COMPRESSED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
+EYES = ({"eye", "left"}, {"eye", "l"}), ({"eye", "right"}, {"eye", "r"})
+"""The last two words of a left and of a right eye's name."""
+EXPORT = "export it again as a plain .glb"
 
-_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-_EXPORT = "export it again as a plain .glb"
 
-T = TypeVar("T")
+
+class Part(dict[str, Any]):
+    """An object of a document. Asking for a field that it lacks raises an InputError that names the field."""
+
+    def __init__(self, fields: Iterable[tuple[str, Any]] = ()) -> None:
+        super().__init__((field, value) for field, value in fields if value is not None)
+
+    def __missing__(self, field: str) -> Any:
+        got = ", ".join(self)[:120] or "nothing"
+        raise InputError(f"the field {field} in a part of a glTF document", f"only {got}", EXPORT)
 
 
 def open_gltf(path: Path) -> GltfFile:
     """Read and check the document of a file.
 
-    Raises InputError when it is no glTF 2.0, larger than 512 MiB, or needs an extension that is not read, such as the
-    compression of Draco and meshopt.
+    Raises InputError when it is no glTF 2.0, or needs an extension that is not read, such as the compression of Draco
+    and meshopt.
     """
-    path = Path(path)
     if not path.is_file():
         raise InputError("a .glb or .gltf file", f"{path}, which is none", "check the path")
-    if path.stat().st_size > MAX_BYTES:
-        raise InputError(f"a file of at most {MAX_BYTES >> 20} MiB", f"{path.stat().st_size >> 20} MiB", _EXPORT)
     text, binary = _chunks(path, path.read_bytes())
     try:
-        document = Document.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(step) for step in first["loc"]) or "the whole"
-        raise InputError(f"a glTF 2.0 document in {path}", one_line(f"{where}: {first['msg']}"), _EXPORT) from error
-    if not document.asset.version.startswith("2."):
-        raise InputError(f"glTF 2.0 in {path}", one_line(f"version {document.asset.version}"), "convert it to glTF 2.0")
-    for extension in document.extensions_required:
+        document = json.loads(text, object_pairs_hook=Part, parse_float=_number)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"a glTF 2.0 document in {path}", str(error), EXPORT) from error
+    if not document["asset"]["version"].startswith("2."):
+        got = f"version {document['asset']['version'][:20]}"
+        raise InputError(f"glTF 2.0 in {path}", got, "convert it to glTF 2.0")
+    for extension in document.get("extensionsRequired", ()):
         if extension in COMPRESSED:
             raise InputError(f"a mesh without compression in {path}", extension, "export it without compression")
         if extension not in EXTENSIONS and not extension.startswith("KHR_materials_"):
-            raise InputError(f"a file that can be read without {one_line(extension)}", str(path), "export it without")
+            raise InputError(f"a file that can be read without {extension[:120]}", str(path), "export it without")
     return GltfFile(path, document, binary)
 
 
-def one_line(text: str) -> str:
-    """At most 120 characters of a stranger's text, its line breaks made spaces."""
-    return " ".join(text[:120].split())
+def _number(text: str) -> float:
+    """Some exporters write whole numbers as 24.0."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 def _chunks(path: Path, content: bytes) -> tuple[bytes, bytes | None]:
     """The JSON text, and the binary chunk where there is one."""
-    if content[:4] != struct.pack("<I", _MAGIC):
+    if content[:4] != b"glTF":
         return content, None
-    chunks: dict[int, bytes] = {}
+    chunks: dict[bytes, bytes] = {}
     try:
-        _, version, length = struct.unpack_from("<III", content)
-        if version != 2 or length > len(content):
-            raise InputError(
-                f"a GLB of version 2 in {path}",
-                f"version {version}, {len(content)} of {length} bytes",
-                "copy it again, or export it as glTF 2.0",
-            )
+        version, length = struct.unpack_from("<II", content, 4)
         at = 12
-        while at < length:
-            size, kind = struct.unpack_from("<II", content, at)
-            if at + 8 + size > length:
-                raise InputError(f"a whole GLB in {path}", "a chunk that reaches past the end", "copy it again")
-            chunks.setdefault(kind, content[at + 8 : at + 8 + size])
+        while at < length and version == 2:
+            size, kind = struct.unpack_from("<I4s", content, at)
             at += 8 + size
-    except struct.error as error:
-        raise InputError(f"a whole GLB in {path}", "a torn header", "copy it again") from error
-    if _JSON not in chunks:
-        raise InputError(f"a JSON chunk in {path}", "none", _EXPORT)
-    return chunks[_JSON], chunks.get(_BIN)
+            if at > min(length, len(content)):
+                raise ValueError(f"a chunk that reaches past the end of {len(content)} bytes")
+            chunks.setdefault(kind, content[at - size : at])
+        if b"JSON" not in chunks:
+            raise ValueError(f"version {version} with {len(chunks)} chunks, none of JSON")
+    except (ValueError, struct.error) as error:
+        do = "copy it again, or export it as glTF 2.0"
+        raise InputError(f"a whole GLB of version 2 in {path}", str(error), do) from error
+    return chunks[b"JSON"], chunks.get(b"BIN\0")
 
 
 class GltfFile:
     """A checked document and access to its bytes."""
 
-    def __init__(self, path: Path, document: Document, binary: bytes | None) -> None:
+    def __init__(self, path: Path, document: Part, binary: bytes | None) -> None:
         self.path, self.document, self._binary = path, document, binary
         self._buffers: dict[int, bytes] = {}
 
-    def refused(self, expected: str, got: str, do: str = _EXPORT) -> InputError:
+    def refused(self, expected: str, got: str, do: str = EXPORT) -> InputError:
         """An error that names this file."""
         return InputError(f"{expected} in {self.path}", got, do)
 
-    def part(self, parts: Sequence[T], index: int, kind: str) -> T:
-        """The part of that number; InputError when there are fewer."""
-        if index >= len(parts):
-            raise self.refused(f"a {kind} {index}", f"{len(parts)} of them")
-        return parts[index]
+    def part(self, kind: str, index: int, parent: Part | None = None) -> Part:
+        """The part of that number in a list of the document, or of a part of it; InputError when there are fewer."""
+        parts = (self.document if parent is None else parent).get(kind, ())
+        if not 0 <= index < len(parts):
+            raise self.refused(f"number {index} of the {kind}", f"{len(parts)} of them")
+        part: Part = parts[index]
+        return part
 
     def numbers(
-        self, index: int, width: int | None = None, count: int | None = None
-    ) -> Float32[np.ndarray, "count width"]:
-        """An accessor's elements as finite float32; InputError unless it has this width and this count."""
-        accessor = self._accessor(index, width, count)
-        values = self._elements(index, accessor)
-        if accessor.normalized and values.dtype.kind in "iu":
-            values = np.maximum(values / np.float32(np.iinfo(values.dtype).max), np.float32(-1.0))
+        self, index: int, width: int | None = None, count: int | None = None, whole: bool = False
+    ) -> Shaped[np.ndarray, "count width"]:
+        """An accessor's elements: finite float32, or where `whole` is asked for int64, which are not normalised.
+
+        Raises InputError unless they are of this width and this count.
+        """
+        accessor, what = self.part("accessors", index), f"accessor {index}"
+        told = accessor["type"], accessor["componentType"], accessor["count"]
+        if told[0] not in _WIDTHS or told[1] not in _TYPES or type(told[2]) is not int or told[2] < 1:
+            raise self.refused(f"a type, a componentType and a count in {what}", f"{told}"[:200])
+        wide, dtype = _WIDTHS[told[0]], np.dtype(_TYPES[told[1]])
+        if width not in (None, wide):
+            raise self.refused(f"{width} numbers an element in {what}", accessor["type"])
+        if count not in (None, accessor["count"]):
+            raise self.refused(f"{count} elements in {what}", str(accessor["count"]))
+        if whole and dtype.kind == "f":
+            raise self.refused(f"integers in {what}", "floating-point numbers")
+        if "bufferView" in accessor:
+            values = self._range(what, accessor, accessor["count"], wide, dtype)
+        else:
+            values = np.zeros((accessor["count"], wide), dtype)
+        if "sparse" in accessor:
+            sparse, indices = accessor["sparse"], accessor["sparse"]["indices"]
+            kind = np.dtype(_TYPES[indices["componentType"]])
+            places = self._range(what, indices, sparse["count"], 1, kind)[:, 0]
+            if kind.kind != "u" or (np.diff(places.astype(int)) <= 0).any() or places[-1] >= accessor["count"]:
+                raise self.refused(f"rising sparse indices below {accessor['count']} in {what}", "others")
+            values[places] = self._range(what, sparse["values"], sparse["count"], wide, dtype)
+        if whole:
+            return values.astype(np.int64)
+        if accessor.get("normalized") and dtype.kind in "iu":
+            values = np.maximum(values / np.float32(np.iinfo(dtype).max), np.float32(-1.0))
         values = values.astype(np.float32)
         if not np.isfinite(values).all():
-            raise self.refused(f"finite numbers in accessor {index}", "NaN or infinity")
+            raise self.refused(f"finite numbers in {what}", "NaN or infinity")
         return values
 
-    def integers(self, index: int, width: int, count: int | None = None) -> Int64[np.ndarray, "count width"]:
-        """An accessor's elements as integers, not normalised."""
-        accessor = self._accessor(index, width, count)
-        if accessor.component_type == 5126:
-            raise self.refused(f"integers in accessor {index}", "floating-point numbers")
-        return self._elements(index, accessor).astype(np.int64)
-
-    def _accessor(self, index: int, width: int | None, count: int | None) -> Accessor:
-        accessor = self.part(self.document.accessors, index, "accessor")
-        if width is not None and _WIDTHS[accessor.type] != width:
-            raise self.refused(f"{width} numbers an element in accessor {index}", accessor.type)
-        if count is not None and accessor.count != count:
-            raise self.refused(f"{count} elements in accessor {index}", str(accessor.count))
-        return accessor
-
-    def _elements(self, index: int, accessor: Accessor) -> np.ndarray:
-        width, dtype = _WIDTHS[accessor.type], np.dtype(_TYPES[accessor.component_type])
-        what = f"accessor {index}"
-        if accessor.buffer_view is None:
-            elements = np.zeros((accessor.count, width), dtype)
-        else:
-            elements = self._range(what, accessor.buffer_view, accessor.byte_offset, accessor.count, width, dtype)
-        sparse = accessor.sparse
-        if sparse is None:
-            return elements
-        if sparse.count > accessor.count:
-            raise self.refused(f"at most {accessor.count} sparse elements in {what}", str(sparse.count))
-        kind, places_at, values_at = np.dtype(_TYPES[sparse.indices.component_type]), sparse.indices, sparse.values
-        places = self._range(what, places_at.buffer_view, places_at.byte_offset, sparse.count, 1, kind)[:, 0]
-        if (np.diff(places.astype(np.int64)) <= 0).any() or places[-1] >= accessor.count:
-            raise self.refused(f"rising sparse indices below {accessor.count} in {what}", "others")
-        elements[places] = self._range(what, values_at.buffer_view, values_at.byte_offset, sparse.count, width, dtype)
-        return elements
-
-    def _range(self, what: str, view: int, offset: int, count: int, width: int, dtype: np.dtype) -> np.ndarray:
-        """A copy of `count` elements of `width` numbers from a buffer view."""
-        content, stride = self.view(view)
-        size = width * dtype.itemsize
+    def _range(self, what: str, part: Part, count: int, width: int, dtype: np.dtype) -> np.ndarray:
+        """A copy of `count` elements of `width` numbers from the buffer view that a part names."""
+        content, stride = self.view(part["bufferView"])
+        offset, size = part.get("byteOffset", 0), width * dtype.itemsize
         stride = stride or size
-        if stride < size or offset + stride * (count - 1) + size > len(content):
-            raise self.refused(
-                f"{what} within buffer view {view}",
-                f"{count} elements of {size} bytes, {stride} apart from byte {offset}, in {len(content)} bytes",
-            )
-        strides = (stride, dtype.itemsize)
-        return np.ndarray((count, width), dtype, content, offset, strides).copy()
+        if offset < 0 or count < 1 or stride < size or offset + stride * (count - 1) + size > len(content):
+            got = f"{count} elements of {size} bytes, {stride} apart from byte {offset}, in {len(content)} bytes"
+            raise self.refused(f"{what} within buffer view {part['bufferView']}", got)
+        return np.ndarray((count, width), dtype, content, offset, (stride, dtype.itemsize)).copy()
 
     def view(self, index: int) -> tuple[memoryview, int | None]:
         """The bytes of a buffer view, and its stride."""
-        view = self.part(self.document.buffer_views, index, "buffer view")
-        content = memoryview(self._buffer(view.buffer))
-        if view.byte_offset + view.byte_length > len(content):
-            raise self.refused(f"buffer view {index} within its {len(content)} bytes", f"{view.byte_length} more")
-        return content[view.byte_offset : view.byte_offset + view.byte_length], view.byte_stride
+        view = self.part("bufferViews", index)
+        content, offset = memoryview(self._buffer(view["buffer"])), view.get("byteOffset", 0)
+        if offset < 0 or not 0 <= view["byteLength"] <= len(content) - offset:
+            got = f"{view['byteLength']} from byte {offset}"
+            raise self.refused(f"buffer view {index} within its {len(content)} bytes", got)
+        return content[offset : offset + view["byteLength"]], view.get("byteStride")
 
     def _buffer(self, index: int) -> bytes:
         if index not in self._buffers:
-            buffer = self.part(self.document.buffers, index, "buffer")
-            if buffer.uri is not None:
-                content = self.resource(buffer.uri)
-            elif index == 0 and self._binary is not None:
-                content = self._binary
-            else:
-                raise self.refused(f"the bytes of buffer {index}", "none")
-            if len(content) < buffer.byte_length:
-                raise self.refused(f"{buffer.byte_length} bytes in buffer {index}", str(len(content)), "copy it again")
-            self._buffers[index] = content[: buffer.byte_length]
+            buffer = self.part("buffers", index)
+            content = self.resource(buffer["uri"]) if "uri" in buffer or index else self._binary or b""
+            if len(content) < buffer["byteLength"]:
+                got = str(len(content))
+                raise self.refused(f"{buffer['byteLength']} bytes in buffer {index}", got, "copy it again")
+            self._buffers[index] = content[: buffer["byteLength"]]
         return self._buffers[index]
 
     def resource(self, uri: str) -> bytes:
         """The bytes of a data URI or of a file in this file's folder or below it."""
-        if uri.startswith("data:"):
-            head, _, body = uri.partition(",")
-            try:
-                return base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
-            except (binascii.Error, ValueError) as error:
-                raise self.refused("a data URI in base64", str(error)) from error
-        name, folder = unquote(uri), self.path.parent.resolve()
-        inside = f"a file in the folder of {self.path.name}"
-        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|[/\\]", name) or "\0" in name:
-            raise InputError(inside, f"{name[:80]!r}", "put the file beside it and name it so")
+        folder, expected = self.path.parent.resolve(), f"a file in the folder of {self.path.name}, or data in base64"
+        do = "put the file beside it and name it so"
         try:
-            place = (folder / name).resolve()
-            if not place.is_relative_to(folder):
-                raise InputError(inside, f"{name[:80]!r}", "put the file beside it and name it so")
-            if not place.is_file():
-                raise InputError(inside, f"{name[:80]!r}, which is not there", "copy it together with its files")
-            if place.stat().st_size > MAX_BYTES:
-                raise InputError(f"{inside} of at most {MAX_BYTES >> 20} MiB", name[:80], _EXPORT)
+            if uri.startswith("data:"):
+                head, _, body = uri.partition(",")
+                return base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
+            place = (folder / unquote(uri)).resolve()
+            if not place.is_relative_to(folder) or not place.is_file():
+                raise InputError(expected, f"{uri[:80]!r}, which is none", do)
             return place.read_bytes()
-        except OSError as error:
-            raise InputError(f"{inside} that can be read", f"{name[:80]!r}: {error.strerror}", "check it") from error
-
-
-# Where the nodes of a glTF file stand at rest, which of them are drawn, and which carry the head and the eyes.
-
-
-SIDES = ({"eye", "left"}, {"eye", "l"}), ({"eye", "right"}, {"eye", "r"})
-"""The last two words of a left and of a right eye's name."""
+        except (OSError, ValueError) as error:
+            got = getattr(error, "strerror", None) or str(error)
+            raise InputError(expected, f"{uri[:80]!r}: {got}", do) from error
 
 
 class GltfScene:
-    """The tree of nodes.
+    """The tree of nodes: `parent` of each (-1: none) and its matrix in the file's `world`; `order` from the roots down.
 
-    `parent` (-1 where there is none) and `world` (4, 4) are of every node, `drawn` are the nodes of the default scene
-    that show a mesh. Raises InputError for nodes with two parents, in a circle, or without an inverse.
+    `drawn` are the nodes of the default scene that show a mesh. Nodes named head that show no mesh are `heads`, nodes
+    named as the left and the right eye are `eyes`; `carried` tells which nodes are, or stand below, the head, the left
+    and the right eye. Raises InputError for nodes with two parents, or in a circle.
     """
 
     def __init__(self, file: GltfFile) -> None:
-        self.file, self.nodes = file, file.document.nodes
-        self.parent = self._parents()
-        self.world, self._order = self._places()
-        shown = self._shown(self._order)
-        self.drawn = tuple(node for node in self._order if node in shown and self.nodes[node].mesh is not None)
-
-    def _parents(self) -> list[int]:
-        parent = [-1] * len(self.nodes)
+        self.file, self.nodes = file, file.document.get("nodes", [])
+        self.parent, self.world = [-1] * len(self.nodes), np.zeros((len(self.nodes), 4, 4))
         for index, node in enumerate(self.nodes):
-            for child in node.children:
-                self.file.part(self.nodes, child, "node")
-                if parent[child] >= 0:
-                    raise self.file.refused("a tree of nodes", f"node {child} with two parents")
-                parent[child] = index
-        return parent
+            for child in node.get("children", ()):
+                file.part("nodes", child)
+                if self.parent[child] >= 0:
+                    raise file.refused("a tree of nodes", f"node {child} with two parents")
+                self.parent[child] = index
+        self.order = [node for node, parent in enumerate(self.parent) if parent < 0]
+        for index in self.order:  # grows while it is walked
+            local, above = local_matrix(self.nodes[index]), self.parent[index]
+            self.world[index] = local if above < 0 else self.world[above] @ local
+            self.order.extend(self.nodes[index].get("children", ()))
+        if len(self.order) < len(self.nodes):
+            raise file.refused("a tree of nodes", "nodes in a circle")
+        self.number = file.document.get("scene", 0)
+        scenes = "scenes" in file.document and file.document["scenes"]
+        self.roots = file.part("scenes", self.number).get("nodes", []) if scenes else self.order
+        shown = self.below(set(self.roots))
+        self.drawn = [node for node in self.order if shown[node] and "mesh" in self.nodes[node]]
+        self.joints = {joint for skin in file.document.get("skins", ()) for joint in skin["joints"]}
+        self.heads = {node for node in self._named({"head"}) if "mesh" not in self.nodes[node]}
+        self.eyes = tuple(self._named(*names) for names in EYES)
+        self.carried = np.stack([self.below(nodes) for nodes in (self.heads, *self.eyes)])
 
-    def _places(self) -> tuple[Float64[np.ndarray, "nodes 4 4"], list[int]]:
-        """World matrices, and the nodes from the roots down."""
-        world = np.zeros((len(self.nodes), 4, 4))
-        order = [node for node, parent in enumerate(self.parent) if parent < 0]
-        for node in order:  # grows while it is walked
-            local, above = local_matrix(self.nodes[node]), self.parent[node]
-            with np.errstate(over="ignore", invalid="ignore"):
-                world[node] = local if above < 0 else world[above] @ local
-            order.extend(self.nodes[node].children)
-        if len(order) < len(self.nodes):
-            raise self.file.refused("a tree of nodes", "nodes in a circle")
-        if not (np.abs(world) < 1e12).all():
-            raise self.file.refused("nodes whose places are finite", "scales that multiply beyond all measure")
-        return world, order
-
-    def _shown(self, order: list[int]) -> set[int]:
-        scenes = self.file.document.scenes
-        if not scenes:
-            return set(order)
-        shown: set[int] = set()
-        roots = set(self.file.part(scenes, self.file.document.scene, "scene").nodes)
-        for node in order:
-            if node in roots or self.parent[node] in shown:
-                shown.add(node)
-        return shown
+    def _named(self, *names: set[str]) -> set[int]:
+        """Nodes whose name ends in these words, but for a number: "Wolf3D_EyeLeft.001" ends in eye, left."""
+        spoken = [[word for word in words(node.get("name", "")) if not word.isdigit()] for node in self.nodes]
+        return {node for node, said in enumerate(spoken) if any(set(said[-len(name) :]) == name for name in names)}
 
     def below(self, nodes: set[int]) -> Bool[np.ndarray, " nodes"]:
         """Which nodes are among these or stand somewhere below one of them."""
         below = np.zeros(len(self.nodes), bool)
-        for node in self._order:
+        for node in self.order:
             below[node] = node in nodes or (self.parent[node] >= 0 and below[self.parent[node]])
         return below
 
@@ -522,28 +261,156 @@ class GltfScene:
         below = self.below(nodes)
         return [node for node in sorted(nodes) if self.parent[node] < 0 or not below[self.parent[node]]]
 
-    def heads(self) -> set[int]:
-        """Nodes whose name ends with the word head, and which show no mesh themselves."""
-        named = (index for index, node in enumerate(self.nodes) if _last_words(node.name, 1) == ["head"])
-        return {index for index in named if self.nodes[index].mesh is None}
 
-    def eyes(self, side: int) -> set[int]:
-        """Nodes named as the left (0) or the right (1) eye."""
-        return {index for index, node in enumerate(self.nodes) if set(_last_words(node.name, 2)) in SIDES[side]}
-
-
-def _last_words(name: str, count: int) -> list[str]:
-    """The last words of a node's name, which tools number: "Wolf3D_EyeLeft.001" ends with eye, left."""
-    return [word for word in words(name) if not word.isdigit()][-count:]
-
-
-def local_matrix(node: Node) -> Float64[np.ndarray, "4 4"]:
+def local_matrix(node: Part) -> Float64[np.ndarray, "4 4"]:
     """A node's transform against its parent: its matrix, or translation, rotation (none where it is zero) and scale."""
-    if node.matrix is not None:
-        return np.array(node.matrix, np.float64).reshape(4, 4).T
-    local = np.eye(4)
-    rotation = np.array(node.rotation)
-    turn = Rotation.from_quat(rotation).as_matrix() if np.linalg.norm(rotation) > 1e-8 else np.eye(3)
-    local[:3, :3] = turn * np.array(node.scale)
-    local[:3, 3] = node.translation
+    if "matrix" in node:
+        return np.array(node["matrix"], np.float64).reshape(4, 4).T
+    local, rotation = np.eye(4), np.array([node.get("rotation", (0.0, 0.0, 0.0, 1.0))], np.float64)
+    scale, place = (np.array(node.get(name, (x,) * 3), float) for name, x in (("scale", 1.0), ("translation", 0.0)))
+    local[:3, :3] = _rotations(rotation)[0].as_matrix() * scale.reshape(3)
+    local[:3, 3] = place.reshape(3)
     return local
+
+
+def _rotations(quaternions: Float64[np.ndarray, "keys 4"]) -> Rotation:
+    """Rotations of quaternions (x, y, z, w) of any length; none where one is zero."""
+    lost = np.linalg.norm(quaternions, axis=1, keepdims=True) < 1e-6
+    return Rotation.from_quat(np.where(lost, (0.0, 0.0, 0.0, 1.0), quaternions))
+
+
+def target_names(mesh: Part) -> tuple[str, ...]:
+    """Names of the morph targets, which exporters put into `extras.targetNames` of the mesh or of a primitive."""
+    for part in (mesh, *mesh["primitives"]):
+        extras = part.get("extras")
+        names = extras.get("targetNames") if isinstance(extras, dict) else None
+        if isinstance(names, list):
+            return tuple(map(str, names))
+    return ()
+
+
+def read_glb_motion(path: Path) -> MotionClip:
+    """The first animation of a file that moves morph targets with ARKit's names, as frames at an even rate.
+
+    The rate is the one that `write_glb` notes beside the keys, else that of their usual distance. The head's rotation
+    is that of the topmost animated node named head, against its rest, seen in the file's world. Channels that nothing
+    moves are zero; rotations of eyes are not read, since eyeLook weights tell the gaze. Raises InputError for a file
+    without such an animation, for keys out of order, and for more than MAX_FRAMES frames.
+    """
+    terms = {"name": str(path), "expected": "a glTF file with an animation", "do": "export it again"}
+    (clip,) = behind_wall(read_animation, str(Path(path).absolute()), **terms, seconds=120.0, memory_mb=4096)
+    return MotionClip(clip["values"], float(clip["fps"]), ARKIT)
+
+
+def read_animation(path: str) -> dict[str, Any]:
+    """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, and fps."""
+    file = open_gltf(Path(path))
+    for animation in file.document.get("animations", ()):
+        curves = _weight_curves(file, animation)
+        if curves:
+            return _sampled(file, animation, curves)
+    raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
+
+
+class _Curve:
+    """Keys of one property: times in seconds and values (keys, width)."""
+
+    def __init__(self, file: GltfFile, animation: Part, number: int, width: int) -> None:
+        sampler = file.part("samplers", number, animation)
+        self.times = file.numbers(sampler["input"], 1)[:, 0].astype(np.float64)
+        if (np.diff(self.times) <= 0.0).any() or self.times[0] < 0.0:
+            raise file.refused(f"rising times in accessor {sampler['input']}", "times that stand still or go back")
+        self.kind = sampler.get("interpolation", "LINEAR")
+        parts = {"LINEAR": 1, "STEP": 1, "CUBICSPLINE": 3}[self.kind]
+        values = file.numbers(sampler["output"]).astype(np.float64).ravel()
+        if values.size != parts * width * len(self.times):
+            wanted = f"{parts * width} numbers for each of {len(self.times)} keys in accessor {sampler['output']}"
+            raise file.refused(wanted, str(values.size))
+        self.values, self._into, self._out = values.reshape(-1, parts, width).swapaxes(0, 1)[[parts // 2, 0, -1]]
+
+    def at(self, times: Float64[np.ndarray, " frames"]) -> Float64[np.ndarray, "frames width"]:
+        """Values at these times, held before the first and after the last key (glTF 2.0, appendix C)."""
+        low = np.clip(np.searchsorted(self.times, times, side="right") - 1, 0, len(self.times) - 1)
+        high = np.minimum(low + 1, len(self.times) - 1)
+        step = self.times[high] - self.times[low]
+        share = np.clip((times - self.times[low]) / np.where(step > 0.0, step, 1.0), 0.0, 1.0)[:, None]
+        before, after = self.values[low], self.values[high]
+        if self.kind == "STEP":
+            return before
+        if self.kind == "LINEAR":
+            return before + share * (after - before)
+        squared, cubed = share**2, share**3
+        bends = (cubed - 2.0 * squared + share) * self._out[low] + (cubed - squared) * self._into[high]
+        return before + (3.0 * squared - 2.0 * cubed) * (after - before) + step[:, None] * bends
+
+    def turned(self, times: Float64[np.ndarray, " frames"]) -> Rotation:
+        """Quaternions as rotations at these times; between linear keys along the shortest way."""
+        if self.kind == "LINEAR" and len(self.times) > 1:
+            return Slerp(self.times, _rotations(self.values))(np.clip(times, self.times[0], self.times[-1]))
+        return _rotations(self.at(times))
+
+
+def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[str, int]]]:
+    """Curves of weights, and the place of each ARKit channel in them, of the first mesh that has the channel."""
+    curves: list[tuple[_Curve, dict[str, int]]] = []
+    found: set[str] = set()
+    for channel in animation["channels"]:
+        if channel["target"]["path"] != "weights" or "node" not in channel["target"]:
+            continue
+        node = file.part("nodes", channel["target"]["node"])
+        mesh = file.part("meshes", node["mesh"])
+        targets = max((len(primitive.get("targets", ())) for primitive in mesh["primitives"]), default=0)
+        places = match_channels(target_names(mesh)[:targets]).places
+        new = {name: place for name, place in places.items() if name not in found}
+        if new:
+            curves.append((_Curve(file, animation, channel["sampler"], targets), new))
+            found |= new.keys()
+    return curves
+
+
+def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[str, int]]]) -> dict[str, Any]:
+    """Frames at an even rate of an animation: its weights, and the turns of the head."""
+    scene = GltfScene(file)
+    turns = {c["target"].get("node"): c["sampler"] for c in animation["channels"] if c["target"]["path"] == "rotation"}
+    heads = scene.topmost(scene.heads & turns.keys())[:1]
+    turned = [_Curve(file, animation, turns[node], 4) for node in heads]
+    every = [*(curve for curve, _ in weights), *turned]
+    keys = max((curve.times for curve in every), key=len)
+    fps = _rate(animation, keys)
+    start, end = min(curve.times[0] for curve in every), max(curve.times[-1] for curve in every)
+    grain = min(max(1e-3, fps * float(np.spacing(np.float32(end)))), 0.5)  # in frames: keys are 32-bit seconds
+    count = int(np.floor((end - start) * fps + grain)) + 1
+    if count > MAX_FRAMES:
+        raise file.refused(f"at most {MAX_FRAMES} frames", f"{count} at {fps:g} frames per second", "cut it")
+    times = start + np.arange(count) / fps
+    nearest = keys[np.searchsorted((keys[1:] + keys[:-1]) / 2.0, times)]
+    times = np.where(np.abs(nearest - times) < grain / fps, nearest, times)
+    values = np.zeros((count, len(ARKIT)), np.float32)
+    for curve, places in weights:
+        values[:, [ARKIT_BLENDSHAPES.index(name) for name in places]] = curve.at(times)[:, list(places.values())]
+    for node, curve in zip(heads, turned, strict=True):
+        above = scene.parent[node]
+        frame = Rotation.identity() if above < 0 else _rotation(scene.world[above])
+        turn = frame * curve.turned(times) * _rotation(local_matrix(scene.nodes[node])).inv() * frame.inv()
+        values[:, len(ARKIT_BLENDSHAPES) :] = turn.as_euler("YXZ")[:, [1, 0, 2]]  # pitch, yaw, roll
+    return {"values": values, "fps": fps}
+
+
+def _rate(animation: Part, keys: Float64[np.ndarray, " keys"]) -> float:
+    """Frames per second: the one that was noted, where the keys agree with it, else from the keys' usual distance."""
+    extras = animation.get("extras")
+    rate = extras.get("fps") if isinstance(extras, dict) else None
+    noted = float(rate) if isinstance(rate, (int, float)) and FPS_RANGE[0] <= rate <= FPS_RANGE[1] else None
+    if len(keys) == 1:
+        return noted or STILL_FPS
+    usual = float(np.clip(1.0 / np.median(np.diff(keys)), *FPS_RANGE))
+    if noted is not None and abs(noted / usual - 1.0) < 1e-2:
+        return noted
+    return float(round(usual)) if abs(round(usual) / usual - 1.0) < 1e-3 else usual
+
+
+def _rotation(matrix: Float64[np.ndarray, "4 4"]) -> Rotation:
+    """The rotation of a node's matrix, without its scale."""
+    left, _, right = np.linalg.svd(matrix[:3, :3])
+    turn = left @ right
+    return Rotation.from_matrix(turn if np.linalg.det(turn) > 0.0 else -turn)

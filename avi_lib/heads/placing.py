@@ -1,4 +1,4 @@
-"""A stranger's head placed as the open head stands, so that one camera fits it.
+"""A stranger's head made ours: whose shapes are which channels and materials, and where it stands.
 
 In: a mesh in any unit and its shapes by channel. Out: a Head in metres, y up, facing +z, the origin midway between the
 eyes.
@@ -34,19 +34,11 @@ LIDS_FROM_BALLS, BALLS_NARROWER = np.array([0.0, -0.046, 0.186]), 0.939
 """Where the blinks of the open head move skin, from the middles of its eyeballs, in distances between the two places;
 and how much nearer to each other the eyeballs are."""
 
-
-class Eyes(NamedTuple):
-    """Vertex numbers of the left and the right eyeball, and the points about which they turn, in the file's units."""
-
-    members: tuple[Int32[np.ndarray, " E"], Int32[np.ndarray, " E"]]
-    centres: Float[np.ndarray, "2 3"]
-
-
-class Neck(NamedTuple):
-    """How much of the head's rotation each vertex takes, and the point about which it turns, in the file's units."""
-
-    head_weight: Float[np.ndarray, " V"]
-    pivot: Float[np.ndarray, " 3"]
+Shapes = Mapping[str, Float32[np.ndarray, "V 3"]]
+Eyes = tuple[list[Int32[np.ndarray, " E"]], Float[np.ndarray, "2 3"]]
+"""Vertex numbers of the left and of the right eyeball, and the points about which they turn, in the file's units."""
+Neck = tuple[Float[np.ndarray, " V"], Float[np.ndarray, " 3"]]
+"""How much of the head's rotation each vertex takes, and the point about which it turns, in the file's units."""
 
 
 def placed_head(
@@ -54,7 +46,7 @@ def placed_head(
     vertices: Float32[np.ndarray, "V 3"],
     triangles: Int32[np.ndarray, "T 3"],
     uv: Float32[np.ndarray, "V 2"],
-    shapes_by_channel: Mapping[str, Float32[np.ndarray, "V 3"]],
+    shapes_by_channel: Shapes,
     atlas: UInt8[np.ndarray, "H W 3"],
     material: UInt8[np.ndarray, " T"],
     weld: Int32[np.ndarray, " V"],
@@ -68,115 +60,114 @@ def placed_head(
 
     The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box. Without
     `neck` the whole head turns rigidly about a point where the open head's neck bends. What was chosen is told in the
-    head's notes. Raises InputError for a mesh without extent, with numbers that are not finite, or that does not fit.
+    head's notes. Raises InputError for a mesh without extent and for numbers that are not finite.
     """
     if not all(np.isfinite(array).all() for array in (vertices, uv, *shapes_by_channel.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
-    told = list(notes)
+    notes, nobody = list(notes), np.empty(0, np.int32)
+    eyeballs, centres = eyes or ([nobody, nobody], None)
+    head_weight, pivot = neck or (np.ones(len(vertices)), None)
     axes = _axes(vertices, triangles, shapes_by_channel)
     if not np.array_equal(axes, np.eye(3)):
-        told.append("turned upright and to the front by what its shapes move")
-        turned = {channel: moved @ axes.T for channel, moved in shapes_by_channel.items()}
-        eyes = None if eyes is None else Eyes(eyes.members, eyes.centres @ axes.T)
-        neck = None if neck is None else Neck(neck.head_weight, axes @ neck.pivot)
-        vertices, shapes_by_channel = vertices @ axes.T, turned
-    centres, scale, how = _eyes(vertices, shapes_by_channel, eyes)
-    told.extend(how)
+        notes.append("turned upright and to the front by what its shapes move")
+        vertices = vertices @ axes.T
+        shapes_by_channel = {channel: moved @ axes.T for channel, moved in shapes_by_channel.items()}
+        centres, pivot = (None if place is None else place @ axes.T for place in (centres, pivot))
+    if centres is None:
+        centres = _seen_eyes(vertices, shapes_by_channel)
+    centres, scale = _sized_eyes(vertices, centres, notes)
     origin = centres.mean(axis=0)
-    dense = np.zeros((len(ARKIT_BLENDSHAPES), len(vertices), 3), np.float32)
-    for place, channel in enumerate(ARKIT_BLENDSHAPES):
-        if channel in shapes_by_channel:
-            dense[place] = shapes_by_channel[channel] * scale
-    nothing = np.empty(0, np.int32)
-    if neck is None:
-        apart = np.linalg.norm(centres[0] - centres[1])
-        neck = Neck(np.ones(len(vertices)), origin + NECK * apart)
-        told.append("the head turns as one rigid piece")
+    if pivot is None:
+        pivot = origin + NECK * np.linalg.norm(centres[0] - centres[1])
+        notes.append("the head turns as one rigid piece")
+    still = np.zeros_like(vertices)
+    shapes = [(shapes_by_channel.get(channel, still) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES]
     head = Head(
         name=name,
         vertices=((vertices - origin) * scale).astype(np.float32),
         triangles=triangles,
         uv=uv,
         weld=weld,
-        shapes=dense,
+        shapes=np.stack(shapes),
         identity_names=(),
         identity=np.empty((0, len(vertices), 3), np.float32),
         material=material,
         occlusion=np.ones(len(vertices), np.float32) if occlusion is None else occlusion,
-        head_weight=neck.head_weight.astype(np.float32),
-        pivot=((neck.pivot - origin) * scale).astype(np.float32),
-        eyeballs=(nothing, nothing) if eyes is None else eyes.members,
+        head_weight=head_weight.astype(np.float32),
+        pivot=((pivot - origin) * scale).astype(np.float32),
+        eyeballs=(eyeballs[0], eyeballs[1]),
         eye_centres=((centres - origin) * scale).astype(np.float32),
         regions={},
         atlas=atlas,
-        notes=tuple(told),
+        notes=tuple(notes),
     )
-    check_mesh(head)
     return with_gaze(head)
 
 
 def _axes(
-    vertices: Float32[np.ndarray, "V 3"],
-    triangles: Int32[np.ndarray, "T 3"],
-    shapes: Mapping[str, Float32[np.ndarray, "V 3"]],
+    vertices: Float32[np.ndarray, "V 3"], triangles: Int32[np.ndarray, "T 3"], shapes: Shapes
 ) -> Float32[np.ndarray, "3 3"]:
     """Rows: the person's left, up and front among the file's axes, as columns of a turn by right angles.
 
     Lids close downwards, and jaws open downwards; moving skin faces the front. Nothing is turned without such shapes.
     """
-    falling = next(
-        (shapes[c] for c in ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen") if c in shapes and shapes[c].any()), None
-    )
-    if falling is None:
+    falling = [shapes[channel] for channel in ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen") if channel in shapes]
+    falling = [shape for shape in falling if shape.any()]
+    if not falling:
         return np.eye(3, dtype=np.float32)
-    up = _nearest_axis(-falling.sum(axis=0), ())
+    up = _nearest_axis(-falling[0].sum(axis=0))
     moved = np.sum([np.linalg.norm(shape, axis=1) for shape in shapes.values()], axis=0)
-    a, b, c = (vertices[triangles[:, corner]] for corner in range(3))
+    a, b, c = vertices[triangles].swapaxes(0, 1)
     facing = (np.cross(b - a, c - a) * moved[triangles].sum(axis=1)[:, None]).sum(axis=0)
-    front = _nearest_axis(facing, (int(np.abs(up).argmax()),))
+    front = _nearest_axis(np.where(up == 0.0, facing, 0.0))
     return np.stack([np.cross(up, front), up, front]).astype(np.float32)
 
 
-def _nearest_axis(direction: Float[np.ndarray, " 3"], taken: tuple[int, ...]) -> Float[np.ndarray, " 3"]:
-    free = np.array([0.0 if axis in taken else abs(direction[axis]) for axis in range(3)])
-    axis = int(free.argmax())
+def _nearest_axis(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
+    axis = int(np.abs(direction).argmax())
     nearest = np.zeros(3)
     nearest[axis] = 1.0 if direction[axis] >= 0.0 else -1.0
     return nearest
 
 
-def _eyes(
-    vertices: Float32[np.ndarray, "V 3"], shapes: Mapping[str, Float32[np.ndarray, "V 3"]], eyes: Eyes | None
-) -> tuple[Float[np.ndarray, "2 3"], float, tuple[str, ...]]:
-    """Middles of both eyes in the file's units, metres per unit, and what is to be told of it."""
-    extent = float(np.ptp(vertices, axis=0).max())
-    centres = eyes.centres if eyes is not None else _seen_eyes(vertices, shapes)
+def _sized_eyes(
+    vertices: Float32[np.ndarray, "V 3"], centres: Float[np.ndarray, "2 3"] | None, notes: list[str]
+) -> tuple[Float[np.ndarray, "2 3"], float]:
+    """Middles of both eyes in the file's units, and metres per unit; halfway up the box where no eyes are seen."""
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
     apart = 0.0 if centres is None else float(np.linalg.norm(centres[0] - centres[1]))
-    if centres is None or apart < 1e-3 * extent:
-        return _boxed_eyes(vertices)
-    if EYES_APART_RANGE_M[0] <= apart <= EYES_APART_RANGE_M[1]:
-        return centres, 1.0, ()
-    return centres, EYES_APART_M / apart, (f"scaled so that its eyes, {apart:.4g} apart, are {EYES_APART_M} m apart",)
+    if centres is not None and apart >= 1e-3 * float((high - low).max()):
+        if EYES_APART_RANGE_M[0] <= apart <= EYES_APART_RANGE_M[1]:
+            return centres, 1.0
+        notes.append(f"scaled so that its eyes, {apart:.4g} apart, are {EYES_APART_M} m apart")
+        return centres, EYES_APART_M / apart
+    low, high = low.astype(float), high.astype(float)
+    height = high[1] - low[1]
+    if not height > 0.0:
+        raise InputError("a head with some height", "a flat mesh", "check which axis is up: it should be y")
+    scale = 1.0 if 0.8 <= height / HEAD_HEIGHT_M <= 1.25 else HEAD_HEIGHT_M / height
+    middle = np.array([(low[0] + high[0]) / 2.0, (low[1] + high[1]) / 2.0, high[2] - 0.19 * height])
+    reach = np.array([0.5 * EYES_APART_M / scale, 0.0, 0.0])
+    scaled = f", scaled by {scale:.4g}" if scale != 1.0 else ""
+    notes.append(f"its eyes were not found: placed by its bounding box{scaled}")
+    return np.stack([middle + reach, middle - reach]), scale
 
 
-def _seen_eyes(
-    vertices: Float32[np.ndarray, "V 3"], shapes: Mapping[str, Float32[np.ndarray, "V 3"]]
-) -> Float[np.ndarray, "2 3"] | None:
+def _seen_eyes(vertices: Float32[np.ndarray, "V 3"], shapes: Shapes) -> Float[np.ndarray, "2 3"] | None:
     """Middles of the eyes from what moves there: lids half closed, else what looks turn."""
-    lids = [shapes.get(f"eyeBlink{side}") for side in ("Left", "Right")]
-    if all(lid is not None and lid.any() for lid in lids):
-        seen = np.stack([_middle(vertices + 0.5 * lid, lid) for lid in lids if lid is not None])
+    lids = [shapes[f"eyeBlink{side}"] for side in ("Left", "Right") if f"eyeBlink{side}" in shapes]
+    if len(lids) == 2 and all(lid.any() for lid in lids):
+        seen = np.stack([_middle(vertices + 0.5 * lid, lid) for lid in lids])
         middle = seen.mean(axis=0)
         balls: np.ndarray = middle - LIDS_FROM_BALLS * np.linalg.norm(seen[0] - seen[1])
         return balls + BALLS_NARROWER * (seen - middle)
     middles = []
     for side in ("Left", "Right"):
-        looks = [
-            shapes[f"eyeLook{way}{side}"] for way in ("In", "Out", "Up", "Down") if f"eyeLook{way}{side}" in shapes
-        ]
-        if not looks or not np.any(looks):
+        looks = [name for way in ("In", "Out", "Up", "Down") if (name := f"eyeLook{way}{side}") in shapes]
+        moved = np.sum([np.abs(shapes[name]) for name in looks], axis=0)
+        if not np.any(moved):
             return None
-        middles.append(_middle(vertices, np.sum(np.abs(looks), axis=0)))
+        middles.append(_middle(vertices, moved))
     return np.stack(middles)
 
 
@@ -185,165 +176,6 @@ def _middle(places: Float32[np.ndarray, "V 3"], moved: Float32[np.ndarray, "V 3"
     weights = np.linalg.norm(moved.astype(np.float64), axis=1)
     middle: np.ndarray = weights @ places / weights.sum()
     return middle
-
-
-def _boxed_eyes(vertices: Float32[np.ndarray, "V 3"]) -> tuple[Float[np.ndarray, "2 3"], float, tuple[str, ...]]:
-    """Eyes halfway up a box that holds a head and no more."""
-    low, high = vertices.min(axis=0).astype(float), vertices.max(axis=0).astype(float)
-    height = high[1] - low[1]
-    if not height > 0.0:
-        raise InputError("a head with some height", "a flat mesh", "check which axis is up: it should be y")
-    scale = 1.0 if 0.8 <= height / HEAD_HEIGHT_M <= 1.25 else HEAD_HEIGHT_M / height
-    middle = np.array([(low[0] + high[0]) / 2.0, (low[1] + high[1]) / 2.0, high[2] - 0.19 * height])
-    reach = np.array([0.5 * EYES_APART_M / scale, 0.0, 0.0])
-    how = "its eyes were not found: placed by its bounding box" + (f", scaled by {scale:.4g}" if scale != 1.0 else "")
-    return np.stack([middle + reach, middle - reach]), scale, (how,)
-
-
-# Which of a head's shapes is which ARKit blendshape, whatever its tool calls them.
-
-
-MAX_NAME = 200
-"""Characters of the longest name that is looked at."""
-
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
-_DIRECTIONS = ("jaw", "mouth")
-"""What moves to a side as a whole: the side is a direction here."""
-
-
-class ChannelMatch(NamedTuple):
-    """Channels found among names: `places` maps a channel to its name's index; `unused` names are no channel's."""
-
-    places: dict[str, int]
-    missing: tuple[str, ...]
-    unused: tuple[str, ...]
-
-
-def match_channels(names: Sequence[str]) -> ChannelMatch:
-    """ARKit's 52 channels among the names of a head's shapes.
-
-    Raises InputError, which tells both, when two names are one channel's.
-    """
-    readings = [_readings(name) for name in names]
-    found_by: dict[str, set[str]] = {}
-    for reading in readings:
-        for prefix, channel in reading.items():
-            found_by.setdefault(prefix, set()).add(channel)
-    prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
-    places: dict[str, int] = {}
-    for index, reading in enumerate(readings):
-        if prefix not in reading:
-            continue
-        channel = reading[prefix]
-        if channel in places:
-            both = f"{names[places[channel]]!r} and {names[index]!r}"
-            raise InputError(f"one shape for {channel}", both, "rename or remove one of them")
-        places[channel] = index
-    used = set(places.values())
-    return ChannelMatch(
-        places={channel: places[channel] for channel in ARKIT_BLENDSHAPES if channel in places},
-        missing=tuple(channel for channel in ARKIT_BLENDSHAPES if channel not in places),
-        unused=tuple(name for index, name in enumerate(names) if index not in used),
-    )
-
-
-def describe(match: ChannelMatch) -> tuple[str, ...]:
-    """What a person should know of a match: how many channels it found, what is missing, which names are halves."""
-    notes = [f"{len(match.places)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found", *missing_among(match.places)]
-    halves = {name: channel for name in match.unused if (channel := _half_of(name)) is not None}
-    for channel in dict.fromkeys(halves.values()):
-        parts = " and ".join(name[:MAX_NAME] for name, whole in halves.items() if whole == channel)
-        notes.append(f"{parts}: halves of {channel}, which are not merged; add them up into one shape")
-    return tuple(notes)
-
-
-def missing_among(found: Collection[str]) -> tuple[str, ...]:
-    """The note on channels that a head lacks; none where it has all 52."""
-    missing = [channel for channel in ARKIT_BLENDSHAPES if channel not in found]
-    return (f"missing, so they do not move: {', '.join(missing)}",) if missing else ()
-
-
-def words(name: str) -> list[str]:
-    """A name cut where case, separators or digits change, in lower case: "headJaw_L01" is head, jaw, l, 01."""
-    return [word.lower() for word in _WORDS.findall(name[: MAX_NAME + 1])]
-
-
-def _readings(name: str) -> dict[str, str]:
-    """Every way to read a name as a prefix and a channel."""
-    if len(name) > MAX_NAME:
-        return {}
-    readings, parts = {}, words(name)
-    for start in range(len(parts)):
-        if (channel := _spellings().get("".join(parts[start:]))) is not None:
-            readings[_without_numbers(parts[:start])] = channel
-    return readings
-
-
-def _without_numbers(parts: list[str]) -> str:
-    """A prefix less what a tool counts its shapes with, which differs from name to name: "00" or "A25"."""
-    counted = {i for i, part in enumerate(parts) if part.isdigit()}
-    counted |= {i - 1 for i in counted if i > 0 and len(parts[i - 1]) == 1}
-    return " ".join(part for i, part in enumerate(parts) if i not in counted)
-
-
-@cache
-def _spellings() -> dict[str, str]:
-    """Lower-case spellings without separators, and their channels."""
-    spellings = {}
-    for channel in ARKIT_BLENDSHAPES:
-        spellings[channel.lower()] = channel
-        for side, marks in _SIDES.items():
-            stem = channel.removesuffix(side).lower()
-            if stem == channel.lower():
-                continue
-            for mark in marks:
-                spellings[stem + mark] = channel
-                if stem not in _DIRECTIONS:
-                    spellings[mark + stem] = channel
-    return spellings
-
-
-@cache
-def _half_spellings() -> dict[str, str]:
-    whole = [channel for channel in ARKIT_BLENDSHAPES if not channel.endswith(tuple(_SIDES))]
-    marks = [mark for side in _SIDES.values() for mark in side]
-    return {
-        spelling: channel
-        for channel in whole
-        for mark in marks
-        for spelling in (channel.lower() + mark, mark + channel.lower())
-    }
-
-
-def _half_of(name: str) -> str | None:
-    parts = words(name)
-    found = (_half_spellings().get("".join(parts[start:])) for start in range(len(parts)))
-    return next((channel for channel in found if channel is not None), None)
-
-
-# Which of our materials a file's names speak of, whatever its tool calls them.
-
-
-MATERIAL_WORDS = {
-    "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
-    "lips": {"lip", "lips"},
-    "teeth": {"teeth", "tooth", "gum", "gums"},
-    "tongue": {"tongue"},
-    "eye": {"eye", "eyes", "eyeball", "eyeballs", "sclera", "iris", "cornea", "pupil"},
-    "cloth": {"cloth", "clothes", "shirt", "jacket", "suit", "outfit", "top", "garment"},
-}
-"""Words that make a name one of `shading.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
-
-
-def material_of(*names: str) -> str:
-    """The material that the first telling name speaks of; skin where none does."""
-    for name in names:
-        spoken = set(words(name))
-        for material, marks in MATERIAL_WORDS.items():
-            if spoken & marks:
-                return material
-    return "skin"
 
 
 def parts_of(head: Head) -> dict[str, Any]:
@@ -364,3 +196,123 @@ def head_behind_wall(read: Callable[[str], dict[str, Any]], path: Path) -> Head:
     head = Head(**plain, eyeballs=eyeballs, regions=regions)
     check_mesh(head)
     return head
+
+
+# Which of a head's shapes is which ARKit blendshape, whatever its tool calls them.
+
+MAX_NAME = 200
+"""Characters of the longest name that is looked at."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
+
+
+class ChannelMatch(NamedTuple):
+    """Channels found among names: `places` maps a channel to its name's index; `unused` names are no channel's."""
+
+    places: dict[str, int]
+    unused: tuple[str, ...]
+
+
+def match_channels(names: Sequence[str]) -> ChannelMatch:
+    """ARKit's 52 channels among the names of a head's shapes: those with the prefix under which most are found.
+
+    Raises InputError, which tells both, when two names are one channel's.
+    """
+    readings = [_readings(name) for name in names]
+    found_by: dict[str, set[str]] = {}
+    for reading in readings:
+        for prefix, channel in reading.items():
+            found_by.setdefault(prefix, set()).add(channel)
+    prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
+    places: dict[str, int] = {}
+    for index, reading in enumerate(readings):
+        channel = reading.get(prefix, "")
+        if channel in places:
+            both = f"{names[places[channel]]!r} and {names[index]!r}"
+            raise InputError(f"one shape for {channel}", both, "rename or remove one of them")
+        if channel:
+            places[channel] = index
+    used = set(places.values())
+    return ChannelMatch(
+        places={channel: places[channel] for channel in ARKIT_BLENDSHAPES if channel in places},
+        unused=tuple(name for index, name in enumerate(names) if index not in used),
+    )
+
+
+def describe(match: ChannelMatch) -> tuple[str, ...]:
+    """What a person should know of a match: how many channels it found, what is missing, which names are halves."""
+    halves: dict[str, list[str]] = {}
+    for name in match.unused:
+        for channel in list(_readings(name, _spellings()[1]).values())[:1]:
+            halves.setdefault(channel, []).append(name[:MAX_NAME])
+    return (
+        f"{len(match.places)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found",
+        *missing_among(match.places),
+        *(
+            f"{' and '.join(parts)}: halves of {channel}, which are not merged; add them up into one shape"
+            for channel, parts in halves.items()
+        ),
+    )
+
+
+def missing_among(found: Collection[str]) -> tuple[str, ...]:
+    """The note on channels that a head lacks; none where it has all 52."""
+    missing = [channel for channel in ARKIT_BLENDSHAPES if channel not in found]
+    return (f"missing, so they do not move: {', '.join(missing)}",) if missing else ()
+
+
+def words(name: str) -> list[str]:
+    """A name cut where case, separators or digits change, in lower case: "headJaw_L01" is head, jaw, l, 01."""
+    return [word.lower() for word in _WORDS.findall(name[: MAX_NAME + 1])]
+
+
+def _readings(name: str, spellings: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Every way to read a name as a prefix and a channel.
+
+    A prefix is taken without what a tool counts its shapes with, which differs from name to name: "00" or "A25".
+    """
+    readings, parts = {}, words(name) if len(name) <= MAX_NAME else []
+    counted = {i for i, part in enumerate(parts) if part.isdigit()}
+    counted |= {i - 1 for i in counted if i > 0 and len(parts[i - 1]) == 1}
+    for start in range(len(parts)):
+        channel = (spellings or _spellings()[0]).get("".join(parts[start:]))
+        if channel is not None:
+            readings[" ".join(part for i, part in enumerate(parts[:start]) if i not in counted)] = channel
+    return readings
+
+
+@cache
+def _spellings() -> tuple[dict[str, str], dict[str, str]]:
+    """Channels by their lower-case spellings without separators, and whole channels by the spellings of halves."""
+    spellings: dict[str, str] = {}
+    halves: dict[str, str] = {}
+    for channel in ARKIT_BLENDSHAPES:
+        spellings[channel.lower()] = channel
+        side = next((side for side in _SIDES if channel.endswith(side)), "")
+        stem, into = channel.removesuffix(side).lower(), spellings if side else halves
+        for mark in _SIDES[side] if side else sum(_SIDES.values(), ()):
+            into[stem + mark] = channel
+            if stem not in ("jaw", "mouth"):  # which move to a side as a whole: the side is a direction
+                into[mark + stem] = channel
+    return spellings, halves
+
+
+MATERIAL_WORDS = {
+    "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
+    "lips": {"lip", "lips"},
+    "teeth": {"teeth", "tooth", "gum", "gums"},
+    "tongue": {"tongue"},
+    "eye": {"eye", "eyes", "eyeball", "eyeballs", "sclera", "iris", "cornea", "pupil"},
+    "cloth": {"cloth", "clothes", "shirt", "jacket", "suit", "outfit", "top", "garment"},
+}
+"""Words that make a name one of `camera.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
+
+
+def material_of(*names: str) -> str:
+    """The material that the first telling name speaks of; skin where none does."""
+    for name in names:
+        spoken = set(words(name))
+        for material, marks in MATERIAL_WORDS.items():
+            if spoken & marks:
+                return material
+    return "skin"

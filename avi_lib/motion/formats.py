@@ -94,7 +94,7 @@ def read_motion(path: Path) -> MotionClip:
         return load_bvh(path)
     if suffix == ".npz":
         return load_flame(path).clip if _holds_coefficients(path) else load_motion(path)
-    from avi_lib.heads.gltf_writing import read_glb_motion
+    from avi_lib.heads.gltf import read_glb_motion
 
     return read_glb_motion(path)
 
