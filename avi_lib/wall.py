@@ -8,133 +8,132 @@ nothing else, and ends with the program. A child answers in JSON and raw bytes, 
 
 from __future__ import annotations
 
+import atexit
+import errno
 import importlib
 import json
-import math
 import os
 import resource
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
-from avi_lib import errors
+from avi_lib.errors import AviError, InputError
 
-_ENDS = {-signal.SIGALRM: "time", -signal.SIGKILL: "memory"}
+_SAID: dict[str, Any] = {"value": dict, "end": int, "exit": int, "failed": str, "memory": str}
+_SAID |= {"InputError": list, "AviError": list}
+"""Kinds of messages and the types of their contents."""
 _lock = threading.Lock()
 _server: socket.socket | None = None
 
 
 def behind_wall(
-    parse: Callable[..., Any], *arguments: Any, name: str, expected: str, do: str, seconds: float = 30.0,
-    memory_mb: int = 768,
-) -> Generator[dict[str, Any], None, None]:  # fmt: skip
-    """The dicts that the generator `parse(*arguments)` yields, or the one that a function returns, from a child.
+    parse: Callable[..., Any], *given: Any, name: str, expected: str, do: str, seconds: float = 30, memory_mb: int = 768
+) -> Generator[dict[str, Any], None, None]:
+    """The dicts that the generator `parse(*given)` yields, or the one that a function returns, from a child.
 
-    `parse` belongs to a module; it takes plain values and open files. Its dicts hold plain values, and bytes and arrays
-    of numbers, which come as arrays. The child may take `seconds` and `memory_mb`, writes no file, and ends when the
-    iterator is closed. Raises the AviError of `parse`; whatever else goes wrong with the file `name` is an InputError
-    made of `expected` and `do`.
+    `parse` belongs to a module; it takes open files, then plain values. Its dicts hold plain values, and bytes and
+    arrays of numbers, which come as arrays. The child may take `seconds` and `memory_mb`, writes no file, and ends when
+    the iterator is closed. Raises the AviError of `parse`; whatever else goes wrong with the file `name` is an
+    InputError made of `expected` and `do`.
     """
-    files = [a.fileno() for a in arguments if hasattr(a, "fileno")]
-    plain = [{"file": files.index(a.fileno())} if hasattr(a, "fileno") else a for a in arguments]
-    order = [parse.__module__, parse.__qualname__, plain, seconds, memory_mb << 20]
-    request, theirs = socket.socketpair()
-    read_end, write_end = os.pipe()
-    with request, os.fdopen(read_end, "rb") as answer:
-        try:
-            _order(request, json.dumps(order).encode() + b"\n", [theirs.fileno(), write_end, *files])
-        finally:
-            theirs.close()
-            os.close(write_end)
-        kind: str = "value"
-        said: Any = None
-        while kind == "value":
+    files = [a.fileno() for a in given if hasattr(a, "fileno")]
+    order = [parse.__module__, parse.__qualname__, given[len(files) :], seconds, memory_mb << 20]
+    request, theirs = Pipe()
+    with request:
+        with theirs:
+            _ask_server(request, json.dumps(order).encode(), [theirs.fileno(), *files])
+        while True:
             try:
-                kind, said = _receive(answer, memory_mb << 20)
+                kind, said = _receive(request, memory_mb << 20)
             except EOFError:
-                code = os.waitstatus_to_exitcode(int(request.recv(16) or b"1"))
-                kind, said = _ENDS.get(code, "failed"), f"its reader broke off, exit {code}"
-            except (ValueError, TypeError, KeyError, struct.error, RecursionError):
+                kind, said = "failed", "its reader broke off"
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 kind, said = "failed", "a malformed answer"
-            if kind == "value":
-                yield said
-    if kind == "time":
-        got = f"{name}, which takes longer"
-        raise errors.InputError(f"reading to end within {seconds:g} s", got, f"{do}, or split it")
-    if kind == "memory":
-        raise errors.InputError(f"reading to need at most {memory_mb} MB", f"{name}, which wants more", do)
-    if kind == "failed":
-        raise errors.InputError(expected, f"{name}, which could not be decoded ({_printable(said)})", do)
+            if kind != "value":
+                break
+            yield said
+    if kind == "exit" and said == -signal.SIGALRM:
+        raise InputError(f"reading to end within {seconds:g} s", f"{name}, which takes longer", f"{do}, or split it")
+    if kind == "memory" or (kind == "exit" and said == -signal.SIGKILL):
+        raise InputError(f"reading to need at most {memory_mb} MB", f"{name}, which wants more", do)
+    if kind in ("exit", "failed"):
+        why = _printable(said if kind == "failed" else f"its reader broke off, exit {said}")
+        raise InputError(expected, f"{name}, which could not be decoded ({why})", do)
     if kind != "end":
-        raise (errors.InputError if kind == "InputError" else errors.AviError)(*map(_printable, said))
+        raise (InputError if kind == "InputError" else AviError)(*map(_printable, said))
 
 
-def _order(request: socket.socket, order: bytes, fds: list[int]) -> None:
-    """Hand the server a request, starting this process's own server where there is none."""
+def _ask_server(request: Connection, order: bytes, fds: list[int]) -> None:
+    """Hand this process's own server a request, starting it where there is none."""
     global _server
     try:
         with _lock:
             if _server is None:
-                _server, theirs = socket.socketpair()
+                _server, control = socket.socketpair()
                 path = [str(Path(__file__).parents[1]), *sys.path]
                 code = f"import sys; sys.path[:] = {path!r}; from avi_lib.wall import serve; serve()"
-                alone = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-                with theirs:
-                    subprocess.Popen(
-                        [sys.executable, "-P", "-c", code], stdin=theirs.fileno(), stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL, start_new_session=True, env={**os.environ, **alone},
-                    ).returncode = 0  # nobody waits for it: it ends when this process does  # fmt: skip
+                command, one = [sys.executable, "-P", "-c", code], {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+                null = subprocess.DEVNULL
+                with control:
+                    streams: dict[str, Any] = {"stdin": control.fileno(), "stdout": null, "stderr": null}
+                    server = subprocess.Popen(command, **streams, env=os.environ | one, start_new_session=True)
+                server.returncode = 0  # nobody waits for it: it ends when this process does
             socket.send_fds(_server, [b"."], fds)
-        request.sendall(order)
+        request.send_bytes(order)
     except OSError as error:
-        _forget()
-        raise errors.AviError("a process that reads files", str(error), "free memory and try again") from error
+        _forget_server()
+        raise AviError("a process that reads files", str(error), "free memory and try again") from error
 
 
-def _forget() -> None:
+def _forget_server() -> None:
     global _server, _lock
+    if _server is not None:
+        _server.close()
     _server, _lock = None, threading.Lock()
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_forget_server)
+atexit.register(_forget_server)
 
 
 def _printable(text: object) -> str:
     return "".join(c if c.isprintable() else " " for c in str(text)[:1000])
 
 
-def _receive(answer: BinaryIO, left: int) -> tuple[str, Any]:
+def _receive(request: Connection, left: int) -> tuple[str, Any]:
     """The kind and the content of the next message, checked as a stranger's."""
-    (length,) = struct.unpack("<I", _take(answer, 4))
-    kind, said, parts = json.loads(bytes(_take(answer, min(length, 1 << 24))))
-    for key, code, shape in parts:
-        import numpy as np
+    import numpy as np
 
-        size = math.prod(shape) * struct.calcsize(code)
-        left -= size
-        if code not in tuple("?bBhHiIlLqQfd") or min(shape, default=0) < 0 or left < 0:
-            raise ValueError
-        said[key] = np.frombuffer(_take(answer, size), code).reshape(shape)
-    if kind == "value" and not isinstance(said, dict):
-        raise TypeError
-    if kind.endswith("Error") and len(said) != 3:
-        raise ValueError
+    kind, said, arrays = json.loads(request.recv_bytes(1 << 24))
+    if not isinstance(said, _SAID[kind]) or (kind.endswith("Error") and len(said) != 3):
+        raise ValueError(kind)
+    for key, code, shape in arrays:
+        if code not in tuple("?bBhHiIlLqQfd"):
+            raise ValueError(code)
+        part = bytearray(request.recv_bytes(left))
+        left -= len(part)
+        said[key] = np.frombuffer(part, code).reshape(shape)
     return kind, said
 
 
-def _take(file: Any, count: int) -> bytearray:
-    taken = bytearray(count)
-    if file.readinto(taken) < count:
-        raise EOFError
-    return taken
+def _send(request: Connection, kind: str, said: Any) -> None:
+    arrays = {}
+    if isinstance(said, dict):
+        plain = str | int | float | list | tuple | dict | None
+        arrays = {key: memoryview(part) for key, part in said.items() if not isinstance(part, plain)}
+        said = {key: part for key, part in said.items() if key not in arrays}
+    request.send_bytes(json.dumps([kind, said, [(key, a.format, a.shape) for key, a in arrays.items()]]).encode())
+    for array in arrays.values():
+        request.send_bytes(array.tobytes())
 
 
 def serve() -> None:
@@ -142,73 +141,57 @@ def serve() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control = socket.socket(fileno=0)
     while (got := socket.recv_fds(control, 1, 16))[0]:
-        request, fds = socket.socket(fileno=got[1][0]), got[1][1:]
-        with suppress(Exception):
-            order = json.loads(request.makefile("rb").readline())
+        request, files = Connection(got[1][0]), got[1][1:]
+        with request, suppress(Exception):
+            order = json.loads(request.recv_bytes())
             with suppress(ImportError):
                 importlib.import_module(order[0])
             if not os.fork():
-                _watch(request, fds, order)
-        request.close()
-        for fd in fds:
+                _watch(request, files, order)
+        for fd in files:
             os.close(fd)
 
 
-def _watch(request: socket.socket, fds: list[int], order: list[Any]) -> None:
+def _watch(request: Connection, files: list[int], order: list[Any]) -> None:
     """Start a child, end it when nobody waits for it any more, and tell how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.dup2(1, 0)
     ended, alive = os.pipe()
     if not (child := os.fork()):
-        os.closerange(ended, ended + 1)
-        request.close()
+        os.close(ended)
         try:
-            _run(fds, *order)
+            _run(request, files, *order)
         finally:
             os._exit(1)
-    for fd in (alive, *fds):
-        os.close(fd)
+    os.close(alive)
     if request.fileno() in select.select([request.fileno(), ended], [], [])[0]:
         os.kill(child, signal.SIGKILL)
-    request.send(str(os.waitpid(child, 0)[1]).encode())
+    with suppress(OSError):
+        _send(request, "exit", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     os._exit(0)
 
 
-def _run(fds: list[int], module: str, parse: str, plain: list[Any], seconds: float, memory: int) -> None:
+def _run(request: Connection, files: list[int], module: str, parse: str, plain: Any, seconds: float, most: int) -> None:
     """In the child: the parser under its limits, its dicts sent away."""
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CPU: int(seconds) + 1}
     if sys.platform != "darwin":  # which maps more into every process than any sensible cap
-        limits[resource.RLIMIT_AS] = memory
-    for limit, most in limits.items():
+        limits[resource.RLIMIT_AS] = most
+    for limit, value in limits.items():
         hard = resource.getrlimit(limit)[1]
-        resource.setrlimit(limit, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
-    answer = os.fdopen(fds[0], "wb")
-
-    def send(kind: str, said: Any) -> None:
-        left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)  # the time that the other side takes is its own
-        arrays = {}
-        if isinstance(said, dict):
-            plain = str | int | float | list | tuple | dict | None
-            arrays = {key: memoryview(part) for key, part in said.items() if not isinstance(part, plain)}
-            said = {key: part for key, part in said.items() if key not in arrays}
-        header = json.dumps([kind, said, [(key, a.format, a.shape) for key, a in arrays.items()]]).encode()
-        for part in (struct.pack("<I", len(header)), header, *(a.tobytes() for a in arrays.values())):
-            answer.write(part)
-        answer.flush()
-        signal.setitimer(signal.ITIMER_REAL, left_s)
-
+        resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard),) * 2)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        arguments = [os.fdopen(fds[1 + a["file"]], "rb") if isinstance(a, dict) else a for a in plain]
-        values = getattr(importlib.import_module(module), parse)(*arguments)
+        values = getattr(importlib.import_module(module), parse)(*(os.fdopen(fd, "rb") for fd in files), *plain)
         for value in values if isinstance(values, Iterator) else [values]:
-            send("value", value)
-        send("end", None)
-    except errors.AviError as error:
-        kind = "InputError" if isinstance(error, errors.InputError) else "AviError"
-        send(kind, [error.expected, error.got, error.do])
+            left_s, _ = signal.setitimer(signal.ITIMER_REAL, 0)  # the time that the other side takes is its own
+            _send(request, "value", value)
+            signal.setitimer(signal.ITIMER_REAL, left_s)
+        _send(request, "end", 0)
+    except AviError as error:
+        kind = "InputError" if isinstance(error, InputError) else "AviError"
+        _send(request, kind, [error.expected, error.got, error.do])
     except ImportError as error:
-        send("AviError", ["a process that reads files", str(error), "repair the installation"])
+        _send(request, "AviError", ["a process that reads files", str(error), "repair the installation"])
     except Exception as error:
-        memory_error = isinstance(error, MemoryError) or getattr(error, "errno", 0) == 12
-        send("memory" if memory_error else "failed", getattr(error, "strerror", None) or str(error))
+        memory_error = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM
+        _send(request, "memory" if memory_error else "failed", getattr(error, "strerror", None) or str(error))

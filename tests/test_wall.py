@@ -53,7 +53,7 @@ def test_whatever_goes_wrong_behind_the_wall_is_one_error(parse, error: type[Avi
 
 
 def message(text: str) -> str:
-    return len(text).to_bytes(4, "little").hex() + text.encode().hex()
+    return len(text).to_bytes(4, "big").hex() + text.encode().hex()
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,10 @@ def message(text: str) -> str:
         message("[]"),
         message('["value", [], []]'),
         message('["value", {}, [["a", "O", [1]]]]'),
-        message('["value", {}, [["a", "f", [-1]]]]'),
-        message('["value", {}, [["a", "f", [1000000000]]]]'),
+        message('["value", {}, [["a", "f", [2]]]]') + message("four"),
+        message('["value", {}, [["a", "f", [1]]]]') + "7fffffff",
         message('["value", {}, [["a", "f", [1]]]]') + "00",
+        message('["exit", "0", []]'),
         message('["InputError", ["one"], []]'),
         message("[" * 100_000),
     ],

@@ -63,6 +63,6 @@ def miss() -> None:
 def answer_badly(hexadecimal: str) -> None:
     for descriptor in range(3, 40):
         with suppress(OSError):
-            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 os.write(descriptor, bytes.fromhex(hexadecimal))
     os._exit(0)
