@@ -12,7 +12,7 @@ larger weight as `unit_channels` does. Units with a rhythm come from spectra and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -24,20 +24,17 @@ from avi_lib.motion.clip import ARKIT, Curves
 
 FAINTEST = 0.12
 """Strengths below this are not told from rest; a head sways and eyes blink anyway, and have their own thresholds."""
-
-_FAINTEST_OF = {"head_turn": 0.2, "head_up": 0.2, "head_down": 0.2, "head_tilt": 0.22, "head_nod": 0.35}
-_FAINTEST_OF |= {"head_shake": 0.25, "blink_more": 0.6}
-
+_FAINTEST_OF = {
+    **{"head_turn": 0.2, "head_up": 0.2, "head_down": 0.2, "head_tilt": 0.22, "head_nod": 0.35},
+    **{"head_shake": 0.25, "blink_more": 0.6},
+}
 NEUTRAL_QUANTILE, LABELLED_QUANTILE = 0.1, 0.3
 """Share of a speaker's frames that rest below their neutral: of all frames, and of frames labelled neutral."""
-
 LEAST_NEUTRAL_FRAMES = 50
 """Frames labelled neutral that are worth more than all others together."""
-
-_NEUTRAL_CAPS = {"blink": 0.4, "brows": 0.3}
-_OTHER_CAP = 0.15
-"""Most that a neutral may hold of a blendshape: trackers rest high on lids and brows, hardly on a mouth, so that a
-smile that never ends stays a smile."""
+_NEUTRAL_CAPS, _OTHER_CAP = {"blink": 0.4, "brows": 0.3}, 0.15
+"""Most that a neutral may hold of a blendshape, by its group: trackers rest high on lids and brows, hardly on a mouth,
+so that a smile that never ends stays a smile."""
 
 _TALK = {
     "jawOpen": (0.3, 0.10, 0.81),
@@ -55,7 +52,7 @@ _YIELD, _AJAR, _TALKING_JAW, _LEAST_PRESSING = 0.8, 0.3, 0.16, 0.36
 shares of a unit's weight; the third is the median jaw in plain talk, for curves without a jaw."""
 
 _SIGNED = tuple(
-    (f"eyeLook{first}{side}", f"eyeLook{second}{side}")
+    (ARKIT.index(f"eyeLook{first}{side}"), ARKIT.index(f"eyeLook{second}{side}"))
     for first, second in (("Up", "Down"), ("In", "Out"))
     for side in ("Left", "Right")
 )
@@ -65,7 +62,7 @@ _DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
 _SPARSITY = 0.05
 """A unit stays when leaving it out adds more than this, as a root of summed squares over its channels."""
 
-_NOD, _SHAKE = ("headPitch", 0.0067, 0.0464), ("headYaw", 0.0011, 0.0559)
+_RHYTHMS = {"head_nod": ("headPitch", 0.0067, 0.0464), "head_shake": ("headYaw", 0.0011, 0.0559)}
 """Channel, its swing in plain talk, and its growth with strength (both in radians, root mean square of the band)."""
 _RHYTHM_HZ = (1.0, 2.0)
 _RHYTHM_LEAST_S, _BLINKS_LEAST_S = 2.5, 4.0
@@ -95,9 +92,8 @@ def neutral_face(
     """
     labels = list(emotions) if emotions is not None else [None] * len(samples)
     if not samples or len(labels) != len(samples):
-        raise InputError(
-            "recordings of one speaker and a label for each", f"{len(samples)} and {len(labels)}", "pass both"
-        )
+        got = f"{len(samples)} and {len(labels)}"
+        raise InputError("recordings of one speaker and a label for each", got, "pass both")
     neutral = np.zeros(len(ARKIT), np.float32)
     for i, channel in enumerate(ARKIT.channels):
         having = [(values[:, i], label) for (values, present), label in zip(samples, labels, strict=True) if present[i]]
@@ -109,7 +105,9 @@ def neutral_face(
         if channel.startswith(("eyeLook", "head")):
             neutral[i] = np.median(frames)
         else:
-            neutral[i] = min(np.quantile(frames, LABELLED_QUANTILE if labelled else NEUTRAL_QUANTILE), _cap(i))
+            group = next(name for name, members in ARKIT.groups.items() if i in members)
+            rest = np.quantile(frames, LABELLED_QUANTILE if labelled else NEUTRAL_QUANTILE)
+            neutral[i] = min(rest, _NEUTRAL_CAPS.get(group, _OTHER_CAP))
     return neutral
 
 
@@ -128,26 +126,28 @@ def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[s
         raise InputError("curves in the ARKIT space", f"the space {curves.clip.space.name}", "convert the motion first")
     levels = _levels(curves, neutral)
     strengths: dict[str, float] = {}
-    for family in _families(_possible(levels, curves.present)):
-        strengths.update(_explain(levels, curves.present, family))
-    strengths = _away(_lids(strengths)) | _rhythms(curves)
-    return {name: round(min(value, 1.0), 3) for name, value in strengths.items() if value >= _faintest(name)}
+    for family in _families(levels, curves.present):
+        strengths |= _explain(levels, curves.present, family)
+    closed = strengths.pop("eyes_closed", 0.0)
+    strengths |= {"eyes_closed": closed} if closed > 1.1 * _DROOP else {"lid_droop": closed / _DROOP}
+    away, aside, down = (ACTION_UNITS[name].channels for name in ("gaze_away", "gaze_left", "gaze_down"))
+    sideways = strengths.get("gaze_left", 0.0) * aside["eyeLookOutLeft"] / away["eyeLookOutLeft"]
+    downward = strengths.get("gaze_down", 0.0) * down["eyeLookDownLeft"] / away["eyeLookDownLeft"]
+    if FAINTEST <= sideways <= 1.1 and abs(sideways - downward) <= 0.3 * sideways:
+        del strengths["gaze_left"], strengths["gaze_down"]
+        strengths["gaze_away"] = sideways
+    strengths |= _rhythms(curves)
 
+    def faintest(unit: str) -> float:
+        return next((least for start, least in _FAINTEST_OF.items() if unit.startswith(start)), FAINTEST)
 
-def _faintest(unit: str) -> float:
-    return next((least for start, least in _FAINTEST_OF.items() if unit.startswith(start)), FAINTEST)
-
-
-def _cap(channel: int) -> float:
-    group = next(name for name, members in ARKIT.groups.items() if channel in members)
-    return _NEUTRAL_CAPS.get(group, _OTHER_CAP)
+    return {name: round(min(value, 1.0), 3) for name, value in strengths.items() if value >= faintest(name)}
 
 
 def _levels(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> Float[np.ndarray, " 55"]:
     """What each channel sustains above neutral and beyond plain talk; one of an opposed pair gives way."""
     values = np.where(curves.present, curves.clip.values - neutral, 0.0)
-    for first, second in _SIGNED:
-        i, j = ARKIT.index(first), ARKIT.index(second)
+    for i, j in _SIGNED:
         turn = values[:, i] - values[:, j]
         values[:, i], values[:, j] = turn, -turn
     jaw = ARKIT.index("jawOpen")
@@ -158,46 +158,33 @@ def _levels(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> Float[np.nda
     levels = np.zeros(len(ARKIT))
     for i, channel in enumerate(ARKIT.channels):
         quantile, talk, gain = _TALK.get(channel, _STEADY)
-        gain = pressing if channel.startswith(_PRESSERS) else gain
-        levels[i] = (held[quantile][i] - talk) / gain
+        levels[i] = (held[quantile][i] - talk) / (pressing if channel.startswith(_PRESSERS) else gain)
     blendshapes = slice(0, ARKIT.groups["head"][0])
     levels[blendshapes] = np.clip(levels[blendshapes], 0.0, 1.0)
-    yielding = levels.copy()
-    for channel, others in opposites().items():
-        i = ARKIT.index(channel)
-        if levels[i] < _GIVES_WAY * max(levels[ARKIT.index(other)] for other in others):
-            yielding[i] = 0.0
-    return yielding
+    strongest = {c: max(levels[ARKIT.index(other)] for other in others) for c, others in opposites().items()}
+    weaker = [ARKIT.index(c) for c, most in strongest.items() if levels[ARKIT.index(c)] < _GIVES_WAY * most]
+    levels[weaker] = 0.0
+    return levels
 
 
-def _possible(levels: Float[np.ndarray, " 55"], present: Bool[np.ndarray, " 55"]) -> list[ActionUnit]:
-    """Units all of whose main channels are present and at a level that the faintest strength could have."""
+def _families(levels: Float[np.ndarray, " 55"], present: Bool[np.ndarray, " 55"]) -> list[list[ActionUnit]]:
+    """Units all of whose main channels are present and at a level that the faintest strength could have.
+
+    They are parted so that those of one part share no channel with those of another.
+    """
 
     def shows(unit: ActionUnit, channel: str) -> bool:
         i, weight = ARKIT.index(channel), unit.channels[channel]
         return bool(present[i] and levels[i] * np.sign(weight) >= 0.3 * FAINTEST * abs(weight))
 
-    return [
-        unit
-        for unit in ACTION_UNITS.values()
-        if not unit.rhythm and unit.name not in _ALIKE and all(shows(unit, channel) for channel in unit.main_channels())
-    ]
-
-
-def _families(units: Sequence[ActionUnit]) -> list[list[ActionUnit]]:
-    """Units parted so that those of one part share no channel with those of another."""
-    families: list[tuple[set[str], list[ActionUnit]]] = []
-    for unit in units:
-        channels, members = set(unit.channels), [unit]
-        apart = []
-        for other_channels, others in families:
-            if channels & other_channels:
-                channels |= other_channels
-                members = others + members
-            else:
-                apart.append((other_channels, others))
-        families = [*apart, (channels, members)]
-    return [members for _, members in families]
+    families: list[list[ActionUnit]] = []
+    for unit in ACTION_UNITS.values():
+        if unit.rhythm or unit.name in _ALIKE or not all(shows(unit, channel) for channel in unit.main_channels()):
+            continue
+        joined = [f for f in families if any(unit.channels.keys() & other.channels.keys() for other in f)]
+        families = [family for family in families if family not in joined]
+        families.append([*(other for family in reversed(joined) for other in family), unit])
+    return families
 
 
 def _explain(
@@ -205,11 +192,10 @@ def _explain(
 ) -> dict[str, float]:
     """The fewest units, and how strong, whose present channels add up to the levels."""
     channels = sorted({channel for unit in units for channel in unit.channels if present[ARKIT.index(channel)]})
-    wanted = levels[[ARKIT.index(channel) for channel in channels]]
-    weights = np.array([[unit.channels.get(channel, 0.0) for unit in units] for channel in channels])
-    scale = np.array([0.4 if channel.startswith("head") else 1.0 for channel in channels])
     shared = np.array([not channel.startswith("head") for channel in channels])
-    wanted, weights = wanted / scale, weights / scale[:, None]
+    scale = np.where(shared, 1.0, 0.4)
+    wanted = levels[[ARKIT.index(channel) for channel in channels]] / scale
+    weights = np.array([[unit.channels.get(channel, 0.0) for unit in units] for channel in channels]) / scale[:, None]
     strengths, misfit = _fit(weights, wanted, shared)
     kept = [int(k) for k in np.flatnonzero(strengths > 0)]
     while kept:
@@ -227,48 +213,28 @@ def _fit(
     weights: Float[np.ndarray, "channels units"], wanted: Float[np.ndarray, " channels"], shared: np.ndarray
 ) -> tuple[Float[np.ndarray, " units"], float]:
     """Strengths and the squared misfit; a shared channel takes the largest of its units' weights, others the sum."""
+
+    def misfit(strengths: np.ndarray) -> float:
+        carried = weights * strengths
+        off = np.where(shared, carried.max(axis=1), carried.sum(axis=1)) - wanted
+        return float(off @ off)
+
     if not weights.shape[1]:
         return np.zeros(0), float(wanted @ wanted)
     strengths, _ = nnls(weights, wanted)
-    best = strengths, _misfit(weights, wanted, shared, strengths)
+    tried = [(strengths, misfit(strengths))]
     for _ in range(4):
         carried = weights * strengths
         leading = carried >= carried.max(axis=1, keepdims=True) - 1e-12
         strengths, _ = nnls(np.where(shared[:, None] & ~leading, 0.0, weights), wanted)
-        misfit = _misfit(weights, wanted, shared, strengths)
-        if misfit < best[1]:
-            best = strengths, misfit
-    return best
-
-
-def _misfit(weights: np.ndarray, wanted: np.ndarray, shared: np.ndarray, strengths: np.ndarray) -> float:
-    carried = weights * strengths
-    off = np.where(shared, carried.max(axis=1), carried.sum(axis=1)) - wanted
-    return float(off @ off)
-
-
-def _lids(strengths: Mapping[str, float]) -> dict[str, float]:
-    """The same strengths with eyes closed by at most about what a full droop does said as a droop."""
-    closed = strengths.get("eyes_closed", 0.0)
-    others = {name: value for name, value in strengths.items() if name != "eyes_closed"}
-    return others | ({"eyes_closed": closed} if closed > 1.1 * _DROOP else {"lid_droop": closed / _DROOP})
-
-
-def _away(strengths: Mapping[str, float]) -> dict[str, float]:
-    """The same strengths with a gaze to the left and down, in about the mix of `gaze_away`, said as that."""
-    away, aside, down = (ACTION_UNITS[name].channels for name in ("gaze_away", "gaze_left", "gaze_down"))
-    sideways = strengths.get("gaze_left", 0.0) * aside["eyeLookOutLeft"] / away["eyeLookOutLeft"]
-    downward = strengths.get("gaze_down", 0.0) * down["eyeLookDownLeft"] / away["eyeLookDownLeft"]
-    if not (FAINTEST <= sideways <= 1.1 and abs(sideways - downward) <= 0.3 * sideways):
-        return dict(strengths)
-    others = {name: value for name, value in strengths.items() if name not in ("gaze_left", "gaze_down")}
-    return others | {"gaze_away": sideways}
+        tried.append((strengths, misfit(strengths)))
+    return min(tried, key=lambda trial: trial[1])
 
 
 def _rhythms(curves: Curves) -> dict[str, float]:
     """Strengths of nods, shakes and many blinks, in clips long enough to show them."""
     found = {}
-    for name, (channel, plain_rad, growth_rad) in (("head_nod", _NOD), ("head_shake", _SHAKE)):
+    for name, (channel, plain_rad, growth_rad) in _RHYTHMS.items():
         if curves.present[ARKIT.index(channel)] and curves.clip.duration_s >= _RHYTHM_LEAST_S:
             swing_rad = _swing(curves.clip[channel], curves.clip.fps)
             found[name] = float(np.sqrt(max(swing_rad**2 - plain_rad**2, 0.0)) / growth_rad)

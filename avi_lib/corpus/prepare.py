@@ -283,9 +283,10 @@ def code_digest() -> str:
 
 
 def prepared_by() -> set[Path]:
-    """Files of `ROOMS` that a preparation runs: this module, what it imports, and the rules of corpora and rigs."""
+    """Files of `ROOMS` that a preparation runs: this module, what it imports, and the tables of these rooms."""
     root = Path(avi_lib.__file__).parents[1]
-    found = set(Path(__file__).parent.rglob("*.json"))
+    tables = (path for room in ROOMS for path in Path(avi_lib.__file__).parent.joinpath(room).rglob("*"))
+    found = {path for path in tables if path.suffix in (".json", ".yaml")}
     waiting = [Path(__file__)]
     while waiting:
         path = waiting.pop()

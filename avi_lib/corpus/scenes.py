@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -69,8 +70,7 @@ class Sentence:
         return self.last - self.first
 
 
-@dataclass(frozen=True)
-class Noise:
+class Noise(NamedTuple):
     """A short noise in a scene: its level is relative to the speech, or in dBFS where there is none."""
 
     kind: str
@@ -108,7 +108,7 @@ class Scene:
         used = [sentence for sentence, _, _ in self.said] or [self.host]
         applied = {
             "sentences": [(s.recording.name, round(start / RATE_HZ, 4), gain_db) for s, start, gain_db in self.said],
-            "noises": [asdict(noise) for noise in self.noises],
+            "noises": [noise._asdict() for noise in self.noises],
             "cuts_s": self.cuts_s,
             "room": asdict(self.room),
         }
@@ -128,8 +128,7 @@ class Scene:
         }
 
 
-@dataclass(frozen=True)
-class Composed:
+class Composed(NamedTuple):
     """How many scenes there are, how many without speech, how many this run made, and how long all are.
 
     `left_out` counts clips of the source that are too long for a scene.
@@ -168,12 +167,10 @@ def compose_scenes(
         got = f"{min(s.samples for s in known) / RATE_HZ:.1f} s as the shortest sentence of {source}"
         raise InputError(f"sentences that fit into scenes of {longest_s:g} s", got, "allow longer scenes")
     plans = [plan_scene(sentences, number, seed, longest_s) for number in range(scenes)]
-    address = _address(sentences, scenes, seed, longest_s)
-    listed = _claim(source, destination, address)
+    listed = _claim(source, destination, _address(sentences, scenes, seed, longest_s))
     jobs = [(plan, destination / "flac" / f"{plan.name}.flac", (seed, i, 1)) for i, plan in enumerate(plans)]
     kept = {plan.name: file_sha256(path) for plan, path, _ in jobs if path.is_file()}
-    whole = {name for name, digest in kept.items() if listed.get(name, digest) == digest}
-    waiting = [job for job in jobs if job[0].name not in whole]
+    waiting = [job for job in jobs if (name := job[0].name) not in kept or listed.get(name, kept[name]) != kept[name]]
     if workers == 1 or not waiting:
         kept |= dict(_write(*job) for job in waiting)
     else:
@@ -191,20 +188,20 @@ def read_sentences(source: Path) -> list[Sentence]:
     for refusal in scan.refused:
         raise InputError("rows that can all be used", f"{refusal.name} in {source}: {refusal.reason}", "mend that row")
     rows = {row["clip"]: row for _, row in read_table(source / "index.csv", "clip")}
-    return [_sentence(source, recording, rows[recording.name]) for recording in scan.recordings]
-
-
-def _sentence(source: Path, recording: Recording, row: Mapping[str, str]) -> Sentence:
-    spoken = [phone for phone in recording.phones or () if phone.phone != SILENCE]
-    if recording.speech is None or recording.phones is None or not spoken:
-        got = f"{recording.name} in {source} without"
-        raise InputError("sound and spoken phones in phones.json for every clip", got, "add them or remove its row")
-    until_s = max(phone.end_s for phone in recording.phones)
-    first = round(max(spoken[0].start_s - MARGIN_S[0], 0.0) * RATE_HZ)
-    last = round(min(spoken[-1].end_s + MARGIN_S[1], until_s) * RATE_HZ)
-    phones = tuple(shift(spoken, -first / RATE_HZ))
-    digest = file_sha256(recording.speech)
-    return Sentence(recording, row.get("licence", ""), row.get("source", ""), digest, first, last, phones)
+    sentences = []
+    for recording in scan.recordings:
+        phones, row = recording.phones or (), rows[recording.name]
+        spoken = [phone for phone in phones if phone.phone != SILENCE]
+        if recording.speech is None or not spoken:
+            got = f"{recording.name} in {source} without"
+            raise InputError("sound and spoken phones in phones.json for every clip", got, "add them or remove its row")
+        until_s = max(phone.end_s for phone in phones)
+        first = round(max(spoken[0].start_s - MARGIN_S[0], 0.0) * RATE_HZ)
+        last = round(min(spoken[-1].end_s + MARGIN_S[1], until_s) * RATE_HZ)
+        used, digest = tuple(shift(spoken, -first / RATE_HZ)), file_sha256(recording.speech)
+        licence, origin = row.get("licence", ""), row.get("source", "")
+        sentences.append(Sentence(recording, licence, origin, digest, first, last, used))
+    return sentences
 
 
 def plan_scene(sentences: Sequence[Sentence], number: int, seed: int, longest_s: float) -> Scene:
