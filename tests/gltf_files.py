@@ -34,16 +34,16 @@ class Glb:
         return np.frombuffer(self.blob, dtype, int(np.prod(shape)), start).reshape(shape)
 
     def array(self, number: int) -> np.ndarray:
-        told = self.json["accessors"][number]
-        dtype = {5126: "<f4", 5125: "<u4", 5123: "<u2", 5121: "<u1"}[told["componentType"]]
-        width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[told["type"]]
-        if "bufferView" in told:
-            return self.view(told["bufferView"], told.get("byteOffset", 0), dtype, (told["count"], width))
-        dense = np.zeros((told["count"], width), dtype)
-        if "sparse" in told:
-            places, values = told["sparse"]["indices"], told["sparse"]["values"]
+        accessor = self.json["accessors"][number]
+        dtype = {5126: "<f4", 5125: "<u4", 5123: "<u2", 5121: "<u1"}[accessor["componentType"]]
+        width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[accessor["type"]]
+        if "bufferView" in accessor:
+            return self.view(accessor["bufferView"], accessor.get("byteOffset", 0), dtype, (accessor["count"], width))
+        dense = np.zeros((accessor["count"], width), dtype)
+        if "sparse" in accessor:
+            places, values = accessor["sparse"]["indices"], accessor["sparse"]["values"]
             kind = {5123: "<u2", 5125: "<u4"}[places["componentType"]]
-            count = told["sparse"]["count"]
+            count = accessor["sparse"]["count"]
             index = self.view(places["bufferView"], places["byteOffset"], kind, (count,))
             assert (np.diff(index.astype(int)) > 0).all()
             dense[index] = self.view(values["bufferView"], values["byteOffset"], dtype, (count, width))
@@ -131,11 +131,11 @@ class Builder:
         values = np.ascontiguousarray(values)
         kind = {"f4": 5126, "u4": 5125, "u2": 5123, "u1": 5121, "i2": 5122, "i1": 5120}[values.dtype.str[1:]]
         width = values.shape[1] if values.ndim == 2 else 1
-        told = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[width]
+        element = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}[width]
         self.json["bufferViews"].append({"buffer": 0, "byteOffset": len(self.blob), "byteLength": values.nbytes})
         self.blob += values.tobytes() + bytes(-values.nbytes % 4)
         accessor = {"bufferView": len(self.json["bufferViews"]) - 1, "componentType": kind, "count": len(values)}
-        self.json["accessors"].append({**accessor, "type": told, **traits})
+        self.json["accessors"].append({**accessor, "type": element, **traits})
         return len(self.json["accessors"]) - 1
 
     def mesh(self, node: dict[str, Any] | None = None, **attributes: np.ndarray) -> Builder:

@@ -186,12 +186,12 @@ def test_khronos_validator_finds_nothing(folder: Path) -> None:
         "const fs = require('fs'); require(process.argv[1]).validateBytes(new Uint8Array(fs.readFileSync("
         "process.argv[2]))).then(report => console.log(JSON.stringify(report.issues)))"
     )
-    told = subprocess.run(
+    report = subprocess.run(
         [node, "-e", script, str(SCRIPTS / "gltf-validator"), str(folder / "face.glb")],
         capture_output=True,
         text=True,
         check=True,
         timeout=60,
     )
-    issues = json.loads(told.stdout)
+    issues = json.loads(report.stdout)
     assert [issues[f"num{kind}"] for kind in ("Errors", "Warnings", "Infos", "Hints")] == [0, 0, 0, 0]

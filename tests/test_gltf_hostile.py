@@ -106,10 +106,10 @@ HOSTILE: dict[str, tuple[Callable[[Builder], Any], str]] = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_hostile_files_are_refused_in_a_line(tmp_path: Path, case: str) -> None:
-    spoil, told = HOSTILE[case]
+    spoil, message = HOSTILE[case]
     builder = Builder().mesh()
     spoil(builder)
-    with pytest.raises(InputError, match=told) as error:
+    with pytest.raises(InputError, match=message) as error:
         load_gltf_head(builder.save(tmp_path / "bad.glb"))
     assert "\n" not in str(error.value)
 

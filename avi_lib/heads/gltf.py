@@ -134,26 +134,26 @@ class GltfFile:
         Raises InputError unless they are of this width and this count.
         """
         accessor, what = self.part("accessors", index), f"accessor {index}"
-        told = accessor["type"], accessor["componentType"], accessor["count"]
-        if told[0] not in _WIDTHS or told[1] not in _TYPES or type(told[2]) is not int or told[2] < 1:
-            raise self.refused(f"a type, a componentType and a count in {what}", f"{told}"[:200])
-        wide, dtype = _WIDTHS[told[0]], np.dtype(_TYPES[told[1]])
-        if width not in (None, wide):
-            raise self.refused(f"{width} numbers an element in {what}", accessor["type"])
-        if count not in (None, accessor["count"]):
-            raise self.refused(f"{count} elements in {what}", str(accessor["count"]))
+        kind, component, size = accessor["type"], accessor["componentType"], accessor["count"]
+        if kind not in _WIDTHS or component not in _TYPES or type(size) is not int or size < 1:
+            got = f"{kind}, {component} and {size}"[:200]
+            raise self.refused(f"a type, a componentType and a count in {what}", got)
+        wide, dtype = _WIDTHS[kind], np.dtype(_TYPES[component])
+        if width not in (None, wide) or count not in (None, size):
+            expected = f"{count or 'some'} elements of {width or 'some'} numbers in {what}"
+            raise self.refused(expected, f"{size} of type {kind}")
         if whole and dtype.kind == "f":
             raise self.refused(f"integers in {what}", "floating-point numbers")
         if "bufferView" in accessor:
-            values = self._range(what, accessor, accessor["count"], wide, dtype)
+            values = self._range(what, accessor, size, wide, dtype)
         else:
-            values = np.zeros((accessor["count"], wide), dtype)
+            values = np.zeros((size, wide), dtype)
         if "sparse" in accessor:
             sparse, indices = accessor["sparse"], accessor["sparse"]["indices"]
-            kind = np.dtype(_TYPES[indices["componentType"]])
-            places = self._range(what, indices, sparse["count"], 1, kind)[:, 0]
-            if kind.kind != "u" or (np.diff(places.astype(int)) <= 0).any() or places[-1] >= accessor["count"]:
-                raise self.refused(f"rising sparse indices below {accessor['count']} in {what}", "others")
+            whole_type = np.dtype(_TYPES[indices["componentType"]])
+            places = self._range(what, indices, sparse["count"], 1, whole_type)[:, 0]
+            if whole_type.kind != "u" or (np.diff(places.astype(int)) <= 0).any() or places[-1] >= size:
+                raise self.refused(f"rising sparse indices below {size} in {what}", "others")
             values[places] = self._range(what, sparse["values"], sparse["count"], wide, dtype)
         if whole:
             return values.astype(np.int64)

@@ -213,7 +213,8 @@ def _skinned(
     """Each vertex's matrix from its skin, and how much of it the head's and the eyes' joints carry."""
     skin = file.part("skins", number)
     joints = skin["joints"]
-    file.part("nodes", max(joints))
+    for joint in (min(joints), max(joints)):
+        file.part("nodes", joint)
     matrices = scene.world[joints]
     if "inverseBindMatrices" in skin:
         columns = file.numbers(skin["inverseBindMatrices"], 16)

@@ -59,7 +59,7 @@ def placed_head(
     """A head made of a file's mesh, which is turned upright, moved, and scaled unless it is in metres.
 
     The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box. Without
-    `neck` the whole head turns rigidly about a point where the open head's neck bends. What was chosen is told in the
+    `neck` the whole head turns rigidly about a point where the open head's neck bends. What was chosen is in the
     head's notes. Raises InputError for a mesh without extent and for numbers that are not finite.
     """
     if not all(np.isfinite(array).all() for array in (vertices, uv, *shapes_by_channel.values())):
