@@ -175,7 +175,7 @@ def test_a_file_without_an_animation_has_no_motion(tmp_path: Path) -> None:
 @pytest.mark.parametrize("times", [[0.0, 0.0], [1.0, 0.5], [0.0, 1e9], [-1.0, 1.0]])
 def test_animations_with_absurd_times_are_refused(tmp_path: Path, times: list[float]) -> None:
     builder = Builder().mesh()
-    sampler = {"input": builder.add(np.float32(times)), "output": builder.add(np.zeros(8, np.float32))}
+    sampler = {"input": builder.add(np.array(times, np.float32)), "output": builder.add(np.zeros(8, np.float32))}
     channel = {"sampler": 0, "target": {"node": 0, "path": "weights"}}
     builder.json["animations"] = [{"channels": [channel], "samplers": [sampler]}]
     with pytest.raises(InputError):
