@@ -170,7 +170,7 @@ def test_long_recordings_are_cut_in_their_pauses():
         (np.zeros(RATE_HZ), "float64"),
         (np.zeros((RATE_HZ, 2), np.float32), r"shape \(16000, 2\)"),
         (np.zeros(100, np.float32), "0.006 s"),
-        (np.full(RATE_HZ, np.nan, np.float32), "not numbers"),
+        (np.full(RATE_HZ, np.nan, np.float32), "not finite"),
     ],
 )
 def test_an_array_that_is_no_recording_is_refused(wave, got):

@@ -1,9 +1,9 @@
-"""Augmentation: the same speech in another room, through another microphone; and the short noises that rooms hold.
+"""Augmentation: the same speech in another room, through another microphone; short noises; sounds without speech.
 
 >>> rng = np.random.default_rng(7)
->>> elsewhere = in_another_room(wave, rng)  # as long as `wave`, and every sound at its time
+>>> other = in_another_room(wave, rng)  # as long as `wave`, and every sound at its time
 >>> room = draw_room(rng)
->>> elsewhere, applied = put_in_room(wave, room, rng), dataclasses.asdict(room)
+>>> other, applied = put_in_room(wave, room, rng), dataclasses.asdict(room)
 >>> inhaled = make_noise("breath", duration_s=0.4, dbfs=-45.0, rng=rng)
 
 Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. Nothing moves in
@@ -35,6 +35,8 @@ _PAD = RATE_HZ // 8
 _LARGEST = 0.98
 
 Wave = Float32[np.ndarray, " samples"]
+Maker = Callable[[int, np.random.Generator], np.ndarray]
+"""Makes so many samples of a sound, at any level."""
 Gains = Callable[[Float64[np.ndarray, " bins"]], Float64[np.ndarray, " bins"]]
 
 
@@ -72,10 +74,7 @@ class Room:
 
 
 def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
-    """The wave as somebody else might have said it elsewhere: at another speed one time in two, in another room.
-
-    The speed moves pitch and rate alike and keeps the contour of both.
-    """
+    """The wave at another speed one time in two, which moves pitch and rate alike, and in another room."""
     if rng.random() < 0.5:
         length = max(2, round(len(wave) / rng.uniform(*SPEEDS)))
         wave = np.interp(np.linspace(0, len(wave) - 1, length), np.arange(len(wave)), wave).astype(np.float32)
@@ -83,7 +82,7 @@ def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " sam
 
 
 def in_another_room(wave: Wave, rng: np.random.Generator) -> Wave:
-    """The wave (samples,) in a room that is drawn: `put_in_room` of `draw_room`."""
+    """The wave (samples,) in a room that is drawn."""
     return put_in_room(wave, draw_room(rng), rng)
 
 
@@ -118,26 +117,20 @@ def draw_room(rng: np.random.Generator) -> Room:
 def put_in_room(wave: Wave, room: Room, rng: np.random.Generator) -> Wave:
     """The wave as that room, microphone and channel give it, (samples,) within full scale.
 
-    Raises:
-        InputError: an empty wave, samples that are not finite, or a codec that is none of CODECS.
+    Raises InputError for an empty wave, samples that are not finite, and a codec that is none of CODECS.
     """
     if not len(wave) or not np.isfinite(wave).all():
         raise InputError("a wave of finite samples", "an empty or damaged one", "load a recording with load_speech")
     if room.rt60_s is not None:
         wave = reverberate(wave, room.rt60_s, room.direct_db, rng)
     wave = equalise(wave, room.tilt_db, room.low_shelf_db, room.high_shelf_db)
-    if room.level_dbfs is not None:
-        wave = at_level(wave, room.level_dbfs)
+    wave = wave if room.level_dbfs is None else at_level(wave, room.level_dbfs)
     if room.tone_dbfs is not None:
         wave = wave + room_tone(len(wave), room.tone_dbfs, room.tone_slope_db, rng, room.hum_hz, room.hum_db)
-    if room.band_hz is not None:
-        wave = band_limit(wave, room.band_hz)
-    if room.limit_db is not None:
-        wave = limit(wave, room.limit_db)
-    if room.clip_db is not None:
-        wave = clip(wave, room.clip_db)
-    if room.codec is not None:
-        wave = degrade(wave, room.codec)
+    wave = wave if room.band_hz is None else band_limit(wave, room.band_hz)
+    wave = wave if room.limit_db is None else limit(wave, room.limit_db)
+    wave = wave if room.clip_db is None else clip(wave, room.clip_db)
+    wave = wave if room.codec is None else degrade(wave, room.codec)
     peak = float(np.abs(wave).max())
     return wave if peak <= _LARGEST else wave * np.float32(_LARGEST / peak)
 
@@ -204,15 +197,9 @@ def room_tone(
     hum_hz: float | None = None,
     hum_db: float = 0.0,
 ) -> Wave:
-    """Steady noise (samples,) whose spectrum falls by `slope_db` an octave and has broad bumps, no two alike.
+    """Steady noise (samples,) at a level; its spectrum falls by `slope_db` an octave and has broad bumps, no two alike.
 
-    Args:
-        samples: how many.
-        dbfs: level of the whole.
-        slope_db: 0 white, 3 pink, 6 brown.
-        rng: source of the noise.
-        hum_hz: of the mains; its hum has harmonics and lies `hum_db` above the noise.
-        hum_db: level of the hum above the noise.
+    slope_db: 0 white, 3 pink, 6 brown. hum_hz: of the mains, whose hum has harmonics and lies `hum_db` above the noise.
     """
     knots_db = rng.uniform(-4.0, 4.0, 9)
 
@@ -244,8 +231,7 @@ def clip(wave: Wave, below_peak_db: float) -> Wave:
 def degrade(wave: Wave, codec: str) -> Wave:
     """The wave (samples,) coded with few bits: "mu-law" with 8 of them (ITU-T G.711), "low-rate" with 10 below 3 kHz.
 
-    Raises:
-        InputError: another codec.
+    Raises InputError for another codec.
     """
     if codec == "mu-law":
         squeezed = np.sign(wave) * np.log1p(255 * np.minimum(np.abs(wave), 1)) / np.log(256)
@@ -260,8 +246,7 @@ def degrade(wave: Wave, codec: str) -> Wave:
 def make_noise(kind: str, duration_s: float, dbfs: float, rng: np.random.Generator) -> Wave:
     """A short noise, one of NOISES, in round(duration_s * 16000) samples, its sounding part at a level.
 
-    Raises:
-        InputError: another kind, or shorter than 20 ms.
+    Raises InputError for another kind and for less than 20 ms.
     """
     if kind not in NOISES or duration_s < 0.02:
         got = f"{kind!r} of {duration_s:g} s"
@@ -285,26 +270,6 @@ def _breath(samples: int, rng: np.random.Generator) -> np.ndarray:
     return _noise(samples, gains, rng) * swell * flutter
 
 
-def _exhale(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Air let go: a breath the other way round."""
-    return _breath(samples, rng)[::-1].copy()
-
-
-def _click(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Lips or tongue coming apart: one or two ticks of a few milliseconds."""
-    return _hits(samples, rng, int(rng.integers(1, 3)), (1000.0, 4500.0), (0.001, 0.004), noise=0.5)
-
-
-def _knock(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Knuckles on wood, or something put on a table."""
-    return _hits(samples, rng, max(1, round(samples / RATE_HZ / 0.2)), (80.0, 450.0), (0.012, 0.04), noise=0.15)
-
-
-def _keys(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A keyboard."""
-    return _hits(samples, rng, max(1, round(samples / RATE_HZ / 0.13)), (1500.0, 5500.0), (0.002, 0.008), noise=1.0)
-
-
 def _hiss(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Air from a valve, paper, a coat."""
     low_hz, high_hz = rng.uniform((800, 5000), (3500, 7900))
@@ -322,34 +287,34 @@ def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
     return np.sum(parts, axis=0) * _faded(samples)
 
 
-NOISES: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+def _hits(
+    every_s: float | None, resonance_hz: tuple[float, float], decay_s: tuple[float, float], noise: float
+) -> Maker:
+    """Damped resonances with a burst of noise, one or two or one in so many seconds, spread over the time there is."""
+
+    def hits(samples: int, rng: np.random.Generator) -> np.ndarray:
+        count = int(rng.integers(1, 3)) if every_s is None else max(1, round(samples / RATE_HZ / every_s))
+        wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
+        for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
+            at, dies_s = int(start), rng.uniform(*decay_s)
+            times_s = np.arange(samples - at) / RATE_HZ
+            rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
+            wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
+        return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
+
+    return hits
+
+
+NOISES: dict[str, Maker] = {
     "breath": _breath,
-    "exhale": _exhale,
-    "click": _click,
-    "knock": _knock,
-    "keys": _keys,
+    "exhale": lambda samples, rng: _breath(samples, rng)[::-1].copy(),
+    "click": _hits(None, (1000.0, 4500.0), (0.001, 0.004), noise=0.5),  # lips or tongue coming apart
+    "knock": _hits(0.2, (80.0, 450.0), (0.012, 0.04), noise=0.15),
+    "keys": _hits(0.13, (1500.0, 5500.0), (0.002, 0.008), noise=1.0),
     "hiss": _hiss,
     "tone": _tone,
 }
 """Short noises by name; each gives its samples at any level."""
-
-
-def _hits(
-    samples: int,
-    rng: np.random.Generator,
-    count: int,
-    resonance_hz: tuple[float, float],
-    decay_s: tuple[float, float],
-    noise: float,
-) -> np.ndarray:
-    """So many damped resonances with a burst of noise, spread over the time there is."""
-    wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
-    for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
-        at, dies_s = int(start), rng.uniform(*decay_s)
-        times_s = np.arange(samples - at) / RATE_HZ
-        rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
-        wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
-    return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
 
 
 def _faded(samples: int) -> np.ndarray:
@@ -417,7 +382,7 @@ def _cluttered(samples: int, rng: np.random.Generator) -> np.ndarray:
     return wave
 
 
-def _tone_no_speech(samples: int, rng: np.random.Generator) -> np.ndarray:
+def _glide(samples: int, rng: np.random.Generator) -> np.ndarray:
     """A steady or a gliding tone, or beeps."""
     first_hz, last_hz = (float(hz) for hz in rng.uniform(80, 2500, 2))
     hz = np.geomspace(first_hz, last_hz if rng.random() < 0.4 else first_hz, samples)
@@ -453,12 +418,12 @@ def _note(hz: float, length: int, brightness: float, decay: float) -> np.ndarray
     return tones.sum(axis=0) * np.exp(-decay * time_s) * np.minimum(1, time_s / 0.008)
 
 
-SOUNDS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
+SOUNDS: dict[str, Maker] = {
     "steady": _steady,
     "swelling": _swelling,
     "humming": _humming,
     "cluttered": _cluttered,
-    "tone": _tone_no_speech,
+    "tone": _glide,
     "music": _music,
 }
 """Kinds of sounds; each gives its samples at any level."""

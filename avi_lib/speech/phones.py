@@ -1,9 +1,10 @@
 """Phones with times: what the mouth says, and when, as a tuple that covers a recording without gaps.
 
-In: labels and times from a recogniser or an aligner. Out: `Phone` tuples in ARPAbet without stress, silence explicit.
-
->>> tidy([Phone("HH", 0.31, 0.38), Phone("AY", 0.38, 0.60)], duration_s=1.0)
+>>> recognise_phones(wave).phones                   # from the recording alone
+>>> align_phones(wave, "Hi.").phones                # where the words are known
 (Phone('SIL', 0.0, 0.31), Phone('HH', 0.31, 0.38), Phone('AY', 0.38, 0.6), Phone('SIL', 0.6, 1.0))
+
+Two frozen acoustic models, both inside their Python packages: hama tells which phones are said, pocketsphinx when.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ import numpy as np
 from jaxtyping import Float32, Int, Num
 
 from avi_lib.errors import InputError
+from avi_lib.speech.encoders import RATE_HZ, check_wave
 
 SILENCE = "SIL"
 VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
 CONSONANTS = frozenset("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
 ARPABET = VOWELS | CONSONANTS
 BILABIAL = frozenset({"M", "B", "P"})
+SHORTEST_S = 0.1
+
+Wave = Float32[np.ndarray, " samples"]
+Pronunciation = tuple[str, ...]
 
 
 class Phone(NamedTuple):
@@ -78,15 +84,13 @@ def arpabet(ipa: str) -> tuple[str, ...]:
     Accents and secondary articulations are dropped first, so "pʰ" and "p͈" read as "p". Symbols of other languages map
     to the phone with the nearest lip shape (front rounded "y" to UW).
     """
-    symbol = unicodedata.normalize("NFC", ipa)
-    found = _IPA.get(symbol)
+    found = _IPA.get(unicodedata.normalize("NFC", ipa))
     if found is None:
-        base = "".join(
-            part
-            for part in unicodedata.normalize("NFD", symbol)
-            if part == "\u0361" or (not unicodedata.combining(part) and unicodedata.category(part) != "Lm")
+        parts = unicodedata.normalize("NFD", ipa)
+        letters = (
+            c for c in parts if c == "\u0361" or not (unicodedata.combining(c) or unicodedata.category(c) == "Lm")
         )
-        found = _IPA.get(base, "")
+        found = _IPA.get("".join(letters), "")
     return tuple(found.split())
 
 
@@ -95,19 +99,17 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
 
     A gap shorter than `shortest_s` seconds is closed by its neighbours; phones outside the recording are dropped.
     """
-    kept = sorted(
-        (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s), key=lambda p: p.start_s
-    )
+    inside = (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s)
     result: list[Phone] = []
-    for phone in kept:
+    for phone in sorted(inside, key=lambda phone: phone.start_s):
         start, end = max(phone.start_s, 0.0), min(phone.end_s, duration_s)
-        last = result[-1] if result else Phone(SILENCE, 0.0, 0.0)
-        gap = start - last.end_s
+        last_s = result[-1].end_s if result else 0.0
+        gap = start - last_s
         if gap >= shortest_s:
-            result.append(Phone(SILENCE, last.end_s, start))
+            result.append(Phone(SILENCE, last_s, start))
         elif gap != 0 and result:
-            start = last.end_s + gap / 2
-            result[-1] = last._replace(end_s=start)
+            start = last_s + gap / 2
+            result[-1] = result[-1]._replace(end_s=start)
         elif gap > 0:
             start = 0.0
         if end > start:
@@ -146,179 +148,6 @@ def contiguous(phones: Iterable[Phone], duration_s: float) -> bool:
     return end == duration_s
 
 
-# Two frozen acoustic models, both inside their Python packages: hama hears which phones, pocketsphinx tells when.
-
-
-RATE_HZ = 16_000
-Pronunciation = tuple[str, ...]
-
-CTC_HOP_S = 0.02
-CTC_PAD_S = 0.3
-# Spikes trail the starts of phones by this much (median over RAVDESS and EMO-DB).
-CTC_DELAY_S = 0.06
-BLANK: Pronunciation = ("<blank>",)
-WORD_END: Pronunciation = ("<wb>",)
-# A closure that is missed shows more than one too many: this bonus (nats) evens out their number on EMO-DB.
-CLOSURE_BONUS = 0.5
-LONGEST_CTC_PHONE_S = 0.2
-
-HMM_HOP_S = 0.01
-# A frame's label belongs to the middle of its 25.6-ms window; against EMO-DB's hand labels this leaves a bias of 1 ms.
-HMM_CENTRE_S = (0.025625 - HMM_HOP_S) / 2
-HMM_PAD_LEVEL = 1e-4
-
-_hama_lock = threading.Lock()
-
-
-class AlignmentError(Exception):
-    """No path leads through the recording for the phones that were given."""
-
-
-@dataclass(frozen=True)
-class PhonePosteriors:
-    """What the CTC network heard in a recording.
-
-    log_posteriors: (frames, classes), 20-ms frames from 0.3 s before the recording to 0.3 s after it.
-    labels: the phones of each class, or BLANK or WORD_END.
-    """
-
-    log_posteriors: Float32[np.ndarray, "frames classes"]
-    labels: tuple[Pronunciation, ...]
-
-    def words(self) -> list[list[Phone]]:
-        """The likeliest phones as words; a CTC spike is a phone's start once its usual delay is taken off."""
-        scores = self.log_posteriors.copy()
-        closures = [index for index, label in enumerate(self.labels) if label[0] in BILABIAL]
-        strongest = np.array(closures)[scores[:, closures].argmax(axis=1)]
-        together = np.logaddexp.reduce(scores[:, closures], axis=1) + CLOSURE_BONUS
-        scores[np.arange(len(scores)), strongest] = together
-        path = scores.argmax(axis=1)
-        spikes = [
-            (frame, self.labels[index])
-            for frame, index in enumerate(path)
-            if self.labels[index] != BLANK and (frame == 0 or path[frame - 1] != index)
-        ]
-        return _words(spikes)
-
-    def align(self, phones: Sequence[str]) -> list[Phone]:
-        """Times of known phones along the likeliest CTC path (Viterbi). Raises AlignmentError when they do not fit."""
-        columns = {label[0]: index for index, label in enumerate(self.labels) if len(label) == 1}
-        blank = columns[BLANK[0]]
-        states = np.full(2 * len(phones) + 1, blank)
-        states[1::2] = [columns[phone] for phone in phones]
-        entered = _ctc_viterbi(self.log_posteriors[:, states])
-        return [phone for word in _words([(f, (p,)) for f, p in zip(entered, phones, strict=True)]) for phone in word]
-
-
-def phone_posteriors(wave: Float32[np.ndarray, " samples"]) -> PhonePosteriors:
-    """Phone posteriors of a 16-kHz recording, IPA tokens summed into ARPAbet classes; linear in time, one thread."""
-    model, labels, fold = _hama()
-    padded = np.pad(np.clip(wave, -1, 1), round(CTC_PAD_S * RATE_HZ))
-    feeds = {"waveform": padded[None], "waveform_lengths": np.array([len(padded)])}
-    with _hama_lock:
-        log_probabilities, lengths = model.session.run(["log_probs", "out_lengths"], feeds)
-    probabilities = np.exp(log_probabilities[0, : int(lengths[0])])
-    return PhonePosteriors(np.log(np.maximum(probabilities @ fold, 1e-9)), labels)
-
-
-def force_align(
-    wave: Float32[np.ndarray, " samples"], words: Sequence[Sequence[Pronunciation]], pad_s: float = 0.25
-) -> list[Phone]:
-    """Times of the phones of `words` in a 16-kHz recording, with optional silence around each word.
-
-    Each word is its alternative pronunciations, of which the likeliest is taken. The recording is padded with `pad_s`
-    seconds of faint noise on both sides, so that it need not begin and end in silence; times are the recording's, and
-    silence is left out. Raises AlignmentError when no path fits. A decoder lives for one call only, since its
-    running cepstral mean would make results depend on what was aligned before.
-    """
-    from pocketsphinx import Decoder
-
-    decoder = Decoder(lm=None, dict=None, loglevel="FATAL")
-    names = set()
-    for index, alternatives in enumerate(words):
-        for number, pronunciation in enumerate(alternatives, 1):
-            name = f"w{index}" if number == 1 else f"w{index}({number})"
-            decoder.add_word(name, " ".join(pronunciation), update=False)
-            names.add(name)
-    quiet = np.random.default_rng(0).normal(scale=HMM_PAD_LEVEL, size=(2, round(pad_s * RATE_HZ)))
-    pcm = (np.clip(np.concatenate([quiet[0], wave, quiet[1]]), -1, 1) * 32767).astype("<i2").tobytes()
-    try:
-        decoder.set_align_text(" ".join(f"w{index}" for index in range(len(words))))
-        _decode(decoder, pcm)
-        if decoder.hyp() is None:
-            raise AlignmentError("no path reaches the last word")
-        decoder.set_alignment()
-        _decode(decoder, pcm)
-        shift = HMM_CENTRE_S - pad_s
-        found = [
-            Phone(phone.name, phone.start * HMM_HOP_S + shift, (phone.start + phone.duration) * HMM_HOP_S + shift)
-            for word in decoder.get_alignment()
-            if word.name in names
-            for phone in word
-        ]
-    except RuntimeError as error:
-        raise AlignmentError(str(error)) from error
-    if not found:
-        raise AlignmentError("no word was placed")
-    return found
-
-
-@cache
-def _hama() -> tuple[Any, tuple[Pronunciation, ...], Float32[np.ndarray, "tokens classes"]]:
-    """The CTC network, its classes in ARPAbet, and the 0/1 matrix that sums its tokens into them."""
-    from hama import ASRModel
-
-    model = ASRModel()
-    marks = {model.decode_cfg.blank_token: BLANK, model.decode_cfg.word_boundary_token: WORD_END}
-    folded = [marks.get(token) or arpabet(token) or BLANK for token in model.decoder_tokens]
-    labels = tuple(sorted(set(folded)))
-    return model, labels, np.array([[label == wanted for wanted in labels] for label in folded], dtype=np.float32)
-
-
-def _words(spikes: Sequence[tuple[int, Pronunciation]]) -> list[list[Phone]]:
-    """CTC spikes (frame, phones) to words of phones that last until the next spike, 0.2 s at most."""
-    words: list[list[Phone]] = [[]]
-    for number, (frame, label) in enumerate(spikes):
-        if label == WORD_END:
-            words.append([])
-            continue
-        start = frame * CTC_HOP_S - CTC_PAD_S - CTC_DELAY_S
-        following = spikes[number + 1][0] if number + 1 < len(spikes) else frame + LONGEST_CTC_PHONE_S / CTC_HOP_S
-        step = min((following - frame) * CTC_HOP_S, LONGEST_CTC_PHONE_S) / len(label)
-        words[-1] += [Phone(phone, start + i * step, start + (i + 1) * step) for i, phone in enumerate(label)]
-    return [word for word in words if word]
-
-
-def _ctc_viterbi(scores: Float32[np.ndarray, "frames states"]) -> list[int]:
-    """First frame of every odd state on the best path through blank, phone, blank, ... (Graves et al. 2006)."""
-    frames, states = scores.shape
-    skip = np.zeros(states, dtype=bool)
-    skip[3::2] = True
-    best = np.full(states, -np.inf)
-    best[:2] = scores[0, :2]
-    came = np.zeros((frames, states), dtype=np.int8)
-    for frame in range(1, frames):
-        options = np.stack(
-            [best, np.r_[-np.inf, best[:-1]], np.where(skip, np.r_[-np.inf, -np.inf, best[:-2]], -np.inf)]
-        )
-        came[frame] = options.argmax(axis=0)
-        best = options.max(axis=0) + scores[frame]
-    state = states - 1 - int(best[-2] > best[-1])
-    if not np.isfinite(best[state]):
-        raise AlignmentError("the recording is too short for the phones")
-    entered = np.zeros(states, dtype=int)
-    for frame in range(frames - 1, -1, -1):
-        entered[state] = frame
-        state -= int(came[frame, state])
-    return entered[1::2].tolist()
-
-
-def _decode(decoder: Any, pcm: bytes) -> None:
-    decoder.start_utt()
-    decoder.process_raw(pcm, full_utt=True)
-    decoder.end_utt()
-
-
 # How words are pronounced: a transcript in, the words with their alternative pronunciations in ARPAbet out.
 
 
@@ -343,17 +172,13 @@ class Word(NamedTuple):
     """A spoken word in lower case and the ways it may be pronounced, likeliest first."""
 
     text: str
-    pronunciations: tuple[tuple[str, ...], ...]
+    pronunciations: tuple[Pronunciation, ...]
 
 
 def pronounce(text: str) -> tuple[Word, ...]:
     """The words of a transcript as they are spoken, in order; punctuation and words without a sound are left out."""
-    words = []
-    for spelling in spoken_words(text):
-        pronunciations = _look_up(spelling) or _look_up(spelling.strip("'")) or _guess(spelling)
-        if pronunciations:
-            words.append(Word(spelling, pronunciations))
-    return tuple(words)
+    words = (Word(s, _look_up(s) or _look_up(s.strip("'")) or _guess(s)) for s in spoken_words(text))
+    return tuple(word for word in words if word.pronunciations)
 
 
 def spoken_words(text: str) -> list[str]:
@@ -364,16 +189,13 @@ def spoken_words(text: str) -> list[str]:
     normal = unicodedata.normalize("NFKC", text).translate(str.maketrans("\u2019\u2018`", "'''"))
     words: list[str] = []
     for token in _TOKEN.findall(normal):
-        if token in SYMBOLS:
-            words.append(SYMBOLS[token])
-        elif any(character.isdigit() for character in token):
+        letters = token.isupper() and 1 < len(token) <= 5 and normal != normal.upper()
+        if any(character.isdigit() for character in token):
             words += _spoken_number(token)
-        elif (
-            token.isupper() and 1 < len(token) <= 5 and normal != normal.upper() and token.lower() not in _dictionary()
-        ):
+        elif letters and token.lower() not in _dictionary():
             words += token.lower()
         else:
-            words.append(token.lower())
+            words.append(SYMBOLS.get(token, token.lower()))
     return words
 
 
@@ -410,7 +232,7 @@ def _spoken_number(token: str) -> list[str]:
     return [*words, currency] if currency else words
 
 
-def _look_up(spelling: str) -> tuple[tuple[str, ...], ...]:
+def _look_up(spelling: str) -> tuple[Pronunciation, ...]:
     dictionary = _dictionary()
     names = takewhile(dictionary.__contains__, chain([spelling], (f"{spelling}({number})" for number in count(2))))
     return tuple(tuple(dictionary[name].split()) for name in names)
@@ -432,75 +254,211 @@ def _reader() -> Any:
     return G2PModel()
 
 
-@cache
-def _guess(spelling: str) -> tuple[tuple[str, ...], ...]:
+def _guess(spelling: str) -> tuple[Pronunciation, ...]:
     """The reading hama gives a word the dictionary lacks; none where the network gives no sound."""
-    symbols = [alignment.phoneme for alignment in _reader().predict(spelling).alignments]
-    phones = [phone for symbol in symbols for phone in arpabet(symbol)]
+    phones = [phone for part in _reader().predict(spelling).alignments for phone in arpabet(part.phoneme)]
     kept = phones[:1] + [after for before, after in pairwise(phones) if after != before]
     return (tuple(kept),) if kept else ()
 
 
-# When known words are spoken: pocketsphinx's boundaries, checked against the times at which hama hears the phones.
+# The acoustic models.
 
 
+CTC_HOP_S = 0.02
+CTC_PAD_S = 0.3
+# Spikes trail the starts of phones by this much (median over RAVDESS and EMO-DB).
+CTC_DELAY_S = 0.06
+BLANK: Pronunciation = ("<blank>",)
+WORD_END: Pronunciation = ("<wb>",)
+# A closure that is missed shows more than one too many: this bonus (nats) evens out their number on EMO-DB.
+CLOSURE_BONUS = 0.5
+LONGEST_CTC_PHONE_S = 0.2
+
+HMM_HOP_S = 0.01
+# A frame's label belongs to the middle of its 25.6-ms window; against EMO-DB's hand labels this leaves a bias of 1 ms.
+HMM_CENTRE_S = (0.025625 - HMM_HOP_S) / 2
+HMM_PAD_LEVEL = 1e-4
+
+_hama_lock = threading.Lock()
+
+
+class AlignmentError(Exception):
+    """No path leads through the recording for the phones that were given."""
+
+
+@dataclass(frozen=True)
+class PhonePosteriors:
+    """What the CTC network makes of a recording.
+
+    log_posteriors: (frames, classes), 20-ms frames from 0.3 s before the recording to 0.3 s after it.
+    labels: the phones of each class, or BLANK or WORD_END.
+    """
+
+    log_posteriors: Float32[np.ndarray, "frames classes"]
+    labels: tuple[Pronunciation, ...]
+
+    def words(self) -> list[list[Phone]]:
+        """The likeliest phones as words; a CTC spike is a phone's start once its usual delay is taken off."""
+        scores = self.log_posteriors.copy()
+        closures = [index for index, label in enumerate(self.labels) if label[0] in BILABIAL]
+        strongest = np.array(closures)[scores[:, closures].argmax(axis=1)]
+        together = np.logaddexp.reduce(scores[:, closures], axis=1) + CLOSURE_BONUS
+        scores[np.arange(len(scores)), strongest] = together
+        path = [self.labels[index] for index in scores.argmax(axis=1)]
+        changes = (frame for frame, label in enumerate(path) if label != BLANK)
+        return _words([(frame, path[frame]) for frame in changes if frame == 0 or path[frame - 1] != path[frame]])
+
+    def align(self, phones: Sequence[str]) -> list[Phone]:
+        """Times of known phones along the likeliest CTC path (Viterbi). Raises AlignmentError when they do not fit."""
+        columns = {label[0]: index for index, label in enumerate(self.labels) if len(label) == 1}
+        states = np.full(2 * len(phones) + 1, columns[BLANK[0]])
+        states[1::2] = [columns[phone] for phone in phones]
+        starts = _ctc_viterbi(self.log_posteriors[:, states])
+        return list(chain.from_iterable(_words([(at, (phone,)) for at, phone in zip(starts, phones, strict=True)])))
+
+
+def phone_posteriors(wave: Wave) -> PhonePosteriors:
+    """Phone posteriors of a 16-kHz recording, IPA tokens summed into ARPAbet classes; linear in time, one thread."""
+    model, labels, fold = _hama()
+    padded = np.pad(np.clip(wave, -1, 1), round(CTC_PAD_S * RATE_HZ))
+    feeds = {"waveform": padded[None], "waveform_lengths": np.array([len(padded)])}
+    with _hama_lock:
+        log_probabilities, lengths = model.session.run(["log_probs", "out_lengths"], feeds)
+    probabilities = np.exp(log_probabilities[0, : int(lengths[0])])
+    return PhonePosteriors(np.log(np.maximum(probabilities @ fold, 1e-9)), labels)
+
+
+@cache
+def _hama() -> tuple[Any, tuple[Pronunciation, ...], Float32[np.ndarray, "tokens classes"]]:
+    """The CTC network, its classes in ARPAbet, and the 0/1 matrix that sums its tokens into them."""
+    from hama import ASRModel
+
+    model = ASRModel()
+    marks = {model.decode_cfg.blank_token: BLANK, model.decode_cfg.word_boundary_token: WORD_END}
+    folded = [marks.get(token) or arpabet(token) or BLANK for token in model.decoder_tokens]
+    labels = tuple(sorted(set(folded)))
+    return model, labels, np.array([[label == wanted for wanted in labels] for label in folded], dtype=np.float32)
+
+
+def _words(spikes: Sequence[tuple[int, Pronunciation]]) -> list[list[Phone]]:
+    """CTC spikes (frame, phones) to words of phones that last until the next spike, 0.2 s at most."""
+    words: list[list[Phone]] = [[]]
+    for number, (frame, label) in enumerate(spikes):
+        if label == WORD_END:
+            words.append([])
+            continue
+        start = frame * CTC_HOP_S - CTC_PAD_S - CTC_DELAY_S
+        following = spikes[number + 1][0] if number + 1 < len(spikes) else frame + LONGEST_CTC_PHONE_S / CTC_HOP_S
+        step = min((following - frame) * CTC_HOP_S, LONGEST_CTC_PHONE_S) / len(label)
+        words[-1] += [Phone(phone, start + i * step, start + (i + 1) * step) for i, phone in enumerate(label)]
+    return [word for word in words if word]
+
+
+def _ctc_viterbi(scores: Float32[np.ndarray, "frames states"]) -> list[int]:
+    """First frame of every odd state on the best path through blank, phone, blank, ... (Graves et al. 2006)."""
+    frames, states = scores.shape
+    skip = np.full(states, -np.inf)
+    skip[3::2] = 0.0
+    best = np.full(states, -np.inf)
+    best[:2] = scores[0, :2]
+    came = np.zeros((frames, states), dtype=np.int8)
+    for frame in range(1, frames):
+        options = np.stack([best, np.r_[-np.inf, best[:-1]], np.r_[-np.inf, -np.inf, best[:-2]] + skip])
+        came[frame] = options.argmax(axis=0)
+        best = options.max(axis=0) + scores[frame]
+    state = states - 1 - int(best[-2] > best[-1])
+    if not np.isfinite(best[state]):
+        raise AlignmentError("the recording is too short for the phones")
+    entered = np.zeros(states, dtype=int)
+    for frame in range(frames - 1, -1, -1):
+        entered[state] = frame
+        state -= int(came[frame, state])
+    return entered[1::2].tolist()
+
+
+def force_align(wave: Wave, words: Sequence[Sequence[Pronunciation]], pad_s: float = 0.25) -> list[Phone]:
+    """Times of the phones of `words` in a 16-kHz recording, with optional silence around each word, by pocketsphinx.
+
+    Each word is its alternative pronunciations, of which the likeliest is taken. The recording is padded with `pad_s`
+    seconds of faint noise on both sides, so that it need not begin and end in silence; times are the recording's, and
+    silence is left out. Raises AlignmentError when no path fits. A decoder lives for one call only, since its
+    running cepstral mean would make results depend on what was aligned before.
+    """
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(lm=None, dict=None, loglevel="FATAL")
+    names = set()
+    for index, alternatives in enumerate(words):
+        for number, pronunciation in enumerate(alternatives, 1):
+            name = f"w{index}" if number == 1 else f"w{index}({number})"
+            decoder.add_word(name, " ".join(pronunciation), update=False)
+            names.add(name)
+    quiet = np.random.default_rng(0).normal(scale=HMM_PAD_LEVEL, size=(2, round(pad_s * RATE_HZ)))
+    pcm = (np.clip(np.concatenate([quiet[0], wave, quiet[1]]), -1, 1) * 32767).astype("<i2").tobytes()
+
+    def decode() -> None:
+        decoder.start_utt()
+        decoder.process_raw(pcm, full_utt=True)
+        decoder.end_utt()
+
+    try:
+        decoder.set_align_text(" ".join(f"w{index}" for index in range(len(words))))
+        decode()
+        if decoder.hyp() is None:
+            raise AlignmentError("no path reaches the last word")
+        decoder.set_alignment()
+        decode()
+        later_s = HMM_CENTRE_S - pad_s
+        found = [
+            Phone(phone.name, phone.start * HMM_HOP_S + later_s, (phone.start + phone.duration) * HMM_HOP_S + later_s)
+            for word in decoder.get_alignment()
+            if word.name in names
+            for phone in word
+        ]
+    except RuntimeError as error:
+        raise AlignmentError(str(error)) from error
+    if not found:
+        raise AlignmentError("no word was placed")
+    return found
+
+
+# Phones of a recording: sections, the phones that are said in each, and their times.
+
+
+LONGEST_SECTION_S = 16.0
+SMOOTH_S = 0.2
+SILENT_RMS = 1e-4
 PADS_S = (0.25, 0.1, 0.4)
 # 95 % of RAVDESS clips aligned with their text stay below this.
 USUAL_DISAGREEMENT_S = 0.17
 SAME_S = 0.01
 """Two alignments as far from hama's times as each other: a third would be no nearer."""
-
-
-def time_phones(
-    wave: Float32[np.ndarray, " samples"], heard: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]
-) -> tuple[list[Phone], str]:
-    """Phones of `words` (each a sequence of alternative pronunciations) and why hama timed them ("" if not).
-
-    Raises AlignmentError when neither finds a path.
-    """
-    nearest: list[Phone] = []
-    smallest = np.inf
-    failure = ""
-    for pad_s in PADS_S:
-        try:
-            phones = force_align(wave, words, pad_s)
-        except AlignmentError as error:
-            failure = str(error)
-            continue
-        apart = disagreement_s(phones, heard)
-        unmoved = abs(apart - smallest) < SAME_S
-        if not nearest or apart < smallest:
-            nearest, smallest = phones, apart
-        if smallest <= USUAL_DISAGREEMENT_S or unmoved:
-            break
-    if nearest:
-        return nearest, ""
-    return heard.align([phone for word in words for phone in word[0]]), failure
-
-
-def disagreement_s(phones: Sequence[Phone], heard: PhonePosteriors) -> float:
-    """Largest distance between the starts of phones and those hama gives them; infinite where hama finds no path."""
-    try:
-        rough = heard.align([phone.phone for phone in phones])
-    except AlignmentError:
-        return float("inf")
-    return max(abs(a.start_s - b.start_s) for a, b in zip(phones, rough, strict=True))
-
-
-# Phones with times from a recording alone: hama hears which phones, pocketsphinx's hidden Markov model tells when.
-
-
-SHORTEST_S = 0.1
-LONGEST_SECTION_S = 16.0
-SMOOTH_S = 0.2
-SILENT_RMS = 1e-4
+# Over RAVDESS, agreement of the phones recognised with the right text is >= 0.50, with another sentence <= 0.23.
+TEXT_FITS = 0.3
+TEXT_FITS_WELL = 0.45
 
 
 class Section(NamedTuple):
     """A stretch of a recording that is worked on at once: where it starts in seconds and its samples."""
 
     start_s: float
-    wave: Float32[np.ndarray, " samples"]
+    wave: Wave
+
+    @property
+    def audible(self) -> bool:
+        """Whether it is loud enough for phones to be looked for."""
+        return bool(np.sqrt(np.mean(np.square(self.wave, dtype=np.float64))) >= SILENT_RMS)
+
+
+def sections(wave: Wave) -> list[Section]:
+    """Cut a 16-kHz recording into sections of 16 s at most, each at the quietest 0.2 s of its second half."""
+    longest, smooth = round(LONGEST_SECTION_S * RATE_HZ), round(SMOOTH_S * RATE_HZ)
+    cuts = [0]
+    while len(wave) - cuts[-1] > longest:
+        near = cuts[-1] + longest // 2
+        power = np.cumsum(np.square(wave[near - smooth : near + longest // 2], dtype=np.float64))
+        cuts.append(near - smooth // 2 + int(np.argmin(power[smooth:] - power[:-smooth])))
+    return [Section(a / RATE_HZ, wave[a:b]) for a, b in pairwise([*cuts, len(wave)])]
 
 
 def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
@@ -509,159 +467,137 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     Time is linear in length and memory bounded, since long recordings are cut at their quietest moments into sections
     of 16 s at most. The result is the same at every call. Raises InputError for an array that is no such recording.
     """
-    check_wave(wave)
+    check_wave(wave, SHORTEST_S)
     phones: list[Phone] = []
     failures = []
-    for section in filter(audible, sections(wave)):
-        found, failure = recognise_section(section, phone_posteriors(section.wave))
-        phones += found
-        failures += [failure] if failure else []
+    for section in sections(wave):
+        if section.audible:
+            found, failure = _recognise(section, phone_posteriors(section.wave))
+            phones += found
+            failures += [failure] if failure else []
     reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
     warning = f"times are rough in {len(failures)} sections" if failures else ""
-    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method_name(bool(failures)), reason, warning=warning)
-
-
-def recognise_section(section: Section, heard: PhonePosteriors) -> tuple[list[Phone], str]:
-    """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
-    words = [[tuple(phone.phone for phone in word)] for word in heard.words()]
-    if not words or not audible(section):
-        return [], ""
-    try:
-        phones, failure = time_phones(section.wave, heard, words)
-    except AlignmentError as error:
-        phones, failure = [phone for word in heard.words() for phone in word], str(error)
-    where = f"pocketsphinx could not align the phones heard at {section.start_s:.1f} s ({failure})"
-    return shift(phones, section.start_s), where if failure else ""
-
-
-def audible(section: Section) -> bool:
-    """Whether a section is loud enough to be listened to."""
-    return bool(np.sqrt(np.mean(np.square(section.wave, dtype=np.float64))) >= SILENT_RMS)
-
-
-def method_name(failed: bool) -> str:
-    """The method of phones that were heard: who named them and who timed them."""
-    return "hama" if failed else "hama+pocketsphinx"
-
-
-def sections(wave: Float32[np.ndarray, " samples"]) -> list[Section]:
-    """Cut a 16-kHz recording into sections of 16 s at most, each at the quietest 0.2 s of its second half."""
-    longest = round(LONGEST_SECTION_S * RATE_HZ)
-    smooth = round(SMOOTH_S * RATE_HZ)
-    cuts = [0]
-    while len(wave) - cuts[-1] > longest:
-        near = cuts[-1] + longest // 2
-        power = np.cumsum(np.square(wave[near - smooth : near + longest // 2], dtype=np.float64))
-        cuts.append(near - smooth // 2 + int(np.argmin(power[smooth:] - power[:-smooth])))
-    return [Section(a / RATE_HZ, wave[a:b]) for a, b in zip(cuts, [*cuts[1:], len(wave)], strict=True)]
-
-
-def check_wave(wave: Any) -> None:
-    """Raise InputError unless `wave` is one channel of finite float32 samples and lasts at least 0.1 s at 16 kHz."""
-    expected, do = "float32 samples of one channel at 16 kHz", "load the recording with load_speech"
-    if not isinstance(wave, np.ndarray):
-        raise InputError(expected, type(wave).__name__, do)
-    if wave.dtype != np.float32 or wave.ndim != 1:
-        raise InputError(expected, f"{wave.dtype} of shape {wave.shape}", do)
-    if len(wave) < SHORTEST_S * RATE_HZ:
-        raise InputError(f"at least {SHORTEST_S} s of speech", f"{len(wave) / RATE_HZ:.3f} s", "record a longer clip")
-    if not np.isfinite(wave).all():
-        raise InputError(expected, "samples that are not numbers", do)
-
-
-# Phones with times from a recording and what is said in it.
-
-
-# Over RAVDESS, agreement of phones heard with the right text is 0.50 or more, with another sentence 0.23 or less.
-TEXT_FITS = 0.3
-TEXT_FITS_WELL = 0.45
-
-
-class _Part(NamedTuple):
-    """A section, what was heard in it, and the words of the text that fall into it."""
-
-    section: Section
-    heard: PhonePosteriors
-    words: Sequence[Word]
-    agreement: float
+    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), _method(bool(failures)), reason, warning=warning)
 
 
 def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> PhoneTrack:
     """Phones of a recording (samples,) float32 at 16 kHz of which the words are known (forced alignment).
 
-    Where pocketsphinx finds no path the CTC network's own alignment stands in; where the text does not fit what is
-    heard, the phones heard do. `method` names all methods in use, `reason` the cause, `warning` doubts about the text.
-    Raises InputError for an unusable array and for a text without a word that can be pronounced.
+    Where pocketsphinx finds no path the CTC network's own alignment stands in; where the text does not fit the phones
+    that are recognised, those are taken. `method` names all methods in use, `reason` the cause, `warning` doubts about
+    the text. Raises InputError for an unusable array and for a text without a word that can be pronounced.
     """
-    check_wave(wave)
+    check_wave(wave, SHORTEST_S)
     words = pronounce(text)
     if not words:
         raise InputError("a transcript of what is said", repr(text[:60]), "give the words, or leave the text out")
+    parts = [(section, phone_posteriors(section.wave)) for section in sections(wave)]
+    recognised = [shift(chain.from_iterable(found.words()), section.start_s) for section, found in parts]
+    times_s = _word_times(words, list(chain.from_iterable(recognised)), len(wave) / RATE_HZ)
+    edges_s = [section.start_s for section, _ in parts[1:]]
     phones: list[Phone] = []
     methods: Counter[str] = Counter()
-    reasons = []
-    agreements = []
-    for part in _divide(wave, words):
-        found, method, reason = _align_part(part)
+    reasons, agreements = [], []
+    for number, (section, posteriors) in enumerate(parts):
+        own = [word for word, time_s in zip(words, times_s, strict=True) if bisect_right(edges_s, time_s) == number]
+        agreements.append(agreement(_flat(own), [phone.phone for phone in recognised[number]]))
+        found, method, reason = _align(section, posteriors, own if agreements[-1] >= TEXT_FITS else [])
         phones += found
         methods[method] += 1
         reasons += [reason] if reason else []
-        agreements.append(part.agreement)
     warning = ""
     if min(agreements) < TEXT_FITS_WELL:
         unused = f"; not used in {sum(a < TEXT_FITS for a in agreements)} of {len(agreements)} sections"
         warning = f"the text may not be what is said (agreement {min(agreements):.2f})"
         warning += unused if min(agreements) < TEXT_FITS else ""
-    return PhoneTrack(
-        tidy(phones, len(wave) / RATE_HZ),
+    method, reason = (
         ", ".join(name for name, _ in methods.most_common()),
         "; ".join(["the text was given", *reasons[:1]]),
-        text,
-        warning,
     )
+    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, text, warning)
 
 
-def agreement(spoken: Sequence[str], heard: Sequence[str]) -> float:
-    """1 - edit distance / longer length of two phone sequences: 1 when equal, 0 when nothing is shared."""
-    longer = max(len(spoken), len(heard))
-    return 1.0 if not longer else 1 - float(_edit_table(spoken, heard)[-1, -1]) / longer
+def _method(failed: bool) -> str:
+    """The method of phones that were recognised: who named them and who timed them."""
+    return "hama" if failed else "hama+pocketsphinx"
 
 
-def _divide(wave: np.ndarray, words: Sequence[Word]) -> list[_Part]:
-    parts = [(section, phone_posteriors(section.wave)) for section in sections(wave)]
-    heard = [shift((p for word in ear.words() for p in word), section.start_s) for section, ear in parts]
-    times = _word_times(words, [phone for phones in heard for phone in phones], len(wave) / RATE_HZ)
-    edges = [section.start_s for section, _ in parts[1:]]
-    owners = [bisect_right(edges, time) for time in times]
-    result = []
-    for index, (section, ear) in enumerate(parts):
-        own = [word for word, owner in zip(words, owners, strict=True) if owner == index]
-        score = agreement(_flat(own), [phone.phone for phone in heard[index]])
-        result.append(_Part(section, ear, own, score))
-    return result
-
-
-def _align_part(part: _Part) -> tuple[list[Phone], str, str]:
-    """Phones of a part, the method and, unless pocketsphinx aligned the text, the reason."""
-    where = f"at {part.section.start_s:.1f} s"
-    if not part.words or part.agreement < TEXT_FITS:
-        phones, failure = recognise_section(part.section, part.heard)
-        return phones, method_name(bool(failure)), f"the text does not fit what is heard {where}" if phones else ""
+def _recognise(section: Section, posteriors: PhonePosteriors) -> tuple[list[Phone], str]:
+    """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
+    found = posteriors.words()
+    if not found or not section.audible:
+        return [], ""
     try:
-        phones, failure = time_phones(part.section.wave, part.heard, [word.pronunciations for word in part.words])
+        phones, failure = _time(section, posteriors, [[tuple(phone.phone for phone in word)] for word in found])
     except AlignmentError as error:
-        phones, _ = recognise_section(part.section, part.heard)
-        return phones, method_name(True), f"the words do not fit into the recording {where} ({error})"
+        phones, failure = list(chain.from_iterable(found)), str(error)
+    where = f"pocketsphinx could not align the phones heard at {section.start_s:.1f} s ({failure})"
+    return shift(phones, section.start_s), where if failure else ""
+
+
+def _align(section: Section, posteriors: PhonePosteriors, words: Sequence[Word]) -> tuple[list[Phone], str, str]:
+    """Phones of a section, the method and, unless pocketsphinx aligned the words, the reason."""
+    where = f"at {section.start_s:.1f} s"
+    if not words:
+        phones, failure = _recognise(section, posteriors)
+        return phones, _method(bool(failure)), f"the text does not fit what is heard {where}" if phones else ""
+    try:
+        phones, failure = _time(section, posteriors, [word.pronunciations for word in words])
+    except AlignmentError as error:
+        phones, _ = _recognise(section, posteriors)
+        return phones, _method(True), f"the words do not fit into the recording {where} ({error})"
     reason = f"pocketsphinx could not align the words {where} ({failure})" if failure else ""
-    return shift(phones, part.section.start_s), "hama" if failure else "pocketsphinx", reason
+    return shift(phones, section.start_s), "hama" if failure else "pocketsphinx", reason
 
 
-def _word_times(words: Sequence[Word], heard: Sequence[Phone], duration_s: float) -> list[float]:
+def _time(
+    section: Section, posteriors: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]
+) -> tuple[list[Phone], str]:
+    """Phones of `words` by pocketsphinx as near as can be to hama's times, or hama's own and why.
+
+    Raises AlignmentError when neither finds a path.
+    """
+    nearest: list[Phone] = []
+    smallest = np.inf
+    failure = ""
+    for pad_s in PADS_S:
+        try:
+            phones = force_align(section.wave, words, pad_s)
+        except AlignmentError as error:
+            failure = str(error)
+            continue
+        apart = _disagreement_s(phones, posteriors)
+        unmoved = abs(apart - smallest) < SAME_S
+        if not nearest or apart < smallest:
+            nearest, smallest = phones, apart
+        if smallest <= USUAL_DISAGREEMENT_S or unmoved:
+            break
+    if nearest:
+        return nearest, ""
+    return posteriors.align([phone for word in words for phone in word[0]]), failure
+
+
+def _disagreement_s(phones: Sequence[Phone], posteriors: PhonePosteriors) -> float:
+    """Largest distance between the starts of phones and those hama gives them; infinite where hama finds no path."""
+    try:
+        rough = posteriors.align([phone.phone for phone in phones])
+    except AlignmentError:
+        return float("inf")
+    return max(abs(a.start_s - b.start_s) for a, b in zip(phones, rough, strict=True))
+
+
+def agreement(spoken: Sequence[str], recognised: Sequence[str]) -> float:
+    """1 - edit distance / longer length of two phone sequences: 1 when equal, 0 when nothing is shared."""
+    longer = max(len(spoken), len(recognised))
+    return 1.0 if not longer else 1 - float(_edit_table(spoken, recognised)[-1, -1]) / longer
+
+
+def _word_times(words: Sequence[Word], recognised: Sequence[Phone], duration_s: float) -> list[float]:
     """When each word is spoken, roughly: the middle of its phones' partners, between its neighbours' if it has none."""
     owner = [index for index, word in enumerate(words) for _ in word.pronunciations[0]]
     partners: dict[int, list[float]] = {}
-    for i, j in _match(_flat(words), [phone.phone for phone in heard]):
-        partners.setdefault(owner[i], []).append(heard[j].start_s)
+    for i, j in _match(_flat(words), [phone.phone for phone in recognised]):
+        partners.setdefault(owner[i], []).append(recognised[j].start_s)
     known = [-1, *partners, len(words)]
     times = [0.0, *(float(np.median(starts)) for starts in partners.values()), duration_s]
     return [float(time) for time in np.interp(np.arange(len(words)), known, times)]
