@@ -194,24 +194,23 @@ def test_arkit_comes_back_from_flame(fitted: FlameMap):
     values[:, TOLD] = np.clip(rng.normal(0.0, 0.4, (200, len(TOLD))), 0.0, 1.0)
     values[:, 52:] = rng.uniform(-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD, (200, 3))
     there = fitted.to_flame(MotionClip(values, FPS, ARKIT))
-    back, error = fitted.to_arkit(there)
+    back, off_mm, share = fitted.to_arkit(there)
     correlation = [np.corrcoef(values[:, i], back.values[:, i])[0, 1] for i in TOLD]
     assert min(correlation) > 0.95
     assert np.abs(back.values[:, 52:] - values[:, 52:]).max() < 1e-5
     assert back.values[:, :52].min() >= 0.0 and back.values[:, :52].max() <= 1.0
-    assert error.rms_mm < 0.05 and error.relative < 0.01
+    assert off_mm < 0.05 and share < 0.01
     assert back.fps == there.fps == FPS
 
 
 def test_what_no_weights_can_show_is_told_as_an_error(fitted: FlameMap):
-    _, error = fitted.to_arkit(flame(50))
-    assert 0.2 < error.relative < 1.0 and error.rms_mm > 0.2
-    _, none = fitted.to_arkit(MotionClip(np.zeros((3, len(FLAME)), np.float32), FPS, FLAME))
-    assert none.rms_mm == none.relative == 0.0
+    _, off_mm, share = fitted.to_arkit(flame(50))
+    assert 0.2 < share < 1.0 and off_mm > 0.2
+    assert fitted.to_arkit(MotionClip(np.zeros((3, len(FLAME)), np.float32), FPS, FLAME))[1:] == (0.0, 0.0)
 
 
 def test_the_gaze_stays_at_rest_on_the_way_back(fitted: FlameMap):
-    back, _ = fitted.to_arkit(fitted.to_flame(arkit(eyeLookUp=1.0)))
+    back, *_ = fitted.to_arkit(fitted.to_flame(arkit(eyeLookUp=1.0)))
     assert not back.values[:, list(ARKIT.groups["gaze"])].any()
 
 
@@ -281,15 +280,15 @@ def test_it_nods_and_looks_to_the_side_that_arkit_says(head: FlameHead):
 
 
 def test_motion_that_it_cannot_follow_is_an_error(head: FlameHead):
-    class Elsewhere:
-        name = "ELSEWHERE"
+    class Other:
+        name = "OTHER"
 
         def __len__(self) -> int:
             return 3
 
     clip = object.__new__(MotionClip)
-    object.__setattr__(clip, "space", Elsewhere())
-    with pytest.raises(InputError, match="ELSEWHERE"):
+    object.__setattr__(clip, "space", Other())
+    with pytest.raises(InputError, match="OTHER"):
         head.move(clip)
 
 

@@ -1,4 +1,4 @@
-"""The FLAME model at work: expression and joints to vertices by linear blend skinning with pose correctives.
+"""FLAME: a person's own model file, and expression and joints to vertices by linear blend skinning.
 
 >>> model = flame_model(load_flame_file(path), shape)    # shape: up to 300 coefficients of a person, or None
 >>> vertices = model.vertices(expression, jaw=jaw_rad)   # (frames, 5023, 3) float32, metres
@@ -6,13 +6,14 @@
 A frame's vertices are v = sum_j w_j (R_j u + t_j), u = template + expression directions + pose directions (R - I), as
 in Li et al. 2017 and Loper et al. 2015 (SMPL), whose joints follow the shape and the expression. Rotations are
 axis-angle in radians, each in the frame of its joint's parent; frames are independent, so motion can come in chunks.
+Nothing of FLAME comes with this library.
 """
 
 from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -44,12 +45,14 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin-1")
 
 
-_reconstruct = np.empty(0).__reduce__()[0]
 _NAMES: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "_codecs.encode": _encode}
 _NAMES |= {"chumpy.ch.Ch": _Held, "chumpy.Ch": _Held, "builtins.set": set, "__builtin__.set": set}
-_NAMES |= {f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")}
+_NAMES |= {f"numpy.{core}.multiarray._reconstruct": np.empty(0).__reduce__()[0] for core in ("core", "_core")}
 _NAMES |= {f"scipy.sparse{module}.csc_matrix": _Csc for module in ("", ".csc", "._csc")}
 _NAMES |= {f"scipy.sparse{module}.csr_matrix": _Csr for module in ("", ".csr", "._csr")}
+
+
+class _RefusedError(Exception): ...
 
 
 class _Unpickler(pickle.Unpickler):
@@ -58,10 +61,6 @@ class _Unpickler(pickle.Unpickler):
         if f"{module}.{name}" not in _NAMES:
             raise _RefusedError(f"{module}.{name}"[:80])
         return _NAMES[f"{module}.{name}"]
-
-
-class _RefusedError(Exception):
-    pass
 
 
 def read_flame_arrays(file: BinaryIO, names: list[str], shown: str) -> dict[str, np.ndarray]:
@@ -84,9 +83,8 @@ def _array(name: str, value: Any) -> np.ndarray:
     if isinstance(value, _Csc | _Csr):
         held = vars(value)
         shape = held["_shape"] if "_shape" in held else held["shape"]
-        matrix = (csc_matrix if isinstance(value, _Csc) else csr_matrix)(
-            (held["data"], held["indices"], held["indptr"]), shape
-        )
+        kind = csc_matrix if isinstance(value, _Csc) else csr_matrix
+        matrix = kind((held["data"], held["indices"], held["indptr"]), shape)
         matrix.check_format(full_check=True)  # scipy trusts the indices otherwise
         return matrix.toarray()
     if isinstance(value, _Held):
@@ -96,24 +94,21 @@ def _array(name: str, value: Any) -> np.ndarray:
     return value.astype(value.dtype.newbyteorder("="), copy=False)
 
 
-# The FLAME model, read from a person's own file; nothing of FLAME comes with this library.
-
-
 VERTICES, TRIANGLES = 5023, 9976
 JOINTS = ("global", "neck", "jaw", "left eye", "right eye")
+NECK, JAW, LEFT_EYE, RIGHT_EYE = 1, 2, 3, 4
 SHAPE_DIRECTIONS, EXPRESSION_DIRECTIONS = 300, 100
 
-_POSED_JOINTS = len(JOINTS) - 1
 _SHAPES = {
     "v_template": (VERTICES, 3),
     "f": (TRIANGLES, 3),
     "shapedirs": (VERTICES, 3, SHAPE_DIRECTIONS + EXPRESSION_DIRECTIONS),
-    "posedirs": (VERTICES, 3, 9 * _POSED_JOINTS),
+    "posedirs": (VERTICES, 3, 9 * (len(JOINTS) - 1)),
     "J_regressor": (len(JOINTS), VERTICES),
     "weights": (VERTICES, len(JOINTS)),
     "kintree_table": (2, len(JOINTS)),
 }
-_KINDS = {"f": "iu", "kintree_table": "iu"}
+_WHOLE = ("f", "kintree_table")
 SECONDS = 20.0
 """That reading a file may take."""
 _MOST_BYTES = 1 << 28
@@ -123,25 +118,12 @@ _REACH_M = 2.0
 _GET = "download the model again from its makers' page, flame.is.tue.mpg.de"
 
 
-@dataclass(frozen=True, eq=False)
-class FlameFile:
-    """The arrays of a FLAME model under their names in the file, in metres; the joints are JOINTS in order.
-
-    `shapedirs` holds 300 directions of shape, then 100 of expression; `kintree_table` the parent of every joint, -1
-    for the first, and its number.
-    """
-
-    v_template: Float32[np.ndarray, "5023 3"]
-    f: Int32[np.ndarray, "9976 3"]
-    shapedirs: Float32[np.ndarray, "5023 3 400"]
-    posedirs: Float32[np.ndarray, "5023 3 36"]
-    J_regressor: Float32[np.ndarray, "5 5023"]
-    weights: Float32[np.ndarray, "5023 5"]
-    kintree_table: Int32[np.ndarray, "2 5"]
-
-
-def load_flame_file(path: Path) -> FlameFile:
+def load_flame_file(path: Path) -> dict[str, np.ndarray]:
     """Read and check a FLAME model, a pickle or an npz by its content.
+
+    Its arrays come under their names in the file and with the shapes of FLAME, float32 in metres, `f` and
+    `kintree_table` int32. `shapedirs` holds 300 directions of shape, then 100 of expression; `kintree_table` the parent
+    of every one of JOINTS, -1 for the first, and its number.
 
     Raises InputError for a file that is missing, larger than 256 MiB, damaged, asks for anything but arrays (which is
     named; nothing of it is carried out), or holds arrays that are no FLAME: 5023 vertices, 9976 triangles, 5 joints.
@@ -149,10 +131,10 @@ def load_flame_file(path: Path) -> FlameFile:
     path = Path(path)
     if not path.is_file():
         raise InputError("a FLAME model file, generic_model.pkl or an npz of it", str(path), "check the path")
-    if path.stat().st_size > _MOST_BYTES:
-        got = f"{path} with {path.stat().st_size} bytes"
-        raise InputError(f"a FLAME model of at most {_MOST_BYTES} bytes", got, "name the model's own file")
-    terms = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
+    if (size := path.stat().st_size) > _MOST_BYTES:
+        most = f"a FLAME model of at most {_MOST_BYTES} bytes"
+        raise InputError(most, f"{path} with {size} bytes", "name the model's own file")
+    terms: dict[str, Any] = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
     with path.open("rb") as stream:
         (arrays,) = behind_wall(
             read_flame_arrays, stream, list(_SHAPES), str(path), **terms, seconds=SECONDS, memory_mb=2048
@@ -160,51 +142,47 @@ def load_flame_file(path: Path) -> FlameFile:
     return _checked(arrays, path)
 
 
-def save_flame_npz(file: FlameFile, path: Path) -> None:
+def save_flame_npz(arrays: dict[str, Any], path: Path) -> None:
     """Write the arrays as npz without pickle, atomically, for quicker loading; FLAME's licence holds for it as well."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **{field.name: getattr(file, field.name) for field in fields(file)})
+        np.savez(stream, **arrays)
 
 
-def _checked(arrays: dict[str, np.ndarray], path: Path) -> FlameFile:
+def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
     """The arrays with the types that are worked with; InputError where they are no FLAME."""
-    worked = {}
     for name, shape in _SHAPES.items():
-        array, kinds = arrays[name], _KINDS.get(name, "f")
-        if array.shape != shape:
+        if arrays[name].shape != shape:
             expected = f"FLAME's {VERTICES} vertices and {len(JOINTS)} joints, {name} of the shape {shape}"
-            raise InputError(expected, f"{array.shape} in {path}", "name a FLAME model, not another body's or hand's")
-        if array.dtype.kind not in kinds:
-            raise InputError(f"{name} of numbers of the kind {kinds}", f"{array.dtype} in {path}", _GET)
-        with np.errstate(over="ignore"):
-            worked[name] = np.ascontiguousarray(array, np.float32 if kinds == "f" else np.int64)
-        if not np.isfinite(worked[name]).all():
-            raise InputError(f"finite {name}", f"NaN or infinity in {path}", _GET)
-    if np.abs(worked["v_template"]).max() > _REACH_M:
-        got = f"vertices {np.abs(worked['v_template']).max():.3g} from the origin in {path}"
-        raise InputError(f"a template in metres, within {_REACH_M:g} m of its origin", got, _GET)
-    _check_relations(worked, path)
-    worked["kintree_table"][0, 0] = -1  # the makers write 2^32 - 1
-    return FlameFile(**{name: a if a.dtype == np.float32 else a.astype(np.int32) for name, a in worked.items()})
+            got = f"{arrays[name].shape} in {path}"
+            raise InputError(expected, got, "name a FLAME model, not another body's or hand's")
+        if arrays[name].dtype.kind not in (kinds := "iu" if name in _WHOLE else "f"):
+            raise InputError(f"{name} of numbers of the kind {kinds}", f"{arrays[name].dtype} in {path}", _GET)
+    with np.errstate(over="ignore", invalid="ignore"):
+        worked = {
+            name: np.ascontiguousarray(arrays[name], np.int64 if name in _WHOLE else np.float32) for name in _SHAPES
+        }
+        faces, (parents, numbers) = worked["f"], worked["kintree_table"]
+        reach = np.abs(worked["v_template"]).max()
+        off, joints_off = (np.abs(worked[name].sum(axis=1) - 1.0).max() for name in ("weights", "J_regressor"))
+    faces_fit = faces.min() >= 0 and faces.max() < VERTICES
+    tree = (numbers == np.arange(5)).all() and (parents[1:] >= 0).all() and (parents[1:] < numbers[1:]).all()
+    of_joints = f"a tree of the {len(JOINTS)} joints {', '.join(JOINTS)}, every parent before its children"
+    shares = off <= 1e-3 and worked["weights"].min() >= -1e-3
+    checks = [(np.isfinite(array).all(), f"finite {name}", "NaN or infinity") for name, array in worked.items()]
+    checks += [
+        (reach <= _REACH_M, f"a template in metres, within {_REACH_M:g} m of its origin", f"a reach of {reach:.3g}"),
+        (faces_fit, f"triangles of the vertices 0-{VERTICES - 1}", f"vertices {faces.min()} to {faces.max()}"),
+        (shares, "skinning weights that sum to 1", f"a sum {off:.3g} off or a negative one"),
+        (joints_off <= 1e-2, "a joint regressor whose rows sum to 1", "other sums"),
+        (tree, of_joints, f"parents {parents.tolist()}"),
+    ]
+    for good, expected, got in checks:
+        if not good:
+            raise InputError(expected, f"{got} in {path}", _GET)
+    parents[0] = -1  # the makers write 2^32 - 1
+    return {name: array.astype(np.int32) if name in _WHOLE else array for name, array in worked.items()}
 
 
-def _check_relations(arrays: dict[str, np.ndarray], path: Path) -> None:
-    faces, weights, table = arrays["f"], arrays["weights"], arrays["kintree_table"]
-    if faces.min() < 0 or faces.max() >= VERTICES:
-        got = f"vertices {faces.min()} to {faces.max()} in {path}"
-        raise InputError(f"triangles of the vertices 0-{VERTICES - 1}", got, _GET)
-    off = np.abs(weights.sum(axis=1) - 1.0).max()
-    if off > 1e-3 or weights.min() < -1e-3:
-        raise InputError("skinning weights that sum to 1", f"a sum {off:.3g} off or a negative one in {path}", _GET)
-    if np.abs(arrays["J_regressor"].sum(axis=1) - 1.0).max() > 1e-2:
-        raise InputError("a joint regressor whose rows sum to 1", f"other sums in {path}", _GET)
-    numbers, parents = table[1], table[0, 1:]
-    if (numbers != np.arange(len(JOINTS))).any() or (parents < 0).any() or (parents >= numbers[1:]).any():
-        expected = f"a tree of the {len(JOINTS)} joints {', '.join(JOINTS)}, every parent before its children"
-        raise InputError(expected, f"parents {table[0].tolist()} in {path}", _GET)
-
-
-NECK, JAW, LEFT_EYE, RIGHT_EYE = 1, 2, 3, 4
 EXPRESSIONS = 50
 """Expression coefficients that the FLAME motion space has, the first of the file's 100."""
 FRAMES_AT_ONCE = 8
@@ -237,7 +215,7 @@ class FlameModel:
         eyes: Float[np.ndarray, "frames 2 3"] | None = None,
         global_rotation: Float[np.ndarray, "frames 3"] | None = None,
     ) -> Float32[np.ndarray, "frames V 3"]:
-        """Vertices of every frame.
+        """Vertices of every frame; InputError for values that are not finite.
 
         Args:
             expression: coefficients, about -3 to 3.
@@ -245,27 +223,21 @@ class FlameModel:
             neck: rotation of the head and neck about the neck joint.
             eyes: rotation of the left and the right eyeball.
             global_rotation: rotation of the whole about the first joint, at the foot of the neck.
-
-        Raises:
-            InputError: values that are not finite.
         """
-        frames = len(expression)
-        pose = np.zeros((frames, len(self.parents), 3), np.float32)
+        pose = np.zeros((len(expression), len(self.parents), 3), np.float32)
         for joint, rotation in ((0, global_rotation), (NECK, neck), (JAW, jaw), (slice(LEFT_EYE, None), eyes)):
             if rotation is not None:
                 pose[:, joint] = rotation
         if not (np.isfinite(expression).all() and np.isfinite(pose).all()):
             raise InputError("finite FLAME coefficients", "NaN or infinity", "check the motion they came from")
         expression = np.asarray(expression, np.float32)
-        result = np.empty((frames, *self.template.shape), np.float32)
-        for first in range(0, frames, FRAMES_AT_ONCE):
+        result = np.empty((len(expression), *self.template.shape), np.float32)
+        for first in range(0, len(expression), FRAMES_AT_ONCE):
             some = slice(first, first + FRAMES_AT_ONCE)
             result[some] = self._posed(expression[some], pose[some])
         return result
 
-    def _posed(
-        self, expression: Float32[np.ndarray, "frames 50"], pose: Float32[np.ndarray, "frames 5 3"]
-    ) -> Float32[np.ndarray, "frames V 3"]:
+    def _posed(self, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
         frames = len(pose)
         turns = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(frames, -1, 3, 3).astype(np.float32)
         bent = (turns[:, 1:] - np.eye(3, dtype=np.float32)).reshape(frames, -1)
@@ -273,16 +245,7 @@ class FlameModel:
         active = np.flatnonzero(bent.any(axis=0))
         flat += bent[:, active] @ self.correctives[active]
         joints = self.joints + (expression @ self.joint_expressions).reshape(frames, -1, 3)
-        blended = (self.weights @ self._transforms(turns, joints)).reshape(frames, -1, 3, 4)
-        free = flat.reshape(frames, -1, 3)
-        moved: np.ndarray = np.einsum("fvij,fvj->fvi", blended[..., :3], free) + blended[..., 3]
-        return moved
-
-    def _transforms(
-        self, turns: Float32[np.ndarray, "frames 5 3 3"], joints: Float32[np.ndarray, "frames 5 3"]
-    ) -> Float32[np.ndarray, "frames 5 12"]:
-        """Rows of [R | t] of every joint, which take a point at rest to where the joint carries it."""
-        placed = np.empty((*turns.shape[:3], 4), np.float32)
+        placed = np.empty((*turns.shape[:3], 4), np.float32)  # [R | t] of every joint, from rest to where it stands
         for joint, parent in enumerate(self.parents):
             turn, arm = turns[:, joint], joints[:, joint, :, None]
             own = np.concatenate([turn, arm - turn @ arm], axis=2)
@@ -291,10 +254,12 @@ class FlameModel:
                 own = above[..., :3] @ own
                 own[..., 3] += above[..., 3]
             placed[:, joint] = own
-        return placed.reshape(len(turns), -1, 12)
+        blended = (self.weights @ placed.reshape(frames, -1, 12)).reshape(frames, -1, 3, 4)
+        moved: np.ndarray = np.einsum("fvij,fvj->fvi", blended[..., :3], flat.reshape(frames, -1, 3)) + blended[..., 3]
+        return moved
 
 
-def flame_model(file: FlameFile, shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameModel:
+def flame_model(file: dict[str, np.ndarray], shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameModel:
     """The model of a person with these shape coefficients, at most 300; of the average face without.
 
     Raises InputError for more coefficients or values that are not finite.
@@ -303,21 +268,19 @@ def flame_model(file: FlameFile, shape: Float[np.ndarray, " coefficients"] | Non
     if len(shape) > SHAPE_DIRECTIONS or not np.isfinite(shape).all():
         got = f"{len(shape)} coefficients" if np.isfinite(shape).all() else "NaN or infinity"
         raise InputError(f"at most {SHAPE_DIRECTIONS} finite shape coefficients", got, "pass the shape of one person")
-    directions = file.shapedirs[:, :, SHAPE_DIRECTIONS : SHAPE_DIRECTIONS + EXPRESSIONS]
-    template = file.v_template + file.shapedirs[:, :, : len(shape)] @ shape.astype(np.float32)
-    joint_directions = np.einsum("jv,vie->eji", file.J_regressor, directions)
+    directions = file["shapedirs"][:, :, SHAPE_DIRECTIONS : SHAPE_DIRECTIONS + EXPRESSIONS]
+    template = file["v_template"] + file["shapedirs"][:, :, : len(shape)] @ shape.astype(np.float32)
+    joint_directions = np.einsum("jv,vie->eji", file["J_regressor"], directions)
+    expressions, correctives = (
+        np.ascontiguousarray(each.reshape(-1, each.shape[2]).T) for each in (directions, file["posedirs"])
+    )
     return FlameModel(
         template=template,
-        triangles=file.f,
-        expressions=_flat(directions),
-        correctives=_flat(file.posedirs),
-        weights=file.weights,
-        joints=file.J_regressor @ template,
+        triangles=file["f"],
+        expressions=expressions,
+        correctives=correctives,
+        weights=file["weights"],
+        joints=file["J_regressor"] @ template,
         joint_expressions=np.ascontiguousarray(joint_directions.reshape(EXPRESSIONS, -1)),
-        parents=tuple(int(parent) for parent in file.kintree_table[0]),
+        parents=tuple(file["kintree_table"][0].tolist()),
     )
-
-
-def _flat(directions: Float32[np.ndarray, "V 3 D"]) -> Float32[np.ndarray, "D _"]:
-    """One row of V * 3 numbers for each direction."""
-    return np.ascontiguousarray(directions.reshape(-1, directions.shape[2]).T)

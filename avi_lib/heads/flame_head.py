@@ -4,8 +4,8 @@
 >>> vertices = head.move(motion)                       # (frames, V, 3) float32, metres, as the open head stands
 >>> print(head.notes)                                  # how well it follows ARKit, and what FLAME has not
 
-The file has neither colours nor an inside of the mouth: colours are the open head's (`flame_paint`), and a dark sheet
-of some vertices more than FLAME's 5023 hangs behind the lips.
+The file has neither colours nor an inside of the mouth: colours are the open head's (`paint`), and a dark sheet of some
+vertices more than FLAME's 5023 hangs behind the lips.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, Integer, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, UInt8
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix, csc_matrix, diags_array, identity
@@ -32,8 +31,10 @@ from avi_lib.face.raster import kernel, vertex_normals
 from avi_lib.heads.flame import EXPRESSIONS, JAW, LEFT_EYE, NECK, RIGHT_EYE, FlameModel, flame_model, load_flame_file
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
-# Where each vertex of a FLAME face lies on the open head: the way from blendshapes of one to motion of the other.
+SKIN, LIPS, EYE, TONGUE = (MATERIAL_NAMES.index(name) for name in ("skin", "lips", "eye", "tongue"))
 
+# Registration: where each vertex of a FLAME face lies on the open head, the way from blendshapes of one to motion of
+# the other. The face is placed by its eyes, brought near by an affine map and draped over the open head smoothly.
 
 JAW_PROBE_RAD = 0.2
 """Opening of the jaw that shows which vertices it carries."""
@@ -78,20 +79,23 @@ class Registration:
 class _Skin:
     """Points of a face that faces +z: where they are, where they face, and how far the jaw carries them, 0-1."""
 
-    points: Float64[np.ndarray, "P 3"]
-    normals: Float64[np.ndarray, "P 3"]
-    jaw: Float64[np.ndarray, " P"]
+    points: np.ndarray
+    normals: np.ndarray
+    jaw: np.ndarray
 
-    def features(self) -> Float64[np.ndarray, "P 7"]:
+    @property
+    def features(self) -> np.ndarray:
         return np.column_stack([self.points, _NORMAL_M * self.normals, _JAW_M * self.jaw])
 
+    @cached_property
+    def tree(self) -> cKDTree:
+        return cKDTree(self.features)
 
-class _Landmarks(NamedTuple):
-    """The eye joints, then the mouth's middle, left and right corner, of both heads; FLAME's line between the lips."""
-
-    flame: Float64[np.ndarray, "5 3"]
-    head: Float64[np.ndarray, "5 3"]
-    seam: Float64[np.ndarray, "S 3"]
+    def nearest(self, other: _Skin) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The point most like each of another skin's, its distance, and whether it faces the same way."""
+        found = self.tree.query(other.features)[1]
+        distance = np.linalg.norm(self.points[found] - other.points, axis=1)
+        return found, distance, np.einsum("pi,pi->p", other.normals, self.normals[found]) > _FACING
 
 
 def register(model: FlameModel, head: Head) -> Registration:
@@ -100,18 +104,23 @@ def register(model: FlameModel, head: Head) -> Registration:
     Raises InputError when the file's template does not come to lie on it, as when it does not face +z with y up.
     """
     skin = np.flatnonzero(model.weights[:, LEFT_EYE:].sum(axis=1) < 0.5)
-    triangles = _renumbered(model.triangles, skin, len(model.template))
-    rest = _flame_skin(model, skin, triangles)
+    place = np.full(len(model.template), -1)
+    place[skin] = np.arange(len(skin))
+    triangles = place[model.triangles]
+    triangles = triangles[(triangles >= 0).all(axis=1)]
+    points = model.template[skin].astype(np.float64)
+    opened = np.array([[JAW_PROBE_RAD, 0.0, 0.0]], np.float32)
+    carried = _share(model.vertices(np.zeros((1, EXPRESSIONS), np.float32), jaw=opened)[0, skin] - points)
+    rest = _Skin(points, _normals(points, triangles), carried)
     target, corners, shares = _head_skin(head)
-    linear, offset, marks = _placed(model, rest, head)
-    tree = cKDTree(target.features())
-    near_face = np.linalg.norm(rest.points @ linear.T + offset - _FACE_CENTRE_M, axis=1) < _FACE_REACH_M
-    linear, offset = _affine(rest, near_face, (linear, offset), marks, tree, target)
-    points = _draped(rest.points @ linear.T + offset, triangles, rest.jaw, tree, target)
-    moved = _Skin(points, _normals(points, triangles), rest.jaw)
-    nearest = tree.query(moved.features())[1]
-    distance = np.linalg.norm(target.points[nearest] - points, axis=1)
-    fits = (distance < _NEAR_M) & (np.einsum("pi,pi->p", moved.normals, target.normals[nearest]) > _FACING)
+    scale, offset, marks, their_marks, seam = _placed(model, rest, head)
+    linear = scale * np.eye(3)
+    near_face = np.linalg.norm(points @ linear.T + offset - _FACE_CENTRE_M, axis=1) < _FACE_REACH_M
+    face = _Skin(points[near_face], rest.normals[near_face], carried[near_face])
+    linear, offset = _affine(face, target, linear, offset, marks, their_marks)
+    draped = _draped(points @ linear.T + offset, triangles, carried, target)
+    nearest, distance, facing = target.nearest(_Skin(draped, _normals(draped, triangles), carried))
+    fits = (distance < _NEAR_M) & facing
     stretch = np.linalg.svd(linear, compute_uv=False)
     error_m = float(np.median(distance[near_face]))
     if error_m > _MOST_MEDIAN_M or stretch.max() > _MOST_STRETCH or stretch.min() < 1 / _MOST_STRETCH:
@@ -122,164 +131,115 @@ def register(model: FlameModel, head: Head) -> Registration:
         corners=corners[nearest[fits]],
         shares=shares[nearest[fits]],
         to_flame=np.linalg.inv(linear),
-        seam=marks.seam,
-        lips_m=cKDTree(marks.seam).query(model.template.astype(np.float64))[0],
+        seam=seam,
+        lips_m=cKDTree(seam).query(model.template.astype(np.float64))[0],
         error_m=error_m,
     )
 
 
-def _renumbered(
-    triangles: Integer[np.ndarray, "T 3"], kept: Int64[np.ndarray, " K"], count: int
-) -> Int64[np.ndarray, "S 3"]:
-    place = np.full(count, -1)
-    place[kept] = np.arange(len(kept))
-    numbered = place[triangles]
-    return numbered[(numbered >= 0).all(axis=1)]
-
-
-def _normals(points: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]) -> Float64[np.ndarray, "P 3"]:
+def _normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     every = np.arange(len(points), dtype=np.int32)
-    return vertex_normals(points.astype(np.float32), triangles, every).astype(np.float64)
+    normals: np.ndarray = vertex_normals(points.astype(np.float32), triangles, every).astype(np.float64)
+    return normals
 
 
-def _flame_skin(model: FlameModel, skin: Int64[np.ndarray, " P"], triangles: Int64[np.ndarray, "T 3"]) -> _Skin:
-    points = model.template[skin].astype(np.float64)
-    opened = np.array([[JAW_PROBE_RAD, 0.0, 0.0]], np.float32)
-    moved = model.vertices(np.zeros((1, EXPRESSIONS), np.float32), jaw=opened)[0, skin] - points
-    return _Skin(points, _normals(points, triangles), _share(moved))
+def _share(moved: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """How far points go under an open jaw, the furthest percent of `of` as 1."""
+    far = np.linalg.norm(moved.astype(np.float64), axis=1)
+    share: np.ndarray = np.clip(far / max(float(np.quantile(far[of], 0.99)), 1e-9), 0.0, 1.0)
+    return share
 
 
-def _head_skin(head: Head) -> tuple[_Skin, Int64[np.ndarray, "S 3"], Float64[np.ndarray, "S 3"]]:
-    """Points all over the open head's skin and lips, with the vertices around each and their weights."""
-    used = head.triangles[_covering(head)]
+def _head_skin(head: Head) -> tuple[_Skin, np.ndarray, np.ndarray]:
+    """Points all over the open head's skin and lips, with the vertices (S, 3) around each and their weights (S, 3)."""
+    used = head.triangles[np.isin(head.material, (SKIN, LIPS))]
     used = used[(head.vertices[used, 2] > _FACE_CENTRE_M[2] - _FACE_REACH_M).all(axis=1)].astype(np.int64)
     grid = np.array([(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]) / 3.0
     corners, shares = np.repeat(used, len(grid), axis=0), np.tile(grid, (len(used), 1))
     jaw = _share(head.shapes[ARKIT.index("jawOpen")].astype(np.float64), np.unique(used))
     normals = vertex_normals(head.vertices, head.triangles, head.weld).astype(np.float64)
-
-    def spread(values: Float64[np.ndarray, "V ..."]) -> Float64[np.ndarray, "S ..."]:
-        found: np.ndarray = np.einsum("sc,sc...->s...", shares, values[corners])
-        return found
-
-    return _Skin(spread(head.vertices.astype(np.float64)), spread(normals), spread(jaw)), corners, shares
+    spread = (np.einsum("sc,sc...->s...", shares, v[corners]) for v in (head.vertices.astype(np.float64), normals, jaw))
+    return _Skin(*spread), corners, shares
 
 
-def _covering(head: Head) -> Bool[np.ndarray, " T"]:
-    """The open head's triangles of skin and lips."""
-    covers: np.ndarray = np.isin(head.material, [MATERIAL_NAMES.index(name) for name in ("skin", "lips")])
-    return covers
+def _placed(model: FlameModel, rest: _Skin, head: Head) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scale and offset by the eye joints; landmarks of FLAME and of the open head; FLAME's line between the lips.
 
-
-def _share(
-    moved: Float[np.ndarray, "P 3"], of: Int64[np.ndarray, " some"] | slice = slice(None)
-) -> Float64[np.ndarray, " P"]:
-    """How far points go under an open jaw, the furthest percent of `of` as 1."""
-    far = np.linalg.norm(moved.astype(np.float64), axis=1)
-    return np.clip(far / max(float(np.quantile(far[of], 0.99)), 1e-9), 0.0, 1.0)
-
-
-def _seam(skin: _Skin) -> Float64[np.ndarray, "S 3"]:
-    """Points between the lips of a face at the open head's place: middles of neighbours that the jaw draws apart."""
-    p = skin.points
-    front = np.flatnonzero((np.abs(p[:, 0]) < 0.04) & (p[:, 1] < -0.03) & (p[:, 1] > -0.12) & (p[:, 2] > -0.01))
-    pairs = front[cKDTree(p[front]).query_pairs(_SEAM_PAIR_M, output_type="ndarray")]
-    apart = np.abs(skin.jaw[pairs[:, 0]] - skin.jaw[pairs[:, 1]]) > _SEAM_JUMP
-    if apart.sum() < 20:
-        got = f"{int(apart.sum())} places between lips"
-        raise InputError("a face whose lips part when its jaw turns", got, _UNCHANGED)
-    middles: np.ndarray = p[pairs[apart]].mean(axis=1)
-    return middles
-
-
-def _mouth(seam: Float64[np.ndarray, "S 3"]) -> Float64[np.ndarray, "3 3"]:
-    """The mouth's middle, its left and its right corner: the foremost points there."""
-    x = seam[:, 0]
-    middle, left, right = np.abs(x) < 0.003, x > np.quantile(x, 0.95), x < np.quantile(x, 0.05)
-    if not middle.any():
-        raise InputError("a mouth in the middle of the face", "none there", _UNCHANGED)
-    return np.stack([seam[part][seam[part, 2].argmax()] for part in (middle, left, right)])
-
-
-def _placed(
-    model: FlameModel, rest: _Skin, head: Head
-) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"], _Landmarks]:
-    """Scale and place by the eye joints, and the landmarks that are found there."""
+    The landmarks (5, 3) are the eye joints, then the mouth's middle, left and right corner.
+    """
     joints, eyes = model.joints[LEFT_EYE:].astype(np.float64), head.eye_centres.astype(np.float64)
     apart = joints[0] - joints[1]
     if apart[0] < 0.9 * np.linalg.norm(apart) or apart[0] < _LEAST_EYES_M:
         raise InputError(_UPRIGHT, f"eye joints {np.round(apart, 3).tolist()} m apart", _UNCHANGED)
-    scale = np.linalg.norm(eyes[0] - eyes[1]) / np.linalg.norm(apart)
-    linear, offset = scale * np.eye(3), eyes.mean(axis=0) - scale * joints.mean(axis=0)
-    seam = _seam(_Skin(rest.points @ linear.T + offset, rest.normals, rest.jaw))
-    covers = np.unique(head.triangles[_covering(head)])
-    points = head.vertices[covers].astype(np.float64)
-    theirs = _seam(_Skin(points, np.zeros_like(points), _share(head.shapes[ARKIT.index("jawOpen")][covers])))
-    flame = np.concatenate([joints, (_mouth(seam) - offset) / scale])
-    return linear, offset, _Landmarks(flame, np.concatenate([eyes, _mouth(theirs)]), (seam - offset) / scale)
+    scale = float(np.linalg.norm(eyes[0] - eyes[1]) / np.linalg.norm(apart))
+    offset = eyes.mean(axis=0) - scale * joints.mean(axis=0)
+    seam, mouth = _mouth(rest.points @ (scale * np.eye(3)).T + offset, rest.jaw)
+    covers = np.unique(head.triangles[np.isin(head.material, (SKIN, LIPS))])
+    _, theirs = _mouth(head.vertices[covers].astype(np.float64), _share(head.shapes[ARKIT.index("jawOpen")][covers]))
+    marks = np.concatenate([joints, (mouth - offset) / scale])
+    return scale, offset, marks, np.concatenate([eyes, theirs]), (seam - offset) / scale
+
+
+def _mouth(p: np.ndarray, jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places between the lips of a face at the open head's place, and the mouth's middle, left and right corner there.
+
+    They are the middles of neighbours that the jaw draws apart, and the foremost of them.
+    """
+    front = np.flatnonzero((np.abs(p[:, 0]) < 0.04) & (p[:, 1] < -0.03) & (p[:, 1] > -0.12) & (p[:, 2] > -0.01))
+    pairs = front[cKDTree(p[front]).query_pairs(_SEAM_PAIR_M, output_type="ndarray")]
+    apart = np.abs(jaw[pairs[:, 0]] - jaw[pairs[:, 1]]) > _SEAM_JUMP
+    if apart.sum() < 20:
+        got = f"{int(apart.sum())} places between lips"
+        raise InputError("a face whose lips part when its jaw turns", got, _UNCHANGED)
+    seam: np.ndarray = p[pairs[apart]].mean(axis=1)
+    x = seam[:, 0]
+    middle, left, right = np.abs(x) < 0.003, x > np.quantile(x, 0.95), x < np.quantile(x, 0.05)
+    if not middle.any():
+        raise InputError("a mouth in the middle of the face", "none there", _UNCHANGED)
+    return seam, np.stack([seam[part][seam[part, 2].argmax()] for part in (middle, left, right)])
 
 
 def _affine(
-    rest: _Skin,
-    used: Bool[np.ndarray, " P"],
-    start: tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"]],
-    marks: _Landmarks,
-    tree: cKDTree,
-    target: _Skin,
-) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, " 3"]]:
-    """The affine map that brings the face region onto the target, landmarks onto landmarks."""
-    linear, offset = start
+    face: _Skin, target: _Skin, linear: np.ndarray, offset: np.ndarray, marks: np.ndarray, their_marks: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The affine map that brings the face onto the target, landmarks onto landmarks, from a first one."""
     weight = np.sqrt(_LANDMARK_WEIGHT)
-    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (rest.points[used], marks.flame))
+    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (face.points, marks))
     for _ in range(_AFFINE_STEPS):
-        moved = _Skin(points[:, :3] @ linear.T + offset, rest.normals[used], rest.jaw[used])
-        nearest = target.points[tree.query(moved.features())[1]]
-        close = np.linalg.norm(nearest - moved.points, axis=1) < 2 * _NEAR_M
+        nearest, distance, _ = target.nearest(replace(face, points=face.points @ linear.T + offset))
+        close = distance < 2 * _NEAR_M
         rows = np.concatenate([points[close], weight * fixed])
-        found = np.linalg.lstsq(rows, np.concatenate([nearest[close], weight * marks.head]), rcond=None)[0]
+        goals = np.concatenate([target.points[nearest][close], weight * their_marks])
+        found = np.linalg.lstsq(rows, goals, rcond=None)[0]
         linear, offset = found[:3].T, found[3]
     return linear, offset
 
 
-def _draped(
-    points: Float64[np.ndarray, "P 3"],
-    triangles: Int64[np.ndarray, "T 3"],
-    jaw: Float64[np.ndarray, " P"],
-    tree: cKDTree,
-    target: _Skin,
-) -> Float64[np.ndarray, "P 3"]:
+def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: _Skin) -> np.ndarray:
     """The points displaced smoothly onto the target: ever less stiff, unmatched places follow their neighbours."""
-    bending = _bending(triangles, len(points))
-    start = points
-    for stiffness in _STIFFNESS:
-        moved = _Skin(points, _normals(points, triangles), jaw)
-        nearest = tree.query(moved.features())[1]
-        close = np.linalg.norm(target.points[nearest] - points, axis=1) < 2 * _NEAR_M
-        facing = np.einsum("pi,pi->p", moved.normals, target.normals[nearest]) > _FACING
-        counted = (close & facing).astype(np.float64)
-        system = csc_matrix(diags_array(counted + 1e-6) + stiffness * bending)
-        pull = counted[:, None] * (target.points[nearest] - start)
-        points = start + splu(system).solve(pull)
-    return points
-
-
-def _bending(triangles: Int64[np.ndarray, "T 3"], count: int) -> csc_matrix:
-    """The squared graph Laplacian, which is small for displacements that change evenly."""
+    count = len(start)
     ends = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     linked = coo_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=(count, count)).tocsr()
     linked = ((linked + linked.T) > 0).astype(np.float64)
     degrees = np.maximum(np.asarray(linked.sum(axis=1)).ravel(), 1.0)
-    smooth = identity(count) - diags_array(1.0 / degrees) @ linked
-    return csc_matrix(smooth.T @ smooth)
+    laplacian = identity(count) - diags_array(1.0 / degrees) @ linked
+    bending = csc_matrix(laplacian.T @ laplacian)  # small for displacements that change evenly
+    points = start
+    for stiffness in _STIFFNESS:
+        nearest, distance, facing = target.nearest(_Skin(points, _normals(points, triangles), jaw))
+        counted = ((distance < 2 * _NEAR_M) & facing).astype(np.float64)
+        system = csc_matrix(diags_array(counted + 1e-6) + stiffness * bending)
+        points = start + splu(system).solve(counted[:, None] * (target.points[nearest] - start))
+    return points
 
 
 # A skin for a FLAME head, whose file has none: the open head's colours, carried over by the registration.
-
 
 ATLAS = 1024
 MOUTH_PLACE = (0.89, 0.60)
 """Middle of the patch that the dark of the mouth shows."""
 
+Disc = tuple[float, float, float]
 _SKIN_DISC, _EYE_DISC = (0.385, 0.385, 0.375), (0.885, 0.115, 0.105)
 """Middle and radius of the discs."""
 _MIDDLE_M = np.array([0.0, -0.02, -0.075])
@@ -293,16 +253,6 @@ _DIRECTIONS, _DEPTH_SIZE, _BIAS_M = 160, 384, 0.0025
 """Of ambient occlusion: directions, pixels along a side of a depth picture, depth within which a point is seen."""
 
 
-def skin_places(points: Float[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 2"]:
-    """Places in the atlas of points on a head in the open head's coordinates."""
-    return _places(points - _MIDDLE_M, _SKIN_DISC)
-
-
-def eye_places(arms: Float[np.ndarray, "P 3"]) -> Float32[np.ndarray, "P 2"]:
-    """Places in the atlas of points on an eyeball, seen from its middle."""
-    return _places(arms, _EYE_DISC)
-
-
 def paint(
     points: Float[np.ndarray, "V 3"], openness: Float[np.ndarray, " V"], found: Registration, head: Head
 ) -> UInt8[np.ndarray, "size size 3"]:
@@ -314,24 +264,30 @@ def paint(
     atlas = np.zeros((ATLAS, ATLAS, 3), np.uint8)
     outside = openness[found.members] > _HIDDEN
     landed = np.einsum("mc,mci->mi", found.shares, head.vertices[found.corners])[outside]
-    places = skin_places(points[found.members[outside]])
-    columns, rows, inside = _texels(_SKIN_DISC)
-    there = LinearNDInterpolator(places, landed)(np.column_stack([columns, rows])[inside])
+    places = _places(points[found.members[outside]] - _MIDDLE_M, _SKIN_DISC)
+    box, texels = _texels(_SKIN_DISC)
+    inside = np.flatnonzero(((texels - _SKIN_DISC[:2]) ** 2).sum(axis=1) < _SKIN_DISC[2] ** 2)
+    there = LinearNDInterpolator(places, landed)(texels[inside])
     known = np.isfinite(there).all(axis=1)
-    coloured = np.zeros((len(columns), 3), np.uint8)
-    looked_up = np.flatnonzero(inside)[known]
-    coloured[looked_up] = _colours(head, ("skin", "lips"), there[known])
-    _fill(atlas, coloured, looked_up, _box(_SKIN_DISC))
-    columns, rows, _ = _texels(_EYE_DISC)
-    balls = _directions(columns, rows, _EYE_DISC)
-    ball = head.vertices[head.eyeballs[0]] - head.eye_centres[0]
-    shown = balls * np.linalg.norm(ball, axis=1).mean() + head.eye_centres[0]
-    _fill(atlas, _colours(head, ("eye",), shown), np.arange(len(shown)), _box(_EYE_DISC))
+    colours, unknown = np.zeros(atlas[box].shape, np.uint8), np.ones(atlas[box].shape[:2], bool)
+    colours.reshape(-1, 3)[inside[known]] = _colours(head, (SKIN, LIPS), there[known])
+    unknown.reshape(-1)[inside[known]] = False
+    atlas[box] = colours[tuple(distance_transform_edt(unknown, return_distances=False, return_indices=True))]
+    box, texels = _texels(_EYE_DISC)
+    x, y, radius = _EYE_DISC
+    a, b = (texels[:, 0] - x) / radius, (y - texels[:, 1]) / radius
+    half = np.minimum(a * a + b * b, 1.0)
+    slope = 2.0 * np.sqrt(1.0 - half)
+    directions = np.column_stack([slope * a, slope * b, 1.0 - 2.0 * half])
+    centre = head.eye_centres[0]
+    shown = directions * np.linalg.norm(head.vertices[head.eyeballs[0]] - centre, axis=1).mean() + centre
+    atlas[box] = _colours(head, (EYE,), shown).reshape(atlas[box].shape)
     atlas[ATLAS // 2 :, int(ATLAS * 0.80) :] = _MOUTH_RGB
     return atlas
 
 
-def _places(arms: Float[np.ndarray, "P 3"], disc: tuple[float, float, float]) -> Float32[np.ndarray, "P 2"]:
+def _places(arms: np.ndarray, disc: Disc) -> np.ndarray:
+    """Places (P, 2) in the atlas of directions (P, 3) from the middle of a head or of an eyeball."""
     x, y, radius = disc
     unit = arms / np.maximum(np.linalg.norm(arms, axis=1, keepdims=True), 1e-9)
     across = np.linalg.norm(unit[:, :2], axis=1)
@@ -339,58 +295,26 @@ def _places(arms: Float[np.ndarray, "P 3"], disc: tuple[float, float, float]) ->
     return np.column_stack([x + reach * unit[:, 0], y - reach * unit[:, 1]]).astype(np.float32)
 
 
-def _directions(
-    columns: Float64[np.ndarray, " N"], rows: Float64[np.ndarray, " N"], disc: tuple[float, float, float]
-) -> Float64[np.ndarray, "N 3"]:
-    """The unit directions that lie at places of a disc."""
+def _texels(disc: Disc) -> tuple[tuple[slice, slice], np.ndarray]:
+    """Rows and columns of the square around a disc, a little wider, and the places (N, 2) of its texels."""
     x, y, radius = disc
-    a, b = (columns - x) / radius, (y - rows) / radius
-    half = np.minimum(a * a + b * b, 1.0)
-    slope = 2.0 * np.sqrt(1.0 - half)
-    return np.column_stack([slope * a, slope * b, 1.0 - 2.0 * half])
-
-
-def _box(disc: tuple[float, float, float]) -> tuple[slice, slice]:
-    """Rows and columns of the square around a disc, a little wider."""
-    x, y, radius = disc
-    low = [max(round((middle - radius) * ATLAS) - 6, 0) for middle in (y, x)]
-    high = [min(round((middle + radius) * ATLAS) + 6, ATLAS) for middle in (y, x)]
-    return slice(low[0], high[0]), slice(low[1], high[1])
-
-
-def _texels(disc: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places of the texels in the square around a disc, and which of them lie in it."""
     rows, columns = (
-        (grid.ravel() + 0.5) / ATLAS for grid in np.meshgrid(*(np.r_[part] for part in _box(disc)), indexing="ij")
+        slice(max(round((m - radius) * ATLAS) - 6, 0), min(round((m + radius) * ATLAS) + 6, ATLAS)) for m in (y, x)
     )
-    return columns, rows, (columns - disc[0]) ** 2 + (rows - disc[1]) ** 2 < disc[2] ** 2
+    down, across = np.mgrid[rows, columns]
+    return (rows, columns), (np.column_stack([across.ravel(), down.ravel()]) + 0.5) / ATLAS
 
 
-def _fill(
-    atlas: UInt8[np.ndarray, "H W 3"],
-    colours: UInt8[np.ndarray, "N 3"],
-    known: np.ndarray,
-    box: tuple[slice, slice],
-) -> None:
-    """Write a square of the atlas; texels that are not known take the colour of the nearest that is."""
-    part = atlas[box]
-    unknown = np.ones(len(colours), bool)
-    unknown[known] = False
-    square = colours.reshape(part.shape)
-    nearest = distance_transform_edt(unknown.reshape(part.shape[:2]), return_distances=False, return_indices=True)
-    part[:] = square[nearest[0], nearest[1]]
-
-
-def _colours(head: Head, materials: tuple[str, ...], places: Float[np.ndarray, "N 3"]) -> UInt8[np.ndarray, "N 3"]:
-    """Colours of the open head's surface nearest to places."""
-    triangles = head.triangles[np.isin(head.material, [MATERIAL_NAMES.index(name) for name in materials])]
+def _colours(head: Head, materials: tuple[int, ...], places: np.ndarray) -> np.ndarray:
+    """Colours (N, 3) of the open head's surface nearest to places (N, 3)."""
+    triangles = head.triangles[np.isin(head.material, materials)]
     steps = [(i, j, _GRID - i - j) for i in range(_GRID + 1) for j in range(_GRID + 1 - i)]
     shares = np.array(steps, np.float32) / _GRID
     points = np.einsum("sc,tci->tsi", shares, head.vertices[triangles]).reshape(-1, 3)
     uv = np.einsum("sc,tci->tsi", shares, head.uv[triangles]).reshape(-1, 2)
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    at = uv[tree.query(places)[1]] * np.array(head.atlas.shape[1::-1])
-    columns, rows = np.minimum(at.astype(np.int64), np.array(head.atlas.shape[1::-1]) - 1).T
+    size = np.array(head.atlas.shape[1::-1])
+    columns, rows = np.minimum((uv[tree.query(places)[1]] * size).astype(np.int64), size - 1).T
     found: np.ndarray = head.atlas[rows, columns]
     return found
 
@@ -440,7 +364,6 @@ def _depth(pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: i
 
 # A linear map between ARKit blendshapes and FLAME coefficients, fitted to a FLAME model of a person's own.
 
-
 MM = 1000.0
 JAW_UNIT_RAD = 0.1
 """Turn of the jaw that counts as much as an expression coefficient of 1."""
@@ -453,18 +376,6 @@ _PROBE_RAD = 0.1
 _SHAPES = len(ARKIT_BLENDSHAPES)
 _FACE = EXPRESSIONS + 3
 _DESCENT_STEPS = 400
-
-
-@dataclass(frozen=True)
-class ReturnError:
-    """How far ARKit weights are from the FLAME motion they stand for.
-
-    `rms_mm` is the root mean square distance of the face's vertices over all frames; `relative` is that over the root
-    mean square of how far they move from rest, 1 where nothing is captured and 0 where nothing moves.
-    """
-
-    rms_mm: float
-    relative: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -489,31 +400,32 @@ class FlameMap:
         turned = Rotation.from_matrix(rotations(*clip.values[:, _SHAPES:].T)).as_rotvec()
         return MotionClip(np.concatenate([face, turned], axis=1).astype(np.float32), clip.fps, FLAME)
 
-    def to_arkit(self, clip: MotionClip) -> tuple[MotionClip, ReturnError]:
+    def to_arkit(self, clip: MotionClip) -> tuple[MotionClip, float, float]:
         """ARKit weights in 0-1 whose face is nearest to FLAME motion, frame by frame, and how near that is.
 
-        The gaze stays at rest, since FLAME motion does not tell it. Raises InputError for another space.
+        The error is the root mean square distance of the face's vertices over all frames in mm, and that over the root
+        mean square of how far they move from rest: 1 where nothing is captured, 0 where nothing moves. The gaze stays
+        at rest, since FLAME motion does not tell it. Raises InputError for another space.
         """
         if clip.space is not FLAME:
             raise InputError("motion in the FLAME space", f"the space {clip.space.name}", "pass FLAME motion")
         values = np.zeros((len(clip), len(ARKIT)), np.float32)
         wanted = clip.values[:, :_FACE].astype(np.float64) @ self.factor
-        told = np.setdiff1d(np.arange(_SHAPES), ARKIT.groups["gaze"])
-        shapes = self.coefficients[told].astype(np.float64) @ self.factor
+        used = np.setdiff1d(np.arange(_SHAPES), ARKIT.groups["gaze"])
+        shapes = self.coefficients[used].astype(np.float64) @ self.factor
         weights = _bounded(shapes, wanted)
-        values[:, told] = weights
-        turned = Rotation.from_rotvec(clip.values[:, _FACE:]).as_euler("YXZ")
-        values[:, _SHAPES:] = turned[:, [1, 0, 2]]
+        values[:, used] = weights
+        values[:, _SHAPES:] = Rotation.from_rotvec(clip.values[:, _FACE:]).as_euler("YXZ")[:, [1, 0, 2]]
         off, moved = (float(np.sqrt(np.square(x).sum(axis=1).mean())) for x in (weights @ shapes - wanted, wanted))
-        return MotionClip(values, clip.fps, ARKIT), ReturnError(off, off / moved if moved > 1e-9 else 0.0)
+        return MotionClip(values, clip.fps, ARKIT), off, off / moved if moved > 1e-9 else 0.0
 
     def describe(self) -> str:
         """One line: the mean and the worst error of the blendshapes but the gaze's and the tongue's, and the lids'."""
-        told = [i for i in range(_SHAPES) if i not in (*ARKIT.groups["gaze"], ARKIT.index("tongueOut"))]
-        worst = max(told, key=lambda i: self.residual[i])
+        used = [i for i in range(_SHAPES) if i not in (*ARKIT.groups["gaze"], ARKIT.index("tongueOut"))]
+        worst = max(used, key=lambda i: self.residual[i])
         blink = max(self.residual[ARKIT.index(f"eyeBlink{side}")] for side in ("Left", "Right"))
         return (
-            f"fitted from ARKit: {100 * self.residual[told].mean():.0f} % of a blendshape's movement is lost on average"
+            f"fitted from ARKit: {100 * self.residual[used].mean():.0f} % of a blendshape's movement is lost on average"
             f", {100 * self.residual[worst]:.0f} % of {ARKIT_BLENDSHAPES[worst]}, the worst,"
             f" and {100 * blink:.0f} % of a blink; the template lies {MM * self.registration.error_m:.1f} mm"
             f" from the open head"
@@ -524,8 +436,12 @@ def fit_flame_map(model: FlameModel, head: Head) -> FlameMap:
     """Fit the map of a FLAME model; InputError when its face does not come to lie on the open head's."""
     found = register(model, head)
     wanted = MM * found.transfer(head.shapes).reshape(_SHAPES, -1).astype(np.float64)
-    basis = _basis(model)[:, found.members].reshape(_FACE, -1)
-    vertices = len(found.members)
+    still = np.zeros((6, EXPRESSIONS), np.float32)
+    turns = _PROBE_RAD * np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
+    there, back = np.split(model.vertices(still, jaw=turns).astype(np.float64), 2)
+    expressions = model.expressions.reshape(EXPRESSIONS, -1, 3).astype(np.float64)
+    basis = MM * np.concatenate([expressions, (there - back) / (2 * _PROBE_RAD)])  # of a coefficient of 1, in mm
+    basis, vertices = basis[:, found.members].reshape(_FACE, -1), len(found.members)
     unit = np.array([1.0] * EXPRESSIONS + [JAW_UNIT_RAD] * 3)
     form = basis @ basis.T / vertices
     scaled = unit[:, None] * form * unit + RIDGE_MM2 * np.eye(_FACE)
@@ -540,19 +456,8 @@ def fit_flame_map(model: FlameModel, head: Head) -> FlameMap:
     )
 
 
-def _basis(model: FlameModel) -> Float64[np.ndarray, "53 V 3"]:
-    """Displacements in millimetres of a coefficient of 1, and of the jaw's turn by a radian as it begins."""
-    still = np.zeros((6, EXPRESSIONS), np.float32)
-    turns = _PROBE_RAD * np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
-    there, back = np.split(model.vertices(still, jaw=turns).astype(np.float64), 2)
-    expressions = model.expressions.reshape(EXPRESSIONS, -1, 3).astype(np.float64)
-    return MM * np.concatenate([expressions, (there - back) / (2 * _PROBE_RAD)])
-
-
-def _bounded(
-    shapes: Float64[np.ndarray, "K F"], wanted: Float64[np.ndarray, "frames F"]
-) -> Float64[np.ndarray, "frames K"]:
-    """Weights in 0-1 of least |weights shapes - wanted|^2 for all frames at once.
+def _bounded(shapes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Weights (frames, K) in 0-1 of least |weights shapes - wanted|^2 for all frames at once.
 
     Accelerated projected gradient descent, FISTA of Beck and Teboulle 2009, with a fixed number of steps.
     """
@@ -579,7 +484,7 @@ _SHEET_DEPTH_M, _SHEET_ABOVE_M, _SHEET_BELOW_M = 0.014, 0.008, 0.030
 
 @dataclass(frozen=True, eq=False)
 class FlameHead:
-    """A `DrivenHead` from a FLAME file; see `face.mesh.RenderMesh` for the arrays.
+    """A `RiggedHead` from a FLAME file; see `face.head.RenderMesh` for the arrays.
 
     `model` stands in FLAME's own coordinates, from which `origin` (3,), midway between the eye joints, is taken away;
     `fitted` is the map from ARKit.
@@ -639,36 +544,33 @@ def load_flame_head(path: Path, shape: Float[np.ndarray, " coefficients"] | None
     open_head = load_head()
     model = flame_model(load_flame_file(path), shape)
     fitted = fit_flame_map(model, open_head)
+    found = fitted.registration
     origin = model.joints[LEFT_EYE:].mean(axis=0)
-    points = model.template - origin
+    points, triangles = model.template - origin, model.triangles.astype(np.int64)
     eyes = _eyeballs(model)
-    normals = vertex_normals(points, model.triangles, np.arange(len(points), dtype=np.int32))
-    seam = fitted.registration.seam.astype(np.float32)
-    uv = skin_places(points)
+    uv = _places(points - _MIDDLE_M, _SKIN_DISC)
     for eye, members in enumerate(eyes):
-        uv[members] = eye_places(model.template[members] - model.joints[LEFT_EYE + eye])
-    triangles = model.triangles.astype(np.int64)
-    openness = ambient_occlusion(points.astype(np.float64), normals.astype(np.float64), triangles)
-    sheeted, sheet = _with_sheet(model, seam)
-    extra = len(sheeted.template) - len(points)
+        uv[members] = _places(model.template[members] - model.joints[LEFT_EYE + eye], _EYE_DISC)
+    material = np.full(len(triangles), SKIN, np.uint8)
+    material[(found.lips_m[triangles] < _LIPS_M).all(axis=1)] = LIPS
+    material[(eyes[0] | eyes[1])[triangles].all(axis=1)] = EYE
+    openness = ambient_occlusion(points.astype(np.float64), _normals(points, model.triangles), triangles)
+    sheeted = _with_sheet(model, found.seam.astype(np.float32))
+    extra, sheet = len(sheeted.template) - len(points), len(sheeted.triangles) - len(triangles)
+    notes = [fitted.describe(), "FLAME has no teeth and no tongue: tongueOut moves nothing"]
+    if not eyes.any(axis=1).all():
+        notes.append("no eyeball of its own follows an eye joint of this file: eyes are painted as skin")
     return FlameHead(
         name=path.stem,
-        notes=_notes(fitted, eyes),
+        notes=tuple(notes),
         model=sheeted,
         fitted=fitted,
         origin=origin,
         uv=np.concatenate([uv, np.tile(np.array(MOUTH_PLACE, np.float32), (extra, 1))]),
-        material=np.concatenate([_materials(model, eyes, fitted.registration.lips_m), sheet]),
+        material=np.concatenate([material, np.full(sheet, TONGUE, np.uint8)]),
         occlusion=np.concatenate([openness, np.full(extra, MOUTH_SHADE)]).astype(np.float32),
-        atlas=paint(points, openness, fitted.registration, open_head),
+        atlas=paint(points, openness, found, open_head),
     )
-
-
-def _notes(fitted: FlameMap, eyes: Bool[np.ndarray, "2 V"]) -> tuple[str, ...]:
-    notes = [fitted.describe(), "FLAME has no teeth and no tongue: tongueOut moves nothing"]
-    if not eyes.any(axis=1).all():
-        notes.append("no eyeball of its own follows an eye joint of this file: eyes are painted as skin")
-    return tuple(notes)
 
 
 def _eyeballs(model: FlameModel) -> Bool[np.ndarray, "2 V"]:
@@ -682,19 +584,8 @@ def _eyeballs(model: FlameModel) -> Bool[np.ndarray, "2 V"]:
     return whole
 
 
-def _materials(
-    model: FlameModel, eyes: Bool[np.ndarray, "2 V"], lips_m: Float[np.ndarray, " V"]
-) -> UInt8[np.ndarray, " T"]:
-    material = np.full(len(model.triangles), MATERIAL_NAMES.index("skin"), np.uint8)
-    material[(lips_m[model.triangles] < _LIPS_M).all(axis=1)] = MATERIAL_NAMES.index("lips")
-    material[np.any(eyes, axis=0, keepdims=True)[0, model.triangles].all(axis=1)] = MATERIAL_NAMES.index("eye")
-    return material
-
-
-def _with_sheet(
-    model: FlameModel, seam: Float32[np.ndarray, "S 3"]
-) -> tuple[FlameModel, UInt8[np.ndarray, " triangles"]]:
-    """The model with a dark sheet behind the lips, and the sheet's materials.
+def _with_sheet(model: FlameModel, seam: Float32[np.ndarray, "S 3"]) -> FlameModel:
+    """The model with a sheet behind the lips.
 
     It bends as the line between the lips does; its upper edge follows the head and its lower edge the jaw.
     """
@@ -710,13 +601,12 @@ def _with_sheet(
     weights = np.zeros((len(points), model.weights.shape[1]), np.float32)
     weights[:, JAW] = np.clip(2.0 * down - 0.5, 0.0, 1.0)
     weights[:, NECK] = 1.0 - weights[:, JAW]
-    still = np.zeros((len(points), 3), np.float32).reshape(1, -1)
-    larger = replace(
+    still = ((0, 0), (0, points.size))
+    return replace(
         model,
         template=np.concatenate([model.template, points]),
         triangles=np.concatenate([model.triangles, triangles]),
-        expressions=np.hstack([model.expressions, np.repeat(still, len(model.expressions), axis=0)]),
-        correctives=np.hstack([model.correctives, np.repeat(still, len(model.correctives), axis=0)]),
+        expressions=np.pad(model.expressions, still),
+        correctives=np.pad(model.correctives, still),
         weights=np.concatenate([model.weights, weights]),
     )
-    return larger, np.full(len(triangles), MATERIAL_NAMES.index("tongue"), np.uint8)

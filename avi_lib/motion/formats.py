@@ -129,8 +129,8 @@ def converted(motion: MotionClip, space: str, head: RiggedHead | None) -> tuple[
         raise InputError(f"a FLAME head to go from {motion.space.name} to {space}", got, "name it with --head")
     if space == FLAME.name:
         return head.fitted.to_flame(motion), head.fitted.describe()
-    clip, error = head.fitted.to_arkit(motion)
-    return clip, f"{error.rms_mm:.2f} mm off on average, {100 * error.relative:.0f} % of the movement"
+    clip, off_mm, share = head.fitted.to_arkit(motion)
+    return clip, f"{off_mm:.2f} mm off on average, {100 * share:.0f} % of the movement"
 
 
 def written_files(output: Path) -> tuple[Path, ...]:
