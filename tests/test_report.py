@@ -14,7 +14,9 @@ from talking_corpora import performed
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
-from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, at_rest, blink_rate, measure_motion
+from avi_lib.evaluation.ablations import joined
+from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, blink_rate, measure_motion
+from avi_lib.evaluation.prior_scores import f1
 from avi_lib.evaluation.report import (
     DIFFERENCE,
     Matrix,
@@ -23,8 +25,6 @@ from avi_lib.evaluation.report import (
     Row,
     differences,
     estimate,
-    estimate_of,
-    joined,
     markdown_of,
     one_thread,
     tabulate,
@@ -69,8 +69,8 @@ def talking(height: float = 0.4, late: int = 0) -> MotionClip:
 def test_the_interval_is_over_speakers_when_there_are_enough_and_over_clips_when_there_are_few() -> None:
     values = np.repeat(np.arange(6.0), 20)
     groups = [str(number) for number in values.astype(int)]
-    by_speaker = estimate(values, groups, np.random.default_rng(0))
-    few = estimate(values, ["a" if value < 3 else "b" for value in values], np.random.default_rng(0))
+    by_speaker = estimate(values, np.random.default_rng(0), groups)
+    few = estimate(values, np.random.default_rng(0), ["a" if value < 3 else "b" for value in values])
     assert by_speaker.resampled == "speakers" and few.resampled == "clips"
     assert by_speaker.value == few.value == 2.5 and by_speaker.clips == 120
     assert by_speaker.high - by_speaker.low > 3 * (few.high - few.low)  # clips of one speaker tell the same thing
@@ -79,24 +79,24 @@ def test_the_interval_is_over_speakers_when_there_are_enough_and_over_clips_when
 def test_an_interval_holds_its_mean_in_nineteen_of_twenty_samples() -> None:
     rng, held = np.random.default_rng(1), 0
     for _ in range(200):
-        found = estimate(rng.normal(3.0, 1.0, 30), ["one"] * 30, rng, resamples=300)
+        found = estimate(rng.normal(3.0, 1.0, 30), rng, ["one"] * 30, resamples=300)
         held += found.low <= 3.0 <= found.high
     assert 0.87 <= held / 200 <= 0.99
 
 
 def test_what_has_no_evidence_is_left_out_of_the_mean_and_one_clip_has_no_interval() -> None:
     rng = np.random.default_rng(0)
-    found = estimate(np.array([1.0, np.nan, 3.0]), ["a", "b", "c"], rng)
+    found = estimate(np.array([1.0, np.nan, 3.0]), rng, ["a", "b", "c"])
     assert (found.value, found.clips) == (2.0, 2)
-    lone = estimate(np.array([np.nan, 7.0]), ["a", "b"], rng)
+    lone = estimate(np.array([np.nan, 7.0]), rng, ["a", "b"])
     assert lone.value == 7.0 and np.isnan(lone.low) and np.isnan(lone.high)
-    assert np.isnan(estimate(np.array([np.nan]), ["a"], rng).value)
+    assert np.isnan(estimate(np.array([np.nan]), rng, ["a"]).value)
     with pytest.raises(InputError, match="1 for 2"):
-        estimate(np.array([1.0, 2.0]), ["a"], rng)
+        estimate(np.array([1.0, 2.0]), rng, ["a"])
 
 
 def test_a_statistic_of_all_items_has_an_interval_about_it() -> None:
-    found = estimate_of(lambda some: float(np.mean(some)), [0.0, 1.0] * 20, np.random.default_rng(0))
+    found = estimate([0.0, 1.0] * 20, np.random.default_rng(0), statistic=lambda some: float(np.mean(some)))
     assert found.value == 0.5 and 0.3 < found.low < 0.5 < found.high < 0.7
 
 
@@ -129,7 +129,7 @@ def test_scores_do_not_depend_on_the_frame_rate_of_the_file(head: Head) -> None:
 
 
 def test_rest_is_silence_away_from_sound_and_blinks_are_counted_once(head: Head) -> None:
-    rest = at_rest(heard(), 60)
+    rest = heard().at_rest(60)
     assert rest[:10].all() and not rest[10:45].any() and rest[45:].all()
     motion = talking()
     for first in (5, 40):
@@ -218,7 +218,7 @@ def test_each_ablation_leaves_out_its_part_and_nothing_else() -> None:
 
 def test_f1_of_units_is_that_of_all_pairs_together() -> None:
     pairs = [({"a": 1.0, "b": 0.5}, {"a": 0.9}), ({"c": 1.0}, {"c": 1.0, "d": 0.2})]
-    assert ablations.f1(pairs) == pytest.approx(2 * 2 / (3 + 3)) and np.isnan(ablations.f1([({}, {})]))
+    assert f1(pairs) == pytest.approx(2 * 2 / (3 + 3)) and np.isnan(f1([({}, {})]))
 
 
 def test_a_prior_without_diffusion_gives_one_style_whatever_the_seed_and_one_with_it_does_not() -> None:
@@ -274,6 +274,8 @@ def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, ca
 def test_measures_of_the_whole_join_a_table() -> None:
     table = tabulate("t", "T", "how", [Row("a", "x", {"score": 1.0})], MEASURE)
     more = joined(
-        table, {"f1": MEASURE["score"]}, {("f1", "a"): estimate_of(np.mean, [1.0, 1.0], np.random.default_rng(0))}
+        table,
+        {"f1": MEASURE["score"]},
+        {("f1", "a"): estimate([1.0, 1.0], np.random.default_rng(0), statistic=np.mean)},
     )
     assert list(more.measures) == ["score", "f1"] and more.estimates["f1", "a"].value == 1.0

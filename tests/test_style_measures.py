@@ -14,7 +14,6 @@ from avi_lib.evaluation.prior_scores import (
     cosines,
     diversity,
     energy_distance,
-    interval,
     nearest_centroid,
     retrieval,
     score_asked,
@@ -55,12 +54,6 @@ def test_diversity_is_the_mean_over_ordered_pairs_as_the_reference_has_it():
     assert diversity(np.repeat(samples[:, :1], 10, axis=1)).tolist() == [0, 0]
     with pytest.raises(InputError, match="two samples"):
         diversity(samples[:, :1])
-
-
-def test_an_interval_holds_the_mean_and_narrows_with_more_values():
-    few, many = (interval(rng().normal(5, 1, count), rng()) for count in (30, 3000))
-    assert few[1] < few[0] < few[2] and many[2] - many[1] < 0.2 < few[2] - few[1]
-    assert interval(np.array([True, True]), rng()) == (1, 1, 1)
 
 
 def test_the_nearest_centroid_names_a_style():

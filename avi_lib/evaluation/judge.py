@@ -175,21 +175,6 @@ def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: i
     return np.array(boxes, np.float32)
 
 
-def confusion(
-    asked: Sequence[str], shares: Float[np.ndarray, "faces expressions"], emotions: Sequence[str]
-) -> Int[np.ndarray, "emotions expressions"]:
-    """How many faces of each asked emotion (row) the judge takes for each expression (column)."""
-    counts = np.zeros((len(emotions), len(EXPRESSIONS)), int)
-    for emotion, said in zip(asked, shares.argmax(axis=1), strict=True):
-        counts[list(emotions).index(emotion), said] += 1
-    return counts
-
-
-def known(asked: Sequence[str]) -> list[bool]:
-    """Which asked emotions are expressions that the judge knows."""
-    return [emotion in EXPRESSIONS for emotion in asked]
-
-
 def judge_video(judge: Judge, video: Path, step: int = 5) -> Float32[np.ndarray, "pictures expressions"]:
     """Probabilities for every `step`-th picture of a real video in which a face is followed.
 
@@ -231,7 +216,7 @@ def _views(rgb: UInt8[np.ndarray, "height width 3"], box: Float[np.ndarray, " 4"
     return views
 
 
-# Do people's judges see the emotion that was asked for? Rendered faces of every system before the independent judge.
+# Rendered faces of every system before the judge: does it see the emotion that was asked for?
 
 
 OTHER = "another's label"
@@ -239,7 +224,6 @@ OTHER = "another's label"
 PICTURES = 5
 """Pictures of a clip that are judged, evenly spread; their probabilities are averaged."""
 CHANCE = 1 / len(EXPRESSIONS)
-
 MEASURES = {
     "judge_right": Measure(
         "emotion recognised", "", "higher", "clips asked for one of the judge's seven expressions",
@@ -286,6 +270,15 @@ def asked_for(emotion: str, seed: int) -> Instruction:
     return Instruction.parse(describe({}, emotion, level, rng=np.random.default_rng([seed, EMOTIONS.index(emotion)])))
 
 
+def confusion(
+    asked: Sequence[str], shares: Float[np.ndarray, "faces expressions"], emotions: Sequence[str]
+) -> Int[np.ndarray, "emotions expressions"]:
+    """How many faces of each asked emotion (row) the judge takes for each expression (column)."""
+    counts = np.zeros((len(emotions), len(EXPRESSIONS)), int)
+    np.add.at(counts, ([list(emotions).index(emotion) for emotion in asked], shares.argmax(axis=1)), 1)
+    return counts
+
+
 def judge_emotions(
     judge: Judge,
     shown: Sequence[AskedFace],
@@ -306,41 +299,33 @@ def judge_emotions(
     """
     rows: list[Row] = []
     faces: dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]] = {}
-    judged: list[Float[np.ndarray, " expressions"]] = []
+    judged: dict[str, list[tuple[str, Float[np.ndarray, " expressions"]]]] = {}
     for each in shown:
         some = each.motion.at((np.linspace(0.1, 0.9, PICTURES) * len(each.motion)).astype(int).tolist())
         pictures = list(frames(some))
         shares = judge.judge(pictures, face_boxes(head, some.values, size)).mean(axis=0)
-        judged.append(shares)
+        judged.setdefault(each.system, []).append((each.emotion, shares))
         faces.setdefault(each.system, {}).setdefault(each.emotion, pictures[PICTURES // 2])
-        rows.append(_row(each.system, each.emotion, each.speaker, shares))
+        known = each.emotion in EXPRESSIONS
+        rows.append(Row(each.system, each.speaker, _scores(each.emotion, shares) if known else {}))
         if each.system == LEARNED:
-            rows.append(_elsewhere(each.emotion, each.speaker, shares))
+            wrong = [_scores(other, shares) for other in EXPRESSIONS if other != each.emotion]
+            means = {name: float(np.mean([scores[name] for scores in wrong])) for name in MEASURES}
+            rows.append(Row(OTHER, each.speaker, means if known else {}))
     how = (
         f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
         f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "
         f"the judge and do not count. Its own accuracy: {PUBLISHED}."
     )
     rows.sort(key=lambda row: (LEARNED, PERFORMER, OTHER).index(row.system))
-    table = tabulate("judge", "Independent judge of emotion", how, rows, MEASURES, seed)
     matrices = []
-    for system in dict.fromkeys(each.system for each in shown):
-        own = [i for i, each in enumerate(shown) if each.system == system]
-        counts = confusion([shown[i].emotion for i in own], np.stack([judged[i] for i in own]), EMOTIONS)
-        title, told = f"What the judge sees: {system}", "Clips by the emotion asked for (rows) and seen (columns)."
-        matrices.append(Matrix(f"judge_{system}", title, told, EMOTIONS, EXPRESSIONS, counts))
-    return table, matrices, faces
+    for system, found in judged.items():
+        counts = confusion([emotion for emotion, _ in found], np.stack([shares for _, shares in found]), EMOTIONS)
+        title, said = f"What the judge sees: {system}", "Clips by the emotion asked for (rows) and seen (columns)."
+        matrices.append(Matrix(f"judge_{system}", title, said, EMOTIONS, EXPRESSIONS, counts))
+    return tabulate("judge", "Independent judge of emotion", how, rows, MEASURES, seed), matrices, faces
 
 
-def _row(system: str, emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
-    if not known([emotion])[0]:
-        return Row(system, speaker, {})
-    asked = EXPRESSIONS.index(emotion)
-    return Row(system, speaker, {"judge_right": float(shares.argmax() == asked), "judge_share": float(shares[asked])})
-
-
-def _elsewhere(emotion: str, speaker: str, shares: Float[np.ndarray, " expressions"]) -> Row:
-    wrong = [_row(OTHER, other, speaker, shares).scores for other in EXPRESSIONS if other != emotion]
-    if not known([emotion])[0]:
-        return Row(OTHER, speaker, {})
-    return Row(OTHER, speaker, {name: float(np.mean([each[name] for each in wrong])) for name in MEASURES})
+def _scores(asked: str, shares: Float[np.ndarray, " expressions"]) -> dict[str, float]:
+    expected = EXPRESSIONS.index(asked)
+    return {"judge_right": float(shares.argmax() == expected), "judge_share": float(shares[expected])}

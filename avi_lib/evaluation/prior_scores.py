@@ -1,26 +1,29 @@
-"""How well the diffusion prior directs: styles and motion for sentences whose combinations or wordings are held out.
+"""How well the diffusion prior draws: styles and motion for sentences whose combinations or wordings are held out.
+
+>>> bank = held_out_bank(corpora, generator, encoder, "wording", scripts=600, seed=0)
+>>> score_styles(draw_bank(prior, bank, SampleSettings()), normal(prior, bank.styles))["cosine to the true style"]
+>>> attribute(prior_sampler, generator, features, performer, instruction, seed=0)[0].change
 
 Corpora are prepared ones, whose test and validation speakers perform and speak. Three sets of scripts, all of speakers
-that training did not hear: `combinations` of action units and strengths, `wordings`, and `speakers` alone.
+that training did not have: `combinations` of action units and strengths, `wordings`, and `speakers` alone.
 """
 
 from __future__ import annotations
 
-import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Shaped
+from jaxtyping import Bool, Float, Float32
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.measure import measure_units, neutral_face
 from avi_lib.corpus.scripts import Draw, Kind, StyleScript
-from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
-from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread
+from avi_lib.evaluation.report import Estimate, Figure, estimate, in_turns_ms, one_thread
 from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.parser import Phrase, phrases, without
@@ -32,125 +35,27 @@ from avi_lib.motion.prior import PriorModel, PriorSampler
 from avi_lib.settings import PerformerSettings, SampleSettings
 from avi_lib.training.prior import StyleBank, make_bank
 
-# Whether a face does what it was asked: the action units of generated motion against those of the text.
-
-
-Style = Float32[np.ndarray, " style"]
-Strengths = Mapping[str, float]
-
+HELD_SPLITS = ("test", "validation")
+SETS: Mapping[Draw, str] = {
+    "combination": "held-out combinations",
+    "wording": "held-out wordings",
+    "train": "held-out speakers",
+}
+"""What is held out, in words; of `train` the speakers alone."""
+GUIDANCES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+SAMPLES, TEXTS = 10, 60
+"""Samples of a text whose diversity is taken, and texts."""
 PLAIN = Instruction("A person speaks.")
 _DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
 
-
-@dataclass(frozen=True)
-class AskedScore:
-    """How motion follows what was asked.
-
-    Attributes:
-        precision, recall, f1: of the units that move, all scripts together.
-        rho: Spearman correlation of the word's strength with the measured one, over all asked units; one that does not
-            move counts as 0. NaN when all are alike.
-        missed, false: how often each unit was asked and did not move, or moved and was not asked.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    rho: float
-    missed: dict[str, int]
-    false: dict[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class SpokenClip:
-    """A held-out clip: its features, and its performer without idle behaviour."""
-
-    features: Float32[np.ndarray, "steps dim"]
-    performer: Performer
-
-    @classmethod
-    def of(cls, corpus: Corpus, clip: ClipEntry) -> SpokenClip:
-        """The scene of a clip with sound."""
-        quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
-        performer = Performer(corpus.phones(clip), corpus.prosody(clip), clip.duration_s, quiet)
-        return cls(corpus.features(clip).astype(np.float32), performer)
-
-
-def move(
-    generator: LearnedGenerator,
-    scenes: Sequence[SpokenClip],
-    styles: Sequence[Style],
-    seed: int = 0,
-) -> list[MotionClip]:
-    """Every style over one of the scenes in turn."""
-    turns = (scenes[i % len(scenes)] for i in range(len(styles)))
-    return [
-        generator.perform(scene.features, scene.performer, PLAIN, seed + i, style)
-        for i, (scene, style) in enumerate(zip(turns, styles, strict=True))
-    ]
-
-
-def measure(
-    generator: LearnedGenerator, scenes: Sequence[SpokenClip], motions: Sequence[MotionClip], plain: Style
-) -> list[dict[str, float]]:
-    """Measured units of motions, above the face that the same generator makes in a plain style."""
-    present = np.ones(len(ARKIT), bool)
-    rests = [generator.perform(scene.features, scene.performer, PLAIN, 0, plain).values for scene in scenes]
-    neutral = neutral_face([(values, present) for values in rests])
-    found = [measure_units(Curves(motion, present), neutral) for motion in motions]
-    return [{name: strength for name, strength in each.items() if not ACTION_UNITS[name].rhythm} for each in found]
-
-
-def asked_units(script: StyleScript) -> dict[str, float]:
-    """The units that a script asks to be moved, by the names they are measured under.
-
-    Eyes closed by half or less are the same channels as drooping lids.
-    """
-    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not ACTION_UNITS[n].rhythm}
-    closed = asked.get("eyes_closed", 1.0)
-    if closed <= 1.1 * _DROOP:
-        del asked["eyes_closed"]
-        asked["lid_droop"] = min(closed / _DROOP, 1.0)
-    return asked
-
-
-def score_asked(pairs: Sequence[tuple[Strengths, Strengths]]) -> AskedScore:
-    """Scores over pairs (asked, measured)."""
-    from scipy.stats import spearmanr
-
-    missed: dict[str, int] = {}
-    false: dict[str, int] = {}
-    for asked, moved in pairs:
-        for counts, names in ((missed, asked.keys() - moved.keys()), (false, moved.keys() - asked.keys())):
-            for name in names:
-                counts[name] = counts.get(name, 0) + 1
-    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
-    wanted, found = (sum(len(pair[i]) for pair in pairs) for i in (0, 1))
-    said = np.array([strength for asked, _ in pairs for strength in asked.values()])
-    shown = np.array([moved.get(name, 0.0) for asked, moved in pairs for name in asked])
-    varied = len(said) > 1 and np.ptp(said) > 0 and np.ptp(shown) > 0
-    return AskedScore(
-        precision=_ratio(hits, found),
-        recall=_ratio(hits, wanted),
-        f1=_ratio(2 * hits, wanted + found),
-        rho=float(spearmanr(said, shown).statistic) if varied else float("nan"),
-        missed=dict(sorted(missed.items(), key=lambda pair: -pair[1])),
-        false=dict(sorted(false.items(), key=lambda pair: -pair[1])),
-    )
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
-
-
-# Measures of drawn styles against true ones: cosine, retrieval, energy distance, diversity, with intervals.
-
-
 Styles = Float[np.ndarray, "n style"]
 Others = Float[np.ndarray, "m style"]
+Strengths = Mapping[str, float]
+Spoken = tuple[Float32[np.ndarray, "steps dim"], Performer]
+"""Features of a held-out clip, and its performer without idle behaviour."""
 
-RESAMPLES = 2000
-"""Bootstrap resamples of an interval."""
+
+# Drawn styles against true ones.
 
 
 def cosines(drawn: Styles, true: Styles) -> Float[np.ndarray, " n"]:
@@ -168,9 +73,7 @@ def retrieval(similar: Float[np.ndarray, "n columns"], k: int) -> Bool[np.ndarra
     rows, columns = similar.shape
     if rows != columns or not 1 <= k <= columns:
         raise InputError("a square table and k within it", f"{similar.shape} and {k}", "pair every row with a column")
-    own = np.diag(similar)
-    better = (similar >= own[:, None]).sum(axis=1) - 1
-    return better < k
+    return (similar >= np.diag(similar)[:, None]).sum(axis=1) - 1 < k
 
 
 def energy_distance(drawn: Styles, true: Others) -> float:
@@ -192,18 +95,6 @@ def diversity(samples: Float[np.ndarray, "texts samples style"]) -> Float[np.nda
     return np.asarray(apart.sum(axis=(1, 2)) / (count * (count - 1)))
 
 
-def interval(
-    values: Shaped[np.ndarray, " n"], rng: np.random.Generator, share: float = 0.95
-) -> tuple[float, float, float]:
-    """The mean of some values and its bootstrap interval (Efron and Tibshirani 1993, percentiles)."""
-    numbers = np.asarray(values, float)
-    if not len(numbers):
-        raise InputError("at least one value", "none", "measure something")
-    means = numbers[rng.integers(len(numbers), size=(RESAMPLES, len(numbers)))].mean(axis=1)
-    low, high = np.quantile(means, [(1 - share) / 2, (1 + share) / 2])
-    return float(numbers.mean()), float(low), float(high)
-
-
 def nearest_centroid(styles: Styles, centroids: Others, labels: list[str]) -> list[str]:
     """The label of the centroid nearest to each style."""
     return [labels[int(i)] for i in _distances(styles, centroids).argmin(axis=1)]
@@ -215,49 +106,20 @@ def _distances(first: Styles, second: Others) -> Float[np.ndarray, "n m"]:
 
 
 def _unit(styles: Styles) -> Styles:
-    length = np.linalg.norm(styles, axis=1, keepdims=True)
-    return np.asarray(styles / np.maximum(length, 1e-9))
+    return np.asarray(styles / np.maximum(np.linalg.norm(styles, axis=1, keepdims=True), 1e-9))
 
 
-HELD_SPLITS = ("test", "validation")
-SETS: tuple[Draw, ...] = ("combination", "wording", "train")
-"""What is held out; of `train` the speakers alone."""
-SAID = {"combination": "held-out combinations", "wording": "held-out wordings", "train": "held-out speakers"}
-GUIDANCES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-_SAMPLES = 10
-_TEXTS = 60
-"""Texts of which several samples are drawn."""
-
-
-@dataclass(frozen=True)
-class StyleScore:
-    """Drawn styles against true ones: mean and 95 % interval of each, over scripts."""
-
-    cosine: tuple[float, float, float]
-    text_to_style_1: tuple[float, float, float]
-    text_to_style_5: tuple[float, float, float]
-    style_to_text_1: tuple[float, float, float]
-    style_to_text_5: tuple[float, float, float]
-    energy: float
-
-    def rows(self) -> Iterator[tuple[str, tuple[float, float, float]]]:
-        """Each in words, with its mean and interval."""
-        yield "cosine to the true style", self.cosine
-        yield "text to style, top 1", self.text_to_style_1
-        yield "text to style, top 5", self.text_to_style_5
-        yield "style to text, top 1", self.style_to_text_1
-        yield "style to text, top 5", self.style_to_text_5
-
-
-def score_styles(drawn: Styles, true: Styles, seed: int = 0) -> StyleScore:
-    """Scores of normalised styles, a drawn one for each true one."""
-    rng = np.random.default_rng(seed)
-    alike = similarity(drawn, true)
-    there_1, there_5, back_1, back_5 = (
-        interval(retrieval(table, k), rng) for table in (alike, alike.T) for k in (1, 5)
-    )
-    cosine = interval(cosines(drawn, true), rng)
-    return StyleScore(cosine, there_1, there_5, back_1, back_5, energy_distance(drawn, true))
+def score_styles(drawn: Styles, true: Styles, seed: int = 0) -> dict[str, Estimate]:
+    """Cosine, retrieval and energy distance of normalised styles, a drawn one for each true one, by their names."""
+    rng, alike = np.random.default_rng(seed), similarity(drawn, true)
+    found = {
+        f"{way}, top {k}": estimate(retrieval(table, k), rng, resamples=2000)
+        for way, table in (("text to style", alike), ("style to text", alike.T))
+        for k in (1, 5)
+    }
+    cosine = estimate(cosines(drawn, true), rng, resamples=2000)
+    energy = Estimate(energy_distance(drawn, true), np.nan, np.nan, len(drawn), "scripts")
+    return {"cosine to the true style": cosine, **found, "energy distance": energy}
 
 
 def held_out_bank(
@@ -270,7 +132,7 @@ def held_out_bank(
     kind: Kind | None = None,
     folder: Path | None = None,
 ) -> StyleBank:
-    """Scripts of a set, one sentence each, performed by speakers that training did not hear."""
+    """Scripts of a set, one sentence each, performed by speakers that training did not have."""
     held = 10_000 + seed  # training's banks begin at 0
     return make_bank(
         corpora, generator.model, encoder, scripts, 1, held, draw, kind, HELD_SPLITS, real=False, folder=folder
@@ -283,40 +145,157 @@ def draw_bank(prior: PriorModel, bank: StyleBank, settings: SampleSettings, seed
     return normal(prior, styles)
 
 
+def draw_samples(
+    prior: PriorModel, bank: StyleBank, texts: int, settings: SampleSettings
+) -> Float[np.ndarray, "texts samples style"]:
+    """Ten normalised styles for each of the first sentences."""
+    count = min(texts, len(bank))
+    embedding = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(SAMPLES))
+    styles = normal(prior, prior.draw(embedding, list(range(count * SAMPLES)), settings))
+    return styles.reshape(count, SAMPLES, -1)
+
+
 def normal(prior: PriorModel, styles: Styles) -> Styles:
     """Styles as the prior sees them."""
     return np.asarray(prior.normal(torch.from_numpy(styles)).numpy())
 
 
-def score_motion(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    scenes: Sequence[SpokenClip],
-    bank: StyleBank,
-    styles: Styles,
-) -> AskedScore:
-    """Units asked for by the scripts of a bank against those that move in the given styles (not normalised)."""
-    return score_asked(asked_and_moved(prior_sampler, generator, scenes, bank, styles))
+def raw(prior: PriorModel, styles: Styles) -> Styles:
+    """Styles as the talking model takes them, from those that the prior sees."""
+    return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
+
+
+def guidance_curve(
+    prior: PriorModel, bank: StyleBank, settings: SampleSettings | None = None
+) -> dict[float, tuple[float, float, float]]:
+    """By guidance: diversity of ten samples, cosine to the true style, length of the styles; means over texts."""
+    curve = {}
+    for guidance in GUIDANCES:
+        how = (settings or SampleSettings()).model_copy(update={"guidance": guidance})
+        samples = draw_samples(prior, bank, TEXTS, how)
+        styles = samples.reshape(-1, samples.shape[-1])
+        true = normal(prior, bank.styles[: len(samples)]).repeat(SAMPLES, axis=0)
+        length = float(np.linalg.norm(styles, axis=1).mean())
+        curve[guidance] = float(diversity(samples).mean()), float(cosines(styles, true).mean()), length
+    return curve
+
+
+# Whether a face does what it was asked: the action units of generated motion against those of the text.
+
+
+@dataclass(frozen=True)
+class AskedScore:
+    """How motion follows what was asked.
+
+    Attributes:
+        precision, recall, f1: of the units that move, all scripts together.
+        rho: Spearman correlation of the word's strength with the measured one, over all asked units; one that does not
+            move counts as 0. NaN when all are alike.
+        missed, false: how often each unit was asked and did not move, or moved and was not asked.
+    """
+
+    precision: float
+    recall: float
+    f1: float
+    rho: float
+    missed: dict[str, int]
+    false: dict[str, int]
+
+
+def held_out_spoken(corpora: Sequence[Corpus]) -> list[Spoken]:
+    """Clips with sound of speakers that are held out; InputError when there is none."""
+    quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
+    found = [
+        (
+            corpus.features(clip).astype(np.float32),
+            Performer(corpus.phones(clip), corpus.prosody(clip), clip.duration_s, quiet),
+        )
+        for corpus in corpora
+        for clip in corpus.clips
+        if clip.split in HELD_SPLITS and clip.features and clip.duration_s >= 2.5
+    ]
+    if not found:
+        raise InputError("clips with sound of held-out speakers", "none", "add a corpus of three speakers or more")
+    return found
+
+
+def move(
+    generator: LearnedGenerator, clips: Sequence[Spoken], styles: Sequence[Float32[np.ndarray, " style"]], seed: int = 0
+) -> list[MotionClip]:
+    """Every style over one of the clips in turn."""
+    turns = [clips[i % len(clips)] for i in range(len(styles))]
+    return [
+        generator.perform(*clip, PLAIN, seed + i, style)
+        for i, (clip, style) in enumerate(zip(turns, styles, strict=True))
+    ]
 
 
 def asked_and_moved(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    scenes: Sequence[SpokenClip],
-    bank: StyleBank,
-    styles: Styles,
+    prior_sampler: PriorSampler, generator: LearnedGenerator, clips: Sequence[Spoken], bank: StyleBank, styles: Styles
 ) -> list[tuple[Strengths, Strengths]]:
-    """Units asked for by every script of a bank, and those that move in its style (not normalised)."""
-    plain = prior_sampler.style("A person speaks.", seed=0)
-    motions = move(generator, scenes, list(styles))
-    moved = measure(generator, scenes, motions, plain)
-    return [(asked_units(script), found) for script, found in zip(bank.scripts, moved, strict=True)]
+    """Units asked for by every script of a bank, and those that move in its style (not normalised).
+
+    What moves is measured above the face that the same generator makes in a plain style.
+    """
+    plain = prior_sampler.style(PLAIN.text, seed=0)
+    motions = move(generator, clips, list(styles))
+    present = np.ones(len(ARKIT), bool)
+    neutral = neutral_face([(generator.perform(*clip, PLAIN, 0, plain).values, present) for clip in clips])
+    pairs = []
+    for script, motion in zip(bank.scripts, motions, strict=True):
+        moved = measure_units(Curves(motion, present), neutral)
+        pairs.append((asked_units(script), {n: s for n, s in moved.items() if not ACTION_UNITS[n].rhythm}))
+    return pairs
+
+
+def asked_units(script: StyleScript) -> dict[str, float]:
+    """The units that a script asks to be moved, by the names they are measured under.
+
+    Eyes closed by half or less are the same channels as drooping lids.
+    """
+    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not ACTION_UNITS[n].rhythm}
+    closed = asked.get("eyes_closed", 1.0)
+    if closed <= 1.1 * _DROOP:
+        del asked["eyes_closed"]
+        asked["lid_droop"] = min(closed / _DROOP, 1.0)
+    return asked
+
+
+def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
+    """F1 of the units that move against those that are asked for, over all pairs; NaN without any."""
+    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
+    return _ratio(2 * hits, sum(len(asked) + len(moved) for asked, moved in pairs))
+
+
+def score_asked(pairs: Sequence[tuple[Strengths, Strengths]]) -> AskedScore:
+    """Scores over pairs (asked, measured)."""
+    from scipy.stats import spearmanr
+
+    missed = Counter(name for asked, moved in pairs for name in asked.keys() - moved.keys())
+    false = Counter(name for asked, moved in pairs for name in moved.keys() - asked.keys())
+    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
+    wanted, found = (sum(len(pair[i]) for pair in pairs) for i in (0, 1))
+    said = np.array([strength for asked, _ in pairs for strength in asked.values()])
+    shown = np.array([moved.get(name, 0.0) for asked, moved in pairs for name in asked])
+    varied = len(said) > 1 and np.ptp(said) > 0 and np.ptp(shown) > 0
+    return AskedScore(
+        precision=_ratio(hits, found),
+        recall=_ratio(hits, wanted),
+        f1=f1(pairs),
+        rho=float(spearmanr(said, shown).statistic) if varied else float("nan"),
+        missed=dict(missed.most_common()),
+        false=dict(false.most_common()),
+    )
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")
 
 
 def score_emotion(
     generator: LearnedGenerator,
     prior: PriorModel,
-    scenes: Sequence[SpokenClip],
+    clips: Sequence[Spoken],
     bank: StyleBank,
     styles: Styles,
     shown: StyleBank,
@@ -325,43 +304,18 @@ def score_emotion(
 
     Centroids are of every emotion at every level, over the scripts of `shown`.
     """
-    labels = sorted({(str(s.instruction.emotion), int(s.instruction.level or 1)) for s in shown.scripts})
-    members = {label: [] for label in labels}  # type: dict[tuple[str, int], list[int]]
+    members: dict[tuple[str, int], list[int]] = {}
     for i, script in enumerate(shown.scripts):
-        members[str(script.instruction.emotion), int(script.instruction.level or 1)].append(i)
+        members.setdefault((str(script.instruction.emotion), int(script.instruction.level or 1)), []).append(i)
+    labels = sorted(members)
     centroids = normal(prior, np.stack([shown.styles[members[label]].mean(axis=0) for label in labels]))
-    motions = move(generator, scenes, list(styles))
+    motions = move(generator, clips, list(styles))
     seen = normal(prior, np.stack([generator.model.style_of(motion) for motion in motions]))
     found = nearest_centroid(seen, centroids, [emotion for emotion, _ in labels])
     return [(str(script.instruction.emotion), each) for script, each in zip(bank.scripts, found, strict=True)]
 
 
-def guidance_curve(
-    prior: PriorModel, bank: StyleBank, settings: SampleSettings | None = None
-) -> dict[float, tuple[float, float, float]]:
-    """By guidance: diversity of ten samples, cosine to the true style, length of the styles; means over texts."""
-    count = min(_TEXTS, len(bank))
-    embedding = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(_SAMPLES))
-    true = normal(prior, bank.styles[:count])
-    curve = {}
-    for guidance in GUIDANCES:
-        how = (settings or SampleSettings()).model_copy(update={"guidance": guidance})
-        styles = normal(prior, prior.draw(embedding, list(range(count * _SAMPLES)), how))
-        grouped = styles.reshape(count, _SAMPLES, -1)
-        curve[guidance] = (
-            float(diversity(grouped).mean()),
-            float(cosines(styles, true.repeat(_SAMPLES, axis=0)).mean()),
-            float(np.linalg.norm(styles, axis=1).mean()),
-        )
-    return curve
-
-
-def sampling_ms(prior: PriorModel, bank: StyleBank, settings: SampleSettings, turns: int = 9) -> float:
-    """Median processor time of one style, one thread, the sentence encoded."""
-    states = bank.first_states(1)
-    with one_thread():
-        spent = in_turns_ms({"one": lambda: prior.draw(prior.read(states), [0], settings)}, turns)
-    return statistics.median(spent["one"])
+# The figures of a prior.
 
 
 def measure_prior(
@@ -386,51 +340,34 @@ def measure_prior(
         InputError: styles of another generator, or no held-out speaker.
     """
     prior_sampler.check_fits(generator.model)
-    how = settings or SampleSettings()
-    prior = prior_sampler.prior
-    scenes = held_out_spoken(corpora)
-    banks: Mapping[Draw, StyleBank] = {
-        draw: held_out_bank(corpora, generator, prior_sampler.encoder, draw, scripts, i, folder=folder)
-        for i, draw in enumerate(SETS)
+    how, prior, encoder = settings or SampleSettings(), prior_sampler.prior, prior_sampler.encoder
+    clips = held_out_spoken(corpora)
+    banks = {
+        draw: held_out_bank(corpora, generator, encoder, draw, scripts, i, folder=folder) for i, draw in enumerate(SETS)
     }
     for draw, bank in banks.items():
-        yield from _style_figures(SAID[draw], score_styles(draw_bank(prior, bank, how), normal(prior, bank.styles)))
-    yield from _motion_figures(prior_sampler, generator, corpora, scenes, scripts, how, folder)
-    curve = guidance_curve(prior, banks["train"], how)
-    count = min(_TEXTS, len(banks["train"]))
-    for guidance, (apart, cosine, length) in curve.items():
-        said = f"ten samples of {count} texts; cosine {cosine:.2f}, length {length:.1f}"
+        drawn, true = draw_bank(prior, bank, how), normal(prior, bank.styles)
+        for what, found in score_styles(drawn, true).items():
+            known = np.isfinite(found.low)
+            said = f"95 % interval {found.low:.3f} to {found.high:.3f}" if known else "drawn against true styles"
+            yield Figure(f"{SETS[draw]}: {what}", found.value, "", "-", said)
+    yield from _motion_figures(prior_sampler, generator, corpora, clips, scripts, how, folder)
+    plain = banks["train"]
+    for guidance, (apart, cosine, length) in guidance_curve(prior, plain, how).items():
+        said = f"ten samples of {min(TEXTS, len(plain))} texts; cosine {cosine:.2f}, length {length:.1f}"
         yield Figure(f"diversity at guidance {guidance:g}", apart, "", "> 0 at 1, falling", said)
-    yield Figure(
-        f"one style, {how.steps} steps", sampling_ms(prior, banks["train"], how), "CPU ms", "<= 60", "one thread"
-    )
-    doubled = how.model_copy(update={"guidance": 2.0})
-    yield Figure("the same with guidance", sampling_ms(prior, banks["train"], doubled), "CPU ms", "<= 60", "one thread")
-
-
-def held_out_spoken(corpora: Sequence[Corpus]) -> list[SpokenClip]:
-    """Clips with sound of speakers that are held out; InputError when there is none."""
-    clips = [(c, clip) for c in corpora for clip in c.clips if clip.split in HELD_SPLITS and clip.features]
-    scenes = [SpokenClip.of(corpus, clip) for corpus, clip in clips if clip.duration_s >= 2.5]
-    if not scenes:
-        raise InputError("clips with sound of held-out speakers", "none", "add a corpus of three speakers or more")
-    return scenes
-
-
-def _style_figures(name: str, score: StyleScore) -> Iterator[Figure]:
-    for what, (mean, low, high) in score.rows():
-        yield Figure(f"{name}: {what}", mean, "", "-", f"95 % interval {low:.3f} to {high:.3f}")
-    yield Figure(f"{name}: energy distance", score.energy, "", "-", "drawn against true styles")
-
-
-_EMOTION_SETS: tuple[tuple[Draw, str], ...] = (("train", ">= 0.85"), ("wording", "-"))
+    states, doubled = plain.first_states(1), how.model_copy(update={"guidance": 2.0})
+    for name, one in ((f"one style, {how.steps} steps", how), ("the same with guidance", doubled)):
+        with one_thread():
+            spent = in_turns_ms({"one": lambda one=one: prior.draw(prior.read(states), [0], one)}, 9)["one"]
+        yield Figure(name, float(np.median(spent)), "CPU ms", "<= 60", "one thread")
 
 
 def _motion_figures(
     prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     corpora: Sequence[Corpus],
-    scenes: Sequence[SpokenClip],
+    clips: Sequence[Spoken],
     scripts: int,
     settings: SampleSettings,
     folder: Path | None,
@@ -438,37 +375,26 @@ def _motion_figures(
     prior, encoder = prior_sampler.prior, prior_sampler.encoder
     asked = held_out_bank(corpora, generator, encoder, "combination", scripts, 5, "units", folder)
     drawn = raw(prior, draw_bank(prior, asked, settings))
-    own = score_motion(prior_sampler, generator, scenes, asked, drawn)
-    true = score_motion(prior_sampler, generator, scenes, asked, asked.styles)
-    other = score_motion(prior_sampler, generator, scenes, asked, np.roll(drawn, 1, axis=0))
+    own, true, other = (
+        score_asked(asked_and_moved(prior_sampler, generator, clips, asked, styles))
+        for styles in (drawn, asked.styles, np.roll(drawn, 1, axis=0))
+    )
     beside = "in the true style {:.2f}, in another script's {:.2f}"
     # the talking model has moved these combinations; that sentences ask for them is what the prior has not seen
     how = f"held-out combinations; precision {own.precision:.2f}, recall {own.recall:.2f}; "
     yield Figure("asked units are those that move, F1", own.f1, "", ">= 0.85", how + beside.format(true.f1, other.f1))
     yield Figure("adverb and amplitude, Spearman", own.rho, "", ">= 0.85", beside.format(true.rho, other.rho))
     shown = make_bank(corpora, generator.model, encoder, scripts, 1, 77, kind="emotion", real=False, folder=folder)
-    for draw, must in _EMOTION_SETS:
+    sets: tuple[tuple[Draw, str], ...] = (("train", ">= 0.85"), ("wording", "-"))
+    for draw, must in sets:
         named = held_out_bank(corpora, generator, encoder, draw, scripts, 6, "emotion", folder)
         styles = raw(prior, draw_bank(prior, named, settings))
-        pairs = score_emotion(generator, prior, scenes, styles=styles, bank=named, shown=shown)
-        truths = score_emotion(generator, prior, scenes, styles=named.styles, bank=named, shown=shown)
+        pairs, truths = (score_emotion(generator, prior, clips, named, each, shown) for each in (styles, named.styles))
         right, best = (float(np.mean([asked == found for asked, found in each])) for each in (pairs, truths))
-        said = f"{SAID[draw]}, 10 emotions; in the true style {best:.2f}; most taken for another: {_confusions(pairs)}"
-        yield Figure(f"named emotion found in the motion, {SAID[draw]}", right, "", must, said)
-
-
-def _confusions(pairs: Sequence[tuple[str, str]], most: int = 3) -> str:
-    counts: dict[str, int] = {}
-    for asked, found in pairs:
-        if asked != found:
-            counts[f"{asked} for {found}"] = counts.get(f"{asked} for {found}", 0) + 1
-    top = sorted(counts.items(), key=lambda pair: -pair[1])[:most]
-    return ", ".join(f"{name} {count}" for name, count in top) or "none"
-
-
-def raw(prior: PriorModel, styles: Styles) -> Styles:
-    """Styles as the talking model takes them, from those that the prior sees."""
-    return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
+        wrong = Counter(f"{asked} for {found}" for asked, found in pairs if asked != found).most_common(3)
+        most = ", ".join(f"{name} {count}" for name, count in wrong) or "none"
+        said = f"{SETS[draw]}, 10 emotions; in the true style {best:.2f}; most taken for another: {most}"
+        yield Figure(f"named emotion found in the motion, {SETS[draw]}", right, "", must, said)
 
 
 # Attribution: which phrase of a sentence moved what.
@@ -501,12 +427,18 @@ def attribute(
     A sentence that is one phrase, or in which there is none, is compared with a face of which nothing is asked.
     """
     how = settings or SampleSettings()
-    whole = _motion(prior_sampler, generator, features, performer, instruction.text, seed, how)
-    rows = []
-    whole_text = Phrase(0, len(instruction.text), instruction.text)
-    for phrase in phrases(instruction.text) or (whole_text,):
-        rest = without(instruction.text, phrase)
-        motion = _motion(prior_sampler, generator, features, performer, rest, seed, how)
+
+    def motion_of(text: str) -> MotionClip:
+        """The motion of a sentence; idle behaviour is the same whatever it says."""
+        asked = Instruction.parse(text) if text else Instruction("")
+        plain = Instruction(text, action_units={n: v for n, v in asked.action_units.items() if n.startswith("head_")})
+        return generator.perform(features, performer, plain, seed, prior_sampler.style(text, seed, how))
+
+    sentence, rows = instruction.text, []
+    whole = motion_of(sentence)
+    for phrase in phrases(sentence) or (Phrase(0, len(sentence), sentence),):
+        rest = without(sentence, phrase)
+        motion = motion_of(rest)
         rows.append(Attributed(phrase.text, rest, motion, group_change(whole, motion)))
     return rows
 
@@ -515,18 +447,3 @@ def group_change(first: MotionClip, second: MotionClip) -> dict[str, float]:
     """Mean absolute difference of two motions by group of channels."""
     apart = np.abs(first.values - second.values)
     return {group: float(apart[:, list(members)].mean()) for group, members in first.space.groups.items()}
-
-
-def _motion(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    features: Features,
-    performer: Performer,
-    text: str,
-    seed: int,
-    settings: SampleSettings,
-) -> MotionClip:
-    """The motion of a sentence; idle behaviour is the same whatever it says."""
-    asked = Instruction.parse(text) if text else Instruction("")
-    plain = Instruction(text, action_units={n: v for n, v in asked.action_units.items() if n.startswith("head_")})
-    return generator.perform(features, performer, plain, seed, prior_sampler.style(text, seed, settings))

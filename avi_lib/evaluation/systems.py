@@ -1,11 +1,12 @@
 """Systems beside one another: the learned one, the performer, the learned one on another's speech, and real motion.
 
->>> scenes = held_out_comparisons(corpora, generator, prior_sampler, most=24, seed=0)
->>> table = score_comparisons("held_out", "Held-out speakers", HELD_OUT, scenes, load_head())
+>>> comparisons = held_out_comparisons(corpora, generator, prior_sampler, most=24, seed=0)
+>>> table = score_comparisons("held_out", "Held-out speakers", HELD_OUT, comparisons, load_head())
+>>> figures = list(measure_talking(model, Path("real"), corpora))
 
-`shuffled` is the learned system that hears the next scene's speech and is scored on this one's: what a score is worth
-when the face does not listen. Blinks, gaze and sway are left out of generated motion: all systems take them from the
-same seeded performer, so that they would tell nothing.
+`shuffled` is the learned system that is given the next recording's speech and is scored on this one's: what a score is
+worth when the face does not follow speech. Blinks, gaze and sway are left out of generated motion: all systems take
+them from the same seeded performer, so that they would tell nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -23,6 +25,7 @@ from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import (
     MEASURES,
+    MM,
     Measure,
     SpeechTrack,
     closures,
@@ -30,7 +33,6 @@ from avi_lib.evaluation.metrics import (
     eve_mm,
     fdd_mm,
     frame_phones,
-    jaw_energy_correlation,
     jitter_mm,
     lip_closure,
     lve_mm,
@@ -51,9 +53,6 @@ from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 
-# Real videos that come with their tracks, such as grid10/: what is said, the real lip gap, ARKit weights.
-
-
 UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""
 
@@ -71,7 +70,7 @@ class Clip:
 
 
 def read_clips(source: Path) -> list[Clip]:
-    """The tracked clips of a folder as described above; InputError when a file of it is missing."""
+    """The tracked clips of a folder such as grid10/; InputError when a file of it is missing."""
     try:
         references = json.loads((source / "phones.json").read_text("utf-8"))
         with (source / "index.csv").open(newline="", encoding="utf-8") as stream:
@@ -111,7 +110,7 @@ IDLE = ("blinks_per_min", "head_sd_deg")
 """Measures of idle behaviour, which tell something of real motion and of whole systems only."""
 
 HELD_OUT = (
-    "Performed clips of speakers and words that training did not hear. The learned system is directed by the clip's "
+    "Performed clips of speakers and words that training did not have. The learned system is given the clip's "
     "sentence; the reference is the performer's own performance of the script, so it has no distance from itself."
 )
 GRID = (
@@ -122,6 +121,47 @@ GRID = (
 RIG = (
     "Held-out recordings of a real rig. The reference is the rig's motion; channels that it does not have rest in all."
 )
+RESTED = (CALM, "He is very sad.", "She is furious.")
+"""Sentences under which a mouth must rest where nobody speaks."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """A GRID clip, its wave and features, and what the performer makes of it, calmly and without idle behaviour."""
+
+    clip: Clip
+    wave: Float32[np.ndarray, " samples"]
+    features: Float32[np.ndarray, "steps dim"]
+    performed: MotionClip
+
+
+def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
+    """The clips of a folder as `read_clips` reads them, with the performer's motion for recognised phones."""
+    found, calm = [], Instruction.parse(CALM)
+    for clip in read_clips(source):
+        wave = load_speech(clip.audio).wave
+        performer = Performer(recognise_phones(wave).phones, prosody(wave), len(wave) / RATE_HZ)
+        found.append(Spoken(clip, wave, encoder.encode(wave), performer.perform_with_still(calm, seed=0)[1]))
+    return found
+
+
+def tracked(clip: Clip) -> Curves:
+    """The motion of a real video, with the channels that the tracker moves."""
+    values, present = np.zeros((len(clip.gap), len(ARKIT)), np.float32), np.zeros(len(ARKIT), bool)
+    for channel, curve in read_track(clip.audio.with_suffix(".npz"))[0].items():
+        values[:, ARKIT.index(channel)] = curve
+        present[ARKIT.index(channel)] = channel not in UNMOVED
+    return Curves(MotionClip(values, clip.fps, ARKIT), present)
+
+
+def features_of(item: Item) -> Float32[np.ndarray, "steps dim"]:
+    """Features of a clip's speech."""
+    return item.corpus.features(item.clip).astype(np.float32)
+
+
+def motion_of(item: Item, script: int = 0) -> MotionClip:
+    """A clip's own motion, or its performance of another script."""
+    return MotionClip(item.corpus.motion(item.clip, script).astype(np.float32), FPS, ARKIT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +170,7 @@ class Comparison:
 
     Attributes:
         name, speaker: of the recording.
-        heard: what motion is held against.
+        speech: what motion is held against.
         motions: by system.
         reference: the true motion, where there is one; the system it is of is not compared with itself.
         gap: lip gap of the reference measured otherwise than on a mesh, at 25 frames a second, in any unit.
@@ -138,25 +178,23 @@ class Comparison:
 
     name: str
     speaker: str
-    heard: SpeechTrack
+    speech: SpeechTrack
     motions: Mapping[str, Curves]
     reference: Curves | None = None
     gap: Float[np.ndarray, " frames"] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Take:
+class _Take(NamedTuple):
     """What is known of a recording before any system speaks it."""
 
     name: str
     speaker: str
-    heard: SpeechTrack
+    speech: SpeechTrack
     features: Float32[np.ndarray, "steps dim"]
     style: Float32[np.ndarray, " style"]
-    performed: MotionClip
-    reference: Curves | None = None
+    performed: Curves
+    reference: Curves
     gap: Float[np.ndarray, " frames"] | None = None
-    real: bool = False
 
 
 def held_out_comparisons(
@@ -165,36 +203,22 @@ def held_out_comparisons(
     """Performed clips of held-out speakers and words, at most so many, spread evenly; InputError without two."""
     takes = []
     for number, item in enumerate(spread(held_out(corpora), most)):
-        corpus, clip = item.corpus, item.clip
-        motion = MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT)
-        heard = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
-        style = prior_sampler.style(corpus.texts(clip)[0], seed + number)
-        features = corpus.features(clip).astype(np.float32)
-        takes.append(_Take(clip.clip, clip.speaker, heard, features, style, motion, whole(motion)))
-    return _spoken(takes, generator)
+        style = prior_sampler.style(item.corpus.texts(item.clip)[0], seed + number)
+        performed = whole(motion_of(item))
+        takes.append(_take(item, style, performed, performed))
+    return _compared(takes, generator)
 
 
 def grid_comparisons(
     folder: Path, generator: LearnedGenerator, prior_sampler: PriorSampler, seed: int = 0
 ) -> list[Comparison]:
     """Real videos with their tracks; InputError when something of them is missing."""
-    takes, calm = [], Instruction.parse(CALM)
-    style = prior_sampler.style(CALM, seed)
-    for clip in read_clips(folder):
-        wave = load_speech(clip.audio).wave
-        phones = recognise_phones(wave).phones
-        performed = Performer(phones, prosody(wave), len(wave) / RATE_HZ).perform_with_still(calm, seed)[1]
-        weights = read_track(clip.audio.with_suffix(".npz"))[0]
-        values = np.zeros((len(clip.gap), len(ARKIT)), np.float32)
-        present = np.zeros(len(ARKIT), bool)
-        for channel, curve in weights.items():
-            values[:, ARKIT.index(channel)] = curve
-            present[ARKIT.index(channel)] = channel not in UNMOVED
-        tracked = Curves(MotionClip(values, clip.fps, ARKIT), present)
-        heard = speech_track(wave, clip.phones)
-        features = generator.listen(wave)
-        takes.append(_Take(clip.name, clip.name, heard, features, style, performed, tracked, clip.gap, real=True))
-    return _spoken(takes, generator)
+    takes, style = [], prior_sampler.style(CALM, seed)
+    for each in read_spoken(folder, generator.encoder):
+        clip, speech = each.clip, speech_track(each.wave, each.clip.phones)
+        performed = whole(each.performed)
+        takes.append(_Take(clip.name, clip.name, speech, each.features, style, performed, tracked(clip), clip.gap))
+    return _compared(takes, generator)
 
 
 def rig_comparisons(
@@ -205,45 +229,67 @@ def rig_comparisons(
     seed: int = 0,
 ) -> list[Comparison]:
     """Clips of held-out recordings of real motion with sound; InputError when no corpus has one of them."""
-    items = [Item(c, clip) for c in corpora for clip in c.clips if clip.motion == "recorded" and clip.features]
-    kept = [item for item in items if item.clip.recording in recordings]
+    kept = [item for item in _rigs(corpora) if item.clip.recording in recordings]
     if missing := set(recordings) - {item.clip.recording for item in kept}:
         raise InputError("recordings of real motion with sound", ", ".join(sorted(missing)), "check the names")
-    takes, style, calm = [], prior_sampler.style(CALM, seed), Instruction.parse(CALM)
-    for corpus, clip in ((item.corpus, item.clip) for item in kept):
-        real = Curves(MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT), corpus.present(clip))
-        performed = corpus.performer(clip).perform_with_still(calm, seed)[1]
-        heard = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
-        features = corpus.features(clip).astype(np.float32)
-        takes.append(_Take(clip.clip, clip.speaker, heard, features, style, performed, real, real=True))
-    return _spoken(takes, generator)
+    style, calm, takes = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
+    for item in kept:
+        performed = whole(item.corpus.performer(item.clip).perform_with_still(calm, seed)[1])
+        takes.append(_take(item, style, performed, Curves(motion_of(item), item.corpus.present(item.clip))))
+    return _compared(takes, generator)
+
+
+def _rigs(corpora: Sequence[Corpus]) -> list[Item]:
+    return [Item(corpus, clip) for corpus in corpora for clip in corpus.select(motion="recorded") if clip.features]
+
+
+def _take(item: Item, style: Float32[np.ndarray, " style"], performed: Curves, reference: Curves) -> _Take:
+    corpus, clip = item.corpus, item.clip
+    speech = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
+    return _Take(clip.clip, clip.speaker, speech, features_of(item), style, performed, reference)
+
+
+def _compared(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Comparison]:
+    if len(takes) < 2:
+        raise InputError("two recordings or more, so that speech can be shuffled", f"{len(takes)}", "add some")
+    found = []
+    for number, take in enumerate(takes):
+        other = takes[(number + 1) % len(takes)].features
+        own, shuffled = (_speak(generator, features, take) for features in (take.features, other))
+        motions = {LEARNED: own, PERFORMER: take.performed, SHUFFLED: shuffled}
+        if take.reference is not take.performed:
+            motions[REAL] = take.reference
+        found.append(Comparison(take.name, take.speaker, take.speech, motions, take.reference, take.gap))
+    return found
+
+
+def _speak(generator: LearnedGenerator, features: Float32[np.ndarray, "steps dim"], take: _Take) -> Curves:
+    """Speech in a take's style, without idle behaviour; what is too short begins again."""
+    frames = len(take.speech.level_db)
+    speech = np.tile(features, (-(-2 * frames // len(features)), 1))[: 2 * frames]
+    values = ARKIT.limited(generator.model.motion_of(speech, take.style).values[:frames])
+    return whole(MotionClip(values, FPS, ARKIT))
 
 
 def score_comparisons(
     name: str,
     title: str,
     how: str,
-    scenes: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     head: Head,
     measures: Mapping[str, Measure] = MEASURES,
     seed: int = 0,
 ) -> Table:
-    """Every measure of every system over the scenes, with intervals over speakers."""
+    """Every measure of every system over the recordings, with intervals over speakers."""
     rows = []
-    for scene in scenes:
-        for system, curves in scene.motions.items():
-            own = curves is scene.reference
-            scores = measure_motion(
-                curves,
-                scene.heard,
-                head,
-                reference=None if own else scene.reference,
-                gap=scene.gap if own else None,
-                reference_gap=scene.gap,
-            )
+    for each in comparisons:
+        for system, curves in each.motions.items():
+            own = curves is each.reference
+            reference, gap = (None, each.gap) if own else (each.reference, None)
+            scores = measure_motion(curves, each.speech, head, reference, gap, each.gap)
             if system != REAL:
                 scores |= dict.fromkeys(IDLE, float("nan"))
-            rows.append(Row(system, scene.speaker, scores))
+            rows.append(Row(system, each.speaker, scores))
     return tabulate(name, title, how, rows, measures, seed)
 
 
@@ -258,61 +304,7 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
     return [items[i] for i in picks.tolist()]
 
 
-def _spoken(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Comparison]:
-    if len(takes) < 2:
-        raise InputError("two recordings or more, so that speech can be shuffled", f"{len(takes)}", "add some")
-    scenes = []
-    for number, take in enumerate(takes):
-        frames = len(take.heard.level_db)
-        other = takes[(number + 1) % len(takes)].features
-        motions = {
-            LEARNED: whole(_speak(generator, take.features, take.style, frames)),
-            PERFORMER: take.reference if take.reference is not None and not take.real else whole(take.performed),
-            SHUFFLED: whole(_speak(generator, other, take.style, frames)),
-        }
-        if take.real and take.reference is not None:
-            motions[REAL] = take.reference
-        scenes.append(Comparison(take.name, take.speaker, take.heard, motions, take.reference, take.gap))
-    return scenes
-
-
-def _speak(
-    generator: LearnedGenerator,
-    features: Float32[np.ndarray, "steps dim"],
-    style: Float32[np.ndarray, " style"],
-    frames: int,
-) -> MotionClip:
-    """Speech in a style, without idle behaviour; what is too short is heard again from its start."""
-    steps = 2 * frames
-    heard = np.tile(features, (-(-steps // len(features)), 1))[:steps]
-    return MotionClip(ARKIT.limited(generator.model.motion_of(heard, style).values[:frames]), FPS, ARKIT)
-
-
 # How well a talking model speaks: on real videos, in silence, under exchanged styles, against a real rig.
-
-
-RESTED = (CALM, "He is very sad.", "She is furious.")
-"""Sentences under which a mouth must rest where nobody speaks."""
-MM = 1000.0
-
-
-@dataclass(frozen=True, eq=False)
-class Spoken:
-    """A GRID clip, its features, and what the performer makes of the recording alone, without idle behaviour."""
-
-    clip: Clip
-    features: Float32[np.ndarray, "steps dim"]
-    performed: MotionClip
-
-
-def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
-    """The clips of a folder as `evaluation.real_clips` reads them, listened to."""
-    spoken, calm = [], Instruction.parse(CALM)
-    for clip in read_clips(source):
-        wave = load_speech(clip.audio).wave
-        performer = Performer(recognise_phones(wave).phones, prosody(wave), len(wave) / RATE_HZ)
-        spoken.append(Spoken(clip, encoder.encode(wave), performer.perform_with_still(calm, seed=0)[1]))
-    return spoken
 
 
 def score_lips(motions: Sequence[MotionClip], clips: Sequence[Clip], head: Head) -> dict[str, float]:
@@ -321,22 +313,23 @@ def score_lips(motions: Sequence[MotionClip], clips: Sequence[Clip], head: Head)
     Closed counts all /m b p/ together. `r spoken` is the correlation over the frames with speech. A mouth that does not
     move scores 0 throughout; a clip without an open vowel or without /m b p/ has no part in `d`.
     """
-    gaps = [MM * head.lip_gap(motion.values) for motion in motions]
     scores: dict[str, list[float]] = {}
     closed: dict[str, list[bool]] = {"closed": [], "closed, another": []}
-    for i, gap in enumerate(gaps):
+    for i, gap in enumerate(MM * head.lip_gap(motion.values) for motion in motions):
         for j, clip in enumerate(clips):
             kind = "" if i == j else ", another"
             frames = min(len(gap), len(clip.gap))
             speech = frame_phones(clip.phones, frames, clip.fps) != SILENCE
-            moves = bool(np.percentile(gap, 90) > 0 and np.ptp(gap[:frames][speech]) > 0)
-            spoken = correlation(gap[:frames][speech], clip.gap[:frames][speech]) if moves else 0.0
-            d = lip_closure(gap if moves else clip.gap, clip.phones, clip.fps)
-            scores.setdefault(f"d{kind}", []).append(d if moves else 0.0 * d)
-            scores.setdefault(f"r{kind}", []).append(correlation(gap, clip.gap) if moves else 0.0)
-            scores.setdefault(f"r spoken{kind}", []).append(spoken)
-            bilabials = sum(phone.phone in BILABIAL for phone in clip.phones)
-            closed[f"closed{kind}"] += closures(gap, clip.phones, clip.fps).tolist() if moves else [False] * bilabials
+            own, real = gap[:frames][speech], clip.gap[:frames][speech]
+            if np.percentile(gap, 90) > 0 and np.ptp(own) > 0:
+                found = lip_closure(gap, clip.phones, clip.fps), correlation(gap, clip.gap), correlation(own, real)
+                shut = closures(gap, clip.phones, clip.fps).tolist()
+            else:
+                found = 0.0 * lip_closure(clip.gap, clip.phones, clip.fps), 0.0, 0.0
+                shut = [False] * sum(phone.phone in BILABIAL for phone in clip.phones)
+            for name, value in zip(("d", "r", "r spoken"), found, strict=True):
+                scores.setdefault(f"{name}{kind}", []).append(value)
+            closed[f"closed{kind}"] += shut
     means = {name: float(np.nanmean(values)) for name, values in scores.items()}
     return means | {name: float(np.mean(values)) for name, values in closed.items() if values}
 
@@ -348,13 +341,13 @@ def score_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> di
     the error of the clip's own performance taken for the exchanged one: what ignoring the style would cost.
     """
     rows: dict[str, list[float]] = {}
-    for corpus, clip in ((item.corpus, item.clip) for item in items):
-        features, own = corpus.features(clip).astype(np.float32), corpus.motion(clip, 0).astype(np.float32)
-        plain = model.motion_of(features, model.style_of(MotionClip(own, FPS, ARKIT))).values[: len(own)]
+    for item in items:
+        corpus, clip, features = item.corpus, item.clip, features_of(item)
+        shown = motion_of(item)
+        own, plain = shown.values, model.motion_of(features, model.style_of(shown)).values[: clip.frames]
         for partner in corpus.partners(clip):
-            shown = MotionClip(corpus.motion(partner, 0).astype(np.float32), FPS, ARKIT)
-            true = corpus.motion(clip, corpus.number(clip, partner.scripts[0])).astype(np.float32)
-            made = model.motion_of(features, model.style_of(shown)).values[: len(own)]
+            true = motion_of(item, corpus.number(clip, partner.scripts[0])).values
+            made = model.motion_of(features, model.style_of(motion_of(Item(corpus, partner)))).values[: clip.frames]
             for name, value in {
                 "EVE exchanged": eve_mm(made, true, head),
                 "EVE distance": eve_mm(own, true, head),
@@ -397,16 +390,18 @@ def still_sounds(seconds: float = 4.0) -> dict[str, Float32[np.ndarray, " sample
     }
 
 
+def rest_gap_mm(motion: MotionClip, head: Head) -> float:
+    """The 95th percentile of the lip gap, in mm."""
+    return float(np.percentile(MM * head.lip_gap(motion.values), 95))
+
+
 def score_rest(
     model: TalkingModel, encoder: SpeechEncoder, styles: Mapping[str, np.ndarray], head: Head
 ) -> dict[str, dict[str, float]]:
     """By style and sound without speech: the 95th percentile of the lip gap, in mm."""
-    heard = {name: encoder.encode(wave) for name, wave in still_sounds().items()}
+    features = {name: encoder.encode(wave) for name, wave in still_sounds().items()}
     return {
-        said: {
-            name: float(np.percentile(MM * head.lip_gap(model.motion_of(features, style).values), 95))
-            for name, features in heard.items()
-        }
+        said: {name: rest_gap_mm(model.motion_of(each, style), head) for name, each in features.items()}
         for said, style in styles.items()
     }
 
@@ -414,16 +409,12 @@ def score_rest(
 def score_rig(motions: Sequence[MotionClip], clips: Sequence[Item]) -> float:
     """Correlation of jawOpen with a real rig's over all frames of some clips together."""
     made = [motion["jawOpen"][: item.clip.frames] for motion, item in zip(motions, clips, strict=True)]
-    real = [item.corpus.motion(item.clip)[:, ARKIT.index("jawOpen")].astype(np.float32) for item in clips]
-    return correlation(np.concatenate(made), np.concatenate(real))
+    return correlation(np.concatenate(made), np.concatenate([motion_of(item)["jawOpen"] for item in clips]))
 
 
 def rig_style(model: TalkingModel, clips: Sequence[Item]) -> Float32[np.ndarray, " style"]:
     """The mean style of some clips of real motion, each with its mask of channels."""
-    styles = [
-        model.style_of(MotionClip(corpus.motion(clip).astype(np.float32), FPS, ARKIT), corpus.present(clip))
-        for corpus, clip in ((item.corpus, item.clip) for item in clips)
-    ]
+    styles = [model.style_of(motion_of(item), item.corpus.present(item.clip)) for item in clips]
     return np.asarray(np.mean(styles, axis=0), np.float32)
 
 
@@ -431,13 +422,12 @@ def must_fit(model: TalkingModel, corpora: Sequence[Corpus]) -> None:
     """Raise InputError unless the corpora have the motion space and the speech features of the model."""
     for corpus in corpora:
         if corpus.space is not model.space:
-            raise InputError(
-                f"motion in the space {model.shape.space}", f"{corpus.space.name} in {corpus.folder}", "choose others"
-            )
-        heard = corpus.description["features"]
-        if heard["name"] != model.shape.encoder or heard["dim"] != model.shape.features:
+            got = f"{corpus.space.name} in {corpus.folder}"
+            raise InputError(f"motion in the space {model.shape.space}", got, "choose others")
+        features = corpus.description["features"]
+        if features["name"] != model.shape.encoder or features["dim"] != model.shape.features:
             expected = f"{model.shape.features} features of {model.shape.encoder}, which the model was trained with"
-            got = f"{heard['dim']} of {heard['name']} in {corpus.folder}"
+            got = f"{features['dim']} of {features['name']} in {corpus.folder}"
             raise InputError(expected, got, "prepare the corpus with that encoder")
 
 
@@ -469,10 +459,10 @@ def measure_talking(
 
 def _measure_grid(model: TalkingModel, source: Path, encoder: SpeechEncoder, head: Head) -> Iterator[Figure]:
     spoken = read_spoken(source, encoder)
-    clips, performed = [item.clip for item in spoken], [item.performed for item in spoken]
+    clips, performed = [each.clip for each in spoken], [each.performed for each in spoken]
     # a style says nothing of what is spoken here: each clip is spoken in that of another
     styles = [model.style_of(motion) for motion in (*performed[1:], performed[0])]
-    motions = [model.motion_of(item.features, style) for item, style in zip(spoken, styles, strict=True)]
+    motions = [model.motion_of(each.features, style) for each, style in zip(spoken, styles, strict=True)]
     learned, baseline = score_lips(motions, clips, head), score_lips(performed, clips, head)
     real_d = float(np.nanmean([lip_closure(clip.gap, clip.phones, clip.fps) for clip in clips]))
     real_closed = float(np.concatenate([closures(clip.gap, clip.phones, clip.fps) for clip in clips]).mean())
@@ -488,81 +478,66 @@ def _measure_grid(model: TalkingModel, source: Path, encoder: SpeechEncoder, hea
         ("lip gap r in speech, another's", "r spoken, another", "", "-", "-"),
     ):
         yield Figure(name, learned[score], unit, must, f"GRID; performer {baseline[score]:.2f}; real {truth}")
-    tracks = [_tracked(clip) for clip in clips]
-    jitters = [float(np.mean([jitter_mm(each, head) for each in curves])) for curves in (
-        [motion.values for motion in motions], [motion.values for motion in performed], tracks)]  # fmt: skip
+    every = [[motion.values for motion in motions], [motion.values for motion in performed]]
+    every.append([tracked(clip).clip.values for clip in clips])
+    jitters = [float(np.mean([jitter_mm(each, head) for each in curves])) for curves in every]
     how = f"GRID, lips; performer {jitters[1] / jitters[2]:.2f}; real tracks {jitters[2]:.2f} mm per frame^3"
     yield Figure("jitter against real tracks", jitters[0] / jitters[2], "x", "<= 1.5", how)
-    energies = [_jaw_energy(curves, clips) for curves in (
-        [motion.values for motion in motions], [motion.values for motion in performed], tracks)]  # fmt: skip
+    energies = [_jaw_energy(curves, spoken) for curves in every]
     how = f"GRID, in speech; performer {energies[1]:.2f}; real tracks {energies[2]:.2f}"
     yield Figure("jaw against level of the sound, r", energies[0], "", "-", how)
-    yield from _measure_rest(model, spoken[1], encoder, head)
+    yield from _measure_rest(model, spoken[1].wave, encoder, head)
 
 
-def _tracked(clip: Clip) -> Float32[np.ndarray, "frames 55"]:
-    weights = read_track(clip.audio.with_suffix(".npz"))[0]
-    none = np.zeros(len(weights["jawOpen"]))
-    return np.stack([weights.get(channel, none) for channel in ARKIT.channels], axis=1).astype(np.float32)
-
-
-def _jaw_energy(curves: Sequence[np.ndarray], clips: Sequence[Clip]) -> float:
+def _jaw_energy(curves: Sequence[np.ndarray], spoken: Sequence[Spoken]) -> float:
     scores = []
-    for values, clip in zip(curves, clips, strict=True):
-        level = prosody(load_speech(clip.audio).wave, fps=clip.fps).energy_db
+    for values, each in zip(curves, spoken, strict=True):
+        level = prosody(each.wave, fps=each.clip.fps).energy_db
         frames = min(len(values), len(level))
-        speech = frame_phones(clip.phones, frames, clip.fps) != SILENCE
-        jaw = values[:frames, ARKIT.index("jawOpen")]
-        scores.append(jaw_energy_correlation(jaw, level[:frames], speech))
+        speech = frame_phones(each.clip.phones, frames, each.clip.fps) != SILENCE
+        scores.append(correlation(values[:frames, ARKIT.index("jawOpen")][speech], level[:frames][speech]))
     return float(np.nanmean(scores))
 
 
-def _measure_rest(model: TalkingModel, spoken: Spoken, encoder: SpeechEncoder, head: Head) -> Iterator[Figure]:
-    wave = load_speech(spoken.clip.audio).wave
+def _measure_rest(
+    model: TalkingModel, wave: Float32[np.ndarray, " samples"], encoder: SpeechEncoder, head: Head
+) -> Iterator[Figure]:
     speaking = Performer(recognise_phones(wave).phones, prosody(wave), len(wave) / RATE_HZ)
-    styles, at_rest = {}, {}
-    nobody = np.zeros(round(4 * RATE_HZ), np.float32)
-    resting = Performer((Phone(SILENCE, 0.0, 4.0),), prosody(nobody), 4.0)
+    nobody = prosody(np.zeros(round(4 * RATE_HZ), np.float32))
+    resting, styles, held_mm = Performer((Phone(SILENCE, 0.0, 4.0),), nobody, 4.0), {}, {}
     for said in RESTED:
         instruction = Instruction.parse(said)
         styles[said] = model.style_of(speaking.perform_with_still(instruction, seed=0)[1])
-        held = resting.perform_with_still(instruction, seed=0)[1]
-        at_rest[said] = float(np.percentile(MM * head.lip_gap(held.values), 95))
-    gaps = score_rest(model, encoder, styles, head)
-    for said in RESTED:
-        worst = max(gaps[said], key=lambda name: gaps[said][name])
-        every = ", ".join(f"{name} {gap:.1f}" for name, gap in gaps[said].items())
-        how = f"{said} 95th percentile, worst ({worst}) of: {every}; performer {at_rest[said]:.1f}"
-        yield Figure(
-            "lip gap without speech, beyond the performer's", gaps[said][worst] - at_rest[said], "mm", "<= 1", how
-        )
+        held_mm[said] = rest_gap_mm(resting.perform_with_still(instruction, seed=0)[1], head)
+    for said, gaps in score_rest(model, encoder, styles, head).items():
+        worst = max(gaps, key=lambda name, gaps=gaps: gaps[name])
+        every = ", ".join(f"{name} {gap:.1f}" for name, gap in gaps.items())
+        how = f"{said} 95th percentile, worst ({worst}) of: {every}; performer {held_mm[said]:.1f}"
+        beyond = gaps[worst] - held_mm[said]
+        yield Figure("lip gap without speech, beyond the performer's", beyond, "mm", "<= 1", how)
 
 
 def _measure_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> Iterator[Figure]:
-    scores = score_exchange(model, items, head)
-    how = f"{len(items)} clips of held-out voices and words; {{}}"
+    scores, how = score_exchange(model, items, head), f"{len(items)} clips of held-out voices and words; "
     eve = f"{scores['EVE exchanged']:.2f} mm of {scores['EVE distance']:.2f}; own style {scores['EVE own']:.2f} mm"
     ratio = scores["EVE exchanged"] / scores["EVE distance"]
-    yield Figure("exchanged style: EVE / distance of the styles", ratio, "", "<= 0.35", how.format(eve))
+    yield Figure("exchanged style: EVE / distance of the styles", ratio, "", "<= 0.35", how + eve)
     lve = f"{scores['LVE exchanged']:.2f} against {scores['LVE own']:.2f} mm"
     ratio = scores["LVE exchanged"] / scores["LVE own"]
-    yield Figure("exchanged style: LVE / own style's", ratio, "", "<= 1.15", how.format(lve))
-    how = how.format("mean of absolute values")
-    yield Figure("exchanged style: FDD", scores["FDD exchanged"], "mm", "-", how)
+    yield Figure("exchanged style: LVE / own style's", ratio, "", "<= 1.15", how + lve)
+    yield Figure("exchanged style: FDD", scores["FDD exchanged"], "mm", "-", how + "mean of absolute values")
 
 
 def _measure_rig(model: TalkingModel, corpora: Sequence[Corpus], without: Sequence[str]) -> Iterator[Figure]:
-    rigs = [Item(corpus, clip) for corpus in corpora for clip in corpus.select(motion="recorded") if clip.features]
+    rigs = _rigs(corpora)
     kept = [item for item in rigs if item.clip.recording in without]
     others = [item for item in rigs if item.clip.recording not in without and item.corpus in {k.corpus for k in kept}]
     if not kept or not others:
         got = f"{len(kept)} and {len(others)} clips"
         raise InputError("a recording of a rig with sound, and others that show its style", got, "check the names")
-    style = rig_style(model, others)
-    made = [model.motion_of(item.corpus.features(item.clip).astype(np.float32), style) for item in kept]
-    calm = Instruction.parse(CALM)
+    style, calm = rig_style(model, others), Instruction.parse(CALM)
+    made = [model.motion_of(features_of(item), style) for item in kept]
     performed = [item.corpus.performer(item.clip).perform_with_still(calm, seed=0)[1] for item in kept]
-    seconds = sum(item.clip.duration_s for item in kept)
-    baseline = score_rig(performed, kept)
+    seconds, baseline = sum(item.clip.duration_s for item in kept), score_rig(performed, kept)
     how = f"{', '.join(without)}, {seconds:.0f} s; style from other recordings; performer {baseline:.2f}"
     yield Figure("jawOpen r with a real rig", score_rig(made, kept), "", ">= 0.75", how)

@@ -31,6 +31,7 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import DIFFERENCE, Table
+from avi_lib.evaluation.report import markdown_table as markdown_table
 from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
@@ -601,15 +602,6 @@ def png_of(figure: Figure, dpi: int = 110) -> bytes:
     sink = BytesIO()
     figure.savefig(sink, format="png", dpi=dpi, metadata={"Software": None})
     return sink.getvalue()
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; bars and line ends in cells are replaced, marks and tags are shown and not followed."""
-    marks = {mark: f"\\{mark}" for mark in "\\`*[]$"}
-    shown = str.maketrans({"|": "/", "&": "&amp;", "<": "&lt;", ">": "&gt;", **marks})
-    lines = [header, ["---"] * len(header), *rows]
-    cells = [[" ".join(str(cell).translate(shown).split()) for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def short(text: str, longest: int = 46) -> str:

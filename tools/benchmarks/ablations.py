@@ -10,13 +10,45 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.dataset import Corpus, Mixture, held_out, shared_voices
 from avi_lib.errors import AviError
-from avi_lib.evaluation.ablations import PARTS, ablate, shortened
-from avi_lib.evaluation.report import Report, markdown_of
+from avi_lib.evaluation.ablations import ablate_alignment, ablate_diffusion, ablate_exchange, shortened
+from avi_lib.evaluation.report import Report, Table, markdown_of
+from avi_lib.face.head import load_head
 from avi_lib.files import make_folder
-from avi_lib.settings import PROFILES
+from avi_lib.instruction.language_model import load_language_model
+from avi_lib.instruction.text_encoder import load_text_encoder
+from avi_lib.motion.generator import load_generator
+from avi_lib.settings import PROFILES, Profile
+from avi_lib.speech.encoders import load_encoder
+from avi_lib.training.instructor import FrozenModels, sound_features
+from avi_lib.training.instructor_data import make_feature_bank
 from avi_lib.training.loop import choose_device
+
+PARTS = ("alignment", "diffusion", "exchange")
+
+
+def ablate(
+    part: str, corpora: Sequence[Corpus], sizes: Profile, folder: Path, kept: Path, seed: int = 0, known: bool = False
+) -> Table:
+    """One of `PARTS` on prepared corpora; what a folder holds of its trainings is gone on with.
+
+    kept: where acoustic features and states of texts are kept by content; known: also score the motion of held-out
+    speakers where somebody says the same words in training.
+    """
+    device, _ = choose_device()
+    if part == "alignment":
+        models = FrozenModels(load_encoder(), load_text_encoder(), load_language_model())
+        bank = make_feature_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "hearing")
+        learned, held = (bank.select([(clip.split == "train") == own for clip in bank.clips]) for own in (True, False))
+        sounds = sound_features(models.encoder, sizes.instructor.sounds, seed)
+        return ablate_alignment(learned, held, sounds, models, sizes.instructor, folder / part, device, seed)
+    if part == "diffusion":
+        texts = kept / "texts"
+        generator, encoder = load_generator(), load_text_encoder()
+        return ablate_diffusion(corpora, generator, encoder, sizes.prior, folder / part, texts, device, seed)
+    mixture = Mixture.of(corpora, "train", sizes.talking.frames, without=shared_voices(corpora))
+    return ablate_exchange(mixture, held_out(corpora, known), sizes.talking, folder / part, load_head(), device, seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

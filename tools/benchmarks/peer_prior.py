@@ -27,8 +27,8 @@ from torch.nn import functional
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
-from avi_lib.evaluation.prior_scores import Styles, StyleScore, draw_bank, held_out_bank, normal, score_styles
-from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread, spread
+from avi_lib.evaluation.prior_scores import Styles, draw_bank, held_out_bank, normal, score_styles
+from avi_lib.evaluation.report import Estimate, Figure, in_turns_ms, one_thread, spread
 from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorModel
@@ -154,7 +154,7 @@ def measure_peer(
     for rate in PEER_RATES:
         peer = _train_peer(package, bank, ours, settings, rate, folder / f"peer-{rate:g}", progress)
         peers.append((score_styles(peer.draw(held, first, how.steps, 1.0, seed=0), true), rate, peer))
-    best, rate, peer = max(peers, key=lambda each: each[0].cosine[0])
+    best, rate, peer = max(peers, key=lambda each: each[0]["cosine to the true style"].value)
     own = score_styles(draw_bank(ours, held, how), true)
     yield from _compared(own, best, ours, peer, f"{settings.train.steps} steps each; peer at the rate {rate:g}")
     yield from _timed(package, ours, peer, bank, held, settings)
@@ -178,14 +178,20 @@ def _train_peer(
     return trained.eval()
 
 
-def _compared(own: StyleScore, best: StyleScore, ours: nn.Module, peer: nn.Module, how: str) -> Iterator[Figure]:
+def _compared(
+    own: dict[str, Estimate], best: dict[str, Estimate], ours: nn.Module, peer: nn.Module, how: str
+) -> Iterator[Figure]:
     sizes = [sum(p.numel() for p in model.parameters()) / 1e6 for model in (ours, peer)]
     yield Figure("millions of weights", sizes[0], "", "-", f"peer {sizes[1]:.2f}; {how}")
-    for (what, (mean, low, high)), (_, (other, other_low, other_high)) in zip(own.rows(), best.rows(), strict=True):
-        apart = "apart" if low > other_high else "apart, peer better" if other_low > high else "not apart"
-        said = f"{low:.3f} to {high:.3f}; peer {other:.3f}, {other_low:.3f} to {other_high:.3f}: {apart}"
-        yield Figure(f"held-out wordings: {what}", mean, "", "apart, better", f"95 % intervals {said}")
-    yield Figure("held-out wordings: energy distance", own.energy, "", "-", f"peer {best.energy:.3f}")
+    energies = own.pop("energy distance").value, best.pop("energy distance").value
+    for what, mine in own.items():
+        other = best[what]
+        apart = "apart" if mine.low > other.high else "apart, peer better" if other.low > mine.high else "not apart"
+        said = (
+            f"{mine.low:.3f} to {mine.high:.3f}; peer {other.value:.3f}, {other.low:.3f} to {other.high:.3f}: {apart}"
+        )
+        yield Figure(f"held-out wordings: {what}", mine.value, "", "apart, better", f"95 % intervals {said}")
+    yield Figure("held-out wordings: energy distance", energies[0], "", "-", f"peer {energies[1]:.3f}")
 
 
 def _timed(
