@@ -59,9 +59,8 @@ Beside = Callable[[Mapping[str, str]], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Adapter:
-    """A kind of raw corpus: what it is, how its folder looks, its entries, and the licence of a published one."""
+    """A kind of raw corpus: how its folder looks, its entries, and the licence of a published one."""
 
-    about: str
     layout: str
     entries: Callable[[Path, list[Refusal]], Entries]
     licence: str = ""
@@ -83,7 +82,7 @@ class NameRule:
     """The labels that file names or folders hold.
 
     Attributes:
-        about, layout, licence, reference: what the corpus is, how its folder looks, and where it was published.
+        layout, licence, reference: how its folder looks, and where it was published.
         form: how a name looks, for the refusal of others.
         pattern: of a path without its suffix, the source's own folder in front. Its groups are codes: `actor`, `clip`
             and those of `codes`.
@@ -96,7 +95,6 @@ class NameRule:
         video: whether videos are read beside sound.
     """
 
-    about: str
     layout: str
     licence: str
     reference: str
@@ -399,36 +397,28 @@ def _videos(source: Path, refused: list[Refusal]) -> Entries:
 # All layouts, and the scan of a source by one of them.
 
 ADAPTERS = {
-    **{
-        name: Adapter(rule.about, rule.layout, partial(_named, name), rule.licence) for name, rule in NAME_RULES.items()
-    },
+    **{name: Adapter(rule.layout, partial(_named, name), rule.licence) for name, rule in NAME_RULES.items()},
     "livelink": Adapter(
-        "Live Link Face takes: CSV with sound or video of the same name",
         "Live Link Face takes: TAKE.csv as the app writes it, sound or video of the same name beside",
         partial(motion_entries, MOTION_RULES["livelink"]),
     ),
     "rig": Adapter(
-        "weights of a named rig as npz, with a map to ARKit; sound beside",
         "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside",
         partial(motion_entries, MOTION_RULES["rig"]),
     ),
     "flame": Adapter(
-        "FLAME coefficients as npz or npy, sound beside",
         "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside",
         partial(motion_entries, MOTION_RULES["flame"]),
     ),
     "table": Adapter(
-        "index.csv with one row a clip; phones.json and motion if there are any",
         "a folder with index.csv (a column clip or file) and the sound it names",
         _table,
     ),
     "captioned": Adapter(
-        "a JSON of clip and sentence",
         "captions: a JSON file of clip to sentence beside the sound, or a folder with captions.json or a JSON a clip",
         _captioned,
     ),
     "videos": Adapter(
-        "any folder of videos, one sub-folder a speaker",
         f"videos ({', '.join(VIDEO_SUFFIXES)}), in one folder for each speaker",
         _videos,
     ),

@@ -57,34 +57,21 @@ class MotionFile:
 
 @dataclass(frozen=True)
 class Recording:
-    """One recording of a raw corpus: files and labels, nothing read yet.
+    """One recording of a raw corpus: files and labels, nothing read yet."""
 
-    Attributes:
-        name: unique in the corpus, with forward slashes; usually the path below the source without its suffix.
-        speaker: who speaks; splits never part a speaker.
-        speech: file with the sound, which may be a video; None when the recording is silent motion.
-        video: file in which a face is tracked; None when there is none or `motion` is there.
-        motion: recorded motion; None when there is none.
-        emotion: one of `EMOTIONS`, None when not labelled.
-        level: 1-3 together with an emotion, else None; 2 for corpora that know no levels.
-        text: what is said, None when not known.
-        language: of what is said, as a code such as "en" or "de".
-        phones: ARPAbet phones with times in seconds from the start of `speech`, None when the corpus has none.
-        caption: an instruction for the face that comes with the corpus, None when there is none.
-        gender: the speaker's, "female" or "male" as the corpus says, None when it does not; it is never guessed.
-    """
-
-    name: str
-    speaker: str
-    speech: Path | None = None
-    video: Path | None = None
-    motion: MotionFile | None = None
-    emotion: str | None = None
-    level: int | None = None
-    text: str | None = None
-    language: str = "en"
+    name: str  # unique in the corpus, with forward slashes; usually the path below the source without its suffix
+    speaker: str  # who speaks; splits never part a speaker
+    speech: Path | None = None  # file with the sound, which may be a video; None when the recording is silent motion
+    video: Path | None = None  # file in which a face is tracked; None when there is none or `motion` is there
+    motion: MotionFile | None = None  # recorded motion; None when there is none
+    emotion: str | None = None  # one of `EMOTIONS`, None when not labelled
+    level: int | None = None  # 1-3 together with an emotion, else None; 2 for corpora that know no levels
+    text: str | None = None  # what is said, None when not known
+    language: str = "en"  # of what is said, as a code such as "en" or "de"
+    # ARPAbet phones with times in seconds from the start of `speech`, None when the corpus has none
     phones: tuple[Phone, ...] | None = None
-    caption: str | None = None
+    caption: str | None = None  # an instruction for the face that comes with the corpus, None when there is none
+    # the speaker's, "female" or "male" as the corpus says, None when it does not; it is never guessed
     gender: str | None = None
 
     @property

@@ -282,21 +282,10 @@ def assemble(
         group = performed[performed.index(clip) % groups :: groups] if clip in performed else []
         shown = (*own[clip], *(script for other in group if other != clip for script in own[other]))
         clips.append(_store(tensors, segment, shown, len(own[clip]), plan, split, shard, row))
-        scripts += [
-            ScriptEntry(
-                script=script.name,
-                clip=clip,
-                split=split,
-                kind=script.kind,
-                emotion=script.emotion,
-                level=script.level,
-                units=tuple(script.action_units),
-                strengths=tuple(map(float, script.action_units.values())),
-                seed=script.seed,
-                texts=script.texts,
-            )
-            for script in own[clip]
-        ]
+        for s in own[clip]:
+            units, strengths = tuple(s.action_units), tuple(map(float, s.action_units.values()))
+            labels = (s.kind, s.emotion, s.level, units, strengths, s.seed)
+            scripts.append(ScriptEntry(s.name, clip, split, *labels, s.texts))
     return {name: np.concatenate(parts) for name, parts in tensors.rows.items()}, tuple(clips), tuple(scripts)
 
 
@@ -355,28 +344,19 @@ def _store(
     speech = recording.speech
     if speech is not None and speech.is_relative_to(plan.source):
         speech = speech.relative_to(plan.source)
+    labels = ("speaker", "gender", "emotion", "level", "text", "language")
+    own_fields = ("clip", "start_s", "duration_s", "frames", "phones_from", "repairs", "warnings")
     return ClipEntry(
-        clip=segment.clip,
+        **{name: getattr(recording, name) for name in labels},
+        **{name: getattr(segment, name) for name in own_fields},
         recording=recording.name,
         speech=speech.as_posix() if speech else None,
-        start_s=segment.start_s,
-        duration_s=segment.duration_s,
-        speaker=recording.speaker,
-        gender=recording.gender,
         split=split,
-        emotion=recording.emotion,
-        level=recording.level,
-        text=recording.text,
-        language=recording.language,
         motion="performed" if curves is None else "recorded" if recording.motion else "tracked",
-        phones_from=segment.phones_from,
         scripts=tuple(script.name for script in scripts),
         own=own,
-        repairs=segment.repairs,
-        warnings=segment.warnings,
         shard=shard,
         row=row,
-        frames=segment.frames,
         features=0 if segment.features is None else len(segment.features),
         phones=len(segment.phones),
         syllables=len(spoken.syllables) if spoken else 0,

@@ -45,46 +45,26 @@ class ClipEntry:
     `features` from `features_at` on, at 50 a second; `phones` rows of `phones` and `phone_times`; `syllables` rows of
     `syllables`; `frames` rows of `motion` for each script in order, from `motion_at` on, and as many of `idle` (-1:
     the clip has real motion, from which idle behaviour cannot be parted); row `row` of `present`.
-
-    Attributes:
-        clip: unique name; the recording's, with the start in seconds behind an @ where the recording was cut.
-        recording: name of the recording.
-        speech: file of the sound below the source, None for motion without sound.
-        start_s: start in the recording.
-        duration_s: length.
-        speaker: who speaks.
-        gender: "female", "male", or None where it is not known.
-        split: train, validation or test.
-        emotion: label of the recording, None where there is none.
-        level: level of the emotion, 1-3.
-        text: what is said, None where it is not known or the recording was cut.
-        language: of what is said.
-        motion: "performed", "recorded" or "tracked".
-        phones_from: "corpus", "text" (aligned), "speech" (recognised) or "none" (no sound).
-        scripts: names of the scripts whose motion is stored, the clip's own first.
-        own: how many of them are its own.
-        repairs: what was mended in the sound, by name.
-        warnings: what a person should know of the sound, by name.
     """
 
-    clip: str
-    recording: str
-    speech: str | None
-    start_s: float
-    duration_s: float
-    speaker: str
-    gender: str | None
-    split: str
-    emotion: str | None
-    level: int | None
-    text: str | None
-    language: str
-    motion: str
-    phones_from: str
-    scripts: _Names
-    own: int
-    repairs: _Names
-    warnings: _Names
+    clip: str  # unique name; the recording's, with the start in seconds behind an @ where the recording was cut
+    recording: str  # name of the recording
+    speech: str | None  # file of the sound below the source, None for motion without sound
+    start_s: float  # start in the recording
+    duration_s: float  # length
+    speaker: str  # who speaks
+    gender: str | None  # "female", "male", or None where it is not known
+    split: str  # train, validation or test
+    emotion: str | None  # label of the recording, None where there is none
+    level: int | None  # level of the emotion, 1-3
+    text: str | None  # what is said, None where it is not known or the recording was cut
+    language: str  # of what is said
+    motion: str  # "performed", "recorded" or "tracked"
+    phones_from: str  # "corpus", "text" (aligned), "speech" (recognised) or "none" (no sound)
+    scripts: _Names  # names of the scripts whose motion is stored, the clip's own first
+    own: int  # how many of them are its own
+    repairs: _Names  # what was mended in the sound, by name
+    warnings: _Names  # what a person should know of the sound, by name
     shard: str
     row: int
     frames: int
