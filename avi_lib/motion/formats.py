@@ -63,24 +63,21 @@ def write_motion(motion: MotionClip, output: Path, head: RiggedHead | None = Non
     """
     check_motion(output, head)
     suffix = output.suffix.lower()
-    if suffix == ".csv":
-        save_livelink(motion, output)
-    elif suffix == ".bvh":
-        save_bvh(motion, output)
-    elif suffix == ".npz":
-        (save_flame_coefficients if motion.space is FLAME else save_motion)(motion, output)
-    elif suffix == ".glb":
+    if suffix == ".glb":
         from avi_lib.heads.gltf_writing import write_glb
 
         write_glb(_shaped(head), motion, output)
-    elif suffix:
+    elif suffix.startswith(".usd"):
         from avi_lib.heads.usd import write_usd
 
         write_usd(_shaped(head), motion, output)
-    else:
+    elif not suffix:
         from avi_lib.heads.obj import write_obj_sequence
 
         write_obj_sequence(head or load_head(), motion, output)
+    else:
+        save_npz = save_flame_coefficients if motion.space is FLAME else save_motion
+        {".csv": save_livelink, ".bvh": save_bvh, ".npz": save_npz}[suffix](motion, output)
 
 
 def read_motion(path: Path) -> MotionClip:
@@ -88,15 +85,13 @@ def read_motion(path: Path) -> MotionClip:
     suffix = path.suffix.lower()
     if suffix not in READABLE:
         raise InputError(f"a motion file ending in {', '.join(READABLE)}", str(path), "change the suffix")
-    if suffix == ".csv":
-        return load_livelink(path)
-    if suffix == ".bvh":
-        return load_bvh(path)
+    if suffix in (".glb", ".gltf"):
+        from avi_lib.heads.gltf import read_glb_motion
+
+        return read_glb_motion(path)
     if suffix == ".npz":
         return load_flame(path).clip if _holds_coefficients(path) else load_motion(path)
-    from avi_lib.heads.gltf import read_glb_motion
-
-    return read_glb_motion(path)
+    return load_livelink(path) if suffix == ".csv" else load_bvh(path)
 
 
 def read_curves(path: Path) -> Curves:
@@ -183,18 +178,11 @@ SLOWEST_FPS = 0.5  # rows at this rate or below pass over so many seconds that n
 _DAY_S = 86_400
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
 _MIRRORED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
-_COLUMNS = (  # the app lists right before left where sides are directions
-    *(_MIRRORED.get(name, name) for name in ARKIT_BLENDSHAPES),
-    *("headYaw", "headPitch", "headRoll"),
-)
+_COLUMNS = (*(_MIRRORED.get(name, name) for name in ARKIT_BLENDSHAPES), "headYaw", "headPitch", "headRoll")
 _EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
 
 
-def _title(channel: str) -> str:
-    return channel[0].upper() + channel[1:]
-
-
-HEADER = ("Timecode", "BlendShapeCount", *map(_title, _COLUMNS), *_EYES)
+HEADER = ("Timecode", "BlendShapeCount", *(f"{name[0].upper()}{name[1:]}" for name in _COLUMNS), *_EYES)
 
 
 def save_livelink(clip: MotionClip, path: Path) -> None:
@@ -247,7 +235,7 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
             header, *rows = [row for row in csv.reader(stream) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError("a Live Link Face CSV", f"{path}: {error}", "export it again from the app") from error
-    wanted = [_title(channel) for channel in ARKIT.channels]
+    wanted = [f"{channel[0].upper()}{channel[1:]}" for channel in ARKIT.channels]
     if missing := [title for title in ["Timecode", *wanted] if title not in header]:
         expected, got = "the 52 blendshapes and head rotation", f"{path} without {', '.join(missing[:4])}"
         raise InputError(f"a Live Link Face CSV with {expected}", got, "switch on head rotation and export again")
@@ -553,10 +541,8 @@ def _curves(openers: Mapping[str, Callable[[], IO[bytes]]]) -> Curves:
         raise ValueError(f"{len(expression)} frames of expression, {len(jaw)} of jaw, {len(turn)} of global rotation")
     present = np.ones(len(FLAME), dtype=bool)
     present[list(FLAME.groups["head"])] = turn.any()
-    fps = COEFFICIENTS_FPS
+    fps = np.array(COEFFICIENTS_FPS)
     if "fps" in lower:
-        rate = read_array(openers[lower["fps"]], "fps", "fiu", _MOST_BYTES)
-        if rate.size != 1:
-            raise ValueError(f"{rate.size} frame rates")
-        fps = float(rate.item())
-    return Curves(MotionClip(np.concatenate([expression, jaw, turn], axis=1), fps, FLAME), present)
+        fps = read_array(openers[lower["fps"]], "fps", "fiu", 64)
+    values = np.concatenate([expression, jaw, turn], axis=1)
+    return Curves(MotionClip(values, float(fps.item()), FLAME), present)

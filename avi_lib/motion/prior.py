@@ -55,20 +55,13 @@ Callback = Callable[[int, torch.Tensor], None]
 
 @dataclass(frozen=True, eq=False)
 class TextEmbedding:
-    """Sentences as the network attends to them.
+    """Sentences as the network attends to them."""
 
-    Attributes:
-        keys, values: of every token of every head; the first token is empty and always there.
-        mask: which tokens are there.
-        pooled: what some learned queries find in the sentence.
-        aligned: the sentence in the space of normalised styles, of length 1.
-    """
-
-    keys: Tokens
+    keys: Tokens  # of every token of every head; the first token is empty and always there
     values: Tokens
     mask: Bool[torch.Tensor, "texts tokens"]
-    pooled: Float[torch.Tensor, "texts width"]
-    aligned: Float[torch.Tensor, "texts style"]
+    pooled: Float[torch.Tensor, "texts width"]  # what some learned queries find in the sentence
+    aligned: Float[torch.Tensor, "texts style"]  # the sentence in the space of normalised styles, of length 1
 
     def at(self, texts: Int[torch.Tensor, " rows"]) -> TextEmbedding:
         """The sentences of these numbers."""
@@ -78,8 +71,7 @@ class TextEmbedding:
 class PriorNetwork(nn.Module):
     """Attention from one style token to the tokens of a sentence.
 
-    text: numbers in a token's state; width: features of the style token; heads: of attention; words: features of a
-    token; dropout: share of features left out in training.
+    text: numbers in a token's state; width: features of the style token; words: features of a token.
     """
 
     def __init__(
@@ -257,18 +249,10 @@ def sample(
     x0_hat              `predicted` = x0(x_t, t) + w (x0(x_t, t, c) - x0(x_t, t))
     ==================  ================================================================================
 
-    Args:
-        network: in evaluation mode.
-        conditions: one, or several whose predictions are mixed by their weights.
-        noise: where to begin; see `noise_of`.
-        settings: sampler, steps, guidance.
-        seeds: one a sample, of the noise that DDPM adds at every step; the other samplers need none.
-        kept: a part of a given style that all samples keep.
-        callback: called with the number of every step and the styles predicted in it.
-
-    Raises:
-        AviError: a prediction is not finite.
-        InputError: weights of the conditions that do not add up to 1.
+    Begins at `noise` (see `noise_of`) with a network in evaluation mode. Predictions for several conditions are mixed
+    by their weights. `seeds`, one a sample, are those of the noise that DDPM adds at every step. `kept` is a part of a
+    given style that all samples keep. `callback` gets the number of every step and the styles predicted in it. Raises
+    AviError for a prediction that is not finite, InputError for weights that do not add up to 1.
     """
     if abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
         got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
