@@ -62,8 +62,6 @@ def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
     if len(motion) > MAX_FRAMES:
         raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
     times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
-    if (np.diff(times) <= 0.0).any():
-        raise InputError("frames that 32-bit times tell apart", f"{motion.duration_s:.0f} s", "export it in parts")
     if head not in _kept:
         _kept[head] = _still(head)
     still, still_bytes = _kept[head]
@@ -252,14 +250,19 @@ def _influences(head: Head) -> tuple[np.ndarray, np.ndarray]:
     return joints, weights
 
 
+def joint_turns(motion: MotionClip) -> list[Float32[np.ndarray, "frames 4"]]:
+    """Quaternions x, y, z, w of the head, the left and the right eye in every frame, each against its parent."""
+    values = motion.values.astype(np.float64)
+    eyes = [quaternions(pitch, yaw, np.zeros_like(yaw)) for pitch, yaw in zip(*gaze(values), strict=True)]
+    return [quaternions(*values[:, len(ARKIT_BLENDSHAPES) :].T), *eyes]
+
+
 def _animation(binary: _Binary, motion: MotionClip, times: Float32[np.ndarray, " frames"]) -> dict[str, Any]:
     """Keys of the weights and of the three joints that turn, for every frame."""
     weights = np.ascontiguousarray(motion.values[:, : len(ARKIT_BLENDSHAPES)], np.float32)
-    pitch, yaw = gaze(weights.astype(np.float64))
-    turns = [quaternions(*motion.values[:, len(ARKIT_BLENDSHAPES) :].astype(np.float64).T)]
-    turns += [quaternions(pitch[eye], yaw[eye], np.zeros(len(times))) for eye in (0, 1)]
     clock = binary.add("times", times[:, None], bounds=True)
-    keys = [binary.add("weights", weights.reshape(-1, 1)), *(binary.add("rotations", turn) for turn in turns)]
+    keys = [binary.add("weights", weights.reshape(-1, 1))]
+    keys += [binary.add("rotations", turns) for turns in joint_turns(motion)]
     targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
     return {
         "name": "motion",

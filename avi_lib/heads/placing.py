@@ -125,8 +125,7 @@ def _axes(
 
 def _nearest_axis(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]:
     axis = int(np.abs(direction).argmax())
-    nearest = np.zeros(3)
-    nearest[axis] = 1.0 if direction[axis] >= 0.0 else -1.0
+    nearest: np.ndarray = np.eye(3)[axis] * (1.0 if direction[axis] >= 0.0 else -1.0)
     return nearest
 
 

@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head
 from avi_lib.files import atomic_path
+from avi_lib.heads.gltf_writing import joint_turns
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 
 SUFFIXES = (".usda", ".usdc", ".usdz")
@@ -171,23 +171,13 @@ def _stage(pxr: Any, head: Head, motion: MotionClip, texture: str) -> Any:
         BlendShapes=channels,
     )
     weights = motion.values[:, [ARKIT.index(channel) for channel in channels]]
-    turns = _turns(motion.values.astype(np.float64), [len(members) > 0 for members in eyeballs])
+    turns = np.stack([np.zeros((len(motion), 4)), *joint_turns(motion)], axis=1)
+    turns[:, [BODY, *(eye for eye, ball in zip(EYES, eyeballs, strict=True) if not len(ball))]] = (0, 0, 0, 1)
     of_weights, of_turns = animation.CreateBlendShapeWeightsAttr(), animation.CreateRotationsAttr()
     for frame in range(len(motion)):
         of_weights.Set(array("Float", weights[frame]), frame)
         of_turns.Set(array("Quatf", turns[frame]), frame)
     return stage
-
-
-def _turns(values: Float64[np.ndarray, "frames 55"], has_ball: list[bool]) -> Float32[np.ndarray, "frames 4 4"]:
-    """Quaternions x, y, z, w of JOINTS in every frame; an eye without a ball is moved by its blendshapes instead."""
-    turns = np.zeros((len(values), len(JOINTS), 4), np.float32)
-    turns[..., 3] = 1.0
-    turns[:, HEAD] = quaternions(*values[:, len(ARKIT_BLENDSHAPES) :].T)
-    for joint, there, pitch, yaw in zip(EYES, has_ball, *gaze(values), strict=True):
-        if there:
-            turns[:, joint] = quaternions(pitch, yaw, np.zeros_like(yaw))
-    return turns
 
 
 def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> None:
