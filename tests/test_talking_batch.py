@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import product
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from avi_lib.corpus.dataset import Corpus, Item, Mixture
 from avi_lib.motion.clip import ARKIT, FLAME
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.settings import TalkingSettings
-from avi_lib.training.generator import MotionBatch, draw, draw_unlabelled
+from avi_lib.training.generator import MotionBatch, _part, _shown_by, _take, draw, draw_unlabelled
 
 IDLE = sorted(channel for group in IDLE_GROUPS for channel in ARKIT.groups[group])
 PLAIN = {"frames": 25, "style_frames": 30, "exchanged": 1.0, "mixed": 0.0, "partial": 0.0, "fresh": 0.0}
@@ -93,59 +93,31 @@ def test_the_same_stream_draws_the_same_bytes_and_another_one_others():
         assert one != other
 
 
-def test_without_exchange_a_clip_shows_its_own_style():
-    corpus, mixture = performed(), mixed(performed())
+def test_without_exchange_a_clip_shows_its_own_style_and_what_is_left_out_shows_none():
+    corpus, everyone, without = performed(), mixed(performed()), mixed(performed(), without=("s0-1",))
     for seed in range(4):
-        spoken, shown = draw(mixture, [of(mixture, "s1-2")], settings(exchanged=0.0), rng(seed))
-        seen = shown.motion[0].numpy()
-        scripts = {script for script, _ in places(corpus, "s1-2", spoken.motion[0].numpy())}
-        assert scripts & {script for idle in (False, True) for script, _ in places(corpus, "s1-2", seen, idle)}
-
-
-def test_a_recording_that_is_left_out_shows_no_style():
-    corpus, mixture = performed(), mixed(performed(), without=("s0-1",))
-    for seed in range(6):
-        _, shown = draw(mixture, [of(mixture, "s1-1")], settings(), rng(seed))
-        seen = shown.motion[0].numpy()
-        assert places(corpus, "s1-2", seen, False) | places(corpus, "s1-2", seen, True)
-
-
-def shares(corpus: Corpus, name: str, part: np.ndarray, group: str) -> dict[frozenset[str], float]:
-    """The share of one of two performances in a group's part of a clip, by the names of both scripts."""
-    clip, channels = corpus.clip(name), list(ARKIT.groups[group])
-    motions = [corpus.motion(clip, number)[:, channels].astype(np.float32) for number in range(len(clip.scripts))]
-    found = {}
-    for (i, a), (j, b) in combinations(enumerate(motions), 2):
-        for start in range(clip.frames - len(part) + 1):
-            apart = a[start : start + len(part)] - b[start : start + len(part)]
-            rest = part[:, channels] - b[start : start + len(part)]
-            share = float((apart * rest).sum() / (np.square(apart).sum() + 1e-9))
-            if np.abs(share * apart - rest).max() < 2e-3 and np.abs(apart).max() > 0.05:
-                first = min(clip.scripts[i], clip.scripts[j])
-                found[frozenset((clip.scripts[i], clip.scripts[j]))] = share if first == clip.scripts[i] else 1 - share
-    return found
+        for mixture, name, exchanged in ((everyone, "s1-2", 0.0), (without, "s1-1", 1.0)):
+            _, shown = draw(mixture, [of(mixture, name)], settings(exchanged=exchanged), rng(seed))
+            assert any(places(corpus, "s1-2", shown.motion[0].numpy(), idle) for idle in (False, True))
 
 
 def test_mixed_performances_have_the_same_shares_in_the_style_and_in_the_answer():
-    corpus, mixture = performed(), mixed(performed())
-    item, drawn = of(mixture, "s1-1"), []
-    for seed in range(5):
-        spoken, shown = draw(mixture, [item], settings(mixed=1.0), rng(seed))
-        answer, seen = (batch.motion[0, : int(batch.valid.sum())].numpy() for batch in (spoken, shown))
-        for group in ("lips", "brows"):
-            told = shares(corpus, "s1-1", answer, group)
-            by = [shares(corpus, partner, seen, group) for partner in ("s0-1", "s1-2")]
-            # three performances may lie on a line: then several pairs explain a part, not each between its ends
-            same = sorted(
-                told[pair]
-                for showing in by
-                for pair in told.keys() & showing
-                if abs(showing[pair] - told[pair]) < 0.01 and -0.01 < told[pair] < 1.01
-            )
-            assert same or (group == "brows" and not told)  # two performances may hold the brows alike
-            drawn += same[:1]
-    assert sum(0.02 < share < 0.98 for share in drawn) >= 2
-    assert sum(not 0.02 < share < 0.98 for share in drawn) >= 2
+    corpus, mixture, drawn = performed(), mixed(performed()), []
+    item = of(mixture, "s1-1")
+    for seed in range(8):
+        take = _take(item, mixture.space, settings(mixed=1.0), rng(seed))
+        shows = _shown_by(mixture, take, settings(mixed=1.0), rng(seed))
+        (first, share), (second, rest) = take.motions
+        assert first != second and np.array_equal(share + rest, np.ones(len(ARKIT), np.float32))
+        for (script, own), (number, other) in zip(take.motions, shows.motions, strict=True):
+            assert shows.item.clip.scripts[number] == item.clip.scripts[script] and np.array_equal(own, other)
+        assert shows.item.clip.clip in {"s0-1", "s1-2"}
+        drawn += [share[list(group)] for group in mixture.space.groups.values()]
+        motion = _part(take, 500, rng())[1]
+        whole = [corpus.motion(item.clip, number).astype(np.float32) for number in (first, second)]
+        np.testing.assert_allclose(motion, share * whole[0] + rest * whole[1], atol=1e-6)
+    assert all(np.ptp(each) == 0 for each in drawn), "a group has one share"
+    assert 0 < sum(each[0] in (0, 1) for each in drawn) < len(drawn)
 
 
 def test_idle_behaviour_is_in_half_of_the_styles_and_in_no_answer():

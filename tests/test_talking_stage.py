@@ -19,7 +19,7 @@ from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import save_livelink
 from avi_lib.motion.generator import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
 from avi_lib.settings import TalkingSettings
-from avi_lib.training.generator import TalkingLosses, about, recipe, train_talking
+from avi_lib.training.generator import TalkingLosses, about, train_talking
 
 TRAIN = {"batch": 4, "learning_rate": 5e-3, "warmup": 2, "average": 0.5, "save_every": 2, "log_every": 1}
 
@@ -110,13 +110,6 @@ def test_another_recipe_in_the_same_folder_is_an_error_before_a_step_is_taken(tm
     assert (tmp_path / "last.safetensors").read_bytes() == kept
 
 
-def test_a_recipe_is_that_of_content_and_settings_but_not_of_the_loops_own(tmp_path):
-    mixture = mixed(performed())
-    assert recipe(mixture, settings(2)) == recipe(mixed(performed()), settings(99))
-    assert recipe(mixture, settings(2)) != recipe(mixture, settings(2, closed=1.0))
-    assert recipe(mixture, settings(2)) != recipe(mixed(performed(), recorded()), settings(2))
-
-
 def test_without_real_motion_no_loss_is_without_an_answer(tmp_path):
     _, log = train_talking(mixed(performed()), settings(2), tmp_path / "performed", progress=False)
     assert not {"style", "content"} & log[-1].keys()
@@ -201,9 +194,3 @@ def test_no_value_that_is_not_finite_gets_as_far_as_a_corpus_of_takes(tmp_path, 
     assert [refusal.name for refusal in health.refused] == ([] if held else ["spoilt"])
     largest = [corpus.motion(clip).max() for corpus in [Corpus(tmp_path / "out")] for clip in corpus.clips]
     assert max(largest) <= 1.0
-
-
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="a folder"):
-        train_talking(mixed(performed()), settings(2), tmp_path / "file" / "run", progress=False)
