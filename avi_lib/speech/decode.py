@@ -19,20 +19,15 @@ from av.stream import Discard
 
 from avi_lib.errors import InputError
 
-CONTAINERS = (
-    "aac", "aiff", "amr", "asf", "au", "avi", "caf", "flac", "flv", "matroska", "mov", "mp3", "mpeg", "mpegts", "ogg",
-    "w64", "wav",
-)  # fmt: skip
+CONTAINERS = "aac aiff amr asf au avi caf flac flv matroska mov mp3 mpeg mpegts ogg w64 wav".split()
 """FFmpeg's names of the containers that are read; play lists, image sequences and scripts are not among them."""
 
 CODECS = (
-    "aac", "aac_latm", "ac3", "eac3", "alac", "flac", "mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "opus",
-    "libopus", "vorbis", "speex", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "gsm", "gsm_ms",
-    "wavpack", "wmav1", "wmav2", "wmapro", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "pcm_alaw", "pcm_mulaw",
-    "pcm_bluray",
-    "pcm_dvd", "pcm_s8", "pcm_u8", "pcm_s16be", "pcm_s16le", "pcm_s24be", "pcm_s24le", "pcm_s32be", "pcm_s32le",
-    "pcm_s64be", "pcm_s64le", "pcm_f32be", "pcm_f32le", "pcm_f64be", "pcm_f64le",
-)  # fmt: skip
+    "aac aac_latm ac3 eac3 alac flac mp1 mp1float mp2 mp2float mp3 mp3float opus libopus vorbis speex amrnb amrwb "
+    "libopencore_amrnb libopencore_amrwb gsm gsm_ms wavpack wmav1 wmav2 wmapro adpcm_ima_qt adpcm_ima_wav adpcm_ms "
+    "pcm_alaw pcm_mulaw pcm_bluray pcm_dvd pcm_s8 pcm_u8 pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le "
+    "pcm_s64be pcm_s64le pcm_f32be pcm_f32le pcm_f64be pcm_f64le"
+).split()
 """FFmpeg's names of the decoders that may run; a video's pictures are never decoded, not even to probe them."""
 
 MAX_CHANNELS = 8
@@ -53,15 +48,12 @@ def decode_sound(recording: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
     The counts are of `damaged` pieces that could not be decoded, of `changes` of rate or channels on the way, and
     whether the file is `unfinished`. `claimed_s` is None where the container promises no length.
     """
-    wav = wav_header(recording)
+    wav = _wav_header(recording)
     if wav and not (1 <= wav["channels"] <= MAX_CHANNELS and wav["rate_hz"]):
         yield wav
         return
-    options = {
-        "format_whitelist": ",".join(CONTAINERS),
-        "codec_whitelist": ",".join(CODECS),
-        "protocol_whitelist": "none",
-    }
+    options = {"format_whitelist": ",".join(CONTAINERS), "codec_whitelist": ",".join(CODECS)}
+    options["protocol_whitelist"] = "none"
     with av.open(recording, options=options, metadata_errors="replace") as container:
         if not container.streams.audio:
             got = f"{name} without a sound track"
@@ -79,13 +71,16 @@ def decode_sound(recording: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
             "codec": context.name,
             "channels": context.channels,
             "rate_hz": context.sample_rate,
-            "claimed_s": wav["claimed_s"] if wav else claimed_s(recording, container, stream),
+            "claimed_s": wav["claimed_s"] if wav else _claimed_s(recording, container, stream),
         }
         if context.channels > MAX_CHANNELS:
             yield source
             return
-        unfinished = container.format.name == "ogg" and not ogg_ends(recording)
-        counts = {"damaged": 0, "changes": 0, "unfinished": int(unfinished)}
+        counts = {"damaged": 0, "changes": 0, "unfinished": 0}
+        if container.format.name == "ogg":  # promises no length, but marks its last page
+            tail = _peek(recording, -1 << 17)
+            flags = tail.rfind(b"OggS") + 5
+            counts["unfinished"] = int(not (5 <= flags < len(tail) and tail[flags] & 4))
         pieces = _pieces(_frames(container, stream, counts), source, counts)
         first = next(pieces, b"")
         if not first and (counts["damaged"] or not source["channels"]):
@@ -149,13 +144,22 @@ def _interleaved(frames: list[Any]) -> bytes:
     return b"".join(bytes(memoryview(f.planes[0])[: f.samples * f.layout.nb_channels * 4]) for f in frames)
 
 
-def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
+def _peek(recording: BinaryIO, size: int) -> bytes:
+    """The first bytes of a file, or the last ones where `size` is negative; keeps the position."""
+    position, end = recording.tell(), recording.seek(0, 2)
+    recording.seek(0 if size > 0 else max(0, end + size))
+    found = recording.read(abs(size))
+    recording.seek(position)
+    return found
+
+
+def _claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
     """Seconds of sound that the container's header promises; None where it promises nothing (FFmpeg then guesses).
 
     MPEG streams, bare AAC and an MP3 without a Xing header promise nothing, so a cut between packets leaves no trace.
     """
     name = container.format.name
-    if name == "mp3" and not _starts_with_xing(recording):
+    if name == "mp3" and not any(tag in _peek(recording, 1 << 16) for tag in (b"Xing", b"Info", b"VBRI")):
         return None
     if name in ("ogg", "mpeg", "mpegts", "aac", "amr"):
         return None
@@ -166,7 +170,7 @@ def claimed_s(recording: BinaryIO, container: Any, stream: Any) -> float | None:
     return None
 
 
-def wav_header(recording: BinaryIO) -> dict[str, Any] | None:
+def _wav_header(recording: BinaryIO) -> dict[str, Any] | None:
     """Source of a RIFF/WAVE file as its header has it, since FFmpeg corrects a lie in silence; None for other files.
 
     A `data` chunk of 0xFFFFFFFF bytes, as streaming writers leave it, claims nothing. Seeks back to the start.
@@ -193,21 +197,3 @@ def wav_header(recording: BinaryIO) -> dict[str, Any] | None:
         return source
     finally:
         recording.seek(0)
-
-
-def ogg_ends(recording: BinaryIO) -> bool:
-    """Whether the last page of an Ogg file is marked as the last; Ogg promises no length. Keeps the position."""
-    position = recording.tell()
-    recording.seek(max(0, recording.seek(0, 2) - (1 << 17)))
-    tail = recording.read()
-    recording.seek(position)
-    flags = tail.rfind(b"OggS") + 5
-    return 5 <= flags < len(tail) and bool(tail[flags] & 4)
-
-
-def _starts_with_xing(recording: BinaryIO) -> bool:
-    position = recording.tell()
-    recording.seek(0)
-    head = recording.read(1 << 16)
-    recording.seek(position)
-    return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
