@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.motion.prior import PriorModel, PriorNetwork, PriorShape
 
 TEXT = 12

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -79,7 +78,7 @@ def test_strange_states_count_less_and_the_more_the_stranger():
 
 def test_a_clip_need_be_of_one_world_only_and_what_lies_between_counts_in_part():
     rng = np.random.default_rng(0)
-    known = OutOfDomain(worlds=2, numbers=40, axes=4)
+    known = OutOfDomain(domains=2, numbers=40, axes=4)
     worlds = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
 
     def clips(world, noise=0.1):
@@ -157,7 +156,7 @@ def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
 def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_path, field, value, named):
     model, path = trained().model, tmp_path / "i.safetensors"
     for content, asks in ({"lora": 0, "adapters": [], "words": False}, False), ({field: value}, True):
-        shape = {**asdict(model.shape), **content}
+        shape = {**model.shape.model_dump(by_alias=True), **content}
         save_weights(model, path, {"format": 1, "kind": "instructor", "shape": shape, "about": {}})
         if asks:
             with pytest.raises(InputError, match=f"trained with .*{named}.*, which is supported no more"):

@@ -10,7 +10,7 @@ import pytest
 from small_text_encoders import DIM, save_bert, save_clip
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.text_encoder import encode_texts, load_text_encoder, pack
+from avi_lib.instruction.language_model import encode_texts, load_text_encoder, pack
 
 SENTENCE = "she is furious , brow strongly down ."
 

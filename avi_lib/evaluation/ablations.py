@@ -42,7 +42,7 @@ from avi_lib.evaluation.systems import score_exchange
 from avi_lib.face.head import Head
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.text_encoder import TextEncoder
+from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import InstructorSettings, PriorSettings, Profile, SampleSettings, TalkingSettings, TrainSettings

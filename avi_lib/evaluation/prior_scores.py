@@ -26,8 +26,8 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate, Figure, estimate, in_turns_ms, one_thread
 from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.instruction.parser import Phrase, phrases, without
-from avi_lib.instruction.text_encoder import TextEncoder
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
 from avi_lib.motion.generator import Features, LearnedGenerator
 from avi_lib.motion.performer import Performer

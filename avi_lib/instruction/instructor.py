@@ -5,10 +5,9 @@
 >>> written.instruction.text, written.confidence
 ('A person feels quite angry and speaks with a noticeable frown and lips somewhat tightened.', 0.81)
 
-The frozen language model reads the soft prompt and a question. What it thinks of the voice is read at the place of the
-emotion in its answer: the probabilities of all feelings there, at a temperature that makes them what they claim to be.
-The likeliest one is put down; behind it the model takes the likeliest of the sentences that the grammar has for it, or
-writes freely where that is asked for.
+The frozen language model reads the soft prompt and a question. Its probabilities at the place of the emotion in the
+answer decide on the emotion class, at a temperature that makes them what they claim to be. Behind it the model takes
+the likeliest of the sentences that the grammar has for the class, or writes freely where that is asked for.
 """
 
 from __future__ import annotations
@@ -31,6 +30,22 @@ from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, loa
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import AcousticFeatures, Voice
 
+SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
+
+UNSURE = 0.45
+"""Below this probability of its emotion an answer is written one level lower."""
+LOST = 0.3
+"""Below this one it is neutral: a face that shows nothing is less wrong than one that shows anything."""
+SPEECH = 0.5
+"""Least probability of there being speech."""
+MOST_TOKENS = 64
+"""Tokens of an answer."""
+GROUP_S = 8.0
+"""Longest stretch that is embedded at once; longer recordings are cut at pauses."""
+NEUTRAL = EmotionClass("neutral", 1)
+
+Wave = Float32[np.ndarray, " samples"]
+
 
 def dialogue(
     language: LanguageModel, prompts: Float[torch.Tensor, "clips tokens width"], question: str
@@ -46,45 +61,26 @@ def answer_tokens(language: LanguageModel, sentence: str) -> tuple[list[int], ra
 
     The range is empty where the answer names no level.
     """
-    tokens = language.tokens(sentence)
+    named = [class_words(label) for label in EMOTION_CLASSES]
+    graded = any(sentence.startswith(f"{OPENING} {each}") for each in named if " " in each)
     first = len(language.tokens(OPENING))
-    words = sentence.removeprefix(OPENING).split()
-    degree = any(
-        sentence.startswith(f"{OPENING} {class_words(label)}") for label in EMOTION_CLASSES if " " in class_words(label)
-    )
-    last = len(language.tokens(f"{OPENING} {words[0]}")) if degree else first
-    return [*tokens, language.end], range(first, last)
+    degree = sentence.removeprefix(OPENING).split()[0] if graded else ""
+    last = len(language.tokens(f"{OPENING} {degree}")) if graded else first
+    return [*language.tokens(sentence), language.end], range(first, last)
 
 
 def class_tokens(language: LanguageModel, classes: Sequence[EmotionClass] = EMOTION_CLASSES) -> list[list[int]]:
-    """Tokens that name each feeling at its place in the answer, behind `OPENING`."""
+    """Tokens that name each emotion class at its place in the answer, behind `OPENING`."""
     first = len(language.tokens(OPENING))
     return [language.tokens(f"{OPENING} {class_words(label)}")[first:] for label in classes]
 
 
-SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
-
-UNSURE = 0.45
-"""Below this probability of its emotion an answer is written one level lower."""
-LOST = 0.3
-"""Below this one it is neutral: a face that shows nothing is less wrong than one that shows anything."""
-SPEECH = 0.5
-"""Least probability of there being speech."""
-MOST_TOKENS = 64
-"""Tokens of an answer."""
-GROUP_S = 8.0
-"""Longest stretch that is heard at once; longer recordings are cut at pauses."""
-NEUTRAL = EmotionClass("neutral", 1)
-
-Wave = Float32[np.ndarray, " samples"]
-
-
 @dataclass(frozen=True, eq=False)
 class ClassProbabilities:
-    """What is thought of recordings before anything is written.
+    """How likely the emotion classes of recordings are, before anything is written.
 
     Attributes:
-        reading: the language model, having read each one's prompt, the question and the answer's opening.
+        kv_cache: of the language model, which has read each one's prompt, the question and the answer's opening.
         log_probabilities: of each of `EMOTION_CLASSES`, calibrated.
         speech: probability of there being speech.
     """
@@ -93,13 +89,6 @@ class ClassProbabilities:
     log_probabilities: Float32[np.ndarray, "recordings classes"]
     speech: Float32[np.ndarray, " recordings"]
 
-    def emotions(self, number: int) -> dict[str, float]:
-        """Probability of every emotion for a recording; they add up to 1."""
-        shares = dict.fromkeys(EMOTIONS, 0.0)
-        for label, value in zip(EMOTION_CLASSES, self.log_probabilities[number].tolist(), strict=True):
-            shares[label.emotion] += math.exp(value)
-        return shares
-
 
 @dataclass(frozen=True)
 class Written:
@@ -107,8 +96,8 @@ class Written:
 
     Attributes:
         instruction: the sentence and what is understood of it.
-        heard: the feeling that seemed likeliest, which the sentence may tone down.
-        probabilities: of every emotion.
+        heard: the class that seemed likeliest, which the sentence may soften.
+        probabilities: of every emotion; they add up to 1.
         speech: probability of there being speech.
         warnings: what a person should know of it.
     """
@@ -125,6 +114,39 @@ class Written:
         return self.probabilities[self.heard.emotion]
 
 
+def emotion_probabilities(log_probabilities: Float32[np.ndarray, " classes"]) -> dict[str, float]:
+    """Probability of every emotion from the log probabilities of `EMOTION_CLASSES`."""
+    shares = dict.fromkeys(EMOTIONS, 0.0)
+    for label, value in zip(EMOTION_CLASSES, log_probabilities.tolist(), strict=True):
+        shares[label.emotion] += math.exp(value)
+    return shares
+
+
+def likeliest(log_probabilities: Float32[np.ndarray, " classes"]) -> EmotionClass:
+    """The likeliest emotion, and its likeliest level."""
+    shares = emotion_probabilities(log_probabilities)
+    emotion = max(shares, key=lambda name: shares[name])
+    values = dict(zip(EMOTION_CLASSES, log_probabilities.tolist(), strict=True))
+    return max((label for label in EMOTION_CLASSES if label.emotion == emotion), key=lambda label: values[label])
+
+
+def softened(log_probabilities: Float32[np.ndarray, " classes"], speech: float) -> tuple[EmotionClass, list[str]]:
+    """The class that is put down, nearer to neutral where it is unsure, with what to know of it.
+
+    speech: probability of there being speech.
+    """
+    heard = likeliest(log_probabilities)
+    if speech < SPEECH:
+        return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
+    sure = emotion_probabilities(log_probabilities)[heard.emotion]
+    unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
+    if sure < LOST:
+        return NEUTRAL, [f"{unsure}; the sentence is neutral"]
+    if sure < UNSURE and heard.level > 1:
+        return EmotionClass(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
+    return heard, []
+
+
 @dataclass(frozen=True, eq=False)
 class Instructor:
     """Trained weights with the frozen encoder and language model they were trained for."""
@@ -138,10 +160,10 @@ class Instructor:
         """The instruction for a voice, or a wave (samples,) float32 at 16 kHz, of any length.
 
         Args:
-            voice: the speech; what is longer than `GROUP_S` is heard in parts, whose opinions are averaged.
-            temperature: of the words behind the feeling; 0 writes the likeliest ones.
+            voice: the speech; what is longer than `GROUP_S` is embedded in parts, which are averaged.
+            temperature: of the words behind the class; 0 writes the likeliest ones.
             seed: draws them otherwise.
-            free: let the language model write what it will behind the feeling, in place of choosing among sentences
+            free: let the language model write what it will behind the class, in place of choosing among sentences
                 that are understood.
 
         Raises InputError for an empty wave or samples that are not finite.
@@ -152,29 +174,29 @@ class Instructor:
         """An instruction for every breath group; groups in a row with the same sentence share one."""
         entries: list[Entry] = []
         every = []
-        for start_s, hearing in self._groups(voice):
-            (written,) = self.write(self.classify([[hearing]]))
+        for start_s, features in self._groups(voice):
+            (written,) = self.write(self.classify([[features]]))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start_s, written.instruction))
                 every.append(written)
         return Timeline(tuple(entries)), every
 
     def acoustic_features(self, voice: Voice | Wave) -> list[AcousticFeatures]:
-        """What each breath group of a voice sounds like."""
-        return [heard for _, heard in self._groups(voice)]
+        """Features of each breath group of a voice."""
+        return [features for _, features in self._groups(voice)]
 
     def _groups(self, voice: Voice | Wave) -> list[tuple[float, AcousticFeatures]]:
-        """Where each breath group of up to `GROUP_S` starts, in seconds, and what it sounds like."""
+        """Where each breath group of up to `GROUP_S` starts, in seconds, and its features."""
         voice = voice if isinstance(voice, Voice) else Voice(voice)
         return [(start_s, group.acoustic_features(self.encoder)) for start_s, group in voice.groups(GROUP_S)]
 
     @torch.inference_mode()
     def classify(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> ClassProbabilities:
-        """What is thought of recordings from what the parts of each sound like, each part counting by its length."""
+        """How likely every emotion class is for recordings, from the parts of each, which count by their length."""
         places, speech = [], []
-        for hearings in recordings:
-            embedding = self.model.embed_speech(stack(hearings))
-            shares = torch.tensor([float(len(hearing.contour)) for hearing in hearings])
+        for parts in recordings:
+            embedding = self.model.embed_speech(stack(parts))
+            shares = torch.tensor([float(len(part.contour)) for part in parts])
             shares = shares / shares.sum()
             places.append((self.model.align(embedding) * shares[:, None]).sum(dim=0))
             speech.append(float((embedding.speech.sigmoid() * shares).sum()))
@@ -188,29 +210,28 @@ class Instructor:
     def write(
         self, classified: ClassProbabilities, temperature: float = 0.0, seed: int = 0, free: bool = False
     ) -> list[Written]:
-        """Put opinions into words: the likeliest of the sentences that are understood, or what comes when `free`."""
-        heard = [likeliest(row) for row in classified.log_probabilities]
-        told = [
-            softened(row, float(speech))
-            for row, speech in zip(classified.log_probabilities, classified.speech, strict=True)
-        ]
-        chosen = [label for label, _ in told]
-        said = (self._freely if free else self._chosen)(classified.kv_cache, chosen, temperature, seed)
+        """Put classes into words: the likeliest of the sentences that are understood, or what comes when `free`."""
+        rows, speech = classified.log_probabilities, classified.speech.tolist()
+        chosen = [softened(row, each) for row, each in zip(rows, speech, strict=True)]
+        labels = [label for label, _ in chosen]
+        texts = (self._free if free else self._choose)(classified.kv_cache, labels, temperature, seed)
         written = []
-        for number, (text, (label, warnings)) in enumerate(zip(said, told, strict=True)):
-            instruction = _parsed(text)
-            if (instruction.emotion, instruction.level) != tuple(label) or instruction.unknown:
+        for text, row, share, (label, warnings) in zip(texts, rows, speech, chosen, strict=True):
+            try:
+                instruction = Instruction.parse(text)
+            except InputError:  # too long, or nothing that can be read
+                instruction = Instruction.parse(text[:MAX_LENGTH].strip() or answer(*NEUTRAL))
+            if (instruction.emotion, instruction.level) != label or instruction.unknown:
                 words = ", ".join(instruction.unknown)
                 warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
-            shares, speech = classified.emotions(number), float(classified.speech[number])
-            written.append(Written(instruction, heard[number], shares, speech, tuple(warnings)))
+            written.append(Written(instruction, likeliest(row), emotion_probabilities(row), share, tuple(warnings)))
         return written
 
-    def _chosen(self, kv_cache: KVCache, classes: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
-        """For each recording one of the sentences for its feeling, by how likely a token of it is on average."""
+    def _choose(self, kv_cache: KVCache, labels: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
+        """For each recording one of the sentences for its class, by how likely a token of it is on average."""
         said = []
         first = len(self.language.tokens(OPENING))
-        for number, label in enumerate(classes):
+        for number, label in enumerate(labels):
             texts = choices(label)
             tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
             scores = self.language.log_probabilities(kv_cache.rows([number]), tokens)[0]
@@ -218,50 +239,11 @@ class Instructor:
             said.append(texts[draw(means, temperature, torch.Generator().manual_seed(seed))])
         return said
 
-    def _freely(self, kv_cache: KVCache, classes: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
-        """What the language model writes behind the feelings, whatever it is."""
-        begin = class_tokens(self.language, classes)
+    def _free(self, kv_cache: KVCache, labels: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
+        """What the language model writes behind the classes, whatever it is."""
+        begin = class_tokens(self.language, labels)
         every = self.language.go_on(kv_cache, MOST_TOKENS, begin, temperature, seed)
         return [f"{OPENING} {self.language.text(tokens)}" for tokens in every]
-
-
-def likeliest(classes: Float32[np.ndarray, " classes"]) -> EmotionClass:
-    """The likeliest emotion, and its likeliest level."""
-    shares: dict[str, float] = {}
-    for label, value in zip(EMOTION_CLASSES, classes.tolist(), strict=True):
-        shares[label.emotion] = shares.get(label.emotion, 0.0) + math.exp(value)
-    emotion = max(shares, key=lambda name: shares[name])
-    levels = {
-        f.level: value for f, value in zip(EMOTION_CLASSES, classes.tolist(), strict=True) if f.emotion == emotion
-    }
-    return EmotionClass(emotion, max(levels, key=lambda level: levels[level]))
-
-
-def softened(classes: Float32[np.ndarray, " classes"], speech: float) -> tuple[EmotionClass, list[str]]:
-    """The feeling that is put down, nearer to neutral where the opinion is unsure, with what to know of it.
-
-    feelings: log probabilities of `EMOTION_CLASSES`; speech: probability of there being speech.
-    """
-    heard = likeliest(classes)
-    if speech < SPEECH:
-        return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
-    sure = sum(
-        math.exp(v) for f, v in zip(EMOTION_CLASSES, classes.tolist(), strict=True) if f.emotion == heard.emotion
-    )
-    unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
-    if sure < LOST:
-        return NEUTRAL, [f"{unsure}; the sentence is neutral"]
-    if sure < UNSURE and heard.level > 1:
-        return EmotionClass(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
-    return heard, []
-
-
-def _parsed(text: str) -> Instruction:
-    """What is understood of a text, which is cut where it is too long; a neutral sentence where nothing is left."""
-    try:
-        return Instruction.parse(text)
-    except InputError:
-        return Instruction.parse(text[:MAX_LENGTH].strip() or answer(*NEUTRAL))
 
 
 def load_instructor(weights: Path | None = None, encoder: str | None = None, language: str | None = None) -> Instructor:
@@ -276,17 +258,15 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
     """
     path = weights or SHIPPED_INSTRUCTOR
     model = load_instructor_model(path)
-    shape = model.shape
-    heard = load_encoder(encoder or shape.encoder)
-    if heard.fingerprint != shape.encoder_fingerprint or (heard.dim, heard.layers) != (shape.states, shape.layers):
-        got = f"{heard.name} with {heard.dim} numbers a state"
-        do = "name that one, or train an instructor for yours with notebook 02"
+    shape, do = model.shape, "name that one, or train an instructor for yours with notebook 02"
+    speech = load_encoder(encoder or shape.encoder)
+    if speech.fingerprint != shape.encoder_fingerprint or (speech.dim, speech.layers) != (shape.states, shape.layers):
+        got = f"{speech.name} with {speech.dim} numbers a state"
         raise InputError(f"the speech encoder {shape.encoder} that {path.name} was trained with", got, do)
     writer = load_language_model(language or shape.language_model)
     if writer.width != shape.width or writer.fingerprint != shape.language_fingerprint:
         got = f"{writer.name} with {writer.width} numbers a token"
-        do = "name that one, or train an instructor for yours with notebook 02"
         raise InputError(f"the language model {shape.language_model} that {path.name} was trained with", got, do)
     where = "shipped weights" if weights is None else str(path)
-    reason = f"{where}; hears through {heard.name}: {heard.reason}; writes with {writer.name}: {writer.reason}"
-    return Instructor(model, heard, writer, reason)
+    reason = f"{where}; hears through {speech.name}: {speech.reason}; writes with {writer.name}: {writer.reason}"
+    return Instructor(model, speech, writer, reason)

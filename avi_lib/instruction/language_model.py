@@ -1,11 +1,15 @@
-"""Frozen language models: the states of a prompt in, words out.
+"""Frozen models of text, read with transformers: encoders of sentences, and causal models that write.
 
+>>> encoder = load_text_encoder("minilm")      # or a folder with MiniLM, another BERT, or CLIP's text tower
+>>> encoder.encode(["She is furious.", "He smiles faintly."])[0].shape       # one state a token
+(6, 384)
 >>> model = load_language_model("smollm2")     # or a folder with any causal model of transformers, such as LLaMA
->>> reading = model.read(torch.cat([model.bos(), model.embed(model.tokens("A person feels"))])[None])
->>> model.text(model.go_on(reading, most=12)[0])
+>>> cache = model.read(torch.cat([model.bos(), model.embed(model.tokens("A person feels"))])[None])
+>>> model.text(model.go_on(cache, most=12)[0])
 '...'
 
-No weight is ever changed: gradients go through the network to what it reads, not into it.
+No weight is ever changed: gradients go through a network to what it reads, not into it. Nothing of a folder is run, and
+nothing is fetched but a frozen model by its name.
 """
 
 from __future__ import annotations
@@ -19,23 +23,225 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped
 from torch import nn
 from torch.nn import functional
+from tqdm import tqdm
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_folder, file_sha256, make_folder
+from avi_lib.files import atomic_folder, cached, file_sha256, make_folder
 from avi_lib.models import Resolved, cache_folder, load_manifest, loading, resolve
 
-# Weights that come quantised, read once: a GGUF file in, a folder as transformers saves one out, kept in the cache.
-
-
+MAX_TOKENS = 128
+"""Tokens of a sentence that are encoded, fewer where the network has fewer positions; the rest is left out."""
+KINDS = {"bert": "BertModel", "clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel"}
+"""Class of transformers that encodes text, by the `model_type` of config.json."""
+FLOAT32_BYTES = 4_000_000_000
+"""Bytes of weights up to which a language model is computed with as float32."""
 SIZES = "sizes.json"
-"""Names and sizes of the folder's files: a copy that was cut short is made again."""
+"""Names and sizes of the files of dequantised weights: a copy that was cut short is made again."""
 RECIPE = 1
-"""Part of the folder's name; to be raised when the way from file to folder changes."""
+"""Part of the name of their folder; to be raised when the way from file to folder changes."""
+
+_BATCH = 64
+_CHUNK = 1024
+"""Texts encoded between two steps of the progress bar."""
+
+States = Float32[np.ndarray, "_ dim"]
+
+
+# Finding and reading models.
+
+
+def _locate(name_or_path: str, purpose: str, what: str) -> tuple[str, Path, str, Resolved | None]:
+    """Name, folder and reason of a model, and how it was resolved where it was named."""
+    names = [model.name for model in load_manifest().models if model.purpose.startswith(purpose)]
+    if name_or_path in names:
+        found = resolve(name_or_path)
+        return name_or_path, found.folder, f"{found.reason}; licence {found.licence}", found
+    folder = Path(name_or_path).expanduser()
+    if not folder.is_dir():
+        expected = f"a folder with a {what}, or a name ({', '.join(names)})"
+        raise InputError(expected, repr(name_or_path), "correct the name or the path")
+    if not (folder / "config.json").is_file():
+        raise InputError("a model folder with config.json", f"none in {folder}", "name the folder that holds it")
+    if not any(folder.glob("*.safetensors")):
+        do = "where you trust its weights, load it with transformers and save it again with save_pretrained"
+        raise InputError("weights as safetensors", f"none in {folder}", do)
+    return folder.resolve().name, folder, f"given path {folder}; licence: that of your own copy", None
+
+
+def _pretrained(
+    folder: Path, kind: str, dtype: torch.dtype | str, expected: str, do: str = "copy it again", **options: object
+) -> tuple[Any, Any, set[str]]:
+    """A network of transformers, its tokenizer, and the weights that its files lack."""
+    import transformers
+
+    local = {"local_files_only": True, "trust_remote_code": False, **options}
+    safe = {} if options else {"use_safetensors": True}
+    try:
+        with loading():
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
+            network, report = getattr(transformers, kind).from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, **safe, **local
+            )
+    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
+        words = " ".join(str(error).split()) or type(error).__name__
+        where = folder / str(options.get("gguf_file", ""))
+        raise InputError(expected, f"{where}: {words[:300]}", do) from error
+    return network, tokenizer, set(report["missing_keys"])
+
+
+def _digests(folder: Path, *more: str) -> dict[str, str]:
+    """Digests of weights, configuration and tokenizer."""
+    names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", *more)
+    files = [folder / name for name in names if (folder / name).is_file()] + list(folder.glob("*.safetensors"))
+    return {path.name: file_sha256(path) for path in files}
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_whole(missing: set[str], folder: Path, what: str) -> None:
+    if missing:
+        got = f"{folder} without {len(missing)} of them: {', '.join(sorted(missing)[:3])}"
+        raise InputError(f"all weights of a {what}", got, "copy the model again")
+
+
+# Text encoders. The first and the last token stand for the sentence's start and end; padding never reaches the caller.
+
+
+class TextEncoder:
+    """A network of transformers with its tokenizer, on the processor in float32.
+
+    Attributes:
+        name: what it is known by.
+        reason: where it came from, and why.
+        dim: numbers in a token's state.
+        fingerprint: digest of weights and tokenizer: the same fingerprint gives the same states.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str, reason: str, fingerprint: str) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self.name, self.reason, self.fingerprint = name, reason, fingerprint
+        config = model.config.text_config if hasattr(model.config, "text_config") else model.config
+        self.dim = int(config.hidden_size)
+        # tokenizers without a limit of their own give a huge number
+        self.max_tokens = min(MAX_TOKENS, tokenizer.model_max_length, int(config.max_position_embeddings))
+
+    def encode(self, texts: Sequence[str]) -> list[States]:
+        """States (tokens, dim) of every text, in order; any text has some, an empty one those of start and end.
+
+        Texts of like length are computed together; each alone gives the same but for the last digits. Raises InputError
+        for something that is no string.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise InputError("a list of texts", type(texts).__name__, "pass [text] for one")
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: dict[int, States] = {}
+        for first in range(0, len(order), _BATCH):
+            part = order[first : first + _BATCH]
+            plain = [texts[i].encode("utf-8", "replace").decode("utf-8") for i in part]  # no lone surrogates
+            read = self._tokenizer(
+                plain, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+            )
+            ids, mask = read["input_ids"], read["attention_mask"]
+            with torch.inference_mode():
+                states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+            for i, row, there in zip(part, states, mask.bool(), strict=True):
+                found[i] = np.ascontiguousarray(row[there].float().numpy())
+        return [found[i] for i in range(len(texts))]
+
+
+def load_text_encoder(name_or_path: str = "minilm") -> TextEncoder:
+    """A text encoder by the name of a frozen model, or from a folder with weights as safetensors and a tokenizer.
+
+    Raises:
+        AssetError: a named model is to be had nowhere.
+        InputError: neither a name nor a folder, another kind of model, or one that is damaged or incomplete.
+    """
+    name, folder, reason, _ = _locate(name_or_path, "text encoder", "text encoder")
+    try:
+        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        got = f"{folder}: {error}"
+        raise InputError("a model folder with config.json", got, "name the folder that holds it") from error
+    if kind not in KINDS:
+        raise InputError(f"a text encoder of the kind {', '.join(KINDS)}", f"{kind!r} in {folder}", "use one of these")
+    expected = f"a {kind} model with its tokenizer"
+    network, tokenizer, missing = _pretrained(folder, KINDS[kind], torch.float32, expected)
+    _check_whole({key for key in missing if not key.startswith("pooler.")}, folder, f"{kind} model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    fingerprint = _sha256([MAX_TOKENS, _digests(folder, "vocab.txt")])
+    encoder = TextEncoder(network.eval().requires_grad_(False), tokenizer, name, reason, fingerprint)
+    if not all(np.isfinite(states).all() for states in encoder.encode(["a face"])):
+        raise InputError("a text encoder", f"{folder}, whose states are not finite", "copy the model again")
+    return encoder
+
+
+@dataclass(frozen=True, eq=False)
+class TextStates:
+    """States of all tokens of all texts, one text after another: text i has the rows from `starts[i]` on."""
+
+    rows: Float16[np.ndarray, "rows dim"]
+    starts: Int64[np.ndarray, " texts_and_one"]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def batch(
+        self, texts: Sequence[int]
+    ) -> tuple[Float32[np.ndarray, "texts tokens dim"], Bool[np.ndarray, "texts tokens"]]:
+        """States of some texts side by side, padded with zeros, and which of them are there."""
+        first, last = self.starts[list(texts)], self.starts[[i + 1 for i in texts]]
+        counts = last - first
+        mask = np.arange(counts.max()) < counts[:, None]
+        states = np.zeros((*mask.shape, self.rows.shape[1]), np.float32)
+        states[mask] = self.rows[np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])]
+        return states, mask
+
+    def of(self, text: int) -> Float32[np.ndarray, "tokens dim"]:
+        """States of one text."""
+        return self.rows[self.starts[text] : self.starts[text + 1]].astype(np.float32)
+
+
+def pack(states: Sequence[Shaped[np.ndarray, "_ dim"]]) -> TextStates:
+    """Texts' states as one array in float16."""
+    starts = np.cumsum([0, *map(len, states)])
+    return TextStates(np.concatenate(states).astype(np.float16, copy=False), starts.astype(np.int64))
+
+
+def encode_texts(
+    texts: Sequence[str], encoder: TextEncoder, folder: Path | None = None, progress: bool | None = None
+) -> TextStates:
+    """States of texts, from a file in `folder` where the same texts were encoded with the same encoder before.
+
+    A file that is damaged is made again. `progress` as in `train`.
+    """
+
+    def encoded() -> dict[str, np.ndarray]:
+        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
+        found: dict[int, Shaped[np.ndarray, "_ dim"]] = {}
+        hidden = None if progress is None else not progress
+        with tqdm(desc="encoding texts", total=len(texts), leave=False, disable=hidden) as shown:
+            for first in range(0, len(order), _CHUNK):
+                part = order[first : first + _CHUNK]
+                for i, states in zip(part, encoder.encode([texts[i] for i in part]), strict=True):
+                    found[i] = states.astype(np.float16)
+                shown.update(len(part))
+        packed = pack([found[i] for i in range(len(texts))])
+        return {"rows": packed.rows, "starts": packed.starts}
+
+    kept = cached(folder, ["text states", encoder.fingerprint, *texts], encoded)
+    return TextStates(kept["rows"], kept["starts"])
+
+
+# Causal language models. Weights that come quantised, in a GGUF file, are written once as transformers saves them.
 
 
 def dequantised(found: Resolved) -> Path:
@@ -53,7 +259,13 @@ def dequantised(found: Resolved) -> Path:
     with FileLock(folder.parent / f"{folder.name}.lock"):
         if not _whole(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            _make(source, folder)
+            with atomic_folder(folder) as made:
+                model, tokenizer = _read(source)
+                with loading():
+                    model.save_pretrained(made)
+                    tokenizer.save_pretrained(made)
+                sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
+                (made / SIZES).write_text(json.dumps(sizes, indent=1), "utf-8")
     return folder
 
 
@@ -65,28 +277,11 @@ def _whole(folder: Path) -> bool:
         return False
 
 
-def _make(source: Path, folder: Path) -> None:
-    with atomic_folder(folder) as made:
-        model, tokenizer = _read(source)
-        with loading():
-            model.save_pretrained(made)
-            tokenizer.save_pretrained(made)
-        sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir())}
-        (made / SIZES).write_text(json.dumps(sizes, indent=1), "utf-8")
-
-
 def _read(source: Path) -> tuple[Any, Any]:
-    import transformers
-
-    where = {"gguf_file": source.name, "local_files_only": True}
-    try:
-        with loading():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, **where)
-            quantised = transformers.AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.float32, **where)
-    except Exception as error:  # whatever a damaged or foreign file makes transformers and gguf raise
-        words = " ".join(str(error).split()) or type(error).__name__
-        expected = "a GGUF file with a causal language model"
-        raise InputError(expected, f"{source}: {words[:300]}", "copy it again, or name a folder of weights") from error
+    expected, do = "a GGUF file with a causal language model", "copy it again, or name a folder of weights"
+    quantised, tokenizer, _ = _pretrained(
+        source.parent, "AutoModelForCausalLM", torch.float32, expected, do, gguf_file=source.name
+    )
     config = quantised.config
     del config.quantization_config
     plain = type(quantised)(config)  # the same numbers in a model that may be saved
@@ -130,7 +325,11 @@ class LanguageModel:
         embeddings = network.get_input_embeddings().weight
         self.width = int(embeddings.shape[1])
         self.scale = float(embeddings.float().square().mean().sqrt())
-        self.end = _end(network, tokenizer)
+        end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else network.config.eos_token_id
+        if not isinstance(end, int):
+            do = "set eos_token in its tokenizer_config.json"
+            raise InputError("a language model with a mark of the end", "none", do)
+        self.end = end
 
     def tokens(self, text: str) -> list[int]:
         """Numbers of a text's tokens, without marks of start and end."""
@@ -200,10 +399,8 @@ class LanguageModel:
         for length in sorted(set(map(len, begun))):
             rows = [number for number, tokens in enumerate(begun) if len(tokens) == length]
             chosen = kv_cache.rows(rows)
-            for number, tokens in zip(
-                rows, self._go_on(chosen, most, [begun[row] for row in rows], temperature, seed), strict=True
-            ):
-                said[number] = tokens
+            written = self._go_on(chosen, most, [begun[row] for row in rows], temperature, seed)
+            said.update(zip(rows, written, strict=True))
         return [said[number] for number in range(len(begun))]
 
     def _go_on(
@@ -244,97 +441,38 @@ def draw(scores: Float[torch.Tensor, " n"], temperature: float, random: torch.Ge
 def load_language_model(name_or_path: str = "smollm2") -> LanguageModel:
     """A language model by the name of a frozen one, or from a folder with weights as safetensors and a tokenizer.
 
-    Weights of up to `FLOAT32_BYTES` are computed with as float32, larger ones as they are stored. Nothing of the folder
-    is run.
+    Weights of up to `FLOAT32_BYTES` are computed with as float32, larger ones as they are stored.
 
     Raises:
         AssetError: a named model is to be had nowhere.
         InputError: neither a name nor a folder, no causal model, or one that is damaged or incomplete.
     """
-    if name_or_path in _names():
-        found = resolve(name_or_path)
-        name, reason = name_or_path, f"{found.reason}; licence {found.licence}"
-        quantised = len(found.files) == 1 and next(iter(found.files.values())).suffix == ".gguf"
-        folder = dequantised(found) if quantised else found.folder
-        content = [RECIPE, found.sha256]  # not the folder's: transformers writes its own version into it
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    name, folder, reason, found = _locate(name_or_path, "causal language model", "language model")
+    if found is None:
+        fingerprint = language_fingerprint(folder)
     else:
-        folder = _folder(name_or_path)
-        name, reason = folder.resolve().name, f"given path {folder}; licence: that of your own copy"
-        digest = language_fingerprint(folder)
-    network, tokenizer = _load(folder)
-    model = LanguageModel(network, tokenizer, name, reason, digest)
-    seen = model.read(model.bos()[None])
-    if not bool(seen.next.isfinite().all()):
+        if len(found.files) == 1 and next(iter(found.files.values())).suffix == ".gguf":
+            folder = dequantised(found)
+        fingerprint = _sha256([RECIPE, found.sha256])  # not the folder's: transformers writes its version into it
+    small = sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= FLOAT32_BYTES
+    expected = "a causal language model with its tokenizer"
+    network, tokenizer, missing = _pretrained(
+        folder, "AutoModelForCausalLM", torch.float32 if small else "auto", expected
+    )
+    tied = bool(getattr(network.config, "tie_word_embeddings", False))
+    _check_whole(missing - ({"lm_head.weight"} if tied else set()), folder, "language model")
+    if not isinstance(getattr(network, "model", None), nn.Module) or not hasattr(network, "lm_head"):
+        got = f"{type(network).__name__} in {folder}"
+        raise InputError("a causal language model built as Llama is (`model` and `lm_head`)", got, "use such a one")
+    model = LanguageModel(network, tokenizer, name, reason, fingerprint)
+    if not bool(model.read(model.bos()[None]).next.isfinite().all()):
         raise InputError("a language model", f"{folder}, whose scores are not finite", "copy the model again")
     return model
 
 
-FLOAT32_BYTES = 4_000_000_000
-"""Bytes of weights up to which they are computed with as float32."""
-
-
 def language_fingerprint(folder: Path) -> str:
     """Digest of the files that decide what a language model says."""
-    names = ("config.json", "tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "tokenizer_config.json")
-    files = [folder / name for name in names if (folder / name).is_file()] + sorted(folder.glob("*.safetensors"))
-    return hashlib.sha256(json.dumps({p.name: file_sha256(p) for p in files}, sort_keys=True).encode()).hexdigest()
-
-
-def _names() -> list[str]:
-    return [model.name for model in load_manifest().models if model.purpose.startswith("causal language model")]
-
-
-def _folder(path: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        expected = f"a folder with a language model, or a name ({', '.join(_names())})"
-        raise InputError(expected, repr(path), "correct the name or the path")
-    if not (folder / "config.json").is_file():
-        raise InputError("a model folder with config.json", f"none in {folder}", "name the folder that holds it")
-    if not any(folder.glob("*.safetensors")):
-        do = "where you trust its weights, load it with transformers and save it again with save_pretrained"
-        raise InputError("weights as safetensors", f"none in {folder}", do)
-    return folder
-
-
-def _load(folder: Path) -> tuple[Any, Any]:
-    import transformers
-
-    small = sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= FLOAT32_BYTES
-    try:
-        with loading():
-            local = {"local_files_only": True, "trust_remote_code": False}
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-            options = {
-                "use_safetensors": True,
-                "dtype": torch.float32 if small else "auto",
-                "output_loading_info": True,
-            }
-            kind: Any = transformers.AutoModelForCausalLM
-            network, report = kind.from_pretrained(folder, **options, **local)
-    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
-        words = " ".join(str(error).split()) or type(error).__name__
-        got = f"{folder}: {words[:300]}"
-        raise InputError("a causal language model with its tokenizer", got, "copy it again") from error
-    tied = bool(getattr(network.config, "tie_word_embeddings", False))
-    if missing := sorted(key for key in report["missing_keys"] if not (tied and key == "lm_head.weight")):
-        got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
-        raise InputError("all weights of a language model", got, "copy the model again")
-    if not isinstance(getattr(network, "model", None), nn.Module) or not hasattr(network, "lm_head"):
-        got = f"{type(network).__name__} in {folder}"
-        raise InputError("a causal language model built as Llama is (`model` and `lm_head`)", got, "use such a one")
-    return network, tokenizer
-
-
-def _end(network: Any, tokenizer: Any) -> int:
-    """The token that ends an answer."""
-    end = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else network.config.eos_token_id
-    if not isinstance(end, int):
-        raise InputError(
-            "a language model with a mark of the end", "none", "set eos_token in its tokenizer_config.json"
-        )
-    return end
+    return _sha256(_digests(folder, "tokenizer.model"))
 
 
 def answer_loss(

@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.instruction.text_encoder import TextEncoder, load_text_encoder
+from avi_lib.instruction.language_model import TextEncoder, load_text_encoder
 from avi_lib.motion.clip import SPACES, MotionSpace
 from avi_lib.motion.generator import TalkingModel, check_encoder
 from avi_lib.motion.style import STYLE

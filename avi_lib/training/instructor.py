@@ -38,8 +38,7 @@ from avi_lib.instruction.instructor_network import (
     pooled,
     stack,
 )
-from avi_lib.instruction.language_model import LanguageModel, answer_loss
-from avi_lib.instruction.text_encoder import TextEncoder, encode_texts
+from avi_lib.instruction.language_model import LanguageModel, TextEncoder, answer_loss, encode_texts
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
@@ -368,8 +367,8 @@ def untrained(bank: FeatureBank, models: FrozenModels, settings: InstructorSetti
         language_model=language.name,
         language_fingerprint=language.fingerprint,
         width=language.width,
-        worlds=len({clip.corpus for clip in bank.clips}),
-        usual=min(DIRECTIONS, encoder.dim),
+        domains=len({clip.corpus for clip in bank.clips}),
+        axes=min(DIRECTIONS, encoder.dim),
         **{name: getattr(settings, name) for name in sizes},
     )
     with torch.random.fork_rng(devices=()):

@@ -27,7 +27,7 @@ from avi_lib.corpus.dataset import Corpus, shared_voices
 from avi_lib.corpus.scripts import Draw, Kind, StyleScript, draw_style_script, is_held_combination, said_in_training
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.instruction.text_encoder import TextEncoder, TextStates, encode_texts
+from avi_lib.instruction.language_model import TextEncoder, TextStates, encode_texts
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, TalkingModel
 from avi_lib.motion.performer import Performer

@@ -16,8 +16,7 @@ from avi_lib.evaluation.ablations import ablate_alignment, ablate_diffusion, abl
 from avi_lib.evaluation.report import Report, Table, markdown_of
 from avi_lib.face.head import load_head
 from avi_lib.files import make_folder
-from avi_lib.instruction.language_model import load_language_model
-from avi_lib.instruction.text_encoder import load_text_encoder
+from avi_lib.instruction.language_model import load_language_model, load_text_encoder
 from avi_lib.motion.generator import load_generator
 from avi_lib.settings import PROFILES, Profile
 from avi_lib.speech.encoders import load_encoder

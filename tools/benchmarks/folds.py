@@ -36,8 +36,7 @@ from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor
-from avi_lib.instruction.language_model import load_language_model
-from avi_lib.instruction.text_encoder import load_text_encoder
+from avi_lib.instruction.language_model import load_language_model, load_text_encoder
 from avi_lib.settings import PROFILES, InstructorSettings
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
 from avi_lib.speech.encoders import load_encoder
