@@ -7,9 +7,20 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.speech import augment
-from avi_lib.speech.augment import NOISES, Room, draw_room, in_another_room, make_noise, put_in_room, room_tone
-
-RATE_HZ = 16_000
+from avi_lib.speech.augment import (
+    NOISES,
+    SOUNDS,
+    SPEEDS,
+    Room,
+    augmented,
+    draw_room,
+    draw_sound,
+    in_another_room,
+    make_noise,
+    put_in_room,
+    room_tone,
+)
+from avi_lib.speech.encoders import RATE_HZ
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -48,6 +59,26 @@ def test_nothing_moves_in_time_in_any_room():
         assert abs(lag_ms(clean, other)) <= 1.0, draw_room(rng(seed))
         assert other.shape == clean.shape and other.dtype == np.float32
         assert np.abs(other).max() <= 1.0
+
+
+def test_another_speed_and_room_give_another_sound_of_about_the_same_length():
+    wave, lengths = syllables(), set()
+    for seed in range(8):
+        other = augmented(wave, rng(seed))
+        assert other.dtype == np.float32 and np.isfinite(other).all() and np.abs(other).max() <= 1
+        assert SPEEDS[0] * 0.999 <= len(wave) / len(other) <= SPEEDS[1] * 1.001
+        assert np.array_equal(other, augmented(wave, rng(seed)))
+        lengths.add(len(other))
+    assert len(wave) in lengths and len(lengths) > 2
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_sounds_are_as_long_as_asked_and_of_any_level(kind):
+    for seconds in (0.05, 1.0, 3.3):
+        wave = draw_sound(seconds, rng(3), kind)
+        assert len(wave) == round(seconds * RATE_HZ) and wave.dtype == np.float32
+        assert np.isfinite(wave).all() and np.abs(wave).max() > 0
+    assert np.array_equal(wave, draw_sound(3.3, rng(3), kind))
 
 
 def test_the_same_generator_gives_the_same_room_and_another_one_another():
