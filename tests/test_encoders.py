@@ -1,0 +1,340 @@
+"""Speech encoders: 50 frames a second of any length and level, the same at every call, and clear errors."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from small_encoders import Echo, tone
+from transformers import AutoModel, Wav2Vec2FeatureExtractor, WhisperFeatureExtractor, WhisperModel
+from transformers.utils import logging
+
+from avi_lib.errors import InputError
+from avi_lib.models import inspect
+from avi_lib.speech import encoders as module
+from avi_lib.speech.encoders import HOP, RATE_HZ, centred_log_mel, levelled, load_encoder, log_mel, window_starts
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = ("wav2vec2", "hubert", "wavlm", "whisper", "ctranslate2")
+
+
+def cosine(a, b):
+    """Cosine of each frame of `a` with the same frame of `b`."""
+    return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+
+
+@pytest.fixture(scope="session")
+def load(models):
+    """The encoder of that name, loaded once."""
+    loaded = {}
+    return lambda kind: loaded.get(kind) or loaded.setdefault(kind, load_encoder(str(models / kind)))
+
+
+@pytest.fixture(scope="session")
+def speech():
+    """A sentence of the samples at 16 kHz, 7.1 s."""
+    wave, rate_hz = soundfile.read(ROOT / "data/samples/librivox.flac", dtype="float32")
+    return soxr.resample(wave, rate_hz, RATE_HZ).astype(np.float32)
+
+
+@pytest.mark.parametrize("bins", [80, 128])
+def test_log_mel_equals_the_extractor_of_transformers(bins):
+    wave = tone(24.3)
+    extractor = WhisperFeatureExtractor(feature_size=bins)
+    theirs = extractor(wave, sampling_rate=RATE_HZ, padding="do_not_pad", return_tensors="np")["input_features"][0]
+    ours = log_mel(wave, bins)
+    assert ours.shape == theirs.shape == (bins, 2430)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_a_click_in_the_middle_of_a_frame_lies_on_the_column_that_whisper_centres_on():
+    wave = np.zeros(RATE_HZ, np.float32)
+    wave[20 * HOP + HOP // 2] = 1
+    columns = centred_log_mel(wave, 50, 80).sum(0)
+    assert columns.argmax() == 2 * 20
+    assert columns[39] == pytest.approx(columns[41], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "whisper", "ctranslate2"])
+@settings(max_examples=12, deadline=None)
+@given(samples=st.one_of(st.integers(1, 2000), st.integers(1, 20_000), st.integers(95_000, 130_000)))
+def test_any_number_of_samples_gives_fifty_frames_a_second(load, kind, samples):
+    encoder = load(kind)
+    features = encoder.encode(tone(samples / RATE_HZ))
+    assert features.shape == (-(-samples // HOP), encoder.dim)
+    assert features.dtype == np.float32 and np.isfinite(features).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "seconds"),
+    [
+        *(("ctranslate2", seconds) for seconds in (5.99, 6.0, 6.02, 30.01, 65.0)),
+        *(("hubert", seconds) for seconds in (19.99, 20.0, 20.02, 41.7)),
+        *(("whisper", seconds) for seconds in (6.0, 31.7)),
+    ],
+)
+def test_long_recordings_keep_the_frame_count(load, kind, seconds):
+    wave = tone(seconds)
+    assert len(load(kind).encode(wave)) == -(-len(wave) // HOP)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_features_depend_on_the_sound_alone(models, load, kind):
+    encoder, wave = load(kind), tone(2.0)
+    features = encoder.encode(wave)
+    np.testing.assert_allclose(encoder.encode((0.1 * wave).astype(np.float32)), features, atol=1e-4)
+    for value in (0.0, 1e-9, 1.0):
+        assert np.isfinite(encoder.encode(np.full(8000, value, np.float32))).all()
+    layers = encoder.encode_layers(wave)
+    assert encoder.layers == (1 if kind == "ctranslate2" else 3)
+    assert layers.shape == (encoder.layers, 100, 16)
+    assert layers[-1].tobytes() == features.tobytes() == encoder.encode(wave).tobytes()
+    module._load.cache_clear()
+    again = load_encoder(str(models / kind))
+    assert again is not encoder and load_encoder(str(models / kind)) is again, "loaded once"
+    assert again.encode(wave).tobytes() == features.tobytes()
+    assert (again.fingerprint, again.name, again.fps) == (encoder.fingerprint, kind, 50.0)
+    assert "your own copy" in again.reason
+
+
+def test_noise_below_the_silent_peak_is_not_raised_to_full_scale():
+    noise = np.array([1e-5, -1e-5], np.float32)
+    np.testing.assert_allclose(levelled(noise), [0.1, -0.1], rtol=1e-5)
+    np.testing.assert_allclose(levelled(np.float32(100) * noise), [1, -1], rtol=1e-5)
+
+
+def test_fingerprints_differ_between_models_and_settings_and_a_changed_folder_is_read_again(models, load, tmp_path):
+    fingerprints = {load(kind).fingerprint for kind in (*KINDS, "whisper128")}
+    folder = shutil.copytree(models / "wav2vec2", tmp_path / "wav2vec2")
+    assert load_encoder(str(folder)).fingerprint in fingerprints
+    options = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(options | {"do_normalize": False}))
+    raw = load_encoder(str(folder))
+    assert len({*fingerprints, raw.fingerprint}) == len(KINDS) + 2
+    assert np.abs(raw.encode(tone(1.0)) - load("wav2vec2").encode(tone(1.0))).max() > 0.01
+
+
+def test_whisper_equals_the_forward_pass_of_transformers_at_thirty_seconds(models, monkeypatch):
+    encoder = load_encoder(str(models / "whisper128"))
+    monkeypatch.setattr(encoder, "window", 1500)
+    wave = tone(30.0)
+    network = WhisperModel.from_pretrained(models / "whisper128").eval().get_encoder()
+    mel = torch.from_numpy(centred_log_mel(levelled(wave), 1500, 128))[None]
+    with torch.no_grad():
+        theirs = torch.cat(network(mel, output_hidden_states=True).hidden_states).numpy()
+    np.testing.assert_allclose(encoder.encode_layers(wave), theirs, atol=1e-5)
+
+
+def test_whisper_gives_the_same_features_through_both_libraries(load):
+    wave = tone(9.0)
+    np.testing.assert_allclose(load("whisper").encode(wave), load("ctranslate2").encode(wave), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["wav2vec2", "hubert", "wavlm"])
+def test_networks_on_the_wave_equal_transformers_on_the_wave_with_silent_ends(models, load, kind):
+    wave = tone(2.0)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+    read = extractor(levelled(wave), sampling_rate=RATE_HZ, return_tensors="pt")["input_values"]
+    with torch.no_grad():
+        network = AutoModel.from_pretrained(models / kind).eval()
+        theirs = network(torch.nn.functional.pad(read, (40, 40))).last_hidden_state[0].numpy()
+    np.testing.assert_allclose(load(kind).encode(wave), theirs, atol=1e-4)
+
+
+@settings(max_examples=40)
+@given(frames=st.integers(1, 400))
+def test_windows_cover_every_frame_once_in_sum(frames):
+    wave = tone(frames * HOP / RATE_HZ)
+    np.testing.assert_allclose(Echo().encode(wave)[:, 0], levelled(wave)[::HOP], rtol=1e-5, atol=1e-7)
+
+
+def test_windows_share_the_overlap_and_end_with_the_recording():
+    assert window_starts(301, 300, 50) == [0, 1]
+    assert window_starts(800, 300, 50) == [0, 250, 500]
+    assert window_starts(810, 300, 50) == [0, 250, 500, 510]
+
+
+def test_networks_on_the_wave_hardly_notice_their_windows(models, monkeypatch):
+    encoder, wave = load_encoder(str(models / "wav2vec2")), tone(18.0)
+    whole = encoder.encode(wave)
+    monkeypatch.setattr(encoder, "window", 400)
+    assert cosine(encoder.encode(wave), whole).min() > 0.99
+
+
+# The product's default encoder, where set-up has fetched it.
+
+
+@pytest.fixture(scope="session")
+def whisper_tiny():
+    state, detail = inspect("whisper-tiny-en")
+    if state not in ("cached", "own"):
+        pytest.skip(f"whisper-tiny-en is not at hand ({detail}); `avi models` fetches it")
+    return load_encoder()
+
+
+def test_whisper_tiny_starts_a_long_recording_as_it_starts_a_short_one(whisper_tiny, speech):
+    short = speech[: 6 * RATE_HZ]
+    encoded = whisper_tiny.encode(np.concatenate([short, short[::-1], short, short[::-1]]))
+    assert encoded.shape == (1200, 384)
+    assert cosine(encoded[:250], whisper_tiny.encode(short)[:250]).min() > 0.999
+
+
+def test_whisper_tiny_windows_leave_no_jump_where_they_meet(whisper_tiny, speech):
+    encoded = whisper_tiny.encode(np.concatenate([speech, speech, speech]))
+    steps = np.linalg.norm(np.diff(encoded, axis=0), axis=1)
+    starts = window_starts(len(encoded), whisper_tiny.window, whisper_tiny.overlap)[1:]
+    meeting = np.concatenate([steps[start - 1 : start + whisper_tiny.overlap + 1] for start in starts])
+    assert meeting.max() < 1.1 * steps.max()
+    assert np.median(meeting) < 1.3 * np.median(steps)
+
+
+def test_whisper_tiny_tells_a_change_of_twenty_milliseconds_where_it_is_and_no_change_of_level(whisper_tiny, speech):
+    loud, quiet = whisper_tiny.encode(speech), whisper_tiny.encode((0.1 * speech).astype(np.float32))
+    assert np.abs(loud - quiet).max() < 1e-3
+    changed = speech[: 2 * RATE_HZ].copy()
+    changed[60 * HOP : 63 * HOP] = 0
+    distance = np.linalg.norm(whisper_tiny.encode(changed) - whisper_tiny.encode(speech[: 2 * RATE_HZ]), axis=1)
+    assert 58 <= distance.argmax() <= 65
+
+
+def printed(code, *arguments):
+    command = [sys.executable, "-c", f"import sys, numpy as np\n{code}", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+
+
+def test_whisper_tiny_gives_the_same_bytes_in_another_process_without_torch(whisper_tiny, speech, tmp_path):
+    np.save(tmp_path / "wave.npy", speech)
+    code = (
+        "import hashlib; from avi_lib.speech.encoders import load_encoder; encoder = load_encoder()\n"
+        "features = encoder.encode(np.load(sys.argv[1], allow_pickle=False))\n"
+        "print(hashlib.sha256(features.tobytes()).hexdigest(), encoder.fingerprint, 'torch' in sys.modules)"
+    )
+    said = printed(code, tmp_path / "wave.npy")
+    digest = hashlib.sha256(whisper_tiny.encode(speech).tobytes()).hexdigest()
+    assert said.stdout.split() == [digest, whisper_tiny.fingerprint, "False"]
+    assert said.stderr == ""
+    assert "MIT" in whisper_tiny.reason
+
+
+def test_loading_says_nothing_and_leaves_settings_and_threads_as_they_were(whisper_tiny, models, capfd):
+    module._load.cache_clear()
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_num_threads()
+    for kind in ("wav2vec2", "ctranslate2"):
+        load_encoder(str(models / kind)).encode(tone(0.5))
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_num_threads()) == before
+    code = (
+        "import torch; torch.set_num_threads(2)\nfrom avi_lib.speech.encoders import load_encoder\n"
+        "load_encoder().encode(np.zeros(16000, np.float32)); print(torch.get_num_threads())"
+    )
+    assert printed(code).stdout.strip() == "2"
+
+
+# What cannot be encoded or loaded ends in one clear line.
+
+
+@pytest.mark.parametrize(
+    ("wave", "got"),
+    [
+        (np.zeros(0, np.float32), "an empty wave"),
+        (np.zeros((2, 8), np.float32), r"float32 of shape \(2, 8\)"),
+        (np.zeros(8), r"float64 of shape \(8,\)"),
+        (np.array([0, np.nan], np.float32), "not finite"),
+    ],
+)
+def test_a_wave_that_is_none_is_refused(wave, got):
+    with pytest.raises(InputError, match=got):
+        Echo().encode(wave)
+
+
+def refused(path):
+    """The one line with which a folder is refused."""
+    with pytest.raises(InputError) as caught:
+        load_encoder(str(path))
+    line = str(caught.value)
+    assert "\n" not in line and len(line) < 700
+    return line
+
+
+def test_a_path_that_is_no_folder_is_refused_and_names_are_listed(tmp_path):
+    for path in ("nowhere/at-all", "x" * 5000, "nul\0byte", "~nobody-of-that-name/model", "minilm"):
+        with pytest.raises(InputError, match="whisper-tiny-en"):
+            load_encoder(path)
+    (tmp_path / "file").touch()
+    assert "which is a file" in refused(tmp_path / "file")
+    with pytest.raises(InputError, match="threads=0"):
+        load_encoder(threads=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        *((content, "config.json") for content in (None, "", "{nope", "[1]", "\udcff", "[" * 100_000)),
+        *((json.dumps(config), "hubert, wav2vec2, wavlm, whisper") for config in (
+            {}, {"model_type": "bert"}, {"model_type": ["hubert"]}, {"model_type": 3}
+        )),
+    ],
+    ids=["absent", "empty", "broken", "list", "not_text", "deep", "untyped", "bert", "types", "number"],
+)  # fmt: skip
+def test_a_folder_with_no_config_of_a_speech_encoder_is_refused(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content.encode(errors="surrogateescape"))
+    assert said in refused(tmp_path)
+
+
+def test_pickled_weights_are_refused_with_the_way_out(models, tmp_path):
+    shutil.copy(models / "hubert" / "config.json", tmp_path)
+    assert "with none" in refused(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04.")
+    line = refused(tmp_path)
+    assert "pytorch_model.bin, a pickle" in line and "save_pretrained" in line
+
+
+@pytest.mark.parametrize("kind", ["hubert", "whisper", "ctranslate2"])
+def test_damaged_and_missing_weights_are_refused(models, tmp_path, kind):
+    folder = shutil.copytree(models / kind, tmp_path / kind)
+    file = folder / ("model.bin" if kind == "ctranslate2" else "model.safetensors")
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-100], b"\xff" * 500, bytes(5000)):
+        file.write_bytes(damaged)
+        line = refused(folder)
+        assert ("avi models --check" if kind == "ctranslate2" else f"expected a {kind} model") in line
+    if kind == "ctranslate2":
+        return
+    file.write_bytes(whole)
+    content = {name: value.clone() for name, value in load_file(file).items()}
+    key = next(name for name in content if name.endswith("layers.1.final_layer_norm.weight") and "decoder" not in name)
+    save_file({name: value for name, value in content.items() if name != key}, file)
+    assert "without 1 of them: encoder.layers.1.final_layer_norm.weight" in refused(folder)
+    save_file(content | {key: torch.full_like(content[key], float("nan"))}, file)
+    assert "not finite" in refused(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        *(("config.json", change, "changed") for change in (
+            {"hidden_size": -1}, {"hidden_size": 24}, {"num_hidden_layers": "two"}, {"conv_stride": [5, 2]},
+            {"conv_stride": [5, 2, 2, 2, 2, 2, 1]}, {"add_adapter": True}
+        )),
+        ("preprocessor_config.json", {"sampling_rate": 8000}, "at 8000 Hz"),
+        ("preprocessor_config.json", None, "preprocessor_config.json"),
+    ],
+)  # fmt: skip
+def test_a_config_that_does_not_fit_is_refused(models, tmp_path, name, change, said):
+    folder = shutil.copytree(models / "wav2vec2", tmp_path / "changed")
+    options = json.loads((folder / name).read_text())
+    (folder / name).write_text("{" if change is None else json.dumps(options | change))
+    assert said in refused(folder)
