@@ -4,7 +4,7 @@ It is the baseline and the source of training targets. It is a function: the sam
 same motion, and another instruction changes only what the instruction is about, so every pairing of speech and
 instruction has a true answer.
 
->>> clip = perform(phones, prosody, Instruction.parse("She is furious."), duration_s=3.0, seed=7)
+>>> clip = Performer(phones, prosody, duration_s=3.0).perform(Instruction.parse("She is furious."), seed=7)
 >>> clip.values.shape
 (75, 55)
 """
@@ -287,18 +287,6 @@ class Performer:
     def _add_rhythm(self, values: Values, instruction: Instruction, rng: np.random.Generator) -> None:
         nod, shake = (instruction.action_units.get(f"head_{unit}", 0.0) for unit in ("nod", "shake"))
         add_head_rhythm(values, self.settings.fps, rng, nod=nod, shake=shake)
-
-
-def perform(
-    phones: Sequence[Phone],
-    prosody: Prosody,
-    instruction: Instruction,
-    duration_s: float,
-    seed: int,
-    settings: PerformerSettings | None = None,
-) -> MotionClip:
-    """Motion of one instruction over one recording: `Performer(...).perform(instruction, seed)`."""
-    return Performer(phones, prosody, duration_s, settings).perform(instruction, seed)
 
 
 def _streams(seed: int) -> dict[str, np.random.Generator]:

@@ -17,6 +17,8 @@ from torch import nn
 
 KERNEL, EXPANSION = 7, 2
 STYLE = 128
+Frames = Float[torch.Tensor, "clips frames width"]
+Valid = Bool[torch.Tensor, "clips frames"]
 LOG_VARIANCE = -3.0  # where log variances start: with the noise of a variance of 1 a generator ignores styles
 
 
@@ -40,12 +42,7 @@ class TemporalBlock(nn.Module):
             nn.init.zeros_(self.film.weight)
             nn.init.zeros_(self.film.bias)
 
-    def forward(
-        self,
-        x: Float[torch.Tensor, "clips frames width"],
-        valid: Bool[torch.Tensor, "clips frames"],
-        style: Float[torch.Tensor, "clips _ style"] | None = None,
-    ) -> Float[torch.Tensor, "clips frames width"]:
+    def forward(self, x: Frames, valid: Valid, style: Float[torch.Tensor, "clips _ style"] | None = None) -> Frames:
         """Frames that are not valid stay 0, as if the clip ended before them; one style for all frames or one each."""
         clips, frames, width = x.shape
         # The convolution over time. Frames are folded into a picture as wide as the dilation, on whose columns it is
@@ -60,7 +57,7 @@ class TemporalBlock(nn.Module):
         return (x + self.network(y) * kept) * valid[..., None]
 
 
-def valid_frames(counts: torch.Tensor, frames: int) -> Bool[torch.Tensor, "clips frames"]:
+def valid_frames(counts: torch.Tensor, frames: int) -> Valid:
     """Which frames of each clip are there, of `counts` (clips,) in a batch `frames` long."""
     return torch.arange(frames, device=counts.device) < counts[:, None]
 
@@ -113,7 +110,7 @@ class StyleEncoder(nn.Module):
         self,
         motion: Float[torch.Tensor, "clips frames channels"],
         present: Bool[torch.Tensor, "clips channels"],
-        valid: Bool[torch.Tensor, "clips frames"],
+        valid: Valid,
     ) -> Style:
         """The style of each clip; padding frames and missing channels have no part in it."""
         there = present[:, None].expand_as(motion)

@@ -21,7 +21,7 @@ from avi_lib.evaluation.report import Figure
 from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.performer import perform
+from avi_lib.motion.performer import Performer
 from avi_lib.speech.loading import RATE_HZ, load_speech
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, align_phones, recognise_phones, tidy
 from avi_lib.speech.prosody import prosody
@@ -191,7 +191,7 @@ def score_lips(source: Path) -> dict[str, list[float]]:
     melodies = [prosody(wave) for wave in waves]
     gaps = {
         name: [
-            head.lip_gap(perform(phones, melody, neutral, len(wave) / RATE_HZ, seed=0).values)
+            head.lip_gap(Performer(phones, melody, len(wave) / RATE_HZ).perform(neutral, 0).values)
             for phones, melody, wave in zip(track, melodies, waves, strict=True)
         ]
         for name, track in tracks.items()
