@@ -1,4 +1,4 @@
-"""The shipped prior: what its file says, and what it does with sentences that nobody wrote for it."""
+"""The shipped talking model and prior: what their files say, and what they do with recordings and sentences."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.evaluation.prior_scores import attribute
-from avi_lib.instruction.instruction import Instruction, load_timeline
+from avi_lib.face.head import load_head
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline, load_timeline
 from avi_lib.motion.clip import ARKIT
+from avi_lib.motion.generator import SHIPPED, read_talking_about
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, load_prior_sampler, read_prior_about
+from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, read_prior_about
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 from avi_lib.talker import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
-PLAIN = Instruction.parse("A person speaks.")
+QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)
+PLAIN, CALM, FURIOUS = map(Instruction.parse, ("A person speaks.", "A person speaks calmly.", "She is furious."))
 
 
 @pytest.fixture(scope="module")
 def talker() -> Talker:
-    return Talker(TalkSettings(performer=PerformerSettings(blinks=False, gaze=False, sway=False)))
+    return Talker(TalkSettings(performer=QUIET))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +38,18 @@ def plain(talker: Talker) -> Talk:
 
 
 @pytest.fixture(scope="module")
-def prior_sampler() -> PriorSampler:
-    return load_prior_sampler()
+def calm(talker: Talker, plain: Talk) -> Talk:
+    return talker.direct(plain, CALM)
+
+
+@pytest.fixture(scope="module")
+def furious(talker: Talker, plain: Talk) -> Talk:
+    return talker.direct(plain, FURIOUS)
+
+
+@pytest.fixture(scope="module")
+def prior_sampler(talker: Talker) -> PriorSampler:
+    return talker.prior_sampler
 
 
 def held(talker: Talker, plain: Talk, sentence: str, channel: str) -> float:
@@ -44,12 +58,44 @@ def held(talker: Talker, plain: Talk, sentence: str, channel: str) -> float:
     return float((motion[channel] - plain.motion[channel]).mean())
 
 
-def test_the_weights_are_small_half_precision_and_say_what_they_were_trained_on():
-    assert SHIPPED_PRIOR.stat().st_size <= 8e6
-    with safe_open(SHIPPED_PRIOR, "pt") as stored:
+@pytest.mark.parametrize("path", [SHIPPED, SHIPPED_PRIOR], ids=["talking", "prior"])
+def test_the_weights_are_small_half_precision_and_say_what_they_were_trained_on(path: Path):
+    assert path.stat().st_size <= 8e6
+    with safe_open(path, "pt") as stored:
         assert {str(stored.get_slice(name).get_dtype()) for name in stored.keys()} == {"F16"}  # noqa: SIM118
-    corpora = read_prior_about(SHIPPED_PRIOR)["corpora"]
-    assert "samples" in corpora and not {"unknown", ""} & set(corpora.values())
+    if path == SHIPPED_PRIOR:
+        corpora = read_prior_about(path)["corpora"]
+        assert "samples" in corpora and not {"unknown", ""} & set(corpora.values())
+    else:
+        about = read_talking_about(path)
+        corpora = about["start"]["corpora"] | about["corpora"]
+        assert {"samples", "synthesised", "facegood"} <= corpora.keys() and "ravdess" not in corpora
+        assert all(each["licence"] not in ("", "unknown") and each["minutes"] > 0 for each in corpora.values())
+
+
+# The talking model
+
+
+def test_lips_are_open_on_vowels_and_shut_on_m_b_p(calm: Talk):
+    gap = load_head().lip_gap(calm.motion.values)
+    assert lip_closure(gap, calm.phones.phones, calm.motion.fps) > 1.5
+
+
+def test_the_mouth_rests_where_nobody_speaks(talker: Talker, calm: Talk):
+    generator = talker.generator
+    assert generator is not None
+    style = generator.model.style_of(calm.motion)
+    hiss = 0.01 * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+    for wave in (np.zeros(48_000, np.float32), hiss):
+        motion = generator.model.motion_of(generator.listen(wave), style)
+        assert 1000 * np.percentile(load_head().lip_gap(motion.values), 95) < 1.5
+
+
+def test_lips_keep_their_timing_whatever_the_sentence(calm: Talk, furious: Talk):
+    assert np.corrcoef(furious.motion["jawOpen"], calm.motion["jawOpen"])[0, 1] > 0.9
+
+
+# Sentences
 
 
 @pytest.mark.parametrize(
@@ -135,7 +181,7 @@ def test_the_sample_timeline_has_no_jump(talker: Talker, plain: Talk):
     assert not np.allclose(moved[5], moved[-5], atol=0.1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @example("")
 @example("x" * 10_000)
 @example("она очень злится")
@@ -145,12 +191,60 @@ def test_the_sample_timeline_has_no_jump(talker: Talker, plain: Talk):
 @example("\x00\x1b[2J\u202e")
 @given(st.text(max_size=400))
 def test_motion_is_finite_and_within_limits_whatever_the_text(talker: Talker, plain: Talk, text: str):
-    prior_sampler, generator = talker.prior_sampler, talker.generator
-    assert prior_sampler is not None and generator is not None and plain.features is not None
-    style = prior_sampler.style(text, 1, SampleSettings(steps=4, guidance=3.0))
+    generator = talker.generator
+    assert generator is not None and plain.features is not None
+    style = talker.prior_sampler.style(text, 1, SampleSettings(steps=4, guidance=3.0))
     motion = generator.model.motion_of(plain.features[:100], style)
     assert np.isfinite(motion.values).all()
     assert np.array_equal(motion.values, ARKIT.limited(motion.values))
+
+
+# Within the pipeline
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_another_style(talker: Talker, furious: Talk):
+    again, other = talker.direct(furious, FURIOUS), talker.direct(furious, FURIOUS, seed=6)
+    assert again.motion.values.tobytes() == furious.motion.values.tobytes()
+    assert np.abs(other.styles - furious.styles).max() > 1e-3
+
+
+def test_an_edit_listens_to_nothing_again(talker: Talker, furious: Talk, monkeypatch):
+    monkeypatch.setattr(type(talker.generator), "listen", lambda *_: pytest.fail("listened again"))
+    edited = talker.direct(furious, Instruction.parse("She is sad."))
+    assert edited.seed == furious.seed and edited.features is furious.features
+    assert (edited.motion["browInnerUp"] - furious.motion["browInnerUp"]).mean() > 0.2
+
+
+def test_an_instruction_is_a_timeline_of_one(talker: Talker, furious: Talk):
+    alone = talker.direct(furious, Timeline((Entry(0.0, FURIOUS),)))
+    assert alone.motion.values.tobytes() == furious.motion.values.tobytes()
+    assert furious.styles.shape == (1, 128)
+
+
+def test_nods_come_from_what_is_understood(talker: Talker, furious: Talk):
+    nodding = talker.direct(furious, Instruction.parse("She is furious, nodding strongly."))
+    swing = [np.diff(each.motion["headPitch"]).std() for each in (furious, nodding)]
+    assert swing[1] > 2 * swing[0]
+
+
+def test_the_performers_styles_are_a_baseline_that_needs_no_text_encoder(furious: Talk):
+    settings = TalkSettings(performer=QUIET, prior="performer")
+    baseline = Talker(settings)
+    assert baseline.prior_sampler is None
+    made = baseline.direct(furious, FURIOUS)
+    assert np.abs(made.styles - furious.styles).max() > 1e-3
+    assert (made.motion["browDownLeft"] - furious.motion["browDownLeft"]).mean() == pytest.approx(0, abs=0.25)
+
+
+def test_a_style_is_drawn_otherwise_without_another_talker(talker: Talker, furious: Talk):
+    plain = talker.direct(furious, FURIOUS, sample=SampleSettings())
+    guided = talker.direct(furious, FURIOUS, sample=SampleSettings(guidance=3.0))
+    settings = TalkSettings(performer=QUIET, sample=SampleSettings(guidance=3.0))
+    assert plain.motion.values.tobytes() == furious.motion.values.tobytes()
+    assert np.abs(guided.styles - furious.styles).max() > 1e-2
+    assert guided.styles.tobytes() == Talker(settings).direct(furious, FURIOUS).styles.tobytes()
+    with pytest.raises(InputError, match="where the prior draws the style"):
+        Talker(TalkSettings(generator="performer")).direct(furious, FURIOUS, sample=SampleSettings(guidance=3.0))
 
 
 def test_a_prior_of_other_styles_and_other_encoders_are_refused(tmp_path: Path):
