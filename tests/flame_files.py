@@ -1,8 +1,8 @@
 """A made-up face in the true layout of a FLAME model file, and pickles as Python 2 writes them.
 
-Its head is the open head's skin with the scalp, the eye sockets and the neck closed or cut until the counts are
-FLAME's; it is stretched, moved and sampled anew, so that it has to be registered. Its first expression directions are
-a random mix of what the open head's blendshapes do to it.
+Its head is the open head's skin, filled up to FLAME's counts with points and triangles of no size; it is stretched,
+moved and sampled anew, so that it has to be registered. Its first expression directions are a random mix of what the
+open head's blendshapes do to it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.spatial import cKDTree
 from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
-HEAD_VERTICES, BALL_RINGS, BALL_SIDES, NECK_LOOP = 3931, 17, 32, 60
+HEAD_VERTICES, HEAD_TRIANGLES, BALL_RINGS, BALL_SIDES = 3931, 7800, 17, 32
 NECK_CUT_M = -0.150
 STRETCH, SHIFT_M = np.array([1.05, 1.02, 1.04]), np.array([0.0, 0.025, -0.04])
 """From the open head's coordinates to those of the made-up file."""
@@ -111,112 +111,21 @@ class Python2Pickler(pickle._Pickler):
 
 def _skin(head: Head, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Points, what the 52 blendshapes and the head's turn do there (P, 53, 3), and triangles, in FLAME's numbers."""
-    welded = head.weld[head.triangles[head.material <= 1]]
     first = np.zeros(head.weld.max() + 1, np.int64)
     first[head.weld] = np.arange(len(head.weld))
+    faces = first[head.weld[head.triangles[head.material <= 1]]]
+    used, faces = np.unique(faces[(head.vertices[faces, 1] > NECK_CUT_M).all(axis=1)], return_inverse=True)
+    faces = faces.reshape(-1, 3)
     moves = np.concatenate([head.shapes, np.repeat(head.head_weight[None, :, None], 3, axis=2)]).transpose(1, 0, 2)
-    points, fields = head.vertices[first].astype(np.float64), moves[first].astype(np.float64)
-    faces = _unpinched(welded[(points[welded, 1] > NECK_CUT_M).all(axis=1)])
-    for loop in _loops(faces):
-        middle = points[loop].mean(axis=0)
-        if middle[1] > -0.1:
-            rings = 1 if len(loop) > 100 else 0
-            points, fields, faces = _close(points, fields, faces, loop, rings)
-    used, faces = np.unique(faces, return_inverse=True)
-    points, fields, faces = points[used], fields[used], faces.reshape(-1, 3)
-    (neck,) = _loops(faces)
-    while len(neck) < NECK_LOOP:
-        points, fields, faces = _split(points, fields, faces, _edges(faces, boundary=True))
-        (neck,) = _loops(faces)
-    while len(points) < HEAD_VERTICES:
-        points, fields, faces = _split(points, fields, faces, _edges(faces, boundary=False))
-    assert len(points) == HEAD_VERTICES and len(neck) == NECK_LOOP, (len(points), len(neck))
-    slid = _edges(faces, boundary=False)[rng.permutation(len(_edges(faces, boundary=False)))]
-    share = np.zeros(len(points))
-    share[slid[:, 0]], other = rng.uniform(0.0, 0.35, len(slid)), np.arange(len(points))
-    other[slid[:, 0]] = slid[:, 1]
+    points, fields = head.vertices[used].astype(np.float64), moves[used].astype(np.float64)
+    slid = rng.permutation(np.unique(np.sort(np.concatenate([faces[:, :2], faces[:, 1:]]), axis=1), axis=0))
+    share, other = np.zeros(len(points)), np.arange(len(points))
+    share[slid[:, 0]], other[slid[:, 0]] = rng.uniform(0.0, 0.35, len(slid)), slid[:, 1]
     points += share[:, None] * (points[other] - points)
     fields += share[:, None, None] * (fields[other] - fields)
-    return points, fields, faces
-
-
-def _largest(faces: np.ndarray) -> np.ndarray:
-    count = faces.max() + 1
-    graph = scipy.sparse.coo_matrix((np.ones(faces.size), (faces.ravel(), np.roll(faces, 1, 1).ravel())), (count,) * 2)
-    _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
-    return faces[label[faces[:, 0]] == np.bincount(label[faces[:, 0]]).argmax()]
-
-
-def _unpinched(faces: np.ndarray) -> np.ndarray:
-    """The largest piece without the triangles at places where its rim meets itself."""
-    while True:
-        faces = _largest(faces)
-        rim = np.bincount(_edges(faces, boundary=True).ravel(), minlength=faces.max() + 1)
-        if rim.max() <= 2:
-            return faces
-        faces = faces[~(rim[faces] > 2).any(axis=1)]
-
-
-def _edges(faces: np.ndarray, boundary: bool) -> np.ndarray:
-    """Edges on the rim or within, as pairs (low, high)."""
-    edges, counts = np.unique(np.sort(_directed(faces), axis=1), axis=0, return_counts=True)
-    return edges[counts == (1 if boundary else 2)]
-
-
-def _directed(faces: np.ndarray) -> np.ndarray:
-    return np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-
-
-def _loops(faces: np.ndarray) -> list[list[int]]:
-    """Rims of the mesh as vertex numbers in the order that triangles closing them need."""
-    directed = _directed(faces)
-    have = {tuple(edge) for edge in directed.tolist()}
-    following = {b: a for a, b in have if (b, a) not in have}
-    loops = []
-    while following:
-        loop = [next(iter(following))]
-        while (after := following.pop(loop[-1])) != loop[0]:
-            loop.append(after)
-        loops.append(loop)
-    return loops
-
-
-def _close(points, fields, faces, loop, rings):
-    """The mesh with a rim closed by rings that draw in to a point of a dome, or by a flat fan without rings."""
-    pole = points[loop].mean(axis=0)
-    centre = np.array([0.0, 0.0, -0.07])
-    rim = points[loop] - centre
-    if rings:
-        direction = pole - centre + np.array([0.0, 0.05, -0.05])
-        pole = centre + direction / np.linalg.norm(direction) * np.linalg.norm(rim, axis=1).mean()
-    ids, count = np.array(loop), len(points)
-    for ring in range(1, rings + 1):
-        share = ring / (rings + 1)
-        inward = rim * (1 - share) + (pole - centre) * share
-        radius = np.linalg.norm(rim, axis=1) * (1 - share) + np.linalg.norm(pole - centre) * share
-        points = np.concatenate([points, centre + inward * (radius / np.linalg.norm(inward, axis=1))[:, None]])
-        following = np.arange(count, count + len(loop))
-        count += len(loop)
-        after, after_following = np.roll(ids, -1), np.roll(following, -1)
-        strips = [np.stack([ids, after, following], 1), np.stack([after, after_following, following], 1)]
-        faces = np.concatenate([faces, *strips])
-        ids = following
-    points = np.concatenate([points, pole[None]])
-    faces = np.concatenate([faces, np.stack([ids, np.roll(ids, -1), np.full(len(ids), count)], 1)])
-    still = np.zeros((len(points) - len(fields), *fields.shape[1:]))
-    still[:, -1] = 1.0
-    return points, np.concatenate([fields, still]), faces
-
-
-def _split(points, fields, faces, edges):
-    """The mesh with the longest of these edges split in the middle."""
-    a, b = edges[np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1).argmax()]
-    beside = np.flatnonzero((faces == a).any(axis=1) & (faces == b).any(axis=1))
-    middle = len(points)
-    halves = [np.where(faces[beside] == end, middle, faces[beside]) for end in (a, b)]
-    faces = np.concatenate([np.delete(faces, beside, axis=0), *halves])
-    points = np.concatenate([points, 0.5 * (points[[a]] + points[[b]])])
-    return points, np.concatenate([fields, 0.5 * (fields[[a]] + fields[[b]])]), faces
+    spare = np.concatenate([np.arange(len(points)), np.full(HEAD_VERTICES - len(points), points[:, 2].argmin())])
+    empty = np.full((HEAD_TRIANGLES - len(faces), 3), HEAD_VERTICES - 1)
+    return points[spare], fields[spare], np.concatenate([faces, empty])
 
 
 def _radius(head: Head, eye: int) -> float:

@@ -233,7 +233,7 @@ class Footage:
         except OSError as error:
             raise InputError(expected, f"{self.path}: {error.strerror}", "check the path") from error
         do, name = "convert what plays, for example with `ffmpeg -i IN OUT.mp4`", str(self.path)
-        limits = {"seconds": min(60 + self.path.stat().st_size / 25e3, 7200.0), "memory_mb": 4096}
+        limits: dict[str, Any] = {"seconds": min(60 + self.path.stat().st_size / 25e3, 7200.0), "memory_mb": 4096}
         parts = behind_wall(read_pictures, file, name, name=name, expected=expected, do=do, **limits)
         with file, closing(parts):
             for part in parts:

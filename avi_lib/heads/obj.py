@@ -116,6 +116,8 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
                     raise ValueError
                 uv.append((u, v))
             elif keyword == b"f":
+                if not 3 <= len(rest) <= MAX_CORNERS:
+                    raise ValueError
                 parts = [part for word in rest for part in (word + b"/").split(b"/")[:2]]
                 corners += [int(part[:18]) if part else _ABSENT for part in parts]
                 faces.append((number, current, len(rest), len(points), len(uv)))
@@ -133,8 +135,6 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
     if not points:
         raise InputError(f"vertices (v) in {path}", "none", "export one head as OBJ")
     numbers, owners, sizes, *before = np.array(faces, np.int64).reshape(-1, 5).T
-    if (wrong := (sizes < 3) | (sizes > MAX_CORNERS)).any():
-        raise refused(b"f", int(numbers[wrong][0]), f"{sizes[wrong][0]} corners")
     given = np.array(corners, np.int64).reshape(-1, 2)
     index = np.where(given > 0, given - 1, np.repeat(np.stack(before, axis=1), sizes, axis=0) + given)
     absent = given[:, 1] == _ABSENT
