@@ -33,7 +33,7 @@ class Letters(TextEncoder):
 
 
 def network(seed: int = 0) -> PriorNetwork:
-    """Two blocks of 32 features that heed sentence, time and noise."""
+    """Two blocks of 32 features that depend on sentence, time and noise."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = PriorNetwork(TEXT, width=32, blocks=2, heads=4, words=16)

@@ -42,8 +42,8 @@ def flame_head(flame_file: Path) -> FlameHead:
 def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: Path):
     write_motion(clip, tmp_path / f"a{suffix}")
     back = read_motion(tmp_path / f"a{suffix}")
-    told = list(FACTORS["pose"]) if suffix == ".bvh" else range(len(ARKIT))
-    assert back.fps == pytest.approx(25.0) and np.abs(back.values - clip.values)[:, told].max() < 1e-4
+    kept = list(FACTORS["pose"]) if suffix == ".bvh" else range(len(ARKIT))
+    assert back.fps == pytest.approx(25.0) and np.abs(back.values - clip.values)[:, kept].max() < 1e-4
 
 
 @pytest.mark.parametrize("name", [*(f"a{suffix}" for suffix in MOTION_SUFFIXES), "frames"])
@@ -119,9 +119,9 @@ def test_flame_motion_is_written_in_the_names_of_the_field_and_read_again(tmp_pa
 
 
 def test_motion_goes_to_flame_and_back_through_a_flame_head(clip: MotionClip, flame_head: FlameHead):
-    flame, told = converted(clip, "FLAME", flame_head)
+    flame, fit = converted(clip, "FLAME", flame_head)
     back, lost = converted(flame, "ARKIT", flame_head)
-    assert flame.space is FLAME and "fitted from ARKit" in told and "mm off" in lost
+    assert flame.space is FLAME and "fitted from ARKit" in fit and "mm off" in lost
     assert np.corrcoef(back["jawOpen"], clip["jawOpen"])[0, 1] > 0.9
     assert converted(clip, "ARKIT", None) == (clip, "")
 

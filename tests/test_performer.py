@@ -217,9 +217,8 @@ def test_time_is_linear_in_length():
     def seconds(minutes: int) -> float:
         duration_s = 60.0 * minutes
         beats = tuple(Beat(time_s, 0.5) for time_s in np.arange(0.5, duration_s, 0.4).tolist())
-        heard = voice(duration_s, beats)
         begun = time.process_time()
-        perform([Phone("SIL", 0.0, duration_s)], heard, NEUTRAL, duration_s, settings=None)
+        perform([Phone("SIL", 0.0, duration_s)], voice(duration_s, beats), NEUTRAL, duration_s, settings=None)
         return time.process_time() - begun
 
     seconds(1)

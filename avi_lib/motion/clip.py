@@ -13,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,16 +61,11 @@ class MotionSpace:
     groups: dict[str, tuple[int, ...]]
     limits: tuple[tuple[float, float], ...]
 
-    @cached_property
-    def _index(self) -> dict[str, int]:
-        return {channel: i for i, channel in enumerate(self.channels)}
-
     def index(self, channel: str) -> int:
         """Position of a channel; KeyError names the space when it has no such channel."""
-        try:
-            return self._index[channel]
-        except KeyError:
-            raise KeyError(f"motion space {self.name} has no channel {channel!r}") from None
+        if channel not in self.channels:
+            raise KeyError(f"motion space {self.name} has no channel {channel!r}")
+        return self.channels.index(channel)
 
     def __len__(self) -> int:
         return len(self.channels)

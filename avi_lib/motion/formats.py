@@ -188,7 +188,7 @@ HEADER = ("Timecode", "BlendShapeCount", *(f"{name[0].upper()}{name[1:]}" for na
 def save_livelink(clip: MotionClip, path: Path) -> None:
     """Write an ARKIT clip as Live Link Face CSV, atomically.
 
-    Raises InputError for another space and for what such a file cannot tell: a single frame, a rate of SLOWEST_FPS or
+    Raises InputError for another space and for what such a file cannot hold: a single frame, a rate of SLOWEST_FPS or
     less, and a clip within one second at a rate above those of USUAL_COUNTS that would be read as the highest of them.
     """
     _must_be(clip, ARKIT)
@@ -465,8 +465,7 @@ def _frames(text: str, channels: int) -> tuple[Float64[np.ndarray, "frames chann
 
 # FLAME motion as an npz of coefficients under the names that the field's tools use.
 
-COEFFICIENTS_FPS = 25.0
-"""Frame rate of files that do not tell theirs."""
+COEFFICIENTS_FPS = 25.0  # frame rate of files without one
 EXPRESSION_NAMES = ("expression", "exp", "expcode", "expression_params")
 _PARTS = {
     "expression": (EXPRESSION_NAMES, 50),

@@ -307,7 +307,7 @@ def load_generator(weights: Path | None = None, encoder: str | None = None) -> L
     found = load_encoder(encoder or model.shape.encoder)
     warning = check_encoder(found, model.shape.encoder, model.shape.features, model.shape.fingerprint, "--encoder")
     where = "shipped weights" if weights is None else str(path)
-    return LearnedGenerator(model, found, f"{where}; hears through {found.name}: {found.reason}", warning)
+    return LearnedGenerator(model, found, f"{where}; reads through {found.name}: {found.reason}", warning)
 
 
 def check_encoder(found: Any, name: str, features: int, fingerprint: str, option: str) -> str | None:
