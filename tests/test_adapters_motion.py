@@ -10,22 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_adapters import names, reason, tree
 
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.layouts import Scan
 from avi_lib.corpus.rigs import ARKIT_MAP, RIG_MAPS, load_rig, load_rig_map, load_take, map_for
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import load_flame, save_livelink
 
 FRAMES = 40
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
 
 
 def take(path: Path, **channels: float) -> None:
@@ -53,14 +46,6 @@ def facegood_file(path: Path, **peaks: float) -> Path:
     return rig_file(path, names, weights)
 
 
-def names(found: Scan) -> list[str]:
-    return [recording.name for recording in found.recordings]
-
-
-def reason(found: Scan, name: str) -> str:
-    return next(refusal.reason for refusal in found.refused if refusal.name == name)
-
-
 # Live Link Face
 
 
@@ -69,7 +54,7 @@ def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_pat
     take(tmp_path / "b" / "two.csv", jawOpen=0.5)
     take(tmp_path / "c" / "three.csv", jawOpen=0.5)
     take(tmp_path / "c" / "four.csv", jawOpen=0.5)
-    touch(tmp_path, "a/one.mov", "a/one.wav", "b/other.mov", "c/other.mov")
+    tree(tmp_path, "a/one.mov", "a/one.wav", "b/other.mov", "c/other.mov")
     speech = {recording.name: recording.speech for recording in scan_source("livelink", tmp_path).recordings}
     assert speech["a/one"] == tmp_path / "a" / "one.wav" and speech["b/two"] == tmp_path / "b" / "other.mov"
     assert speech["c/three"] is None and speech["c/four"] is None
@@ -78,7 +63,7 @@ def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_pat
 def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_the_sound_is_shared(tmp_path: Path) -> None:
     for ending, peak in (("", 0.5), ("_cal", 0.4), ("_raw", 0.6)):
         take(tmp_path / f"MySlate_1_iPhone{ending}.csv", jawOpen=peak)
-    touch(tmp_path, "MySlate_1_iPhone.mov")
+    tree(tmp_path, "MySlate_1_iPhone.mov")
     (recording,) = scan_source("livelink", tmp_path).recordings
     assert recording.name == "MySlate_1_iPhone" and recording.speech == tmp_path / "MySlate_1_iPhone.mov"
     assert recording.motion and recording.motion.read(recording.motion.path).clip["jawOpen"][-1] == pytest.approx(0.4)
@@ -109,21 +94,12 @@ def test_other_csv_files_of_the_app_are_left_alone(tmp_path: Path) -> None:
     assert names(found) == ["one"] and found.refused == ()
 
 
-def test_a_folder_without_a_take_says_what_it_should_hold(tmp_path: Path) -> None:
-    touch(tmp_path, "one.wav")
-    with pytest.raises(InputError, match="Live Link Face takes"):
-        scan_source("livelink", tmp_path)
-
-
-def test_a_head_that_was_not_tracked_is_missing_and_a_tongue_that_never_shows_is_not(tmp_path: Path) -> None:
+def test_groups_that_never_move_are_missing_and_a_face_that_never_does_is_an_error(tmp_path: Path) -> None:
     take(tmp_path / "one.csv", jawOpen=0.5, browInnerUp=0.3)
     curves = load_take(tmp_path / "one.csv")
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
     assert present["tongueOut"] and present["browDownLeft"]
     assert not present["headYaw"] and not present["eyeBlinkLeft"]
-
-
-def test_a_take_in_which_nothing_moves_is_an_error_that_names_it(tmp_path: Path) -> None:
     take(tmp_path / "still.csv")
     with pytest.raises(InputError, match=r"still\.csv"):
         load_take(tmp_path / "still.csv")
@@ -271,7 +247,7 @@ def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(t
     np.savez(tmp_path / "M003" / "one.npz", **arrays)
     np.save(tmp_path / "M003" / "two" / "expression.npy", arrays["exp"])
     np.save(tmp_path / "M003" / "two" / "jaw.npy", arrays["jaw_pose"])
-    touch(tmp_path, "M003/one.wav", "M003/two.wav")
+    tree(tmp_path, "M003/one.wav", "M003/two.wav")
     found = scan_source("flame", tmp_path)
     assert names(found) == ["M003/one", "M003/two"] and {r.speaker for r in found.recordings} == {"M003"}
     for recording in found.recordings:

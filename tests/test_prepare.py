@@ -22,7 +22,7 @@ from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus import segments
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
-from avi_lib.corpus.shards import claim
+from avi_lib.corpus.shards import Health, claim
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.files import folder_files, folder_sha256
 from avi_lib.instruction.action_units import quantise
@@ -59,6 +59,10 @@ def source(tmp_path: Path) -> Path:
     return write_table_corpus(tmp_path / "raw", talkers(speakers=3, clips=3), duration_s=0.7)
 
 
+def make(source: Path, out: Path, **settings: object) -> Health:
+    return prepare("table", source, out, PrepareSettings(**settings), workers=1)
+
+
 def test_every_recording_becomes_a_clip_with_features_phones_prosody_motion_and_text(prepared):
     corpus = prepared
     assert len(corpus) == 12
@@ -66,9 +70,9 @@ def test_every_recording_becomes_a_clip_with_features_phones_prosody_motion_and_
     speech = load_speech(corpus.sound(clip))
     assert corpus.features(clip) == pytest.approx(StillEncoder().encode(speech.wave), rel=1e-3, abs=1e-4)
     assert [phone.phone for phone in corpus.phones(clip)] == [str(row[1]) for row in phone_rows(clip.duration_s)]
-    heard = prosody(speech.wave)
-    assert corpus.prosody(clip).f0_hz == pytest.approx(heard.f0_hz, rel=1e-3)
-    assert (corpus.prosody(clip).voiced == heard.voiced).all()
+    expected = prosody(speech.wave)
+    assert corpus.prosody(clip).f0_hz == pytest.approx(expected.f0_hz, rel=1e-3)
+    assert (corpus.prosody(clip).voiced == expected.voiced).all()
     assert corpus.motion(clip).shape == (clip.frames, 55)
     assert clip.frames == -(-len(speech.wave) // 640)
     assert clip.speech == "flac/s3-2.flac"
@@ -119,16 +123,11 @@ def test_scripts_go_beyond_the_label(prepared):
 
 def test_no_speaker_is_in_two_splits_and_the_seed_fixes_them(in_one_process, tmp_path):
     source = write_table_corpus(tmp_path / "raw", talkers(speakers=10, clips=2))
-    prepare("table", source, tmp_path / "out", PrepareSettings(scripts=1), workers=1)
+    make(source, tmp_path / "out", scripts=1)
     clips = Corpus(tmp_path / "out").clips
     assert all(len({clip.split for clip in clips if clip.speaker == s}) == 1 for s in {clip.speaker for clip in clips})
-    assert {
-        split: len({c.speaker for c in clips if c.split == split}) for split in ("train", "validation", "test")
-    } == {
-        "train": 8,
-        "validation": 1,
-        "test": 1,
-    }
+    speakers = Counter(split for split, _ in {(clip.split, clip.speaker) for clip in clips})
+    assert speakers == {"train": 8, "validation": 1, "test": 1}
     exchanged = {(clip.split, Corpus(tmp_path / "out").scripts[name].split) for clip in clips for name in clip.scripts}
     assert all(own == other for own, other in exchanged), "scripts never cross splits either"
 
@@ -138,49 +137,40 @@ def test_the_same_again_writes_nothing_and_one_more_recording_leaves_other_shard
 ):
     rows = [{"clip": f"c{i}", "speaker": "one", "emotion": "happy", "level": 2} for i in range(34)]
     source = write_table_corpus(tmp_path / "raw", rows, duration_s=0.5)
-    settings = PrepareSettings(scripts=1, texts=1)
-    prepare("table", source, tmp_path / "out", settings, workers=1)
+    make(source, tmp_path / "out", scripts=1, texts=1)
     before = {name: path.stat().st_mtime_ns for name, path in folder_files(tmp_path / "out" / "shards").items()}
     assert len(before) == 2
     with monkeypatch.context() as patch:
         patch.setattr(preparing, "carry_out", lambda *_: pytest.fail("nothing is left to do"))
-        assert prepare("table", source, tmp_path / "out", settings, workers=1).clips == 34
+        assert make(source, tmp_path / "out", scripts=1, texts=1).clips == 34
     soundfile.write(source / "flac" / "more.flac", voice(0.8), RATE_HZ, subtype="PCM_16")
     with (source / "index.csv").open("a", encoding="utf-8") as stream:
         stream.write("more,happy,2,one\n")
-    prepare("table", source, tmp_path / "out", settings, workers=1)
+    make(source, tmp_path / "out", scripts=1, texts=1)
     after = {name: path.stat().st_mtime_ns for name, path in folder_files(tmp_path / "out" / "shards").items()}
     assert len(after) == 2
     assert len(set(before.items()) & set(after.items())) == 1
     assert Corpus(tmp_path / "out").select(clip="more")
 
 
-def test_a_damaged_shard_is_made_again(in_one_process, source, tmp_path):
-    prepare("table", source, tmp_path / "out", workers=1)
+def test_a_damaged_shard_is_made_again_and_other_settings_make_other_shards(in_one_process, source, tmp_path):
+    make(source, tmp_path / "out", seed=1)
+    first = set(folder_files(tmp_path / "out" / "shards"))
     shard = next((tmp_path / "out" / "shards").iterdir())
     whole = shard.read_bytes()
     shard.write_bytes(whole[:500])
-    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
+    assert make(source, tmp_path / "out", seed=1).clips == 9
     assert shard.read_bytes() == whole
-
-
-def test_other_settings_make_other_shards_and_the_old_ones_go(in_one_process, source, tmp_path):
-    prepare("table", source, tmp_path / "out", PrepareSettings(seed=1), workers=1)
-    first = set(folder_files(tmp_path / "out" / "shards"))
-    prepare("table", source, tmp_path / "out", PrepareSettings(seed=2), workers=1)
+    make(source, tmp_path / "out", seed=2)
     second = set(folder_files(tmp_path / "out" / "shards"))
-    assert first.isdisjoint(second)
-    assert len(first) == len(second)
+    assert first.isdisjoint(second) and len(first) == len(second)
 
 
 @pytest.mark.processes
 def test_killed_at_any_moment_a_corpus_can_be_read_and_going_on_gives_the_bytes_of_an_unbroken_run(tmp_path, whisper):
     rows = [{"clip": f"c{i:02d}", "speaker": f"s{i % 2}"} for i in range(34)]
-    source, out, fresh = (
-        write_table_corpus(tmp_path / "raw", rows, duration_s=0.5),
-        tmp_path / "out",
-        tmp_path / "fresh",
-    )
+    source = write_table_corpus(tmp_path / "raw", rows, duration_s=0.5)
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
     command = [sys.executable, "-m", "avi_lib", "prepare", "table", str(source), str(out), "--workers", "1"]
     with subprocess.Popen([*command, "--scripts", "1"], stderr=subprocess.PIPE, start_new_session=True) as run:
         deadline = time.monotonic() + 60
@@ -191,7 +181,7 @@ def test_killed_at_any_moment_a_corpus_can_be_read_and_going_on_gives_the_bytes_
     corpus = Corpus(out)
     for clip in corpus.clips:
         assert corpus.motion(clip).shape == (clip.frames, 55)
-    assert prepare("table", source, out, PrepareSettings(scripts=1), workers=1).clips == 34
+    assert make(source, out, scripts=1).clips == 34
     prepare("table", source, fresh, PrepareSettings(scripts=1), workers=2)
     for folder in (out, fresh):
         for name in (".lock", "sources.json"):
@@ -204,7 +194,7 @@ def test_a_broken_recording_is_refused_with_its_reason_and_the_rest_is_kept(sour
     (source / "flac" / "s0-0.flac").write_bytes(b"no sound at all")
     (source / "flac" / "s0-1.flac").write_bytes((source / "flac" / "s0-2.flac").read_bytes())
     soundfile.write(source / "flac" / "s1-0.flac", voice(2.0)[4800:10400], RATE_HZ, subtype="PCM_16")
-    health = prepare("table", source, tmp_path / "out", workers=1)
+    health = make(source, tmp_path / "out")
     reasons = {refusal.name: refusal.reason for refusal in health.refused}
     assert set(reasons) == {"s0-0", "s0-2", "s1-0"}
     assert "got" in reasons["s0-0"]
@@ -217,7 +207,7 @@ def test_a_broken_recording_is_refused_with_its_reason_and_the_rest_is_kept(sour
 def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
     source = write_table_corpus(tmp_path / "raw", [{"clip": "long", "duration_s": 9.0, "text": "whole"}])
     soundfile.write(source / "flac" / "long.flac", voice(9.0, gaps_s=(2.6, 5.0, 7.1)), RATE_HZ, subtype="PCM_16")
-    prepare("table", source, tmp_path / "out", PrepareSettings(longest_s=3.0), workers=1)
+    make(source, tmp_path / "out", longest_s=3.0)
     corpus = Corpus(tmp_path / "out")
     clips = sorted(corpus.clips, key=lambda clip: clip.start_s)
     assert [clip.start_s for clip in clips] == pytest.approx([0.0, 2.6, 5.0, 7.1], abs=0.12)
@@ -228,16 +218,15 @@ def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
     assert loud == pytest.approx(whole[:, 0], rel=1e-2, abs=1e-3)
 
 
-def test_one_clip_alone_still_has_its_own_scripts(in_one_process, tmp_path):
-    source = write_table_corpus(tmp_path / "raw", [{"clip": "only", "speaker": "me"}])
-    health = prepare("table", source, tmp_path / "out", workers=1)
-    clip = Corpus(tmp_path / "out").clips[0]
+def test_one_clip_alone_still_has_its_own_scripts_and_a_limit_takes_that_many_recordings(
+    in_one_process, source, tmp_path
+):
+    only = write_table_corpus(tmp_path / "one", [{"clip": "only", "speaker": "me"}])
+    health = prepare("table", only, tmp_path / "only", workers=1)
+    clip = Corpus(tmp_path / "only").clips[0]
     assert (clip.split, clip.own, len(clip.scripts)) == ("train", 3, 3)
     assert any("three" in line for line in health.lines())
-
-
-def test_a_limit_takes_that_many_recordings(in_one_process, source, tmp_path):
-    assert prepare("table", source, tmp_path / "out", PrepareSettings(limit=6), workers=1).recordings == 6
+    assert make(source, tmp_path / "out", limit=6).recordings == 6
 
 
 def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, source, tmp_path):
@@ -246,7 +235,7 @@ def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, s
     (other / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="empty folder"):
         prepare("table", source, other, workers=1)
-    prepare("table", source, tmp_path / "out", workers=1)
+    make(source, tmp_path / "out")
     second = write_table_corpus(tmp_path / "second", talkers(1, 1))
     with pytest.raises(InputError, match="name another folder"):
         prepare("table", second, tmp_path / "out", workers=1)
@@ -256,40 +245,34 @@ def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, s
     assert sorted(path.name for path in other.iterdir()) == ["thesis.txt"]
 
 
-def test_files_of_others_are_never_removed(in_one_process, source, tmp_path):
-    mine = tmp_path / "out" / "shards" / "model-1.safetensors"
+def test_files_of_others_are_never_removed_and_those_torn_by_a_kill_are(in_one_process, source, tmp_path):
+    out = tmp_path / "out"
+    mine = out / "shards" / "model-1.safetensors"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"weights")
     with pytest.raises(InputError, match="with other files"):
-        prepare("table", source, tmp_path / "out", workers=1)
+        make(source, out)
     mine.unlink()
     mine.parent.rmdir()
-    prepare("table", source, tmp_path / "out", workers=1)
+    torn = [out / name for name in (".sources.0123abcd.json", ".corpus.0123abcd.json", ".clips.0123abcd.parquet")]
+    for leftover in (out / ".lock", *torn):
+        leftover.touch()
+    assert make(source, out).clips == 9 and not any(path.exists() for path in torn)
     mine.write_bytes(b"weights")
-    (tmp_path / "out" / ".notes.txt").write_text("mine")
-    prepare("table", source, tmp_path / "out", PrepareSettings(seed=3), workers=1)
-    assert mine.read_bytes() == b"weights"
-    assert (tmp_path / "out" / ".notes.txt").exists()
-
-
-@pytest.mark.parametrize("name", [".sources.0123abcd.json", ".corpus.0123abcd.json", ".clips.0123abcd.parquet"])
-def test_a_file_torn_by_a_kill_is_no_hindrance(in_one_process, source, tmp_path, name):
-    (tmp_path / "out").mkdir()
-    for leftover in (".lock", name):
-        (tmp_path / "out" / leftover).touch()
-    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
-    assert not (tmp_path / "out" / name).exists()
+    (out / ".notes.txt").write_text("mine")
+    make(source, out, seed=3)
+    assert mine.read_bytes() == b"weights" and (out / ".notes.txt").exists()
 
 
 def test_without_its_description_a_corpus_is_described_again_and_a_damaged_one_is_named(
     in_one_process, source, tmp_path
 ):
-    prepare("table", source, tmp_path / "out", workers=1)
+    make(source, tmp_path / "out")
     (tmp_path / "out" / "corpus.json").write_text("{}")
     with pytest.raises(InputError, match="remove it and prepare again"):
-        prepare("table", source, tmp_path / "out", workers=1)
+        make(source, tmp_path / "out")
     (tmp_path / "out" / "corpus.json").unlink()
-    assert prepare("table", source, tmp_path / "out", workers=1).clips == 9
+    assert make(source, tmp_path / "out").clips == 9
 
 
 def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
@@ -302,13 +285,13 @@ def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
 
     monkeypatch.setattr(segments, "load_speech", replaced)
     with pytest.raises(AviError, match="changed or went away"):
-        prepare("table", source, tmp_path / "out", workers=1)
+        make(source, tmp_path / "out")
     assert not list((tmp_path / "out" / "shards").iterdir())
 
 
 def test_a_name_that_a_part_of_another_recording_could_get_is_refused(in_one_process, tmp_path):
     source = write_table_corpus(tmp_path / "raw", [{"clip": "a"}, {"clip": "a@17.24"}])
-    health = prepare("table", source, tmp_path / "out", workers=1)
+    health = make(source, tmp_path / "out")
     assert [refusal.name for refusal in health.refused] == ["a@17.24"]
 
 
@@ -324,7 +307,7 @@ def test_two_preparations_of_one_corpus_do_not_run_at_once(in_one_process, sourc
         claim(tmp_path / "out", "table", source.resolve()),
         pytest.raises(InputError, match="locked"),
     ):
-        prepare("table", source, tmp_path / "out", workers=1)
+        make(source, tmp_path / "out")
 
 
 def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, capsys):
