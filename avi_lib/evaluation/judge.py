@@ -184,8 +184,8 @@ def judge_video(judge: Judge, video: Path, step: int = 5) -> Float32[np.ndarray,
     bundle = resolve("face-landmarker").files["face_landmarker.task"]
     with FaceFollower(bundle) as follower:
         for number, (start_s, rgb) in enumerate(Footage(video).pictures()):
-            seen = follower.follow(start_s, rgb)
-            if number % step == 0 and seen.person >= 0 and follower.box is not None:
+            person, *_ = follower.follow(start_s, rgb)
+            if number % step == 0 and person >= 0 and follower.box is not None:
                 pictures.append(rgb)
                 boxes.append(follower.box)
     return judge.judge(pictures, np.array(boxes, np.float64).reshape(-1, 4))

@@ -110,37 +110,25 @@ class RiggedHead(RenderMesh, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A head at rest and everything that moves it: blendshapes, a neck and two eyeballs.
-
-    Attributes:
-        weld: the geometric point of each vertex.
-        shapes: displacements in metres of each blendshape at full weight.
-        identity: those of each identity slider at 1.
-        material: each triangle's place in `camera.MATERIALS`.
-        head_weight: how much of the head's rotation each vertex takes, 0-1; it bends about `pivot`.
-        eyeballs: vertex numbers of the left and the right eyeball, none where the gaze moves no ball.
-        eye_centres: their middles.
-        regions: named vertex numbers.
-        notes: what a person should know of it.
-    """
+    """A head at rest and everything that moves it: blendshapes, a neck and two eyeballs."""
 
     name: str
     vertices: Float32[np.ndarray, "V 3"]
     triangles: Int32[np.ndarray, "T 3"]
     uv: Float32[np.ndarray, "V 2"]
-    weld: Int32[np.ndarray, " V"]
-    shapes: Float32[np.ndarray, "52 V 3"]
+    weld: Int32[np.ndarray, " V"]  # the geometric point of each vertex
+    shapes: Float32[np.ndarray, "52 V 3"]  # displacements in metres of each blendshape at full weight
     identity_names: tuple[str, ...]
-    identity: Float32[np.ndarray, "K V 3"]
-    material: UInt8[np.ndarray, " T"]
+    identity: Float32[np.ndarray, "K V 3"]  # displacements in metres of each identity slider at 1
+    material: UInt8[np.ndarray, " T"]  # places in `camera.MATERIALS`
     occlusion: Float32[np.ndarray, " V"]
-    head_weight: Float32[np.ndarray, " V"]
+    head_weight: Float32[np.ndarray, " V"]  # how much of the head's rotation about `pivot` each vertex takes, 0-1
     pivot: Float32[np.ndarray, " 3"]
-    eyeballs: tuple[Int32[np.ndarray, " E"], Int32[np.ndarray, " E"]]
+    eyeballs: tuple[Int32[np.ndarray, " E"], Int32[np.ndarray, " E"]]  # left and right; none where no ball turns
     eye_centres: Float32[np.ndarray, "2 3"]
-    regions: dict[str, Int32[np.ndarray, " R"]]
+    regions: dict[str, Int32[np.ndarray, " R"]]  # named vertex numbers
     atlas: UInt8[np.ndarray, "H W 3"]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what a person should know of it
 
     @cached_property
     def _moving(self) -> tuple[np.ndarray, np.ndarray]:
@@ -274,12 +262,12 @@ def check_mesh(mesh: RenderMesh) -> None:
     count, triangles = len(mesh.vertices), len(mesh.triangles)
     shapes = {"vertices": (count, 3), "uv": (count, 2), "weld": (count,), "occlusion": (count,)}
     shapes |= {"triangles": (triangles, 3), "material": (triangles,), "atlas": (*mesh.atlas.shape[:2], 3)}
-    _check_arrays(mesh, shapes, ("vertices", "uv", "occlusion"))
+    _check_arrays(mesh, shapes)
     for name, most in (("triangles", count - 1), ("weld", count - 1), ("material", len(MATERIAL_NAMES) - 1)):
         numbers = getattr(mesh, name)
         if not 0 <= numbers.min() <= numbers.max() <= most:
-            got = f"{numbers.min()} to {numbers.max()}"
-            raise InputError(f"numbers 0-{most} in the mesh's {name}", got, "check the head's file")
+            expected = f"numbers 0-{most} in the mesh's {name}"
+            raise InputError(expected, f"{numbers.min()} to {numbers.max()}", "check the head's file")
 
 
 def check_head(head: Head) -> None:
@@ -287,11 +275,10 @@ def check_head(head: Head) -> None:
     check_mesh(head)
     count = len(head.vertices)
     shapes = {"shapes": (_WEIGHTS, count, 3), "head_weight": (count,), "pivot": (3,), "eye_centres": (2, 3)}
-    _check_arrays(head, shapes, tuple(shapes))
+    _check_arrays(head, shapes)
     balls = np.concatenate(head.eyeballs)
     if len(balls) and not 0 <= balls.min() <= balls.max() < count:
-        got = f"{balls.min()} to {balls.max()}"
-        raise InputError(f"eyeballs of vertices 0-{count - 1}", got, "check the head's file")
+        raise InputError(f"eyeballs of vertices 0-{count - 1}", f"{balls.min()} to {balls.max()}", "check the file")
 
 
 def check_eyes_turn_with_head(head: Head) -> None:
@@ -301,12 +288,12 @@ def check_eyes_turn_with_head(head: Head) -> None:
         raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
 
 
-def _check_arrays(mesh: RenderMesh, shapes: Mapping[str, tuple[int, ...]], finite: tuple[str, ...]) -> None:
+def _check_arrays(mesh: RenderMesh, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, expected in shapes.items():
         array = getattr(mesh, name)
         if array.shape != expected or 0 in expected:
             raise InputError(f"mesh {name} of shape {expected}, not empty", str(array.shape), "check the head's file")
-        if name in finite and not np.isfinite(array).all():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
             called = getattr(mesh, "name", "mesh")
             raise InputError(f"finite {name} of the head {called}", "NaN or infinity", "bake or export it again")
 

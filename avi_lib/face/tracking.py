@@ -57,37 +57,25 @@ _TURNS = [ARKIT.index(channel) for channel in HEAD_ROTATION]
 class TrackReport:
     """How a video was tracked; pictures are those of the video, whatever the frame rate of the motion.
 
-    Attributes:
-        path: the video.
-        frames: pictures that were looked at.
-        video_fps: their median rate.
-        found: pictures with the followed face.
-        interpolated: pictures without it inside a piece, in `gaps` gaps, held over at the video's ends.
-        cut: pictures outside every piece, in `cuts` stretches, which last `cut_s` seconds.
-        faces_seen: most faces that one picture shows.
-        crowded: share 0-1 of the pictures that show more than one face.
-        confidence: mean score 0-1 of the face detector over the pictures with the face, 0 where it missed what the
-            landmarks followed. It says that there is a face, not how right the weights are: no such measure exists.
-        lag_s: how much later than the face the sound comes; None where that cannot be told.
-        lag_correlation: of the tracked mouth with the mouth expected from the sound at that lag.
-        warnings: sentences for a person.
+    `confidence` says that there is a face, not how right the weights are: no such measure exists. It is 0 in pictures
+    where the detector missed what the landmarks followed.
     """
 
     path: str
-    frames: int
-    video_fps: float
-    found: int
-    interpolated: int
-    gaps: int
-    cut: int
-    cuts: int
-    cut_s: float
-    faces_seen: int
-    crowded: float
-    confidence: float
-    lag_s: float | None
-    lag_correlation: float | None
-    warnings: tuple[str, ...]
+    frames: int  # pictures that were looked at
+    video_fps: float  # their median rate
+    found: int  # pictures with the followed face
+    interpolated: int  # pictures without it inside a piece, or held over at the video's ends
+    gaps: int  # in so many gaps
+    cut: int  # pictures outside every piece
+    cuts: int  # in so many stretches
+    cut_s: float  # of the video outside every piece
+    faces_seen: int  # most faces that one picture shows
+    crowded: float  # share 0-1 of the pictures that show more than one face
+    confidence: float  # mean score 0-1 of the face detector over the pictures with the face
+    lag_s: float | None  # how much later than the face the sound comes; None where that cannot be told
+    lag_correlation: float | None  # of the tracked mouth with the mouth expected from the sound at that lag
+    warnings: tuple[str, ...]  # sentences for a person
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -154,10 +142,8 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
     sightings = Sightings(*map(np.array, zip(*seen, strict=True)))
     pieces = cut_pieces(sightings, fps)
     if not pieces:
-        found = int((sightings.person >= 0).sum())
-        got = f"{path} with one in {found} of {len(seen)} pictures"
-        expected = "a face that stays in view" if found else "a face in the video"
-        raise InputError(expected, got, "choose a video of a face that looks towards the camera")
+        got = f"{path} with one in {(sightings.person >= 0).sum()} of {len(seen)} pictures"
+        raise InputError("a face that stays in view", got, "choose a video of a face that looks towards the camera")
     longest = max(pieces, key=lambda piece: len(piece.curves.clip))
     try:
         lag = measure_lag(longest.curves.clip, longest.start_s, load_speech(sound or path).wave)
@@ -246,20 +232,8 @@ class Footage:
 # One face through a video with MediaPipe's FaceLandmarker: ARKit weights and head rotation of each picture.
 
 
-class Sighting(NamedTuple):
-    """What one picture shows.
-
-    Attributes:
-        person: number of the followed person, counted from 0 as one is lost and another found; -1 without the face.
-        values: ARKIT values (55,); zeros without the face.
-        score: the detector's confidence 0-1 in the followed face; 0 where only the landmarks still follow it.
-        faces: how many faces the detector sees.
-    """
-
-    person: int
-    values: Float32[np.ndarray, " channels"]
-    score: float
-    faces: int
+Seen = tuple[int, Float32[np.ndarray, " channels"], float, int]
+"""What a picture shows, as the columns of `Sightings` but the first."""
 
 
 class FaceFollower:
@@ -301,8 +275,8 @@ class FaceFollower:
         with _quiet():
             self._close()
 
-    def follow(self, start_s: float, rgb: UInt8[np.ndarray, "height width 3"]) -> Sighting:
-        """Look at the next picture, which begins to be shown at `start_s`."""
+    def follow(self, start_s: float, rgb: UInt8[np.ndarray, "height width 3"]) -> Seen:
+        """What the next picture shows, which begins to be shown at `start_s`."""
         if self._first_s is None:
             self._first_s = start_s
         with _quiet():
@@ -314,7 +288,7 @@ class FaceFollower:
             self.box = None
         chosen = choose_face(boxes, self.box)
         own = boxes[chosen] if chosen is not None else self.box
-        nothing = Sighting(-1, np.zeros(len(ARKIT), np.float32), 0.0, len(boxes))
+        nothing = (-1, np.zeros(len(ARKIT), np.float32), 0.0, len(boxes))
         if own is None:
             return nothing
         others = [box for i, box in enumerate(boxes) if i != chosen]
@@ -335,7 +309,7 @@ class FaceFollower:
         self._person += self.box is None
         self.box, self._seen_s = found, start_s
         score = float(detections[chosen].categories[0].score) if chosen is not None else 0.0
-        return Sighting(self._person, values, score, len(boxes))
+        return self._person, values, score, len(boxes)
 
     def _image(self, rgb: UInt8[np.ndarray, "height width 3"]) -> Any:
         return self._mediapipe.Image(image_format=self._mediapipe.ImageFormat.SRGB, data=rgb)
@@ -439,13 +413,13 @@ def _quiet() -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class Sightings:
-    """What every picture of a video shows (see `Sighting`), and when each begins to be shown, rising."""
+    """What every picture of a video shows."""
 
-    start_s: Float[np.ndarray, " pictures"]
-    person: Int[np.ndarray, " pictures"]
-    values: Float32[np.ndarray, "pictures channels"]
-    score: Float[np.ndarray, " pictures"]
-    faces: Int[np.ndarray, " pictures"]
+    start_s: Float[np.ndarray, " pictures"]  # when it begins to be shown, rising
+    person: Int[np.ndarray, " pictures"]  # counted from 0 as one is lost and another found; -1 without the face
+    values: Float32[np.ndarray, "pictures channels"]  # ARKIT; zeros without the face
+    score: Float[np.ndarray, " pictures"]  # confidence 0-1 in the face; 0 where only the landmarks still follow it
+    faces: Int[np.ndarray, " pictures"]  # how many the detector sees
 
     @property
     def step_s(self) -> float:
@@ -470,16 +444,13 @@ def cut_pieces(sightings: Sightings, fps: float) -> tuple[Piece, ...]:
     starts_s, ends_s = sightings.start_s[found], sightings.end_s[found]
     breaks = (starts_s[1:] - ends_s[:-1] > MAX_GAP_S) | (np.diff(sightings.person[found]) != 0)
     runs = np.split(np.arange(len(found)), np.flatnonzero(breaks) + 1)
+    from_start = starts_s[0] <= MAX_GAP_S
+    to_end = sightings.end_s[-1] - ends_s[-1] <= MAX_GAP_S
+    whole = len(runs) == 1 and from_start and to_end
     pieces = []
     for run in runs:
-        begin_s, end_s = starts_s[run[0]], ends_s[run[-1]]
-        whole = len(runs) == 1
-        if run is runs[0]:
-            whole &= begin_s <= MAX_GAP_S
-            begin_s = 0.0 if begin_s <= MAX_GAP_S else begin_s
-        if run is runs[-1]:
-            whole &= sightings.end_s[-1] - end_s <= MAX_GAP_S
-            end_s = sightings.end_s[-1] if sightings.end_s[-1] - end_s <= MAX_GAP_S else end_s
+        begin_s = 0.0 if run is runs[0] and from_start else starts_s[run[0]]
+        end_s = sightings.end_s[-1] if run is runs[-1] and to_end else ends_s[run[-1]]
         first, last = (max(int(np.ceil(time_s * fps - 0.5 - 1e-6)), 0) for time_s in (begin_s, end_s))
         if last - first < (1 if whole else MIN_PIECE_S * fps):
             continue
@@ -505,18 +476,17 @@ LOOKED_AT_S = 60.0
 SHORTEST_S = 1.0
 """Motion and sound must share this much at every lag."""
 
-_FINE_FPS = 100.0  # frames a second of the expected mouth, so that lags come in steps of 10 ms
-_SLOW_S = 0.5  # standard deviation of the moving mean that is taken out
+FINE_FPS = 100.0
+"""Frames a second of the expected mouth, so that lags come in steps of 10 ms."""
+SLOW_S = 0.5
+"""Standard deviation of the moving mean that is taken out."""
 
 
 class Lag(NamedTuple):
-    """`lag_s` > 0 when the sound comes after the face; None where it cannot be told, for the `reason` given.
-
-    `correlation` is that of the two mouths at the best lag, None when there was nothing to correlate.
-    """
+    """How much later than the face the sound comes; None where it cannot be told, for the `reason` given."""
 
     lag_s: float | None
-    correlation: float | None
+    correlation: float | None  # of the two mouths at the best lag, None when there was nothing to correlate
     reason: str = ""
 
 
@@ -531,10 +501,10 @@ def measure_lag(clip: MotionClip, start_s: float, wave: Float32[np.ndarray, " sa
         return Lag(None, None, f"the sound cannot be used: {error.got}")
     if not phones:
         return Lag(None, None, "no speech was heard")
-    expected = articulate(phones, len(part) / RATE_HZ, _FINE_FPS)
+    expected = articulate(phones, len(part) / RATE_HZ, FINE_FPS)
     openness = expected.values[:, ARKIT.index("jawOpen")] * (1 - expected.closure)
     tracked = (clip["jawOpen"] - clip["mouthClose"])[: int(LOOKED_AT_S * clip.fps)]
-    return best_lag(tracked, clip.fps, openness, _FINE_FPS, first / RATE_HZ - start_s)
+    return best_lag(tracked, clip.fps, openness, FINE_FPS, first / RATE_HZ - start_s)
 
 
 def best_lag(
@@ -551,8 +521,8 @@ def best_lag(
     time (72 wrong pairs of 3 s of an iPhone take of English). Speech with an even rhythm of syllables (Mandarin) comes
     to 1.3 / sqrt(duration) by chance, so a correlation near this value deserves doubt.
     """
-    quick = tracked - gaussian_filter1d(tracked.astype(np.float64), _SLOW_S * fps)
-    awaited = expected - gaussian_filter1d(expected.astype(np.float64), _SLOW_S * expected_fps)
+    quick = tracked - gaussian_filter1d(tracked.astype(np.float64), SLOW_S * fps)
+    awaited = expected - gaussian_filter1d(expected.astype(np.float64), SLOW_S * expected_fps)
     times_s = (np.arange(len(quick)) + 0.5) / fps
     awaited_s = expected_start_s + (np.arange(len(awaited)) + 0.5) / expected_fps
     steps = round(REACH_S * expected_fps)

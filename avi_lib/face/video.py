@@ -48,14 +48,14 @@ MAX_FPS = 240.0
 
 
 class Container(NamedTuple):
-    """A kind of file: its muxer, its codecs, their options, and whether it keeps transparency."""
+    """A kind of file."""
 
     muxer: str
-    video: str
-    sound: str
+    video: str  # codec
+    sound: str  # codec
     container_options: dict[str, str]
     video_options: dict[str, str]
-    transparent: bool = False
+    transparent: bool = False  # whether it keeps transparency
 
 
 _MP4 = {"preset": "veryfast", "crf": "18", "bf": "0", "threads": "4"}
@@ -283,7 +283,6 @@ INK, PAPER, HALO = (250, 250, 250), (24, 27, 32), (12, 14, 18)
 MOST_LINES = 3
 MORE = " …"
 """At the end of a text that is cut."""
-_SMALLEST_PX = 11
 _MOST_LETTERS = 1000
 """Of a line that is measured."""
 
@@ -317,7 +316,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont:
     spec = find_spec("matplotlib")
     assert spec is not None and spec.origin is not None, "matplotlib is one of the packages of this one"
     face = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(face), max(size_px, _SMALLEST_PX))
+    return ImageFont.truetype(str(face), max(size_px, 11))
 
 
 @lru_cache(maxsize=64)
@@ -399,14 +398,10 @@ def tiled(
     if titles and len(titles) != len(pictures):
         raise InputError(f"{len(pictures)} titles", f"{len(titles)}", "give one to each picture")
     cells = [titled(picture, title) for picture, title in zip(pictures, titles, strict=True)] if titles else pictures
-    high, wide = cells[0].shape[:2]
-    rows = -(-len(cells) // columns)
-    sheet = np.empty((rows * high, min(columns, len(cells)) * wide, 3), np.uint8)
-    sheet[:] = PAPER
-    for number, cell in enumerate(cells):
-        row, column = divmod(number, columns)
-        sheet[row * high : (row + 1) * high, column * wide : (column + 1) * wide] = cell
-    return sheet
+    columns = min(columns, len(cells))
+    gaps = [np.full_like(cells[0], PAPER)] * (-len(cells) % columns)
+    grid = np.stack([*cells, *gaps]).reshape(-1, columns, *cells[0].shape)
+    return np.concatenate(np.concatenate(grid, axis=1), axis=1)
 
 
 def save_picture(picture: UInt8[np.ndarray, "height width channels"], path: Path) -> None:
@@ -424,11 +419,8 @@ COLOURS = {
     "lips": (231, 111, 81), "expression": (233, 196, 106), "blink": (138, 177, 125), "gaze": (87, 160, 211),
     "pose": (160, 140, 200),
 }  # fmt: skip
-CURVES = 2
-"""Channels of a factor that are drawn: those that move most, a left one and its right twin counting as one."""
 REACH_RAD, REACH = 0.15, 0.3
 """A row shows at least so much of a rotation or a weight, so that what hardly moves looks like it."""
-_CURSOR = (240, 240, 240)
 _SCALE = 2
 """Drawn so many times larger and averaged, which smooths the curves."""
 
@@ -437,45 +429,37 @@ class Strip:
     """Trajectories of a motion (ARKIT), drawn once: as wide as a picture, a quarter of that high, at most `height`."""
 
     def __init__(self, motion: MotionClip, width: int, height: int = 1 << 16) -> None:
-        height = min(width // 4, height) // 2 * 2
-        self._frames = len(motion)
-        self._left = width // 7
-        self._picture = _drawn(motion, width, height, self._left)
+        self._frames, self._left = len(motion), width // 7
+        sheet = Image.new("RGB", (_SCALE * width, _SCALE * (min(width // 4, height) // 2 * 2)), PAPER)
+        pen, row = ImageDraw.Draw(sheet), sheet.height / len(FACTORS)
+        across = np.linspace(_SCALE * self._left, sheet.width - 1, max(len(motion), 2))
+        for number, factor in enumerate(FACTORS):
+            top, colour = number * row, COLOURS[factor]
+            pen.text((0.12 * row, top + row / 2), factor, font=font(round(0.42 * row)), fill=colour, anchor="lm")
+            curves = _curves(motion, factor)
+            reach = max(float(np.abs(curves).max()), REACH_RAD if factor == "pose" else REACH)
+            middle, swing = (0.5, 0.42) if factor == "pose" else (0.9, 0.8)
+            for shade, curve in zip((1.0, 0.55), curves, strict=False):
+                heights = np.resize(top + row * (middle - swing * curve / reach), len(across))
+                mixed = shade * np.array(colour) + (1 - shade) * np.array(PAPER)
+                points = list(zip(across, heights, strict=True))
+                pen.line(points, fill=tuple(mixed.astype(int).tolist()), width=2 * _SCALE - 1, joint="curve")
+        self._picture = np.asarray(sheet.resize((width, sheet.height // _SCALE), Image.Resampling.BOX))
 
     def at(self, frame: int) -> UInt8[np.ndarray, "height width 3"]:
         """The strip with a line at a frame, counted from 0."""
         picture = self._picture.copy()
         span = picture.shape[1] - self._left
         column = self._left + min(int((frame + 0.5) / self._frames * span), span - 1)
-        picture[:, max(column - 1, self._left) : column + 1] = _CURSOR
+        picture[:, max(column - 1, self._left) : column + 1] = 240
         return picture
 
 
-def _drawn(motion: MotionClip, width: int, height: int, left: int) -> UInt8[np.ndarray, "height width 3"]:
-    sheet = Image.new("RGB", (_SCALE * width, _SCALE * height), PAPER)
-    pen = ImageDraw.Draw(sheet)
-    row = sheet.height / len(FACTORS)
-    letters = font(round(0.42 * row))
-    for number, factor in enumerate(FACTORS):
-        top = number * row
-        pen.text((0.12 * row, top + row / 2), factor, font=letters, fill=COLOURS[factor], anchor="lm")
-        curves = _curves(motion, factor)
-        reach = max(float(np.abs(curves).max()), REACH_RAD if factor == "pose" else REACH)
-        middle, swing = (0.5, 0.42) if factor == "pose" else (0.9, 0.8)
-        for shade, curve in zip((1.0, 0.55), curves, strict=False):
-            heights = top + row * (middle - swing * curve / reach)
-            across = np.linspace(_SCALE * left, sheet.width - 1, max(len(curve), 2))
-            points = list(zip(across, np.resize(heights, len(across)), strict=True))
-            mixed = shade * np.array(COLOURS[factor]) + (1 - shade) * np.array(PAPER)
-            pen.line(points, fill=tuple(mixed.astype(int).tolist()), width=2 * _SCALE - 1, joint="curve")
-    return np.asarray(sheet.resize((width, height), Image.Resampling.BOX))
-
-
 def _curves(motion: MotionClip, factor: str) -> Float[np.ndarray, "curves frames"]:
-    """The channels of a factor that move most, the strongest first."""
+    """The two channels of a factor that move most, the strongest first; left and right twins count as their mean."""
     sides: dict[str, list[int]] = {}
     for i in FACTORS[factor]:
         sides.setdefault(ARKIT.channels[i].removesuffix("Left").removesuffix("Right"), []).append(i)
     means = [motion.values[:, members].mean(axis=1) for members in sides.values()]
     means.sort(key=lambda curve: -float(np.ptp(curve)))
-    return np.stack(means[:CURVES])
+    return np.stack(means[:2])
