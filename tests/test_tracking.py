@@ -99,28 +99,48 @@ def sightings(
     return Sightings(start_s, person, values, np.ones(len(start_s)), np.ones(len(start_s), np.int64))
 
 
-def without(frames: int, *gaps: tuple[int, int]) -> np.ndarray:
+def missing(frames: int, *gaps: tuple[int, int]) -> np.ndarray:
     found = np.ones(frames, bool)
     for first, last in gaps:
         found[first:last] = False
     return found
 
 
-def test_a_video_of_the_wanted_rate_gives_its_own_frames():
-    jaw = np.random.default_rng(0).random(50).astype(np.float32)
-    (piece,) = cut_pieces(sightings(np.arange(50) / 25, jaw=jaw), 25.0)
-    assert piece.start_s == 0 and len(piece.curves.clip) == 50
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"], jaw, atol=1e-6)
-    absent = [channel for channel, there in zip(ARKIT.channels, piece.curves.present, strict=True) if not there]
-    assert tuple(absent) == UNMOVED and "tongueOut" in absent
+STEADY = np.arange(75) / 25
+PIECES = {
+    "a face throughout": (STEADY, (), [(0.0, 75)]),
+    "pictures before the sound": (STEADY - 0.2, (), [(0.0, 70)]),
+    "a gap of half a second": (STEADY, ((30, 42),), [(0.0, 75)]),
+    "a longer gap": (STEADY, ((30, 43),), [(0.0, 30), (43 / 25, 32)]),
+    "short gaps at the ends": (STEADY, ((0, 10), (65, 75)), [(0.0, 75)]),
+    "longer gaps at the ends": (STEADY, ((0, 20), (55, 75)), [(0.8, 35)]),
+    "a glimpse beside a cut": (STEADY, ((3, 30),), [(1.2, 45)]),
+    "a short video": (STEADY[:4], (), [(0.0, 4)]),
+    "no face": (STEADY, ((0, 75),), []),
+}
+
+
+@pytest.mark.parametrize(("times_s", "gaps", "expected"), PIECES.values(), ids=PIECES)
+def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(
+    times_s: np.ndarray, gaps: tuple[tuple[int, int], ...], expected: list[tuple[float, int]]
+):
+    found = missing(len(times_s), *gaps)
+    pieces = cut_pieces(sightings(times_s, found), 25.0)
+    assert [(piece.start_s, len(piece.curves.clip)) for piece in pieces] == [(pytest.approx(s), n) for s, n in expected]
+    for piece in pieces:
+        middles_s = piece.start_s + (np.arange(len(piece.curves.clip)) + 0.5) / 25
+        seen_s = times_s[found] + 0.02
+        held = np.clip(middles_s, seen_s.min(), seen_s.max())
+        np.testing.assert_allclose(piece.curves.clip["jawOpen"], held, atol=1e-6)
+        absent = [channel for channel, there in zip(ARKIT.channels, piece.curves.present, strict=True) if not there]
+        assert tuple(absent) == UNMOVED and "tongueOut" in absent
 
 
 @pytest.mark.parametrize("rate", [30.0, 29.97, 60.0, 15.0, 24.0])
 def test_frames_show_the_middle_of_their_time_whatever_the_rate_of_the_video(rate: float):
     (piece,) = cut_pieces(sightings(np.arange(int(2 * rate)) / rate), 25.0)
     middles_s = (np.arange(len(piece.curves.clip)) + 0.5) / 25
-    inner = slice(2, -2)
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"][inner], middles_s[inner], atol=2e-3)
+    np.testing.assert_allclose(piece.curves.clip["jawOpen"][2:-2], middles_s[2:-2], atol=2e-3)
     assert abs(len(piece.curves.clip) - 25 * int(2 * rate) / rate) <= 1
 
 
@@ -137,48 +157,13 @@ def test_pictures_that_come_faster_are_averaged():
     np.testing.assert_allclose(piece.curves.clip["jawOpen"], 0.5, atol=1e-6)
 
 
-def test_pictures_before_the_sound_are_left_out():
-    (piece,) = cut_pieces(sightings(np.arange(50) / 25 - 0.2), 25.0)
-    assert piece.start_s == 0 and len(piece.curves.clip) == 45
-    assert piece.curves.clip["jawOpen"][0] == pytest.approx(0.02, abs=1e-6)
-
-
-def test_a_gap_of_half_a_second_is_interpolated_and_a_longer_one_cut():
-    times_s = np.arange(75) / 25
-    (piece,) = cut_pieces(sightings(times_s, without(75, (30, 42))), 25.0)
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"], times_s + 0.02, atol=1e-6)
-    before, after = cut_pieces(sightings(times_s, without(75, (30, 43))), 25.0)
-    assert (before.start_s, len(before.curves.clip)) == (0.0, 30)
-    assert (after.start_s, len(after.curves.clip)) == (pytest.approx(43 / 25), 32)
-    assert after.curves.clip["jawOpen"][0] == pytest.approx(43.5 / 25)
-
-
-def test_short_gaps_at_the_ends_are_held_and_longer_ones_cut():
-    times_s = np.arange(75) / 25
-    (piece,) = cut_pieces(sightings(times_s, without(75, (0, 10), (65, 75))), 25.0)
-    jaw = piece.curves.clip["jawOpen"]
-    assert len(jaw) == 75 and (jaw[:10] == jaw[10]).all() and (jaw[65:] == jaw[64]).all()
-    (piece,) = cut_pieces(sightings(times_s, without(75, (0, 20), (55, 75))), 25.0)
-    assert (piece.start_s, len(piece.curves.clip)) == (pytest.approx(0.8), 35)
-
-
-def test_a_pause_without_pictures_is_a_gap():
+def test_a_pause_without_pictures_and_another_person_part_the_motion():
     pieces = cut_pieces(sightings(np.append(np.arange(25) / 25, 2.0 + np.arange(25) / 25)), 25.0)
     assert [piece.start_s for piece in pieces] == [0.0, 2.0]
     assert len(pieces[0].curves.clip) == 26  # the last picture counts for two steps
-
-
-def test_another_person_begins_another_piece():
-    seen = sightings(np.arange(75) / 25)
+    seen = sightings(STEADY)
     seen.person[40:] = 1
     assert [len(piece.curves.clip) for piece in cut_pieces(seen, 25.0)] == [40, 35]
-
-
-def test_a_glimpse_beside_a_cut_is_left_out_but_a_short_video_is_kept():
-    pieces = cut_pieces(sightings(np.arange(75) / 25, without(75, (3, 30))), 25.0)
-    assert [piece.start_s for piece in pieces] == [pytest.approx(1.2)]
-    assert len(cut_pieces(sightings(np.arange(4) / 25), 25.0)[0].curves.clip) == 4
-    assert cut_pieces(sightings(np.arange(75) / 25, np.zeros(75, bool)), 25.0) == ()
 
 
 def test_a_head_that_rolls_past_half_a_turn_is_not_interpolated_the_long_way_round():
@@ -374,13 +359,9 @@ def test_the_command_writes_a_file_for_every_piece(
 
 def test_the_command_ends_with_2_and_one_line_for_bad_input(tmp_path: Path, capsys: Capture):
     (tmp_path / "text.mp4").write_text("no video")
-    for arguments, reason in (
-        (["text.mp4", "-o", "face.npz"], "expected a video"),
-        (["text.mp4", "-o", "face.txt"], ".npz, .csv"),
-        (["text.mp4", "-o", "nowhere/face.csv"], "existing folder"),
-    ):
-        video, option, output = arguments
-        assert main(["track", str(tmp_path / video), option, str(tmp_path / output)]) == 2
+    reasons = {"face.npz": "expected a video", "face.txt": ".npz, .csv", "nowhere/face.csv": "existing folder"}
+    for output, reason in reasons.items():
+        assert main(["track", str(tmp_path / "text.mp4"), "-o", str(tmp_path / output)]) == 2
         printed = capsys.readouterr()
         assert reason in printed.err and printed.err.count("\n") == 1 and not printed.out
     assert [path.name for path in tmp_path.iterdir()] == ["text.mp4"]

@@ -31,7 +31,7 @@ from avi_lib.face.video import (
     tiled,
     titled,
     write_video,
-)  # fmt: skip
+)
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
@@ -340,17 +340,8 @@ def test_an_identity_slider_moves_the_face_and_a_wrong_one_is_named():
 def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: Capture):
     arguments = ["talk", str(SAMPLE), "--instruction", "She is sad.", "--beside", "She is happy."]
     arguments += ["--generator", "performer", "--gaze", "off", "--strength", "blink=0.5", "--identity", "old=0.5"]
-    arguments += [
-        "--size",
-        "96x128",
-        "--strip",
-        "-o",
-        str(tmp_path / "a.mp4"),
-        "--sheet",
-        str(tmp_path / "a.png"),
-        "--json",
-    ]
-    assert main(arguments) == 0
+    arguments += ["--size", "96x128", "--strip", "-o", str(tmp_path / "a.mp4"), "--sheet", str(tmp_path / "a.png")]
+    assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["factors"] == ["gaze: off", "blink: 0.5 times"] and made["beside"][0]["text"] == "She is happy."
     assert decoded(tmp_path / "a.mp4")[0].shape == (128 + 24, 192, 3)

@@ -263,7 +263,7 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
     """
     zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
     triangles, material, part = surface.triangles, surface.material, surface.part
-    attributes, values = surface.attributes, found.values
+    attributes = surface.attributes
     depth, owner = layers.depth[y], layers.owner[y]
     line = np.float32(y) + half
     count = 0
@@ -309,11 +309,13 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: F
             left, up = np.uint32(u), np.uint32(v)
             right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
             u, v = u - np.float32(left), v - np.float32(up)
-            side = one if inverse < zero else -one
+            red = _texel(atlas, 0, left, right, up, low, u, v)
+            green = _texel(atlas, 1, left, right, up, low, u, v)
+            blue = _texel(atlas, 2, left, right, up, low, u, v)
+            values, side = found.values, one if inverse < zero else -one
             values[0, count], values[1, count], values[2, count] = side * nx, side * ny, side * nz
             values[3, count] = max(zero, clear)
-            for channel in range(3):
-                values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
+            values[4, count], values[5, count], values[6, count] = red, green, blue
             count += 1
     return count
 
@@ -406,17 +408,14 @@ def paint_rows(
                 i += 1
             if picture.shape[2] == 4:
                 scale = one / max(one - rest, np.float32(0.25))
-                red, green, blue = (
-                    half + (red - half) * scale,
-                    half + (green - half) * scale,
-                    half + (blue - half) * scale,
-                )
+                picture[y, x, 0] = np.uint8(half + (red - half) * scale)
+                picture[y, x, 1] = np.uint8(half + (green - half) * scale)
+                picture[y, x, 2] = np.uint8(half + (blue - half) * scale)
                 picture[y, x, 3] = np.uint8(half + full * (one - rest))
             else:
-                red += rest * np.float32(picture[y, x, 0])
-                green += rest * np.float32(picture[y, x, 1])
-                blue += rest * np.float32(picture[y, x, 2])
-            picture[y, x, 0], picture[y, x, 1], picture[y, x, 2] = np.uint8(red), np.uint8(green), np.uint8(blue)
+                picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
+                picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
+                picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))
 
 
 # Drawing.
