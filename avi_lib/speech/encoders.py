@@ -15,9 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,7 +41,6 @@ RECIPE = 1
 Wave = Float32[np.ndarray, " samples"]
 Read = Float32[np.ndarray, "*bins steps"]
 """What a network reads: samples, or columns of a spectrogram."""
-Piece = Float32[np.ndarray, "*bins piece"]
 States = Float32[np.ndarray, "layers frames dim"]
 
 
@@ -314,60 +312,44 @@ class CTranslateWhisper(SpeechEncoder):
 # Encoders as transformers saves them: HuBERT, wav2vec 2.0, WavLM and Whisper from a folder with safetensors.
 
 
-WAVEFORM_KINDS = ("hubert", "wav2vec2", "wavlm")
-KINDS = (*WAVEFORM_KINDS, "whisper")
+KINDS = ("hubert", "wav2vec2", "wavlm", "whisper")
 WAVEFORM_WINDOW, WAVEFORM_OVERLAP = 1000, 100
 """Networks on the wave have no absolute positions and were trained on up to 16-30 s: windows of 20 s that share 2 s."""
 
-_PREPROCESSOR = "preprocessor_config.json"
-
 
 class HubEncoder(SpeechEncoder):
-    """A network of transformers on the processor in float32; a subclass says what it reads."""
+    """A network of transformers on the processor in float32.
 
-    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
-        self._model, self._threads = model, threads
-        self.name, self.reason = name, reason
-        self.dim = int(model.config.hidden_size)
-        self.layers = int(model.config.num_hidden_layers) + 1
-        extra = [folder / _PREPROCESSOR] if (folder / _PREPROCESSOR).exists() else []
-        files = [folder / "config.json", *extra, *sorted(folder.glob("*.safetensors*"))]
-        self.fingerprint = _fingerprint("transformers", self, files)
-
-    def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
-        import torch
-
-        with _torch_threads(self._threads), torch.inference_mode():
-            hidden = self._hidden(torch.from_numpy(self._cut(prepared, start, stop))[None])
-            return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
-
-    @abstractmethod
-    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
-        """What the network reads for frames `start` to `stop`."""
-
-    @abstractmethod
-    def _hidden(self, read: Any) -> list[Any]:
-        """The input embedding and every layer's output (1, frames, dim), the last one as the network normalises it."""
-
-
-class WaveformEncoder(HubEncoder):
-    """HuBERT, wav2vec 2.0 or WavLM: convolutions over the wave, 400 samples wide and 320 apart, then a transformer.
-
-    The wave gets the same silence at both ends, 40 samples, by which the network's frame i lies on the middle of frame
-    i without interpolation. It is brought to mean 0 and variance 1 unless preprocessor_config.json says
+    HuBERT, wav2vec 2.0 and WavLM are convolutions over the wave, 400 samples wide and 320 apart, then a transformer.
+    The wave gets the same silence at both ends, 40 samples, by which the network's frame i lies on the middle of
+    frame i without interpolation. It is brought to mean 0 and variance 1 unless preprocessor_config.json says
     `"do_normalize": false`; a folder without that file counts as true, the default of transformers.
+
+    Whisper's encoder is run at the true length of its input with the first of its positions: the forward pass of
+    transformers insists on 30 s, and this one equals it at 30 s. It gives the features of the same weights in
+    CTranslate2 form.
     """
 
-    window = WAVEFORM_WINDOW
-    overlap = WAVEFORM_OVERLAP
-
-    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
-        super().__init__(model, folder, name, reason, threads)
+    def __init__(self, model: Any, folder: Path, kind: str, name: str, reason: str, threads: int) -> None:
+        self._whisper = kind == "whisper"
+        self._model, self._threads = model.get_encoder() if self._whisper else model, threads
+        self.name, self.reason = name, reason
+        config, extra = self._model.config, folder / "preprocessor_config.json"
+        self.dim, self.layers = int(config.hidden_size), int(config.num_hidden_layers) + 1
+        self.window, self.overlap = (WINDOW, OVERLAP) if self._whisper else (WAVEFORM_WINDOW, WAVEFORM_OVERLAP)
+        extras = [extra] if extra.exists() else []
+        files = [folder / "config.json", *extras, *sorted(folder.glob("*.safetensors*"))]
+        self.fingerprint = _fingerprint("transformers", self, files)
+        if self._whisper:
+            if (positions := config.max_source_positions) < WINDOW:
+                expected = f"Whisper with at least {WINDOW} positions"
+                raise InputError(expected, f"{positions} in {folder}", "use another model")
+            return
         stride, reach = 1, 1
-        for kernel, step in zip(model.config.conv_kernel, model.config.conv_stride, strict=True):
+        for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
             reach += (kernel - 1) * stride
             stride *= step
-        options = read_json(folder / _PREPROCESSOR) if (folder / _PREPROCESSOR).exists() else {}
+        options = read_json(extra) if extras else {}
         rate_hz = options.get("sampling_rate", RATE_HZ)
         if stride != HOP or reach < HOP or rate_hz != RATE_HZ:
             got = f"{folder}, which reads {reach} samples every {stride} at {rate_hz} Hz"
@@ -376,6 +358,8 @@ class WaveformEncoder(HubEncoder):
         self._normalise = bool(options.get("do_normalize", True))
 
     def _prepare(self, wave: Wave, frames: int) -> Read:
+        if self._whisper:
+            return centred_log_mel(wave, frames, self._model.config.num_mel_bins)
         if self._normalise:
             mean = wave.mean(dtype=np.float64)
             variance = np.einsum("i,i->", wave, wave, dtype=np.float64) / len(wave) - mean**2
@@ -383,38 +367,27 @@ class WaveformEncoder(HubEncoder):
         before = self._beyond // 2
         return np.pad(wave, (before, frames * HOP - len(wave) + self._beyond - before))
 
-    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
-        return prepared[start * HOP : stop * HOP + self._beyond]
+    def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
+        import torch
 
-    def _hidden(self, read: Any) -> list[Any]:
+        first, last = (2 * start, 2 * stop) if self._whisper else (start * HOP, stop * HOP + self._beyond)
+        read = torch.from_numpy(prepared[..., first:last])[None]
+        before = torch.get_num_threads()
+        torch.set_num_threads(self._threads)  # on which the last digits depend
+        try:
+            with torch.inference_mode():
+                hidden = self._run_whisper(read) if self._whisper else self._run(read)
+                return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
+        finally:
+            torch.set_num_threads(before)
+
+    def _run(self, read: Any) -> list[Any]:
+        """The input embedding and every layer's output (1, frames, dim)."""
         result = self._model(read, output_hidden_states=True)
         # Of large models the last hidden state lacks the final normalisation, hence the result in its place.
         return [*result.hidden_states[:-1], result.last_hidden_state]
 
-
-class WhisperEncoder(HubEncoder):
-    """Whisper's encoder, run at the true length of its input with the first of its positions.
-
-    The forward pass of transformers insists on 30 s; this is the same one without that, and equals it at 30 s. It
-    gives the features of the same weights in CTranslate2 form.
-    """
-
-    window = WINDOW
-    overlap = OVERLAP
-
-    def __init__(self, model: Any, folder: Path, name: str, reason: str, threads: int) -> None:
-        super().__init__(model.get_encoder(), folder, name, reason, threads)
-        if (positions := self._model.config.max_source_positions) < WINDOW:
-            expected = f"Whisper with at least {WINDOW} positions"
-            raise InputError(expected, f"{positions} in {folder}", "use another model")
-
-    def _prepare(self, wave: Wave, frames: int) -> Read:
-        return centred_log_mel(wave, frames, self._model.config.num_mel_bins)
-
-    def _cut(self, prepared: Read, start: int, stop: int) -> Piece:
-        return prepared[:, 2 * start : 2 * stop]
-
-    def _hidden(self, read: Any) -> list[Any]:
+    def _run_whisper(self, read: Any) -> list[Any]:
         from torch.nn.functional import gelu
 
         embedded = gelu(self._model.conv2(gelu(self._model.conv1(read)))).transpose(1, 2)
@@ -448,18 +421,4 @@ def _load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: 
     if missing := sorted(set(used) - {"masked_spec_embed"}):  # that one serves training alone
         got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
         raise InputError(f"all weights of a {kind} model", got, "copy the model again")
-    encoder = WhisperEncoder if kind == "whisper" else WaveformEncoder
-    return encoder(model.eval(), folder, name, reason, threads)
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Run torch on that many threads, on which the last digits depend."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return HubEncoder(model.eval(), folder, kind, name, reason, threads)

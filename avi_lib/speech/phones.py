@@ -184,7 +184,7 @@ def pronounce(text: str) -> tuple[Word, ...]:
 def spoken_words(text: str) -> list[str]:
     """Split a transcript into the words that are said: numbers and common symbols spelled out, capitals as letters.
 
-    "At 9:30 Dr. O'Neil's BBC show" gives at, nine, thirty, dr, o'neil's, b, b, c, show.
+    "At 9:30 Dr. O'Neil's AVQ show" gives at, nine, thirty, dr, o'neil's, a, v, q, show.
     """
     normal = unicodedata.normalize("NFKC", text).translate(str.maketrans("\u2019\u2018`", "'''"))
     words: list[str] = []
