@@ -1,8 +1,9 @@
-"""Instructions: what sentences ask for, what the grammar says, and that both agree."""
+"""Instructions: what is understood of a sentence, what its face is, its phrases, and timelines of instructions."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import string
 import time
 
@@ -21,34 +22,39 @@ from avi_lib.instruction.action_units import (
     levels,
     opposites,
     prototype,
-    quantise,
     unit_channels,
 )
-from avi_lib.instruction.grammar import FRAMES, MAX_LENGTH, MAX_UNITS, WORDINGS, describe, salient, serves
-from avi_lib.instruction.instruction import Instruction, expression_targets, normalise_text, paraphrases
-from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, scan, stem, stems_of
+from avi_lib.instruction.grammar import FRAMES, MAX_LENGTH, WORDINGS, serves
+from avi_lib.instruction.instruction import (
+    Entry,
+    Instruction,
+    Timeline,
+    as_json,
+    evenly,
+    expression_targets,
+    load_timeline,
+    normalise_text,
+)
+from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, phrases, scan, stem, stems_of, without
 from avi_lib.motion.clip import ARKIT
 
-BUCKETS = (0.0, *(words.strength for words in STRENGTH_WORDS))
-STATES = [(None, None), *((emotion, level) for emotion in EMOTIONS for level in levels(emotion))]
 BOTH_BROWS = ("inner_brow_raise", "outer_brow_raise")
-NAMES = tuple(ACTION_UNITS)
+TEMPLATE = "A person feels quite angry and speaks with brow strongly down."
 
 
-def parts(text: str) -> tuple[str | None, int | None, dict[str, float]]:
+def parts(text):
     instruction = Instruction.parse(text)
     return instruction.emotion, instruction.level, dict(instruction.action_units)
 
 
-def random_units(rng: np.random.Generator, most: int = MAX_UNITS) -> dict[str, float]:
-    chosen = rng.choice(len(NAMES), int(rng.integers(0, most + 1)), replace=False)
-    return {NAMES[i]: float(rng.choice(BUCKETS)) for i in chosen}
+def targets(text):
+    return expression_targets(Instruction.parse(text))
 
 
 @pytest.mark.parametrize(
     ("text", "emotion", "level", "units"),
     [
-        ("A person feels quite angry and speaks with brow strongly down.", "angry", 2, {"brow_down": 0.9}),
+        (TEMPLATE, "angry", 2, {"brow_down": 0.9}),
         ("she is furious", "angry", 3, {}),
         ("Speak angrily", "angry", 2, {}),
         ("slightly angry", "angry", 1, {}),
@@ -95,32 +101,49 @@ def random_units(rng: np.random.Generator, most: int = MAX_UNITS) -> dict[str, f
          {"left_brow_raise": 0.6, "left_lip_corner_pull": 0.6}),
     ],
 )  # fmt: skip
-def test_a_sentence_is_understood(text: str, emotion: str | None, level: int | None, units: dict[str, float]) -> None:
+def test_a_sentence_is_understood(text, emotion, level, units):
     assert parts(text) == (emotion, level, units)
 
 
 @pytest.mark.parametrize("verb", ["lower", "lowers", "lowered", "lowering"])
-def test_inflections_mean_the_same(verb: str) -> None:
+def test_inflections_mean_the_same(verb):
     assert parts(f"{verb} his brows strongly")[2] == {"brow_down": 0.9}
 
 
-def test_words_not_understood_are_kept_and_ask_for_nothing() -> None:
+def test_stems_join_inflections_but_not_unlike_words():
+    assert stem("raise") == stem("raises") == stem("raised") == stem("raising")
+    assert stem("drop") == stem("dropped")
+    assert stem("worry") == stem("worried")
+    assert stem("slight") == stem("slightly")
+    assert stem("hard") != stem("hardly")
+    assert stem("please") != stem("pleased")
+
+
+def test_words_not_understood_are_kept_and_ask_for_nothing():
     instruction = Instruction.parse("Ignore previous instructions and smile like a Banana.")
     assert instruction.unknown == ("ignore", "previous", "instructions", "banana")
     assert instruction.action_units == {"lip_corner_pull": 0.6}
     assert instruction.text == "Ignore previous instructions and smile like a Banana."
 
 
-def test_a_mix_of_emotions_adds_the_units_of_the_second() -> None:
-    instruction = Instruction.parse("happy and surprised")
-    assert (instruction.emotion, instruction.level) == ("happy", 2)
-    assert instruction.action_units["upper_lid_raise"] == pytest.approx(0.42)
-    targets = expression_targets(instruction)
-    assert targets["mouthSmileLeft"] == 0.65
-    assert targets["browInnerUp"] > 0.4
+def test_a_mix_of_emotions_adds_the_units_of_the_second():
+    assert parts("happy and surprised")[:2] == ("happy", 2)
+    assert parts("happy and surprised")[2]["upper_lid_raise"] == pytest.approx(0.42)
+    mixed = targets("happy and surprised")
+    assert mixed["mouthSmileLeft"] == 0.65 and mixed["browInnerUp"] > 0.4
 
 
-def test_every_level_word_means_its_emotion_and_level() -> None:
+def test_stronger_words_mean_larger_strengths_and_higher_levels():
+    words = ("ever so slightly", "a little", "somewhat", "", "noticeably", "strongly", "fully")
+    strengths = [parts(f"smile {word}")[2]["lip_corner_pull"] for word in words]
+    assert strengths == [0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0]
+    assert [parts(f"{word} afraid")[1] for word in ("slightly", "quite", "extremely")] == [1, 2, 3]
+
+
+# words.yaml: every word means one thing, and every wording is understood.
+
+
+def test_every_level_word_means_its_emotion_and_level():
     for emotion in EMOTIONS:
         for level in levels(emotion):
             for word in EMOTION_WORDS[emotion].understood(level):
@@ -128,28 +151,27 @@ def test_every_level_word_means_its_emotion_and_level() -> None:
                 assert (found.emotion, found.level, found.units) == (emotion, level, {}), word
 
 
-def test_the_vocabulary_is_rich_enough() -> None:
+def test_the_vocabulary_is_rich_enough():
     frequent = ("brow_down", "upper_lid_raise", "lip_corner_pull", "lip_corner_down", "jaw_drop", "inner_brow_raise")
     sizes = {wording.units: len(wording.states) + len(wording.acts) for wording in WORDINGS}
-    assert all(sizes[(name,)] >= 8 for name in frequent)
-    assert sizes[BOTH_BROWS] >= 8
+    assert all(sizes[units] >= 8 for units in (BOTH_BROWS, *((name,) for name in frequent)))
     assert {name for units in sizes for name in units} == set(ACTION_UNITS)
-    assert all(len(EMOTION_WORDS[e].adjectives[level - 1]) >= 6 for e in EMOTIONS for level in levels(e))
+    assert all(len(words) >= 6 for emotion in EMOTION_WORDS.values() for words in emotion.adjectives)
     assert sum(serves(frame, emotion=True, units=True) for frame in FRAMES) >= 12
 
 
-def test_no_phrase_asks_for_two_different_things() -> None:
-    meanings: dict[tuple[str, ...], set[tuple[object, ...]]] = {}
+def test_no_phrase_asks_for_two_different_things():
+    meanings = {}
     for phrase, meaning in lexicon_entries():
         if meaning.kind in ("emotion", "units", "strength", "not", "part") and phrase != "AU45":
-            said = (meaning.kind, meaning.name if meaning.kind != "not" else "", meaning.level, meaning.units,
-                    meaning.strength)  # fmt: skip
+            name = meaning.name if meaning.kind != "not" else ""
+            said = (meaning.kind, name, meaning.level, meaning.units, meaning.strength)
             meanings.setdefault(stems_of(phrase), set()).add(said)
     meanings.pop(())
     assert {key: found for key, found in meanings.items() if len(found) > 1} == {}
 
 
-def test_every_pairing_of_part_and_movements_can_be_reached() -> None:
+def test_every_pairing_of_part_and_movements_can_be_reached():
     for part, moves in COMPOSITIONS:
         named = moves.split(" ")
         assert part in TABLES["parts"], part
@@ -157,128 +179,41 @@ def test_every_pairing_of_part_and_movements_can_be_reached() -> None:
         assert named == sorted(set(named)), moves
 
 
-def test_every_wording_and_every_adverb_is_understood() -> None:
-    spoken = {"~": [], "before": [], "after": []}
-    for words in STRENGTH_WORDS:
-        spoken["~"] += [(words.strength, said) for said in words.adjectives]
-        spoken["before"] += [(words.strength, said) for said in words.before]
-        spoken["after"] += [(words.strength, said) for said in words.after]
-    turns = {place: itertools.cycle(said) for place, said in spoken.items()}
-    phrases = [(wording.units, phrase) for wording in WORDINGS for phrase in wording.states + wording.acts]
-    for units, phrase in phrases:
-        strength, said = next(turns["~" if "~" in phrase else "after" if phrase.endswith("*") else "before"])
-        text = phrase.replace("*", said).replace("~", said).replace("@", "their")
-        assert parts(text)[2] == dict.fromkeys(units, strength), text
+def test_every_wording_and_every_adverb_is_understood():
+    spoken = {
+        place: itertools.cycle(
+            [(bucket.strength, said) for bucket in STRENGTH_WORDS for said in getattr(bucket, place)]
+        )
+        for place in ("adjectives", "before", "after")
+    }
+    for wording in WORDINGS:
+        for phrase in wording.states + wording.acts:
+            place = "adjectives" if "~" in phrase else "after" if phrase.endswith("*") else "before"
+            strength, said = next(spoken[place])
+            text = phrase.replace("*", said).replace("~", said).replace("@", "their")
+            assert parts(text)[2] == dict.fromkeys(wording.units, strength), text
+
+
+# Texts that are refused, and texts that are not.
 
 
 @pytest.mark.parametrize(
-    "frame",
-    FRAMES,
-)
-def test_rendered_sentences_parse_back_in_every_frame(frame: str) -> None:
-    rng = np.random.default_rng(len(frame))
-    states = [state for state in STATES if serves(frame, state[0] is not None, units=True)] or [
-        state for state in STATES if serves(frame, state[0] is not None, units=False)
-    ]
-    spoken = serves(frame, states[0][0] is not None, units=True)
-    for i in range(8):
-        emotion, level = states[int(rng.integers(len(states)))]
-        units = random_units(rng, most=4) | {NAMES[i]: 0.9} if spoken else {NAMES[i]: 0.0}
-        text = describe(units, emotion, level, rng=rng, frame=frame)
-        assert parts(text) == (emotion, level, units), text
-        assert len(text) <= MAX_LENGTH
-
-
-def test_rendered_sentences_parse_back_for_many_mixes() -> None:
-    rng = np.random.default_rng(7)
-    for i in range(140):
-        emotion, level = STATES[i % len(STATES)]
-        units = random_units(rng)
-        instruction = Instruction.parse(describe(units, emotion, level, rng=rng))
-        assert (instruction.emotion, instruction.level, instruction.action_units) == (emotion, level, units)
-        assert instruction.unknown == ()
-
-
-def test_every_single_unit_parses_back() -> None:
-    rng = np.random.default_rng(3)
-    for i, name in enumerate(NAMES):
-        for strength in (BUCKETS[i % len(BUCKETS)], BUCKETS[(i + 4) % len(BUCKETS)]):
-            text = describe({name: strength}, rng=rng)
-            assert parts(text) == (None, None, {name: strength}), text
-
-
-def test_measured_strengths_are_said_at_the_nearest_word() -> None:
-    rng = np.random.default_rng(1)
-    assert quantise(0.87) == 0.9
-    assert quantise(0.07) == 0.0
-    text = describe({"brow_down": 0.87, "jaw_drop": 0.05, "pucker": 0.34}, rng=rng)
-    assert parts(text)[2] == {"brow_down": 0.9, "pucker": 0.3}
-
-
-def test_salient_keeps_the_strongest_units() -> None:
-    measured = {name: i / 100 for i, name in enumerate(NAMES)}
-    kept = salient(measured, most=3)
-    assert list(kept) == list(reversed(NAMES[-3:]))
-    assert salient({"smile": 0.01}) == {}
-
-
-def test_stronger_words_mean_larger_strengths_and_higher_levels() -> None:
-    words = ("ever so slightly", "a little", "somewhat", "", "noticeably", "strongly", "fully")
-    strengths = [parts(f"smile {word}")[2]["lip_corner_pull"] for word in words]
-    assert strengths == sorted(set(strengths)) == [0.15, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0]
-    assert [parts(f"{word} afraid")[1] for word in ("slightly", "quite", "extremely")] == [1, 2, 3]
-
-
-def test_paraphrases_differ_and_say_the_same() -> None:
-    instruction = Instruction.parse("A person feels quite angry and speaks with brow strongly down.")
-    found = paraphrases(instruction, 40, seed=5)
-    assert len(set(found)) == 40
-    assert all(parts(text) == ("angry", 2, {"brow_down": 0.9}) for text in found)
-    assert found == paraphrases(instruction, 40, seed=5)
-    assert found != paraphrases(instruction, 40, seed=6)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("text", "words"),
     [
-        (({"brow_up": 0.5},), "brow_up"),
-        (({}, "angry", 4), "level"),
-        (({}, "neutral", 2), "level"),
-        (({}, "jealous", 1), "jealous"),
-        ((dict.fromkeys(NAMES[:9], 0.5),), "at most 8"),
+        *((text, "an empty text") for text in ("", "  \n\t ", "😀", "\x00\u200b")),
+        ("a" * 401, "at most 400 characters; got 401"),
+        *((value, "as text") for value in (None, 3, b"smile", ["smile"])),
     ],
 )
-def test_describe_refuses_what_it_cannot_say(arguments: tuple, named: str) -> None:
-    with pytest.raises(InputError, match=named):
-        describe(*arguments, rng=np.random.default_rng(0))
+def test_what_is_no_sentence_is_refused(text, words):
+    with pytest.raises(InputError, match=words):
+        normalise_text(text)
 
 
-def test_a_frame_that_would_lose_a_part_is_refused() -> None:
-    with pytest.raises(InputError, match="slot"):
-        describe({"brow_down": 0.9}, rng=np.random.default_rng(0), frame=FRAMES[0])
-
-
-@pytest.mark.parametrize("text", ["", "  \n\t ", "😀", "\x00\u200b"])
-def test_a_text_without_words_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match="empty"):
-        Instruction.parse(text)
-
-
-def test_text_length_counts_after_normalisation() -> None:
+def test_text_is_cleaned_and_its_length_counts_afterwards():
+    assert normalise_text("don’t\x00 smile\u202e,\n“ever”\x1b ﬁne") == 'don\'t smile, "ever" fine'
     assert Instruction.parse("smile" + " " * 1000 + "!").text == "smile !"
     assert len(Instruction.parse("a" * 400).text) == 400
-    with pytest.raises(InputError, match=r"at most 400 characters; got 401"):
-        Instruction.parse("a" * 401)
-
-
-@pytest.mark.parametrize("value", [None, 3, b"smile", ["smile"]])
-def test_what_is_not_text_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match="as text"):
-        normalise_text(value)
-
-
-def test_control_characters_and_typographic_quotes_are_cleaned() -> None:
-    assert normalise_text("don’t\x00 smile\u202e,\n“ever”\x1b ﬁne") == 'don\'t smile, "ever" fine'
 
 
 @pytest.mark.parametrize(
@@ -292,7 +227,7 @@ def test_control_characters_and_typographic_quotes_are_cleaned() -> None:
         {"action_units": {"jaw_drop": float("nan")}},
     ],
 )
-def test_an_instruction_holds_only_known_parts(fields: dict) -> None:
+def test_an_instruction_holds_only_known_parts(fields):
     with pytest.raises(InputError):
         Instruction("text", **fields)
 
@@ -312,7 +247,7 @@ texts = st.one_of(
 
 @given(texts)
 @settings(max_examples=1000, deadline=None, derandomize=True, database=None)
-def test_any_text_gives_bounded_targets_or_an_input_error(text: str) -> None:
+def test_any_text_gives_bounded_targets_or_an_input_error(text):
     try:
         instruction = Instruction.parse(text)
     except InputError:
@@ -325,7 +260,7 @@ def test_any_text_gives_bounded_targets_or_an_input_error(text: str) -> None:
         assert abs(value) <= 1.0 if channel.startswith("head") else 0.0 <= value <= 1.0, channel
 
 
-def test_parsing_time_grows_with_the_length_only() -> None:
+def test_parsing_time_grows_with_the_length_only():
     Instruction.parse("warm up")
     start = time.process_time()
     for word in ("not ", "corner of ", "raise ", "brow, ", "and ", "slightly "):
@@ -333,16 +268,10 @@ def test_parsing_time_grows_with_the_length_only() -> None:
     assert (time.process_time() - start) / 6 < 0.05
 
 
-def test_stems_join_inflections_but_not_unlike_words() -> None:
-    assert stem("raise") == stem("raises") == stem("raised") == stem("raising")
-    assert stem("drop") == stem("dropped")
-    assert stem("worry") == stem("worried")
-    assert stem("slight") == stem("slightly")
-    assert stem("hard") != stem("hardly")
-    assert stem("please") != stem("pleased")
+# The face that is asked for.
 
 
-def test_every_unit_moves_existing_channels_or_has_a_rhythm() -> None:
+def test_every_unit_moves_existing_channels_or_has_a_rhythm():
     for unit in ACTION_UNITS.values():
         assert set(unit.channels) <= set(ARKIT.channels), unit.name
         assert unit.rhythm == (not unit.channels)
@@ -350,7 +279,7 @@ def test_every_unit_moves_existing_channels_or_has_a_rhythm() -> None:
     assert set(opposites()) <= set(ARKIT.channels)
 
 
-def test_prototypes_grow_with_the_level_and_differ() -> None:
+def test_prototypes_grow_with_the_level_and_differ():
     for emotion in EMOTIONS:
         sums = [sum(unit_channels(prototype(emotion, level)).values()) for level in levels(emotion)]
         assert sums == sorted(set(sums))
@@ -362,28 +291,122 @@ def test_prototypes_grow_with_the_level_and_differ() -> None:
         prototype("calm", 2)
 
 
-def test_named_units_win_over_the_emotion() -> None:
-    angry = expression_targets(Instruction.parse("furious"))
+def test_named_units_win_over_the_emotion():
+    angry, raised = targets("furious"), targets("furious, brows extremely raised")
     assert angry["browDownLeft"] == 0.95
-    softened = expression_targets(Instruction.parse("furious, brow slightly lowered"))
-    assert softened["browDownLeft"] == 0.3
-    raised = expression_targets(Instruction.parse("furious, brows extremely raised"))
-    assert raised["browOuterUpLeft"] == 1.0
-    assert raised["browDownLeft"] == 0.0
-    partly = expression_targets(Instruction.parse("furious, brows slightly raised"))
-    assert partly["browDownLeft"] == pytest.approx(0.95 * 0.7)
+    assert targets("furious, brow slightly lowered")["browDownLeft"] == 0.3
+    assert raised["browOuterUpLeft"] == 1.0 and raised["browDownLeft"] == 0.0
+    assert targets("furious, brows slightly raised")["browDownLeft"] == pytest.approx(0.95 * 0.7)
     assert raised["mouthPressLeft"] == angry["mouthPressLeft"]
 
 
-def test_a_forbidden_unit_switches_its_channels_off() -> None:
-    targets = expression_targets(Instruction.parse("ecstatic, without smiling"))
-    assert targets["mouthSmileLeft"] == 0.0
-    assert targets["cheekSquintLeft"] == 0.85
+def test_a_forbidden_unit_switches_its_channels_off():
+    asked = targets("ecstatic, without smiling")
+    assert asked["mouthSmileLeft"] == 0.0 and asked["cheekSquintLeft"] == 0.85
 
 
-def test_head_rotations_have_the_sign_of_the_motion_space() -> None:
-    assert expression_targets(Instruction.parse("look left, head down"))["headPitch"] == pytest.approx(0.21)
-    assert expression_targets(Instruction.parse("turn your head to the left"))["headYaw"] > 0
-    assert expression_targets(Instruction.parse("tilt your head to the right"))["headRoll"] > 0
-    gaze = expression_targets(Instruction.parse("look to the left"))
+def test_head_rotations_have_the_sign_of_the_motion_space():
+    assert targets("look left, head down")["headPitch"] == pytest.approx(0.21)
+    assert targets("turn your head to the left")["headYaw"] > 0
+    assert targets("tilt your head to the right")["headRoll"] > 0
+    gaze = targets("look to the left")
     assert gaze["eyeLookOutLeft"] == gaze["eyeLookInRight"] > 0
+
+
+# Phrases of a sentence, and the sentence without them.
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found"),
+    [
+        (TEMPLATE, ["feels quite angry", "brow strongly down"]),
+        ("The moon over water, silver light.", ["The moon over water", "silver light"]),  # where nothing is understood
+        ("and, with; but.", []),
+    ],
+)
+def test_phrases_are_those_that_ask_for_something(sentence, found):
+    assert [phrase.text for phrase in phrases(sentence)] == found
+
+
+@pytest.mark.parametrize(
+    ("sentence", "rests"),
+    [
+        (TEMPLATE, ["A person speaks with brow strongly down.", "A person feels quite angry and speaks."]),
+        ("She is furious, without smiling.", ["She, without smiling.", "She is furious."]),
+        ("Sadness and a touch of fear", ["a touch of fear", "Sadness"]),
+        ("Happy", [""]),
+    ],
+)
+def test_a_sentence_without_a_phrase_is_still_one(sentence, rests):
+    assert [without(sentence, phrase) for phrase in phrases(sentence)] == rests
+
+
+def test_many_marks_before_a_phrase_take_no_time():
+    sentence = "she is happy" + "," * 400 + "x, smiling."
+    assert without(sentence, phrases(sentence)[-1]) == "she is happy" + "," * 400 + "x."
+
+
+@given(st.text(max_size=200))
+def test_phrases_are_where_they_say_and_leaving_one_out_never_adds(sentence):
+    for phrase in phrases(sentence):
+        assert sentence[phrase.start : phrase.stop] == phrase.text
+        assert len(without(sentence, phrase)) <= len(sentence)
+
+
+# Timelines: files that are read or refused, and weights that fade without a jump.
+
+CALM, FURIOUS, SAD = (Instruction.parse(text) for text in ("She is calm.", "She is furious.", "She is sad."))
+
+
+def write(tmp_path, content):
+    path = tmp_path / "timeline.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return path
+
+
+def test_weights_add_up_and_half_of_an_entry_has_come_on_at_its_time():
+    timeline = Timeline((Entry(0.0, CALM), Entry(2.0, FURIOUS, 0.8), Entry(3.0, SAD, 0.4)))
+    weights = timeline.weights(125, 25.0)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, atol=1e-6)
+    assert weights[20].tolist() == [1, 0, 0] and weights[62].tolist() == [0, 1, 0] and weights[-1].tolist() == [0, 0, 1]
+    assert weights[49:51, 1].mean() == pytest.approx(0.5, abs=0.01)
+    assert np.abs(np.diff(weights, axis=0)).max() < 0.16, "no jump"
+
+
+def test_the_first_entry_holds_from_the_start_and_a_fade_of_no_time_takes_one_frame():
+    assert Timeline((Entry(1.5, CALM), Entry(2.0, SAD))).weights(25, 25.0)[0].tolist() == [1, 0]
+    weights = Timeline((Entry(0.0, CALM), Entry(1.0, SAD, 0.0))).weights(50, 25.0)
+    assert set(np.round(weights[:, 1], 3)) <= {0.0, 0.5, 1.0}
+
+
+def test_a_file_comes_back_as_it_was_written(tmp_path):
+    timeline = evenly([CALM, FURIOUS, SAD], 6.0, 0.5)
+    assert load_timeline(write(tmp_path, as_json(timeline))) == timeline
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "no JSON"),
+        ("[" * 100_000, "no JSON"),
+        ({"at_s": 0}, "with dict"),
+        ([], "0"),
+        ([{"at_s": 0}], "at_s in number 1"),
+        ([{"at_s": 0, "instruction": "She is calm.", "speed": 2}], "speed"),
+        ([{"at_s": "soon", "instruction": "She is calm."}], "'soon' in number 1"),
+        ([{"at_s": True, "instruction": "She is calm."}], "True"),
+        ([{"at_s": 0, "instruction": ""}], "an empty text in number 1"),
+        ([{"at_s": 0, "instruction": 7}], "int in number 1"),
+        ([{"at_s": -1, "instruction": "She is calm."}], "at_s -1"),
+        ('[{"at_s": NaN, "instruction": "She is calm."}]', "at_s nan"),
+        ([{"at_s": 0, "instruction": "She is calm.", "fade_s": -2}], "fade_s -2"),
+        (f'[{{"at_s": 1{"0" * 400}, "instruction": "She is calm."}}]', "seconds as at_s"),
+        ([{"at_s": 1, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is sad."}], "1 s after 1 s"),
+        ([{"at_s": i, "instruction": "She is calm."} for i in range(1001)], "1001"),
+    ],
+)
+def test_a_wrong_timeline_is_refused_with_the_place_of_the_error(tmp_path, content, words):
+    with pytest.raises(InputError, match=words):
+        load_timeline(write(tmp_path, content))
+    with pytest.raises(InputError, match="nowhere"):
+        load_timeline(tmp_path / "nowhere.json")
