@@ -1,20 +1,141 @@
-"""Frozen language models: reading, scoring, writing on, and what is refused."""
+"""Frozen models of text: encoding, reading, scoring and writing on, quantised weights, and what is refused."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_language_models import WIDTH, llama, save_gpt2, save_llama
+from small_language_models import DIM, WIDTH, llama, save_bert, save_clip, save_gpt2, save_llama, tokenizer
 
 from avi_lib.errors import InputError
+from avi_lib.instruction import language_model as module
 from avi_lib.instruction.action_units import EMOTION_CLASSES
 from avi_lib.instruction.grammar import OPENING, QUESTIONS, answer, class_words
 from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
-from avi_lib.instruction.language_model import answer_loss, language_fingerprint, load_language_model
+from avi_lib.instruction.language_model import (
+    answer_loss,
+    dequantised,
+    encode_texts,
+    language_fingerprint,
+    load_language_model,
+    load_text_encoder,
+    pack,
+)
+from avi_lib.models import Resolved, loading
+
+SENTENCE = "she is furious , brow strongly down ."
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return load_text_encoder(str(save_bert(tmp_path_factory.mktemp("bert"))))
+
+
+def test_every_token_has_a_state_and_padding_has_none(bert):
+    short, long = bert.encode(["she is calm", SENTENCE])
+    assert short.shape == (5, DIM) and long.shape == (10, DIM)
+    assert short.dtype == np.float32
+
+
+def test_texts_together_are_what_they_are_one_by_one_and_in_their_order(bert):
+    texts = [SENTENCE, "calm", "he is happy and sad .", ""]
+    for text, states in zip(texts, bert.encode(texts), strict=True):
+        np.testing.assert_allclose(states, bert.encode([text])[0], atol=1e-5)
+
+
+def test_an_empty_text_has_start_and_end_alone_and_what_is_no_list_is_refused(bert):
+    assert bert.encode([""])[0].shape == (2, DIM)
+    with pytest.raises(InputError, match="a list of texts"):
+        bert.encode("she is calm")
+
+
+@pytest.mark.parametrize(
+    "text", ["x" * 10_000, "calm " * 3000, "\x00\x1b[31m\u202e\ud800", "<script>alert(1)</script>", "她很生气"]
+)
+def test_any_text_has_finite_states_within_the_positions_of_the_network(bert, text):
+    states = bert.encode([text])[0]
+    assert 2 <= len(states) <= 40
+    assert np.isfinite(states).all()
+
+
+def test_the_text_tower_of_clip_is_read_by_path_and_cut_at_its_positions(tmp_path):
+    clip = load_text_encoder(str(save_clip(tmp_path / "clip")))
+    assert clip.dim == DIM and clip.max_tokens == 12
+    assert clip.encode([SENTENCE + " " + SENTENCE])[0].shape == (12, DIM)
+    assert "given path" in clip.reason
+
+
+def test_the_fingerprint_of_an_encoder_follows_its_weights(tmp_path):
+    first, same, other = (
+        load_text_encoder(str(save_bert(tmp_path / name, seed))) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first.fingerprint == same.fingerprint != other.fingerprint
+
+
+@pytest.mark.parametrize("damage", ["kind", "json", "weights", "tokenizer", "pickled", "missing"])
+def test_a_folder_that_holds_no_whole_text_encoder_is_refused_by_name(tmp_path, damage):
+    folder = save_bert(tmp_path / "bert")
+    config = folder / "config.json"
+    if damage == "kind":
+        config.write_text(json.dumps({"model_type": "gpt2"}))
+    elif damage == "json":
+        config.write_text("{")
+    elif damage == "weights":
+        (folder / "model.safetensors").write_bytes(b"\x00" * 100)
+    elif damage == "tokenizer":
+        for path in (folder / "tokenizer.json", folder / "tokenizer_config.json"):
+            path.write_text("{}")
+    elif damage == "pickled":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    else:
+        folder = tmp_path / "nowhere"
+    with pytest.raises(InputError, match=f"weights as safetensors.*{folder}" if damage == "pickled" else str(folder)):
+        load_text_encoder(str(folder))
+
+
+def test_states_of_many_texts_come_padded_with_a_mask(bert):
+    texts = ["she is calm", SENTENCE, ""]
+    states = encode_texts(texts, bert, progress=False)
+    batch, mask = states.batch([2, 0])
+    assert batch.shape == (2, 5, DIM) and mask.sum(axis=1).tolist() == [2, 5]
+    assert (batch[~mask] == 0).all()
+    np.testing.assert_allclose(batch[1], bert.encode([texts[0]])[0], atol=5e-3)
+
+
+def test_the_states_of_one_text_are_its_own_rows():
+    states = [np.full((2, 3), 1.0, np.float32), np.full((5, 3), 4.0, np.float32)]
+    assert pack(states).of(1).tolist() == states[1].tolist()
+
+
+def test_texts_that_were_encoded_before_are_read_and_not_encoded_again(bert, tmp_path, monkeypatch):
+    texts = ["she is calm", SENTENCE]
+    first = encode_texts(texts, bert, tmp_path, progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(bert), "encode", lambda *_: pytest.fail("encoded again"))
+        again = encode_texts(texts, bert, tmp_path, progress=False)
+    assert again.rows.tobytes() == first.rows.tobytes()
+    encode_texts(list(reversed(texts)), bert, tmp_path, progress=False)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+
+
+def test_a_damaged_file_of_states_is_made_again(bert, tmp_path):
+    texts = ["she is calm"]
+    first = encode_texts(texts, bert, tmp_path, progress=False)
+    (kept,) = tmp_path.glob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:60])
+    again = encode_texts(texts, bert, tmp_path, progress=False)
+    assert again.rows.tobytes() == first.rows.tobytes()
+    assert Path(kept).stat().st_size > 60
+
+
+# Causal models.
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +292,59 @@ def test_what_is_no_language_model_is_refused(tmp_path, small):
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     return save_llama(tmp_path_factory.mktemp("small"))
+
+
+# Quantised weights are read once, and kept whole; models load one at a time.
+
+
+@pytest.fixture
+def quantised(tmp_path, monkeypatch):
+    """A model's one file, and how often it was read."""
+    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "model.gguf"
+    source.write_bytes(b"GGUF")
+    network, reads = llama(tmp_path / "llama").network, []
+    monkeypatch.setattr(module, "_read", lambda path: reads.append(path) or (network, tokenizer()))
+    return Resolved(
+        "small", tmp_path, {source.name: source}, "path", "for tests", "none", {source.name: "ab" * 32}
+    ), reads
+
+
+def test_a_file_is_read_once_and_a_copy_that_was_cut_short_again(quantised):
+    found, reads = quantised
+    folder = dequantised(found)
+    assert load_language_model(str(folder)).width == 24
+    assert dequantised(found) == folder and len(reads) == 1
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    assert dequantised(found) == folder and len(reads) == 2
+    assert load_language_model(str(folder)).width == 24
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_what_is_no_gguf_is_refused_and_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
+    source = tmp_path / "junk.gguf"
+    source.write_bytes(b"junk")
+    found = Resolved("junk", tmp_path, {source.name: source}, "path", "for tests", "none", {})
+    with pytest.raises(InputError, match="a GGUF file with a causal language model"):
+        dequantised(found)
+    assert not [path for path in (tmp_path / "cache" / "dequantised").iterdir() if path.is_dir()]
+
+
+def test_models_load_one_at_a_time():
+    inside, most = [], []
+
+    def load():
+        with loading():
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
