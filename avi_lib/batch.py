@@ -21,9 +21,9 @@ from avi_lib.face.video import CONTAINERS, container_of
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
-from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, write_motion, written_files
+from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def _talk(
         talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
         beside = [talker.direct(talk, other) for other in others]
         if job.motion:
-            write_motion(talk.motion, job.motion, talker.head)
+            save_motion(talk.motion, job.motion, talker.head)
         if job.sheet:
             talker.renderer.write_sheet(talk, job.sheet)
         if job.video and beside:
@@ -302,7 +302,7 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
     for recording in recordings:
         begun = time.perf_counter()
         try:
-            speech = load_speech(recording, refuse_silence=False)
+            speech = load_voice(recording, refuse_silence=False)
         except AviError as error:
             yield Outcome(recording, alone, error=error)
             continue

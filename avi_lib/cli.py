@@ -286,7 +286,7 @@ def _track(options: Options) -> int:
     from avi_lib.face.tracking import track_video
     from avi_lib.files import check_writable
     from avi_lib.motion.clip import save_curves
-    from avi_lib.motion.formats import check_motion, write_motion
+    from avi_lib.motion.formats import check_motion, save_motion
 
     output: Path = options.output
     check_motion(output)
@@ -298,7 +298,7 @@ def _track(options: Options) -> int:
         if path.suffix.lower() == ".npz":
             save_curves(piece.curves, path)
         else:
-            write_motion(piece.curves.clip, path)
+            save_motion(piece.curves.clip, path)
         written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece.curves.clip)})
     lines = [f"{row['path']}: {row['frames']} frames from {row['start_s']:.2f} s" for row in written]
     _print(options, {**track.report.as_dict(), "pieces": written}, [*track.report.lines(), *lines])
@@ -308,7 +308,7 @@ def _track(options: Options) -> int:
 def _export(options: Options) -> int:
     from avi_lib.face.head import load_any_head
     from avi_lib.files import keep_inputs
-    from avi_lib.motion.formats import check_motion, converted, read_motion, write_motion, written_files
+    from avi_lib.motion.formats import check_motion, converted, load_motion, save_motion, written_files
 
     keep_inputs([options.motion, Path(options.head)], written_files(options.output))
     if options.motion.suffix.lower() == ".pkl":
@@ -318,14 +318,14 @@ def _export(options: Options) -> int:
             raise InputError("an npz for a FLAME model", str(options.output), "change the suffix")
         save_flame_npz(load_flame_file(options.motion), options.output)
         return 0
-    motion = read_motion(options.motion)
+    motion = load_motion(options.motion)
     head = load_any_head(options.head, number_pairs(options.identity, "--identity"))
     check_motion(options.output, head)
     notes = [f"head: {note}" for note in head.notes]
     if options.space:
         motion, lost = converted(motion, options.space.upper(), head)
         notes += [f"converted: {lost}"] if lost else []
-    write_motion(motion, options.output, head)
+    save_motion(motion, options.output, head)
     if options.json or notes:
         _print(options, {"path": str(options.output), "notes": notes}, notes)
     return 0

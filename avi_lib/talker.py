@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -29,7 +29,7 @@ from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fit
 from avi_lib.motion.formats import READABLE, read_curves
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import PhoneTrack
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
@@ -367,12 +367,19 @@ class Talker:
         if video:
             _ = self.renderer.rasteriser
 
-    def listen(self, recording: Path, asked: Instruction | Timeline | None = None, text: str | None = None) -> Talk:
+    def listen(
+        self,
+        recording: Path | Voice,
+        asked: Instruction | Timeline | None = None,
+        text: str | None = None,
+        seed: int | None = None,
+    ) -> Talk:
         """Load a recording, find its phones (aligned when its `text` is given) and carry out over it what is asked.
 
-        Where nothing is asked the instructor writes what the face should do.
+        Where nothing is asked the instructor writes what the face should do. The seed is that of the settings, or
+        another one.
         """
-        speech = load_speech(recording)
+        speech = recording if isinstance(recording, Voice) else load_voice(recording)
         written = None
         if asked is None:
             written = self.instructor.instruct(speech)
@@ -382,7 +389,7 @@ class Talker:
             speech.phones(text),
             speech.prosody(self.settings.performer.fps),
             as_timeline(asked),
-            self.settings.seed,
+            self.settings.seed if seed is None else seed,
             features=speech.features(self.generator.encoder) if self.generator else None,
             written=written,
         )
@@ -478,3 +485,35 @@ def _weights(what: str, name: str) -> Path | None:
     if not Path(name).is_file():
         raise InputError(f"{what}, or a file of weights", name, "name one of them")
     return Path(name)
+
+
+@cache
+def _talker() -> Talker:
+    """What the functions below share: the shipped models and the open head, each loaded once."""
+    return Talker()
+
+
+def instruct(voice: Voice) -> Written:
+    """The instruction that the language model writes for a voice, with the probability of every emotion."""
+    return _talker().instructor.instruct(voice)
+
+
+def draw_style(asked: Instruction, seed: int = 0) -> Float32[np.ndarray, " style"]:
+    """A style (128,) for an instruction, drawn by the diffusion prior."""
+    sampler = _talker().prior_sampler
+    assert sampler is not None, "the settings have a prior"
+    return sampler.style(asked.text, seed)
+
+
+def talk(voice: Voice, asked: Instruction | Timeline | None = None, *, text: str | None = None, seed: int = 0) -> Talk:
+    """A talking face of a voice under what is asked, or else under the instruction that the language model writes.
+
+    text: what is said, for sharper lips; seed: of every random choice.
+    """
+    return _talker().listen(voice, asked, text, seed)
+
+
+def render(made: Talk, path: Path | str) -> Path:
+    """Write a talk as a video with its sound, mp4 or webm, and return its path."""
+    _talker().write_video(made, Path(path))
+    return Path(path)

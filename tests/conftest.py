@@ -48,7 +48,7 @@ def in_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from avi_lib.corpus import segments
 
     stand_in(monkeypatch)
-    monkeypatch.setattr(segments, "load_speech", read_quickly)
+    monkeypatch.setattr(segments, "load_voice", read_quickly)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ class Inline(Executor):
 
 
 def read_quickly(path: Path, max_minutes: float) -> Voice:
-    """A sound FLAC without the checks and the process of its own that `load_speech` takes."""
+    """A sound FLAC without the checks and the process of its own that `load_voice` takes."""
     wave, _ = soundfile.read(path, dtype="float32")
     levels = dict.fromkeys(
         (

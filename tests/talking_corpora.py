@@ -82,7 +82,7 @@ def _prepared(adapter: str, write: Callable[[Path], Path], name: str) -> Corpus:
     folder = Path(tempfile.mkdtemp(dir=SCRATCH))
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        patch.setattr(segments, "load_speech", read_quickly)
+        patch.setattr(segments, "load_voice", read_quickly)
         settings = PrepareSettings(scripts=2, texts=1, group=3)
         prepare(adapter, write(folder / "raw"), folder / name, settings, workers=1, progress=False)
     return Corpus(folder / name)

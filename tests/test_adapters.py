@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from avi_lib.corpus.adapters import ADAPTERS, scan_source
 from avi_lib.corpus.layouts import SPEECH_SUFFIXES, RuleError, Scan, find, load_lablaut, phones_of, read_table
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, MotionSpace, save_curves, save_motion
+from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, MotionSpace, save_curves, save_npz
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, contiguous, tidy
 
 CLIP = "03-01-05-02-01-01-12"
@@ -358,7 +358,7 @@ def test_any_names_end_in_a_scan_or_an_error(paths: list[tuple[list[str], str]])
 
 def motion(path: Path, space: MotionSpace = ARKIT) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_motion(MotionClip(np.zeros((5, len(space)), np.float32), 25.0, space), path)
+    save_npz(MotionClip(np.zeros((5, len(space)), np.float32), 25.0, space), path)
 
 
 def test_a_table_finds_sound_phones_motion_and_labels(tmp_path: Path) -> None:

@@ -19,10 +19,10 @@ import soundfile
 from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import load_timeline
-from avi_lib.motion.clip import ARKIT, MotionClip, load_motion
+from avi_lib.motion.clip import ARKIT, MotionClip, load_npz
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talker
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seconds of a real recording."""
     source = ROOT / "data" / "samples" / "arctic.flac"
     path = tmp_path_factory.mktemp("speech") / "hello.wav"
-    soundfile.write(path, load_speech(source).wave[:32000], 16000)
+    soundfile.write(path, load_voice(source).wave[:32000], 16000)
     return path
 
 
@@ -65,7 +65,7 @@ def test_json_is_one_object_and_the_motion_is_what_was_asked(recording: Path, tm
     told = json.loads(capsys.readouterr().out)
     assert told["path"] == str(recording) and told["video"] is None and told["frames"] == 50
     assert told["instruction"]["emotion"] == "angry" and told["instruction"]["action_units"]["brow_down"] == 0.9
-    clip = load_motion(motion)
+    clip = load_npz(motion)
     assert clip.fps == 25.0 and clip["browDownLeft"].max() > 0.6
 
 
@@ -83,8 +83,8 @@ def test_export_turns_npz_into_live_link_csv_and_back(recording: Path, tmp_path:
     npz, csv, back = (tmp_path / name for name in ("a.npz", "a.csv", "b.npz"))
     assert main(["talk", str(recording), "--instruction", ANGRY, "--no-video", "--motion", str(npz)]) == 0
     assert main(["export", str(npz), str(csv)]) == 0 and main(["export", str(csv), str(back)]) == 0
-    np.testing.assert_allclose(load_livelink(csv).values, load_motion(npz).values, atol=1e-6)
-    np.testing.assert_allclose(load_motion(back).values, load_motion(npz).values, atol=1e-6)
+    np.testing.assert_allclose(load_livelink(csv).values, load_npz(npz).values, atol=1e-6)
+    np.testing.assert_allclose(load_npz(back).values, load_npz(npz).values, atol=1e-6)
 
 
 def test_a_folder_of_recordings_goes_on_after_one_fails(recording: Path, tmp_path: Path, capsys: Capture):
@@ -270,7 +270,7 @@ def test_a_name_too_long_for_the_system_is_exit_code_2(capsys: Capture):
 @pytest.mark.processes
 def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, tmp_path: Path):
     """Ten minutes at 44.1 kHz in stereo with two seconds of speech in every hundred."""
-    spoken = load_speech(recording).wave
+    spoken = load_voice(recording).wave
     wave = np.zeros(600 * 44100, np.float32)
     for start in range(0, len(wave), 100 * 44100):
         stretched = np.interp(np.arange(0, len(spoken), 16000 / 44100), np.arange(len(spoken)), spoken)
@@ -284,7 +284,7 @@ def test_a_ten_minute_recording_is_performed_in_bounded_memory(recording: Path, 
     command += ["--no-video", "--motion", str(tmp_path / "long.npz"), "--instruction", ANGRY]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
-    assert len(load_motion(tmp_path / "long.npz")) == 15000
+    assert len(load_npz(tmp_path / "long.npz")) == 15000
     assert int(result.stdout.splitlines()[-1]) / 1024 < 1024
 
 
@@ -308,7 +308,7 @@ def test_samples_are_numbered_and_each_is_what_its_seed_makes_alone(recording: P
     assert [(each["sample"], each["seed"]) for each in told] == [(1, 7), (2, 8), (3, 9)]
     assert left(tmp_path) == ["a.1.npz", "a.2.npz", "a.3.npz"]
     assert main([*asked, "--guidance", "2", "--seed", "9", "--motion", str(tmp_path / "alone.npz")]) == 0
-    clips = [load_motion(tmp_path / name).values for name in ("a.1.npz", "a.3.npz", "alone.npz")]
+    clips = [load_npz(tmp_path / name).values for name in ("a.1.npz", "a.3.npz", "alone.npz")]
     np.testing.assert_allclose(clips[1], clips[2], atol=1e-4)
     assert np.abs(clips[0] - clips[1]).max() > 0.01
 
@@ -323,7 +323,7 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
         arguments = ["--timeline", str(timeline), "--no-video", "--motion", str(motion), "--generator", generator]
         assert main(["talk", str(recording), *arguments]) == 0
         assert "instruction from 1 s: She is furious." in capsys.readouterr().out
-        brows = load_motion(motion)["browDownLeft"]
+        brows = load_npz(motion)["browDownLeft"]
         assert brows[35:45].mean() > brows[:15].mean() + 0.3, generator
 
 
@@ -348,7 +348,7 @@ def test_json_is_one_object_with_the_probability_of_every_emotion(capsys: Captur
 
 
 def test_a_timeline_can_be_given_back_to_talk(tmp_path: Path, capsys: Capture):
-    long = np.concatenate([load_speech(SAMPLES / f"{name}.flac").wave for name in ("angry", "sad", "librivox")])
+    long = np.concatenate([load_voice(SAMPLES / f"{name}.flac").wave for name in ("angry", "sad", "librivox")])
     soundfile.write(tmp_path / "long.wav", long, 16_000)
     assert main(["instruct", str(tmp_path / "long.wav"), "--timeline"]) == 0
     (tmp_path / "t.json").write_text(capsys.readouterr().out)
@@ -379,7 +379,7 @@ def test_silence_has_a_neutral_sentence_and_a_warning(tmp_path: Path, capsys: Ca
     assert told["emotion"] == "neutral" and told["warnings"]
     assert "mostly_silent" in [warning["name"] for warning in told["speech"]["warnings"]]
     with pytest.raises(InputError, match="somebody speaks"):
-        load_speech(tmp_path / "silent.wav")
+        load_voice(tmp_path / "silent.wav")
 
 
 def test_a_wrong_weight_or_model_is_refused_in_one_line(tmp_path: Path, capsys: Capture):

@@ -22,7 +22,7 @@ from avi_lib.motion.clip import (
     compose,
     fitted,
     save_curves,
-    save_motion,
+    save_npz,
 )
 from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import Factors, FactorSettings, TalkSettings
@@ -135,7 +135,7 @@ def test_a_face_seen_late_drives_from_then_on(tmp_path: Path, monkeypatch: pytes
 
 
 def test_flame_motion_drives_no_arkit_factor(tmp_path: Path):
-    save_motion(MotionClip(np.zeros((9, len(FLAME)), np.float32), 25.0, FLAME), tmp_path / "flame.npz")
+    save_npz(MotionClip(np.zeros((9, len(FLAME)), np.float32), 25.0, FLAME), tmp_path / "flame.npz")
     with pytest.raises(InputError, match="ARKIT space"):
         load_factor(tmp_path / "flame.npz", "gaze", 40, 25.0)
 
@@ -187,7 +187,7 @@ def test_a_factor_from_the_same_sentence_is_what_it_was(talker: Talker, talk):
 
 
 def test_a_motion_file_made_of_the_talk_gives_the_talk_again(talker: Talker, talk, tmp_path: Path):
-    save_motion(talk.motion, tmp_path / "talk.npz")
+    save_npz(talk.motion, tmp_path / "talk.npz")
     sourced = {factor: FactorSettings(source=str(tmp_path / "talk.npz")) for factor in FACTORS}
     again = talker.direct(talk, HAPPY, factors=Factors(**sourced))
     assert again.motion.values.tobytes() == talk.motion.values.tobytes()

@@ -13,8 +13,8 @@ from avi_lib.errors import InputError
 from avi_lib.face.head import load_any_head, load_head
 from avi_lib.heads.flame_head import FlameHead
 from avi_lib.heads.obj import read_obj
-from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, save_motion
-from avi_lib.motion.formats import MOTION_SUFFIXES, READABLE, converted, load_flame, read_motion, write_motion
+from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, save_npz
+from avi_lib.motion.formats import MOTION_SUFFIXES, READABLE, converted, load_flame, load_motion, save_motion
 
 FRAMES = 30
 """More than a second: a Live Link CSV tells its rate by whole seconds."""
@@ -40,8 +40,8 @@ def flame_head(flame_file: Path) -> FlameHead:
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".glb", ".bvh"])
 def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: Path):
-    write_motion(clip, tmp_path / f"a{suffix}")
-    back = read_motion(tmp_path / f"a{suffix}")
+    save_motion(clip, tmp_path / f"a{suffix}")
+    back = load_motion(tmp_path / f"a{suffix}")
     kept = list(FACTORS["pose"]) if suffix == ".bvh" else range(len(ARKIT))
     assert back.fps == pytest.approx(25.0) and np.abs(back.values - clip.values)[:, kept].max() < 1e-4
 
@@ -50,12 +50,12 @@ def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: 
 def test_every_format_is_whole_or_not_there(clip: MotionClip, name: str, tmp_path: Path):
     if ".usd" in name:
         pytest.importorskip("pxr", reason="usd-core is not installed")
-    write_motion(clip.at(range(FRAMES)), tmp_path / name)
+    save_motion(clip.at(range(FRAMES)), tmp_path / name)
     assert is_whole(tmp_path / name)
     other = MotionClip(np.zeros((3, len(FLAME)), np.float32), 25.0, FLAME)
     if name != "a.npz":
         with pytest.raises(InputError):
-            write_motion(other, tmp_path / f"other_{name}")
+            save_motion(other, tmp_path / f"other_{name}")
         assert not [path for path in tmp_path.iterdir() if "other" in path.name]
 
 
@@ -72,15 +72,15 @@ def is_whole(path: Path) -> bool:
         from pxr import Usd
 
         return Usd.Stage.Open(str(path)).GetEndTimeCode() == FRAMES - 1
-    return len(read_motion(path)) == FRAMES
+    return len(load_motion(path)) == FRAMES
 
 
 @pytest.mark.parametrize("name", ["a.fbx", "a.NPY", "a.pkl"])
 def test_other_suffixes_are_refused_both_ways(clip: MotionClip, name: str, tmp_path: Path):
     with pytest.raises(InputError, match="ending in"):
-        write_motion(clip, tmp_path / name)
+        save_motion(clip, tmp_path / name)
     with pytest.raises(InputError, match="ending in"):
-        read_motion(tmp_path / name)
+        load_motion(tmp_path / name)
 
 
 @pytest.mark.parametrize(("out", "flags"), [("a.npz", []), ("h.glb", ["--head", "h.glb"])])
@@ -88,8 +88,8 @@ def test_what_is_read_is_never_written_over(
     out: str, flags: list[str], clip: MotionClip, tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(tmp_path)
-    save_motion(clip, tmp_path / "a.npz")
-    write_motion(clip.at([0]), tmp_path / "h.glb")
+    save_npz(clip, tmp_path / "a.npz")
+    save_motion(clip.at([0]), tmp_path / "h.glb")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert main(["export", "a.npz", out, *flags]) == 2
     assert "which is read" in capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_what_is_read_is_never_written_over(
 def test_a_folder_of_another_that_looks_unfinished_stays(clip: MotionClip, tmp_path: Path):
     (tmp_path / ".frames.old").mkdir()
     (tmp_path / ".frames.bak").write_text("mine")
-    write_motion(clip.at([0]), tmp_path / "frames")
+    save_motion(clip.at([0]), tmp_path / "frames")
     assert {path.name for path in tmp_path.iterdir()} == {".frames.old", ".frames.bak", "frames"}
 
 
@@ -113,9 +113,9 @@ def test_damaged_files_are_one_line(suffix: str, tmp_path: Path, capsys: pytest.
 
 def test_flame_motion_is_written_in_the_names_of_the_field_and_read_again(tmp_path: Path):
     values = 0.1 * np.random.default_rng(0).standard_normal((9, len(FLAME))).astype(np.float32)
-    write_motion(MotionClip(values, 25.0, FLAME), tmp_path / "a.npz")
+    save_motion(MotionClip(values, 25.0, FLAME), tmp_path / "a.npz")
     assert np.array_equal(load_flame(tmp_path / "a.npz").clip.values, values)
-    assert np.array_equal(read_motion(tmp_path / "a.npz").values, values)
+    assert np.array_equal(load_motion(tmp_path / "a.npz").values, values)
 
 
 def test_motion_goes_to_flame_and_back_through_a_flame_head(clip: MotionClip, flame_head: FlameHead):
@@ -135,15 +135,15 @@ def test_without_a_flame_head_there_is_no_way_between_the_spaces(clip: MotionCli
 
 def test_a_flame_head_holds_no_blendshapes_for_gltf(clip: MotionClip, flame_head: FlameHead, tmp_path: Path):
     with pytest.raises(InputError, match="blendshapes"):
-        write_motion(clip, tmp_path / "a.glb", flame_head)
-    write_motion(clip.at(range(2)), tmp_path / "frames", flame_head)
+        save_motion(clip, tmp_path / "a.glb", flame_head)
+    save_motion(clip.at(range(2)), tmp_path / "frames", flame_head)
     assert (tmp_path / "frames" / "frame_000001.obj").is_file()
 
 
 def test_the_command_converts_motion_and_models(
     clip: MotionClip, flame_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    save_motion(clip, tmp_path / "a.npz")
+    save_npz(clip, tmp_path / "a.npz")
     flags = ["--head", str(flame_file), "--space", "flame"]
     assert main(["export", str(tmp_path / "a.npz"), str(tmp_path / "flame.npz"), *flags]) == 0
     assert "converted: fitted from ARKit" in capsys.readouterr().out
@@ -155,7 +155,7 @@ def test_the_command_converts_motion_and_models(
 
 def test_heads_are_told_apart_by_what_they_are(tmp_path: Path, clip: MotionClip):
     folder = write_folder(tmp_path / "ada", load_head(), ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"])
-    write_motion(clip.at([0]), tmp_path / "face.glb")
+    save_motion(clip.at([0]), tmp_path / "face.glb")
     assert load_any_head(str(folder)).notes[0].startswith("3 of 52")
     assert len(load_any_head(str(tmp_path / "face.glb")).vertices) > 9000
     assert load_any_head("open", {"old": 0.5}).name == "open"
@@ -181,6 +181,6 @@ def test_sliders_of_other_heads_are_named(flame_file: Path, clip: MotionClip, tm
     for value in (1e9, float("nan")):
         with pytest.raises(InputError, match="at most 10"):
             load_any_head(str(flame_file), {"shape0": value})
-    write_motion(clip.at([0]), tmp_path / "face.glb")
+    save_motion(clip.at([0]), tmp_path / "face.glb")
     with pytest.raises(InputError, match="identity sliders"):
         load_any_head(str(tmp_path / "face.glb"), {"old": 1.0})

@@ -13,7 +13,7 @@ from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import align_phones
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.phones import score_lips
@@ -39,7 +39,7 @@ def test_a_folder_without_clips_is_refused(tmp_path: Path):
 
 @pytest.mark.parametrize("sentence", EMOTIONS)
 def test_lips_meet_on_real_bilabials_whatever_the_face_expresses(sentence: str):
-    speech = load_speech(ROOT / "data" / "samples" / "librivox.flac")
+    speech = load_voice(ROOT / "data" / "samples" / "librivox.flac")
     phones = align_phones(speech.wave, DASHWOOD).phones
     motion = Performer(phones, prosody(speech.wave), speech.duration_s).perform(Instruction.parse(sentence), 1)
     gap_mm = 1000 * load_head().lip_gap(motion.values)
@@ -53,7 +53,7 @@ def test_lips_meet_on_real_bilabials_whatever_the_face_expresses(sentence: str):
 
 
 def test_the_mouth_is_closed_before_and_after_real_speech():
-    speech = load_speech(ROOT / "data" / "samples" / "arctic.flac")
+    speech = load_voice(ROOT / "data" / "samples" / "arctic.flac")
     phones = align_phones(speech.wave, "And you always want to see it in the superlative degree.").phones
     instruction = Instruction.parse("She speaks with a neutral face.")
     motion = Performer(phones, prosody(speech.wave), speech.duration_s).perform(instruction, 1)

@@ -18,9 +18,9 @@ from avi_lib.motion.clip import (
     MotionClip,
     MotionSpace,
     load_curves,
-    load_motion,
+    load_npz,
     save_curves,
-    save_motion,
+    save_npz,
 )
 from avi_lib.motion.formats import HEADER, load_livelink, save_livelink
 
@@ -264,11 +264,11 @@ def stored(path: Path, **changes: object) -> Path:
 @pytest.mark.parametrize("space", [ARKIT, FLAME], ids=lambda space: space.name)
 def test_npz_returns_the_same_clip_and_the_channels_that_are_missing(tmp_path: Path, space: MotionSpace):
     clip, present = random_clip(5, 30.0, space), np.arange(len(space)) != 46
-    save_motion(clip, tmp_path / "a.npz")
+    save_npz(clip, tmp_path / "a.npz")
     assert load_curves(tmp_path / "a.npz").present.all()
     clip.values[:, 46] = 0.0
     save_curves(Curves(clip, present), tmp_path / "a.npz")
-    again, curves = load_motion(tmp_path / "a.npz"), load_curves(tmp_path / "a.npz")
+    again, curves = load_npz(tmp_path / "a.npz"), load_curves(tmp_path / "a.npz")
     assert again.fps == curves.clip.fps == 30.0 and again.space is curves.clip.space is space
     np.testing.assert_array_equal(again.values, clip.values)
     np.testing.assert_array_equal(curves.clip.values, clip.values)
@@ -287,7 +287,7 @@ def test_files_that_are_no_npz_of_motion_are_refused(tmp_path: Path):
     (tmp_path / "text.npz").write_text("hello")
     for name in ("empty.npz", "text.npz", "absent.npz"):
         with pytest.raises(InputError, match=name):
-            load_motion(tmp_path / name)
+            load_npz(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -321,12 +321,12 @@ def test_npz_of_another_type_or_shape_or_of_nothing_is_refused(tmp_path: Path, n
 def test_npz_header_that_claims_too_much_is_refused(tmp_path: Path, shape: tuple[int, int]):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
-    save_motion(random_clip(5), tmp_path / "good.npz")
+    save_npz(random_clip(5), tmp_path / "good.npz")
     with zipfile.ZipFile(tmp_path / "good.npz") as good, zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad:
         for name in good.namelist():
             bad.writestr(name, header.getvalue() if name == "values.npy" else good.read(name))
     with pytest.raises(InputError, match="values of the shape" if shape[0] > 0 else "a motion npz"):
-        load_motion(tmp_path / "bad.npz")
+        load_npz(tmp_path / "bad.npz")
 
 
 def test_empty_and_damaged_npz_are_refused_by_name_and_never_crash(tmp_path: Path):
@@ -336,7 +336,7 @@ def test_empty_and_damaged_npz_are_refused_by_name_and_never_crash(tmp_path: Pat
     for length in (0, 1, 30, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         with pytest.raises(InputError):
-            load_motion(path)
+            load_npz(path)
     for start in 100 * [0, whole.index(b"present.npy")]:
         damaged = bytearray(whole)
         damaged[rng.integers(start, len(whole))] ^= 1 << rng.integers(8)
@@ -349,7 +349,7 @@ def test_empty_and_damaged_npz_are_refused_by_name_and_never_crash(tmp_path: Pat
 
 def test_an_unwritable_place_leaves_nothing(tmp_path: Path):
     with pytest.raises(InputError, match="existing folder"):
-        save_motion(random_clip(5), tmp_path / "missing" / "a.npz")
+        save_npz(random_clip(5), tmp_path / "missing" / "a.npz")
     assert not list(tmp_path.iterdir())
 
 

@@ -19,7 +19,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels
 from avi_lib.instruction.grammar import MAX_LENGTH, MAX_UNITS, SPEAKERS
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
-from avi_lib.motion.clip import FACTORS, load_motion
+from avi_lib.motion.clip import FACTORS, load_npz
 from avi_lib.settings import PerformerSettings, TalkSettings
 from avi_lib.workbook.playground import MOST_ROWS, Playground
 from avi_lib.workbook.studio import REGIONS, STRENGTHS, Studio, front_end, part_of, plain_sentence, speaker_of
@@ -104,7 +104,7 @@ def test_work_is_done_in_order_and_edits_meanwhile_are_one_more_preview(playgrou
     assert playground.video.value == b"She is calm. 7"
     Stage.gate.set()
     assert shown(playground) == ["She is furious. 7"] and len(playground.studio.videos) <= 3
-    assert load_motion(tmp_path / "out" / "face.npz") and "spinner" not in playground.state.value
+    assert load_npz(tmp_path / "out" / "face.npz") and "spinner" not in playground.state.value
     made = len(playground.studio.videos)
     playground.refresh()
     playground.wait()
@@ -279,7 +279,7 @@ def test_files_hold_what_is_shown_and_bad_names_are_refused(playground: Playgrou
     stored = json.loads((tmp_path / "out" / "two.json").read_text("utf-8"))
     assert stored["seeds"] == [7, 8] and stored["timeline"][0]["instruction"] == "She is calm."
     motion = list(playground.talks.values())[1].motion.values
-    assert load_motion(tmp_path / "out" / "two-8.npz").values.tobytes() == motion.tobytes()
+    assert load_npz(tmp_path / "out" / "two-8.npz").values.tobytes() == motion.tobytes()
 
 
 def test_a_part_of_a_talk_has_the_sound_and_the_instructions_of_its_time(playground: Playground):

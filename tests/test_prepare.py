@@ -29,7 +29,7 @@ from avi_lib.instruction.action_units import quantise
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
 from avi_lib.settings import PrepareSettings
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.voice import Voice
 
@@ -41,7 +41,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     source = write_table_corpus(folder / "raw", talkers(speakers=4, clips=3))
     with pytest.MonkeyPatch.context() as patch:
         stand_in(patch)
-        patch.setattr(segments, "load_speech", read_quickly)
+        patch.setattr(segments, "load_voice", read_quickly)
         prepare("table", source, folder / "out", PrepareSettings(scripts=5), workers=1)
     return Corpus(folder / "out")
 
@@ -67,7 +67,7 @@ def test_every_recording_becomes_a_clip_with_features_phones_prosody_motion_and_
     corpus = prepared
     assert len(corpus) == 12
     clip = corpus.select(clip="s3-2")[0]
-    speech = load_speech(corpus.sound(clip))
+    speech = load_voice(corpus.sound(clip))
     assert corpus.features(clip) == pytest.approx(StillEncoder().encode(speech.wave), rel=1e-3, abs=1e-4)
     assert [phone.phone for phone in corpus.phones(clip)] == [str(row[1]) for row in phone_rows(clip.duration_s)]
     expected = prosody(speech.wave)
@@ -213,7 +213,7 @@ def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
     assert [clip.start_s for clip in clips] == pytest.approx([0.0, 2.6, 5.0, 7.1], abs=0.12)
     assert sum(clip.duration_s for clip in clips) == pytest.approx(9.0)
     assert {clip.text for clip in clips} == {None}
-    whole = StillEncoder().encode(load_speech(source / "flac" / "long.flac").wave)
+    whole = StillEncoder().encode(load_voice(source / "flac" / "long.flac").wave)
     loud = np.concatenate([corpus.features(clip)[:, 0] for clip in clips])
     assert loud == pytest.approx(whole[:, 0], rel=1e-2, abs=1e-3)
 
@@ -283,7 +283,7 @@ def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
         path.write_bytes(path.read_bytes() + b" ")
         return speech
 
-    monkeypatch.setattr(segments, "load_speech", replaced)
+    monkeypatch.setattr(segments, "load_voice", replaced)
     with pytest.raises(AviError, match="changed or went away"):
         make(source, tmp_path / "out")
     assert not list((tmp_path / "out" / "shards").iterdir())

@@ -14,7 +14,7 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation import report as module
 from avi_lib.evaluation.metrics import SpeechTrack
 from avi_lib.evaluation.report import rescore
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, save_curves, save_motion
+from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, save_curves, save_npz
 from avi_lib.motion.formats import read_curves, save_livelink
 from avi_lib.speech.phones import SILENCE, Phone
 
@@ -55,7 +55,7 @@ def talking(fps: float = 25.0, seconds: float = 2.4, height: float = 0.5) -> Mot
 
 
 def test_npz_and_live_link_csv_of_one_motion_score_alike(tmp_path: Path) -> None:
-    save_motion(talking(), tmp_path / "a.npz")
+    save_npz(talking(), tmp_path / "a.npz")
     save_livelink(talking(60.0), tmp_path / "a.csv")
     scored = rescore([tmp_path / "a.npz", tmp_path / "a.csv"], [wav(tmp_path)]).motions
     assert scored[0].scores["lip_closure_d"] > 1.5 and scored[0].scores["closed_share"] == 1.0
@@ -64,7 +64,7 @@ def test_npz_and_live_link_csv_of_one_motion_score_alike(tmp_path: Path) -> None
 
 
 def test_a_reference_adds_errors_and_its_missing_channels_are_not_compared(tmp_path: Path) -> None:
-    save_motion(talking(), tmp_path / "mine.npz")
+    save_npz(talking(), tmp_path / "mine.npz")
     other, present = talking(height=0.3), np.ones(len(ARKIT), bool)
     present[[ARKIT.index("eyeBlinkLeft"), ARKIT.index("eyeBlinkRight")]] = False
     save_curves(Curves(other, present), tmp_path / "true.npz")
@@ -79,14 +79,14 @@ def test_several_motions_have_a_mean_with_an_interval(tmp_path: Path) -> None:
     paths = []
     for number in range(6):
         paths.append(tmp_path / f"{number}.npz")
-        save_motion(talking(height=0.2 + 0.1 * number), paths[-1])
+        save_npz(talking(height=0.2 + 0.1 * number), paths[-1])
     table = rescore(paths, [wav(tmp_path)]).report("scores").tables[0]
     found = table.estimates["jitter_mm", "motion"]
     assert found.clips == 6 and found.low < found.value < found.high
 
 
 def test_lengths_that_differ_are_told_and_what_hardly_overlaps_is_refused(tmp_path: Path) -> None:
-    save_motion(talking(seconds=2.4), tmp_path / "long.npz")
+    save_npz(talking(seconds=2.4), tmp_path / "long.npz")
     short = rescore([tmp_path / "long.npz"], [wav(tmp_path, 1.6)]).motions[0]
     assert "the first 1.60 s are scored" in short.warnings[0]
     with pytest.raises(InputError, match="at least 1 s"):
@@ -94,8 +94,8 @@ def test_lengths_that_differ_are_told_and_what_hardly_overlaps_is_refused(tmp_pa
 
 
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
-    save_motion(talking(), tmp_path / "a.npz")
-    save_motion(MotionClip(np.zeros((60, len(FLAME)), np.float32), 25.0, FLAME), tmp_path / "flame.npz")
+    save_npz(talking(), tmp_path / "a.npz")
+    save_npz(MotionClip(np.zeros((60, len(FLAME)), np.float32), 25.0, FLAME), tmp_path / "flame.npz")
     speech, one = wav(tmp_path), tmp_path / "a.npz"
     for motions, speeches, references, expected in (
         ([one, one, one], [speech, speech], [], "one recording for all motions"),
@@ -119,7 +119,7 @@ def test_values_that_no_face_has_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_prints_one_object_and_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_motion(talking(), tmp_path / "a.npz")
+    save_npz(talking(), tmp_path / "a.npz")
     command = [
         "evaluate",
         str(tmp_path / "a.npz"),
@@ -141,7 +141,7 @@ def test_the_command_prints_one_object_and_writes_a_page(tmp_path: Path, capsys:
 def test_bad_input_of_the_command_is_one_line_and_leaves_no_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_motion(talking(), tmp_path / "a.npz")
+    save_npz(talking(), tmp_path / "a.npz")
     (tmp_path / "bad.csv").write_bytes(b"\xff\x00,,,\n1,2")
     speech, page = str(wav(tmp_path)), tmp_path / "r.html"
     for command in (

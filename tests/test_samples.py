@@ -9,7 +9,7 @@ import pytest
 
 from avi_lib.files import file_sha256
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.prosody import prosody
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
@@ -35,7 +35,7 @@ def test_there_are_two_real_and_four_emotional_ones_each_with_source_and_licence
 
 @pytest.mark.parametrize("name", ROWS)
 def test_each_loads_whole_and_healthy(name: str) -> None:
-    speech = load_speech(SAMPLES / ROWS[name]["file"])
+    speech = load_voice(SAMPLES / ROWS[name]["file"])
     assert abs(speech.duration_s - float(ROWS[name]["duration_s"])) < 0.01
     assert 3.0 <= speech.duration_s <= 10.0
     assert 0.1 < np.abs(speech.wave).max() < 0.99
@@ -50,7 +50,7 @@ def test_each_suggested_instruction_is_understood_and_fits_the_emotion(name: str
 
 def test_anger_is_louder_than_joy_and_sadness_softest() -> None:
     def level_db(name: str) -> float:
-        found = prosody(load_speech(SAMPLES / ROWS[name]["file"]).wave)
+        found = prosody(load_voice(SAMPLES / ROWS[name]["file"]).wave)
         return float(np.mean(found.energy_db[found.voiced]))
 
     assert level_db("angry") > level_db("happy") + 1.0 > 1.0 + level_db("sad") + 4.0
@@ -60,6 +60,6 @@ def test_anger_is_louder_than_joy_and_sadness_softest() -> None:
 def test_a_recogniser_hears_the_words_of_the_angry_sample() -> None:
     from avi_lib.speech.phones import recognise_phones
 
-    heard = " ".join(phone.phone for phone in recognise_phones(load_speech(SAMPLES / "angry.flac").wave).phones)
+    heard = " ".join(phone.phone for phone in recognise_phones(load_voice(SAMPLES / "angry.flac").wave).phones)
     for word in ("T OW L D", "T W AY S", "L IY V", "AH L OW N", "B R EY K", "M AY"):
         assert word in heard

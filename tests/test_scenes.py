@@ -15,7 +15,7 @@ from avi_lib.corpus import scenes as module
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.scenes import compose_scenes
 from avi_lib.errors import InputError
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE, contiguous
 
 RATE_HZ = 16_000
@@ -54,7 +54,7 @@ def make_source(folder: Path, spoken_s: float = 1.0) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def read_without_checks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "load_speech", lambda path: read_quickly(path, 1.0))
+        patch.setattr(module, "load_voice", lambda path: read_quickly(path, 1.0))
         yield
 
 
@@ -93,7 +93,7 @@ def test_one_scene_in_five_holds_silence_alone_and_can_be_loaded(composed):
     assert len(silent) == 4
     for recording in silent:
         assert len(recording.phones) == 1 and recording.text is None and recording.emotion is None
-    assert load_speech(silent[0].speech).report.rms_dbfs > -65
+    assert load_voice(silent[0].speech).report.rms_dbfs > -65
 
 
 def test_sentences_lie_where_their_phones_say(composed):

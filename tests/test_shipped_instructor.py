@@ -13,7 +13,7 @@ from avi_lib.instruction.instructor import SHIPPED_INSTRUCTOR, load_instructor
 from avi_lib.instruction.instructor_network import read_instructor_about
 from avi_lib.models import ASSETS, load_manifest
 from avi_lib.speech.augment import SOUNDS, draw_sound, gain
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 
@@ -33,7 +33,7 @@ def test_the_weights_are_small_and_say_what_they_were_trained_on():
 
 @pytest.mark.parametrize("name", ["angry", "happy", "sad", "surprised", "arctic", "librivox"])
 def test_every_sentence_is_understood(instructor, name):
-    written = instructor.instruct(load_speech(SAMPLES / f"{name}.flac").wave)
+    written = instructor.instruct(load_voice(SAMPLES / f"{name}.flac").wave)
     understood = Instruction.parse(written.instruction.text)
     assert understood.emotion and not understood.unknown
     assert 4 <= len(written.instruction.text.split()) <= 25
@@ -41,13 +41,13 @@ def test_every_sentence_is_understood(instructor, name):
 
 
 def test_an_angry_voice_is_angrier_than_a_sad_one(instructor):
-    angry, sad = (instructor.instruct(load_speech(SAMPLES / f"{n}.flac").wave).probabilities for n in ("angry", "sad"))
+    angry, sad = (instructor.instruct(load_voice(SAMPLES / f"{n}.flac").wave).probabilities for n in ("angry", "sad"))
     assert angry["angry"] > sad["angry"]
     assert sad["sad"] > angry["sad"]
 
 
 def test_the_recordings_level_makes_no_difference(instructor):
-    wave = load_speech(SAMPLES / "angry.flac").wave
+    wave = load_voice(SAMPLES / "angry.flac").wave
     plain = instructor.instruct(wave)
     for level_db in (-6.0, -20.0):
         other = instructor.instruct(gain(wave, level_db))
@@ -67,10 +67,10 @@ def test_what_is_no_speech_is_neutral_with_a_warning(instructor, kind):
 
 def test_clips_of_another_studio_are_heard_as_speech_with_less_confidence_than_those_of_training(instructor, real_data):
     strange = [
-        instructor.instruct(load_speech(path).wave) for path in sorted((real_data / "demo_speech").glob("*.flac"))
+        instructor.instruct(load_voice(path).wave) for path in sorted((real_data / "demo_speech").glob("*.flac"))
     ]
     known = [
-        instructor.instruct(load_speech(path).wave)
+        instructor.instruct(load_voice(path).wave)
         for path in sorted((real_data / "ravdess" / "flac").glob("03-01-0[3-6]-02-01-01-01.flac"))
     ]
     assert len(strange) == 3 and len(known) == 4
@@ -79,9 +79,9 @@ def test_clips_of_another_studio_are_heard_as_speech_with_less_confidence_than_t
 
 
 def test_the_same_wave_has_the_same_sentence_whatever_is_asked_before(instructor):
-    wave = load_speech(SAMPLES / "happy.flac").wave
+    wave = load_voice(SAMPLES / "happy.flac").wave
     first = instructor.instruct(wave)
-    instructor.instruct(load_speech(SAMPLES / "sad.flac").wave)
+    instructor.instruct(load_voice(SAMPLES / "sad.flac").wave)
     assert instructor.instruct(wave) == first
 
 

@@ -15,7 +15,7 @@ from bad_audio import FORMATS, NO_ERROR_TALK, REFUSED, REPAIRED, encoded, save, 
 
 from avi_lib.errors import InputError
 from avi_lib.speech.decode import MAX_CHANNELS
-from avi_lib.speech.loading import ChannelStatistics, choose_mix, load_speech
+from avi_lib.speech.loading import ChannelStatistics, choose_mix, load_voice
 from avi_lib.speech.voice import SpeechReport
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,7 +37,7 @@ def lag_and_snr_db(wave: np.ndarray, reference: np.ndarray) -> tuple[int, float]
 @pytest.mark.parametrize("suffix", ["wav", *FORMATS])
 def test_every_format_gives_the_same_wave_in_place(tmp_path: Path, suffix: str) -> None:
     wave = voice(1.0)
-    speech = load_speech(save(tmp_path / f"a.{suffix}", encoded(wave, suffix)))
+    speech = load_voice(save(tmp_path / f"a.{suffix}", encoded(wave, suffix)))
     assert speech.wave.dtype == np.float32
     assert speech.rate_hz == 16_000
     assert speech.duration_s == pytest.approx(1.0, abs=0.05)
@@ -52,17 +52,17 @@ def test_every_format_gives_the_same_wave_in_place(tmp_path: Path, suffix: str) 
 
 def test_sound_track_of_a_video_is_loaded_and_a_silent_film_refused(tmp_path: Path) -> None:
     wave = voice(1.0)
-    speech = load_speech(write_video(tmp_path / "film.mp4", wave))
+    speech = load_voice(write_video(tmp_path / "film.mp4", wave))
     assert lag_and_snr_db(speech.wave, wave)[0] == 0
     with pytest.raises(InputError, match="without a sound track"):
-        load_speech(write_video(tmp_path / "silent.mp4", None))
+        load_voice(write_video(tmp_path / "silent.mp4", None))
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_unusable_recording_is_refused_in_words(tmp_path: Path, name: str) -> None:
     make, words = REFUSED[name]
     with pytest.raises(InputError) as caught:
-        load_speech(save(tmp_path / name, make()))
+        load_voice(save(tmp_path / name, make()))
     message = str(caught.value)
     assert words in message
     assert name in message
@@ -73,7 +73,7 @@ def test_unusable_recording_is_refused_in_words(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize("name", REPAIRED)
 def test_repair_is_made_and_recorded_with_its_number(tmp_path: Path, name: str) -> None:
     make, repair, value = REPAIRED[name]
-    speech = load_speech(save(tmp_path / name, make()))
+    speech = load_voice(save(tmp_path / name, make()))
     finding = speech.report.repair(repair)
     assert finding is not None
     assert finding.value == pytest.approx(value, rel=1e-3)
@@ -87,25 +87,25 @@ def test_repair_is_made_and_recorded_with_its_number(tmp_path: Path, name: str) 
 @pytest.mark.parametrize("suffix", ["flac", "mp3", "webm", "aiff", "caf", "w64"])
 def test_file_cut_off_in_the_middle_keeps_its_beginning_and_says_so(tmp_path: Path, suffix: str) -> None:
     whole = encoded(voice(2.0), suffix)
-    speech = load_speech(save(tmp_path / f"cut.{suffix}", whole[: 2 * len(whole) // 3]))
+    speech = load_voice(save(tmp_path / f"cut.{suffix}", whole[: 2 * len(whole) // 3]))
     assert 0.5 < speech.duration_s < 1.7
     assert speech.report.repair("truncated") or speech.report.repair("damaged")
 
 
 def test_streams_that_break_off_or_change_on_the_way_are_loaded_and_recorded(tmp_path: Path) -> None:
     whole = encoded(voice(4.0), "ogg")
-    speech = load_speech(save(tmp_path / "cut.ogg", whole[: whole.rfind(b"OggS")]))
+    speech = load_voice(save(tmp_path / "cut.ogg", whole[: whole.rfind(b"OggS")]))
     assert 0.5 < speech.duration_s < 4.0
     assert speech.report.repair("unfinished") is not None
-    assert load_speech(save(tmp_path / "whole.ogg", whole)).report.repair("unfinished") is None
+    assert load_voice(save(tmp_path / "whole.ogg", whole)).report.repair("unfinished") is None
     options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
     whole = encoded(voice(3.0), "m4a", options=options)
-    speech = load_speech(save(tmp_path / "cut.m4a", whole[: len(whole) // 2]))
+    speech = load_voice(save(tmp_path / "cut.m4a", whole[: len(whole) // 2]))
     assert 0.4 < speech.duration_s < 2.5
     assert speech.report.repairs
     bare = {"write_xing": "0", "id3v2_version": "0"}
     parts = [encoded(voice(1.0, rate_hz), "mp3", rate_hz, bare) for rate_hz in (16000, 32000)]
-    speech = load_speech(save(tmp_path / "joined.mp3", b"".join(parts)))
+    speech = load_voice(save(tmp_path / "joined.mp3", b"".join(parts)))
     assert speech.report.repair("changes").value >= 1
     assert speech.duration_s == pytest.approx(2.1, abs=0.1)
 
@@ -126,7 +126,7 @@ def test_paths_that_are_no_recordings_are_refused_at_once(tmp_path: Path) -> Non
     started = time.monotonic()
     for path, words in cases.items():
         with pytest.raises(InputError, match=words):
-            load_speech(path)
+            load_voice(path)
     assert time.monotonic() - started < 2
 
 
@@ -134,9 +134,9 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "secret.wav", encoded(voice(0.3), "wav")).chmod(0)
     tmp_path.chmod(0o711)
     code = (
-        "import os\nfrom avi_lib.errors import InputError\nfrom avi_lib.speech.loading import load_speech\n"
+        "import os\nfrom avi_lib.errors import InputError\nfrom avi_lib.speech.loading import load_voice\n"
         "if os.getuid() == 0:\n    os.setuid(65534)\n"
-        "try:\n    load_speech('secret.wav')\nexcept InputError as error:\n    print(error)\n"
+        "try:\n    load_voice('secret.wav')\nexcept InputError as error:\n    print(error)\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code]
@@ -147,13 +147,13 @@ def test_file_without_permission_is_refused(tmp_path: Path) -> None:
 def test_name_that_no_terminal_can_show_is_loaded_and_reported(tmp_path: Path) -> None:
     content = REPAIRED["antiphase.wav"][0]()
     path = save(Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\x1b[2J\nb.wav")), content)
-    report = load_speech(path).report
+    report = load_voice(path).report
     assert SpeechReport.model_validate_json(report.model_dump_json()) == report
     assert json.loads(report.model_dump_json())["repairs"][0]["name"] == "phase_cancelled"
     assert "\n" not in "".join(report.lines())
     path.write_bytes(b"nothing")
     with pytest.raises(InputError) as caught:
-        load_speech(path)
+        load_voice(path)
     assert str(caught.value).isprintable()
 
 
@@ -161,19 +161,19 @@ def test_caps_of_size_and_length_are_named(tmp_path: Path) -> None:
     with (tmp_path / "huge.wav").open("wb") as file:
         file.truncate(5 << 30)
     with pytest.raises(InputError, match="at most 4295 MB"):
-        load_speech(tmp_path / "huge.wav")
+        load_voice(tmp_path / "huge.wav")
     path = save(tmp_path / "long.flac", encoded(voice(3), "flac"))
     with pytest.raises(InputError, match="0 MB"):
-        load_speech(path, max_bytes=1000)
+        load_voice(path, max_bytes=1000)
     with pytest.raises(InputError, match="max_minutes"):
-        load_speech(path, max_minutes=2.9 / 60)
-    assert load_speech(path, max_minutes=3 / 60).duration_s == 3.0
+        load_voice(path, max_minutes=2.9 / 60)
+    assert load_voice(path, max_minutes=3 / 60).duration_s == 3.0
 
 
 @pytest.mark.parametrize("rate_hz", [4000, 8000, 11025, 44100, 48000, 192000])
 def test_resampling_keeps_length_and_time(tmp_path: Path, rate_hz: int) -> None:
     wave = 0.4 * np.sin(2 * np.pi * 300 * np.arange(rate_hz) / rate_hz)
-    speech = load_speech(save(tmp_path / "a.wav", wav_bytes(np.stack((wave, wave), 1), rate_hz=rate_hz)))
+    speech = load_voice(save(tmp_path / "a.wav", wav_bytes(np.stack((wave, wave), 1), rate_hz=rate_hz)))
     assert speech.wave.shape == (16000,)
     expected = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
     np.testing.assert_allclose(speech.wave[1000:-1000], expected[1000:-1000], atol=3e-4)
@@ -185,31 +185,31 @@ def test_resampling_keeps_length_and_time(tmp_path: Path, rate_hz: int) -> None:
 def test_channels_are_averaged(tmp_path: Path, channels: int) -> None:
     rng = np.random.default_rng(channels)
     block = 0.1 * rng.standard_normal((8000, channels)).clip(-3, 3)
-    speech = load_speech(save(tmp_path / "a.wav", wav_bytes(block, kind="<f4")))
+    speech = load_voice(save(tmp_path / "a.wav", wav_bytes(block, kind="<f4")))
     np.testing.assert_allclose(speech.wave, block.mean(axis=1), atol=1e-6)
 
 
 def test_clipping_is_measured_and_a_full_scale_tone_is_not_clipped(tmp_path: Path) -> None:
     t = np.arange(16000) / 16000
     tone = np.sin(2 * np.pi * 110 * t)
-    clipped = load_speech(save(tmp_path / "c.wav", wav_bytes(np.clip(2 * tone, -1, 1))))
+    clipped = load_voice(save(tmp_path / "c.wav", wav_bytes(np.clip(2 * tone, -1, 1))))
     assert clipped.report.warning("clipping").value == pytest.approx(2 / 3, abs=0.02)
-    assert load_speech(save(tmp_path / "t.wav", wav_bytes(tone))).report.clipping_fraction < 1e-3
+    assert load_voice(save(tmp_path / "t.wav", wav_bytes(tone))).report.clipping_fraction < 1e-3
 
 
 def test_silence_an_open_length_and_a_low_level_are_noted(tmp_path: Path) -> None:
     wave = np.zeros(32000)
     wave[:3200] = voice(0.2)
-    report = load_speech(save(tmp_path / "a.wav", wav_bytes(wave, claim_bytes=0xFFFFFFFF))).report
+    report = load_voice(save(tmp_path / "a.wav", wav_bytes(wave, claim_bytes=0xFFFFFFFF))).report
     assert report.warning("mostly_silent").value == pytest.approx(0.9, abs=0.06)
     assert report.warning("open_length") is not None
     assert report.claimed_s is None
-    speech = load_speech(save(tmp_path / "b.wav", wav_bytes(voice(1) / 100, kind="<f4")))
+    speech = load_voice(save(tmp_path / "b.wav", wav_bytes(voice(1) / 100, kind="<f4")))
     np.testing.assert_allclose(speech.wave, voice(1) / 100, atol=1e-7)
     assert speech.report.warning("quiet").value == pytest.approx(speech.report.speech_dbfs)
     wave = np.zeros(16000 * 20)
     wave[50_000:53_200] = 3 * voice(0.2)
-    report = load_speech(save(tmp_path / "c.wav", wav_bytes(wave, kind="<f4"))).report
+    report = load_voice(save(tmp_path / "c.wav", wav_bytes(wave, kind="<f4"))).report
     assert report.repair("peak").value == pytest.approx(1.5)
     assert report.warning("mostly_silent").value > 0.98, "one loud word in a long silence is speech"
 
@@ -218,7 +218,7 @@ def test_levels_of_a_known_recording(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     wave = 1e-3 * rng.standard_normal(32000)
     wave[8000:24000] += 0.5 * np.sin(2 * np.pi * 200 * np.arange(16000) / 16000)
-    report = load_speech(save(tmp_path / "a.wav", wav_bytes(wave, kind="<f4"))).report
+    report = load_voice(save(tmp_path / "a.wav", wav_bytes(wave, kind="<f4"))).report
     assert report.peak_dbfs == pytest.approx(-6.0, abs=0.1)
     assert report.speech_dbfs == pytest.approx(-9.03, abs=0.1)
     assert report.noise_dbfs == pytest.approx(-60.0, abs=0.5)
@@ -261,9 +261,9 @@ def test_ten_minutes_of_stereo_load_in_bounded_memory(tmp_path: Path) -> None:
         file.write(second[:40] + (600 * len(samples)).to_bytes(4, "little"))
         file.writelines(samples for _ in range(600))
     code = (
-        "import resource, sys\nfrom avi_lib.speech.loading import load_speech\n"
+        "import resource, sys\nfrom avi_lib.speech.loading import load_voice\n"
         "def peak(who): return resource.getrusage(who).ru_maxrss / 1024\n"
-        "before = peak(resource.RUSAGE_SELF)\nspeech = load_speech(sys.argv[1])\n"
+        "before = peak(resource.RUSAGE_SELF)\nspeech = load_voice(sys.argv[1])\n"
         "print(speech.duration_s, peak(resource.RUSAGE_SELF) - before)\n"
     )
     run = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
@@ -276,7 +276,7 @@ def test_real_recordings_need_no_repair_and_videos_sound_as_their_recordings(rea
     videos = sorted((real_data / "grid10").glob("*.mpg"))
     assert len(videos) == 10
     for path in videos:
-        lag, snr_db = lag_and_snr_db(load_speech(path).wave, load_speech(path.with_suffix(".flac")).wave)
+        lag, snr_db = lag_and_snr_db(load_voice(path).wave, load_voice(path.with_suffix(".flac")).wave)
         assert lag == 0
         assert snr_db > 30
     paths = [
@@ -286,6 +286,6 @@ def test_real_recordings_need_no_repair_and_videos_sound_as_their_recordings(rea
     ]
     assert len(paths) >= 8
     for path in paths:
-        report = load_speech(path).report
+        report = load_voice(path).report
         assert {finding.name for finding in report.repairs} <= {"peak"}
         assert report.snr_db > 5

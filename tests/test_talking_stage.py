@@ -189,7 +189,7 @@ def test_no_value_that_is_not_finite_gets_as_far_as_a_corpus_of_takes(tmp_path, 
     cells[20] = value
     (tmp_path / "raw" / "spoilt.csv").write_text("\n".join([*lines[:5], ",".join(cells), *lines[6:]]))
     stand_in(monkeypatch)
-    monkeypatch.setattr(drafts, "load_speech", read_quickly)
+    monkeypatch.setattr(drafts, "load_voice", read_quickly)
     health = prepare("livelink", tmp_path / "raw", tmp_path / "out", workers=1, progress=False)
     assert [refusal.name for refusal in health.refused] == ([] if held else ["spoilt"])
     largest = [corpus.motion(clip).max() for corpus in [Corpus(tmp_path / "out")] for clip in corpus.clips]

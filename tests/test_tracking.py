@@ -36,7 +36,7 @@ from avi_lib.face.tracking import (
 )
 from avi_lib.face.video import LONGEST_SIDE
 from avi_lib.models import inspect
-from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_motion
+from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_npz
 from avi_lib.motion.formats import load_livelink
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker
@@ -354,7 +354,7 @@ def test_the_command_writes_a_file_for_every_piece(
     assert (told["found"], told["cut"], told["cuts"], told["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
     again = load_curves(tmp_path / "face-1.npz")
     assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(UNMOVED)
-    assert len(load_motion(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()
+    assert len(load_npz(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()
 
 
 def test_the_command_ends_with_2_and_one_line_for_bad_input(tmp_path: Path, capsys: Capture):

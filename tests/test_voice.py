@@ -18,7 +18,7 @@ from avi_lib.errors import InputError
 from avi_lib.speech import voice as module
 from avi_lib.speech.augment import Room, put_in_room
 from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.prosody import FUNCTIONALS, Prosody, functionals, prosody
 from avi_lib.speech.voice import CONTOUR, Voice, acoustic_features
 
@@ -179,7 +179,7 @@ def test_on_real_speech_vowels_are_voiced_and_syllables_fall_on_them(real_data: 
     hits, found, beats, seconds = 0, 0, 0, 0.0
     strengths: dict[str, list[float]] = {"content": [], "function": []}
     for path in paths:
-        speech = load_speech(path)
+        speech = load_voice(path)
         result = speech.prosody()
         vowels = [(word, start, end) for word, phone, start, end in phones[path.stem] if phone in VOWELS]
         for _, start, end in vowels:
@@ -221,7 +221,7 @@ def test_a_livelier_voice_has_more_movement_and_a_higher_one_another_median():
 
 
 def test_functionals_are_nearly_the_same_through_another_microphone():
-    wave = load_speech("data/samples/arctic.flac").wave
+    wave = load_voice("data/samples/arctic.flac").wave
     there = put_in_room(wave, Room(tilt_db=2.0, low_shelf_db=-6.0, level_dbfs=-30.0), np.random.default_rng(0))
     apart = np.abs(functionals(there) - functionals(wave))
     assert all(apart[NUMBER[name]] < 0.5 for name in ("f0_median_st", "f0_spread_st", "f0_high_st"))

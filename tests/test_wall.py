@@ -19,7 +19,7 @@ from bad_audio import FORMATS, NO_ERROR_TALK, encoded, mp3_with_huge_picture, sa
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.speech import loading as audio
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import Voice
 from avi_lib.wall import behind_wall
 
@@ -129,7 +129,7 @@ def test_threads_and_forked_workers_read_at_once() -> None:
 
 def test_huge_cover_picture_does_not_get_past_the_memory_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "MEMORY_MB", 300)
-    speech = load_speech(mp3_with_huge_picture(tmp_path / "cover.mp3", 250 << 20))
+    speech = load_voice(mp3_with_huge_picture(tmp_path / "cover.mp3", 250 << 20))
     assert speech.duration_s == pytest.approx(0.3, abs=0.05)
 
 
@@ -152,7 +152,7 @@ def test_sound_that_a_child_makes_up_is_refused(
 ) -> None:
     monkeypatch.setattr(audio, "behind_wall", lambda *_, **__: (answer for answer in answers))
     with pytest.raises(InputError, match="malformed"):
-        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+        load_voice(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
 
 
 def test_full_temporary_folder_is_an_error_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +161,7 @@ def test_full_temporary_folder_is_an_error_in_words(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr("avi_lib.speech.loading.tempfile.SpooledTemporaryFile", full)
     with pytest.raises(InputError, match="TMPDIR"):
-        load_speech(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
+        load_voice(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
 
 
 def mutate(content: bytes, rng: np.random.Generator) -> bytes:
@@ -187,7 +187,7 @@ def test_mutated_recordings_are_loaded_or_refused(tmp_path: Path) -> None:
     for suffix in ("wav", *FORMATS):
         path = save(tmp_path / f"m.{suffix}", mutate(encoded(voice(0.2), suffix), rng))
         try:
-            speech = load_speech(path)
+            speech = load_voice(path)
         except InputError as error:
             assert not NO_ERROR_TALK.search(str(error))
         else:

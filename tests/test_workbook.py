@@ -13,7 +13,7 @@ import pytest
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.instruction.instructor_network import load_instructor_model, read_instructor_about
-from avi_lib.motion.clip import load_motion
+from avi_lib.motion.clip import load_npz
 from avi_lib.motion.generator import load_talking_model, read_talking_about
 from avi_lib.motion.prior import load_prior, read_prior_about
 from avi_lib.settings import profile
@@ -47,7 +47,7 @@ def test_the_quick_start_leaves_a_talking_face_and_a_record(tmp_path: Path):
     assert 3 < told["largest_gap_mm"] < 30
     with av.open(str(run / "talking_face.mp4")) as video:
         assert video.streams.video[0].frames == 100
-    assert np.isfinite(load_motion(run / "motion.npz").values).all()
+    assert np.isfinite(load_npz(run / "motion.npz").values).all()
     assert pictures_in(run / "00_quickstart.ipynb") == 5
 
 

@@ -26,7 +26,7 @@ from avi_lib.errors import InputError
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
 from avi_lib.speech.voice import Voice
@@ -168,7 +168,7 @@ class Corpus:
         """The clip's sound, with the report of the whole recording; InputError for motion without sound."""
         if (path := self.sound(clip)) is None:
             raise InputError("a clip with sound", f"{clip.clip}, which is motion alone", "choose one with features")
-        whole = load_speech(path)
+        whole = load_voice(path)
         first = round(clip.start_s * whole.rate_hz)
         return Voice(whole.wave[first : first + round(clip.duration_s * whole.rate_hz)], whole.report)
 

@@ -32,7 +32,7 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
 from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, make_noise, put_in_room
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import SILENCE, Phone, shift, tidy
 
 SPEECHLESS_SHARE = 0.2
@@ -42,7 +42,7 @@ LEVEL_DB = 4.0
 MARGIN_S = (0.05, 0.08)
 """Sound kept before the first and after the last phone of a sentence."""
 QUIETEST_DBFS = -60.0
-"""Scenes are this loud at least: `load_speech` refuses what is silent throughout."""
+"""Scenes are this loud at least: `load_voice` refuses what is silent throughout."""
 
 _NOISY_GAP, _CUT_GAP, _LEAST_NOISY_S = 0.5, 0.12, 0.45
 _KINDS = {"breath": 0.5, "exhale": 0.1, "click": 0.12, "knock": 0.07, "keys": 0.07, "hiss": 0.07, "tone": 0.07}
@@ -313,7 +313,7 @@ def _spoken(sentence: Sentence) -> Float32[np.ndarray, " samples"]:
 @lru_cache(maxsize=512)
 def _sound(path: Path, digest: str) -> Float32[np.ndarray, " samples"]:
     """The wave of a file that has this digest: sentences are heard in several scenes."""
-    return load_speech(path).wave
+    return load_voice(path).wave
 
 
 def _write(scene: Scene, path: Path, stream: tuple[int, int, int]) -> tuple[str, str]:

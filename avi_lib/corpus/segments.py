@@ -32,7 +32,7 @@ from avi_lib.motion.clip import ARKIT, SPACES, Curves, MotionClip, Piece
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, align_phones, recognise_phones, shift, tidy
 from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Voice, cut_at_pauses, cut_evenly
@@ -147,7 +147,7 @@ def make_segments(
     if recording.speech is None:
         segments = _silent(recording, pieces, settings, motion.findings)
     else:
-        speech = load_speech(recording.speech, LONGEST_RECORDING_MIN)
+        speech = load_voice(recording.speech, LONGEST_RECORDING_MIN)
         segments = _spoken(recording, speech, pieces, encoder, settings, motion.findings)
     if not segments:
         got = "nothing so long in it" + (" with both sound and motion" if pieces and recording.speech else "")

@@ -28,7 +28,7 @@ from avi_lib.face.head import Head, load_head
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.motion.clip import ARKIT, Curves
 from avi_lib.motion.formats import read_curves
-from avi_lib.speech.loading import load_speech
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import align_phones
 
 RESAMPLES = 1000
@@ -439,7 +439,7 @@ def rescore(
     read = {path: read_curves(path) for path in dict.fromkeys([*motions, *references])}  # a wrong name is told at once
     head, tracks = load_head(), {}
     for path in dict.fromkeys(speeches):
-        wave = load_speech(path).wave
+        wave = load_voice(path).wave
         tracks[path] = speech_track(wave, None if text is None else align_phones(wave, text).phones)
     found = []
     for number, path in enumerate(motions):

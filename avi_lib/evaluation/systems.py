@@ -49,7 +49,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.speech.augment import make_noise, room_tone
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 
@@ -139,7 +139,7 @@ def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
     """The clips of a folder as `read_clips` reads them, with the performer's motion for recognised phones."""
     found, calm = [], Instruction.parse(CALM)
     for clip in read_clips(source):
-        wave = load_speech(clip.audio).wave
+        wave = load_voice(clip.audio).wave
         performer = Performer(recognise_phones(wave).phones, prosody(wave), len(wave) / RATE_HZ)
         found.append(Spoken(clip, wave, encoder.encode(wave), performer.perform_with_still(calm, seed=0)[1]))
     return found

@@ -30,7 +30,7 @@ from avi_lib.face.video import read_pictures
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves, MotionClip, Piece
 from avi_lib.motion.performer import articulate
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import recognise_phones
 from avi_lib.wall import behind_wall
 
@@ -146,7 +146,7 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
         raise InputError("a face that stays in view", got, "choose a video of a face that looks towards the camera")
     longest = max(pieces, key=lambda piece: len(piece.curves.clip))
     try:
-        lag = measure_lag(longest.curves.clip, longest.start_s, load_speech(sound or path).wave)
+        lag = measure_lag(longest.curves.clip, longest.start_s, load_voice(sound or path).wave)
     except InputError as error:
         lag = Lag(None, None, f"no sound: {error.got}")
     return Track(pieces, _report(footage, sightings, pieces, lag))

@@ -104,7 +104,7 @@ def video_writer(
     sound_wave = np.clip(np.asarray(wave, np.float32), -1.0, 1.0)
     if sound_wave.ndim != 1 or not np.isfinite(sound_wave).all():
         got = "NaN or infinity" if sound_wave.ndim == 1 else str(sound_wave.shape)
-        raise InputError("a finite wave of shape (samples,)", got, "load it with load_speech")
+        raise InputError("a finite wave of shape (samples,)", got, "load it with load_voice")
     rate, kind = Fraction(fps).limit_denominator(1001), container_of(Path(path))
     with (
         atomic_path(Path(path)) as temporary,

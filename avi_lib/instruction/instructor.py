@@ -1,7 +1,7 @@
 """The instructor: speech in, the sentence that says what the face should do out.
 
 >>> instructor = load_instructor()                     # the shipped one, or a path to one's own weights
->>> written = instructor.instruct(load_speech("my.wav"))
+>>> written = instructor.instruct(load_voice("my.wav"))
 >>> written.instruction.text, written.confidence
 ('A person feels quite angry and speaks with a noticeable frown and lips somewhat tightened.', 0.81)
 

@@ -263,7 +263,7 @@ _ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 <
 """Types and largest size of each array that is read; 1 GiB of values is 22 hours at 60 frames per second."""
 
 
-def save_motion(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channels"] | None = None) -> None:
+def save_npz(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channels"] | None = None) -> None:
     """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically."""
     mask: dict[str, Any] = {} if present is None else {"present": present}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
@@ -272,11 +272,11 @@ def save_motion(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channe
 
 
 def save_curves(curves: Curves, path: Path) -> None:
-    """Write what `save_motion` writes and `present` (channels,) bool, which says what channels are there."""
-    save_motion(curves.clip, path, curves.present)
+    """Write what `save_npz` writes and `present` (channels,) bool, which says what channels are there."""
+    save_npz(curves.clip, path, curves.present)
 
 
-def load_motion(path: Path) -> MotionClip:
+def load_npz(path: Path) -> MotionClip:
     """Read a motion npz; the space is recognised by its channel names. InputError when the file is not such an npz."""
     return _load(Path(path))[0]
 

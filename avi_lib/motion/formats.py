@@ -1,7 +1,7 @@
 """Motion files by their suffix: what is read, what is written, and from one space into the other.
 
->>> write_motion(read_motion(Path("talk.csv")), Path("talk.glb"), load_head())
->>> write_motion(clip, Path("frames"), load_head())      # a folder: one OBJ a frame
+>>> save_motion(load_motion(Path("talk.csv")), Path("talk.glb"), load_head())
+>>> save_motion(clip, Path("frames"), load_head())      # a folder: one OBJ a frame
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from avi_lib.motion.clip import (
     MotionClip,
     MotionSpace,
     load_curves,
-    load_motion,
+    load_npz,
     read_array,
-    save_motion,
+    save_npz,
 )
 
 WRITABLE = {
@@ -55,12 +55,13 @@ MOTION_SUFFIXES = tuple(WRITABLE)
 _WITH_HEAD = (".glb", ".usda", ".usdc", ".usdz")
 
 
-def write_motion(motion: MotionClip, output: Path, head: RiggedHead | None = None) -> None:
+def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None = None) -> None:
     """Write motion by the suffix of `output`, atomically; formats with a head show `head`, the open one if None.
 
     Raises InputError for another suffix, for motion of a space that the format does not know, for a head that it cannot
     hold, and OutputError where nothing can be written.
     """
+    output = Path(output)
     check_motion(output, head)
     suffix = output.suffix.lower()
     if suffix == ".glb":
@@ -76,12 +77,13 @@ def write_motion(motion: MotionClip, output: Path, head: RiggedHead | None = Non
 
         write_obj_sequence(head or load_head(), motion, output)
     else:
-        save_npz = save_flame_coefficients if motion.space is FLAME else save_motion
-        {".csv": save_livelink, ".bvh": save_bvh, ".npz": save_npz}[suffix](motion, output)
+        plain = save_flame_coefficients if motion.space is FLAME else save_npz
+        {".csv": save_livelink, ".bvh": save_bvh, ".npz": plain}[suffix](motion, output)
 
 
-def read_motion(path: Path) -> MotionClip:
+def load_motion(path: Path | str) -> MotionClip:
     """Read motion by the suffix of `path`; an npz may be this library's or hold FLAME coefficients."""
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in READABLE:
         raise InputError(f"a motion file ending in {', '.join(READABLE)}", str(path), "change the suffix")
@@ -90,7 +92,7 @@ def read_motion(path: Path) -> MotionClip:
 
         return read_glb_motion(path)
     if suffix == ".npz":
-        return load_flame(path).clip if _holds_coefficients(path) else load_motion(path)
+        return load_flame(path).clip if _holds_coefficients(path) else load_npz(path)
     return load_livelink(path) if suffix == ".csv" else load_bvh(path)
 
 
@@ -100,7 +102,7 @@ def read_curves(path: Path) -> Curves:
     if suffix == ".npz" and not _holds_coefficients(path):
         curves = load_curves(path)
     else:
-        clip = read_motion(path)
+        clip = load_motion(path)
         turns = np.isin(clip.space.channels, HEAD_ROTATION)
         curves = Curves(clip, turns if suffix == ".bvh" else np.ones(len(clip.space), dtype=bool))
     if curves.clip.space is not ARKIT:

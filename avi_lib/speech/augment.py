@@ -120,7 +120,7 @@ def put_in_room(wave: Wave, room: Room, rng: np.random.Generator) -> Wave:
     Raises InputError for an empty wave, samples that are not finite, and a codec that is none of CODECS.
     """
     if not len(wave) or not np.isfinite(wave).all():
-        raise InputError("a wave of finite samples", "an empty or damaged one", "load a recording with load_speech")
+        raise InputError("a wave of finite samples", "an empty or damaged one", "load a recording with load_voice")
     if room.rt60_s is not None:
         wave = reverberate(wave, room.rt60_s, room.direct_db, rng)
     wave = equalise(wave, room.tilt_db, room.low_shelf_db, room.high_shelf_db)

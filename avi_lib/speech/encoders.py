@@ -147,7 +147,7 @@ def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str, threa
 
 def check_wave(wave: Any, shortest_s: float = 0.0) -> None:
     """Raise InputError unless `wave` is one channel of finite float32 samples, of 1 at least and of `shortest_s`."""
-    expected, do = "float32 samples of one channel at 16 kHz", "load the recording with load_speech"
+    expected, do = "float32 samples of one channel at 16 kHz", "load the recording with load_voice"
     if not isinstance(wave, np.ndarray) or wave.dtype != np.float32 or wave.ndim != 1:
         shape = f"{wave.dtype} of shape {wave.shape}" if isinstance(wave, np.ndarray) else type(wave).__name__
         raise InputError(expected, shape, do)

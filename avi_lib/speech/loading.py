@@ -1,6 +1,6 @@
 """Speech in: a recording of any usual kind becomes a checked 16 kHz mono wave, or a clear error.
 
->>> voice = load_speech("my.m4a")
+>>> voice = load_voice("my.m4a")
 >>> voice.wave.shape, voice.wave.dtype, voice.rate_hz, round(voice.duration_s, 2)
 ((149024,), dtype('float32'), 16000, 9.31)
 >>> list(voice.report.lines())  # its health, for a person
@@ -76,7 +76,7 @@ class Source(BaseModel):
     claimed_s: float | None = Field(ge=0, lt=1e9)
 
 
-def load_speech(
+def load_voice(
     path: str | os.PathLike[str], max_minutes: float = 120.0, max_bytes: int = 4 << 30, refuse_silence: bool = True
 ) -> Voice:
     """Load the sound of a recording or a video as 16 kHz mono with a report of its health.

@@ -121,7 +121,7 @@ def prosody(wave: Wave, fps: float = 25.0) -> Prosody:
 def track_pitch(wave: Wave) -> PitchTrack:
     """Power and pitch of every 10 ms of a mono wave (samples,) float32 at 16 kHz; InputError for an empty one."""
     if not len(wave):
-        raise InputError("a wave with samples", "an empty one", "load a recording with load_speech")
+        raise InputError("a wave with samples", "an empty one", "load a recording with load_voice")
     whole = wave[: len(wave) // _HOP * _HOP].reshape(-1, _HOP)
     power = np.einsum("ij,ij->i", whole, whole).astype(np.float64) / _HOP
     if len(rest := wave[whole.size :]):

@@ -1,6 +1,6 @@
 """One voice a recording: its wave, how it was loaded, and what is computed from it once, when first asked for.
 
->>> voice = load_speech("my.m4a")
+>>> voice = load_voice("my.m4a")
 >>> voice.prosody(25.0), voice.phones(), voice.phones("Hello there."), voice.features(load_encoder())
 >>> heard = voice.acoustic_features(encoder)
 >>> heard.states.shape, heard.contour.shape, heard.functionals.shape  # 25 steps a second

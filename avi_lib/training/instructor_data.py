@@ -30,7 +30,7 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features
 
 SHARD = 64
@@ -168,7 +168,7 @@ def _file_digest(path: str) -> str:
 
 def _encode(task: _Task, encoder: SpeechEncoder) -> Views:
     start = round(task.start_s * RATE_HZ)
-    wave = load_speech(task.sound).wave[start : start + round(task.duration_s * RATE_HZ)]
+    wave = load_voice(task.sound).wave[start : start + round(task.duration_s * RATE_HZ)]
     others = (augmented(wave, np.random.default_rng([*task.seed, view])) for view in range(1, task.views))
     return tuple(acoustic_features(view, encoder) for view in (wave, *others))
 

@@ -39,6 +39,7 @@ from avi_lib.motion.clip import MotionClip, Piece
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
+from avi_lib.talker import Talk
 from avi_lib.training.loop import LogLine
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
@@ -70,6 +71,11 @@ _LEGEND: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "
 Curve = Float[np.ndarray, " frames"]
 
 # Curves over time
+
+
+def plot(talk: Talk) -> Figure:
+    """The trajectories of a talk: the channels that move most of every group, over its phones."""
+    return plot_trajectories(talk.motion, phones=talk.phones.phones)
 
 
 def plot_trajectories(

@@ -28,7 +28,7 @@ from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json
-from avi_lib.motion.formats import writable_here, write_motion
+from avi_lib.motion.formats import save_motion, writable_here
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
 from avi_lib.talker import Renderer, Talk, Talker
 
@@ -190,7 +190,7 @@ class Studio:
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
             for talk in moved:
                 paths.append(folder / f"{name}{f'-{talk.seed}' if len(moved) > 1 else ''}{suffix}")
-                write_motion(talk.motion, paths[-1], self.talker.head)
+                save_motion(talk.motion, paths[-1], self.talker.head)
         if REQUEST in kinds:
             paths.append(folder / f"{name}{REQUEST}")
             with atomic_path(paths[-1]) as temporary:

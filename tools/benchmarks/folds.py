@@ -40,7 +40,7 @@ from avi_lib.instruction.language_model import load_language_model, load_text_en
 from avi_lib.settings import PROFILES, InstructorSettings
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
 from avi_lib.speech.encoders import load_encoder
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.voice import AcousticFeatures, acoustic_features
 from avi_lib.training.instructor import FrozenModels, align, sound_features, train_instructor
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
@@ -129,7 +129,7 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: FeatureBank, 
         start = round(clip.start_s * RATE_HZ)
         sound = corpus.sound(clip)
         assert sound is not None, "it was heard"
-        waves.append(load_speech(sound).wave[start : start + round(clip.duration_s * RATE_HZ)])
+        waves.append(load_voice(sound).wave[start : start + round(clip.duration_s * RATE_HZ)])
     for name, change in CONDITIONS.items():
         classes, speech = [], []
         for first in range(0, len(waves), BATCH):

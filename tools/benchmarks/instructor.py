@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from avi_lib.evaluation.report import Figure
 from avi_lib.instruction.instructor import Instructor, load_instructor
 from avi_lib.speech.augment import SOUNDS, draw_sound
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from tools.benchmarks.measuring import ROOT, SAMPLES, Options
 
 Wave = Float32[np.ndarray, " samples"]
@@ -50,7 +50,7 @@ def judge_demo(instructor: Instructor, folder: Path) -> Iterator[Figure]:
     wanted = {"anger": "angry", "neutral": "neutral", "joy": "happy"}
     for path in sorted(folder.glob("*.flac")):
         meant = next((emotion for word, emotion in wanted.items() if word in path.stem), None)
-        written = instructor.instruct(load_speech(path).wave)
+        written = instructor.instruct(load_voice(path).wave)
         likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:3]
         said = ", ".join(f"{name} {share:.2f}" for name, share in likely)
         right = float(written.instruction.emotion == meant)
@@ -59,7 +59,7 @@ def judge_demo(instructor: Instructor, folder: Path) -> Iterator[Figure]:
 
 def time_it(instructor: Instructor, turns: int = 7) -> Iterator[Figure]:
     """Seconds for a clip of 5 s once loaded, seconds and memory of a process that does nothing else."""
-    wave = load_speech(SAMPLES / "librivox.flac").wave[: 5 * RATE_HZ]
+    wave = load_voice(SAMPLES / "librivox.flac").wave[: 5 * RATE_HZ]
     took = []
     for _ in range(turns):
         begun = time.perf_counter()

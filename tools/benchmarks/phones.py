@@ -22,7 +22,7 @@ from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, align_phones, recognise_phones, tidy
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Options, left_out, there
@@ -143,7 +143,7 @@ def evaluate(source: Path, clips: int | None = None) -> dict[str, dict[str, floa
     warned = {"audio": 0, "text": 0}
     lengths_s = {"audio": 0.0, "text": 0.0}
     for path, text, reference in read_source(source, clips):
-        speech = load_speech(path)
+        speech = load_voice(path)
         for mode in pairs:
             began = time.process_time()
             track: PhoneTrack
@@ -182,7 +182,7 @@ def score_lips(source: Path) -> dict[str, list[float]]:
     """
     head, clips = load_head(), read_clips(source)
     neutral = Instruction.parse("A person speaks calmly.")
-    waves = [load_speech(clip.audio).wave for clip in clips]
+    waves = [load_voice(clip.audio).wave for clip in clips]
     tracks = {
         "recording": [recognise_phones(wave).phones for wave in waves],
         "text": [align_phones(wave, clip.text).phones for wave, clip in zip(waves, clips, strict=True)],

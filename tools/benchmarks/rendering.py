@@ -21,7 +21,7 @@ from avi_lib.face.head import load_head
 from avi_lib.face.raster import Rasteriser
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.formats import write_motion
+from avi_lib.motion.formats import save_motion
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Renderer, Talk, Talker
 from tools.benchmarks import peer_render
@@ -116,7 +116,7 @@ def _exports(motion: MotionClip, folder: Path) -> Iterator[Figure]:
         for turn in range(TURNS):
             target = folder / f"{turn}{suffix}"
             begun = time.perf_counter()
-            write_motion(motion, target, head)
+            save_motion(motion, target, head)
             spent.append(time.perf_counter() - begun)
             size = sum(each.stat().st_size for each in (target.iterdir() if target.is_dir() else [target]))
             shutil.rmtree(target) if target.is_dir() else target.unlink()

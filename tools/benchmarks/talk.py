@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from avi_lib.evaluation.report import Figure, spread
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from tools.benchmarks.measuring import SAMPLES, Options, child
 
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
@@ -22,7 +22,7 @@ def measure(options: Options) -> Iterator[Figure]:
     how = "fresh interpreter included, median of 7"
     yield Figure("import avi_lib", statistics.median(spent), "CPU s", "<= 0.3", how)
     recording, video = options.work / "ten_seconds.wav", options.work / "talk.mp4"
-    wave = np.concatenate([load_speech(SAMPLES / name).wave for name in ("arctic.flac", "librivox.flac")])
+    wave = np.concatenate([load_voice(SAMPLES / name).wave for name in ("arctic.flac", "librivox.flac")])
     soundfile.write(recording, np.resize(wave, 10 * RATE_HZ), RATE_HZ)
     command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "-o", str(video)]
     for said, more, must in (("given", ["--instruction", INSTRUCTION], "<= 10"), ("written", [], "-")):

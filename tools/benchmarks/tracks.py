@@ -20,7 +20,7 @@ from avi_lib.evaluation.report import Figure
 from avi_lib.evaluation.systems import read_track
 from avi_lib.face.tracking import Lag, Track, measure_lag, track_video
 from avi_lib.motion.clip import HEAD_ROTATION
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from tools.benchmarks.measuring import Options, there
 
 CHANNELS = ("jawOpen", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight")
@@ -68,7 +68,7 @@ def agreement(video: Path) -> Agreement:
 def _lags(track: Track, video: Path) -> tuple[Lag, tuple[float, ...], float]:
     """The lag, errors after each shift of the sound, and the seconds that measuring one lag takes."""
     beside = video.with_suffix(".flac")
-    wave = load_speech(beside if beside.exists() else video).wave
+    wave = load_voice(beside if beside.exists() else video).wave
     clip, errors = track.pieces[0].curves.clip, []
     begun_s = time.perf_counter()
     lag = measure_lag(clip, track.pieces[0].start_s, wave)

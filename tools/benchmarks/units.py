@@ -21,7 +21,7 @@ from avi_lib.instruction.action_units import ACTION_UNITS, STRENGTH_WORDS, oppos
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, Curves
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.loading import RATE_HZ, load_speech
+from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Options
@@ -132,7 +132,7 @@ def _stretches(recordings: Sequence[tuple[Path, tuple[Phone, ...]]]) -> list[Seq
 def _performer(stretch: Sequence[tuple[Path, tuple[Phone, ...]]]) -> Performer:
     waves, phones, start_s = [], [], 0.0
     for path, spoken in stretch:
-        waves.append(load_speech(path).wave)
+        waves.append(load_voice(path).wave)
         phones += [Phone(phone, start_s + begin_s, start_s + end_s) for phone, begin_s, end_s in spoken]
         start_s += len(waves[-1]) / RATE_HZ
     wave = np.concatenate(waves)
