@@ -510,10 +510,8 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
         unused = f"; not used in {sum(a < TEXT_FITS for a in agreements)} of {len(agreements)} sections"
         warning = f"the text may not be what is said (agreement {min(agreements):.2f})"
         warning += unused if min(agreements) < TEXT_FITS else ""
-    method, reason = (
-        ", ".join(name for name, _ in methods.most_common()),
-        "; ".join(["the text was given", *reasons[:1]]),
-    )
+    method = ", ".join(name for name, _ in methods.most_common())
+    reason = "; ".join(["the text was given", *reasons[:1]])
     return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, text, warning)
 
 

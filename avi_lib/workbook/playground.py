@@ -535,11 +535,11 @@ class Playground:
         self._drawn[name] = subject
 
     def _write(self) -> None:
-        self.instruction.say(self.studio.talker.instructor.instruct(self.studio.neutral.speech.wave).instruction.text)
+        self.instruction.say(self.studio.talker.instructor.instruct(self.studio.neutral.speech).instruction.text)
         self.refresh()
 
     def _write_timeline(self) -> None:
-        self.instruction.show_timeline(self.studio.talker.instructor.timeline(self.studio.neutral.speech.wave)[0])
+        self.instruction.show_timeline(self.studio.talker.instructor.timeline(self.studio.neutral.speech)[0])
         self.refresh()
 
     def _keep(self) -> None:
