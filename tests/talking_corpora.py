@@ -60,9 +60,9 @@ def take(seconds: float, smile: float) -> MotionClip:
 
 def _write_takes(folder: Path) -> Path:
     (folder / "anna").mkdir(parents=True)
-    for name, (seconds, smile, heard) in TAKES.items():
+    for name, (seconds, smile, sounding) in TAKES.items():
         save_livelink(take(seconds, smile), folder / "anna" / f"{name}.csv")
-        if heard:
+        if sounding:
             soundfile.write(folder / "anna" / f"{name}.wav", voice(seconds), RATE_HZ, subtype="PCM_16")
     return folder
 

@@ -133,7 +133,7 @@ def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
     assert (
         present["mouthClose"] and present["mouthSmileLeft"]
-    )  # there and 0: the jaw closes the lips; animated elsewhere
+    )  # there and 0: the jaw closes the lips; animated in other recordings
     assert not any(present[name] for name in ("browInnerUp", "eyeBlinkLeft", "noseSneerLeft", "headYaw", "tongueOut"))
 
 

@@ -148,17 +148,15 @@ def test_some_gaps_hold_noises_and_some_are_digital_silence(composed):
     assert noises >= 8 and cuts >= 2
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_one_others(composed, source, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_however_many_scenes_there_are_and_another_one_others(
+    composed, source, tmp_path
+):
     compose_scenes(source, tmp_path / "again", SCENES, 1, 6.0)
-    assert bytes_of(tmp_path / "again") == bytes_of(composed)
-    compose_scenes(source, tmp_path / "other", 3, 2, 6.0)
-    assert bytes_of(tmp_path / "other")["flac/scene_00000.flac"] != bytes_of(composed)["flac/scene_00000.flac"]
-
-
-def test_a_scene_is_the_same_however_many_there_are(composed, source, tmp_path):
+    assert bytes_of(tmp_path / "again") == (whole := bytes_of(composed))
     compose_scenes(source, tmp_path / "few", 2, 1, 6.0)
-    few, all_of_them = bytes_of(tmp_path / "few"), bytes_of(composed)
-    assert few["flac/scene_00001.flac"] == all_of_them["flac/scene_00001.flac"]
+    assert bytes_of(tmp_path / "few")["flac/scene_00001.flac"] == whole["flac/scene_00001.flac"]
+    compose_scenes(source, tmp_path / "other", 3, 2, 6.0)
+    assert bytes_of(tmp_path / "other")["flac/scene_00000.flac"] != whole["flac/scene_00000.flac"]
 
 
 def test_again_makes_nothing_anew_and_what_is_missing_or_damaged_comes_back(composed, source, tmp_path):

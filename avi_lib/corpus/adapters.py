@@ -79,34 +79,20 @@ def _last(name: str) -> str:
 
 @dataclass(frozen=True)
 class NameRule:
-    """The labels that file names or folders hold.
+    """The labels that file names or folders hold; sound and video of one name are one recording."""
 
-    Attributes:
-        layout, licence, reference: how its folder looks, and where it was published.
-        form: how a name looks, for the refusal of others.
-        pattern: of a path without its suffix, the source's own folder in front. Its groups are codes: `actor`, `clip`
-            and those of `codes`.
-        codes: what each known code means: of `emotion`, of `intensity` a level (None where the corpus says none), of
-            `sentence` the text.
-        name: of a recording, made of its codes; sound and video of one name are one recording.
-        impossible: patterns of paths that the corpus does not have or that cannot be used, and why.
-        unlevelled: emotions whose intensity says nothing.
-        gender: patterns of the actors of each.
-        video: whether videos are read beside sound.
-    """
-
-    layout: str
+    layout: str  # how the corpus' folder looks
     licence: str
-    reference: str
-    form: str
-    pattern: str
-    codes: Mapping[str, Mapping[str, Any]]
-    name: str = "{clip}"
-    impossible: Mapping[str, str] = field(default_factory=dict)
-    unlevelled: Sequence[str] = ()
-    gender: Mapping[str, str] = field(default_factory=dict)
+    reference: str  # where the corpus was published
+    form: str  # how a name looks, for the refusal of others
+    pattern: str  # of a path without suffix, the source's own folder in front; its groups are codes, `actor` and `clip`
+    codes: Mapping[str, Mapping[str, Any]]  # what codes mean: an `emotion`, the level of an `intensity`, a `sentence`
+    name: str = "{clip}"  # of a recording, made of its codes
+    impossible: Mapping[str, str] = field(default_factory=dict)  # patterns of paths that cannot be used, and why
+    unlevelled: Sequence[str] = ()  # emotions whose intensity says nothing
+    gender: Mapping[str, str] = field(default_factory=dict)  # patterns of the actors of each
     language: str = "en"
-    video: bool = True
+    video: bool = True  # whether videos are read beside sound
 
     def read_codes(self, source: Path, name: str) -> dict[str, str]:
         """The codes of a file below the source; RuleError for another form, unknown codes or an impossible name."""

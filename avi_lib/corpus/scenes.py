@@ -312,7 +312,7 @@ def _spoken(sentence: Sentence) -> Float32[np.ndarray, " samples"]:
 
 @lru_cache(maxsize=512)
 def _sound(path: Path, digest: str) -> Float32[np.ndarray, " samples"]:
-    """The wave of a file that has this digest: sentences are heard in several scenes."""
+    """The wave of a file that has this digest: a sentence may be in several scenes."""
     return load_voice(path).wave
 
 

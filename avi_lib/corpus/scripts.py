@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -40,7 +40,8 @@ _SIDED = ("left_", "right_", "gaze_", "jaw_left", "jaw_right", "head_turn", "hea
 _ONE_SIDED, _ALONE = 3.0, 0.6
 
 
-class Words(NamedTuple):
+@dataclass(frozen=True)
+class Words:
     """How a script is put into words: how many sentences, and the gender of the speaker where it is known."""
 
     count: int
@@ -51,25 +52,19 @@ class Words(NamedTuple):
 class Script:
     """One thing for a face to do.
 
-    Attributes:
-        name: unique in the corpus.
-        kind: why it is there. `label`: the emotion that the clip is labelled with, some of its action units at
-            strengths of their own; of real motion the label alone, where no unit was measured. `mix`: that emotion
-            with action units of any kind. `other`: another emotion, alone or with action units. `units`: action units
-            alone. `caption`: the sentence that came with the recording. `measured`: action units found in real motion,
-            and the label.
-        emotion, level, action_units: what is shown, strengths as drawn and not as a text rounds them.
-        seed: makes the performance.
-        texts: sentences that say the parts, the first one being the instruction's text.
+    Its kind is why it is there. `label`: the emotion that the clip is labelled with, some of its action units at
+    strengths of their own; of real motion the label alone, where no unit was measured. `mix`: that emotion with action
+    units of any kind. `other`: another emotion, alone or with action units. `units`: action units alone. `caption`:
+    the sentence that came with the recording. `measured`: action units found in real motion, and the label.
     """
 
-    name: str
+    name: str  # unique in the corpus
     kind: str
     emotion: str | None
     level: int | None
-    action_units: Mapping[str, float]
-    seed: int
-    texts: tuple[str, ...]
+    action_units: Mapping[str, float]  # strengths as drawn, not as a text rounds them
+    seed: int  # makes the performance
+    texts: tuple[str, ...]  # sentences that say the parts, the first one being the instruction's text
 
     def instruction(self) -> Instruction:
         """The script as the performer takes it."""
