@@ -211,7 +211,7 @@ def read_pictures(video: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
         yield {"expected": stream.frames or None}
         counts = {"damaged": 0, "unordered": 0, "truncated_s": 0.0}
         step_s = 1 / float(stream.average_rate or 25)
-        sound = container.streams.best("audio") if container.streams.audio else None
+        sound: Any = container.streams.best("audio") if container.streams.audio else None
         zero_s = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
         before_s = shown_s = -math.inf
         for frame in _frames(container, stream, counts, name):
