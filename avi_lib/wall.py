@@ -174,8 +174,9 @@ def _watch(request: Connection, files: list[int], order: list[Any]) -> None:
 def _run(request: Connection, files: list[int], module: str, parse: str, plain: Any, seconds: float, most: int) -> None:
     """In the child: the parser under its limits, its dicts sent away."""
     limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_NOFILE: 64, resource.RLIMIT_CPU: int(seconds) + 1}
-    if sys.platform != "darwin":  # which maps more into every process than any sensible cap
-        limits[resource.RLIMIT_AS] = most
+    if sys.platform == "linux":  # beside what the modules of all parsers take, which the server has imported
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limits[resource.RLIMIT_AS] = held + most
     for limit, value in limits.items():
         hard = resource.getrlimit(limit)[1]
         resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard),) * 2)

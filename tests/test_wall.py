@@ -128,7 +128,7 @@ def test_threads_and_forked_workers_read_at_once() -> None:
 
 
 def test_huge_cover_picture_does_not_get_past_the_memory_cap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio, "MEMORY_MB", 300)
+    monkeypatch.setattr(audio, "MEMORY_MB", 200)
     speech = load_voice(mp3_with_huge_picture(tmp_path / "cover.mp3", 250 << 20))
     assert speech.duration_s == pytest.approx(0.3, abs=0.05)
 
