@@ -117,9 +117,9 @@ class InstructSettings(Settings):
     instructor: str = Field("learned", min_length=1, description='the weights: "learned", or a path to some')
     encoder: str | None = Field(None, description="speech encoder: a name, or a path to one")
     language_model: str | None = Field(None, description="language model: a name, or a path to one")
-    temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the feeling; 0 the likeliest")
+    temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the emotion; 0 the likeliest")
     seed: int = Field(0, ge=0, lt=2**63, description="draws them otherwise")
-    free: bool = Field(False, description="write freely behind the feeling, also what is not understood")
+    free: bool = Field(False, description="write freely behind the emotion, also what is not understood")
 
 
 class PrepareSettings(Settings):
@@ -215,12 +215,12 @@ class InstructorSettings(Settings):
     hidden: int = Field(192, ge=16, le=4096, description="features between that space and the prompt")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of features left out in training")
     views: int = Field(6, ge=1, le=32, description="times a clip is heard: as it is, and elsewhere")
-    manner: bool = Field(True, description="hear the numbers of the manner beside the encoder's states")
-    familiar: bool = Field(True, description="count the encoder's states less where they are unfamiliar")
+    functionals: bool = Field(True, description="embed the prosodic functionals beside the encoder's states")
+    out_of_domain: bool = Field(True, description="count the encoder's states less outside of the domains of training")
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of a sentence's label given to all sentences")
     masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is hidden, one time in two")
     contrast: bool = Field(True, description="align speech with sentences first; else writing alone trains the ears")
-    paraphrases: int = Field(8, ge=1, le=64, description="sentences of every feeling that speech is aligned with")
+    paraphrases: int = Field(8, ge=1, le=64, description="sentences of every emotion class that speech is aligned with")
     sounds: int = Field(240, ge=2, description="sounds that are no speech")
     align: TrainSettings = TrainSettings()
     speak: TrainSettings = TrainSettings()

@@ -52,7 +52,7 @@ class Mirror(SpeechEncoder):
 
 
 def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> AcousticFeatures:
-    """States and manner that lie in the direction of an emotion, and in another one for the highest level."""
+    """States and functionals that lie in the direction of an emotion, and in another one for the highest level."""
     rng = np.random.default_rng([seed, steps])
     number = list(FELT).index(emotion)
     states = rng.normal(0, 0.3, (1, steps, STATES))

@@ -207,7 +207,7 @@ def test_a_varied_view_is_a_part_of_one_of_the_views():
 
 def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
     quick = SETTINGS.align.model_copy(update={"steps": 4})
-    settings = SETTINGS.model_copy(update={"manner": False, "familiar": False, "align": quick})
+    settings = SETTINGS.model_copy(update={"functionals": False, "out_of_domain": False, "align": quick})
     model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
     assert "functionals" not in log[-1]
     clip = hearing("sad", 3, 7)

@@ -294,13 +294,13 @@ Embeddings = Float[torch.Tensor, "batch tokens width"]
 
 @dataclass(frozen=True, eq=False)
 class KVCache:
-    """What a model has read of prompts: its cache of keys and values, and the scores of each one's next token."""
+    """Keys and values of prompts that a model has read, and the scores of each one's next token."""
 
     cache: Any
     next: Float[torch.Tensor, "prompts vocabulary"]
 
     def rows(self, numbers: Sequence[int]) -> KVCache:
-        """The reading of some of the prompts."""
+        """The cache of some of the prompts."""
         cache = copy.deepcopy(self.cache)
         cache.batch_select_indices(torch.tensor(numbers))
         return KVCache(cache, self.next[torch.tensor(numbers)])
@@ -406,7 +406,7 @@ class LanguageModel:
     def _go_on(
         self, kv_cache: KVCache, most: int, said: list[list[int]], temperature: float, seed: int
     ) -> list[list[int]]:
-        """As `go_on`, for prompts that begin with as many tokens; the reading is used up."""
+        """As `go_on`, for prompts that begin with as many tokens; the cache is used up."""
         randoms = [torch.Generator().manual_seed(seed) for _ in said]
         cache, scores, going = kv_cache.cache, kv_cache.next, [True] * len(said)
         feed = torch.tensor(said, dtype=torch.long)

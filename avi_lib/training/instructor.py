@@ -183,7 +183,7 @@ class AlignLosses:
             "speech": functional.binary_cross_entropy_with_logits(embedding.speech, speech),
         }
         losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
-        if settings.manner:
+        if settings.functionals:
             likeness = model.likeness(embedding.functionals[:count], sentences)
             losses["functionals"] = info_nce(likeness, fits, settings.smoothing)
             losses["loss"] = losses["loss"] + losses["functionals"]
@@ -284,7 +284,7 @@ class WriteLosses:
         assert isinstance(model, InstructorModel)
         batch = stack([varied(self.bank.views[number], rng, self.settings) for number in numbers])
         embedding = model.embed_speech(batch)
-        strange = torch.from_numpy(rng.random(len(numbers)) < AS_OUT_OF_DOMAIN * self.settings.familiar)
+        strange = torch.from_numpy(rng.random(len(numbers)) < AS_OUT_OF_DOMAIN * self.settings.out_of_domain)
         in_domain = torch.where(strange, torch.full_like(embedding.in_domain, OUT_OF_DOMAIN), embedding.in_domain)
         return in_domain[:, None] * embedding.states + embedding.functionals
 
@@ -355,7 +355,7 @@ def train_instructor(
 def untrained(bank: FeatureBank, models: FrozenModels, settings: InstructorSettings) -> InstructorModel:
     """A network of random weights, the same for the same seed, normalised by the clips of a bank."""
     encoder, texts, language = models.encoder, models.texts, models.language
-    sizes = ("aligned", "features", "queries", "blocks", "heads", "tokens", "hidden", "manner", "familiar")
+    sizes = ("aligned", "features", "queries", "blocks", "heads", "tokens", "hidden", "functionals", "out_of_domain")
     shape = InstructorShape(
         encoder=encoder.name,
         encoder_fingerprint=encoder.fingerprint,
