@@ -20,7 +20,7 @@ from avi_lib.motion.formats import load_flame, save_flame_coefficients
 FPS = 25.0
 LOST, WORST = 0.07, 0.16
 """Shares of a blendshape's movement that the map loses on the made-up file: on average, and of any but a few."""
-TOLD = [i for i in range(len(ARKIT_BLENDSHAPES)) if i not in (*ARKIT.groups["gaze"], ARKIT.index("tongueOut"))]
+FITTED = [i for i in range(len(ARKIT_BLENDSHAPES)) if i not in (*ARKIT.groups["gaze"], ARKIT.index("tongueOut"))]
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +75,17 @@ def by_the_book(shape: np.ndarray, expression: np.ndarray, pose: np.ndarray) -> 
     joints = a["J_regressor"] @ shaped
     turns = [rodrigues(rotation) for rotation in pose]
     free = shaped + a["posedirs"] @ np.concatenate([(turn - np.eye(3)).ravel() for turn in turns[1:]])
-    world: list[np.ndarray] = []
+    placed: list[np.ndarray] = []
     for joint, parent in enumerate([None, 0, 1, 1, 1]):
         local = np.eye(4)
         local[:3, :3] = turns[joint]
         local[:3, 3] = joints[joint] - (0.0 if parent is None else joints[parent])
-        world.append(local if parent is None else world[parent] @ local)
+        placed.append(local if parent is None else placed[parent] @ local)
     moved = np.empty_like(free)
     for v, point in enumerate(free):
         total = np.zeros(3)
         for joint in range(5):
-            total += a["weights"][v, joint] * (world[joint] @ np.append(point - joints[joint], 1.0))[:3]
+            total += a["weights"][v, joint] * (placed[joint] @ np.append(point - joints[joint], 1.0))[:3]
         moved[v] = total
     return moved
 
@@ -154,8 +154,8 @@ def test_motion_that_is_not_finite_is_an_error(model: FlameModel):
 
 
 def test_the_map_loses_little_of_what_the_file_can_show(fitted: FlameMap):
-    assert fitted.residual[TOLD].mean() < LOST
-    assert fitted.residual[TOLD].max() < WORST
+    assert fitted.residual[FITTED].mean() < LOST
+    assert fitted.residual[FITTED].max() < WORST
     assert fitted.residual[ARKIT.index("tongueOut")] == 1.0
     assert np.abs(fitted.coefficients).max() < 6.0
     assert fitted.registration.error_m < 0.0005
@@ -191,11 +191,11 @@ def test_weights_add_up(fitted: FlameMap):
 def test_arkit_comes_back_from_flame(fitted: FlameMap):
     rng = np.random.default_rng(5)
     values = np.zeros((200, len(ARKIT)), np.float32)
-    values[:, TOLD] = np.clip(rng.normal(0.0, 0.4, (200, len(TOLD))), 0.0, 1.0)
+    values[:, FITTED] = np.clip(rng.normal(0.0, 0.4, (200, len(FITTED))), 0.0, 1.0)
     values[:, 52:] = rng.uniform(-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD, (200, 3))
     there = fitted.to_flame(MotionClip(values, FPS, ARKIT))
     back, off_mm, share = fitted.to_arkit(there)
-    correlation = [np.corrcoef(values[:, i], back.values[:, i])[0, 1] for i in TOLD]
+    correlation = [np.corrcoef(values[:, i], back.values[:, i])[0, 1] for i in FITTED]
     assert min(correlation) > 0.95
     assert np.abs(back.values[:, 52:] - values[:, 52:]).max() < 1e-5
     assert back.values[:, :52].min() >= 0.0 and back.values[:, :52].max() <= 1.0
@@ -203,7 +203,7 @@ def test_arkit_comes_back_from_flame(fitted: FlameMap):
     assert back.fps == there.fps == FPS
 
 
-def test_what_no_weights_can_show_is_told_as_an_error(fitted: FlameMap):
+def test_what_no_weights_can_show_is_given_as_an_error(fitted: FlameMap):
     _, off_mm, share = fitted.to_arkit(flame(50))
     assert 0.2 < share < 1.0 and off_mm > 0.2
     assert fitted.to_arkit(MotionClip(np.zeros((3, len(FLAME)), np.float32), FPS, FLAME))[1:] == (0.0, 0.0)
@@ -224,7 +224,7 @@ def test_motion_of_the_other_space_is_refused(fitted: FlameMap):
 def test_another_persons_shape_is_found_as_well(path: Path, open_head: Head):
     shape = 0.7 * np.random.default_rng(1).normal(size=30)
     fitted = fit_flame_map(flame_model(load_flame_file(path), shape), open_head)
-    assert fitted.residual[TOLD].mean() < 0.12
+    assert fitted.residual[FITTED].mean() < 0.12
     assert 0.2 < fitted.coefficients[ARKIT.index("jawOpen"), 50] < 0.5
 
 

@@ -167,7 +167,7 @@ def test_texture_and_its_places_are_those_of_the_files(loaded: Head, head: Head)
     np.testing.assert_allclose(loaded.uv[loaded.triangles], head.uv[head.triangles], atol=2e-5)
 
 
-def test_missing_shapes_are_told_and_do_not_move(loaded: Head) -> None:
+def test_missing_shapes_are_noted_and_do_not_move(loaded: Head) -> None:
     assert loaded.notes[0] == "6 of 52 ARKit channels found"
     assert any("jawForward" in note for note in loaded.notes)
     assert not loaded.shapes[ARKIT.index("jawForward")].any()
@@ -208,7 +208,7 @@ def test_a_folder_without_a_neutral_says_what_was_looked_for(tmp_path: Path) -> 
         load_obj_head(tmp_path / "absent")
 
 
-def test_shapes_that_move_nothing_are_told(tmp_path: Path) -> None:
+def test_shapes_that_move_nothing_are_noted(tmp_path: Path) -> None:
     folder = small_folder(
         tmp_path / "a", jawOpen=TRIANGLE + "f 1 2 3\n", jawLeft=TRIANGLE.replace("1", "2") + "f 1 2 3\n"
     )

@@ -179,7 +179,7 @@ def _face_text(text: bytes) -> bytes:
 
 
 def _points_beside(text: bytes, like: ObjMesh) -> Float64[np.ndarray, "P 3"] | None:
-    """The points of a text whose faces are `like`'s, word for word; None where that cannot be told at a glance."""
+    """The points of a text whose faces are `like`'s, word for word; None where they may be others."""
     if b"\\" in text or _COUNTED_BACK.search(like.face_text) or _face_text(text) != like.face_text:
         return None
     try:
