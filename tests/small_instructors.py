@@ -1,4 +1,4 @@
-"""A made-up bank of hearings in which every feeling sounds like itself, and instructors that are trained on it."""
+"""A made-up feature bank in which every emotion class looks like itself, and instructors that are trained on it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Mirror(SpeechEncoder):
         return prepared.reshape(-1, HOP)[None, start:stop, :STATES]
 
 
-def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> AcousticFeatures:
+def example_features(emotion: str, level: int | None, seed: int, steps: int = 30) -> AcousticFeatures:
     """States and functionals that lie in the direction of an emotion, and in another one for the highest level."""
     rng = np.random.default_rng([seed, steps])
     number = list(FELT).index(emotion)
@@ -67,22 +67,22 @@ def hearing(emotion: str, level: int | None, seed: int, steps: int = 30) -> Acou
 
 def bank(speakers: int = 4, views: int = 2) -> FeatureBank:
     """Two corpora: one tells levels, the other has none."""
-    clips, heard = [], []
-    for corpus, told in (("told", True), ("untold", False)):
+    clips, every = [], []
+    for corpus, with_levels in (("labelled", True), ("unlabelled", False)):
         for speaker in range(speakers):
             for emotion, levels in FELT.items():
-                for level in levels if told else levels[-1:]:
-                    known = level if told else None
+                for level in levels if with_levels else levels[-1:]:
+                    known = level if with_levels else None
                     name, split = f"{corpus}-{speaker}-{emotion}-{level}", "train" if speaker else "test"
                     clips.append(BankClip(name, corpus, f"s{speaker}", split, emotion, known))
-                    heard.append(
-                        tuple(hearing(emotion, level, 97 * len(heard) + v, 24 + speaker) for v in range(views))
+                    every.append(
+                        tuple(example_features(emotion, level, 97 * len(every) + v, 24 + speaker) for v in range(views))
                     )
-    return FeatureBank(tuple(clips), tuple(heard), f"bank of {speakers}, {views}")
+    return FeatureBank(tuple(clips), tuple(every), f"bank of {speakers}, {views}")
 
 
 def sounds() -> list[AcousticFeatures]:
-    """Hearings unlike any clip's."""
+    """Features unlike any clip's."""
     rng = np.random.default_rng(1)
     return [
         AcousticFeatures(

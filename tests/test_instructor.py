@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from small_instructors import Mirror, frozen, hearing, sounds, trained
+from small_instructors import Mirror, example_features, frozen, sounds, trained
 from small_language_models import save_llama
 
 from avi_lib.errors import InputError
@@ -46,7 +46,11 @@ def test_an_instruction_begins_with_its_feeling_and_is_the_same_every_time(instr
 
 
 def test_opinions_side_by_side_are_those_of_each_alone(instructor):
-    clips = [[hearing("angry", 3, 1)], [hearing("calm", 1, 2), hearing("calm", 1, 3, 50)], [hearing("sad", 2, 4)]]
+    clips = [
+        [example_features("angry", 3, 1)],
+        [example_features("calm", 1, 2), example_features("calm", 1, 3, 50)],
+        [example_features("sad", 2, 4)],
+    ]
     together = instructor.classify(clips)
     sentences = instructor.write(together)
     for number, clip in enumerate(clips):
@@ -80,7 +84,7 @@ def test_the_likeliest_feeling_is_of_the_likeliest_emotion():
 
 
 def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
-    clip = [hearing("angry", 3, 1)]
+    clip = [example_features("angry", 3, 1)]
     cold = instructor.classify([clip]).log_probabilities[0]
     try:
         instructor.model.temperature.fill_(3.0)
@@ -100,7 +104,7 @@ def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor, free)
 
 
 def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
-    classified = instructor.classify([[hearing("angry", 3, 1)]])
+    classified = instructor.classify([[example_features("angry", 3, 1)]])
     (written,) = instructor.write(classified)
     label = softened(classified.log_probabilities[0], float(classified.speech[0]))[0]
     assert written.instruction.text in choices(label)
@@ -137,7 +141,7 @@ def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):
     real = Instructor.classify
 
     def classify(self, recordings):
-        return real(self, [[hearing(next(said), 3, 5)]])
+        return real(self, [[example_features(next(said), 3, 5)]])
 
     monkeypatch.setattr(Instructor, "classify", classify)
     timeline, written = instructor.timeline(wave(30.0))

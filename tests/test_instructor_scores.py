@@ -45,11 +45,11 @@ def test_the_temperature_makes_confidence_what_it_claims_to_be():
     logits = np.array(
         [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
     )
-    heard = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
-    best = best_temperature([heard])
+    predictions = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
+    best = best_temperature([predictions])
     assert best > 1.5
-    assert heard.classified(best).calibration_error < heard.classified(1.0).calibration_error
-    assert heard.classified(best).accuracy == heard.classified(1.0).accuracy
+    assert predictions.classified(best).calibration_error < predictions.classified(1.0).calibration_error
+    assert predictions.classified(best).accuracy == predictions.classified(1.0).accuracy
 
 
 def test_every_so_many_sentences_are_written_out():

@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 import torch
-from small_instructors import FELT, SETTINGS, bank, frozen, hearing, sounds, trained
+from small_instructors import FELT, SETTINGS, bank, example_features, frozen, sounds, trained
 from small_priors import Letters
 
 from avi_lib.errors import InputError
@@ -45,15 +45,15 @@ def digest(network):
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def test_the_trained_ear_knows_clips_it_has_not_heard():
+def test_the_trained_network_knows_clips_it_was_not_trained_on():
     model = trained().model
     clips = [(emotion, level, seed) for emotion in FELT for level in FELT[emotion] for seed in range(900, 906)]
-    shares = nearest(model, [hearing(*clip) for clip in clips])
+    shares = nearest(model, [example_features(*clip) for clip in clips])
     found = Classification(by_emotion(shares), tuple(emotion for emotion, _, _ in clips))
     assert found.accuracy > 0.85
-    heard = [EMOTION_CLASSES[number] for number in shares.argmax(axis=1)]
+    predicted = [EMOTION_CLASSES[number] for number in shares.argmax(axis=1)]
     meant = [BankClip("", "", "", "", emotion, level) for emotion, level, _ in clips]
-    assert level_agreement(heard, meant) > 0.65
+    assert level_agreement(predicted, meant) > 0.65
 
 
 def test_what_is_no_speech_is_told_from_speech():
@@ -70,25 +70,25 @@ def test_strange_states_count_less_and_the_more_the_stranger():
         usual = model.embed_speech(stack([views[0] for views in bank().views])).in_domain
     assert float(usual.mean()) > 0.95
     rng = np.random.default_rng(0)
-    strange = hearing("sad", 2, 1)
+    strange = example_features("sad", 2, 1)
     far = strange._replace(states=(strange.states + rng.normal(0, 20, strange.states.shape)).astype(np.float16))
     with torch.no_grad():
         assert float(model.embed_speech(stack([far])).in_domain[0]) == pytest.approx(OUT_OF_DOMAIN)
 
 
-def test_a_clip_need_be_of_one_world_only_and_what_lies_between_counts_in_part():
+def test_a_clip_need_be_of_one_domain_only_and_what_lies_between_counts_in_part():
     rng = np.random.default_rng(0)
     known = OutOfDomain(domains=2, numbers=40, axes=4)
     worlds = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
 
-    def clips(world, noise=0.1):
-        own = rng.normal(0, 1, (300, 4)) @ worlds[world] + 20 * world
+    def clips(domain, noise=0.1):
+        own = rng.normal(0, 1, (300, 4)) @ worlds[domain] + 20 * domain
         return torch.from_numpy((own + rng.normal(0, noise, own.shape)).astype(np.float32))
 
-    for world in range(2):
-        known.learn(world, clips(world))
-    for world in range(2):
-        assert float(known(clips(world)).mean()) > 0.98
+    for domain in range(2):
+        known.learn(domain, clips(domain))
+    for domain in range(2):
+        assert float(known(clips(domain)).mean()) > 0.98
     assert float(known(clips(0, noise=2.0)).mean()) == pytest.approx(OUT_OF_DOMAIN)
     between = known(clips(0, noise=0.13))
     assert OUT_OF_DOMAIN < float(between.min()) < float(between.max()) and RAMP > 0
@@ -124,7 +124,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bytes(part, step, tmp_pa
     assert fingerprint(made.model) == fingerprint(trained().model)
 
 
-def test_the_first_words_depend_on_no_clip_and_are_shared(tmp_path):
+def test_the_first_projection_depends_on_no_clip_and_are_shared(tmp_path):
     made = trained()
     prompter, _ = speak(frozen().language, made.model.shape, SETTINGS, tmp_path / "speak", progress=False)
     assert not prompter.place.weight.any(), "before writing the place itself tells nothing"
@@ -140,7 +140,7 @@ def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
     assert back.shape == model.shape
     assert fingerprint(back) == fingerprint(model)
     assert read_instructor_about(tmp_path / "i.safetensors")["bank"] == "digest"
-    clips = [hearing("angry", 3, 5), hearing("calm", 1, 6)]
+    clips = [example_features("angry", 3, 5), example_features("calm", 1, 6)]
     np.testing.assert_allclose(nearest(back, clips), nearest(model, clips), atol=0.02)
     torn = tmp_path / "torn.safetensors"
     torn.write_bytes((tmp_path / "i.safetensors").read_bytes()[:-100])
@@ -165,7 +165,7 @@ def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_p
             assert load_instructor_model(path).shape == model.shape
 
 
-def test_a_clip_fits_the_sentences_of_its_feeling_and_both_upper_levels_where_its_level_is_not_known():
+def test_a_clip_fits_the_sentences_of_its_class_and_both_upper_levels_where_its_level_is_not_known():
     def names(emotion, level):
         return [EMOTION_CLASSES[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
 
@@ -193,7 +193,7 @@ def test_emotions_come_alike_often_within_a_corpus_and_corpora_by_the_root_of_th
 
 
 def test_a_varied_view_is_a_part_of_one_of_the_views():
-    views = (hearing("sad", 2, 1, 60), hearing("sad", 2, 2, 60))
+    views = (example_features("sad", 2, 1, 60), example_features("sad", 2, 2, 60))
     lengths = set()
     for seed in range(30):
         made = varied(views, np.random.default_rng(seed), SETTINGS)
@@ -205,19 +205,19 @@ def test_a_varied_view_is_a_part_of_one_of_the_views():
     assert len(lengths) > 5
 
 
-def test_without_manner_and_familiarity_only_the_states_are_heard(tmp_path):
+def test_without_functionals_and_out_of_domain_score_only_the_states_count(tmp_path):
     quick = SETTINGS.align.model_copy(update={"steps": 4})
     settings = SETTINGS.model_copy(update={"functionals": False, "out_of_domain": False, "align": quick})
     model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
     assert "functionals" not in log[-1]
-    clip = hearing("sad", 3, 7)
+    clip = example_features("sad", 3, 7)
     other = clip._replace(functionals=clip.functionals + 5)
     with torch.no_grad():
         first, second = (model.align(model.embed_speech(stack([each]))) for each in (clip, other))
     torch.testing.assert_close(first, second)
 
 
-def test_beliefs_are_drawn_from_their_stream_and_many_are_decided():
+def test_logits_are_drawn_from_their_stream_and_many_are_decided():
     first, again = (drawn_logits(200, np.random.default_rng(3)) for _ in range(2))
     assert torch.equal(first, again)
     top = first.softmax(dim=1).max(dim=1).values
@@ -228,7 +228,7 @@ def test_folds_part_speakers_and_hold_out_every_clip_once():
     whole = bank()
     held = []
     for learned, out in folds(whole, 4):
-        for corpus in ("told", "untold"):
+        for corpus in ("labelled", "unlabelled"):
             inside, outside = (
                 {clip.speaker for clip in part.clips if clip.corpus == corpus} for part in (learned, out)
             )
@@ -237,7 +237,7 @@ def test_folds_part_speakers_and_hold_out_every_clip_once():
     assert sorted(held) == sorted(clip.name for clip in whole.clips)
 
 
-def test_classifications_count_what_is_heard():
+def test_classifications_count_what_is_predicted():
     shares = np.zeros((4, len(EMOTIONS)))
     for row, (emotion, sure) in enumerate((("sad", 0.9), ("sad", 0.8), ("happy", 0.7), ("sad", 0.6))):
         shares[row] = (1 - sure) / (len(EMOTIONS) - 1)
@@ -250,7 +250,7 @@ def test_classifications_count_what_is_heard():
     assert recall(["sad", None, "sad"], ["sad", "sad", "happy"]) == pytest.approx(0.25)
 
 
-def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
+def test_sentences_of_all_classes_lie_in_the_space_that_is_shared():
     sentences = sentence_states(Letters(), 3)
     assert sentences.shape[:2] == (len(EMOTION_CLASSES), 3)
     assert trained().model.anchors.shape == (len(EMOTION_CLASSES), SETTINGS.aligned)
@@ -258,7 +258,7 @@ def test_sentences_of_all_feelings_lie_in_the_space_that_is_shared():
     assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
 
 
-def test_without_contrast_writing_alone_trains_the_ears_and_goes_on_to_the_same_bytes(tmp_path):
+def test_without_contrast_writing_alone_trains_the_acoustic_part_and_goes_on_to_the_same_bytes(tmp_path):
     write = SETTINGS.write.model_copy(update={"steps": 4, "save_every": 2})
     settings = SETTINGS.model_copy(update={"contrast": False, "write": write})
     plain, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)

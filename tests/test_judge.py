@@ -128,8 +128,8 @@ def test_a_perfect_face_scores_one_and_its_other_labels_nothing() -> None:
 
     def frames(motion: MotionClip) -> list[np.ndarray]:
         emotion = next(asked)
-        told = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else 6
-        return [np.full((4, 4, 3), told, np.uint8)] * len(motion)
+        seen_as = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else 6
+        return [np.full((4, 4, 3), seen_as, np.uint8)] * len(motion)
 
     table, matrices, faces = judge_emotions(Believing(ExpressionNetwork(), "told", "none"), shown, head, frames, 4)
     values = {system: table.estimates["judge_right", system].value for system in table.systems}

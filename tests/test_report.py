@@ -52,7 +52,7 @@ def head() -> Head:
     return load_head()
 
 
-def heard() -> SpeechTrack:
+def track() -> SpeechTrack:
     level = np.full(60, -60.0, np.float32)
     level[15:40] = -20.0
     return SpeechTrack(PHONES, level, 2.4)
@@ -101,8 +101,8 @@ def test_a_statistic_of_all_items_has_an_interval_about_it() -> None:
 
 
 def test_a_mouth_that_fits_its_speech_scores_and_one_that_is_late_or_still_does_not(head: Head) -> None:
-    fits, late = (measure_motion(whole(motion), heard(), head) for motion in (talking(), talking(late=5)))
-    still = measure_motion(whole(talking(0.0)), heard(), head)
+    fits, late = (measure_motion(whole(motion), track(), head) for motion in (talking(), talking(late=5)))
+    still = measure_motion(whole(talking(0.0)), track(), head)
     assert fits["lip_closure_d"] > 1.5 > 0.5 > late["lip_closure_d"] and fits["closed_share"] == 1.0
     assert still["lip_closure_d"] == 0.0 and still["closed_share"] == 0.0 and np.isnan(still["jaw_energy_r"])
     assert set(fits) == set(MEASURES) and np.isnan(fits["lve_mm"])
@@ -112,24 +112,24 @@ def test_errors_are_none_against_itself_and_masked_channels_are_not_blamed(head:
     present = np.ones(len(ARKIT), bool)
     other = talking()
     other.values[:, ARKIT.index("browInnerUp")] = 1.0
-    same = measure_motion(whole(talking()), heard(), head, whole(talking()))
+    same = measure_motion(whole(talking()), track(), head, whole(talking()))
     assert same["lve_mm"] == same["eve_mm"] == same["fdd_mm"] == 0.0 and same["lip_gap_r"] == pytest.approx(1)
-    seen = measure_motion(whole(talking()), heard(), head, whole(other))["eve_mm"]
+    seen = measure_motion(whole(talking()), track(), head, whole(other))["eve_mm"]
     present[ARKIT.index("browInnerUp")] = False
-    masked = measure_motion(whole(talking()), heard(), head, Curves(other, present))["eve_mm"]
+    masked = measure_motion(whole(talking()), track(), head, Curves(other, present))["eve_mm"]
     assert seen > 1.0 and masked == 0.0
 
 
 def test_scores_do_not_depend_on_the_frame_rate_of_the_file(head: Head) -> None:
     slow = talking()
     fast = MotionClip(np.repeat(slow.values, 2, axis=0), 50.0, ARKIT)
-    one, two = (measure_motion(whole(motion), heard(), head) for motion in (slow, fast))
+    one, two = (measure_motion(whole(motion), track(), head) for motion in (slow, fast))
     assert one["lip_closure_d"] == pytest.approx(two["lip_closure_d"], abs=0.06)
     assert one["jitter_mm"] == pytest.approx(two["jitter_mm"], rel=0.25)  # unresampled it would be an eighth
 
 
 def test_rest_is_silence_away_from_sound_and_blinks_are_counted_once(head: Head) -> None:
-    rest = heard().at_rest(60)
+    rest = track().at_rest(60)
     assert rest[:10].all() and not rest[10:45].any() and rest[45:].all()
     motion = talking()
     for first in (5, 40):
@@ -146,7 +146,7 @@ def scenes() -> list[Comparison]:
         SHUFFLED: whole(talking(late=5)),
         REAL: whole(talking(0.2)),
     }
-    return [Comparison(f"clip {number}", f"speaker {number}", heard(), motions, true) for number in range(5)]
+    return [Comparison(f"clip {number}", f"speaker {number}", track(), motions, true) for number in range(5)]
 
 
 def test_systems_stand_beside_one_another_and_the_reference_is_not_compared_with_itself(head: Head) -> None:

@@ -28,14 +28,14 @@ PHONES = (
 
 
 @pytest.fixture(autouse=True)
-def quick_ears(monkeypatch: pytest.MonkeyPatch) -> None:
+def known_phones(monkeypatch: pytest.MonkeyPatch) -> None:
     """Phones and level are known, so that nothing is recognised; recordings are still read."""
 
-    def told(wave: np.ndarray, phones: object = None) -> SpeechTrack:
+    def known(wave: np.ndarray, phones: object = None) -> SpeechTrack:
         level = np.where((np.arange(60) >= 10) & (np.arange(60) < 45), -20.0, -60.0).astype(np.float32)
         return SpeechTrack(PHONES, level[: len(wave) * 25 // 16_000], len(wave) / 16_000)
 
-    monkeypatch.setattr(module, "speech_track", told)
+    monkeypatch.setattr(module, "speech_track", known)
 
 
 def wav(folder: Path, seconds: float = 2.4) -> Path:

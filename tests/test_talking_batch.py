@@ -75,8 +75,8 @@ def test_features_begin_where_the_motion_does():
     for seed in range(8):
         spoken, _ = draw(mixture, [of(mixture, "s0-0")], settings(), rng(seed))
         (start,) = {start for _, start in places(corpus, "s0-0", spoken.motion[0].numpy())}
-        heard = corpus.features(corpus.clip("s0-0"))[2 * start : 2 * start + 50].astype(np.float32)
-        assert (spoken.features[0].numpy() == heard).all()
+        own = corpus.features(corpus.clip("s0-0"))[2 * start : 2 * start + 50].astype(np.float32)
+        assert (spoken.features[0].numpy() == own).all()
         starts.add(start)
     assert len(starts) > 4
     assert max(starts) - min(starts) > 20

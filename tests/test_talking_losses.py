@@ -72,9 +72,9 @@ def test_missing_channels_and_padding_have_no_part(error):
     before = values(motion_losses(error, scale, guess, motion, present, valid, closed=3.0))
     guess[0, :, JAW], guess[1:, 30:] = 9.0, 9.0
     assert values(motion_losses(error, scale, guess, motion, present, valid, closed=3.0)) == pytest.approx(before)
-    told = motion.clone()
-    told[1:, 30:] = 9.0
-    padded = Scale.of(error, told, present, valid)
+    dirty = motion.clone()
+    dirty[1:, 30:] = 9.0
+    padded = Scale.of(error, dirty, present, valid)
     assert padded.position == pytest.approx(scale.position, rel=1e-5)
     assert padded.velocity == pytest.approx(scale.velocity, rel=1e-5)
     assert padded.gap == pytest.approx(scale.gap, rel=1e-5)

@@ -10,7 +10,7 @@ import torch
 from preparing import read_quickly, stand_in
 from talking_corpora import flame, performed, recorded, take
 
-from avi_lib.corpus import clips as drafts
+from avi_lib.corpus import segments
 from avi_lib.corpus.dataset import Corpus, Mixture
 from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
@@ -167,15 +167,15 @@ def test_the_encoder_is_not_taught_to_be_found_again_but_the_generator_is():
 
 def test_the_file_of_weights_tells_corpora_minutes_and_licences(tmp_path):
     mixture, asked = mixed(performed(), recorded()), settings(2)
-    told = about(mixture, asked, {"performed": "CC0"})
+    described = about(mixture, asked, {"performed": "CC0"})
     clips = performed().select(split="train")
-    assert told["corpora"]["performed"] == {
+    assert described["corpora"]["performed"] == {
         "minutes": round(sum(c.duration_s for c in clips) / 60, 1),
         "licence": "CC0",
     }
-    assert told["corpora"]["recorded"] == {"minutes": 0.1, "licence": "unknown"}
-    save_talking_model(untrained(mixture, asked), tmp_path / "t.safetensors", told)
-    assert read_talking_about(tmp_path / "t.safetensors") == json.loads(json.dumps(told))
+    assert described["corpora"]["recorded"] == {"minutes": 0.1, "licence": "unknown"}
+    save_talking_model(untrained(mixture, asked), tmp_path / "t.safetensors", described)
+    assert read_talking_about(tmp_path / "t.safetensors") == json.loads(json.dumps(described))
     assert load_talking_model(tmp_path / "t.safetensors").shape == untrained(mixture, asked).shape
 
 
@@ -189,7 +189,7 @@ def test_no_value_that_is_not_finite_gets_as_far_as_a_corpus_of_takes(tmp_path, 
     cells[20] = value
     (tmp_path / "raw" / "spoilt.csv").write_text("\n".join([*lines[:5], ",".join(cells), *lines[6:]]))
     stand_in(monkeypatch)
-    monkeypatch.setattr(drafts, "load_voice", read_quickly)
+    monkeypatch.setattr(segments, "load_voice", read_quickly)
     health = prepare("livelink", tmp_path / "raw", tmp_path / "out", workers=1, progress=False)
     assert [refusal.name for refusal in health.refused] == ([] if held else ["spoilt"])
     largest = [corpus.motion(clip).max() for corpus in [Corpus(tmp_path / "out")] for clip in corpus.clips]

@@ -436,7 +436,9 @@ def rescore(
         if len(paths) not in (1, len(motions)):
             got = f"{len(paths)} for {len(motions)}"
             raise InputError(f"one {what} for all motions, or one for each", got, "name as many")
-    read = {path: read_curves(path) for path in dict.fromkeys([*motions, *references])}  # a wrong name is told at once
+    read = {
+        path: read_curves(path) for path in dict.fromkeys([*motions, *references])
+    }  # a wrong name is refused at once
     head, tracks = load_head(), {}
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave

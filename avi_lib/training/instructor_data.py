@@ -15,19 +15,17 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 from tqdm import tqdm
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import worker_pool
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, file_sha256, make_folder
+from avi_lib.files import cached, file_sha256
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ, load_voice
@@ -110,29 +108,34 @@ def make_feature_bank(
         raise InputError("clips with sound and an emotion", got, "add a corpus whose emotions are labelled")
     if most is not None and len(found) > most:
         found = [found[number] for number in np.linspace(0, len(found) - 1, most).round().astype(int).tolist()]
-    loaded = load_encoder(encoder)
-    every: list[Views] = []
-    digests = []
+    loaded, keys, every = load_encoder(encoder), [], []
     hidden = None if progress is None else not progress
     with (
         tqdm(desc="encoding speech", total=len(found), leave=False, disable=hidden) as shown,
         worker_pool(os.cpu_count() or 1) as pool,
     ):
+
+        def encode(tasks: Sequence[_Task]) -> dict[str, np.ndarray]:
+            if len(tasks) * views <= ALONE:
+                made = [_encode(task, loaded) for task in tasks]
+            else:
+                made = list(pool.map(_encode_apart, tasks, [encoder] * len(tasks), chunksize=4))
+            states, contours, functionals = zip(*(view for own in made for view in own), strict=True)
+            steps = np.array([len(contour) for contour in contours])
+            whole = {"states": np.concatenate(states, axis=1), "contour": np.concatenate(contours), "steps": steps}
+            return {**whole, "functionals": np.stack(functionals)}
+
         for first in range(0, len(found), SHARD):
             tasks = [task for _, task in found[first : first + SHARD]]
-            digests.append(_digest(tasks, loaded))
-            path = folder / f"{digests[-1]}.safetensors"
-            kept = _read(path, tasks)
-            if kept is None:
-                if len(tasks) * views <= ALONE:
-                    kept = [_encode(task, loaded) for task in tasks]
-                else:
-                    kept = list(pool.map(_encode_apart, tasks, [encoder] * len(tasks), chunksize=4))
-                _write(path, kept)
-            every += kept
+            keys.append([RECIPE, loaded.fingerprint, _content(tasks)])
+            kept = cached(folder, keys[-1], partial(encode, tasks))
+            ends = np.cumsum(kept["steps"])[:-1]
+            states, contours = np.split(kept["states"], ends, axis=1), np.split(kept["contour"], ends)
+            own = [AcousticFeatures(*each) for each in zip(states, contours, kept["functionals"], strict=True)]
+            every += [tuple(own[i : i + views]) for i in range(0, len(own), views)]
             shown.update(len(tasks))
     clips = tuple(clip for clip, _ in found)
-    content = json.dumps([digests, [str(clip) for clip in clips]])
+    content = json.dumps([keys, clips])
     return FeatureBank(clips, tuple(every), hashlib.sha256(content.encode()).hexdigest())
 
 
@@ -151,14 +154,12 @@ def _clips(corpus: Corpus, views: int, seed: int) -> Iterator[tuple[BankClip, _T
         yield label, _Task(str(corpus.sound(clip)), clip.start_s, clip.duration_s, views, seeds)
 
 
-def _digest(tasks: Sequence[_Task], encoder: SpeechEncoder) -> str:
+def _content(tasks: Sequence[_Task]) -> list[tuple[object, ...]]:
     try:
-        content = [(_file_digest(task.sound), *task[1:]) for task in tasks]
+        return [(_file_digest(task.sound), *task[1:]) for task in tasks]
     except OSError as error:
         do = "put the corpus back, or prepare it again where it is now"
         raise InputError("the sound of every clip", f"{error.filename}: {error.strerror}", do) from error
-    known = json.dumps([RECIPE, encoder.fingerprint, content], sort_keys=True)
-    return hashlib.sha256(known.encode()).hexdigest()[:32]
 
 
 @cache
@@ -183,35 +184,3 @@ def _encoder(name: str) -> SpeechEncoder:
 
 def _encode_apart(task: _Task, encoder: str) -> Views:
     return _encode(task, _encoder(encoder))
-
-
-def _write(path: Path, kept: Sequence[Views]) -> None:
-    states, contours, functionals = zip(*(view for views in kept for view in views), strict=True)
-    packed = {
-        "states": np.concatenate(states, axis=1),
-        "contour": np.concatenate(contours),
-        "functionals": np.stack(functionals),
-        "steps": np.array([len(contour) for contour in contours]),
-    }
-    make_folder(path.parent)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save(packed))
-
-
-def _read(path: Path, tasks: Sequence[_Task]) -> list[Views] | None:
-    """What a file holds; None where there is none or it is damaged."""
-    views = tasks[0].views
-    try:
-        stored = load_file(path)
-        ends = np.cumsum(stored["steps"]).tolist()
-        if len(ends) != len(tasks) * views or stored["states"].shape[1] != ends[-1]:
-            return None
-        parts = (
-            np.split(stored["states"], ends[:-1], axis=1),
-            np.split(stored["contour"], ends[:-1]),
-            stored["functionals"],
-        )
-        every = [AcousticFeatures(*each) for each in zip(*parts, strict=True)]
-    except (OSError, SafetensorError, KeyError, IndexError, ValueError):
-        return None
-    return [tuple(every[first : first + views]) for first in range(0, len(every), views)]

@@ -60,9 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=tuple(PROFILES), default="full", help="sizes of the trainings")
     parser.add_argument("--steps", type=int, default=0, metavar="N", help="of each training at most (default: all)")
     parser.add_argument("--align", type=int, metavar="N", help="steps of alignment, of which its absence gets as many")
-    parser.add_argument("--known-words", action="store_true", help="exchange: score clips of words that were heard too")
+    parser.add_argument("--known-words", action="store_true", help="exchange: score clips of words of training too")
     parser.add_argument("--folder", type=Path, default=Path("outputs/ablations"), help="trainings and report.json")
-    parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="hearings and states of texts")
+    parser.add_argument("--cache", type=Path, default=Path("data/cache"), help="acoustic features and states of texts")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of banks and intervals")
     options = parser.parse_args(arguments)
     sizes = PROFILES[options.profile]

@@ -128,13 +128,13 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: FeatureBank, 
         clip = corpus.clip(label.name)
         start = round(clip.start_s * RATE_HZ)
         sound = corpus.sound(clip)
-        assert sound is not None, "it was heard"
+        assert sound is not None, "the bank has clips with sound"
         waves.append(load_voice(sound).wave[start : start + round(clip.duration_s * RATE_HZ)])
     for name, change in CONDITIONS.items():
         classes, speech = [], []
         for first in range(0, len(waves), BATCH):
-            hearings = [[acoustic_features(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
-            classified = instructor.classify(hearings)
+            batch = [[acoustic_features(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
+            classified = instructor.classify(batch)
             classes.append(classified.log_probabilities)
             speech.append(classified.speech)
         found = Predictions(few, np.concatenate(classes), np.concatenate(speech)).classified()
@@ -174,12 +174,12 @@ def of_corpus(found: Predictions, corpus: str) -> Predictions:
     return Predictions(found.bank.select(keep), found.classes[keep], found.speech[keep])
 
 
-def best_temperature(heard: Sequence[Predictions]) -> float:
+def best_temperature(predictions: Sequence[Predictions]) -> float:
     """The temperature at which what was meant is likeliest (Guo et al. 2017)."""
 
     def likelihood(temperature: float) -> float:
         logs = []
-        for each in heard:
+        for each in predictions:
             found = each.classified(temperature)
             own = [EMOTIONS.index(emotion) for emotion in found.meant]
             logs.append(np.log(found.shares[np.arange(len(own)), own] + 1e-9))
@@ -214,31 +214,31 @@ class Study:
 
 
 def cross_validate(study: Study) -> tuple[list[Figure], float, list[Predictions]]:
-    """Figures over folds by speaker; the temperature of all folds together, and what was heard in each."""
+    """Figures over folds by speaker; the temperature of all folds together, and the predictions of each."""
     parts = list(folds(study.bank, FOLDS))
-    heard, said = [], []
+    predictions, said = [], []
     for number, (learned, out) in enumerate(parts):
         instructor = study.train(learned, f"fold{number}")
-        heard.append(kept_predictions(instructor, out, study.folder / f"fold{number}.npz"))
+        predictions.append(kept_predictions(instructor, out, study.folder / f"fold{number}.npz"))
         said += write_out(instructor, out)
     figures: list[Figure] = []
-    by_fold = [best_temperature([*heard[:n], *heard[n + 1 :]]) for n in range(len(heard))]
+    by_fold = [best_temperature([*predictions[:n], *predictions[n + 1 :]]) for n in range(len(predictions))]
     for corpus in study.corpora():
-        figures += _corpus_figures(corpus, [of_corpus(each, corpus) for each in heard], by_fold)
+        figures += _corpus_figures(corpus, [of_corpus(each, corpus) for each in predictions], by_fold)
         figures += list(_beside(corpus, parts))
     figures += list(_text_figures(said))
-    return figures, best_temperature(heard), heard
+    return figures, best_temperature(predictions), predictions
 
 
-def _corpus_figures(corpus: str, heard: Sequence[Predictions], by_fold: Sequence[float]) -> Iterator[Figure]:
-    pairs = list(zip(heard, by_fold, strict=True))
+def _corpus_figures(corpus: str, predictions: Sequence[Predictions], by_fold: Sequence[float]) -> Iterator[Figure]:
+    pairs = list(zip(predictions, by_fold, strict=True))
     right = []
     for each, temperature in pairs:
         meant = [clip.emotion for clip in each.bank.clips]
         named = [emotion for emotion, _ in each.written(temperature)]
         right.append(float(np.mean([a == b for a, b in zip(named, meant, strict=True)])))
-    kinds = len({clip.emotion for each in heard for clip in each.bank.clips})
-    how = f"{kinds} emotions, mean of {len(heard)} folds by speaker: " + ", ".join(f"{x:.3f}" for x in right)
+    kinds = len({clip.emotion for each in predictions for clip in each.bank.clips})
+    how = f"{kinds} emotions, mean of {len(predictions)} folds by speaker: " + ", ".join(f"{x:.3f}" for x in right)
     yield Figure(f"{corpus}: written emotion", float(np.mean(right)), "", MUST.get(corpus, "-"), how)
     classified = [each.classified(temperature) for each, temperature in pairs]
     every = Classification(
@@ -255,18 +255,18 @@ def _corpus_figures(corpus: str, heard: Sequence[Predictions], by_fold: Sequence
     if not np.isnan(levels).any():
         how = "strong against normal, of clips of level 2 and 3"
         yield Figure(f"{corpus}: level agreement", float(np.mean(levels)), "", ">= 0.72", how)
-    near = [_level_known(each) for each in heard]
-    how = "top 1 and top 5 of the sentences of all feelings, level included where it is known: "
+    near = [_level_known(each) for each in predictions]
+    how = "top 1 and top 5 of the sentences of all emotion classes, level included where it is known: "
     first, fifth = (float(np.mean([row[n] for row in near])) for n in range(2))
     yield Figure(f"{corpus}: sentence found for a clip", first, "", "-", f"{how}{first:.2f}, {fifth:.2f}")
     found = [_found_for(each.classified(t)) for each, t in pairs]
     yield Figure(f"{corpus}: clips found for a sentence", float(np.mean(found)), "", "-", "precision at 10 by emotion")
 
 
-def _level_known(heard: Predictions) -> tuple[float, float]:
-    order = np.argsort(-heard.classes, axis=1)
+def _level_known(predictions: Predictions) -> tuple[float, float]:
+    order = np.argsort(-predictions.classes, axis=1)
     fits = np.zeros((len(order), len(EMOTION_CLASSES)), bool)
-    for row, clip in zip(fits, heard.bank.clips, strict=True):
+    for row, clip in zip(fits, predictions.bank.clips, strict=True):
         for number, label in enumerate(EMOTION_CLASSES):
             row[number] = label.emotion == clip.emotion and clip.level in (None, label.level)
     ranked = np.take_along_axis(fits, order, axis=1)
@@ -285,7 +285,7 @@ def _beside(corpus: str, parts: Sequence[tuple[FeatureBank, FeatureBank]]) -> It
     """Plain judges on the same folds, trained on the corpus alone."""
     judges = {
         "logistic regression on mean and deviation of the states": (_pooled, LogisticRegression(C=0.01, max_iter=3000)),
-        "support vector machine on the numbers of the manner": (_manner, SVC(C=3.0)),
+        "support vector machine on the prosodic functionals": (_functionals, SVC(C=3.0)),
     }
     for name, (numbers, judge) in judges.items():
         right = []
@@ -301,7 +301,7 @@ def _pooled(bank: FeatureBank) -> Float[np.ndarray, "clips both"]:
     return np.stack([np.concatenate([states.mean(axis=0), states.std(axis=0)]) for states in last])
 
 
-def _manner(bank: FeatureBank) -> Float[np.ndarray, "clips manner"]:
+def _functionals(bank: FeatureBank) -> Float[np.ndarray, "clips functionals"]:
     return np.stack([views[0].functionals for views in bank.views]).astype(np.float64)
 
 
@@ -322,11 +322,11 @@ def across(study: Study, pairs: Sequence[tuple[str, str]]) -> Iterator[Figure]:
         learned = study.bank.select([clip.corpus == source and clip.emotion in SHARED for clip in study.bank.clips])
         out = study.bank.select([clip.corpus == target and clip.emotion in SHARED for clip in study.bank.clips])
         instructor = study.train(learned, f"{source}-to-{target}")
-        heard = kept_predictions(instructor, out, study.folder / f"{source}-to-{target}.npz")
-        named = [emotion for emotion, _ in heard.written(1.0)]
+        predictions = kept_predictions(instructor, out, study.folder / f"{source}-to-{target}.npz")
+        named = [emotion for emotion, _ in predictions.written(1.0)]
         meant = [clip.emotion for clip in out.clips]
         free = recall(named, meant)
-        best = heard.classified(1.0, SHARED)
+        best = predictions.classified(1.0, SHARED)
         beside = nearest(instructor.model, [views[0] for views in out.views])
         near = Classification(by_emotion(beside, SHARED), tuple(meant)).recall
         must = CROSS.get(target.removesuffix("_full"), "-")

@@ -1,4 +1,4 @@
-"""The hearing bank: labels, views, and what is kept by content."""
+"""The feature bank: labels, views, and what is kept by content."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from avi_lib.training.instructor_data import make_feature_bank
 
 @pytest.fixture
 def mirrored(monkeypatch):
-    heard = []
+    encoded = []
     monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
     monkeypatch.setattr(module, "ALONE", 10_000)
     real = module.acoustic_features
     monkeypatch.setattr(
-        module, "acoustic_features", lambda wave, encoder: heard.append(len(wave)) or real(wave, encoder)
+        module, "acoustic_features", lambda wave, encoder: encoded.append(len(wave)) or real(wave, encoder)
     )
-    return heard
+    return encoded
 
 
-def test_every_labelled_clip_is_heard_as_it_is_and_elsewhere(mirrored, tmp_path):
+def test_every_labelled_clip_is_encoded_as_it_is_and_augmented(mirrored, tmp_path):
     bank = make_feature_bank([performed()], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
     clips = [clip for clip in performed().clips if clip.emotion]
     assert [clip.name for clip in bank.clips] == [clip.clip for clip in clips]
@@ -36,7 +36,7 @@ def test_every_labelled_clip_is_heard_as_it_is_and_elsewhere(mirrored, tmp_path)
     assert len(mirrored) == 3 * len(clips)
 
 
-def test_what_was_heard_is_not_heard_again_and_a_damaged_file_is(mirrored, tmp_path):
+def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, tmp_path):
     first = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
     mirrored.clear()
     again = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
@@ -58,7 +58,7 @@ def test_some_clips_can_be_taken(mirrored, tmp_path):
     assert few.clips == bank.clips[::2] and few.digest != bank.digest
 
 
-def test_without_labels_there_is_nothing_to_hear(mirrored, tmp_path):
+def test_without_labels_there_is_nothing_to_encode(mirrored, tmp_path):
     with pytest.raises(InputError, match="clips with sound and an emotion"):
         make_feature_bank([recorded()], "mirror", 1, 0, tmp_path, progress=False)
 
