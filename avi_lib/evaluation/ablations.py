@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -235,6 +235,7 @@ def _estimates(
         whole, part = zip(*pairs, strict=True)
         return statistic(part) - statistic(whole)
 
+    kinds: list[tuple[str, Callable[[Sequence[Any]], float], Sequence[Any]]]
     kinds = [(system, statistic, own) for system, own in items.items()]
     kinds.append((DIFFERENCE, apart, list(zip(*items.values(), strict=True))))
     return {

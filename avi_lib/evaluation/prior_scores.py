@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +242,7 @@ def asked_and_moved(
     motions = move(generator, clips, list(styles))
     present = np.ones(len(ARKIT), bool)
     neutral = neutral_face([(generator.perform(*clip, PLAIN, 0, plain).values, present) for clip in clips])
-    pairs = []
+    pairs: list[tuple[Strengths, Strengths]] = []
     for script, motion in zip(bank.scripts, motions, strict=True):
         moved = measure_units(Curves(motion, present), neutral)
         pairs.append((asked_units(script), {n: s for n, s in moved.items() if not ACTION_UNITS[n].rhythm}))
@@ -357,9 +358,13 @@ def measure_prior(
         said = f"ten samples of {min(TEXTS, len(plain))} texts; cosine {cosine:.2f}, length {length:.1f}"
         yield Figure(f"diversity at guidance {guidance:g}", apart, "", "> 0 at 1, falling", said)
     states, doubled = plain.first_states(1), how.model_copy(update={"guidance": 2.0})
+
+    def one_style(one: SampleSettings) -> Styles:
+        return prior.draw(prior.read(states), [0], one)
+
     for name, one in ((f"one style, {how.steps} steps", how), ("the same with guidance", doubled)):
         with one_thread():
-            spent = in_turns_ms({"one": lambda one=one: prior.draw(prior.read(states), [0], one)}, 9)["one"]
+            spent = in_turns_ms({"one": partial(one_style, one)}, 9)["one"]
         yield Figure(name, float(np.median(spent)), "CPU ms", "<= 60", "one thread")
 
 

@@ -194,7 +194,7 @@ def estimate(
     values: Sequence[Any] | np.ndarray,
     rng: np.random.Generator,
     groups: Sequence[str] = (),
-    statistic: Callable[[Sequence[Any]], float] | None = None,
+    statistic: Callable[[Any], float] | None = None,
     named: str = "speakers",
     resamples: int = RESAMPLES,
 ) -> Estimate:

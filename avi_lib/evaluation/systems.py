@@ -510,7 +510,7 @@ def _measure_rest(
         styles[said] = model.style_of(speaking.perform_with_still(instruction, seed=0)[1])
         held_mm[said] = rest_gap_mm(resting.perform_with_still(instruction, seed=0)[1], head)
     for said, gaps in score_rest(model, encoder, styles, head).items():
-        worst = max(gaps, key=lambda name, gaps=gaps: gaps[name])
+        worst = max(gaps, key=gaps.__getitem__)
         every = ", ".join(f"{name} {gap:.1f}" for name, gap in gaps.items())
         how = f"{said} 95th percentile, worst ({worst}) of: {every}; performer {held_mm[said]:.1f}"
         beyond = gaps[worst] - held_mm[said]

@@ -70,7 +70,8 @@ class MotionBatch(NamedTuple):
 
     def to(self, device: torch.device) -> MotionBatch:
         """The same on a device."""
-        return MotionBatch(*(None if value is None else value.to(device) for value in self))
+        features = None if self.features is None else self.features.to(device)
+        return MotionBatch(self.motion.to(device), self.present.to(device), self.valid.to(device), features)
 
 
 class Take(NamedTuple):
@@ -140,9 +141,9 @@ def _speech(
 ) -> MotionBatch:
     parts = [_part(take, settings.frames, rng) for take in takes]
     features = np.zeros((len(takes), 2 * settings.frames, mixture.features), np.float32)
-    for row, (own, motion, _, _) in zip(features, parts, strict=True):
+    for row, (own, curve, _, _) in zip(features, parts, strict=True):
         row[: len(own)] = own
-        row[len(own) : 2 * len(motion)] = own[-1]  # as generate fills up an odd number
+        row[len(own) : 2 * len(curve)] = own[-1]  # as generate fills up an odd number
     idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
     told_apart = any(not item.real for item in mixture.items)
     present = np.stack([part[3] for part in parts])
@@ -161,7 +162,7 @@ def _style(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, r
         shown = [list(group) for group in mixture.space.groups.values() if channels[list(group)].any()]
         if len(shown) > 1 and rng.random() < settings.partial:
             channels[shown[int(rng.integers(len(shown)))]] = False
-    curves = [motion + idle if rng.random() < 0.5 else motion for _, motion, idle, _ in parts]
+    curves = [curve + idle if rng.random() < 0.5 else curve for _, curve, idle, _ in parts]
     motion, valid = _padded(curves, settings.style_frames)
     return MotionBatch(motion, torch.from_numpy(present), valid)
 

@@ -417,7 +417,8 @@ def align(
     Without contrast that part keeps its random weights, and is left to `write`.
     """
     sentences = sentence_states(models.texts, settings.paraphrases, settings.align.seed)
-    model, log = untrained(bank, models, settings), []
+    model = untrained(bank, models, settings)
+    log: list[LogLine] = []
     if settings.contrast:
         losses, digest = (
             AlignLosses(bank, sounds, sentences, settings),

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -327,7 +327,7 @@ def train(
                 save_checkpoint(kept, step, digest, model, average, optimizer)
     if processes.count > 1:
         distributed.barrier()
-    return average.module, log.lines
+    return cast(M, average.module), log.lines
 
 
 def train_step(
