@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -122,6 +123,12 @@ class Voice:
         """How it was loaded."""
         assert self._report is not None, "a wave that was made has no report"
         return self._report
+
+    def named(self, name: str) -> Voice:
+        """The same under another name in its report; it shares what is computed already."""
+        other = copy(self)
+        other._report = self.report.model_copy(update={"path": name})
+        return other
 
     @property
     def duration_s(self) -> float:

@@ -146,8 +146,7 @@ class Studio:
         """Load a recording; InputError where it cannot be used, and the one before is kept."""
         neutral = Instruction.parse("A person feels neutral.")
         talk = self.talker.listen(recording.path, neutral, recording.words.strip() or None)
-        report = talk.speech.report.model_copy(update={"path": recording.name})
-        self._neutral = replace(talk, speech=replace(talk.speech, report=report))
+        self._neutral = replace(talk, speech=talk.speech.named(recording.name))
         return self._neutral
 
     def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
