@@ -1,6 +1,6 @@
 """The feature bank: acoustic features of every labelled clip of prepared corpora, as recorded and augmented.
 
->>> bank = make_feature_bank(corpora, "whisper-tiny-en", views=6, seed=0, folder=Path("data/cache/hearing"))
+>>> bank = make_feature_bank(corpora, "whisper-tiny-en", views=6, seed=0, folder=Path("data/cache/features"))
 >>> bank.clips[0].emotion, bank.clips[0].level, bank.views[0][0].states.shape
 ('angry', 3, (1, 69, 384))
 
