@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32
@@ -132,7 +132,7 @@ def load_rig_map(path: Path) -> RigMap:
     if unknown := sorted(set(entry["channels"]) - set(ARKIT.channels)):
         raise InputError("ARKit channels such as jawOpen", f"{path} with {', '.join(unknown[:4])}", "mend their names")
     for channel, feeds in entry["channels"].items():
-        weights = feeds.values() if isinstance(feeds, dict) else [None]
+        weights: list[Any] = list(feeds.values()) if isinstance(feeds, dict) else [None]
         if not all(type(weight) in (int, float) and abs(weight) <= 10 for weight in weights):
             got = f"{path} with {channel}: {json.dumps(feeds)[:60]}"
             raise InputError("weights as numbers from -10 to 10 by rig name", got, "mend this channel")
@@ -141,7 +141,7 @@ def load_rig_map(path: Path) -> RigMap:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"a list of rig names as {key}", f"{path} with another value", "mend it or remove it")
     channels = {channel: {name: float(w) for name, w in feeds.items()} for channel, feeds in entry["channels"].items()}
-    return RigMap(str(entry.get("name", path.stem)), channels, *map(tuple, lists.values()))
+    return RigMap(str(entry.get("name", path.stem)), channels, tuple(lists["ignored"]), tuple(lists["animated"]))
 
 
 @cache

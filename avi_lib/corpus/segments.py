@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float16, Float32
@@ -330,7 +330,7 @@ def _store(
             tensors.add("idle", (full.values - still.values)[:, IDLE_CHANNELS].astype(np.float16))
     present = np.ones(len(SPACES[plan.space]), bool) if curves is None else curves.present
     tensors.add("present", present[None].astype(np.uint8))
-    at = dict.fromkeys(("features_at", "frames_at", "phones_at", "syllables_at"), 0)
+    at: dict[str, Any] = dict.fromkeys(("features_at", "frames_at", "phones_at", "syllables_at"), 0)
     if segment.features is not None and spoken is not None:
         curve_rows = np.stack([spoken.f0_hz, spoken.voiced, spoken.energy_db], axis=1).astype(np.float16)
         numbers = np.array([PHONES.index(phone.phone) for phone in segment.phones], np.int16)

@@ -116,7 +116,8 @@ def _schema(kind: type[_Entry]) -> pa.Schema:
 
 
 def _entry(kind: type[_Entry], row: Mapping[str, Any]) -> _Entry:
-    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in row.items()})
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    return kind(**values)
 
 
 def to_table(kind: type[_Entry], entries: Iterable[_Entry]) -> pa.Table:
