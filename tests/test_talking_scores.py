@@ -11,25 +11,17 @@ from talking_corpora import performed, recorded
 
 from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
-from avi_lib.evaluation import systems as talking
+from avi_lib.evaluation.metrics import MM
 from avi_lib.evaluation.report import one_thread
-from avi_lib.evaluation.systems import (
-    MM,
-    Clip,
-    measure_talking,
-    rig_style,
-    score_exchange,
-    score_lips,
-    score_rest,
-    score_rig,
-    still_sounds,
-)
+from avi_lib.evaluation.systems import Clip, score_exchange, still_sounds
 from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import Shape, TalkingModel
 from avi_lib.motion.style import STYLE
 from avi_lib.speech.loading import RATE_HZ
 from avi_lib.speech.phones import Phone
+from tools.benchmarks import talking
+from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
 
 JAW = ARKIT.index("jawOpen")
 

@@ -2,7 +2,7 @@
 
 >>> comparisons = held_out_comparisons(corpora, generator, prior_sampler, most=24, seed=0)
 >>> table = score_comparisons("held_out", "Held-out speakers", HELD_OUT, comparisons, load_head())
->>> figures = list(measure_talking(model, Path("real"), corpora))
+>>> score_exchange(model, held_out(corpora), load_head())["EVE exchanged"]
 
 `shuffled` is the learned system that is given the next recording's speech and is scored on this one's: what a score is
 worth when the face does not follow speech. Blinks, gaze and sway are left out of generated motion: all systems take
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -25,22 +25,16 @@ from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import (
     MEASURES,
-    MM,
     Measure,
     SpeechTrack,
-    closures,
-    correlation,
     eve_mm,
     fdd_mm,
-    frame_phones,
-    jitter_mm,
-    lip_closure,
     lve_mm,
     measure_motion,
     speech_track,
 )
-from avi_lib.evaluation.report import Figure, Row, Table, tabulate
-from avi_lib.face.head import Head, load_head
+from avi_lib.evaluation.report import Row, Table, tabulate
+from avi_lib.face.head import Head
 from avi_lib.face.tracking import UNMOVED, head_angles
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, Curves, MotionClip
@@ -48,9 +42,9 @@ from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.speech.augment import make_noise, room_tone
-from avi_lib.speech.encoders import SpeechEncoder, load_encoder
+from avi_lib.speech.encoders import SpeechEncoder
 from avi_lib.speech.loading import RATE_HZ, load_voice
-from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
+from avi_lib.speech.phones import Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 
 UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
@@ -121,8 +115,6 @@ GRID = (
 RIG = (
     "Held-out recordings of a real rig. The reference is the rig's motion; channels that it does not have rest in all."
 )
-RESTED = (CALM, "He is very sad.", "She is furious.")
-"""Sentences under which a mouth must rest where nobody speaks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +221,7 @@ def rig_comparisons(
     seed: int = 0,
 ) -> list[Comparison]:
     """Clips of held-out recordings of real motion with sound; InputError when no corpus has one of them."""
-    kept = [item for item in _rigs(corpora) if item.clip.recording in recordings]
+    kept = [item for item in real_motion(corpora) if item.clip.recording in recordings]
     if missing := set(recordings) - {item.clip.recording for item in kept}:
         raise InputError("recordings of real motion with sound", ", ".join(sorted(missing)), "check the names")
     style, calm, takes = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
@@ -239,7 +231,8 @@ def rig_comparisons(
     return _compared(takes, generator)
 
 
-def _rigs(corpora: Sequence[Corpus]) -> list[Item]:
+def real_motion(corpora: Sequence[Corpus]) -> list[Item]:
+    """Clips of recorded motion with sound."""
     return [Item(corpus, clip) for corpus in corpora for clip in corpus.select(motion="recorded") if clip.features]
 
 
@@ -307,33 +300,6 @@ def spread(items: Sequence[Item], most: int) -> list[Item]:
 # How well a talking model speaks: on real videos, in silence, under exchanged styles, against a real rig.
 
 
-def score_lips(motions: Sequence[MotionClip], clips: Sequence[Clip], head: Head) -> dict[str, float]:
-    """Lips against ten real videos: `d`, `closed`, `r` as means over clips, with the same for another clip's motion.
-
-    Closed counts all /m b p/ together. `r spoken` is the correlation over the frames with speech. A mouth that does not
-    move scores 0 throughout; a clip without an open vowel or without /m b p/ has no part in `d`.
-    """
-    scores: dict[str, list[float]] = {}
-    closed: dict[str, list[bool]] = {"closed": [], "closed, another": []}
-    for i, gap in enumerate(MM * head.lip_gap(motion.values) for motion in motions):
-        for j, clip in enumerate(clips):
-            kind = "" if i == j else ", another"
-            frames = min(len(gap), len(clip.gap))
-            speech = frame_phones(clip.phones, frames, clip.fps) != SILENCE
-            own, real = gap[:frames][speech], clip.gap[:frames][speech]
-            if np.percentile(gap, 90) > 0 and np.ptp(own) > 0:
-                found = lip_closure(gap, clip.phones, clip.fps), correlation(gap, clip.gap), correlation(own, real)
-                shut = closures(gap, clip.phones, clip.fps).tolist()
-            else:
-                found = 0.0 * lip_closure(clip.gap, clip.phones, clip.fps), 0.0, 0.0
-                shut = [False] * sum(phone.phone in BILABIAL for phone in clip.phones)
-            for name, value in zip(("d", "r", "r spoken"), found, strict=True):
-                scores.setdefault(f"{name}{kind}", []).append(value)
-            closed[f"closed{kind}"] += shut
-    means = {name: float(np.nanmean(values)) for name, values in scores.items()}
-    return means | {name: float(np.mean(values)) for name, values in closed.items() if values}
-
-
 def score_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> dict[str, float]:
     """Performed clips under the style of another clip that performs another script, against the true performance.
 
@@ -390,34 +356,6 @@ def still_sounds(seconds: float = 4.0) -> dict[str, Float32[np.ndarray, " sample
     }
 
 
-def rest_gap_mm(motion: MotionClip, head: Head) -> float:
-    """The 95th percentile of the lip gap, in mm."""
-    return float(np.percentile(MM * head.lip_gap(motion.values), 95))
-
-
-def score_rest(
-    model: TalkingModel, encoder: SpeechEncoder, styles: Mapping[str, np.ndarray], head: Head
-) -> dict[str, dict[str, float]]:
-    """By style and sound without speech: the 95th percentile of the lip gap, in mm."""
-    features = {name: encoder.encode(wave) for name, wave in still_sounds().items()}
-    return {
-        said: {name: rest_gap_mm(model.motion_of(each, style), head) for name, each in features.items()}
-        for said, style in styles.items()
-    }
-
-
-def score_rig(motions: Sequence[MotionClip], clips: Sequence[Item]) -> float:
-    """Correlation of jawOpen with a real rig's over all frames of some clips together."""
-    made = [motion["jawOpen"][: item.clip.frames] for motion, item in zip(motions, clips, strict=True)]
-    return correlation(np.concatenate(made), np.concatenate([motion_of(item)["jawOpen"] for item in clips]))
-
-
-def rig_style(model: TalkingModel, clips: Sequence[Item]) -> Float32[np.ndarray, " style"]:
-    """The mean style of some clips of real motion, each with its mask of channels."""
-    styles = [model.style_of(motion_of(item), item.corpus.present(item.clip)) for item in clips]
-    return np.asarray(np.mean(styles, axis=0), np.float32)
-
-
 def must_fit(model: TalkingModel, corpora: Sequence[Corpus]) -> None:
     """Raise InputError unless the corpora have the motion space and the speech features of the model."""
     for corpus in corpora:
@@ -429,115 +367,3 @@ def must_fit(model: TalkingModel, corpora: Sequence[Corpus]) -> None:
             expected = f"{model.shape.features} features of {model.shape.encoder}, which the model was trained with"
             got = f"{features['dim']} of {features['name']} in {corpus.folder}"
             raise InputError(expected, got, "prepare the corpus with that encoder")
-
-
-def measure_talking(
-    model: TalkingModel, real: Path | None, corpora: Sequence[Corpus], without: Sequence[str] = ()
-) -> Iterator[Figure]:
-    """The figures of a model.
-
-    Args:
-        model: what is measured.
-        real: the folder that holds grid10/, None to leave these figures out.
-        corpora: prepared ones; performed clips whose voice and words are held out exchange their styles.
-        without: names of recordings of real motion that the model was not trained on, to be compared with.
-
-    Raises:
-        InputError: a recording that no corpus has, corpora that do not fit the model, a missing file of grid10/.
-    """
-    must_fit(model, corpora)
-    if unknown := set(without) - {clip.recording for corpus in corpora for clip in corpus.clips}:
-        raise InputError("held-out recordings of these corpora", ", ".join(sorted(unknown)), "check the names")
-    head = load_head()
-    if real is not None:
-        yield from _measure_grid(model, real / "grid10", load_encoder(model.shape.encoder), head)
-    if any(clip.motion == "performed" for corpus in corpora for clip in corpus.clips):
-        yield from _measure_exchange(model, held_out(corpora), head)
-    if without:
-        yield from _measure_rig(model, corpora, without)
-
-
-def _measure_grid(model: TalkingModel, source: Path, encoder: SpeechEncoder, head: Head) -> Iterator[Figure]:
-    spoken = read_spoken(source, encoder)
-    clips, performed = [each.clip for each in spoken], [each.performed for each in spoken]
-    # a style says nothing of what is spoken here: each clip is spoken in that of another
-    styles = [model.style_of(motion) for motion in (*performed[1:], performed[0])]
-    motions = [model.motion_of(each.features, style) for each, style in zip(spoken, styles, strict=True)]
-    learned, baseline = score_lips(motions, clips, head), score_lips(performed, clips, head)
-    real_d = float(np.nanmean([lip_closure(clip.gap, clip.phones, clip.fps) for clip in clips]))
-    real_closed = float(np.concatenate([closures(clip.gap, clip.phones, clip.fps) for clip in clips]).mean())
-    between = float(np.mean([correlation(a.gap, b.gap) for a in clips for b in clips if a is not b]))
-    for name, score, unit, must, truth in (
-        ("lip closure", "d", "SD", ">= 1.8", f"{real_d:.2f}"),
-        ("lip closure, another's speech", "d, another", "SD", "<= 0.3", "-"),
-        ("closed on /m b p/", "closed", "", ">= 0.90", f"{real_closed:.2f}"),
-        ("closed on /m b p/, another's speech", "closed, another", "", "-", "-"),
-        ("lip gap r", "r", "", ">= 0.50", "1"),
-        ("lip gap r, another's speech", "r, another", "", "<= 0.25", f"{between:.2f} between real videos"),
-        ("lip gap r in speech", "r spoken", "", "-", "1"),
-        ("lip gap r in speech, another's", "r spoken, another", "", "-", "-"),
-    ):
-        yield Figure(name, learned[score], unit, must, f"GRID; performer {baseline[score]:.2f}; real {truth}")
-    every = [[motion.values for motion in motions], [motion.values for motion in performed]]
-    every.append([tracked(clip).clip.values for clip in clips])
-    jitters = [float(np.mean([jitter_mm(each, head) for each in curves])) for curves in every]
-    how = f"GRID, lips; performer {jitters[1] / jitters[2]:.2f}; real tracks {jitters[2]:.2f} mm per frame^3"
-    yield Figure("jitter against real tracks", jitters[0] / jitters[2], "x", "<= 1.5", how)
-    energies = [_jaw_energy(curves, spoken) for curves in every]
-    how = f"GRID, in speech; performer {energies[1]:.2f}; real tracks {energies[2]:.2f}"
-    yield Figure("jaw against level of the sound, r", energies[0], "", "-", how)
-    yield from _measure_rest(model, spoken[1].wave, encoder, head)
-
-
-def _jaw_energy(curves: Sequence[np.ndarray], spoken: Sequence[Spoken]) -> float:
-    scores = []
-    for values, each in zip(curves, spoken, strict=True):
-        level = prosody(each.wave, fps=each.clip.fps).energy_db
-        frames = min(len(values), len(level))
-        speech = frame_phones(each.clip.phones, frames, each.clip.fps) != SILENCE
-        scores.append(correlation(values[:frames, ARKIT.index("jawOpen")][speech], level[:frames][speech]))
-    return float(np.nanmean(scores))
-
-
-def _measure_rest(
-    model: TalkingModel, wave: Float32[np.ndarray, " samples"], encoder: SpeechEncoder, head: Head
-) -> Iterator[Figure]:
-    speaking = Performer(recognise_phones(wave).phones, prosody(wave), len(wave) / RATE_HZ)
-    nobody = prosody(np.zeros(round(4 * RATE_HZ), np.float32))
-    resting, styles, held_mm = Performer((Phone(SILENCE, 0.0, 4.0),), nobody, 4.0), {}, {}
-    for said in RESTED:
-        instruction = Instruction.parse(said)
-        styles[said] = model.style_of(speaking.perform_with_still(instruction, seed=0)[1])
-        held_mm[said] = rest_gap_mm(resting.perform_with_still(instruction, seed=0)[1], head)
-    for said, gaps in score_rest(model, encoder, styles, head).items():
-        worst = max(gaps, key=gaps.__getitem__)
-        every = ", ".join(f"{name} {gap:.1f}" for name, gap in gaps.items())
-        how = f"{said} 95th percentile, worst ({worst}) of: {every}; performer {held_mm[said]:.1f}"
-        beyond = gaps[worst] - held_mm[said]
-        yield Figure("lip gap without speech, beyond the performer's", beyond, "mm", "<= 1", how)
-
-
-def _measure_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> Iterator[Figure]:
-    scores, how = score_exchange(model, items, head), f"{len(items)} clips of held-out voices and words; "
-    eve = f"{scores['EVE exchanged']:.2f} mm of {scores['EVE distance']:.2f}; own style {scores['EVE own']:.2f} mm"
-    ratio = scores["EVE exchanged"] / scores["EVE distance"]
-    yield Figure("exchanged style: EVE / distance of the styles", ratio, "", "<= 0.35", how + eve)
-    lve = f"{scores['LVE exchanged']:.2f} against {scores['LVE own']:.2f} mm"
-    ratio = scores["LVE exchanged"] / scores["LVE own"]
-    yield Figure("exchanged style: LVE / own style's", ratio, "", "<= 1.15", how + lve)
-    yield Figure("exchanged style: FDD", scores["FDD exchanged"], "mm", "-", how + "mean of absolute values")
-
-
-def _measure_rig(model: TalkingModel, corpora: Sequence[Corpus], without: Sequence[str]) -> Iterator[Figure]:
-    rigs = _rigs(corpora)
-    kept = [item for item in rigs if item.clip.recording in without]
-    others = [item for item in rigs if item.clip.recording not in without and item.corpus in {k.corpus for k in kept}]
-    if not kept or not others:
-        got = f"{len(kept)} and {len(others)} clips"
-        raise InputError("a recording of a rig with sound, and others that show its style", got, "check the names")
-    style, calm = rig_style(model, others), Instruction.parse(CALM)
-    made = [model.motion_of(features_of(item), style) for item in kept]
-    performed = [item.corpus.performer(item.clip).perform_with_still(calm, seed=0)[1] for item in kept]
-    seconds, baseline = sum(item.clip.duration_s for item in kept), score_rig(performed, kept)
-    how = f"{', '.join(without)}, {seconds:.0f} s; style from other recordings; performer {baseline:.2f}"
-    yield Figure("jawOpen r with a real rig", score_rig(made, kept), "", ">= 0.75", how)
