@@ -1,4 +1,4 @@
-"""Runs: their status is what happened, they go on where they were stopped, and they repeat."""
+"""Runs: parameters, status, resuming and repeating."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ from tiny_workbooks import is_alive, kernels_of, start, wait_until, write_workbo
 from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.workbook.notebook import RunError
-from avi_lib.workbook.run import read_manifest, repeating, resume_run, run_notebooks, status_of, verify_run
+from avi_lib.workbook.run import (
+    choose,
+    describe,
+    differences,
+    find_stages,
+    read_manifest,
+    record,
+    repeating,
+    resume_run,
+    run_notebooks,
+    value_of,
+    verify_run,
+)
 
-pytestmark = [
-    pytest.mark.processes,
-    pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at as Linux shows them"),
-]
+ROOT = Path(__file__).resolve().parents[1]
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at as Linux shows them")
 
-WRITE = "from pathlib import Path\nPath(OUT, 'told').write_text(repr((NAME, COUNT)))"
+WRITE = "from pathlib import Path\nPath(OUT, 'made').write_text(repr((NAME, COUNT)))"
 STEPS = """import time
 for number in range(8):
     Path(OUT, f'{number}.txt').write_text(str(number))
@@ -45,6 +55,10 @@ print(OUT, f'{time.time():.2f} s')
 record(OUT, loss=0.5)"""
 
 
+def status(run: Path) -> str:
+    return describe(run)["status"]
+
+
 def repeating_files(run: Path) -> dict[str, Any]:
     names = [name for stage in read_manifest(run)["stages"].values() for name in stage["outputs"]]
     return {name: repeating(run / name, {run: "RUN"}) for name in names}
@@ -57,26 +71,30 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return repeating_files(run_notebooks([], {}, root / "run", root))
 
 
+@needs_linux
+@pytest.mark.processes
 def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=[WRITE, KILL_ONCE, "print(1)"]), tmp_path / "run {a}"
     given = '007 = "{x}"\n\\ true'
     with pytest.raises(RunError, match=r"00_a\.ipynb .* killed by SIGKILL in cell 4; .*--resume") as caught:
         run_notebooks([], {"NAME": given, "COUNT": "3"}, run, root)
     assert time.time() - float((tmp_path / "once").read_text()) < 5
-    assert status_of(run) == "failed" and read_manifest(run)["failure"] == caught.value.failure
+    assert status(run) == "failed" and read_manifest(run)["failure"] == caught.value.failure
     failure = {"kind": "killed", "stage": "00_a", "cell": 4, "signal": "SIGKILL"}
     assert caught.value.failure | failure == caught.value.failure
     nbformat.read(run / "00_a.ipynb", as_version=4)
     resume_run(run, root)
     manifest = read_manifest(run)
     stage = manifest["stages"]["00_a"]
-    assert status_of(run) == "finished" and manifest["failure"] is None
-    assert (run / "told").read_text() == repr((given, 3)) and manifest["parameters"]["00_a"]["NAME"] == given
-    assert stage["cells"] == 5 and stage["outputs"].keys() == {"00_a.ipynb", "told"}
+    assert status(run) == "finished" and manifest["failure"] is None
+    assert (run / "made").read_text() == repr((given, 3)) and manifest["parameters"]["00_a"]["NAME"] == given
+    assert stage["cells"] == 5 and stage["outputs"].keys() == {"00_a.ipynb", "made"}
     assert manifest["packages"]["papermill"] == "2.7.0" and stage["inputs"].keys() >= {"notebook", "library"}
-    assert {path.name for path in run.iterdir()} == {"00_a.ipynb", "told", "manifest.json", ".lock"}
+    assert {path.name for path in run.iterdir()} == {"00_a.ipynb", "made", "manifest.json", ".lock"}
 
 
+@needs_linux
+@pytest.mark.processes
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
@@ -87,6 +105,8 @@ def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(t
         ("from avi_lib.errors import InputError\nraise InputError('a', 'b\\nc', 'd')", "error", "expected a; got b in"),
     ],
 )
+@needs_linux
+@pytest.mark.processes
 def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_kernel(
     code: str, kind: str, message: str, tmp_path: Path
 ):
@@ -97,12 +117,16 @@ def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_k
     run = caught.value.run
     assert len(str(caught.value).splitlines()) == 1 and caught.value.failure["kind"] == kind
     assert caught.value.exit_code == (2 if "InputError" in code else 1)
-    assert status_of(run) == "failed" and run.parent == root / "outputs"
+    assert status(run) == "failed" and run.parent == root / "outputs"
     nbformat.read(run / "00_a.ipynb", as_version=4)
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
+@needs_linux
+@pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@needs_linux
+@pytest.mark.processes
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
     number: signal.Signals, uninterrupted: dict[str, Any], tmp_path: Path
 ):
@@ -110,7 +134,7 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
     with start(root, "--output", str(run)) as process:
         wait_until((run / "01_b" / f"{int(number) % 7}.txt").exists)
         kernels = kernels_of(process.pid)
-        assert len(kernels) == 1 and status_of(run) == "running"
+        assert len(kernels) == 1 and status(run) == "running"
         with pytest.raises(InputError, match="which is running"):
             resume_run(run, root)
         process.send_signal(number)
@@ -118,15 +142,17 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
     assert (process.returncode, said) == ((-9, "") if number == signal.SIGKILL else (130, "avi: stopped\n"))
     wait_until(lambda: not is_alive(kernels[0]), 4)
     stopped = read_manifest(run)
-    assert status_of(run) == "interrupted"
+    assert status(run) == "interrupted"
     if number != signal.SIGKILL:
         assert (stopped["failure"]["stage"], stopped["failure"]["cell"]) == ("01_b", 4)
     nbformat.read(run / "01_b.ipynb", as_version=4)
     resume_run(run, root)
     assert read_manifest(run)["stages"]["00_a"] == stopped["stages"]["00_a"], "a finished stage is left as it is"
-    assert status_of(run) == "finished" and repeating_files(run) == uninterrupted
+    assert status(run) == "finished" and repeating_files(run) == uninterrupted
 
 
+@needs_linux
+@pytest.mark.processes
 def test_only_what_depends_on_a_changed_input_is_carried_out_again(tmp_path: Path):
     """`a` reads one.txt, `b` two.txt, and `c` what `b` made."""
     root = write_workbook(tmp_path, 'FILE = "one.txt"\nOUT = ""', a00_a=[COPY])
@@ -150,6 +176,8 @@ def test_only_what_depends_on_a_changed_input_is_carried_out_again(tmp_path: Pat
     assert again() == ["00_a"]
 
 
+@needs_linux
+@pytest.mark.processes
 def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their_limit(tmp_path: Path):
     busy = "import time\nbegun = time.time()\ntime.sleep(0.5)\n"
     keep = "from pathlib import Path\nPath(OUT, 'when').write_text(f'{begun} {time.time()}')"
@@ -161,12 +189,14 @@ def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their
         ):
             run_notebooks([], {}, root / "late", root, limit_s=0.01)
         run = run_notebooks([], {}, root / "run1", root)
-        assert process.communicate(timeout=60)[1] == "" and status_of(root / "run0") == status_of(run) == "finished"
+        assert process.communicate(timeout=60)[1] == "" and status(root / "run0") == status(run) == "finished"
     times = sorted([float(s) for s in (root / f"run{n}" / "when").read_text().split()] for n in range(2))
     assert times[0][1] < times[1][0]
 
 
-def test_a_run_tells_what_is_not_its_own_from_its_manifest(tmp_path: Path):
+@needs_linux
+@pytest.mark.processes
+def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=["1 / 0"]), tmp_path / "run"
     with pytest.raises(RunError, match="more than the time of the run"):
         run_notebooks([], {}, run, root, limit_s=0.01)
@@ -197,19 +227,21 @@ def test_a_run_tells_what_is_not_its_own_from_its_manifest(tmp_path: Path):
     assert (run / "manifest.json").read_text() == whole
 
 
+@needs_linux
+@pytest.mark.processes
 def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.chdir(write_workbook(tmp_path, a00_a=["1 / COUNT", WRITE, NOISE]))
     assert main(["run", "00", "-p", "COUNT=0", "--output", "bad", "--json"]) == 1
-    told = capsys.readouterr()
-    failed = json.loads(told.out)
+    printed = capsys.readouterr()
+    failed = json.loads(printed.out)
     assert failed["status"] == "failed" and failed["failure"]["cell"] == 3
-    assert "ZeroDivisionError" in told.err and len(told.err.splitlines()) == 1
+    assert "ZeroDivisionError" in printed.err and len(printed.err.splitlines()) == 1
     assert main(["run", "--output", "good", "--json", "--limit", "60", "--cell-limit", "30"]) == 0
-    told = capsys.readouterr()
-    assert told.err == ""
-    assert json.loads(told.out)["stages"]["00_a"]["outputs"] == ["00_a.ipynb", "record.json", "told"]
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert json.loads(printed.out)["stages"]["00_a"]["outputs"] == ["00_a.ipynb", "made", "record.json"]
     assert main(["verify", "good"]) == 0
     assert capsys.readouterr().out == "3 of 3 files repeat\n"
     assert main(["run", "--resume", "good"]) == 0
@@ -217,11 +249,11 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     stage = read_manifest(tmp_path / "good")["stages"]["00_a"]
     assert stage["device"].startswith("cpu") and stage["threads"] >= 1
     assert main(["run", "-p", "NAME=noise", "--output", "loud"]) == 0
-    (tmp_path / "loud" / "told").write_text("edited")
+    (tmp_path / "loud" / "made").write_text("edited")
     capsys.readouterr()
     assert main(["verify", "loud", "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert found["changed"] == ["told"] and found["differs"].keys() == {"00_a.ipynb", "noise"}
+    assert found["changed"] == ["made"] and found["differs"].keys() == {"00_a.ipynb", "noise"}
     assert found["differs"]["noise"] == ["8 bytes and 8, from byte 0"]
     assert [place.partition(":")[0] for place in found["differs"]["00_a.ipynb"]] == ["4/printed"]
     assert Path(found["again"], "noise").is_file() and found["conditions"] == []
@@ -241,6 +273,8 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
         (["run", "--profile", "smokey"], "did you mean smoke?"),
     ],
 )
+@needs_linux
+@pytest.mark.processes
 def test_a_bad_argument_is_one_line_and_nothing_runs(
     arguments: list[str],
     message: str,
@@ -250,6 +284,151 @@ def test_a_bad_argument_is_one_line_and_nothing_runs(
 ):
     monkeypatch.chdir(write_workbook(tmp_path, a00_a=["1"]))
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert message in told.err and len(told.err.splitlines()) == 1 and told.out == ""
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.splitlines()) == 1 and printed.out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "pyproject.toml"]
+
+
+# What must repeat
+
+
+def cell(folder: Path, outputs: list[Any], source: str = "1", tags: tuple[str, ...] = ()) -> Any:
+    """What of a notebook with these outputs must repeat."""
+    file = write_workbook(folder, a00_a=[source]) / "notebooks" / "00_a.ipynb"
+    made = nbformat.read(file, as_version=4)
+    made.cells[1].outputs = outputs
+    made.cells[1].metadata.tags = list(tags)
+    nbformat.write(made, file)
+    return repeating(file, {folder: "RUN"})
+
+
+def printed(*texts: str) -> list[Any]:
+    return [nbformat.v4.new_output("stream", name="stdout", text=text) for text in texts]
+
+
+def shown(number: str, text: str) -> list[Any]:
+    data = {"application/vnd.jupyter.widget-view+json": {"model_id": number}, "text/plain": text}
+    return [nbformat.v4.new_output("display_data", data=data)]
+
+
+def test_a_cell_differs_by_what_it_is_prints_or_shows_but_not_by_times_places_and_addresses(tmp_path: Path):
+    one = cell(tmp_path / "a", printed("1.5 s, 20 CPU ms\n", f"{tmp_path / 'a'}/x <A at 0x7f0011aa>"))
+    assert one == cell(tmp_path / "b", printed(f"12.25 s, 3 CPU ms\n{tmp_path / 'b'}/x <A at 0x7f22bb33>"))
+
+    def places(one: list[Any], two: list[Any], source: str = "1", tags: tuple[str, ...] = ()) -> list[str]:
+        pair = cell(tmp_path / "a", one, tags=tags), cell(tmp_path / "b", two, source, tags)
+        return [place.partition(":")[0] for place in differences(*pair)]
+
+    assert places(printed("loss 0.25"), printed("loss 0.5")) == ["1/printed"]
+    assert places(printed("loss 0.25"), printed("loss 0.25"), "2") == ["1/source"]
+    assert places(shown("0f3e", "bar"), shown("91c2", "bar")) == []
+    assert places(shown("0f3e", "bar"), shown("0f3e", "other")) == ["1/shown/0/text/plain/0"]
+    assert places(printed("a"), printed("b"), tags=("varies",)) == []
+
+
+def test_records_and_logs_repeat_without_their_times_and_other_files_as_they_are(tmp_path: Path):
+    values = {"train_s": 1.5, "seconds": 2, "times_ms": {"a": 1}, "loss": 0.5, "lip_closure_sd": 2, "parts": [{"s": 1}]}
+    (tmp_path / "record.json").write_text(json.dumps(values))
+    assert repeating(tmp_path / "record.json", {}) == [{"loss": 0.5, "lip_closure_sd": 2, "parts": [{}]}]
+    (tmp_path / "log.jsonl").write_text('{"step": 10, "loss": 0.5, "s": 3.2}\n{"step": 20, "loss": 0.25, "s": 7}\n')
+    assert repeating(tmp_path / "log.jsonl", {}) == [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25}]
+    (tmp_path / "timeline.json").write_text('{"at_s": 1.5}')
+    assert repeating(tmp_path / "timeline.json", {}) == b'{"at_s": 1.5}'
+
+
+def test_damaged_notebooks_are_compared_as_texts(tmp_path: Path):
+    for text in ("", "{", "[1, 2]", '{"cells": 3}', "[" * 100000, "\xff"):
+        (tmp_path / "a.ipynb").write_text(text, "utf-8")
+        assert repeating(tmp_path / "a.ipynb", {}) == text
+
+
+def test_differences_name_the_places():
+    before = {"losses": {"a": [1, 2, 3]}, "b": 1, "c": [1]}
+    after = {"losses": {"a": [1, 9, 3]}, "b": 1, "c": [1, 2], "d": 4}
+    expected = ["c: '[1]', now '[1, 2]'", "d: 'None', now '4'", "losses/a/1: '2', now '9'"]
+    assert list(differences(before, after)) == expected
+    assert list(differences(b"abc", b"abxy")) == ["3 bytes and 4, from byte 2"]
+
+
+def test_records_add_up_and_say_what_they_were_computed_with(tmp_path: Path):
+    record(tmp_path, a=1)
+    record(tmp_path, b=2.5, a=3)
+    found = json.loads((tmp_path / "record.json").read_text())
+    assert (found.pop("device")[:3], found.pop("threads") >= 1, found) == ("cpu", True, {"a": 3, "b": 2.5})
+
+
+# Parameters
+
+DEFAULTS = {"00_a": {"SEED": 0, "SIZE": 512, "PROFILE": "smoke", "NAME": "a", "OUT": "x"}, "01_b": {"NAME": "b"}}
+TEXTS = ["007", "true", "1e3", "", "null", "a = 'b'", '"quoted"', "None|str", "ü\n"]
+NUMBERS = [("7", 1, 7), ("-3", 1, -3), ("0.5", 1.0, 0.5), ("2", 1.0, 2.0), ("3", None, 3)]
+OTHERS = [("true", False, True), ("False", True, False), ("[1, 2]", [], [1, 2]), ('{"a": "b"}', {}, {"a": "b"})]
+
+
+@pytest.mark.parametrize(("text", "default", "value"), [*[(t, "a default", t) for t in TEXTS], *NUMBERS, *OTHERS])
+def test_a_text_becomes_a_value_of_its_default_s_kind(text: str, default: object, value: object):
+    found = value_of("NAME", text, default)
+    assert found == value and type(found) is type(value)
+
+
+def test_a_value_of_another_kind_is_refused():
+    wrong: list[tuple[object, str]] = [(1, "many"), (1, "1.5"), (1, "true"), (1, ""), (1.0, "nan"), (1.0, "1e999")]
+    wrong += [(1.0, "false"), (1.0, "9" * 400), (True, "1"), ([], "{}"), ([], "[" * 100000), ({}, "[]")]
+    for default, text in wrong:
+        with pytest.raises(InputError, match=f"expected a value of kind {type(default).__name__} .* for COUNT"):
+            value_of("COUNT", text, default)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        *[("SIZE", "6", "64"), ("SIZE", "65", "multiple of 2"), ("SEED", "-1", "0"), ("PROFILE", "smokey", "n smoke")],
+        *[("NAMES", "1", r"got NAMES; did you mean NAME\?"), ("seed", "1", r"got seed; did you mean SEED\?")],
+        *[("SIEZ", "1", r"did you mean SIZE\?"), ("LEARNING_RATE", "1", r"known are NAME, PROFILE, SEED, SIZE$")],
+    ],
+)
+def test_a_name_that_is_unknown_or_a_value_that_does_not_fit_is_answered_with_what_does(
+    name: str, text: str, message: str
+):
+    with pytest.raises(InputError, match=message):
+        choose(DEFAULTS, {name: text})
+
+
+def test_the_profile_goes_to_the_notebooks_that_have_one():
+    values = choose(DEFAULTS, {"NAME": "7"}, "full")
+    assert values == {"00_a": DEFAULTS["00_a"] | {"PROFILE": "full", "NAME": "7"}, "01_b": {"NAME": "7"}}
+    with pytest.raises(InputError, match="one profile"):
+        choose(DEFAULTS, {"PROFILE": "smoke"}, "full")
+
+
+def test_parameters_are_read_without_running_anything(tmp_path: Path):
+    root = write_workbook(tmp_path, "A: int = 1  # one\nB = -2.5\nC = ['x', {'y': None}]", a00_a=["1 / 0"], a07_b=[])
+    assert find_stages(root, ["00"]) == {"00_a": {"A": 1, "B": -2.5, "C": ["x", {"y": None}]}}
+    with pytest.raises(InputError, match="did you mean 07"):
+        find_stages(root, ["7"])
+    for code in ("A = open('x')", "A = (", "A = " + "-" * 100000 + "1", "A = __import__('os')"):
+        write_workbook(tmp_path, code, a00_a=[])
+        with pytest.raises(InputError, match="NAME = literal"):
+            find_stages(root)
+    for text in ("", "{}", "[1]", '{"cells": [{"source": 3}]}', "[" * 100000, '{"cells": 1}'):
+        (root / "notebooks" / "00_a.ipynb").write_text(text)
+        with pytest.raises(InputError, match="a notebook"):
+            find_stages(root)
+
+
+def test_stages_take_over_only_what_stages_before_them_make():
+    own = {"00_a": {"NAME": "a"}, "01_b": {"OTHER": ""}}
+    with pytest.raises(InputError, match="a stage before 00_a"):
+        choose(own, {"NAME": "run:01_b/x"})
+    assert choose(own, {"OTHER": "run:00_a/x"})["01_b"]["OTHER"] == "run:00_a/x"
+
+
+def test_every_notebook_declares_an_out_and_the_prior_is_trained_with_the_generator_of_its_run():
+    stages = find_stages(ROOT)
+    assert all(values["OUT"].startswith("outputs/") for values in stages.values())
+    taken = "run:03_talking_generator/talking.safetensors"
+    prior = {name: stages[name] for name in stages if name[:2] in ("03", "04")}
+    name = [*prior][1]
+    assert choose(prior, {})[name]["GENERATOR"] == taken
+    assert choose(prior, {"GENERATOR": ""})[name]["GENERATOR"] == ""
+    assert choose({name: prior[name]}, {})[name]["GENERATOR"] == ""

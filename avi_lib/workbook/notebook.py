@@ -98,12 +98,11 @@ def execute(
 
         async def _async_is_alive(self) -> bool:
             if not bar.disable and (logs := list(Path(values.get("OUT", "/dev/null")).rglob("log.jsonl"))):
-                bar.set_postfix_str(
-                    max(logs, key=os.path.getmtime).read_text("utf-8").rpartition("\n{")[2].strip(" }\n")
-                )
+                newest = max(logs, key=os.path.getmtime).read_text("utf-8")
+                bar.set_postfix_str(newest.rpartition("\n{")[2].strip(" }\n"))
             return await super()._async_is_alive()
 
-    def next_s(_: object = None) -> float | None:
+    def cell_timeout_s(_: object = None) -> float | None:
         least = min(cell_s, max(until_s - time.monotonic(), 0.01))
         return None if least == float("inf") else least
 
@@ -120,7 +119,7 @@ def execute(
             start_timeout=max(1, int(min(120.0, until_s - time.monotonic()))),
             kernel_manager_class=Kernel,
             shutdown_kernel="immediate",
-            timeout_func=next_s,
+            timeout_func=cell_timeout_s,
             iopub_timeout=60,
             on_cell_execute=on_cell,
         )

@@ -1,7 +1,7 @@
 """Runs: numbered notebooks executed by papermill into one folder, which can be resumed and repeated.
 
 >>> run = run_notebooks(["00"], {"SEED": "7"}, Path("outputs/try"))
->>> status_of(resume_run(run)), verify_run(run)["repeats"]
+>>> describe(resume_run(run))["status"], verify_run(run)["repeats"]
 ('finished', True)
 """
 
@@ -31,23 +31,21 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 import avi_lib
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, make_folder
-from avi_lib.models import file_sha256, folder_sha256
+from avi_lib.files import atomic_path, file_sha256, folder_sha256, make_folder
 
-MANIFEST, RECORD = "manifest.json", "record.json"
+MANIFEST, RECORD, LOCK = "manifest.json", "record.json", ".lock"
 WRITTEN = {"OUT", "PREPARED", "RAW", "TRAIN", "BOARD"}
 """Parameters with folders that a notebook writes to, or reads in part: what they hold decides nothing."""
 _GENERATOR = {"GENERATOR": "run:03_talking_generator/talking.safetensors"}
-HANDED = {"04": _GENERATOR, "06": {**_GENERATOR, "PRIOR": "run:04_diffusion_training/prior.safetensors"}}
+EARLIER = {"04": _GENERATOR, "06": {**_GENERATOR, "PRIOR": "run:04_diffusion_training/prior.safetensors"}}
 """What notebooks take from earlier ones of their run where nothing else is asked for."""
 VARIABLES = {
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED"),
 }
 """What a run keeps of the environment and sets in its kernels: sums of floats depend on the number of threads."""
-_TIMES = re.compile(r"(^|_)(s|ms|seconds)$")
+_TIME = re.compile(r"(^|_)(s|ms|seconds)$")
 _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?<=0x)[0-9a-f]{6,}")
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 Values = dict[str, Any]
 
 
@@ -101,7 +99,7 @@ def run_notebooks(
     make_folder(run := run.resolve())
     if not all(path.name.startswith(".") for path in run.iterdir()):
         raise InputError("an empty folder for the run", str(output), "name another, or go on with --resume")
-    environment = {name: os.environ[name] for name in sorted(VARIABLES) if name in os.environ} | {"PYTHONHASHSEED": "0"}
+    environment = {name: os.environ[name] for name in sorted(VARIABLES & os.environ.keys())} | {"PYTHONHASHSEED": "0"}
     return _begin(run, root, values, environment, cell_limit_s, limit_s)
 
 
@@ -113,10 +111,9 @@ def resume_run(
     Trainings go on from their checkpoints. Raises as `run_notebooks`, and InputError for no run or a running one.
     """
     root, run = (root or project_root()).resolve(), run.resolve()
-    _must_fit(read_manifest(run), root)
+    read_manifest(run, root)
     with locked(run):
-        again = {"failure": None, "ended": None, **_circumstances(root)}
-        return _carry_out({**read_manifest(run), **again}, run, root, cell_limit_s, limit_s)
+        return _execute_all(read_manifest(run), run, root, cell_limit_s, limit_s)
 
 
 def find_stages(root: Path, numbers: Collection[str] = ()) -> dict[str, Values]:
@@ -141,16 +138,17 @@ def choose(stages: Mapping[str, Values], texts: Mapping[str, str], profile: str 
         raise InputError("one profile", f"--profile {profile} and PROFILE={texts['PROFILE']}", "leave one out")
     known = {name for values in stages.values() for name in values} - {"OUT"}
     for name in texts.keys() - known:
-        raise InputError(f"a parameter of {', '.join(stages)}", name, _meant(name, known))
-    texts = {**texts, **({} if profile is None else {"PROFILE": value_of("PROFILE", profile, "")})}
+        raise InputError(f"a parameter of {', '.join(stages)}", name, _nearest(name, known))
+    if profile is not None:
+        texts = {**texts, "PROFILE": value_of("PROFILE", profile, "")}
     chosen: dict[str, Values] = {}
     for stage, defaults in stages.items():
-        handed = {name: text for name, text in HANDED.get(stage[:2], {}).items() if name in defaults}
-        taken = {name: text for name, text in handed.items() if _handed(text).split("/")[0] in chosen}
+        earlier = EARLIER.get(stage[:2], {}).items()
+        taken = {name: file for name, file in earlier if name in defaults and _made_by(file) in chosen}
         given = {name: value_of(name, texts[name], value) for name, value in defaults.items() if name in texts}
         values = {**defaults, **taken, **given}
         for name, value in values.items():
-            if _handed(value) and _handed(value).split("/")[0] not in chosen:
+            if _made_by(value) and _made_by(value) not in chosen:
                 do = f"{name} may name outputs of {', '.join(chosen) or 'no stage'}"
                 raise InputError(f"run:STAGE/FILE with a stage before {stage}", value, do)
         chosen[stage] = values
@@ -161,40 +159,55 @@ def value_of(name: str, text: str, default: Any) -> Any:
     """A text as a value of its default's kind; InputError when it is none, or none that the setting takes."""
     from avi_lib.settings import PROFILES, RenderSettings, TalkSettings, validated
 
-    kind: Any = Any if default is None else Annotated[float, Field(allow_inf_nan=False)]
-    kind = type(default) if default is not None and not isinstance(default, float) else kind
-    try:
-        json_text = text.lower() if kind is bool else text
-        value = text if kind is str else TypeAdapter(kind).validate_json(json_text, strict=True)
-    except ValidationError:
-        wanted = f"a value of kind {type(default).__name__} as JSON for {name}"
-        raise InputError(wanted, repr(text[:80]), f"write it like its default {json.dumps(default)}") from None
+    value, kind = text, type(default)
+    if kind is not str:
+        numbers = Annotated[float, Field(allow_inf_nan=False)]
+        checked: Any = {float: numbers, type(None): Any}.get(kind, kind)
+        try:
+            value = TypeAdapter(checked).validate_json(text.lower() if kind is bool else text, strict=True)
+        except ValidationError:
+            wanted = f"a value of kind {kind.__name__} as JSON for {name}"
+            raise InputError(wanted, repr(text[:80]), f"write it like its default {json.dumps(default)}") from None
     if name == "PROFILE" and value not in PROFILES:
-        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(text), _meant(text, PROFILES))
+        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(text), _nearest(text, PROFILES))
     if name in ("SEED", "SIZE"):
         validated(TalkSettings if name == "SEED" else RenderSettings, **{name.lower(): value})
     return value
 
 
-def read_manifest(run: Path) -> dict[str, Any]:
-    """The manifest of a run; InputError for a folder without one, or with a damaged one."""
+def read_manifest(run: Path, root: Path | None = None) -> dict[str, Any]:
+    """The manifest of a run; InputError for a folder without one, or with a damaged one.
+
+    With the project's `root` also where its notebooks have other parameters now, or it sets foreign variables.
+    """
     path = run / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
         kinds = {"parameters": dict, "environment": dict, "stages": dict, "packages": dict, "library": str}
         if manifest["format"] != 2 or not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
             raise ValueError("another format")
-        return manifest
     except FileNotFoundError as error:
         raise InputError("the folder of a run", f"{run} without {MANIFEST}", "name a folder below outputs/") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError("a whole manifest", f"{path}: {error!r}", "start another run") from error
+    if root is not None:
+        now, then = find_stages(root, [name[:2] for name in manifest["parameters"]]), manifest["parameters"]
+        kinds_now, kinds_then = (
+            {stage: {name: type(value) for name, value in values.items()} for stage, values in each.items()}
+            for each in (now, then)
+        )
+        if kinds_now != kinds_then:
+            raise InputError("the notebooks of the run with the parameters they had", ", ".join(now), "start another")
+        if unknown := manifest["environment"].keys() - VARIABLES:
+            raise InputError(f"variables among {', '.join(sorted(VARIABLES))}", ", ".join(unknown), "start another run")
+    return manifest
 
 
 def describe(run: Path) -> dict[str, Any]:
-    """Status, stages and failure of a run, for `avi run --json`.
+    """Status, stages and failure of a run, for `avi run --json`; InputError when the folder holds no run.
 
-    It is `running` while a live process holds its lock, which the system takes from a dead one.
+    It is `running` while a live process holds its lock, which the system takes from a dead one; else `finished`,
+    `failed` or `interrupted`.
     """
     manifest, running = read_manifest(run), False
     try:
@@ -206,34 +219,28 @@ def describe(run: Path) -> dict[str, Any]:
     for name, stage in manifest["stages"].items():
         if "outputs" in stage:
             stages[name] = {"finished": True, "seconds": stage["seconds"], "outputs": sorted(stage["outputs"])}
+    failure = manifest["failure"]
     status = "finished" if all(stage["finished"] for stage in stages.values()) else "interrupted"
-    if manifest["failure"] is not None:
-        status = "interrupted" if manifest["failure"]["kind"] == "stopped" else "failed"
-    status = "running" if running else status
-    return {"run": str(run), "status": status, "stages": stages, "failure": manifest["failure"]}
-
-
-def status_of(run: Path) -> str:
-    """`running`, `finished`, `failed` or `interrupted`; InputError when the folder holds no run."""
-    return describe(run)["status"]
+    status = "failed" if failure is not None and failure["kind"] != "stopped" else status
+    return {"run": str(run), "status": "running" if running else status, "stages": stages, "failure": failure}
 
 
 @contextmanager
 def locked(run: Path) -> Iterator[None]:
     """Hold a run's lock; InputError when another process does."""
     try:
-        with FileLock(run / ".lock", timeout=0):
+        with FileLock(run / LOCK, timeout=0):
             yield
     except Timeout as error:
         raise InputError("a run that nobody works on", f"{run}, which is running", "wait for it") from error
 
 
-def _handed(value: Any) -> str:
-    """Which output of an earlier notebook a value names; else nothing."""
-    return value.removeprefix("run:") if isinstance(value, str) and value.startswith("run:") else ""
+def _made_by(value: Any) -> str:
+    """The stage whose output run:STAGE/FILE names; nothing for any other value."""
+    return value.removeprefix("run:").split("/")[0] if isinstance(value, str) and value.startswith("run:") else ""
 
 
-def _meant(name: str, known: Collection[str]) -> str:
+def _nearest(name: str, known: Collection[str]) -> str:
     by_letters = {each.lower(): each for each in sorted(known)}
     near = get_close_matches(name.lower(), by_letters, 1)
     return f"did you mean {by_letters[near[0]]}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
@@ -241,16 +248,6 @@ def _meant(name: str, known: Collection[str]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _must_fit(manifest: dict[str, Any], root: Path) -> None:
-    """InputError when a manifest's notebooks are others now, or it sets more of the environment than it may."""
-    now, then = find_stages(root, [name[:2] for name in manifest["parameters"]]), manifest["parameters"]
-    kinds = [{n: {k: type(v) for k, v in own.items()} for n, own in each.items()} for each in (now, then)]
-    if kinds[0] != kinds[1]:
-        raise InputError("the notebooks of the run with the parameters they had", ", ".join(now), "start another run")
-    if unknown := manifest["environment"].keys() - VARIABLES:
-        raise InputError("a manifest that sets only what decides numbers", ", ".join(unknown), "start another run")
 
 
 def _write(run: Path, manifest: dict[str, Any]) -> None:
@@ -261,7 +258,7 @@ def _write(run: Path, manifest: dict[str, Any]) -> None:
 def _begin(
     run: Path, root: Path, values: dict[str, Values], environment: dict[str, str], cell_s: float, limit_s: float
 ) -> Path:
-    """Write down what a run is, and carry it out."""
+    """Write down what a run is, and execute it."""
     from avi_lib.settings import PROFILES
 
     profiles = sorted({str(each["PROFILE"]) for each in values.values() if "PROFILE" in each})
@@ -271,12 +268,11 @@ def _begin(
         "settings": {name: PROFILES[name].model_dump(mode="json") for name in profiles},
         "seeds": {stage: each["SEED"] for stage, each in values.items() if "SEED" in each},
         "environment": environment,
-        **_circumstances(root),
-        **{"began": _now(), "ended": None, "failure": None, "stages": {}},
+        "began": _now(),
+        "stages": {},
     }
     with locked(run):
-        _write(run, manifest)
-        return _carry_out(manifest, run, root, cell_s, limit_s)
+        return _execute_all(manifest, run, root, cell_s, limit_s)
 
 
 def _circumstances(root: Path) -> dict[str, Any]:
@@ -296,31 +292,36 @@ def _circumstances(root: Path) -> dict[str, Any]:
     }
 
 
-def _carry_out(manifest: dict[str, Any], run: Path, root: Path, cell_s: float, limit_s: float) -> Path:
-    """Carry out what is not finished of a run whose lock is held, and write down after each stage how it went."""
+def _execute_all(manifest: dict[str, Any], run: Path, root: Path, cell_s: float, limit_s: float) -> Path:
+    """Execute what is not finished of a run whose lock is held, and write down after each stage how it went."""
     from avi_lib.workbook.notebook import RunError, execute
 
+    manifest |= {"failure": None, "ended": None, **_circumstances(root)}
+    _write(run, manifest)
     until_s, stages = time.monotonic() + limit_s, manifest["stages"]
     for name, values in manifest["parameters"].items():
         out = run if len(manifest["parameters"]) == 1 else run / name
         notebook, output = root / "notebooks" / f"{name}.ipynb", run / f"{name}.ipynb"
-        inputs = _inputs(name, manifest, notebook, root)
-        decides = {**manifest, "inputs": inputs, "parameters": {**values, "OUT": ""}}
-        decided = json.dumps(
-            [decides[key] for key in ("inputs", "parameters", "system", "environment")], sort_keys=True
-        )
-        address, held = hashlib.sha256(decided.encode()).hexdigest(), stages.get(name, {"address": ""})
-        if held["address"] == address and "outputs" in held and not _changed(run, held["outputs"]):
+        inputs = _inputs(values, notebook, manifest, root)
+        decides = [inputs, {**values, "OUT": ""}, manifest["system"], manifest["environment"]]
+        address = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+        before = stages.get(name, {})
+        if before.get("address") == address and "outputs" in before and not _changed(run, before["outputs"]):
             continue
-        if held["address"] != address or "outputs" in held:
-            _clear(run, out, output)
+        if before.get("address") != address or "outputs" in before:  # else a training goes on from its checkpoint
+            for path in run.iterdir() if out == run else (output, out):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name not in (MANIFEST, LOCK):
+                    path.unlink(missing_ok=True)
         stages[name] = {"address": address, "inputs": inputs, "began": _now()}
         _write(run, manifest)
         make_folder(out)
         (out / RECORD).unlink(missing_ok=True)
-        given = {key: str(run / _handed(value)) if _handed(value) else value for key, value in values.items()}
+        given = {key: str(run / value[4:]) if _made_by(value) else value for key, value in values.items()}
         given |= {"OUT": str(out)} if "OUT" in values else {}
-        make_folder(place := (root / str(values.get("PREPARED", "."))).parent)
+        place = (root / str(values.get("PREPARED", "."))).parent
+        make_folder(place)
         begun_s, wait_s = time.perf_counter(), -1 if limit_s == math.inf else max(until_s - time.monotonic(), 0)
         try:
             # runs that prepare corpora in one place follow one another
@@ -335,20 +336,26 @@ def _carry_out(manifest: dict[str, Any], run: Path, root: Path, cell_s: float, l
             if error.failure["kind"] == "stopped":
                 raise KeyboardInterrupt from error
             raise error
-        told = json.loads((out / RECORD).read_text("utf-8")) if (out / RECORD).is_file() else {}
-        stages[name] |= {"cells": cells, "seconds": round(time.perf_counter() - begun_s, 3)}
-        stages[name] |= {key: told.get(key) for key in ("device", "threads")} | {"outputs": _outputs(run, out, output)}
+        made = {output, *(path for path in out.rglob("*") if path.is_file() and not path.is_symlink())}
+        files = {path.relative_to(run).as_posix(): path for path in sorted(made)}
+        hidden = re.compile(rf"(^|/)\.|^{MANIFEST}$")
+        recorded = json.loads((out / RECORD).read_text("utf-8")) if (out / RECORD).is_file() else {}
+        stages[name] |= {
+            "cells": cells,
+            "seconds": round(time.perf_counter() - begun_s, 3),
+            "device": recorded.get("device"),
+            "threads": recorded.get("threads"),
+            "outputs": {file: file_sha256(path) for file, path in files.items() if not hidden.search(file)},
+        }
         _write(run, manifest)
     manifest["ended"] = _now()
     _write(run, manifest)
     return run
 
 
-def _outputs(run: Path, out: Path, notebook: Path) -> dict[str, str]:
-    """Digests of what a stage left by path from the run's folder, without links and what begins with a dot."""
-    paths = {notebook, *(path for path in out.rglob("*") if path.is_file() and not path.is_symlink())}
-    names = {path.relative_to(run).as_posix(): path for path in paths}
-    return {name: file_sha256(names[name]) for name in sorted(names) if not re.search(r"(^|/)\.|^manifest.json$", name)}
+def _outputs(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Digests of the files that all finished stages left, by path from the run's folder."""
+    return {file: digest for each in manifest["stages"].values() for file, digest in each.get("outputs", {}).items()}
 
 
 def _changed(run: Path, outputs: Mapping[str, str]) -> list[str]:
@@ -357,30 +364,19 @@ def _changed(run: Path, outputs: Mapping[str, str]) -> list[str]:
     return sorted(outputs.keys() - {name for name in inside if file_sha256(run / name) == outputs[name]})
 
 
-def _clear(run: Path, out: Path, notebook: Path) -> None:
-    """Remove what a stage left of other inputs."""
-    for path in run.iterdir() if out == run else [notebook, out]:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name not in (MANIFEST, ".lock"):
-            path.unlink(missing_ok=True)
-
-
-def _inputs(name: str, manifest: dict[str, Any], notebook: Path, root: Path) -> dict[str, str]:
+def _inputs(values: Values, notebook: Path, manifest: dict[str, Any], root: Path) -> dict[str, str]:
     """Digests of what a stage reads: notebook, library, packages, samples, files in its parameters, earlier outputs."""
     from avi_lib.corpus.adapters import find_corpora
 
-    values = manifest["parameters"][name]
-    made = {key: sha256 for stage in manifest["stages"].values() for key, sha256 in stage.get("outputs", {}).items()}
-    inputs, named = {"notebook": file_sha256(notebook), "library": manifest["library"]}, {"data/samples"}
-    for line in importlib.metadata.requires("avi-lib") or ():
-        package = re.split(r"[^\w.-]", line, maxsplit=1)[0]
-        inputs[package] = manifest["packages"].get(package, "absent")
+    required = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in importlib.metadata.requires("avi-lib") or ()]
+    inputs = {"notebook": file_sha256(notebook), "library": manifest["library"]}
+    inputs |= {package: manifest["packages"].get(package, "absent") for package in required}
+    named, made = {"data/samples"}, _outputs(manifest)
     for key, value in values.items():
-        if _handed(value) and _handed(value) not in made:
-            raise InputError(f"{value} of an earlier stage", "a run that did not make it", f"change {key}")
-        if _handed(value):
-            inputs[value] = made[_handed(value)]
+        if _made_by(value):
+            if value[4:] not in made:
+                raise InputError(f"{value} of an earlier stage", "a run that did not make it", f"change {key}")
+            inputs[value] = made[value[4:]]
         elif isinstance(value, str) and key not in WRITTEN:  # a.wav,b.wav or c=table:folder
             named |= {value, *(part.strip() for part in re.split(r"[,=:]", value))}
     used = [part.strip() for part in str(values.get("USE", "")).split(",") if part.strip()]
@@ -403,10 +399,9 @@ def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
     Raises InputError when the run is not finished or its notebooks are others, and RunError when the repetition fails.
     """
     root, run = (root or project_root()).resolve(), run.resolve()
-    before = read_manifest(run)
     if describe(run)["status"] != "finished":
         raise InputError("a finished run", f"{run}, which is not", f"`avi run --resume {run}` first")
-    _must_fit(before, root)
+    before = read_manifest(run, root)
     again = Path(tempfile.mkdtemp(prefix=f"{run.name}-again-", dir=run.parent))
     try:
         _begin(again, root, before["parameters"], before["environment"], math.inf, math.inf)
@@ -414,28 +409,32 @@ def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
         shutil.rmtree(again)
         raise
     after = read_manifest(again)
-    left = [
-        {k: v for stage in each["stages"].values() for k, v in stage["outputs"].items()} for each in (before, after)
-    ]
-    changed, differs = _changed(run, left[0]), {}
-    for name in sorted(left[0].keys() | left[1].keys()):
-        if name not in left[0] or name not in left[1]:
+    old, new = _outputs(before), _outputs(after)
+    changed, differs = _changed(run, old), {}
+    for name in sorted(old.keys() | new.keys()):
+        if name not in old or name not in new:
             differs[name] = ["made by one of them alone"]
-        elif left[0][name] != left[1][name] and name not in changed:
-            two = (
-                repeating(run / name, {run: "RUN", root: "ROOT"}),
-                repeating(again / name, {again: "RUN", root: "ROOT"}),
-            )
-            if places := list(differences(*two)):
-                differs[name] = places[:5] + ([f"and {len(places) - 5} more"] if len(places) > 5 else [])
-    decides = [{key: each[key] for key in ("library", "packages", "system")} for each in (before, after)]
-    for told, each in zip(decides, (before, after), strict=True):
-        told |= {name: {k: stage[k] for k in ("inputs", "device", "threads")} for name, stage in each["stages"].items()}
-    found = {"repeats": not changed and not differs, "run": str(run), "files": len(left[0].keys() | left[1].keys())}
-    if found["repeats"]:
+        elif old[name] != new[name] and name not in changed:
+            pair = [repeating(folder / name, {folder: "RUN", root: "ROOT"}) for folder in (run, again)]
+            if places := list(differences(*pair)):
+                differs[name] = places[:5] + [f"and {len(places) - 5} more"] * (len(places) > 5)
+    conditions = [
+        {key: each[key] for key in ("library", "packages", "system")}
+        | {name: {key: stage[key] for key in ("inputs", "device", "threads")} for name, stage in each["stages"].items()}
+        for each in (before, after)
+    ]
+    repeats = not changed and not differs
+    if repeats:
         shutil.rmtree(again)
-    kept = {"conditions": list(differences(decides[0], decides[1])), "again": None if found["repeats"] else str(again)}
-    return {**found, "changed": changed, "differs": differs, **kept}
+    return {
+        "repeats": repeats,
+        "run": str(run),
+        "files": len(old.keys() | new.keys()),
+        "changed": changed,
+        "differs": differs,
+        "conditions": list(differences(*conditions)),
+        "again": None if repeats else str(again),
+    }
 
 
 def repeating(path: Path, places: Mapping[Path, str]) -> Any:
@@ -446,29 +445,30 @@ def repeating(path: Path, places: Mapping[Path, str]) -> Any:
     try:
         if path.suffix == ".ipynb":
             return [_cell(cell, places) for cell in json.loads(text)["cells"]]
-        return [_untimed(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]
+        lines = text.splitlines() if path.suffix == ".jsonl" else [text]
+        return [json.loads(line, object_pairs_hook=_untimed) for line in lines]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return text
 
 
-def _cell(cell: dict[str, Any], places: Mapping[Path, str]) -> dict[str, Any]:
+def _untimed(pairs: list[tuple[str, Any]]) -> Values:
+    return {key: value for key, value in pairs if not _TIME.search(key)}
+
+
+def _cell(cell: dict[str, Any], places: Mapping[Path, str]) -> Values:
     """Source and outputs of a cell; what it printed as one text."""
-    kept: Values = {"source": "".join(cell["source"]), "printed": "", "shown": []}
-    if cell["cell_type"] == "code" and "varies" not in cell.get("metadata", {}).get("tags", ()):
-        kept["printed"] = "".join("".join(each["text"]) for each in cell["outputs"] if each.get("name") == "stdout")
-        shown = [each.get("data") or [each["ename"], each["evalue"]] for each in cell["outputs"] if "name" not in each]
-        kept["shown"] = [{**each, _WIDGET: ""} if isinstance(each, dict) else each for each in shown]
+    varies = "varies" in cell.get("metadata", {}).get("tags", ())
+    outputs = cell["outputs"] if cell["cell_type"] == "code" and not varies else []
+    kept: Values = {"source": "".join(cell["source"]), "shown": []}
+    kept["printed"] = "".join("".join(each["text"]) for each in outputs if each.get("name") == "stdout")
+    for each in outputs:
+        if "name" not in each:
+            widget = {"application/vnd.jupyter.widget-view+json": ""}
+            kept["shown"].append({**each["data"], **widget} if each.get("data") else [each["ename"], each["evalue"]])
     text = json.dumps(kept)
     for folder, name in places.items():
         text = text.replace(json.dumps(str(folder))[1:-1], name)
-    told = json.loads(_VARYING.sub("#", text))
-    return {**told, "source": json.loads(text)["source"]}
-
-
-def _untimed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _untimed(each) for key, each in value.items() if not _TIMES.search(key)}
-    return [_untimed(each) for each in value] if isinstance(value, list) else value
+    return json.loads(_VARYING.sub("#", text))
 
 
 def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
@@ -479,10 +479,10 @@ def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         for number, pair in enumerate(zip(before, after, strict=True)):
             yield from differences(*pair, f"{at}/{number}".lstrip("/"))
-    elif isinstance(before, bytes) and before != after:
+    elif isinstance(before, bytes) and isinstance(after, bytes) and before != after:
         pairs = enumerate(zip(before, after, strict=False))
-        same = next((byte for byte, (one, two) in pairs if one != two), min(len(before), len(after)))
-        yield f"{len(before)} bytes and {len(after)}, from byte {same}"
+        first = next((byte for byte, (one, two) in pairs if one != two), min(len(before), len(after)))
+        yield f"{len(before)} bytes and {len(after)}, from byte {first}"
     elif before != after:
         yield f"{at or 'the whole'}: {str(before)[:40]!r}, now {str(after)[:40]!r}"
 

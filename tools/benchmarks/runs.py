@@ -20,7 +20,7 @@ import numpy as np
 
 import avi_lib
 from avi_lib.evaluation.report import Figure
-from avi_lib.workbook.run import MANIFEST, read_manifest, repeating, resume_run, run_notebooks, status_of
+from avi_lib.workbook.run import MANIFEST, describe, read_manifest, repeating, resume_run, run_notebooks
 from tools.benchmarks.measuring import Options
 
 _DECLARED = 'SEED = 0\nOUT = "out"'
@@ -106,7 +106,7 @@ class Killing:
             shutil.rmtree(run, ignore_errors=True)
             run_notebooks([], {}, run, self.root)
         else:
-            status = status_of(run)
+            status = describe(run)["status"]
             expected = "finished" if not killed else "failed" if victim == "kernel" else "interrupted"
             failure = read_manifest(run)["failure"]
             done = status == "finished" and digests(run) == self.expected
@@ -117,7 +117,7 @@ class Killing:
             where = f" in {failure['stage']}, cell {failure['cell']}, said after {took_s:.2f} s" if failure else ""
             story = f"{status}{where}"
             resume_run(run, self.root)
-        same = status_of(run) == "finished" and digests(run) == self.expected
+        same = describe(run)["status"] == "finished" and digests(run) == self.expected
         return right and same, f"{victim} killed at {instant_s:.2f} s: {story}; {'same' if same else 'OTHER'} digests"
 
     def _send(self, process: subprocess.Popen, victim: str) -> bool:
