@@ -278,7 +278,7 @@ def _begin(
 def _circumstances(root: Path) -> dict[str, Any]:
     """What a run is made with, beside its notebooks and their inputs."""
     library = Path(avi_lib.__file__).parent
-    sources = sorted(path for path in library.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    sources = sorted(path for path in library.rglob("*") if path.is_file() and path.parent.name != "__pycache__")
     digests = "\n".join(f"{path.relative_to(library).as_posix()} {file_sha256(path)}" for path in sources)
     git = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     commit = None
