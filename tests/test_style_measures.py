@@ -14,12 +14,11 @@ from avi_lib.evaluation.prior_scores import (
     cosines,
     diversity,
     energy_distance,
-    nearest_centroid,
     retrieval,
-    score_asked,
     similarity,
 )
 from avi_lib.instruction.instruction import Instruction
+from tools.benchmarks.prior import nearest_centroid, score_asked
 
 
 def rng():

@@ -10,10 +10,8 @@ that training did not have: `combinations` of action units and strengths, `wordi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.measure import measure_units, neutral_face
 from avi_lib.corpus.scripts import Draw, Kind, StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation.report import Estimate, Figure, estimate, in_turns_ms, one_thread
+from avi_lib.evaluation.report import Estimate, estimate
 from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.language_model import TextEncoder
@@ -79,8 +77,8 @@ def retrieval(similar: Float[np.ndarray, "n columns"], k: int) -> Bool[np.ndarra
 
 def energy_distance(drawn: Styles, true: Others) -> float:
     """Energy distance of two samples (Szekely and Rizzo 2013): 0 when they are of one distribution, in style units."""
-    between = _distances(drawn, true).mean()
-    within = [_distances(each, each).sum() / (len(each) * max(len(each) - 1, 1)) for each in (drawn, true)]
+    between = distances(drawn, true).mean()
+    within = [distances(each, each).sum() / (len(each) * max(len(each) - 1, 1)) for each in (drawn, true)]
     return float(2 * between - within[0] - within[1])
 
 
@@ -96,12 +94,8 @@ def diversity(samples: Float[np.ndarray, "texts samples style"]) -> Float[np.nda
     return np.asarray(apart.sum(axis=(1, 2)) / (count * (count - 1)))
 
 
-def nearest_centroid(styles: Styles, centroids: Others, labels: list[str]) -> list[str]:
-    """The label of the centroid nearest to each style."""
-    return [labels[int(i)] for i in _distances(styles, centroids).argmin(axis=1)]
-
-
-def _distances(first: Styles, second: Others) -> Float[np.ndarray, "n m"]:
+def distances(first: Styles, second: Others) -> Float[np.ndarray, "n m"]:
+    """Euclidean distances of all to all."""
     squared = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1) - 2 * first @ second.T
     return np.sqrt(np.maximum(squared, 0.0))
 
@@ -184,25 +178,6 @@ def guidance_curve(
 # Whether a face does what it was asked: the action units of generated motion against those of the text.
 
 
-@dataclass(frozen=True)
-class AskedScore:
-    """How motion follows what was asked.
-
-    Attributes:
-        precision, recall, f1: of the units that move, all scripts together.
-        rho: Spearman correlation of the word's strength with the measured one, over all asked units; one that does not
-            move counts as 0. NaN when all are alike.
-        missed, false: how often each unit was asked and did not move, or moved and was not asked.
-    """
-
-    precision: float
-    recall: float
-    f1: float
-    rho: float
-    missed: dict[str, int]
-    false: dict[str, int]
-
-
 def held_out_spoken(corpora: Sequence[Corpus]) -> list[Spoken]:
     """Clips with sound of speakers that are held out; InputError when there is none."""
     quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
@@ -265,141 +240,8 @@ def asked_units(script: StyleScript) -> dict[str, float]:
 def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
     """F1 of the units that move against those that are asked for, over all pairs; NaN without any."""
     hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
-    return _ratio(2 * hits, sum(len(asked) + len(moved) for asked, moved in pairs))
-
-
-def score_asked(pairs: Sequence[tuple[Strengths, Strengths]]) -> AskedScore:
-    """Scores over pairs (asked, measured)."""
-    from scipy.stats import spearmanr
-
-    missed = Counter(name for asked, moved in pairs for name in asked.keys() - moved.keys())
-    false = Counter(name for asked, moved in pairs for name in moved.keys() - asked.keys())
-    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
-    wanted, found = (sum(len(pair[i]) for pair in pairs) for i in (0, 1))
-    said = np.array([strength for asked, _ in pairs for strength in asked.values()])
-    shown = np.array([moved.get(name, 0.0) for asked, moved in pairs for name in asked])
-    varied = len(said) > 1 and np.ptp(said) > 0 and np.ptp(shown) > 0
-    return AskedScore(
-        precision=_ratio(hits, found),
-        recall=_ratio(hits, wanted),
-        f1=f1(pairs),
-        rho=float(spearmanr(said, shown).statistic) if varied else float("nan"),
-        missed=dict(missed.most_common()),
-        false=dict(false.most_common()),
-    )
-
-
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else float("nan")
-
-
-def score_emotion(
-    generator: LearnedGenerator,
-    prior: PriorModel,
-    clips: Sequence[Spoken],
-    bank: StyleBank,
-    styles: Styles,
-    shown: StyleBank,
-) -> list[tuple[str, str]]:
-    """Named and recovered emotion of every script: the nearest centroid of performed styles to the motion's own style.
-
-    Centroids are of every emotion at every level, over the scripts of `shown`.
-    """
-    members: dict[tuple[str, int], list[int]] = {}
-    for i, script in enumerate(shown.scripts):
-        members.setdefault((str(script.instruction.emotion), int(script.instruction.level or 1)), []).append(i)
-    labels = sorted(members)
-    centroids = normal(prior, np.stack([shown.styles[members[label]].mean(axis=0) for label in labels]))
-    motions = move(generator, clips, list(styles))
-    seen = normal(prior, np.stack([generator.model.style_of(motion) for motion in motions]))
-    found = nearest_centroid(seen, centroids, [emotion for emotion, _ in labels])
-    return [(str(script.instruction.emotion), each) for script, each in zip(bank.scripts, found, strict=True)]
-
-
-# The figures of a prior.
-
-
-def measure_prior(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    corpora: Sequence[Corpus],
-    scripts: int = 600,
-    settings: SampleSettings | None = None,
-    folder: Path | None = None,
-) -> Iterator[Figure]:
-    """The figures of a prior.
-
-    Args:
-        prior_sampler: with the prior that is measured.
-        generator: whose styles it draws.
-        corpora: prepared ones with speakers held out.
-        scripts: of every set.
-        settings: how styles are drawn.
-        folder: where states of texts are kept.
-
-    Raises:
-        InputError: styles of another generator, or no held-out speaker.
-    """
-    prior_sampler.check_fits(generator.model)
-    how, prior, encoder = settings or SampleSettings(), prior_sampler.prior, prior_sampler.encoder
-    clips = held_out_spoken(corpora)
-    banks = {
-        draw: held_out_bank(corpora, generator, encoder, draw, scripts, i, folder=folder) for i, draw in enumerate(SETS)
-    }
-    for draw, bank in banks.items():
-        drawn, true = draw_bank(prior, bank, how), normal(prior, bank.styles)
-        for what, found in score_styles(drawn, true).items():
-            known = np.isfinite(found.low)
-            said = f"95 % interval {found.low:.3f} to {found.high:.3f}" if known else "drawn against true styles"
-            yield Figure(f"{SETS[draw]}: {what}", found.value, "", "-", said)
-    yield from _motion_figures(prior_sampler, generator, corpora, clips, scripts, how, folder)
-    plain = banks["train"]
-    for guidance, (apart, cosine, length) in guidance_curve(prior, plain, how).items():
-        said = f"ten samples of {min(TEXTS, len(plain))} texts; cosine {cosine:.2f}, length {length:.1f}"
-        yield Figure(f"diversity at guidance {guidance:g}", apart, "", "> 0 at 1, falling", said)
-    states, doubled = plain.first_states(1), how.model_copy(update={"guidance": 2.0})
-
-    def one_style(one: SampleSettings) -> Styles:
-        return prior.draw(prior.read(states), [0], one)
-
-    for name, one in ((f"one style, {how.steps} steps", how), ("the same with guidance", doubled)):
-        with one_thread():
-            spent = in_turns_ms({"one": partial(one_style, one)}, 9)["one"]
-        yield Figure(name, float(np.median(spent)), "CPU ms", "<= 60", "one thread")
-
-
-def _motion_figures(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    corpora: Sequence[Corpus],
-    clips: Sequence[Spoken],
-    scripts: int,
-    settings: SampleSettings,
-    folder: Path | None,
-) -> Iterator[Figure]:
-    prior, encoder = prior_sampler.prior, prior_sampler.encoder
-    asked = held_out_bank(corpora, generator, encoder, "combination", scripts, 5, "units", folder)
-    drawn = raw(prior, draw_bank(prior, asked, settings))
-    own, true, other = (
-        score_asked(asked_and_moved(prior_sampler, generator, clips, asked, styles))
-        for styles in (drawn, asked.styles, np.roll(drawn, 1, axis=0))
-    )
-    beside = "in the true style {:.2f}, in another script's {:.2f}"
-    # the talking model has moved these combinations; that sentences ask for them is what the prior has not seen
-    how = f"held-out combinations; precision {own.precision:.2f}, recall {own.recall:.2f}; "
-    yield Figure("asked units are those that move, F1", own.f1, "", ">= 0.85", how + beside.format(true.f1, other.f1))
-    yield Figure("adverb and amplitude, Spearman", own.rho, "", ">= 0.85", beside.format(true.rho, other.rho))
-    shown = make_bank(corpora, generator.model, encoder, scripts, 1, 77, kind="emotion", real=False, folder=folder)
-    sets: tuple[tuple[Draw, str], ...] = (("train", ">= 0.85"), ("wording", "-"))
-    for draw, must in sets:
-        named = held_out_bank(corpora, generator, encoder, draw, scripts, 6, "emotion", folder)
-        styles = raw(prior, draw_bank(prior, named, settings))
-        pairs, truths = (score_emotion(generator, prior, clips, named, each, shown) for each in (styles, named.styles))
-        right, best = (float(np.mean([asked == found for asked, found in each])) for each in (pairs, truths))
-        wrong = Counter(f"{asked} for {found}" for asked, found in pairs if asked != found).most_common(3)
-        most = ", ".join(f"{name} {count}" for name, count in wrong) or "none"
-        said = f"{SETS[draw]}, 10 emotions; in the true style {best:.2f}; most taken for another: {most}"
-        yield Figure(f"named emotion found in the motion, {SETS[draw]}", right, "", must, said)
+    both = sum(len(asked) + len(moved) for asked, moved in pairs)
+    return 2 * hits / both if both else float("nan")
 
 
 # Attribution: which phrase of a sentence moved what.
