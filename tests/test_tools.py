@@ -18,7 +18,7 @@ from test_prior_stage import SETTINGS, talking  # noqa: F401 (a fixture)
 from test_scenes import make_source
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread
+from avi_lib.evaluation.report import one_thread
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.style import STYLE
 from tools.assets import compose_scenes
@@ -27,6 +27,7 @@ from tools.benchmarks import __main__ as bench
 from tools.benchmarks import peer_prior, phones
 from tools.benchmarks.autoregressive import HEADS, PERIOD, AutoregressiveDecoder, causal_bias, decode, decode_cached
 from tools.benchmarks.generator import measure_speed
+from tools.benchmarks.measuring import Figure, in_turns_ms
 from tools.benchmarks.results import is_missed, with_section
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import base64
 import json
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int
@@ -40,8 +39,6 @@ LEAST_S = 1.0
 """Motion and sound must share at least this."""
 MOST_APART_S = 0.5
 """Lengths of motion and sound that differ by more are warned of."""
-
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -295,23 +292,6 @@ def markdown_of(table: Table) -> str:
     return markdown_table((table.title, *table.systems), rows)
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One measured number beside what it must reach."""
-
-    name: str
-    value: float
-    unit: str
-    must: str
-    how: str
-
-
-def markdown(figures: Iterable[Figure]) -> str:
-    """The figures as a Markdown table."""
-    rows = [(f.name, f"{f.value:.2f} {f.unit}", f.must, f.how) for f in figures]
-    return markdown_table(("figure", "measured", "must reach", "how"), rows)
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for torch inside, as many as before outside."""
@@ -323,28 +303,6 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def in_turns_ms(
-    work: Mapping[Kind, Callable[[], object]], turns: int, clock: Callable[[], float] = time.process_time
-) -> dict[Kind, list[float]]:
-    """Milliseconds of each piece of work in each turn, one piece after the other; a first turn warms up.
-
-    clock: seconds, those of the processor unless another is given.
-    """
-    spent: dict[Kind, list[float]] = {kind: [] for kind in work}
-    for turn in range(turns + 1):
-        for kind, task in work.items():
-            begun = clock()
-            task()
-            if turn:
-                spent[kind].append(1000 * (clock() - begun))
-    return spent
-
-
-def spread(values: Sequence[float], digits: int = 1) -> str:
-    """How many values a median is of, and between which they lie."""
-    return f"median of {len(values)}, {min(values):.{digits}f} to {max(values):.{digits}f}"
 
 
 # Anyone's motion, scored against the speech it goes with, and against a reference motion where there is one.

@@ -19,9 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from avi_lib.errors import AviError
-from avi_lib.evaluation.report import Figure
 from avi_lib.files import atomic_path
-from tools.benchmarks.measuring import ROOT, Options, left_out
+from tools.benchmarks.measuring import ROOT, Figure, Options, left_out
 from tools.benchmarks.results import HEADER, row, with_section
 
 SECTIONS = (

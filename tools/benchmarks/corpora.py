@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.evaluation.report import Figure
-from tools.benchmarks.measuring import Options, there
+from tools.benchmarks.measuring import Figure, Options, there
 
 BATCH = 32
 BATCHES = 200

@@ -31,7 +31,6 @@ from avi_lib.evaluation.instructor_scores import (
     recall,
     write_out,
 )
-from avi_lib.evaluation.report import Figure
 from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
@@ -45,7 +44,7 @@ from avi_lib.speech.voice import AcousticFeatures, acoustic_features
 from avi_lib.training.instructor import FrozenModels, align, sound_features, train_instructor
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.weights import fingerprint
-from tools.benchmarks.measuring import Options, left_out
+from tools.benchmarks.measuring import Figure, Options, left_out
 
 FOLDS = 4
 SHARED = ("angry", "happy", "neutral", "sad")

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from avi_lib.evaluation.report import Figure
 from avi_lib.instruction.instructor import Instructor, load_instructor
 from avi_lib.speech.augment import SOUNDS, draw_sound
 from avi_lib.speech.loading import RATE_HZ, load_voice
-from tools.benchmarks.measuring import ROOT, SAMPLES, Options
+from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options
 
 Wave = Float32[np.ndarray, " samples"]
 SOUNDS_EACH = 10

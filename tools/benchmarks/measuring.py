@@ -1,4 +1,4 @@
-"""What benchmarks share: their options, child processes that are watched, corpora to measure on."""
+"""What benchmarks share: figures, times, their options, child processes that are watched, corpora to measure on."""
 
 from __future__ import annotations
 
@@ -6,14 +6,27 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from avi_lib.corpus.dataset import Corpus
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "data" / "samples"
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number beside what it must reach."""
+
+    name: str
+    value: float
+    unit: str
+    must: str
+    how: str
 
 
 @dataclass(frozen=True)
@@ -76,3 +89,25 @@ def own_peak_mb() -> float:
     """Peak memory of this process, from /proc: getrusage gives at least that of the process that started it."""
     lines = Path("/proc/self/status").read_text("ascii").splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def in_turns_ms(
+    work: Mapping[Kind, Callable[[], object]], turns: int, clock: Callable[[], float] = time.process_time
+) -> dict[Kind, list[float]]:
+    """Milliseconds of each piece of work in each turn, one piece after the other; a first turn warms up.
+
+    clock: seconds, those of the processor unless another is given.
+    """
+    spent: dict[Kind, list[float]] = {kind: [] for kind in work}
+    for turn in range(turns + 1):
+        for kind, task in work.items():
+            begun = clock()
+            task()
+            if turn:
+                spent[kind].append(1000 * (clock() - begun))
+    return spent
+
+
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """How many values a median is of, and between which they lie."""
+    return f"median of {len(values)}, {min(values):.{digits}f} to {max(values):.{digits}f}"

@@ -32,12 +32,12 @@ from avi_lib.evaluation.prior_scores import (
     raw,
     score_styles,
 )
-from avi_lib.evaluation.report import Figure, in_turns_ms, one_thread
+from avi_lib.evaluation.report import one_thread
 from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.prior import PriorModel, PriorSampler, load_prior_sampler
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.training.prior import StyleBank, make_bank
-from tools.benchmarks.measuring import Options, corpora, left_out
+from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out
 from tools.benchmarks.peer_prior import MISSING, find_peer, measure_peer
 
 STEPS, SCRIPTS = 1000, 12000

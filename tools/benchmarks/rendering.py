@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from avi_lib.evaluation.report import Figure, in_turns_ms, spread
 from avi_lib.face.camera import View
 from avi_lib.face.head import load_head
 from avi_lib.face.raster import Rasteriser
@@ -25,7 +24,7 @@ from avi_lib.motion.formats import save_motion
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Renderer, Talk, Talker
 from tools.benchmarks import peer_render
-from tools.benchmarks.measuring import ROOT, SAMPLES, Options, left_out, own_peak_mb
+from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options, in_turns_ms, left_out, own_peak_mb, spread
 
 FPS, TURNS, SIDE, PREVIEW = 25, 5, 512, 256
 INSTRUCTIONS = ("She is furious.", "She is very happy, brows raised.")

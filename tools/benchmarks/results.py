@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from avi_lib.evaluation.report import Figure
+from tools.benchmarks.measuring import Figure
 
 TITLE = """# Results
 

@@ -19,9 +19,8 @@ import nbformat
 import numpy as np
 
 import avi_lib
-from avi_lib.evaluation.report import Figure
 from avi_lib.workbook.run import MANIFEST, describe, read_manifest, repeating, resume_run, run_notebooks
-from tools.benchmarks.measuring import Options
+from tools.benchmarks.measuring import Figure, Options
 
 _DECLARED = 'SEED = 0\nOUT = "out"'
 _WORK = """import hashlib, time

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
-from avi_lib.evaluation.report import Figure, spread
 from avi_lib.speech.loading import RATE_HZ, load_voice
-from tools.benchmarks.measuring import SAMPLES, Options, child
+from tools.benchmarks.measuring import SAMPLES, Figure, Options, child, spread
 
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."
 

@@ -11,7 +11,6 @@ from jaxtyping import Float32
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM, closures, correlation, frame_phones, jitter_mm, lip_closure
-from avi_lib.evaluation.report import Figure
 from avi_lib.evaluation.systems import (
     CALM,
     Clip,
@@ -34,6 +33,7 @@ from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.loading import RATE_HZ
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
+from tools.benchmarks.measuring import Figure
 
 RESTED = (CALM, "He is very sad.", "She is furious.")
 """Sentences under which a mouth must rest where nobody speaks."""

@@ -16,12 +16,11 @@ from jaxtyping import Float
 
 from avi_lib.corpus.layouts import VIDEO_SUFFIXES
 from avi_lib.errors import InputError
-from avi_lib.evaluation.report import Figure
 from avi_lib.evaluation.systems import read_track
 from avi_lib.face.tracking import Lag, Track, measure_lag, track_video
 from avi_lib.motion.clip import HEAD_ROTATION
 from avi_lib.speech.loading import RATE_HZ, load_voice
-from tools.benchmarks.measuring import Options, there
+from tools.benchmarks.measuring import Figure, Options, there
 
 CHANNELS = ("jawOpen", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight")
 SHIFTS_S = (-0.2, 0.2)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from avi_lib.corpus.measure import measure_units, neutral_face
-from avi_lib.evaluation.report import Figure
 from avi_lib.instruction.action_units import ACTION_UNITS, STRENGTH_WORDS, opposites, quantise
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, Curves
@@ -24,7 +23,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
-from tools.benchmarks.measuring import Options
+from tools.benchmarks.measuring import Figure, Options
 from tools.benchmarks.phones import read_source
 
 SCRIPTS = 8
