@@ -67,11 +67,11 @@ class Job(NamedTuple):
 
     def numbered(self, sample: int) -> Job:
         """The job of another sample: its number before the suffix of each file, face.2.mp4."""
-        named = [
+        video, motion, sheet = (
             path and path.with_name(f"{path.stem}.{sample}{path.suffix}" if path.suffix else f"{path.name}_{sample}")
             for path in (self.video, self.motion, self.sheet)
-        ]
-        return Job(self.recording, *named, sample)
+        )
+        return Job(self.recording, video, motion, sheet, sample)
 
 
 @dataclass(frozen=True)

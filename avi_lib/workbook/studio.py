@@ -30,6 +30,7 @@ from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json
 from avi_lib.motion.formats import save_motion, writable_here
 from avi_lib.settings import Factors, SampleSettings, TalkSettings
+from avi_lib.speech.voice import Voice
 from avi_lib.talker import Renderer, Talk, Talker
 
 PREVIEW_S = 12.0
@@ -224,8 +225,8 @@ def part_of(talk: Talk, start_s: float, most_s: float) -> Talk:
         *(replace(entry, at_s=0.0) for entry in past[-1:]),
         *(replace(entry, at_s=entry.at_s - from_s) for entry in later),
     )
-    part = replace(talk, motion=talk.motion.at(range(first, last)), timeline=Timeline(entries))
-    return replace(part, speech=replace(talk.speech, wave=wave))
+    speech = Voice(wave, talk.speech.report)
+    return replace(talk, motion=talk.motion.at(range(first, last)), timeline=Timeline(entries), speech=speech)
 
 
 class _First(np.random.Generator):

@@ -22,6 +22,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import save_motion
 from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.speech.voice import Voice
 from avi_lib.talker import Renderer, Talk, Talker
 from tools.benchmarks import peer_render
 from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options, in_turns_ms, left_out, own_peak_mb, spread
@@ -127,7 +128,7 @@ def _lasting(talk: Talk, seconds: int) -> Talk:
     """The talk repeated or cut to so many seconds."""
     frames = np.arange(FPS * seconds) % len(talk.motion)
     wave = np.resize(talk.speech.wave, seconds * talk.speech.rate_hz)
-    return replace(talk, motion=talk.motion.at(frames.tolist()), speech=replace(talk.speech, wave=wave))
+    return replace(talk, motion=talk.motion.at(frames.tolist()), speech=Voice(wave, talk.speech.report))
 
 
 def _seconds(spent_ms: list[float]) -> list[float]:
