@@ -5,11 +5,16 @@ from __future__ import annotations
 import atexit
 import os
 import pwd
+import resource
 import shutil
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flame_files import write_flame
+
+from avi_lib.face.head import Head, load_head
 
 SCRATCH = tempfile.mkdtemp(prefix="avi-tests-")
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
@@ -26,6 +31,26 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of real recordings is not beside the project (AVI_REAL_DATA names another place)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def head() -> Head:
+    """The open head that is shipped."""
+    return load_head()
+
+
+@pytest.fixture(scope="session")
+def flame_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up FLAME model file."""
+    return write_flame(tmp_path_factory.mktemp("flame") / "generic_model.pkl")
+
+
+@pytest.fixture
+def files_of_at_most() -> Iterator[Callable[[int], None]]:
+    """Limits the size of files, as a full disk does, until the test ends."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from transformers.utils import logging
 from avi_lib.errors import InputError
 from avi_lib.models import inspect
 from avi_lib.speech import encoders as module
-from avi_lib.speech.encoders import HOP, RATE_HZ, centred_log_mel, levelled, load_encoder, log_mel, window_starts
+from avi_lib.speech.encoders import HOP, RATE_HZ, centred_log_mel, levelled, load_encoder, log_mel
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("wav2vec2", "hubert", "wavlm", "whisper", "ctranslate2")
@@ -160,12 +160,6 @@ def test_windows_cover_every_frame_once_in_sum(frames):
     np.testing.assert_allclose(Echo().encode(wave)[:, 0], levelled(wave)[::HOP], rtol=1e-5, atol=1e-7)
 
 
-def test_windows_share_the_overlap_and_end_with_the_recording():
-    assert window_starts(301, 300, 50) == [0, 1]
-    assert window_starts(800, 300, 50) == [0, 250, 500]
-    assert window_starts(810, 300, 50) == [0, 250, 500, 510]
-
-
 def test_networks_on_the_wave_hardly_notice_their_windows(models, monkeypatch):
     encoder, wave = load_encoder(str(models / "wav2vec2")), tone(18.0)
     whole = encoder.encode(wave)
@@ -189,15 +183,6 @@ def test_whisper_tiny_starts_a_long_recording_as_it_starts_a_short_one(whisper_t
     encoded = whisper_tiny.encode(np.concatenate([short, short[::-1], short, short[::-1]]))
     assert encoded.shape == (1200, 384)
     assert cosine(encoded[:250], whisper_tiny.encode(short)[:250]).min() > 0.999
-
-
-def test_whisper_tiny_windows_leave_no_jump_where_they_meet(whisper_tiny, speech):
-    encoded = whisper_tiny.encode(np.concatenate([speech, speech, speech]))
-    steps = np.linalg.norm(np.diff(encoded, axis=0), axis=1)
-    starts = window_starts(len(encoded), whisper_tiny.window, whisper_tiny.overlap)[1:]
-    meeting = np.concatenate([steps[start - 1 : start + whisper_tiny.overlap + 1] for start in starts])
-    assert meeting.max() < 1.1 * steps.max()
-    assert np.median(meeting) < 1.3 * np.median(steps)
 
 
 def test_whisper_tiny_tells_a_change_of_twenty_milliseconds_where_it_is_and_no_change_of_level(whisper_tiny, speech):

@@ -23,13 +23,8 @@ JOINTS_OF_A_HAND = 16
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_flame(tmp_path_factory.mktemp("flame") / "generic_model.pkl")
-
-
-@pytest.fixture(scope="module")
-def file(path: Path) -> dict[str, np.ndarray]:
-    return load_flame_file(path)
+def file(flame_path: Path) -> dict[str, np.ndarray]:
+    return load_flame_file(flame_path)
 
 
 def refused(path: Path) -> str:
@@ -89,8 +84,7 @@ class Fetched(Runs):
 
 
 @pytest.mark.parametrize(("kind", "named"), [(Runs, "mkdir"), (Evaluated, "eval"), (Fetched, "getattr")])
-@pytest.mark.parametrize("protocol", [2, 4])
-@pytest.mark.parametrize("within", ["alone", "a field", "chumpy"])
+@pytest.mark.parametrize(("protocol", "within"), [(2, "alone"), (4, "a field"), (2, "chumpy")])
 def test_calls_in_a_pickle_are_named_and_not_made(tmp_path: Path, kind: type, named: str, protocol: int, within: str):
     hostile = kind(tmp_path / "mark")
     held = {"alone": hostile, "a field": {"f": 1, "extra": [hostile]}, "chumpy": {"f": {"x": hostile}}}[within]
@@ -164,9 +158,9 @@ def test_sizes_that_are_lies_and_damage_end_soon_in_an_error(
     assert time.perf_counter() - began < 5.0
 
 
-@pytest.mark.parametrize("share", [0.0001, 0.01, 0.3, 0.9, 0.9999999])
-def test_a_file_that_is_cut_short_is_an_error(path: Path, tmp_path: Path, share: float):
-    data = path.read_bytes()
+@pytest.mark.parametrize("share", [0.0001, 0.3, 0.9999999])
+def test_a_file_that_is_cut_short_is_an_error(flame_path: Path, tmp_path: Path, share: float):
+    data = flame_path.read_bytes()
     (tmp_path / "cut.pkl").write_bytes(data[: int(len(data) * share)])
     assert "cut.pkl" in refused(tmp_path / "cut.pkl")
 
@@ -202,7 +196,7 @@ def test_arrays_that_are_no_flame_are_refused_by_name(tmp_path: Path, changes: d
     assert said in refused(write_flame(tmp_path / "bad.pkl", **(small | changes)))
 
 
-def test_a_sparse_matrix_with_indices_out_of_range_is_an_error(path: Path, tmp_path: Path):
+def test_a_sparse_matrix_with_indices_out_of_range_is_an_error(tmp_path: Path):
     regressor = scipy.sparse.csc_matrix(flame_arrays()["J_regressor"])
     regressor.indices[3] = 70
     assert "indices must be < 5" in refused(write_flame(tmp_path / "bad.pkl", J_regressor=regressor))
@@ -217,7 +211,7 @@ def test_a_pickle_with_any_bytes_changed_is_read_or_refused(tmp_path: Path):
     small |= {"posedirs": np.zeros(2), "J_regressor": regressor, "weights": np.ones(2), "kintree_table": np.ones(2)}
     whole = io.BytesIO()
     Python2Pickler(whole, 2).dump(small)
-    for _ in range(60):
+    for _ in range(12):
         data = bytearray(whole.getvalue())
         for place in rng.integers(0, len(data) - 8, rng.integers(1, 5)):
             change = rng.integers(0, 256, rng.integers(0, 4)).astype(np.uint8).tobytes()

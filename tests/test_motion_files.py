@@ -66,12 +66,6 @@ def test_spaces_have_the_documented_channels_and_disjoint_groups():
         ARKIT.index("jawWide")
 
 
-def test_clips_and_spaces_are_equal_only_to_themselves():
-    clip = random_clip(5)
-    assert clip == clip and clip != random_clip(5)
-    assert {ARKIT: 1, FLAME: 2}[FLAME] == 2 and len({clip, random_clip(5)}) == 2
-
-
 @pytest.mark.parametrize(
     ("values", "fps", "named"),
     [
@@ -89,12 +83,18 @@ def test_clips_that_are_not_finite_or_of_another_width_are_refused(values: np.nd
 # Live Link Face CSV
 
 
-@pytest.mark.parametrize("fps", [25.0, 30.0, 60.0, 29.97])
-def test_live_link_csv_returns_the_same_curves_and_rate(tmp_path: Path, fps: float):
-    clip = random_clip(200, fps)
+@pytest.mark.parametrize(
+    ("frames", "fps"),
+    [
+        *((200, 25.0), (200, 30.0), (200, 60.0), (200, 29.97), (51, 60.0), (60, 60.0), (58, 59.94)),
+        *((5, 0.51), (5, 0.7), (5, 1.0), (450, 300.0), (1500, 1000.0)),
+    ],
+)
+def test_live_link_csv_returns_the_same_curves_and_rate(tmp_path: Path, frames: int, fps: float):
+    clip = random_clip(frames, fps)
     save_livelink(clip, tmp_path / "a.csv")
     again = load_livelink(tmp_path / "a.csv")
-    assert again.fps == pytest.approx(fps, abs=0.02)
+    assert again.fps == pytest.approx(fps, rel=2e-3)
     np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
     header = (tmp_path / "a.csv").read_text().splitlines()[0].split(",")
     assert header == list(HEADER) and len(header) == 63
@@ -118,23 +118,22 @@ def swaying_clip(frames: int, fps: float) -> MotionClip:
     return MotionClip((0.5 + 0.5 * np.sin(phase)).astype(np.float32), fps, ARKIT)
 
 
-@pytest.mark.parametrize(("fps", "dropped"), [(60.0, [7, 8, 200, 359, 360, 361]), (25.0, [24, 40, 41, 100])])
-def test_dropped_frames_of_a_live_link_take_are_filled_in(tmp_path: Path, fps: float, dropped: list[int]):
-    clip = swaying_clip(400, fps)
+@pytest.mark.parametrize(
+    ("frames", "fps", "dropped"),
+    [
+        *((400, 60.0, [7, 8, 200, 359, 360, 361]), (400, 25.0, [24, 40, 41, 100])),
+        *((400, 60.0, [60, 61]), (90, 60.0, [60, 61])),
+    ],
+)
+def test_dropped_frames_of_a_live_link_take_are_filled_in(tmp_path: Path, frames: int, fps: float, dropped: list[int]):
+    clip = swaying_clip(frames, fps)
     lines = lines_of(tmp_path / "a.csv", clip)
     again = load_lines(tmp_path / "a.csv", [line for i, line in enumerate(lines) if i - 1 not in dropped])
     assert again.fps == pytest.approx(fps, abs=1e-3)
-    assert len(again) == 400
+    assert len(again) == frames
     np.testing.assert_allclose(again.values, clip.values, atol=0.04)
-    kept = np.setdiff1d(np.arange(400), dropped)
+    kept = np.setdiff1d(np.arange(frames), dropped)
     np.testing.assert_allclose(again.values[kept], clip.values[kept], atol=1e-3)
-
-
-@pytest.mark.parametrize("frames", [90, 400])
-def test_frames_dropped_where_the_second_changes_do_not_change_the_rate(tmp_path: Path, frames: int):
-    lines = lines_of(tmp_path / "a.csv", swaying_clip(frames, 60.0))
-    again = load_lines(tmp_path / "a.csv", lines[:61] + lines[63:])
-    assert (again.fps, len(again)) == (60.0, frames)
 
 
 def test_live_link_timecodes_count_whole_frames_in_a_second(tmp_path: Path):
@@ -173,12 +172,9 @@ def test_rates_of_real_takes_follow_from_their_first_and_last_timecode(tmp_path:
 
 
 @pytest.mark.parametrize("timecodes", [["00:00:00:00.000"] * 60, ["1.25"] * 60, ["00:00:00:nan"] * 60])
-def test_timecodes_that_show_no_rate_are_refused(tmp_path: Path, timecodes: list[str]):
+def test_timecodes_that_show_no_rate_or_run_backwards_are_refused(tmp_path: Path, timecodes: list[str]):
     with pytest.raises(InputError, match="timecodes"):
         load_retimed(tmp_path / "a.csv", random_clip(60), timecodes)
-
-
-def test_a_live_link_take_that_runs_backwards_is_refused(tmp_path: Path):
     header, *rows = lines_of(tmp_path / "a.csv", random_clip(60))
     for order in (rows[::-1], rows + rows, [*rows[:30], rows[3], *rows[30:]]):
         with pytest.raises(InputError, match="timecodes"):
@@ -207,15 +203,6 @@ def test_a_short_csv_needs_its_rate(tmp_path: Path):
     assert load_livelink(tmp_path / "a.csv", fps=25.0).fps == 25.0
 
 
-@pytest.mark.parametrize(("frames", "fps"), [(51, 60.0), (60, 60.0), (58, 59.94)])
-def test_a_short_csv_whose_frames_fit_one_rate_alone_is_read(tmp_path: Path, frames: int, fps: float):
-    clip = random_clip(frames, fps)
-    save_livelink(clip, tmp_path / "a.csv")
-    again = load_livelink(tmp_path / "a.csv")
-    assert again.fps == pytest.approx(fps, abs=2e-3)
-    np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
-
-
 def test_a_short_csv_of_every_other_frame_is_read_at_half_the_count(tmp_path: Path):
     timecodes = [f"10:20:30:{2 * row:02d}.125" for row in range(28)]
     assert load_retimed(tmp_path / "a.csv", random_clip(28), timecodes).fps == 30.0
@@ -241,14 +228,6 @@ def test_what_a_csv_cannot_tell_is_not_written(tmp_path: Path, frames: int, fps:
     with pytest.raises(InputError, match=named):
         save_livelink(random_clip(frames, fps), tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("fps", [0.51, 0.7, 1.0, 300.0, 1000.0])
-def test_unusual_rates_of_a_long_csv_come_back(tmp_path: Path, fps: float):
-    clip = random_clip(max(5, round(1.5 * fps)), fps)
-    save_livelink(clip, tmp_path / "a.csv")
-    again = load_livelink(tmp_path / "a.csv")
-    assert again.fps == pytest.approx(fps, rel=2e-3) and len(again) == len(clip)
 
 
 # npz
@@ -337,7 +316,7 @@ def test_empty_and_damaged_npz_are_refused_by_name_and_never_crash(tmp_path: Pat
         path.write_bytes(whole[:length])
         with pytest.raises(InputError):
             load_npz(path)
-    for start in 100 * [0, whole.index(b"present.npy")]:
+    for start in 30 * [0, whole.index(b"present.npy")]:
         damaged = bytearray(whole)
         damaged[rng.integers(start, len(whole))] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
@@ -345,12 +324,6 @@ def test_empty_and_damaged_npz_are_refused_by_name_and_never_crash(tmp_path: Pat
             assert load_curves(path).present.shape == (55,)
         except InputError as error:
             assert str(path) in str(error)
-
-
-def test_an_unwritable_place_leaves_nothing(tmp_path: Path):
-    with pytest.raises(InputError, match="existing folder"):
-        save_npz(random_clip(5), tmp_path / "missing" / "a.npz")
-    assert not list(tmp_path.iterdir())
 
 
 # Rotations at another frame rate

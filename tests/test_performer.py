@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -211,19 +209,6 @@ def test_loudness_widens_at_its_own_time_whatever_the_frame_rates():
     for time_s in (1.0, 1.5, 1.8, 2.5):
         assert at(fast, "jawOpen", time_s) == pytest.approx(at(slow, "jawOpen", time_s), abs=0.01)
     assert at(fast, "jawOpen", 2.5) > 1.2 * at(fast, "jawOpen", 1.0)
-
-
-def test_time_is_linear_in_length():
-    def seconds(minutes: int) -> float:
-        duration_s = 60.0 * minutes
-        beats = tuple(Beat(time_s, 0.5) for time_s in np.arange(0.5, duration_s, 0.4).tolist())
-        begun = time.process_time()
-        perform([Phone("SIL", 0.0, duration_s)], voice(duration_s, beats), NEUTRAL, duration_s, settings=None)
-        return time.process_time() - begun
-
-    seconds(1)
-    short, long = (min(seconds(minutes) for _ in range(3)) for minutes in (20, 60))  # both larger than a cache
-    assert long < 6 * short
 
 
 def test_no_phones_at_all_are_refused():

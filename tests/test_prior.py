@@ -82,19 +82,6 @@ def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
     assert changed.tolist() == [place <= REACH * BINDINGS for place in range(12)]
 
 
-def test_aligned_sentences_have_length_one_and_rows_can_be_picked():
-    embedding = read(network(), "angry", "calm", "sad")
-    torch.testing.assert_close(embedding.aligned.norm(dim=1), torch.ones(3))
-    picked = embedding.at(torch.tensor([2, 0, 2]))
-    torch.testing.assert_close(picked.pooled, embedding.pooled[[2, 0, 2]])
-    assert picked.mask.shape == (3, 7)
-
-
-def test_an_untrained_network_predicts_nothing():
-    net = PriorNetwork(TEXT, width=32, blocks=1, heads=4).eval().requires_grad_(False)
-    assert float(net(noise_of([1, 2]), torch.tensor([1, 2]), read(net, "a", "b")).abs().max()) == 0
-
-
 # Samplers
 
 
@@ -232,15 +219,6 @@ def test_styles_are_as_spread_as_they_were(sampler, steps):
 @pytest.fixture(scope="module")
 def prior_sampler():
     return PriorSampler(prior(), Letters(), "for tests")
-
-
-def test_one_sentence_serves_all_seeds_and_several_sentences_have_one_each(prior_sampler):
-    model = prior_sampler.prior
-    styles = model.draw(prior_sampler.read("angry"), [1, 2, 3], QUICK)
-    assert styles.shape == (3, 128) and styles.dtype == np.float32
-    pair = model.draw(model.read(Letters().encode(["angry", "calm"])), [1, 1], QUICK)
-    np.testing.assert_allclose(pair[0], styles[0], atol=1e-4)
-    assert np.abs(pair[0] - pair[1]).max() > 0.01
 
 
 def test_styles_have_the_mean_and_scale_of_those_that_were_trained_on(prior_sampler):

@@ -10,7 +10,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
-from avi_lib.face.head import Head, load_head
+from avi_lib.face.head import Head
 from avi_lib.face.raster import Rasteriser, vertex_normals
 from avi_lib.motion.clip import ARKIT
 
@@ -43,11 +43,6 @@ def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped:
     )
 
 
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
-
-
 def picture(mesh: Mesh | Head, view: View | None = None, vertices: np.ndarray | None = None) -> np.ndarray:
     with Rasteriser(mesh, view or View.square(128, AHEAD)) as rasteriser:
         return rasteriser.draw(mesh.vertices if vertices is None else vertices)
@@ -63,14 +58,6 @@ def test_each_pose_has_its_own_picture_whatever_was_drawn_before(head: Head) -> 
         back = [rasteriser.draw(vertices) for vertices in frames[::-1]][::-1]
     assert np.array_equal(forth, back)
     assert not np.array_equal(forth[0], forth[1]) and not np.array_equal(forth[1], forth[2])
-
-
-def test_two_renderers_at_once_do_not_disturb_each_other() -> None:
-    near, far, view = square(0.2), square(0.1), View.square(128, AHEAD)
-    with Rasteriser(near, view) as first, Rasteriser(far, view) as second:
-        for _ in range(2):
-            assert np.array_equal(first.draw(near.vertices), picture(near))
-            assert np.array_equal(second.draw(far.vertices), picture(far))
 
 
 def test_a_square_covers_the_pixels_geometry_says() -> None:

@@ -241,18 +241,6 @@ def test_mix_of_partly_cancelling_channels_keeps_what_they_share() -> None:
     assert np.corrcoef(block[:, :2] @ mix.weights, voice_)[0, 1] > 0.99
 
 
-def test_statistics_do_not_depend_on_the_blocks() -> None:
-    rng = np.random.default_rng(0)
-    block = np.clip(rng.standard_normal((9000, 2)), -1, 1).astype(np.float32)
-    one, many = ChannelStatistics(2), ChannelStatistics(2)
-    one.add(block)
-    for part in np.array_split(block, [1000, 1001, 5000]):
-        many.add(part)
-    np.testing.assert_allclose(many.covariance, one.covariance, rtol=1e-9)
-    np.testing.assert_allclose(many.mean, one.mean, atol=1e-12)
-    assert one.clipping_fraction == pytest.approx(many.clipping_fraction, abs=1e-3)
-
-
 def test_ten_minutes_of_stereo_load_in_bounded_memory(tmp_path: Path) -> None:
     path = tmp_path / "ten.wav"
     second = wav_bytes(np.stack((voice(1, 44100), voice(1, 44100, seed=1)), 1), rate_hz=44100)

@@ -7,9 +7,7 @@ import itertools
 import json
 import re
 import resource
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,8 @@ from avi_lib.errors import InputError
 from avi_lib.face.video import (
     COLOURS,
     Strip,
-    _wrapped,
     captioned,
     columns_of,
-    font,
     save_picture,
     tiled,
     titled,
@@ -108,8 +104,8 @@ def test_clicks_stay_within_20_ms_of_where_they_were(tmp_path: Path, rate_hz: in
         assert peak == pytest.approx(moment, abs=0.02)
 
 
-@pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30000 / 1001, 50.0])
-@pytest.mark.parametrize(("sound_s", "frames"), [(3.0, 50), (0.4, 50), (2.013, 50), (0.0, 3), (4.0, 100)])
+@pytest.mark.parametrize("fps", [24.0, 30000 / 1001, 50.0])
+@pytest.mark.parametrize(("sound_s", "frames"), [(3.0, 50), (2.013, 50), (0.0, 3)])
 def test_sound_ends_with_the_pictures_at_any_rate(tmp_path: Path, sound_s: float, frames: int, fps: float) -> None:
     write_video(tmp_path / "a.mp4", moving_bar(frames, 64, 64), fps, clicks(sound_s, []), RATE_HZ)
     with av.open(str(tmp_path / "a.mp4")) as container:
@@ -159,22 +155,14 @@ def test_a_generator_that_fails_midway_leaves_nothing_behind(tmp_path: Path) -> 
     assert kept.read_bytes() == b"the film of yesterday"
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    program = f"""
-import itertools, pathlib, resource
-import numpy as np
-from avi_lib.errors import InputError
-from avi_lib.face.video import write_video
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-rng = np.random.default_rng(0)
-frames = (rng.integers(0, 256, (128, 128, 3), np.uint8) for _ in range(100))
-try:
-    write_video(pathlib.Path({str(tmp_path)!r}) / "a.mp4", frames, 25.0, np.zeros(16_000, np.float32), 16_000)
-except InputError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "room and permission to write" in done.stdout
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
+    tmp_path: Path, files_of_at_most: Callable[[int], None]
+) -> None:
+    rng = np.random.default_rng(0)
+    frames = (rng.integers(0, 256, (128, 128, 3), np.uint8) for _ in range(100))
+    files_of_at_most(20_000)
+    with pytest.raises(InputError, match="room and permission to write"):
+        write_video(tmp_path / "a.mp4", frames, 25.0, np.zeros(16_000, np.float32), 16_000)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,16 +230,6 @@ def test_words_of_any_letters_stay_within_the_picture(text: str):
     assert shown.any() and not shown[:2].any() and not shown[-2:].any()
 
 
-def test_lines_that_are_cut_say_so_and_others_lose_nothing():
-    letters = font(12)
-    lines = _wrapped("one two three four " * 20, letters, 150.0, 3)
-    assert len(lines) == 3 and lines[-1].endswith(" …") and not any("…" in line for line in lines[:2])
-    assert all(letters.getlength(line) <= 150.0 for line in lines)
-    whole = _wrapped(f"a {'W' * 30} b", letters, 150.0, 9)
-    assert "".join(whole).replace(" ", "") == f"a{'W' * 30}b"
-    assert _wrapped("W" * 100, letters, 150.0, 2)[-1].endswith("W …")
-
-
 def test_control_characters_are_left_out_of_a_caption():
     assert np.array_equal(captioned(GREY, "S\x00a\x07d\x1b.\n\tNow\x9f\ud800"), captioned(GREY, "Sad. Now"))
     assert captioned(GREY, "\x00 \x1b\n") is GREY and captioned(GREY, "  ") is GREY
@@ -305,6 +283,9 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
     turned.values[:, ARKIT.index("headYaw")] = 0.5
     other = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, turned)
     with Renderer("open", RenderSettings(size=96, strip=True)) as renderer:
+        short = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, talk.motion.at(range(10)))
+        with pytest.raises(InputError, match="same recording"):
+            renderer.write_comparison([talk, short], tmp_path / "short.mp4")
         renderer.write_comparison([talk, other], tmp_path / "both.mp4")
         alone = next(renderer.pictures(talk))
     frames = decoded(tmp_path / "both.mp4")
@@ -313,28 +294,11 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
     assert np.abs(frames[0][:, :96].astype(int) - frames[0][:, 96:]).mean() > 4
 
 
-def test_talks_of_different_lengths_cannot_stand_side_by_side(talk: Talk, tmp_path: Path):
-    short = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, talk.motion.at(range(10)))
-    with Renderer("open", RenderSettings(size=64)) as renderer, pytest.raises(InputError, match="same recording"):
-        renderer.write_comparison([talk, short], tmp_path / "both.mp4")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_wide_picture_from_the_side_before_a_colour(talk: Talk):
     settings = RenderSettings(size=96, width=160, backdrop="#102030", turn_deg=60, framing="face")
     with Renderer("open", settings) as renderer:
         picture = next(renderer.frames(talk.motion))
     assert picture.shape == (96, 160, 3) and picture[2, 2].tolist() == [16, 32, 48]
-
-
-def test_an_identity_slider_moves_the_face_and_a_wrong_one_is_named():
-    with (
-        Renderer("open", RenderSettings(size=64), {"old": 1.0}) as older,
-        Renderer("open", RenderSettings(size=64)) as plain,
-    ):
-        assert np.abs(older.head.vertices - plain.head.vertices).max() > 0.002
-    with Renderer("open", RenderSettings(size=64), {"beard": 1.0}) as wrong, pytest.raises(InputError, match="slider"):
-        _ = wrong.head
 
 
 def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: Capture):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -159,12 +158,7 @@ def test_an_empty_wave_and_a_wrong_rate_are_refused():
         prosody(np.zeros(RATE_HZ, np.float32), fps=0.0)
 
 
-def test_ten_seconds_take_less_than_a_third_of_a_second_and_nothing_heavy_is_imported():
-    wave = glide(100, 200, 10)[0]
-    prosody(wave)
-    started = time.process_time()
-    prosody(wave)
-    assert time.process_time() - started < 0.3
+def test_loading_a_recording_imports_nothing_heavy():
     heavy = ("librosa", "numba", "torch", "ctranslate2", "hama", "pocketsphinx")
     code = f"import sys, avi_lib.speech.loading; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
