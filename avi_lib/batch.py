@@ -1,7 +1,7 @@
 """Many recordings in one go: files and folders in, an outcome for each out; one that fails does not stop the rest.
 
 >>> for outcome in talk_all([Path("interviews/")], TalkSettings(), Targets(Path("faces/")), "She is furious."):
-...     print(outcome.path, outcome.error or outcome.video)
+...     print(outcome.path, outcome.error or outcome.values["video"])
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, container_of
 from avi_lib.files import check_writable, keep_inputs, make_folder
-from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline
+from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
@@ -36,9 +35,6 @@ RECORDING_SUFFIXES = frozenset(
 
 TALK_SUFFIX, SHEET_SUFFIX = ".talk.mp4", ".png"
 MOST_SAMPLES, MOST_BESIDE = 1000, 8
-LIKELY = 3
-"""Emotions that are named with their probability."""
-
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
 
 
@@ -52,53 +48,30 @@ class Targets(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One sample of one recording and the files its results go to."""
+    """One sample of one recording and the files of its results."""
 
     recording: Path
-    video: Path | None
-    motion: Path | None
-    sheet: Path | None = None
-    sample: int = 1
+    sample: int
+    files: dict[str, Path | None]
+    """By kind: video, motion and sheet."""
 
     @property
-    def targets(self) -> tuple[Path, ...]:
+    def targets(self) -> list[Path]:
         """Every file that is to be written."""
-        return tuple(path for path in (self.video, self.motion, self.sheet) if path)
-
-    def numbered(self, sample: int) -> Job:
-        """The job of another sample: its number before the suffix of each file, face.2.mp4."""
-        video, motion, sheet = (
-            path and path.with_name(f"{path.stem}.{sample}{path.suffix}" if path.suffix else f"{path.name}_{sample}")
-            for path in (self.video, self.motion, self.sheet)
-        )
-        return Job(self.recording, video, motion, sheet, sample)
+        return [path for path in self.files.values() if path]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one recording, or of one sample of it; `alone` when it was the only recording asked for.
+class Outcome(NamedTuple):
+    """What became of one recording, or of one sample of it: `values` for JSON and `lines` for a person, or an `error`.
 
-    `words` are the lines and `values` the JSON of what was made; with an `error` there is neither.
+    `alone` when it was the only recording asked for.
     """
 
     path: Path
     alone: bool
-    sample: int = 0
-    talk: Talk | None = None
+    values: dict[str, Any]
+    lines: Sequence[str] = ()
     error: AviError | None = None
-    words: tuple[str, ...] = ()
-    values: dict[str, Any] | None = None
-
-    def lines(self) -> tuple[str, ...]:
-        """The outcome in words: what was made, and every automatic choice with its reason."""
-        return self.words
-
-    def as_json(self) -> dict[str, Any]:
-        """The outcome as one JSON object with its `path`."""
-        if self.error is not None:
-            sample = {"sample": self.sample} if self.sample else {}
-            return {"path": str(self.path), **sample, "error": str(self.error)}
-        return {"path": str(self.path), **(self.values or {})}
 
 
 def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
@@ -110,14 +83,8 @@ def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
     for source in sources:
         found = [source]
         if os.path.isdir(source):  # noqa: PTH112 (a name may be too long)
-            found = sorted(
-                path
-                for path in source.iterdir()
-                if path.suffix.lower() in RECORDING_SUFFIXES
-                and path.is_file()
-                and not path.name.startswith(".")
-                and not _TALK.search(path.name)
-            )
+            files = sorted(path for path in source.iterdir() if path.suffix.lower() in RECORDING_SUFFIXES)
+            found = [path for path in files if path.is_file() and path.name[0] != "." and not _TALK.search(path.name)]
             if not found:
                 raise InputError("a folder with recordings", f"none in {source}", "name the files or another folder")
         for recording in found:
@@ -126,31 +93,43 @@ def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
 
 
 def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples: int = 1) -> list[Job]:
-    """Where everything goes; InputError for names that fall together or have the wrong ending."""
+    """Where everything goes; InputError for names that fall together or have the wrong ending.
+
+    Of several samples each has its number before the suffix of its files: face.2.mp4.
+    """
+    output, motion, sheet, with_video = targets
+    planned: list[tuple[Path, Path, Path | None, Path | None]] = []
     if alone:
-        video = targets.output or Path(f"{recordings[0].stem}{TALK_SUFFIX}")
-        if targets.video:
-            container_of(video)
-        if targets.motion:
-            check_motion(targets.motion)
-        if targets.sheet and targets.sheet.suffix.lower() != SHEET_SUFFIX:
-            raise InputError(f"a contact sheet ending in {SHEET_SUFFIX}", str(targets.sheet), "change the suffix")
-        jobs = [Job(recordings[0], video if targets.video else None, targets.motion, targets.sheet)]
+        planned = [(recordings[0], output or Path(f"{recordings[0].stem}{TALK_SUFFIX}"), motion, sheet)]
+        if with_video:
+            container_of(planned[0][1])
+        if motion:
+            check_motion(motion)
+        if sheet and sheet.suffix.lower() != SHEET_SUFFIX:
+            raise InputError(f"a contact sheet ending in {SHEET_SUFFIX}", str(sheet), "change the suffix")
     else:
-        for folder in (targets.output, targets.motion, targets.sheet):
+        for folder in (output, motion, sheet):
             if folder and folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, SHEET_SUFFIX):
                 raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
         stems = Counter(recording.stem for recording in recordings)
-        jobs = []
         for recording in recordings:
             name = recording.stem if stems[recording.stem] == 1 else recording.name
-            video = targets.output / f"{name}.mp4" if targets.output else Path(f"{name}{TALK_SUFFIX}")
-            motion = targets.motion and targets.motion / f"{name}.npz"
-            sheet = targets.sheet and targets.sheet / f"{name}{SHEET_SUFFIX}"
-            jobs.append(Job(recording, video if targets.video else None, motion, sheet))
-        if len({job.targets[0] for job in jobs}) < len(jobs):
+            video = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
+            planned.append((recording, video, motion and motion / f"{name}.npz", sheet and sheet / f"{name}.png"))
+        if len({video for _, video, *_ in planned}) < len(planned):
             raise InputError("recordings of different names", "two of the same name", "work on their folders in turn")
-    return jobs if samples == 1 else [job.numbered(sample) for job in jobs for sample in range(1, samples + 1)]
+
+    def numbered(path: Path | None, sample: int) -> Path | None:
+        if path is None or samples == 1:
+            return path
+        return path.with_name(f"{path.stem}.{sample}{path.suffix}" if path.suffix else f"{path.name}_{sample}")
+
+    jobs = []
+    for recording, video, *others in planned:
+        kinds = dict(zip(("video", "motion", "sheet"), (video if with_video else None, *others), strict=True))
+        for sample in range(1, samples + 1):
+            jobs.append(Job(recording, sample, {kind: numbered(path, sample) for kind, path in kinds.items()}))
+    return jobs
 
 
 def talk_all(
@@ -200,10 +179,10 @@ def talk_all(
     with Talker(settings) as talker:
         talker.prepare(targets.video or targets.sheet is not None, writes=asked is None)
         for job in jobs:
-            if job.video:
-                talker.renderer.check_video(job.video, abreast=len(others) + 1)
-            if job.motion:
-                check_motion(job.motion, talker.head)
+            if video := job.files["video"]:
+                talker.renderer.check_video(video, abreast=len(others) + 1)
+            if motion := job.files["motion"]:
+                check_motion(motion, talker.head)
         for folder in (targets.output if targets.video else None, targets.motion, targets.sheet):
             if folder and not alone:
                 make_folder(folder)
@@ -214,63 +193,59 @@ def talk_all(
             if job.sample == 1:
                 first = None
             elif first is None:
-                continue  # the recording failed, and said so with its first sample
-            outcome = _talk(talker, job, asked, text, others, first)
-            first = first or outcome.talk
-            yield replace(outcome, alone=alone)
+                continue  # the recording failed, which was reported with its first sample
+            path, begun = job.recording, time.perf_counter()
+            try:
+                first = first or talker.listen(path, asked, text)
+                seed = settings.seed + job.sample - 1
+                talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
+                _write(talker, [talk, *(talker.direct(talk, other) for other in others)], job)
+            except (AviError, OSError, MemoryError) as problem:
+                do, got = "free memory or disk, or check the file", str(problem) or type(problem).__name__
+                error = problem if isinstance(problem, AviError) else AviError(f"{path} to be worked through", got, do)
+                first = None if job.sample == 1 else first
+                yield Outcome(path, alone, {"path": str(path), "sample": job.sample, "error": str(error)}, error=error)
+                continue
+            values, lines = _report(talker, talk, job, others, time.perf_counter() - begun)
+            yield Outcome(path, alone, values, lines)
 
 
-def _talk(
-    talker: Talker,
-    job: Job,
-    asked: Instruction | Timeline | None,
-    text: str | None,
-    others: Sequence[Instruction],
-    first: Talk | None,
-) -> Outcome:
-    """Carry out a job; a recording whose `first` sample was made is not loaded again."""
-    begun = time.perf_counter()
-    try:
-        first = first or talker.listen(job.recording, asked, text)
-        seed = talker.settings.seed + job.sample - 1
-        talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
-        beside = [talker.direct(talk, other) for other in others]
-        if job.motion:
-            save_motion(talk.motion, job.motion, talker.head)
-        if job.sheet:
-            talker.renderer.write_sheet(talk, job.sheet)
-        if job.video and beside:
-            talker.renderer.write_comparison([talk, *beside], job.video)
-        elif job.video:
-            talker.renderer.write_video(talk, job.video)
-    except (AviError, OSError, MemoryError) as problem:
-        error = problem if isinstance(problem, AviError) else None
-        got = str(problem) or type(problem).__name__
-        error = error or AviError(
-            f"{job.recording} to be worked through", got, "free memory or disk, or check the file"
-        )
-        return Outcome(job.recording, False, job.sample, error=error)
-    seconds = time.perf_counter() - begun
+def _write(talker: Talker, talks: Sequence[Talk], job: Job) -> None:
+    """Write the files of a job; the video shows all talks, the first of which is its own."""
+    video, motion, sheet = (job.files[kind] for kind in ("video", "motion", "sheet"))
+    if motion:
+        save_motion(talks[0].motion, motion, talker.head)
+    if sheet:
+        talker.renderer.write_sheet(talks[0], sheet)
+    if video:
+        talker.renderer.write_comparison(talks, video)
+
+
+def _report(
+    talker: Talker, talk: Talk, job: Job, others: Sequence[Instruction], seconds: float
+) -> tuple[dict[str, Any], list[str]]:
+    """What was made, and every automatic choice with its reason: for JSON, and for a person."""
     generator, sampler = talker.generator, talker.prior_sampler
     prior = sampler.reason if sampler else "styles of the performer's own performances" if generator else None
     made_by = generator.reason if generator else "performer: asked for"
     warnings = [model.warning for model in (generator, sampler) if model and model.warning]
     phones, report = talk.phones, talk.speech.report
-    files = {"video": job.video, "motion": job.motion, "sheet": job.sheet}
-    words = [*report.lines(), f"phones: {phones.method} ({phones.reason})"]
+    files = {kind: str(path) if path else None for kind, path in job.files.items()}
+    lines = [*report.lines(), f"phones: {phones.method} ({phones.reason})"]
     for entry in talk.timeline.entries:
-        words += _instruction_lines(entry.instruction, entry.at_s)
+        lines += _instruction_lines(entry.instruction, entry.at_s)
     if talk.written:
-        words += [*_written_lines(talk.written), f"instructor: {talker.instructor.reason}"]
-    words += [f"warning: {phones.warning}"] if phones.warning else []
-    words += [f"generator: {made_by}", *([f"prior: {prior}"] if prior else []), *talk.factors]
-    words += [f"warning: {warning}" for warning in warnings]
-    words += [f"beside it: {other.instruction.text}" for other in beside]
-    words += [f"head: {note}" for note in talker.head.notes]
-    words += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in files.items() if path)]
-    words += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
+        lines += [*_written_lines(talk.written), f"instructor: {talker.instructor.reason}"]
+    lines += [f"warning: {phones.warning}"] if phones.warning else []
+    lines += [f"generator: {made_by}", *([f"prior: {prior}"] if prior else []), *talk.factors]
+    lines += [f"warning: {warning}" for warning in warnings]
+    lines += [f"beside it: {other.text}" for other in others]
+    lines += [f"head: {note}" for note in talker.head.notes]
+    lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in files.items() if path)]
+    lines += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
     values = {
-        **{kind: str(path) if path else None for kind, path in files.items()},
+        "path": str(job.recording),
+        **files,
         "sample": job.sample,
         "seed": talk.seed,
         "instruction": instruction_json(talk.instruction),
@@ -279,14 +254,14 @@ def _talk(
         "phones": {"method": phones.method, "reason": phones.reason, "warning": phones.warning},
         "generator": {"reason": made_by, "prior": prior, "warnings": warnings},
         "factors": list(talk.factors),
-        "beside": [instruction_json(other.instruction) for other in beside],
+        "beside": [instruction_json(other) for other in others],
         "head": list(talker.head.notes),
         "speech": report.model_dump(mode="json"),
         "frames": len(talk.motion),
         "fps": talk.motion.fps,
         "seconds": round(seconds, 3),
     }
-    return Outcome(job.recording, False, job.sample, talk, words=tuple(words), values=values)
+    return values, lines
 
 
 def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: bool = False) -> Iterator[Outcome]:
@@ -299,28 +274,27 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
     recordings, alone = find_recordings(sources)
     weights = None if settings.instructor == "learned" else Path(settings.instructor)
     instructor = load_instructor(weights, settings.encoder, settings.language_model)
-    for recording in recordings:
+    for path in recordings:
         begun = time.perf_counter()
         try:
-            speech = load_voice(recording, refuse_silence=False)
+            speech = load_voice(path, refuse_silence=False)
         except AviError as error:
-            yield Outcome(recording, alone, error=error)
+            yield Outcome(path, alone, {"path": str(path), "error": str(error)}, error=error)
             continue
-        values: dict[str, Any]
+        values: dict[str, Any] = {"path": str(path)}
         if timeline:
             entries, written = instructor.timeline(speech)
             rows = as_json(entries)
-            values = {"timeline": [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]}
-            words = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]
+            values["timeline"] = [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]
+            lines = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]
         else:
             one = instructor.instruct(speech, temperature=settings.temperature, seed=settings.seed, free=settings.free)
-            values, words = written_json(one), [one.instruction.text, *_written_lines(one)]
-        words = [*words, f"instructor: {instructor.reason}"]
+            values, lines = values | written_json(one), [one.instruction.text, *_written_lines(one)]
+        lines = [*lines, f"instructor: {instructor.reason}"]
         if timeline and alone:  # a file for `avi talk --timeline`
-            words = [json.dumps(rows, ensure_ascii=False, indent=1)]
+            lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
-        values["speech"] = speech.report.model_dump(mode="json")
-        yield Outcome(recording, alone, words=tuple(words), values=values)
+        yield Outcome(path, alone, values | {"speech": speech.report.model_dump(mode="json")}, lines)
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:
@@ -332,10 +306,10 @@ def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:
 
 
 def _written_lines(written: Written) -> list[str]:
-    """How sure the instructor is of what it wrote."""
-    likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:LIKELY]
+    """The three likeliest emotions of the speech, and warnings."""
+    likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:3]
     emotions = ", ".join(f"{emotion} {share:.2f}" for emotion, share in likely)
-    return [f"heard: {emotions}", *(f"warning: {warning}" for warning in written.warnings)]
+    return [f"emotion of the speech: {emotions}", *(f"warning: {warning}" for warning in written.warnings)]
 
 
 def written_json(written: Written) -> dict[str, Any]:
@@ -351,10 +325,8 @@ def written_json(written: Written) -> dict[str, Any]:
 
 def instruction_json(asked: Instruction) -> dict[str, Any]:
     """An instruction and what is understood of it."""
-    return {
-        "text": asked.text,
-        "emotion": asked.emotion,
-        "level": asked.level,
+    names = ("text", "emotion", "level")
+    return {name: getattr(asked, name) for name in names} | {
         "action_units": dict(asked.action_units),
         "unknown": list(asked.unknown),
     }

@@ -14,10 +14,12 @@ import argparse
 import json
 import math
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -71,19 +73,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-class _sigterm_stops:  # noqa: N801
+@contextmanager
+def _sigterm_stops() -> Iterator[None]:
     """SIGTERM ends the block as Ctrl-C does, so that files in the making are removed."""
-
-    def __enter__(self) -> None:
-        def stop(number: int, frame: object) -> NoReturn:
-            raise KeyboardInterrupt
-
-        main_thread = threading.current_thread() is threading.main_thread()
-        self.before = signal.signal(signal.SIGTERM, stop) if main_thread else None
-
-    def __exit__(self, *_: object) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,27 +97,25 @@ def _parser() -> argparse.ArgumentParser:
         return added.add_argument
 
     each = "one JSON object a recording"
-    _talk_options(
-        add("talk", partial(_print_all, _talk), "make a talking face from a recording and an instruction", each)
-    )
-
+    what = "make a talking face from a recording and an instruction"
+    _talk_options(add("talk", partial(_print_all, _talk), what, each))
     option = add("instruct", partial(_print_all, _instruct), "write what the face should do for a recording", each)
     option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
     option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
     option("--instructor", default="learned", metavar="learned|PATH", help="shipped weights (default) or your own")
     option("--encoder", metavar="NAME-or-PATH", help="speech encoder")
     option("--language-model", metavar="NAME-or-PATH", help="language model")
-    option("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn")
+    option("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn at random")
     option("--seed", type=int, default=0, metavar="N", help="draws them (default 0)")
-    option("--free", action="store_true", help="write freely, also what is not understood")
+    option("--free", action="store_true", help="write freely, also words that are not understood")
 
     option = add("track", _track, "follow the face in a video: ARKit weights and head rotation")
     option("video", type=Path, metavar="VIDEO")
     help_ = "as in `avi export`; OUT-1, OUT-2, … where it is cut. Only npz says which channels are missing"
     option("-o", "--output", type=Path, required=True, metavar="OUT", help=help_)
 
-    help_ = "convert motion: npz, Live Link Face csv, glb, bvh, USD, OBJ a frame, FLAME coefficients"
-    option = add("export", _export, help_, "the notes as JSON")
+    what = "convert motion: npz, Live Link Face csv, glb, bvh, USD, OBJ a frame, FLAME coefficients"
+    option = add("export", _export, what, "the notes as JSON")
     option("motion", type=Path, metavar="MOTION", help="npz, csv, glb or bvh; a FLAME .pkl becomes npz")
     option("output", type=Path, metavar="OUT", help="by its suffix; without one a folder with an OBJ a frame")
     option("--head", default="open", metavar="NAME-or-PATH", help="what glb, USD and OBJ show; FLAME for --space")
@@ -221,10 +218,9 @@ def number_pairs(texts: Sequence[str], option: str) -> dict[str, float]:
     pairs = {}
     for text in texts:
         name, _, number = text.partition("=")
-        try:
+        pairs[name] = math.nan
+        with suppress(ValueError):
             pairs[name] = float(number)
-        except ValueError:
-            pairs[name] = math.nan
         if not math.isfinite(pairs[name]):
             raise InputError(f"{option} NAME=NUMBER", repr(text), f"write for example {option} {name}=0.5")
     return pairs
@@ -240,12 +236,12 @@ def _talk(options: Options) -> Iterable[Outcome]:
         factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, 1.0))
         for factor in Factors.model_fields
     }
-    width, cross, height = options.size.lower().partition("x")
-    sides = (height, width) if cross else (width, width)
-    if not all(side.isdecimal() and len(side) <= 4 for side in sides):
+    size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
+    if not size:
         raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
     picture = _given(options, "framing", "backdrop", "caption", "strip")
-    picture |= {"size": int(sides[0]), "width": int(sides[1]), "turn_deg": options.turn, "tilt_deg": options.tilt}
+    picture |= {"size": int(size[2] or size[1]), "width": int(size[1])}
+    picture |= {"turn_deg": options.turn, "tilt_deg": options.tilt}
     names = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model", "head", "seed")
     settings = validated(
         TalkSettings,
@@ -273,7 +269,7 @@ def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -
     failed = 0
     for outcome in work(options):
         if options.json or outcome.error is None:
-            _print(options, outcome.as_json(), outcome.lines())
+            _print(options, outcome.values, outcome.lines)
         if outcome.error is not None:
             failed = 1
             print(f"avi: {outcome.path}: {outcome.error}", file=sys.stderr)
@@ -396,10 +392,10 @@ def _verify(options: Options) -> int:
 def _models(options: Options) -> int:
     from avi_lib.models import fetch_models
 
-    def announce(model: Any) -> None:
-        print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr)
-
-    rows = fetch_models(options.names, options.all, options.check, announce=announce)
+    rows = fetch_models(
+        *(options.names, options.all, options.check),
+        announce=lambda model: print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr),
+    )
     lines = [f"{row['name']:20s} {row['state']:8s} {row['licence']:12s} {row['detail']}" for row in rows]
     _print(options, {"models": rows}, lines)
     return 1 if any(row["state"] == "failed" for row in rows) else 0

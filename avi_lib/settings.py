@@ -118,7 +118,7 @@ class InstructSettings(Settings):
     encoder: str | None = Field(None, description="speech encoder: a name, or a path to one")
     language_model: str | None = Field(None, description="language model: a name, or a path to one")
     temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the emotion; 0 the likeliest")
-    seed: int = Field(0, ge=0, lt=2**63, description="draws them otherwise")
+    seed: int = Field(0, ge=0, lt=2**63, description="source of the random choice of words")
     free: bool = Field(False, description="write freely behind the emotion, also what is not understood")
 
 
@@ -195,7 +195,9 @@ class PriorSettings(Settings):
     texts: int = Field(2, ge=1, le=32, description="sentences of every script")
     held_out: int = Field(600, ge=8, description="scripts of each evaluation set")
     dropped: float = Field(0.1, ge=0, lt=1, description="share of sentences that are not shown, for guidance")
-    regression: bool = Field(False, description="tell the style at once, without diffusion: the mean of what fits")
+    regression: bool = Field(
+        False, description="predict the style by regression, without diffusion: the mean of what fits"
+    )
     diffusion: float = Field(30.0, ge=0, description="weight of the error of the style without noise")
     contrast: float = Field(1.0, ge=0, description="weight of the contrastive loss between sentences and styles")
     cold: float = Field(0.02, gt=0, description="temperature of the contrastive loss at the start")
@@ -204,7 +206,7 @@ class PriorSettings(Settings):
 
 
 class InstructorSettings(Settings):
-    """The instructor, what it hears in training, and how it is trained: first aligned with sentences, then to write."""
+    """The instructor, its training data, and how it is trained: first aligned with sentences, then to write."""
 
     features: int = Field(160, ge=16, le=2048, multiple_of=16, description="features of a query")
     queries: int = Field(8, ge=1, le=64, description="queries of the Q-Former")
@@ -214,14 +216,16 @@ class InstructorSettings(Settings):
     tokens: int = Field(8, ge=1, le=64, description="embeddings of the prompt for the language model")
     hidden: int = Field(192, ge=16, le=4096, description="features between that space and the prompt")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of features left out in training")
-    views: int = Field(6, ge=1, le=32, description="times a clip is heard: as it is, and elsewhere")
+    views: int = Field(6, ge=1, le=32, description="views of a clip: as it is, and augmented")
     functionals: bool = Field(True, description="embed the prosodic functionals beside the encoder's states")
     out_of_domain: bool = Field(True, description="count the encoder's states less outside of the domains of training")
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of a sentence's label given to all sentences")
-    masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is hidden, one time in two")
-    contrast: bool = Field(True, description="align speech with sentences first; else writing alone trains the ears")
+    masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is masked, one time in two")
+    contrast: bool = Field(
+        True, description="align speech with sentences first; else writing alone trains the Q-Former"
+    )
     paraphrases: int = Field(8, ge=1, le=64, description="sentences of every emotion class that speech is aligned with")
-    sounds: int = Field(240, ge=2, description="sounds that are no speech")
+    sounds: int = Field(240, ge=2, description="clips without speech")
     align: TrainSettings = TrainSettings()
     speak: TrainSettings = TrainSettings()
     write: TrainSettings = TrainSettings()

@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -83,8 +83,7 @@ CHUNK_FRAMES = 100
 
 Picture = UInt8[np.ndarray, "height width channels"]
 Shown = UInt8[np.ndarray, "shown width channels"]
-"""A picture with what stands under it."""
-_Seen = TypeVar("_Seen")
+"""A picture with its strip under it."""
 
 
 class Renderer:
@@ -133,34 +132,33 @@ class Renderer:
             for vertices in self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
                 yield self.rasteriser.draw(vertices)
 
-    def pictures(self, talk: Talk) -> Iterator[Shown]:
-        """Pictures of a talk with what the settings ask for: the instruction as a caption, a strip underneath."""
-        lettered = _lettering(talk, self.view, self.settings.caption, self.settings.strip)
+    def pictures(self, talk: Talk, caption: bool = False) -> Iterator[Shown]:
+        """Pictures of a talk with the instruction as a caption, and a strip underneath where the settings ask for it.
+
+        The caption is written where it is asked for here or by the settings.
+        """
+        lettered = _lettering(talk, self.view, caption or self.settings.caption, self.settings.strip)
         return map(lettered, self.frames(talk.motion), count())
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk with its sound, atomically."""
-        self.check_video(output)
-        shown = _watched(self.pictures(talk), len(talk.motion))
-        with video_writer(output, talk.motion.fps, talk.speech.wave, talk.speech.rate_hz) as write:
-            for picture in shown:
-                write(picture)
+        self.write_comparison([talk], output)
 
     def write_comparison(self, talks: Sequence[Talk], output: Path) -> None:
-        """Render several talks of one recording side by side under their instructions, atomically.
+        """Render talks of one recording with its sound, atomically: several side by side under their instructions.
 
-        Raises InputError for talks of different lengths, and for a transparent backdrop.
+        Raises InputError for talks of different lengths, and for several on a transparent backdrop.
         """
         self.check_video(output, abreast=len(talks))
-        first = talks[0]
+        first, several = talks[0], len(talks) > 1
         if any(len(talk.motion) != len(first.motion) for talk in talks):
             got = ", ".join(f"{len(talk.motion)} frames" for talk in talks)
             raise InputError("talks of the same recording", got, "compare them over one recording")
-        lettering = [_lettering(talk, self.view, True, self.settings.strip) for talk in talks]
-        shown = [map(on, self.frames(talk.motion), count()) for on, talk in zip(lettering, talks, strict=True)]
+        frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
+        bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
         with video_writer(output, first.motion.fps, first.speech.wave, first.speech.rate_hz) as write:
-            for beside in _watched(zip(*shown, strict=True), len(first.motion)):
-                write(tiled(beside, columns_of(len(talks))))
+            for shown in bar:
+                write(tiled(shown, columns_of(len(talks))) if several else shown[0])
 
     def contact_sheet(self, talk: Talk, count: int = 8, columns: int = 4) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""
@@ -198,12 +196,6 @@ def _lettering(talk: Talk, view: View, caption: bool, strip: bool) -> Callable[[
         return picture if below is None else np.concatenate([picture, below.at(frame)])
 
     return lettered
-
-
-def _watched(pictures: Iterable[_Seen], total: int) -> Iterable[_Seen]:
-    """The pictures with a progress bar, where there is a terminal to show it on."""
-    watched: Iterable[_Seen] = tqdm(pictures, "rendering", total, unit=" frames", leave=False, disable=None)
-    return watched
 
 
 SPEECH, OFF, SEED, TEXT, FILE = "speech", "off", "seed", "text", "file"

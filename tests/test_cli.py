@@ -330,11 +330,11 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
 # `avi instruct`, and `avi talk` without an instruction.
 
 
-def test_the_sentence_comes_first_and_then_what_was_heard(capsys: Capture):
+def test_the_sentence_comes_first_and_then_the_likeliest_emotions(capsys: Capture):
     assert main(["instruct", str(SPOKEN)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("A person feels ")
-    assert any(line.startswith("heard: ") for line in lines)
+    assert any(line.startswith("emotion of the speech: ") for line in lines)
     assert any(line.startswith("instructor: ") for line in lines)
 
 

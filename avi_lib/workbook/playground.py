@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from base64 import b64encode
@@ -35,18 +34,18 @@ from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
 from avi_lib.talker import FILE, OFF, SEED, SPEECH, TEXT, Talk
 from avi_lib.workbook import studio
-from avi_lib.workbook.plots import browse_trajectories, plot_recording, plot_timeline, view_mesh
+from avi_lib.workbook.plots import browse_trajectories, plot_recording, plot_timeline, png_of, view_mesh
 from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS, A, B, Recording, Request, Studio
 
 PREVIEW_PX = 256
 BOTH = f"{A} | {B}"
 MOST_ROWS = 12
 """Rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`."""
-UNSAID = -1.0
+UNNAMED = -1.0
 """Value of a slider whose action unit the sentence does not name."""
 
 Reporting = Callable[[], AbstractContextManager[None]]
-"""A context that tells a person, in one line, what cannot be."""
+"""A context that shows errors in the page, each in one line."""
 _SOURCES = {"the speech": SPEECH, "at rest": OFF, "another seed": SEED, "another sentence": TEXT, "a file": FILE}
 _SOURCE_VALUES = {SEED: "a number", TEXT: "a sentence", FILE: "path of a motion or a video"}
 _WIDE = {"width": "auto"}
@@ -73,11 +72,11 @@ def _connect(act: Callable[[], object], *controls: Any) -> None:
 
 
 class InstructionEditor:
-    """Rows of a time, a sentence and a fade, and controls that speak of the chosen row; each rewrites the others.
+    """Rows of a time, a sentence and a fade, and controls for the chosen row; sentence and controls rewrite each other.
 
-    `changed` is called when a person has changed a row, or chosen another one; `show` follows without calling it.
+    `changed` is called when a person has changed a row, or chosen another one; `show` updates the controls without it.
     `sentence_box` holds the chosen sentence and what is understood of it, `parts_box` its emotion, level and action
-    units, `rows_box` the timeline. A sentence that is none stays in its box to be corrected.
+    units, `rows_box` the timeline. A sentence that is not valid stays in its box to be corrected.
     """
 
     def __init__(self, sentence: str, changed: Callable[[], None], reporting: Reporting) -> None:
@@ -91,11 +90,8 @@ class InstructionEditor:
         strengths = [(name, level) for level, name in LEVELS.items()]
         self.level = widgets.SelectionSlider(options=strengths, continuous_update=False, description="level")
         self.level.style.description_width = "50px"
-        look: dict[str, Any] = {
-            "layout": {"width": "48%", "min_width": "280px"},
-            "style": {"description_width": "124px"},
-        }
-        look |= {"options": [("·", UNSAID), *STRENGTHS.items()], "continuous_update": False}
+        look: dict[str, Any] = {"layout": {"width": "48%", "min_width": "280px"}, "continuous_update": False}
+        look |= {"options": [("·", UNNAMED), *STRENGTHS.items()], "style": {"description_width": "124px"}}
         regions = [{name: widgets.SelectionSlider(**look) for name in names} for names in REGIONS.values()]
         panels = [widgets.Box(list(sliders.values()), layout={"flex_flow": "row wrap"}) for sliders in regions]
         self.regions = widgets.Accordion(children=panels, selected_index=0)
@@ -104,7 +100,7 @@ class InstructionEditor:
         self.write = widgets.Button(description="One for each breath", icon="magic", layout={"width": "190px"})
         self.write.tooltip = "the instructor writes an instruction for every breath group of the speech"
         self._list = widgets.VBox()
-        hint = _hint("Sentence and sliders speak of the row with the lit pencil, which has half come on at its time.")
+        hint = _hint("Sentence and sliders belong to the row with the lit pencil. At its time it is half faded in.")
         head = widgets.HTML('<div class="avi-hint" style="margin-left:42px">from (s) · sentence · fade (s)</div>')
         self.sentence_box = widgets.VBox([widgets.HBox([self.text, self.reword]), self.reading])
         self.parts_box = widgets.VBox([self.emotion, self.level, self.regions])
@@ -119,7 +115,7 @@ class InstructionEditor:
         self._edits(self._added, self.plus)
 
     def _edits(self, act: Callable[[], None], *controls: Any) -> None:
-        """What a person does with these controls; a control that follows another one is no edit."""
+        """Act on edits by a person; changes by `show` are none."""
 
         def edit() -> None:
             if not self._showing:
@@ -135,17 +131,17 @@ class InstructionEditor:
 
     @property
     def timeline(self) -> Timeline:
-        """What the rows say in order of time; InputError names times that cannot be."""
+        """The rows in order of time; InputError for times that are not valid."""
         entries = [Entry(row.at.value, row.instruction, row.fade.value) for row in self.rows]
         return Timeline(tuple(sorted(entries, key=lambda entry: entry.at_s)))
 
-    def say(self, sentence: str) -> None:
-        """Another sentence for the chosen row, without calling anybody; InputError where it is none."""
+    def set_sentence(self, sentence: str) -> None:
+        """Replace the chosen row's sentence without calling `changed`; InputError where it is not valid."""
         self.chosen.instruction = Instruction.parse(sentence)
         self.show()
 
     def show_timeline(self, timeline: Timeline) -> None:
-        """Take a timeline over without calling anybody; InputError for more rows than a page holds."""
+        """Show a timeline without calling `changed`; InputError for more rows than a page holds."""
         if len(timeline.entries) > MOST_ROWS:
             do = "use `avi talk --timeline` for longer ones"
             raise InputError(f"at most {MOST_ROWS} rows", str(len(timeline.entries)), do)
@@ -163,14 +159,14 @@ class InstructionEditor:
         self.rows[0].at.value = 0.0
         self.plus.disabled = len(self.rows) >= MOST_ROWS
         self._list.children = [row.box for row in self.rows]
-        said, units = self.current, self.current.action_units
-        self.text.value, self.reading.value, self.emotion.value = said.text, studio.reading(said), said.emotion
-        self.level.disabled = said.emotion is None or len(levels(said.emotion)) == 1
-        self.level.value = 2 if self.level.disabled or said.level is None else said.level
+        chosen, units = self.current, self.current.action_units
+        self.text.value, self.reading.value, self.emotion.value = chosen.text, studio.reading(chosen), chosen.emotion
+        self.level.disabled = chosen.emotion is None or len(levels(chosen.emotion)) == 1
+        self.level.value = 2 if self.level.disabled or chosen.level is None else chosen.level
         for name, slider in self.units.items():
-            # A strength between two words shows the nearer one, one too faint for any word is not said.
-            strength = units.get(name, UNSAID)
-            slider.value = strength if strength <= 0 else quantise(strength) or UNSAID
+            # A strength between two words shows the nearer one; one too faint for any word is not named.
+            strength = units.get(name, UNNAMED)
+            slider.value = strength if strength <= 0 else quantise(strength) or UNNAMED
         counts = {region: sum(name in units for name in names) for region, names in REGIONS.items()}
         self.regions.titles = tuple(f"{region} · {named}" if named else region for region, named in counts.items())
         self._showing = False
@@ -194,7 +190,7 @@ class InstructionEditor:
         return row
 
     def _added(self) -> None:
-        """Another row a second behind the last one, that says the same as the chosen one until it is edited."""
+        """Add a row a second after the last one, with the sentence of the chosen one."""
         if len(self.rows) < MOST_ROWS:
             at_s = max(row.at.value for row in self.rows) + 1.0
             self.rows.append(self._row(Entry(at_s, self.current, FADE_S)))
@@ -208,34 +204,33 @@ class InstructionEditor:
 
     def _emotion_chosen(self) -> None:
         emotion = self.emotion.value
-        level = None if emotion is None else min(self.level.value, levels(emotion)[-1])
-        self._rewrite(self.current.action_units, emotion, level)
+        self._rewrite(emotion=emotion, level=None if emotion is None else min(self.level.value, levels(emotion)[-1]))
 
     def _unit_moved(self, unit: str) -> None:
-        units = {name: value for name, value in self.current.action_units.items() if name != unit}
-        if self.units[unit].value != UNSAID:
-            units[unit] = self.units[unit].value
-        self._rewrite(units, self.current.emotion, self.current.level)
+        units = {**self.current.action_units, unit: self.units[unit].value}
+        self._rewrite(action_units={name: value for name, value in units.items() if value != UNNAMED})
 
     def _reworded(self) -> None:
         self._wordings += 1
-        self._rewrite(self.current.action_units, self.current.emotion, self.current.level)
+        self._rewrite()
 
-    def _rewrite(self, units: Mapping[str, float], emotion: str | None, level: int | None) -> None:
-        """A sentence for other parts, about the same speaker; in other words where a person asked for some."""
-        speaker, rng = studio.speaker_of(self.current.text), np.random.default_rng(self._wordings)
+    def _rewrite(self, **changed: Any) -> None:
+        """Write the sentence of changed parts, about the same speaker; in other words where a person asked for some."""
+        old = self.current
+        parts = {"action_units": old.action_units, "emotion": old.emotion, "level": old.level, **changed}
+        speaker, rng = studio.speaker_of(old.text), np.random.default_rng(self._wordings)
         try:
             if self._wordings:
-                self.say(describe(units, emotion, level, rng=rng, speakers=speakers_of(speaker.gender)))
+                self.set_sentence(describe(**parts, rng=rng, speakers=speakers_of(speaker.gender)))
             else:
-                self.say(studio.plain_sentence(units, emotion, level, speaker))
+                self.set_sentence(studio.plain_sentence(**parts, speaker=speaker))
         except AviError:
             self.show()
             raise
         self._changed()
 
     def _take(self, sentence: str, row: SimpleNamespace) -> None:
-        """A sentence that a person wrote for a row, which is the chosen one from then on."""
+        """Take a sentence that a person wrote for a row, and choose that row."""
         row.instruction = Instruction.parse(sentence)
         self.chosen, self._wordings = row, 0
         self.show()
@@ -263,7 +258,7 @@ class SpeechPicker:
         recorder = widgets.VBox([button, self.recorded])
         recorder.add_class("avi-record")
         self.write = widgets.Button(description="Write it", icon="magic", **narrow)
-        self.write.tooltip = "the instructor listens, and writes what the face should do"
+        self.write.tooltip = "the instructor writes an instruction for the speech"
         self.words = widgets.Text(first.words, placeholder="what is said", continuous_update=False, layout=_WIDE)
         self.health = widgets.HTML()
         row = widgets.HBox([self.samples, self.upload, recorder, self.write], layout={"flex_flow": "wrap"})
@@ -328,7 +323,7 @@ def sampling_controls(settings: TalkSettings) -> SimpleNamespace:
 
 
 def factor_row(factor: str, root: Path) -> SimpleNamespace:
-    """Controls of one factor; `settings()` is what they say, the speech where a source still waits for its value."""
+    """Controls of one factor and `settings()` of it: from the speech while a source waits for its value."""
     source = widgets.Dropdown(options=list(_SOURCES.items()), description=factor, layout={"width": "240px"})
     source.style.description_width = "80px"
     value = widgets.Text(continuous_update=False, disabled=True, layout={"width": "190px"})
@@ -369,22 +364,11 @@ def saving_controls(folder: Path) -> SimpleNamespace:
     return SimpleNamespace(chosen=chosen, save=save, saved=saved, box=box)
 
 
-def _as_output(figure: Any) -> dict[str, Any]:
-    """A figure of plotly, which JupyterLab draws itself, or of matplotlib as the output of a cell."""
-    if hasattr(figure, "to_json"):
-        data = {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
-    else:
-        stream = io.BytesIO()
-        figure.savefig(stream, format="png", dpi=90)
-        data = {"image/png": b64encode(stream.getvalue()).decode()}
-    return {"output_type": "display_data", "data": data, "metadata": {}}
-
-
 class Playground:
     """All controls, the models behind them and what was made last.
 
-    `talks` are those that are shown by their names, `requests` what they were made from, `kept` what A asks for, and
-    `errors` all that a person was told of. Models work in one thread: graphics memory belongs to the one that asked.
+    `talks` are those that are shown by their names, `requests` what they were made from, `kept` the request of A, and
+    `errors` all errors that were shown. Models work in one thread: graphics memory belongs to the one that asked.
 
     Paths, such as that of the first `speech`, are seen from `root`, the project's folder. Files are saved in `folder`.
     `words` are what is said in the speech; they are looked up for samples where they are "".
@@ -414,8 +398,8 @@ class Playground:
         _connect(self.refresh, *self.sampling.all, self.shown, self.start)
         for row in self.factors.values():
             _connect(self.refresh, row.source, row.value, row.strength)
-        _connect(lambda: self._ask("the instructor writes", self._write), self.speech.write)
-        _connect(lambda: self._ask("the instructor writes", self._write_timeline), self.instruction.write)
+        for button, timeline in ((self.speech.write, False), (self.instruction.write, True)):
+            _connect(partial(self._ask, "the instructor writes", partial(self._write, timeline)), button)
         _connect(self._keep, self.keep)
         _connect(lambda: self.save(*self.saving.chosen()), self.saving.save)
         self.tabs.observe(lambda _: self._look(), "selected_index")
@@ -465,7 +449,7 @@ class Playground:
 
     @property
     def request(self) -> Request:
-        """What all controls together ask for; InputError where one of them says what cannot be."""
+        """The request of all controls together; InputError where one of them has a value that is not valid."""
         sample = {name: getattr(self.sampling, name).value for name in SampleSettings.model_fields}
         factors = Factors(**{factor: row.settings() for factor, row in self.factors.items()})
         numbers = self.sampling.seed.value, self.sampling.samples.value
@@ -487,7 +471,7 @@ class Playground:
         self._ask("loading models and the recording", load)
 
     def refresh(self) -> None:
-        """Make the preview of what the controls say, unless it is made already; the last one stays until then."""
+        """Make the preview of the request, unless it is made already; the last one stays until then."""
         with self._reporting():
             edited, requests, start_s = self.request, {}, self.start.value
             if self.instruction.text.value != self.instruction.current.text:
@@ -523,27 +507,30 @@ class Playground:
         subject = neutral if name == "Speech" else self.talks
         if self._drawn.get(name) is subject:
             return
-        if name == "Speech":
-            figure = plot_recording(neutral.speech, neutral.phones.phones, neutral.prosody)
-        elif name == "Timeline":
-            figure = plot_timeline(talk.motion, talk.timeline)
-        elif name == "Curves":
-            figure = browse_trajectories({label: each.motion for label, each in self.talks.items()})
+        figures: dict[str, Callable[[], Any]] = {
+            "Speech": lambda: plot_recording(neutral.speech, neutral.phones.phones, neutral.prosody),
+            "Timeline": lambda: plot_timeline(talk.motion, talk.timeline),
+            "Curves": lambda: browse_trajectories({label: each.motion for label, each in self.talks.items()}),
+            "3D": lambda: view_mesh(self.studio.talker.head, talk.motion),
+        }
+        figure = figures[name]()
+        if hasattr(figure, "to_json"):  # of plotly, which JupyterLab draws itself
+            data = {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
         else:
-            figure = view_mesh(self.studio.talker.head, talk.motion)
-        self.views[name].outputs = (_as_output(figure),)
+            data = {"image/png": b64encode(png_of(figure, dpi=90)).decode()}
+        self.views[name].outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         self._drawn[name] = subject
 
-    def _write(self) -> None:
-        self.instruction.say(self.studio.talker.instructor.instruct(self.studio.neutral.speech).instruction.text)
-        self.refresh()
-
-    def _write_timeline(self) -> None:
-        self.instruction.show_timeline(self.studio.talker.instructor.timeline(self.studio.neutral.speech)[0])
+    def _write(self, timeline: bool) -> None:
+        instructor, speech = self.studio.talker.instructor, self.studio.neutral.speech
+        if timeline:
+            self.instruction.show_timeline(instructor.timeline(speech)[0])
+        else:
+            self.instruction.set_sentence(instructor.instruct(speech).instruction.text)
         self.refresh()
 
     def _keep(self) -> None:
-        """What is asked for becomes A; from then on both are shown."""
+        """Keep the request as A; from then on both are shown."""
         with self._reporting():
             self.kept, self.keep.description, self.shown.layout.display = self.request, "Keep B as A", ""
             self.shown.value = BOTH
@@ -563,8 +550,8 @@ class Playground:
         self._ask("saving", write)
 
     def _ask(self, kind: str, work: Callable[[], None], anew: bool = True) -> None:
-        """Have work done in the models' thread; of one kind that waits only the newest is done."""
-        self._failure = "" if anew else self._failure  # a person asks anew: what they were told is settled
+        """Have work done in the models' thread, of one kind only the newest that waits; `anew` clears errors."""
+        self._failure = "" if anew else self._failure
         with self._lock:
             if kind in self._newest:
                 self._newest[kind].cancel()
@@ -579,7 +566,7 @@ class Playground:
 
     @contextmanager
     def _reporting(self) -> Iterator[None]:
-        """What fails is one line for a person; what they ask for next is made, be it the same."""
+        """Show what fails as one line; the next request is made even if it is the same."""
         try:
             yield
         except Exception as error:

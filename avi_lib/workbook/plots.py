@@ -44,13 +44,8 @@ from avi_lib.training.loop import LogLine
 
 WAVE, INK, ACCENT = "#8aa0b4", "#22303c", "#c2513f"
 COLOURS = (INK, ACCENT, *"#d9a441 #4f8f6f #7a68a6 #3b82c4 #8c5a3c #d17ba8 #6f8f2f #8f979e #1fa3a3".split())
-EMOTION_COLOURS = dict(
-    zip(
-        EMOTIONS,
-        ("#777777", "#4db6ac", "#f2b134", "#3b6fb6", "#d1495b", "#7b4fa3", "#6a8d3a", "#e07b39", "#8c5a3c", "#b0a8b9"),
-        strict=True,
-    )
-)
+_HUES = "#777777 #4db6ac #f2b134 #3b6fb6 #d1495b #7b4fa3 #6a8d3a #e07b39 #8c5a3c #b0a8b9".split()
+EMOTION_COLOURS = dict(zip(EMOTIONS, _HUES, strict=True))
 WIDTH_IN = 11.0
 
 EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
@@ -59,13 +54,6 @@ EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
 SAME = 0.02
 """Channels that never differ by this much are one curve."""
 
-_LEAST_RAD = 0.2
-"""A panel of rotations reaches this far from 0 at least, so that what hardly moves looks like it."""
-_MOST_POINTS = 150
-_LEVELS_DB = 70.0
-"""Levels further below the highest one are not shown."""
-_SPECTRUM, _STEP = 512, 160
-"""Samples of a spectrum (32 ms) and between two of them (10 ms)."""
 _LEGEND: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "fontsize": 7.5, "frameon": False}
 
 Curve = Float[np.ndarray, " frames"]
@@ -105,9 +93,9 @@ def plot_trajectories(
                 label = short(name) if channels else "_" if broad or number > 1 else channel
                 style: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35} if broad else {"linewidth": 1.3}
                 style |= {"color": COLOURS[(number if channels else row) % len(COLOURS)], "label": label or "_"}
-                panel.plot(frame_times_s(len(clip), clip.fps), _curve(clip, channel), **style)
+                panel.plot(frame_times_s(len(clip), clip.fps), side_mean(clip, channel), **style)
         if channels and len(clips) == 2 and len(clips[first]) == len(clips[others[0]]):
-            low, high = (_curve(clip, group) for clip in clips.values())
+            low, high = (side_mean(clip, group) for clip in clips.values())
             panel.fill_between(frame_times_s(len(low), clips[first].fps), low, high, color=WAVE, alpha=0.3)
         unit = _scale(panel, clips[first], members)
         panel.set_ylabel(f"{group.replace('_', ', ')}\n({unit})", fontsize=8)
@@ -261,14 +249,14 @@ def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> Non
 
 
 def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
-    """Level in dB by time and frequency, down to 70 dB below the loudest point."""
-    padded = np.pad(speech.wave, _SPECTRUM // 2)
-    spectra = specgram(padded, NFFT=_SPECTRUM, Fs=speech.rate_hz, noverlap=_SPECTRUM - _STEP)
+    """Level in dB by time and frequency, down to 70 dB below the loudest point; 32 ms every 10 ms."""
+    length, hop = 512, 160
+    spectra = specgram(np.pad(speech.wave, length // 2), NFFT=length, Fs=speech.rate_hz, noverlap=length - hop)
     power, hertz, times_s = map(np.asarray, spectra)
     level_db = 10 * np.log10(np.maximum(power, 1e-14))
-    middles_s, step_s = times_s - _SPECTRUM / 2 / speech.rate_hz, _STEP / speech.rate_hz
+    middles_s, step_s = times_s - length / 2 / speech.rate_hz, hop / speech.rate_hz
     extent = (middles_s[0] - step_s / 2, middles_s[-1] + step_s / 2, 0.0, hertz[-1] / 1000)
-    ranges: dict[str, Any] = {"vmin": level_db.max() - _LEVELS_DB, "vmax": level_db.max(), "cmap": "magma"}
+    ranges: dict[str, Any] = {"vmin": level_db.max() - 70.0, "vmax": level_db.max(), "cmap": "magma"}
     panel.imshow(level_db, aspect="auto", origin="lower", extent=extent, interpolation="bilinear", **ranges)
     panel.set_facecolor("black")
     panel.set_ylim(0, hertz[-1] / 1000)
@@ -278,12 +266,12 @@ def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
 def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
     """Weights from 0 to 1, and further where they go; other values about 0. Gives the unit."""
     low, high = panel.dataLim.intervaly
-    channels = [side for member in members for side in _sides(motion, member.partition(" = ")[0])]
+    channels = [side for member in members for side in _sides(motion, member)]
     if all(motion.space.limits[motion.space.index(channel)] == (0.0, 1.0) for channel in channels):
         panel.set_ylim(min(0.0, low), max(1.0, high))
         panel.set_yticks((0.0, 0.5, 1.0))
         return "weight"
-    reach = 1.1 * max(_LEAST_RAD, abs(low), abs(high))
+    reach = 1.1 * max(0.2, abs(low), abs(high))  # at least, so that what hardly moves looks like it
     panel.set_ylim(-reach, reach)
     return "coefficient" if channels[0].startswith("expression") else "rad"
 
@@ -305,8 +293,10 @@ def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = 0
             apart = [np.abs(clip.values - clip.values[:, [i]]).max(axis=0) for clip in clips]
             twin = next((n for n in names if max(each[n] for each in apart) < SAME), i)
             names.setdefault(twin, []).append(space.channels[i])
-        if names:
-            groups[group] = [_joint(channels) for channels in list(names.values())[:most]]
+        for channels in list(names.values())[:most]:
+            bases = {channel.removesuffix("Left").removesuffix("Right") for channel in channels}
+            joint = bases.pop() if len(channels) == 2 and len(bases) == 1 else " = ".join(channels)
+            groups.setdefault(group, []).append(joint)
     widest = int(ranges.argmax())
     group = next(name for name, members in space.groups.items() if widest in members)
     return groups or {group: [space.channels[widest]]}
@@ -349,11 +339,6 @@ def frame_times_s(frames: int, fps: float) -> Curve:
     return (np.arange(frames) + 0.5) / fps
 
 
-def group_label(group: str) -> str:
-    """The name of a group of channels with its unit; blendshape weights have none."""
-    return f"{group} (rad)" if group == "head" else group.replace("_", ", ")
-
-
 def choose_exchange(corpus: Corpus, clip: ClipEntry) -> tuple[ClipEntry, tuple[int, int]]:
     """Another clip that performs the clip's scripts, and the numbers of the two whose faces differ most.
 
@@ -388,18 +373,10 @@ def far_apart(points: Float[np.ndarray, "points dim"], count: int) -> list[int]:
     return chosen
 
 
-def _sides(motion: MotionClip, channel: str) -> tuple[str, ...]:
+def _sides(motion: MotionClip, name: str) -> tuple[str, ...]:
+    """The channels of a name that `moving_groups` gives."""
+    channel = name.partition(" = ")[0]
     return (channel,) if channel in motion.space.channels else (f"{channel}Left", f"{channel}Right")
-
-
-def _curve(motion: MotionClip, name: str) -> Curve:
-    """The curve of a name that `moving_groups` gives."""
-    return side_mean(motion, name.partition(" = ")[0])
-
-
-def _joint(channels: Sequence[str]) -> str:
-    bases = {channel.removesuffix("Left").removesuffix("Right") for channel in channels}
-    return bases.pop() if len(channels) == 2 and len(bases) == 1 else " = ".join(channels)
 
 
 # Training and scores
@@ -421,7 +398,7 @@ def plot_losses(
     for panel, (label, lines, names) in zip(grid[0], shown, strict=False):
         for name in names or [key for key in (lines[0] if lines else {}) if key not in ("step", "epoch", "s")]:
             used = [line for line in lines if name in line]
-            chunks = np.array_split(np.arange(len(used)), max(min(len(used), _MOST_POINTS), 1))
+            chunks = np.array_split(np.arange(len(used)), max(min(len(used), 150), 1))
             means = [np.mean([used[i][name] for i in chunk]) for chunk in chunks if len(chunk)]
             steps = [used[chunk[-1]]["step"] for chunk in chunks if len(chunk)]
             if means:
@@ -489,10 +466,9 @@ def plot_matrix(
 def plot_estimates(table: Table) -> Figure:
     """A panel for each measure: every system's mean with its 95 % interval; differences of systems are left out."""
     systems = [system for system in table.systems if system != DIFFERENCE]
-    columns = 4
-    rows = -(-len(table.measures) // columns)
+    rows = -(-len(table.measures) // 4)
     size = (WIDTH_IN, rows * (0.28 * len(systems) + 0.75) + 0.2)
-    figure, grid = panels(rows, columns, figsize=size, sharey=True, squeeze=False)
+    figure, grid = panels(rows, 4, figsize=size, sharey=True, squeeze=False)
     for panel in grid.flat[len(table.measures) :]:
         panel.axis("off")
     for panel, (name, measure) in zip(grid.flat, table.measures.items(), strict=False):
@@ -593,8 +569,7 @@ def plot_pictures(
 ) -> Figure:
     """Pictures in rows, each under its title."""
     rows = -(-len(pictures) // columns)
-    side = WIDTH_IN / columns
-    figure, grid = panels(rows, columns, figsize=(WIDTH_IN, rows * side * 1.08), squeeze=False)
+    figure, grid = panels(rows, columns, figsize=(WIDTH_IN, rows * WIDTH_IN / columns * 1.08), squeeze=False)
     for panel in grid.flat:
         panel.axis("off")
     for panel, picture, title in zip(grid.flat, pictures, titles, strict=False):
@@ -636,10 +611,10 @@ def browse_trajectories(motions: Mapping[str, MotionClip], most: int = 4, moved:
             times_s = frame_times_s(len(motion), motion.fps)
             for channel in members:
                 label = f"{channel}, {name}" if len(motions) > 1 else channel
-                curve = _curve(motion, channel)
-                line = {"dash": dash, "width": 1.5}
-                figure.add_trace(go.Scatter(x=times_s, y=curve, name=label, line=line, legendgroup=group), row, 1)
-        figure.update_yaxes(title_text=group_label(group), row=row, col=1)
+                curve: dict[str, Any] = {"x": times_s, "y": side_mean(motion, channel), "name": label}
+                figure.add_trace(go.Scatter(**curve, line={"dash": dash, "width": 1.5}, legendgroup=group), row, 1)
+        label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
+        figure.update_yaxes(title_text=label, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)
     figure.update_layout(height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40})
     return figure

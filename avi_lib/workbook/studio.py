@@ -69,7 +69,7 @@ def front_end(page: str = "auto") -> tuple[bool, str]:
     """Whether a browser or an editor shows this notebook's controls, and how that is known.
 
     A front end offers to answer questions (`input`) with every cell it sends; what executes notebooks headless, such as
-    papermill, does not. `page` may say it instead: live, or static. Raises InputError where it says anything else.
+    papermill, does not. `page` live or static decides it instead. Raises InputError for anything else.
     """
     if page in ("live", "static"):
         return page == "live", f"{page}: asked for by PAGE"
@@ -164,7 +164,7 @@ class Studio:
         """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "preview.mp4"
-            _write_video(self.talker.renderer, [part_of(talk, start_s, most_s) for talk in talks], path)
+            self.talker.renderer.write_comparison([part_of(talk, start_s, most_s) for talk in talks], path)
             return path.read_bytes()
 
     def save(
@@ -185,7 +185,7 @@ class Studio:
             settings = self.talker.settings
             render = settings.render.model_copy(update={"size": size})
             with Renderer(settings.head, render, settings.identity) as renderer:
-                _write_video(renderer, list(talks.values()), paths[0])
+                renderer.write_comparison(list(talks.values()), paths[0])
         moved = [talk for label, talk in talks.items() if label != A or len(talks) == 1]
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
             for talk in moved:
@@ -203,13 +203,6 @@ class Studio:
         self._received.cleanup()
 
 
-def _write_video(renderer: Renderer, talks: Sequence[Talk], path: Path) -> None:
-    if len(talks) == 1:
-        renderer.write_video(talks[0], path)
-    else:
-        renderer.write_comparison(talks, path)
-
-
 def part_of(talk: Talk, start_s: float, most_s: float) -> Talk:
     """At most `most_s` seconds of a talk, with the sound and the timeline as they are there."""
     fps, rate = talk.motion.fps, talk.speech.rate_hz
@@ -221,12 +214,9 @@ def part_of(talk: Talk, start_s: float, most_s: float) -> Talk:
     wave = talk.speech.wave[round(from_s * rate) : round(last / fps * rate)]
     past = [entry for entry in talk.timeline.entries if entry.at_s <= from_s]
     later = talk.timeline.entries[len(past) :]
-    entries = (
-        *(replace(entry, at_s=0.0) for entry in past[-1:]),
-        *(replace(entry, at_s=entry.at_s - from_s) for entry in later),
-    )
-    speech = Voice(wave, talk.speech.report)
-    return replace(talk, motion=talk.motion.at(range(first, last)), timeline=Timeline(entries), speech=speech)
+    entries = [replace(entry, at_s=max(entry.at_s - from_s, 0.0)) for entry in (*past[-1:], *later)]
+    speech, timeline = Voice(wave, talk.speech.report), Timeline(tuple(entries))
+    return replace(talk, motion=talk.motion.at(range(first, last)), timeline=timeline, speech=speech)
 
 
 class _First(np.random.Generator):
