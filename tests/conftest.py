@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from flame_files import write_flame
 
-from avi_lib.face.head import Head, load_head
+from avi_lib.face.head import Head, load_any_head, load_head
+from avi_lib.heads.flame_head import FlameHead
 
 SCRATCH = tempfile.mkdtemp(prefix="avi-tests-")
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
@@ -43,6 +44,12 @@ def head() -> Head:
 def flame_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A made-up FLAME model file."""
     return write_flame(tmp_path_factory.mktemp("flame") / "generic_model.pkl")
+
+
+@pytest.fixture(scope="session")
+def flame_head(flame_path: Path) -> FlameHead:
+    """The head of that file."""
+    return load_any_head(str(flame_path))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+from scipy.spatial.transform import Rotation
 
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT
@@ -68,7 +68,7 @@ class Glb:
             local = np.eye(4)
             local[:3, 3] = nodes[node].get("translation", (0, 0, 0))
             if (node, "rotation") in outputs:
-                local[:3, :3] = turn(outputs[node, "rotation"][frame].astype(float))
+                local[:3, :3] = Rotation.from_quat(outputs[node, "rotation"][frame]).as_matrix()
             world[node] = above @ local
             for child in nodes[node].get("children", ()):
                 place(child, world[node])
@@ -86,18 +86,6 @@ class Glb:
             matrices = np.einsum("vk,vkij->vij", attributes["WEIGHTS_0"], joints[attributes["JOINTS_0"]])
             pieces.append(np.einsum("vij,vj->vi", matrices[:, :3, :3], vertices) + matrices[:, :3, 3])
         return np.concatenate(pieces)
-
-
-def turn(q: np.ndarray) -> np.ndarray:
-    assert np.linalg.norm(q) == pytest.approx(1.0, abs=1e-6)
-    x, y, z, w = q
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
 
 
 def in_file_order(head: Head) -> np.ndarray:

@@ -35,11 +35,7 @@ WHISPER = {
     "encoder_ffn_dim": 24,
     "decoder_ffn_dim": 24,
     "vocab_size": 20,
-    "pad_token_id": 0,
-    "bos_token_id": 0,
-    "eos_token_id": 0,
-    "decoder_start_token_id": 0,
-}
+} | dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0)
 
 
 def tone(seconds: float, seed: int = 0) -> np.ndarray:

@@ -8,6 +8,8 @@ import copy
 import io
 import json
 import struct
+import sys
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +20,14 @@ import pytest
 from gltf_files import FPS, Builder, Glb, frame, in_file_order
 from PIL import Image
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, load_head
 from avi_lib.heads.gltf import read_glb_motion
 from avi_lib.heads.gltf_head import load_gltf_head
 from avi_lib.heads.gltf_writing import write_glb
 from avi_lib.heads.placing import EYES_APART_M
+from avi_lib.heads.usd import SUFFIXES, companions, write_usd
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 
@@ -49,7 +52,7 @@ def test_the_file_moves_as_the_head_moves(head: Head, motion: MotionClip, writte
         assert np.abs(glb.played(place) - expected[place]).max() < 1e-6
 
 
-def test_names_counts_and_materials_are_those_of_the_head(head: Head, motion: MotionClip, written: Path) -> None:
+def test_names_counts_and_materials_are_those_of_the_head_with_bounds_and_alignment_as_specified(head, motion, written):
     glb = Glb(written)
     (mesh,) = glb.json["meshes"]
     assert glb.json["asset"] == {"version": "2.0", "generator": "avi_lib"}
@@ -65,9 +68,6 @@ def test_names_counts_and_materials_are_those_of_the_head(head: Head, motion: Mo
         assert entry.get("doubleSided", False) == material.two_sided
     (sampler, *_) = glb.json["animations"][0]["samplers"]
     np.testing.assert_allclose(glb.array(sampler["input"])[:, 0], np.arange(len(motion)) / FPS, atol=1e-6)
-
-
-def test_bounds_and_alignment_follow_the_specification(written: Path) -> None:
     glb = Glb(written)
     assert all(view["byteOffset"] % 4 == 0 for view in glb.json["bufferViews"])
     for primitive in glb.json["meshes"][0]["primitives"]:
@@ -102,9 +102,7 @@ def test_the_head_comes_back_and_follows_the_same_motion(head: Head, motion: Mot
     assert np.abs(back.atlas.astype(int) - head.atlas).mean() < 1.0
 
 
-def test_a_head_that_was_read_is_written_as_it_was_and_twice_with_the_same_bytes(
-    motion: MotionClip, written: Path, tmp_path: Path
-) -> None:
+def test_a_head_that_was_read_is_written_as_it_was_and_twice_with_the_same_bytes(motion, written, tmp_path):
     write_glb(load_head(), motion, tmp_path / "face.glb")
     assert (tmp_path / "face.glb").read_bytes() == written.read_bytes()
     write_glb(load_gltf_head(written), read_glb_motion(written), tmp_path / "again.glb")
@@ -130,9 +128,7 @@ def test_bad_motion_and_heads_leave_nothing_behind(head: Head, motion: MotionCli
 
 
 @pytest.mark.parametrize(("scale", "rotation"), [(1.0, [0, 0, 0, 1]), (100.0, [0.7071068, 0, 0, 0.7071068])])
-def test_without_its_skin_a_head_stands_where_it_stood(
-    head: Head, written: Path, tmp_path: Path, scale: float, rotation: list[float]
-) -> None:
+def test_without_its_skin_a_head_stands_where_it_stood(head, written, tmp_path, scale, rotation):
     glb, path = Glb(written), tmp_path / "face.gltf"
     glb.json["nodes"] = [{"mesh": 0, "scale": [scale] * 3, "rotation": rotation, "translation": [1.0, 2.0, 3.0]}]
     glb.json["scenes"] = [{"nodes": [0]}]
@@ -173,9 +169,7 @@ def test_somebody_elses_head_tells_what_it_lacks_and_where_its_eyes_are(tmp_path
     (1.0, {"rotation": [0.0, 1.0, 0.0, 0.0], "translation": [0.0, 1.5, 0.0]}),
     (1.0, {"matrix": [0, 0, -1, 0, 1, 0, 0, 0, 0, -1, 0, 0, 5, 5, 5, 1]}),
 ])  # fmt: skip
-def test_a_head_of_another_unit_lying_or_turned_away_is_set_upright_and_scaled_by_its_eyes(
-    tmp_path: Path, unit: float, node: dict[str, Any]
-) -> None:
+def test_a_head_of_another_unit_lying_or_turned_away_is_set_upright_and_scaled_by_its_eyes(tmp_path, unit, node):
     plain = load_gltf_head(Builder().mesh().save(tmp_path / "plain.glb"))
     moved = load_gltf_head(Builder(unit).mesh(node).save(tmp_path / "moved.glb"))
     plain_apart, apart = (float(np.linalg.norm(np.diff(each.eye_centres, axis=0))) for each in (plain, moved))
@@ -185,7 +179,7 @@ def test_a_head_of_another_unit_lying_or_turned_away_is_set_upright_and_scaled_b
     np.testing.assert_allclose(moved.shapes, plain.shapes * apart / plain_apart, atol=1e-6)
 
 
-def test_buffers_in_data_uris_and_beside_the_file_are_the_same(tmp_path: Path) -> None:
+def test_buffers_in_data_uris_and_beside_the_file_are_the_same_and_normalised_integers_fractions(tmp_path: Path):
     builder = Builder().mesh()
     heads = [load_gltf_head(builder.save(tmp_path / "ada.glb")), load_gltf_head(builder.save(tmp_path / "ada.gltf"))]
     (tmp_path / "with space.bin").write_bytes(builder.blob)
@@ -193,9 +187,6 @@ def test_buffers_in_data_uris_and_beside_the_file_are_the_same(tmp_path: Path) -
     for head in heads[1:]:
         np.testing.assert_array_equal(head.vertices, heads[0].vertices)
         np.testing.assert_array_equal(head.shapes, heads[0].shapes)
-
-
-def test_normalised_integers_are_read_as_their_fractions(tmp_path: Path) -> None:
     builder = Builder().mesh()
     primitive = builder.json["meshes"][0]["primitives"][0]
     steps = np.zeros((len(builder.points), 4), np.int16)
@@ -262,12 +253,15 @@ def test_joints_named_for_head_and_eyes_carry_what_they_carry_in_the_file(tmp_pa
     np.testing.assert_array_equal(head.head_weight, [0, 0] + [1] * 17)
 
 
-def test_a_head_whose_eyes_are_not_found_is_placed_by_its_box(tmp_path: Path) -> None:
+def test_a_head_without_eyes_is_placed_by_its_box_and_nodes_named_in_vain_are_told(tmp_path: Path):
     builder = Builder(10.0)
     builder.targets = {"jawOpen": builder.targets["jawOpen"]}
     head = load_gltf_head(builder.mesh().save(tmp_path / "ada.glb"))
     assert any("bounding box" in note for note in head.notes)
     assert np.ptp(head.vertices[:, 1]) == pytest.approx(0.23, rel=1e-4)
+    builder = Builder().mesh()
+    builder.json["scenes"] = [{"nodes": [0, 9]}]
+    assert "scene 0 names node 9 of 1" in load_gltf_head(builder.save(tmp_path / "ada.glb")).notes
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("LINEAR", 0.5), ("STEP", 0.0), ("CUBICSPLINE", 0.5)])
@@ -295,12 +289,6 @@ def test_keys_of_every_kind_are_sampled_evenly(tmp_path: Path, kind: str, expect
     assert motion["jawOpen"][3] == pytest.approx(expected, abs=1e-5)
     np.testing.assert_allclose(motion["headYaw"][[2, 3, 4]], (0.0, 0.2, 0.4), atol=1e-3)
     np.testing.assert_allclose(motion["headPitch"], 0.0, atol=1e-6)
-
-
-def test_nodes_that_a_scene_names_in_vain_are_told(tmp_path: Path) -> None:
-    builder = Builder().mesh()
-    builder.json["scenes"] = [{"nodes": [0, 9]}]
-    assert "scene 0 names node 9 of 1" in load_gltf_head(builder.save(tmp_path / "ada.glb")).notes
 
 
 # Hostile and damaged files
@@ -426,3 +414,148 @@ def test_animations_with_absurd_times_are_refused(tmp_path: Path, times: list[fl
     builder.json["animations"] = [{"channels": [channel], "samplers": [sampler]}]
     with pytest.raises(InputError):
         read_glb_motion(builder.save(tmp_path / "ada.glb"))
+
+
+# USD: skinning the file gives the head's vertices, and the file is whole
+
+FRAMES = (0, 7, 19)
+
+
+@pytest.fixture(scope="module")
+def pxr() -> Any:
+    pytest.importorskip("pxr", reason="usd-core is not installed (the extra `usd`)")
+    import pxr
+    from pxr import Gf, Usd, UsdGeom, UsdShade, UsdSkel  # noqa: F401
+
+    return pxr
+
+
+def clip(frames: int = 20, fps: float = 25.0) -> MotionClip:
+    values = np.random.default_rng(6).uniform(0.0, 1.0, (frames, len(ARKIT))).astype(np.float32)
+    values[:, 52:] = 0.6 - 1.2 * values[:, 52:]
+    return MotionClip(values, fps, ARKIT)
+
+
+def skinned(pxr: Any, path: Path) -> dict[int, np.ndarray]:
+    """Points of the mesh in FRAMES as USD's own skinning moves them."""
+    stage = pxr.Usd.Stage.Open(str(path))
+    root = pxr.UsdSkel.Root(stage.GetPrimAtPath("/Head"))
+    assert pxr.UsdSkel.BakeSkinning(root, pxr.Gf.Interval(FRAMES[0], FRAMES[-1]))
+    points = pxr.UsdGeom.Mesh(stage.GetPrimAtPath("/Head/Mesh")).GetPointsAttr()
+    return {frame: np.array(points.Get(frame)) for frame in FRAMES}
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_skinning_the_file_gives_the_vertices_of_the_head_and_two_runs_the_same_bytes(tmp_path, pxr, head, suffix):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_usd(head, clip(), tmp_path / name / f"a{suffix}")
+    path = tmp_path / "one" / f"a{suffix}"
+    assert set(path.parent.iterdir()) == {path, *companions(path)}
+    for file in path.parent.iterdir():
+        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+    for at, points in skinned(pxr, path).items():
+        expected = head.deform(clip().values[at : at + 1])[0]
+        assert np.abs(expected - head.vertices).max() > 0.02
+        np.testing.assert_allclose(points[head.weld], expected, atol=1e-6)
+
+
+def test_a_head_without_eyeballs_or_some_shapes_is_skinned_as_well(tmp_path: Path, pxr: Any, head: Head) -> None:
+    nothing = np.empty(0, np.int32)
+    shapes = head.shapes.copy()
+    shapes[ARKIT.index("jawLeft")] = 0.0
+    plain = replace(head, eyeballs=(nothing, nothing), shapes=shapes)
+    write_usd(plain, clip(), tmp_path / "a.usdc")
+    stage = pxr.Usd.Stage.Open(str(tmp_path / "a.usdc"))
+    assert not stage.GetPrimAtPath("/Head/Mesh/jawLeft")
+    del stage
+    for at, points in skinned(pxr, tmp_path / "a.usdc").items():
+        expected = plain.deform(clip().values[at : at + 1])[0]
+        np.testing.assert_allclose(points[head.weld], expected, atol=1e-6)
+
+
+@pytest.fixture(scope="module")
+def stage(pxr: Any, head: Head, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("usd") / "a.usda"
+    write_usd(head, clip(20, 29.97), path)
+    return pxr.Usd.Stage.Open(str(path))
+
+
+def test_stage_says_metres_upwards_and_time_with_sparse_offsets_and_the_curves_of_the_motion(pxr, stage, head):
+    assert pxr.UsdGeom.GetStageMetersPerUnit(stage) == 1.0
+    assert pxr.UsdGeom.GetStageUpAxis(stage) == "Y"
+    assert stage.GetTimeCodesPerSecond() == pytest.approx(29.97)
+    assert (stage.GetStartTimeCode(), stage.GetEndTimeCode()) == (0, 19)
+    assert stage.GetDefaultPrim().GetPath() == "/Head"
+    animation = pxr.UsdSkel.Animation(stage.GetPrimAtPath("/Head/Animation"))
+    assert tuple(animation.GetBlendShapesAttr().Get()) == ARKIT_BLENDSHAPES
+    np.testing.assert_allclose(animation.GetBlendShapeWeightsAttr().Get(7), clip().values[7, :52], rtol=1e-6)
+    blink = pxr.UsdSkel.BlendShape(stage.GetPrimAtPath("/Head/Mesh/eyeBlinkLeft"))
+    offsets, places = np.array(blink.GetOffsetsAttr().Get()), np.array(blink.GetPointIndicesAttr().Get())
+    assert len(offsets) == len(places) < 0.1 * len(head.vertices)
+    assert np.linalg.norm(offsets, axis=1).min() > 0.0
+
+
+def test_every_triangle_has_a_surface_with_the_texture_and_its_places(pxr: Any, stage: Any, head: Head) -> None:
+    mesh = stage.GetPrimAtPath("/Head/Mesh")
+    subsets = pxr.UsdShade.MaterialBindingAPI(mesh).GetMaterialBindSubsets()
+    members = np.concatenate([np.array(subset.GetIndicesAttr().Get()) for subset in subsets])
+    np.testing.assert_array_equal(np.sort(members), np.arange(len(head.triangles)))
+    for subset in subsets:
+        material, _ = pxr.UsdShade.MaterialBindingAPI(subset.GetPrim()).ComputeBoundMaterial()
+        texture = pxr.UsdShade.Shader(stage.GetPrimAtPath(f"{material.GetPath()}/Atlas")).GetInput("file").Get()
+        assert Path(texture.resolvedPath) == Path(stage.GetRootLayer().realPath).with_name("a_atlas.png")
+    places = np.array(pxr.UsdGeom.PrimvarsAPI(mesh).GetPrimvar("st").ComputeFlattened())
+    uv = head.uv[head.triangles.ravel()]
+    np.testing.assert_allclose(places, np.stack([uv[:, 0], 1.0 - uv[:, 1]], axis=1), atol=1e-6)
+
+
+def test_usdz_holds_scene_and_texture_uncompressed_and_aligned(tmp_path: Path, pxr: Any, head: Head) -> None:
+    write_usd(head, clip(2), tmp_path / "a.usdz")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.usdz"]
+    with zipfile.ZipFile(tmp_path / "a.usdz") as package:
+        infos = package.infolist()
+        assert [info.filename for info in infos] == ["head.usdc", "a_atlas.png"]
+        assert all(info.compress_type == zipfile.ZIP_STORED for info in infos)
+    stage = pxr.Usd.Stage.Open(str(tmp_path / "a.usdz"))
+    texture = pxr.UsdShade.Shader(stage.GetPrimAtPath("/Head/Materials/skin/Atlas")).GetInput("file").Get()
+    assert texture.resolvedPath.endswith("a.usdz[a_atlas.png]")
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path, pxr: Any, head: Head) -> None:
+    flame, weight = MotionClip(np.zeros((2, 56), np.float32), 25.0, FLAME), head.head_weight.copy()
+    weight[head.eyeballs[0]] = 0.5
+    fields = ("vertices", "pivot", "shapes", "uv", "head_weight")
+    spoilt = {field: replace(head, **{field: np.full_like(getattr(head, field), np.nan)}) for field in fields}
+    for bad_head, motion, name, message in (
+        (head, clip(1), "a.glb", r"\.usda, \.usdc, \.usdz"),
+        (head, flame, "a.usda", "FLAME"),
+        (head, clip(1), "absent/a.usdz", "existing folder"),
+        (replace(head, head_weight=weight), clip(1), "a.usdz", "wholly with the head"),
+        *((bad, clip(1), "a.usdz", f"finite {field}") for field, bad in spoilt.items()),
+    ):
+        with pytest.raises(InputError, match=message):
+            write_usd(bad_head, motion, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_the_package_the_error_says_what_to_install(tmp_path, head, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pxr", None)
+    for name in [name for name in sys.modules if name.startswith("pxr.")]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(InputError, match="pip install usd-core"):
+        write_usd(head, clip(1), tmp_path / "a.usdz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_what_was_there(tmp_path, pxr, head, suffix, files_of_at_most):
+    path, kept = tmp_path / f"a{suffix}", {tmp_path / f"a{suffix}", *companions(tmp_path / f"a{suffix}")}
+    for file in kept:
+        file.write_text("old")
+    size = {".usda": 2_000_000, ".usdc": 900_000, ".usdz": 1_500_000}[suffix]
+    files_of_at_most(size)
+    with pytest.raises(OutputError, match=rf"{path.name};") as error:
+        write_usd(head, clip(20), path)
+    assert "\n" not in str(error.value)
+    assert {file: file.read_text() for file in tmp_path.iterdir()} == dict.fromkeys(kept, "old")

@@ -38,12 +38,7 @@ renderer.setSize({size}, {size});
 document.body.append(renderer.domElement);
 const scene = new THREE.Scene();
 scene.background = new THREE.Color(0x00ff00);
-scene.add(new THREE.HemisphereLight(0xdde4ee, 0x55504a, 1.6));
-for (const [x, y, z, strength] of [[-0.5, 0.55, 0.75, 2.2], [0.75, 0.05, 0.6, 0.7]]) {{
-  const light = new THREE.DirectionalLight(0xffffff, strength);
-  light.position.set(x, y, z);
-  scene.add(light);
-}}
+scene.add(new THREE.HemisphereLight(0xdde4ee, 0x55504a, 3));
 const camera = new THREE.PerspectiveCamera({fov}, 1, 0.2, 4);
 const gltf = await new GLTFLoader().loadAsync("face.glb");
 scene.add(gltf.scene);
@@ -51,9 +46,9 @@ const mixer = new THREE.AnimationMixer(gltf.scene);
 const action = mixer.clipAction(gltf.animations[0]);
 action.setLoop(THREE.LoopOnce).clampWhenFinished = true;
 action.play();
-window.show = (seconds, x, z) => {{
-  camera.position.set(x, {eye_y}, z);
-  camera.lookAt(0, {target_y}, 0);
+camera.position.set(0, {eye_y}, {away});
+camera.lookAt(0, {target_y}, 0);
+window.show = (seconds) => {{
   mixer.setTime(seconds);
   renderer.render(scene, camera);
 }};
@@ -79,29 +74,22 @@ def motion() -> MotionClip:
 def folder(head: Head, motion: MotionClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     write_glb(head, motion, folder / "face.glb")
-    page = PAGE.format(size=SIZE, fov=PORTRAIT.fov_deg, eye_y=PORTRAIT.position[1], target_y=PORTRAIT.target[1])
+    _, eye_y, away = PORTRAIT.position
+    page = PAGE.format(size=SIZE, fov=PORTRAIT.fov_deg, eye_y=eye_y, away=away, target_y=PORTRAIT.target[1])
     (folder / "index.html").write_text(page)
     return folder
 
 
-@pytest.fixture(scope="module")
-def shots(folder: Path, motion: MotionClip) -> dict[str, np.ndarray]:
-    """What the browser shows at each frame from the front, and of the first from both sides and from behind."""
+def test_browser_shows_the_silhouette_that_our_renderer_shows(head: Head, motion: MotionClip, folder: Path):
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None or not (SCRIPTS / "three").is_dir():
         pytest.skip("no Chromium is installed, or three.js is not in .tools/js")
     (folder / "three").symlink_to(SCRIPTS / "three")
-    away = PORTRAIT.position[2]
-    views = {f"frame {frame}": (frame / motion.fps, 0.0, away) for frame in range(len(motion))}
-    views |= {"left": (0.0, 0.8 * away, 0.6 * away), "right": (0.0, -0.8 * away, 0.6 * away), "back": (0.0, 0.0, -away)}
-    shots: dict[str, np.ndarray] = {}
+    shots: list[np.ndarray] = []
     problems: list[str] = []
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), handler) as server,
-        playwright.sync_playwright() as driver,
-    ):
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, playwright.sync_playwright() as driver:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         browser = driver.chromium.launch(executable_path=browser_path, args=list(FLAGS))
         page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
@@ -109,47 +97,18 @@ def shots(folder: Path, motion: MotionClip) -> dict[str, np.ndarray]:
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
         page.wait_for_function("window.ready", timeout=30_000)
-        for name, view in views.items():
-            page.evaluate("view => window.show(...view)", list(view))
-            shots[name] = np.asarray(Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB"))
+        for frame in range(len(motion)):
+            page.evaluate("seconds => window.show(seconds)", frame / motion.fps)
+            shots.append(np.asarray(Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB")))
         browser.close()
         server.shutdown()
     assert not [problem for problem in problems if "favicon" not in problem and "404" not in problem]
-    return shots
-
-
-def covered(shot: np.ndarray) -> np.ndarray:
-    """Pixels that are not the green wall."""
-    return np.abs(shot.astype(int) - GREEN).sum(axis=2) > 60
-
-
-def test_browser_shows_the_silhouette_that_our_renderer_shows(
-    head: Head, motion: MotionClip, shots: dict[str, np.ndarray]
-) -> None:
     wall = background(SIZE, SIZE).astype(int)
     with Rasteriser(head, View.square(SIZE)) as rasteriser:
         for frame, vertices in enumerate(head.move(motion)):
             ours = np.abs(rasteriser.draw(vertices).astype(int) - wall).sum(axis=2) > 6
-            theirs = covered(shots[f"frame {frame}"])
+            theirs = np.abs(shots[frame].astype(int) - GREEN).sum(axis=2) > 60
             assert (ours & theirs).sum() / (ours | theirs).sum() > 0.97, frame
-
-
-def test_the_animation_moves_the_mouth_and_leaves_the_hair(shots: dict[str, np.ndarray]) -> None:
-    rest, open_mouth = (shots[f"frame {frame}"].astype(int) for frame in (0, 1))
-    changed = np.abs(rest - open_mouth).sum(axis=2) > 60
-    mouth, crown = changed[195:245, 160:225], changed[30:110, 120:265]
-    assert mouth.mean() > 0.15
-    assert crown.mean() < 0.01
-
-
-def test_the_animation_turns_the_head_to_the_persons_left(shots: dict[str, np.ndarray]) -> None:
-    places = []
-    for frame in (0, 2):
-        red, green, blue = shots[f"frame {frame}"].astype(int)[:260].transpose(2, 0, 1)
-        lips = (red > 90) & (red - green > 38) & (green - blue < 12)
-        places.append((lips.sum(axis=0) @ np.arange(SIZE)) / lips.sum())
-    assert places[0] == pytest.approx(SIZE / 2, abs=4.0)
-    assert places[1] > places[0] + 25.0
 
 
 def test_khronos_validator_finds_nothing(folder: Path) -> None:

