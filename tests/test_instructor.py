@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from small_instructors import Mirror, example_features, frozen, sounds, trained
-from small_language_models import save_llama
+from small_language_models import llama
 
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
@@ -66,21 +66,15 @@ def test_what_sounds_like_no_speech_is_neutral_with_a_warning(instructor):
     assert any("hardly any speech" in warning for warning in written.warnings)
 
 
-def test_a_sure_feeling_is_put_down_as_it_is():
-    assert softened(logs(angry3=0.5, angry2=0.2), 0.9) == (EmotionClass("angry", 3), [])
-
-
 def test_an_unsure_feeling_is_toned_down_and_a_lost_one_neutral():
+    assert softened(logs(angry3=0.5, angry2=0.2), 0.9) == (EmotionClass("angry", 3), [])
+    assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == EmotionClass("angry", 2)
     chosen, warnings = softened(logs(angry3=UNSURE - 0.1), 0.9)
     assert chosen == EmotionClass("angry", 2) and "toned down" in warnings[0]
     chosen, warnings = softened(logs(angry3=LOST - 0.1), 0.9)
     assert chosen == NEUTRAL and "neutral" in warnings[0]
     assert softened(logs(angry3=0.9), 0.2)[0] == NEUTRAL
     assert softened(logs(calm1=UNSURE - 0.03), 0.9) == (EmotionClass("calm", 1), [])
-
-
-def test_the_likeliest_feeling_is_of_the_likeliest_emotion():
-    assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == EmotionClass("angry", 2)
 
 
 def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
@@ -151,74 +145,50 @@ def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):
     assert all(a != b for a, b in itertools.pairwise(texts))
 
 
-def test_an_empty_wave_and_samples_that_are_not_finite_are_refused(instructor):
+def test_any_short_sound_has_an_instruction_and_what_is_no_sound_is_refused(instructor):
+    for samples in (1, 40, 3200):
+        written = instructor.instruct(wave(1.0)[:samples])
+        assert written.instruction.text.startswith(OPENING)
+        assert all(math.isfinite(share) for share in written.probabilities.values())
     for bad in (np.zeros(0, np.float32), np.full(1600, np.nan, np.float32)):
         with pytest.raises(InputError):
             instructor.instruct(bad)
 
 
-def test_any_short_sound_has_an_instruction(instructor):
-    for samples in (1, 40, 3200):
-        written = instructor.instruct(wave(1.0)[:samples])
-        assert written.instruction.text.startswith(OPENING)
-        assert all(math.isfinite(share) for share in written.probabilities.values())
-
-
 def test_models_that_weights_were_not_trained_with_are_refused(tmp_path, monkeypatch):
-    save_instructor_model(trained().model, tmp_path / "i.safetensors")
-    monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
-    monkeypatch.setattr(module, "load_language_model", lambda name: frozen().language)
-    assert load_instructor(tmp_path / "i.safetensors").instruct(wave()).instruction.text
+    path = tmp_path / "i.safetensors"
+    save_instructor_model(trained().model, path)
     other = type("Other", (Mirror,), {"fingerprint": "another"})
-    monkeypatch.setattr(module, "load_encoder", lambda name: other())
-    with pytest.raises(InputError, match="the speech encoder mirror that"):
-        load_instructor(tmp_path / "i.safetensors")
-    monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
-    from avi_lib.instruction.language_model import load_language_model
+    wrong = llama(tmp_path / "llama", seed=4)
+    for encoder, language, words in (
+        (Mirror(), frozen().language, None),
+        (other(), frozen().language, "the speech encoder mirror that"),
+        (Mirror(), wrong, "the language model"),
+    ):
+        monkeypatch.setattr(module, "load_encoder", lambda name, found=encoder: found)
+        monkeypatch.setattr(module, "load_language_model", lambda name, found=language: found)
+        if words is None:
+            assert load_instructor(path).instruct(wave()).instruction.text
+            continue
+        with pytest.raises(InputError, match=words):
+            load_instructor(path)
 
-    wrong = load_language_model(str(save_llama(tmp_path / "llama", seed=4)))
-    monkeypatch.setattr(module, "load_language_model", lambda name: wrong)
-    with pytest.raises(InputError, match="the language model"):
-        load_instructor(tmp_path / "i.safetensors")
 
-
-# The Q-Former.
-
-
-def qformer(layers=1):
+def test_layers_are_mixed_by_weights_that_are_learned_the_contour_matters_and_padding_does_not():
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return QFormer(states=6, layers=layers, width=16, queries=3, blocks=2, heads=2, dropout=0.0).eval()
-
-
-def test_queries_gather_any_length_and_padding_makes_no_difference():
-    model = qformer()
-    states, contour = torch.randn(2, 1, 9, 6), torch.randn(2, 9, 5)
-    there = torch.arange(9) < torch.tensor([[9], [4]])
+        model = QFormer(states=6, layers=3, width=16, queries=3, blocks=2, heads=2, dropout=0.0).eval()
+    states, contour = torch.randn(2, 3, 7, 6), torch.randn(2, 7, 5)
+    there = torch.arange(7) < torch.tensor([[7], [4]])
     both = model(states, contour, there)
     assert both.shape == (2, 3, 16)
-    alone = model(states[1:, :, :4], contour[1:, :4], there[1:, :4])
-    torch.testing.assert_close(both[1:], alone, atol=1e-5, rtol=1e-4)
-    other = states.clone()
-    other[1, :, 5] = 100
-    torch.testing.assert_close(model(other, contour, there), both, atol=1e-5, rtol=1e-4)
-
-
-def test_layers_are_mixed_by_weights_that_are_learned():
-    model = qformer(layers=3)
-    states, contour, there = torch.randn(2, 3, 7, 6), torch.randn(2, 7, 5), torch.ones(2, 7, dtype=torch.bool)
-    model(states, contour, there).square().sum().backward()
+    both.square().sum().backward()
     assert model.layers.grad is not None and bool((model.layers.grad != 0).any())
     with torch.no_grad():
+        states[1, :, 5] = 100
+        torch.testing.assert_close(model(states, contour, there), both, atol=1e-5, rtol=1e-4)
         model.layers.copy_(torch.tensor([50.0, 0.0, 0.0]))
         first = model(states, contour, there)
         states[:, 1:] = 0
         torch.testing.assert_close(model(states, contour, there), first)
-
-
-def test_the_contour_matters():
-    model = qformer()
-    states, there = torch.randn(1, 1, 7, 6), torch.ones(1, 7, dtype=torch.bool)
-    with torch.no_grad():
-        flat, lively = (model(states, contour, there) for contour in (torch.zeros(1, 7, 5), torch.randn(1, 7, 5)))
-    assert float((flat - lively).abs().max()) > 1e-3
+        assert float((model(states, 0 * contour, there) - first).abs().max()) > 1e-3

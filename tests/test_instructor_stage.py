@@ -1,18 +1,28 @@
-"""Training the instructor: what is aligned with what, what stays frozen, going on, and what was learned."""
+"""Training the instructor: its feature bank, what is aligned with what, going on, and what was learned."""
 
 from __future__ import annotations
 
-import hashlib
+import copy
 
 import numpy as np
 import pytest
 import torch
-from small_instructors import FELT, SETTINGS, bank, example_features, frozen, sounds, trained
-from small_priors import Letters
+from raw_corpora import talkers, write_table_corpus
+from small_instructors import FELT, SETTINGS, Mirror, bank, example_features, frozen, sounds, trained
+from talking_corpora import performed, recorded
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.instructor_scores import Classification, by_emotion, level_agreement, nearest, recall
+from avi_lib.evaluation.instructor_scores import (
+    Classification,
+    Predictions,
+    by_emotion,
+    level_agreement,
+    nearest,
+    recall,
+    write_out,
+)
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
+from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_network import (
     OUT_OF_DOMAIN,
     RAMP,
@@ -22,27 +32,19 @@ from avi_lib.instruction.instructor_network import (
     save_instructor_model,
     stack,
 )
+from avi_lib.training import instructor_data as module
 from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import (
-    AlignLosses,
     align,
     balanced,
-    drawn_logits,
     fitting,
     info_nce,
-    sentence_states,
-    speak,
     train_instructor,
     varied,
 )
-from avi_lib.training.instructor_data import BankClip
+from avi_lib.training.instructor_data import BankClip, make_feature_bank
 from avi_lib.weights import fingerprint, save_weights
-from tools.benchmarks.folds import folds
-
-
-def digest(network):
-    parts = [value.numpy().tobytes() for value in network.state_dict().values()]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+from tools.benchmarks.folds import RECIPES, best_temperature, folds, kept_predictions
 
 
 def test_the_trained_network_knows_clips_it_was_not_trained_on():
@@ -56,24 +58,16 @@ def test_the_trained_network_knows_clips_it_was_not_trained_on():
     assert level_agreement(predicted, meant) > 0.65
 
 
-def test_what_is_no_speech_is_told_from_speech():
-    model = trained().model
+def test_what_is_no_speech_is_told_from_speech_and_strange_states_count_less():
+    model, strange = trained().model, example_features("sad", 2, 1)
+    noise = np.random.default_rng(0).normal(0, 20, strange.states.shape)
+    far = strange._replace(states=(strange.states + noise).astype(np.float16))
     with torch.no_grad():
-        voices = model.embed_speech(stack([views[0] for views in bank().views])).speech
-        others = model.embed_speech(stack(sounds())).speech
-    assert float(voices.min()) > 0 > float(others.max())
-
-
-def test_strange_states_count_less_and_the_more_the_stranger():
-    model = trained().model
-    with torch.no_grad():
-        usual = model.embed_speech(stack([views[0] for views in bank().views])).in_domain
-    assert float(usual.mean()) > 0.95
-    rng = np.random.default_rng(0)
-    strange = example_features("sad", 2, 1)
-    far = strange._replace(states=(strange.states + rng.normal(0, 20, strange.states.shape)).astype(np.float16))
-    with torch.no_grad():
+        voices = model.embed_speech(stack([views[0] for views in bank().views]))
+        others = model.embed_speech(stack(sounds()))
         assert float(model.embed_speech(stack([far])).in_domain[0]) == pytest.approx(OUT_OF_DOMAIN)
+    assert float(voices.speech.min()) > 0 > float(others.speech.max())
+    assert float(voices.in_domain.mean()) > 0.95
 
 
 def test_a_clip_need_be_of_one_domain_only_and_what_lies_between_counts_in_part():
@@ -96,9 +90,9 @@ def test_a_clip_need_be_of_one_domain_only_and_what_lies_between_counts_in_part(
 
 def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
     models = frozen()
-    before = digest(models.language.network)
+    before = fingerprint(models.language.network)
     made = trained()
-    assert digest(models.language.network) == before
+    assert fingerprint(models.language.network) == before
     assert all(weight.grad is None for weight in models.language.network.parameters())
     for log, name, share in (
         (made.aligned, "states", 0.9),
@@ -112,24 +106,17 @@ class StopError(Exception):
     """Ends a training at a step."""
 
 
-@pytest.mark.parametrize(("part", "step"), [("align", 45), ("speak", 10), ("write", 5)])
-def test_a_training_that_is_stopped_goes_on_to_the_same_bytes(part, step, tmp_path):
-    def stop(now, line):
-        if (now, line["step"]) == (part, step):
-            raise StopError
+def test_a_training_that_is_stopped_in_every_part_goes_on_to_the_same_bytes(tmp_path):
+    for part, step in (("align", 45), ("speak", 10), ("write", 5)):
 
-    with pytest.raises(StopError):
-        train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path / "run", progress=False, on_log=stop)
-    made = train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path / "run", progress=False)
+        def stop(*now, last=(part, step)):
+            if (now[0], now[1]["step"]) == last:
+                raise StopError
+
+        with pytest.raises(StopError):
+            train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path, progress=False, on_log=stop)
+    made = train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path, progress=False)
     assert fingerprint(made.model) == fingerprint(trained().model)
-
-
-def test_the_first_projection_depends_on_no_clip_and_are_shared(tmp_path):
-    made = trained()
-    prompter, _ = speak(frozen().language, made.model.shape, SETTINGS, tmp_path / "speak", progress=False)
-    assert not prompter.place.weight.any(), "before writing the place itself tells nothing"
-    again, _ = speak(frozen().language, made.model.shape, SETTINGS, tmp_path / "speak", progress=False)
-    assert fingerprint(again) == fingerprint(prompter)
 
 
 def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
@@ -150,31 +137,29 @@ def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "named"),
-    [("lora", 8, "LoRA"), ("adapters", [["q_proj.lora_A", 8, 6]], "LoRA"), ("words", True, "transcript in the prompt")],
+    ("fields", "named"),
+    [
+        ({"lora": 0, "adapters": [], "words": False}, None),
+        ({"lora": 8}, "LoRA"),
+        ({"adapters": [["q_proj.lora_A", 8, 6]]}, "LoRA"),
+        ({"words": True}, "transcript in the prompt"),
+    ],
 )
-def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_path, field, value, named):
+def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_path, fields, named):
     model, path = trained().model, tmp_path / "i.safetensors"
-    for content, asks in ({"lora": 0, "adapters": [], "words": False}, False), ({field: value}, True):
-        shape = {**model.shape.model_dump(by_alias=True), **content}
-        save_weights(model, path, {"format": 1, "kind": "instructor", "shape": shape, "about": {}})
-        if asks:
-            with pytest.raises(InputError, match=f"trained with .*{named}.*, which is supported no more"):
-                load_instructor_model(path)
-        else:
-            assert load_instructor_model(path).shape == model.shape
+    shape = {**model.shape.model_dump(by_alias=True), **fields}
+    save_weights(model, path, {"format": 1, "kind": "instructor", "shape": shape, "about": {}})
+    if named is None:
+        assert load_instructor_model(path).shape == model.shape
+        return
+    with pytest.raises(InputError, match=f"trained with .*{named}.*, which is supported no more"):
+        load_instructor_model(path)
 
 
-def test_a_clip_fits_the_sentences_of_its_class_and_both_upper_levels_where_its_level_is_not_known():
-    def names(emotion, level):
-        return [EMOTION_CLASSES[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
-
-    assert names("angry", 3) == [EmotionClass("angry", 3)]
-    assert names("angry", None) == [EmotionClass("angry", 2), EmotionClass("angry", 3)]
-    assert names("calm", None) == names("calm", 1) == [EmotionClass("calm", 1)]
-
-
-def test_info_nce_is_the_contrast_of_what_fits_with_the_rest():
+def test_a_clip_fits_the_sentences_of_its_class_and_info_nce_contrasts_them_with_the_rest():
+    for emotion, level, levels in (("angry", 3, (3,)), ("angry", None, (2, 3)), ("calm", None, (1,))):
+        found = [EMOTION_CLASSES[n] for n in fitting(BankClip("", "", "", "", emotion, level))]
+        assert found == [EmotionClass(emotion, each) for each in levels]
     likeness = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 0.0]])
     fits = torch.tensor([[True, False, False], [False, True, True]])
     shares = likeness.softmax(dim=1)
@@ -217,24 +202,17 @@ def test_without_functionals_and_out_of_domain_score_only_the_states_count(tmp_p
     torch.testing.assert_close(first, second)
 
 
-def test_logits_are_drawn_from_their_stream_and_many_are_decided():
-    first, again = (drawn_logits(200, np.random.default_rng(3)) for _ in range(2))
-    assert torch.equal(first, again)
-    top = first.softmax(dim=1).max(dim=1).values
-    assert float((top > 0.9).float().mean()) > 0.2 and float((top < 0.5).float().mean()) > 0.1
-
-
 def test_folds_part_speakers_and_hold_out_every_clip_once():
-    whole = bank()
-    held = []
-    for learned, out in folds(whole, 4):
+    def speakers(part, corpus):
+        return {clip.speaker for clip in part.clips if clip.corpus == corpus}
+
+    parted = folds(bank(), 4)
+    for learned, out in parted:
         for corpus in ("labelled", "unlabelled"):
-            inside, outside = (
-                {clip.speaker for clip in part.clips if clip.corpus == corpus} for part in (learned, out)
-            )
+            inside, outside = speakers(learned, corpus), speakers(out, corpus)
             assert inside and outside and not inside & outside
-        held += [clip.name for clip in out.clips]
-    assert sorted(held) == sorted(clip.name for clip in whole.clips)
+    held = [clip.name for _, out in parted for clip in out.clips]
+    assert sorted(held) == sorted(clip.name for clip in bank().clips)
 
 
 def test_classifications_count_what_is_predicted():
@@ -250,30 +228,110 @@ def test_classifications_count_what_is_predicted():
     assert recall(["sad", None, "sad"], ["sad", "sad", "happy"]) == pytest.approx(0.25)
 
 
-def test_sentences_of_all_classes_lie_in_the_space_that_is_shared():
-    sentences = sentence_states(Letters(), 3)
-    assert sentences.shape[:2] == (len(EMOTION_CLASSES), 3)
-    assert trained().model.anchors.shape == (len(EMOTION_CLASSES), SETTINGS.aligned)
-    losses = AlignLosses(bank(), sounds(), sentences, SETTINGS)
-    assert losses.fits.sum(dim=1).tolist() == [len(fitting(clip)) for clip in bank().clips]
-
-
-def test_without_contrast_writing_alone_trains_the_acoustic_part_and_goes_on_to_the_same_bytes(tmp_path):
-    write = SETTINGS.write.model_copy(update={"steps": 4, "save_every": 2})
+def test_without_contrast_writing_alone_trains_the_acoustic_part(tmp_path):
+    write = SETTINGS.write.model_copy(update={"steps": 2})
     settings = SETTINGS.model_copy(update={"contrast": False, "write": write})
     plain, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
-    before, language = digest(plain.qformer), digest(frozen().language.network)
+    before, language = fingerprint(plain.qformer), fingerprint(frozen().language.network)
     whole = train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "whole", progress=False)
-    assert log == [] and whole.aligned == [] and len(whole.written) == 4
-    assert digest(whole.model.qformer) != before and digest(frozen().language.network) == language
+    assert log == [] and whole.aligned == [] and len(whole.written) == 2
+    assert fingerprint(whole.model.qformer) != before and fingerprint(frozen().language.network) == language
+    save_instructor_model(whole.model, tmp_path / "weights.safetensors")
+    assert load_instructor_model(tmp_path / "weights.safetensors").shape == whole.model.shape
 
-    def stop(part, line):
-        if (part, line["step"]) == ("write", 3):
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "cut", progress=False, on_log=stop)
-    again = train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "cut", progress=False)
-    assert digest(again.model) == digest(whole.model)
-    save_instructor_model(again.model, tmp_path / "weights.safetensors")
-    assert load_instructor_model(tmp_path / "weights.safetensors").shape == again.model.shape
+@pytest.fixture
+def mirrored(monkeypatch):
+    encoded = []
+    monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
+    monkeypatch.setattr(module, "ALONE", 10_000)
+    real = module.acoustic_features
+    monkeypatch.setattr(
+        module, "acoustic_features", lambda wave, encoder: encoded.append(len(wave)) or real(wave, encoder)
+    )
+    return encoded
+
+
+def test_every_labelled_clip_is_encoded_as_it_is_and_augmented_and_some_can_be_taken(mirrored, tmp_path):
+    bank = make_feature_bank([performed()], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
+    clips = [clip for clip in performed().clips if clip.emotion]
+    assert [clip.name for clip in bank.clips] == [clip.clip for clip in clips]
+    assert all(len(views) == 3 for views in bank.views)
+    for views, clip in zip(bank.views, clips, strict=True):
+        assert len(views[0].contour) == pytest.approx(clip.duration_s * 25, abs=1)
+        assert not np.array_equal(views[0].functionals, views[1].functionals)
+    assert len(mirrored) == 3 * len(clips)
+    few = bank.select([number % 2 == 0 for number in range(len(bank))])
+    assert few.clips == bank.clips[::2] and few.digest != bank.digest
+    with pytest.raises(InputError, match="clips with sound and an emotion"):
+        make_feature_bank([recorded()], "mirror", 1, 0, tmp_path, progress=False)
+
+
+def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, tmp_path):
+    first = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    mirrored.clear()
+    again = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    assert not mirrored and again.digest == first.digest
+    for one, two in zip(first.views, again.views, strict=True):
+        assert all(np.array_equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
+    (kept,) = tmp_path.glob("*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-64])
+    make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    assert mirrored
+    mirrored.clear()
+    other = make_feature_bank([performed()], "mirror", 2, 1, tmp_path, progress=False)
+    assert mirrored and other.digest != first.digest
+
+
+def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
+    from avi_lib.corpus.dataset import Corpus
+    from avi_lib.corpus.prepare import prepare
+    from avi_lib.settings import PrepareSettings
+
+    write_table_corpus(tmp_path / "raw", talkers(speakers=2, clips=1))
+    prepare("table", tmp_path / "raw", tmp_path / "prepared", PrepareSettings(encoder="still"), progress=False)
+    corpus = Corpus(tmp_path / "prepared")
+    sound = corpus.sound(corpus.clips[0])
+    sound.unlink()
+    with pytest.raises(InputError, match="the sound of every clip"):
+        make_feature_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)
+
+
+def instructor(change=0.0):
+    model = copy.deepcopy(trained().model)
+    with torch.no_grad():
+        model.of_states.bias += change
+    return Instructor(model, Mirror(), frozen().language, "for tests")
+
+
+def test_opinions_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
+    few = bank().select([number < 5 for number in range(len(bank()))])
+    first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
+    written = (tmp_path / "kept.npz").stat().st_mtime_ns
+    again = kept_predictions(instructor(), few, tmp_path / "kept.npz")
+    assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
+    np.testing.assert_array_equal(again.classes, first.classes)
+    other = kept_predictions(instructor(0.5), few, tmp_path / "kept.npz")
+    assert not np.array_equal(other.classes, first.classes)
+    fewer = kept_predictions(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
+    assert len(fewer.classes) == 2
+    assert len(write_out(instructor(), few, every=2)) == 3
+    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes in RECIPES.values())
+
+
+def test_the_temperature_makes_confidence_what_it_claims_to_be():
+    rng = np.random.default_rng(0)
+    clips = bank().select([clip.emotion in ("angry", "sad") for clip in bank().clips])
+    right = rng.random(len(clips)) < 0.7
+    names = [
+        clip.emotion if ok else {"angry": "sad", "sad": "angry"}[clip.emotion]
+        for clip, ok in zip(clips.clips, right, strict=True)
+    ]
+    logits = np.array(
+        [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
+    )
+    predictions = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
+    best = best_temperature([predictions])
+    assert best > 1.5
+    assert predictions.classified(best).calibration_error < predictions.classified(1.0).calibration_error
+    assert predictions.classified(best).accuracy == predictions.classified(1.0).accuracy

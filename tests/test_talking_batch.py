@@ -52,11 +52,15 @@ def places(corpus: Corpus, name: str, part: np.ndarray, idle: bool | None = Fals
 
 def test_the_style_is_shown_by_a_partner_and_the_answer_is_the_clips_own_performance_of_that_script():
     corpus, mixture = performed(), mixed(performed())
-    shown_by = set()
+    shown_by, starts = set(), set()
     for seed in range(12):
         item = of(mixture, "s1-1")
         spoken, shown = draw(mixture, [item], settings(), rng(seed))
         answers = places(corpus, "s1-1", spoken.motion[0].numpy())
+        (start,) = {start for _, start in answers}
+        own = corpus.features(item.clip)[2 * start : 2 * start + 50].astype(np.float32)
+        assert (spoken.features[0].numpy() == own).all(), "features begin where the motion does"
+        starts.add(start)
         seen = shown.motion[0, : int(shown.valid.sum())].numpy()
         showing = {
             (partner.clip, script)
@@ -67,38 +71,20 @@ def test_the_style_is_shown_by_a_partner_and_the_answer_is_the_clips_own_perform
         assert not places(corpus, "s1-1", seen[:25], False) | places(corpus, "s1-1", seen[:25], True)
         shown_by |= {name for name, _ in showing}
     assert shown_by == {"s0-1", "s1-2"}
+    assert len(starts) > 3
 
 
-def test_features_begin_where_the_motion_does():
-    corpus, mixture = performed(), mixed(performed())
-    starts = set()
-    for seed in range(8):
-        spoken, _ = draw(mixture, [of(mixture, "s0-0")], settings(), rng(seed))
-        (start,) = {start for _, start in places(corpus, "s0-0", spoken.motion[0].numpy())}
-        own = corpus.features(corpus.clip("s0-0"))[2 * start : 2 * start + 50].astype(np.float32)
-        assert (spoken.features[0].numpy() == own).all()
-        starts.add(start)
-    assert len(starts) > 4
-    assert max(starts) - min(starts) > 20
-
-
-def test_the_same_stream_draws_the_same_bytes_and_another_one_others():
-    mixture = mixed()
-    for drawn in (draw, draw_unlabelled):
-        one, same, other = (
-            numbers(*drawn(mixture, mixture.items[:6], settings(mixed=0.5, partial=0.5), rng(seed)))
-            for seed in (4, 4, 5)
-        )
-        assert one == same
-        assert one != other
-
-
-def test_without_exchange_a_clip_shows_its_own_style_and_what_is_left_out_shows_none():
+def test_without_exchange_a_clip_shows_its_own_style_with_idle_behaviour_in_half_and_what_is_left_out_shows_none():
     corpus, everyone, without = performed(), mixed(performed()), mixed(performed(), without=("s0-1",))
-    for seed in range(4):
+    with_idle = 0
+    for seed in range(16):
         for mixture, name, exchanged in ((everyone, "s1-2", 0.0), (without, "s1-1", 1.0)):
-            _, shown = draw(mixture, [of(mixture, name)], settings(exchanged=exchanged), rng(seed))
-            assert any(places(corpus, "s1-2", shown.motion[0].numpy(), idle) for idle in (False, True))
+            spoken, shown = draw(mixture, [of(mixture, name)], settings(exchanged=exchanged), rng(seed))
+            idle = bool(places(corpus, "s1-2", shown.motion[0].numpy(), idle=True))
+            assert idle or places(corpus, "s1-2", shown.motion[0].numpy())
+            assert places(corpus, name, spoken.motion[0].numpy()), "no answer holds idle behaviour"
+            with_idle += idle
+    assert 6 <= with_idle <= 26
 
 
 def test_mixed_performances_have_the_same_shares_in_the_style_and_in_the_answer():
@@ -118,16 +104,6 @@ def test_mixed_performances_have_the_same_shares_in_the_style_and_in_the_answer(
         np.testing.assert_allclose(motion, share * whole[0] + rest * whole[1], atol=1e-6)
     assert all(np.ptp(each) == 0 for each in drawn), "a group has one share"
     assert 0 < sum(each[0] in (0, 1) for each in drawn) < len(drawn)
-
-
-def test_idle_behaviour_is_in_half_of_the_styles_and_in_no_answer():
-    corpus, mixture = performed(), mixed(performed())
-    with_idle = 0
-    for seed in range(16):
-        spoken, shown = draw(mixture, [of(mixture, "s0-1")], settings(exchanged=0.0), rng(seed))
-        assert places(corpus, "s0-1", spoken.motion[0].numpy(), idle=False)
-        with_idle += bool(places(corpus, "s0-1", shown.motion[0].numpy(), idle=True))
-    assert 3 <= with_idle <= 13
 
 
 def test_idle_channels_of_real_motion_are_no_answer_but_may_show_a_style():
@@ -198,14 +174,14 @@ def test_flame_has_no_partners_and_its_head_is_no_answer():
 def test_a_fresh_script_is_performed_by_the_clip_and_by_whom_shows_the_style():
     corpus, mixture = performed(), mixed(performed())
     item = of(mixture, "s1-1")
-    spoken, shown = draw(mixture, [item], settings(fresh=1.0, style_frames=500), rng(3))
+    (spoken, shown), (again, _) = (
+        draw(mixture, [item], settings(fresh=1.0, style_frames=500), rng(3)) for _ in range(2)
+    )
     assert not places(corpus, "s1-1", spoken.motion[0].numpy()), "no script of the corpus"
-    again, _ = draw(mixture, [item], settings(fresh=1.0, style_frames=500), rng(3))
     assert numbers(spoken) == numbers(again)
     # the same script shows in both: what a channel holds here it holds there, but for speech and dynamics
     held = list(ARKIT.groups["brows"] + ARKIT.groups["cheeks_nose"])
     means = [batch.motion[0, batch.valid[0]].mean(dim=0)[held] for batch in (spoken, shown)]
     assert float((means[0] - means[1]).abs().max()) < 0.35
-    drawn = (draw(mixture, [item], settings(fresh=1.0), rng(seed))[0] for seed in range(6))
-    others = {float(each.motion.sum()) for each in drawn}
-    assert len(others) == 6, "another script every time"
+    drawn = [draw(mixture, [item], settings(fresh=1.0), rng(seed))[0] for seed in range(6)]
+    assert len({numbers(each) for each in drawn}) == 6, "another script every time"

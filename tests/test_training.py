@@ -50,28 +50,31 @@ def written(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_an_epoch_holds_every_item_once_and_depends_on_seed_and_epoch_alone():
+def test_an_epoch_holds_every_item_once_and_steps_and_processes_have_their_share_and_stream():
     drawn = np.concatenate([batch_at(step, items=12, batch=4, seed=5) for step in range(6)])
     assert sorted(drawn[:12]) == sorted(drawn[12:]) == list(range(12))
     assert (drawn[:12] == epoch_order(0, 12, 5)).all()
     assert (drawn[:12] != drawn[12:]).any()
-    assert (batch_at(4, 12, 4, 5) == drawn[16:20]).all()
     assert len(batch_at(0, items=3, batch=8, seed=0)) == 8
-
-
-def test_every_step_has_a_random_stream_of_its_own():
     assert rng_at(3, 1).random() == rng_at(3, 1).random()
-    assert len({rng_at(step, seed).random() for step in range(20) for seed in range(20)}) == 400
+    assert len({rng_at(step, seed, process).random() for step, seed, process in np.ndindex(9, 9, 2)}) == 162
+    shares = [Processes(rank, 3).share(np.arange(5)).tolist() for rank in range(3)]
+    assert shares == [[0, 1], [2, 3], [4]]
+    with pytest.raises(InputError, match="2 for 3 processes"):
+        Processes(0, 3).share(np.arange(2))
 
 
 def test_training_learns_and_the_same_twice_gives_the_same_bytes(tmp_path):
+    models = network(), network()
+    state = torch.get_rng_state()
     first, second = (
-        train(network(), loss_of, 20, SETTINGS.model_copy(update={"steps": 200}), tmp_path / name, "line")
-        for name in ("a", "b")
+        train(model, loss_of, 20, SETTINGS.model_copy(update={"steps": 200}), tmp_path / name, "line")
+        for model, name in zip(models, "ab", strict=True)
     )
     assert weights(first[0]) == weights(second[0])
     assert first[1][-1]["loss"] < 0.2 * first[1][0]["loss"]
     assert [line["step"] for line in first[1]] == list(range(5, 201, 5))
+    assert torch.equal(torch.get_rng_state(), state), "the caller's random state is left as it was"
 
 
 def test_going_on_from_a_checkpoint_gives_the_bytes_of_an_unbroken_run(tmp_path):
@@ -119,79 +122,63 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     assert [(tmp_path / f"lines{rank}").read_text() for rank in range(2)] == ["6", "0"]
 
 
-def test_processes_share_a_batch_without_a_rest_and_need_an_item_each():
-    batch = np.arange(5)
-    shares = [Processes(rank, 3).share(batch).tolist() for rank in range(3)]
-    assert shares == [[0, 1], [2, 3], [4]]
-    assert len({rng_at(3, 1, process).random() for process in range(3)}) == 3
-    with pytest.raises(InputError, match="2 for 3 processes"):
-        Processes(0, 3).share(batch[:2])
-
-
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
+    def refuse(match, model=None, items=20, recipe="line", **changes):
+        model = network() if model is None else model
+        before = weights(model)
+        with pytest.raises(InputError, match=match):
+            train(model, loss_of, items, SETTINGS.model_copy(update=changes), tmp_path, recipe)
+        assert weights(model) == before
+
     train(network(), loss_of, 20, SETTINGS, tmp_path, "line")
-    with pytest.raises(InputError, match="of another one"):
-        train(network(), loss_of, 20, SETTINGS, tmp_path, "curve")
-    with pytest.raises(InputError, match="of another one"):
-        train(network(), loss_of, 20, SETTINGS.model_copy(update={"steps": 60}), tmp_path, "line")
-    with pytest.raises(InputError, match="of another one"):
-        train(network(), loss_of, 19, SETTINGS, tmp_path, "line")
+    refuse("of another one", recipe="curve")
+    refuse("of another one", steps=60)
+    refuse("of another one", items=19)
     other = nn.Sequential(nn.Linear(1, 9), nn.Dropout(0.2), nn.Tanh(), nn.Linear(9, 1))
-    before = weights(other)
-    with pytest.raises(InputError, match=r"has \(9, 1\) for model/0.weight; got \(8, 1\) in .*last.safetensors"):
-        train(other, loss_of, 20, SETTINGS, tmp_path, "line")
-    assert weights(other) == before
-    with pytest.raises(InputError, match=r"has \(1, 1\) for model/weight; got nothing"):
-        train(nn.Linear(1, 1), loss_of, 20, SETTINGS, tmp_path, "line")
-    with pytest.raises(InputError, match=r"has nothing for average/module.3.bias; got \(1,\)"):
-        train(network()[:3], loss_of, 20, SETTINGS, tmp_path, "line")
+    refuse(r"has \(9, 1\) for model/0.weight; got \(8, 1\) in .*last.safetensors", other)
+    refuse(r"has \(1, 1\) for model/weight; got nothing", nn.Linear(1, 1))
+    refuse(r"has nothing for average/module.3.bias; got \(1,\)", network()[:3])
     kept = tmp_path / "last.safetensors"
     kept.write_bytes(kept.read_bytes()[:200])
-    with pytest.raises(InputError, match="whole checkpoint"):
-        train(network(), loss_of, 20, SETTINGS, tmp_path, "line")
+    refuse("whole checkpoint")
 
 
-def test_a_loss_that_is_no_number_stops_training_and_the_last_checkpoint_stays(tmp_path):
+def test_a_loss_or_gradient_that_is_no_number_stops_training_before_it_reaches_weights_or_checkpoint(tmp_path):
     def broken(model, items, rng, way):
         losses = loss_of(model, items, rng, way)
-        return (
-            losses | {"extra": losses["loss"] * float("nan")} if (tmp_path / "last.safetensors").is_file() else losses
-        )
-
-    with pytest.raises(AviError, match=r"extra nan, gradient .* at step 7"):
-        train(network(), broken, 20, SETTINGS, tmp_path, "line")
-    assert train(network(), loss_of, 20, SETTINGS, tmp_path, "line")[1][-1]["step"] == 30
-
-
-def test_a_gradient_that_is_no_number_stops_training_before_it_reaches_the_weights(tmp_path):
-    model = network()
-    before = weights(model)
+        spoilt = {"extra": losses["loss"] * float("nan")} if (tmp_path / "last.safetensors").is_file() else {}
+        return losses | spoilt
 
     def steep(model, items, rng, way):
         return {"loss": (model(torch.zeros(2, 1)) - model[3].bias.detach()).square().sum().mul(0).sqrt()}
 
+    model = network()
+    before = weights(model)
     with pytest.raises(AviError, match="loss 0, gradient nan at step 0"):
         train(model, steep, 20, SETTINGS, tmp_path, "line")
     assert weights(model) == before
+    with pytest.raises(AviError, match=r"extra nan, gradient .* at step 7"):
+        train(network(), broken, 20, SETTINGS, tmp_path, "line")
+    assert train(network(), loss_of, 20, SETTINGS, tmp_path, "line")[1][-1]["step"] == 30
 
 
 def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path):
     def untouched(model, items, rng, way):
         raise AssertionError("a step was taken")
 
-    with pytest.raises(InputError, match="at least one training item; got 0"):
-        train(network(), untouched, 0, SETTINGS, tmp_path / "run", "line")
-    assert not (tmp_path / "run").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="file"):
-        train(network(), untouched, 20, SETTINGS, tmp_path / "file", "line")
     (tmp_path / "closed" / "last.safetensors").mkdir(parents=True)
-    with pytest.raises(OutputError, match=r"a file to write; got the folder .*last.safetensors"):
-        train(network(), untouched, 20, SETTINGS, tmp_path / "closed", "line")
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "log.jsonl").write_text("[1]\n")
-    with pytest.raises(InputError, match=r"the log of a training; got .*log.jsonl"):
-        train(network(), untouched, 20, SETTINGS, tmp_path / "run", "line")
+    (tmp_path / "logged").mkdir()
+    (tmp_path / "logged" / "log.jsonl").write_text("[1]\n")
+    for name, items, error, words in (
+        ("run", 0, InputError, "at least one training item; got 0"),
+        ("file", 20, OutputError, "file"),
+        ("closed", 20, OutputError, r"a file to write; got the folder .*last.safetensors"),
+        ("logged", 20, InputError, r"the log of a training; got .*log.jsonl"),
+    ):
+        with pytest.raises(error, match=words):
+            train(network(), untouched, items, SETTINGS, tmp_path / name, "line")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_log_line_that_a_kill_cut_short_is_dropped(tmp_path):
@@ -201,7 +188,7 @@ def test_a_log_line_that_a_kill_cut_short_is_dropped(tmp_path):
     assert [line["step"] for line in read_log(path, 9)] == [5]
 
 
-def test_a_board_shows_the_losses_of_the_log_and_forgets_what_comes_again(tmp_path):
+def test_a_board_shows_the_losses_of_the_log_and_is_refused_without_its_package(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(StoppedError):
@@ -211,21 +198,11 @@ def test_a_board_shows_the_losses_of_the_log_and_forgets_what_comes_again(tmp_pa
     shown.Reload()
     assert [event.step for event in shown.Scalars("loss")] == [5, 10, 15, 20, 25, 30]
     assert [event.value for event in shown.Scalars("loss")] == pytest.approx([line["loss"] for line in result[1]])
-
-
-def test_a_board_without_its_package_is_refused_before_training(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     with pytest.raises(InputError, match=r"the package tensorboard for a board.*avi-lib\[board\]"):
-        train(network(), loss_of, 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
-    assert not (tmp_path / "board").exists()
-
-
-def test_training_leaves_torchs_random_state_as_it_was(tmp_path):
-    model = network()
-    before = torch.get_rng_state()
-    train(model, loss_of, 20, SETTINGS, tmp_path, "line")
-    assert torch.equal(torch.get_rng_state(), before)
+        train(network(), loss_of, 20, SETTINGS, tmp_path / "other", "line", board=tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -235,14 +212,6 @@ def test_the_learning_rate_rises_and_falls():
     assert rates[10] == pytest.approx(1.0)
     assert np.diff(rates[10:]).max() < 0
     assert rates[-1] == pytest.approx(0.01, abs=0.002)
-
-
-def test_a_device_is_chosen_with_a_reason_and_one_that_is_not_there_is_refused():
-    device, reason = choose_device("cpu")
-    assert (device.type, reason) == ("cpu", "asked for")
-    assert choose_device()[1]
-    with pytest.raises(InputError, match="warp"):
-        choose_device("warp")
 
 
 def test_in_mixed_precision_networks_round_and_a_loss_that_asks_for_float32_has_it(tmp_path, monkeypatch):
@@ -263,7 +232,10 @@ def test_in_mixed_precision_networks_round_and_a_loss_that_asks_for_float32_has_
     assert result[1][-1]["loss"] < 0.5 * result[1][0]["loss"]
 
 
-def test_processes_take_a_cuda_device_each_and_no_more_than_there_are(monkeypatch):
+def test_a_device_is_chosen_with_a_reason_one_for_each_process_and_one_that_is_not_there_is_refused(monkeypatch):
+    assert choose_device("cpu") == (torch.device("cpu"), "asked for")
+    with pytest.raises(InputError, match="warp"):
+        choose_device("warp")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
