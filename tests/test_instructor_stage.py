@@ -268,18 +268,18 @@ def test_every_labelled_clip_is_encoded_as_it_is_and_augmented_and_some_can_be_t
 
 
 def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, tmp_path):
-    first = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    first = make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
     mirrored.clear()
-    again = make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    again = make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
     assert not mirrored and again.digest == first.digest
     for one, two in zip(first.views, again.views, strict=True):
         assert all(np.array_equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
     (kept,) = tmp_path.glob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:-64])
-    make_feature_bank([performed()], "mirror", 2, 0, tmp_path, progress=False)
+    make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
     assert mirrored
     mirrored.clear()
-    other = make_feature_bank([performed()], "mirror", 2, 1, tmp_path, progress=False)
+    other = make_feature_bank([performed()], "mirror", 1, 1, tmp_path, progress=False)
     assert mirrored and other.digest != first.digest
 
 
