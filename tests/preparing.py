@@ -26,19 +26,8 @@ class Inline(Executor):
 def read_quickly(path: Path, max_minutes: float) -> Voice:
     """A sound FLAC without the checks and the process of its own that `load_voice` takes."""
     wave, _ = soundfile.read(path, dtype="float32")
-    levels = dict.fromkeys(
-        (
-            "peak_dbfs",
-            "rms_dbfs",
-            "speech_dbfs",
-            "noise_dbfs",
-            "snr_db",
-            "silence_ratio",
-            "clipping_fraction",
-            "dc_offset",
-        ),
-        0.0,
-    )
+    measures = "peak_dbfs rms_dbfs speech_dbfs noise_dbfs snr_db silence_ratio clipping_fraction dc_offset"
+    levels = dict.fromkeys(measures.split(), 0.0)
     source = {"path": str(path), "container": "flac", "codec": "flac", "channels": 1, "source_rate_hz": RATE_HZ}
     return Voice(wave, SpeechReport(**source, **levels, claimed_s=None, duration_s=len(wave) / RATE_HZ))
 

@@ -50,13 +50,10 @@ def reason(scan: Scan, name: str) -> str:
 # Finding files
 
 
-def test_files_are_found_at_any_depth_in_either_case_and_hidden_ones_are_not(tmp_path: Path) -> None:
-    tree(tmp_path, "b/c/x.WAV", "a.flac", ".hidden/y.wav", "b/._x.wav", "README.md", "é/ü.wav")
-    found, refused = find(tmp_path, SPEECH_SUFFIXES)
+def test_files_are_found_at_any_depth_hidden_ones_are_not_and_links_are_followed_once(tmp_path: Path) -> None:
+    tree(tmp_path / "one", "b/c/x.WAV", "a.flac", ".hidden/y.wav", "b/._x.wav", "README.md", "é/ü.wav")
+    found, refused = find(tmp_path / "one", SPEECH_SUFFIXES)
     assert list(found) == ["a.flac", "b/c/x.WAV", "é/ü.wav"] and refused == []
-
-
-def test_links_are_followed_once_and_circles_end(tmp_path: Path) -> None:
     tree(tmp_path, "in/z/x.wav", "store/y.wav")
     (tmp_path / "in/z/up").symlink_to(tmp_path / "in")
     (tmp_path / "in/a").symlink_to(tmp_path / "in/z")
@@ -99,11 +96,6 @@ def test_a_source_where_nothing_fits_says_the_layout_and_a_missing_one_says_so(a
 # Phones and tables
 
 
-def test_phones_before_zero_are_dropped_and_one_across_zero_is_cut() -> None:
-    entry = [["hi", "AY1", 0.1, 0.3], ["<sil>", "SIL", -0.63, -0.2], ["hi", "HH", -0.2, 0.1]]
-    assert phones_of(entry) == (Phone("HH", 0.0, 0.1), Phone("AY", 0.1, 0.3))
-
-
 @pytest.mark.parametrize(
     ("entry", "rule"),
     [
@@ -118,7 +110,9 @@ def test_phones_before_zero_are_dropped_and_one_across_zero_is_cut() -> None:
         ([["hi", "AY", -0.5, 0.0]], "no phone"),
     ],
 )
-def test_a_malformed_entry_of_phones_says_what_is_wrong(entry: object, rule: str) -> None:
+def test_phones_before_zero_are_cut_and_a_malformed_entry_says_what_is_wrong(entry: object, rule: str) -> None:
+    good = [["hi", "AY1", 0.1, 0.3], ["<sil>", "SIL", -0.63, -0.2], ["hi", "HH", -0.2, 0.1]]
+    assert phones_of(good) == (Phone("HH", 0.0, 0.1), Phone("AY", 0.1, 0.3))
     with pytest.raises(RuleError, match=rule):
         phones_of(entry)
 
@@ -183,21 +177,17 @@ def test_a_name_that_breaks_a_rule_is_refused_and_says_which(tmp_path, adapter, 
 
 
 def test_ravdess_reads_every_label_from_the_name_whatever_the_folder(tmp_path: Path) -> None:
-    scan = scan_source("ravdess", tree(tmp_path, f"any/Actor_12/{CLIP}.WAV", ".DS_Store", "LICENSE.txt"))
-    (found,) = scan.recordings
+    codes = [f"03-01-{emotion:02d}-01-02-01-01.wav" for emotion in range(1, 9)]
+    tree(tmp_path, f"any/Actor_12/{CLIP}.WAV", ".DS_Store", "LICENSE.txt", "03-01-02-02-02-01-01.wav", *codes)
+    *others, found = scan_source("ravdess", tmp_path).recordings
     assert (found.name, found.speaker, found.emotion, found.level, found.gender) == (CLIP, "12", "angry", 3, "female")
     assert found.text == "Kids are talking by the door" and found.language == "en"
     assert found.speech == tmp_path / f"any/Actor_12/{CLIP}.WAV" and found.video is None
-
-
-def test_ravdess_emotions_and_levels_follow_the_codes(tmp_path: Path) -> None:
-    codes = [f"03-01-{emotion:02d}-01-02-01-01" for emotion in range(1, 9)]
-    scan = scan_source("ravdess", tree(tmp_path, *(f"{code}.wav" for code in codes), "03-01-02-02-02-01-01.wav"))
-    assert {(recording.name[6:8], recording.emotion, recording.level) for recording in scan.recordings} == {
+    assert {(recording.name[6:8], recording.emotion, recording.level) for recording in others} == {
         *(("01", "neutral", 1), ("02", "calm", 1), ("03", "happy", 2), ("04", "sad", 2), ("05", "angry", 2)),
         *(("06", "fear", 2), ("07", "disgusted", 2), ("08", "surprised", 2)),
     }
-    assert {recording.gender for recording in scan.recordings} == {"male"}
+    assert {recording.gender for recording in others} == {"male"}
 
 
 def test_ravdess_takes_the_video_instead_of_its_sound_and_keeps_one_of_two_copies(tmp_path: Path) -> None:
@@ -385,24 +375,18 @@ def test_a_table_finds_sound_phones_motion_and_labels(tmp_path: Path) -> None:
     assert composed.speech == tmp_path / "e\u0301.wav"
 
 
-def test_a_table_tells_genders_in_several_words_and_leaves_others_open(tmp_path: Path) -> None:
-    words = ("female", "F", "woman", "Male", "m", "man", "", "diverse", "x")
-    tree(tmp_path, *(f"{i}.wav" for i in range(len(words))))
-    write(tmp_path / "index.csv", "clip,gender\n" + "".join(f"{i},{word}\n" for i, word in enumerate(words)))
-    genders = [recording.gender for recording in scan_source("table", tmp_path).recordings]
-    assert genders == ["female"] * 3 + ["male"] * 3 + [None] * 3
-
-
-def test_a_table_row_with_motion_alone_is_silent_and_a_file_column_names_the_clip(tmp_path: Path) -> None:
+def test_a_table_row_with_motion_alone_is_silent_a_file_column_names_the_clip_and_genders_have_several_words(tmp_path):
     present = np.arange(len(ARKIT)) != ARKIT.index("tongueOut")
-    tree(tmp_path, "x/y.wav", "curves/none")
-    curves = Curves(MotionClip(np.zeros((5, 55), np.float32), 25.0, ARKIT), present)
-    save_curves(curves, tmp_path / "curves" / "m.npz")
-    write(tmp_path / "index.csv", "clip,file,motion\nm,,curves/m.npz\n,./x/y.wav,\n")
-    silent, spoken = scan_source("table", tmp_path).recordings
+    words = ("female", "F", "woman", "Male", "m", "man", "", "diverse", "x")
+    tree(tmp_path, "x/y.wav", "curves/none", *(f"{i}.wav" for i in range(len(words))))
+    save_curves(Curves(MotionClip(np.zeros((5, 55), np.float32), 25.0, ARKIT), present), tmp_path / "curves" / "m.npz")
+    rows = ["m,,curves/m.npz,", ",./x/y.wav,,", *(f"{i},,,{word}" for i, word in enumerate(words))]
+    write(tmp_path / "index.csv", "\n".join(["clip,file,motion,gender", *rows]))
+    *others, silent, spoken = scan_source("table", tmp_path).recordings
     assert (silent.name, silent.speech) == ("m", None) and silent.motion is not None
     assert np.array_equal(silent.motion.read(silent.motion.path).present, present)
     assert (spoken.name, spoken.speech) == ("x/y", tmp_path / "x/y.wav")
+    assert [recording.gender for recording in others] == ["female"] * 3 + ["male"] * 3 + [None] * 3
 
 
 def test_a_table_reads_motion_of_either_space_and_refuses_other_npz_in_the_motion_column(tmp_path: Path) -> None:
@@ -571,13 +555,10 @@ def test_emodb_real_labels_begin_at_their_time(real_data: Path) -> None:
     assert len(hiss) > 30 and np.median(hiss) > 2.0
 
 
-def test_mead_real_transcripts_name_the_clips_as_the_adapter_does(real_data: Path, tmp_path: Path) -> None:
+def test_real_transcripts_of_mead_and_videos_of_grid_are_found(real_data: Path, tmp_path: Path) -> None:
     tree(tmp_path, "M003/audio/contempt/level_2/003.m4a")
     (tmp_path / "mead_transcripts.csv.gz").symlink_to(real_data / "mead_sentences" / "mead_transcripts.csv.gz")
     assert scan_source("mead", tmp_path).recordings[0].text == "WILL YOU TELL ME WHY"
-
-
-def test_videos_real_grid_clips_are_found_with_their_sound(real_data: Path) -> None:
     scan = scan_source("videos", real_data / "grid10")
     assert len(scan.recordings) == 10 and scan.refused == ()
     assert {(r.speaker, r.speech.suffix, r.video.suffix) for r in scan.recordings if r.speech and r.video} == {

@@ -13,7 +13,7 @@ import pytest
 from test_adapters import names, reason, tree
 
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.rigs import ARKIT_MAP, RIG_MAPS, load_rig, load_rig_map, load_take, map_for
+from avi_lib.corpus.rigs import RIG_MAPS, load_rig, load_take, map_for
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import load_flame, save_livelink
@@ -60,11 +60,15 @@ def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_pat
     assert speech["c/three"] is None and speech["c/four"] is None
 
 
-def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_the_sound_is_shared(tmp_path: Path) -> None:
+def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_other_csv_files_are_left_alone(tmp_path: Path) -> None:
     for ending, peak in (("", 0.5), ("_cal", 0.4), ("_raw", 0.6)):
         take(tmp_path / f"MySlate_1_iPhone{ending}.csv", jawOpen=peak)
     tree(tmp_path, "MySlate_1_iPhone.mov")
-    (recording,) = scan_source("livelink", tmp_path).recordings
+    (tmp_path / "frame_log.csv").write_text("V,Frame,Time\n1,2,3\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    found = scan_source("livelink", tmp_path)
+    (recording,) = found.recordings
+    assert found.refused == ()
     assert recording.name == "MySlate_1_iPhone" and recording.speech == tmp_path / "MySlate_1_iPhone.mov"
     assert recording.motion and recording.motion.read(recording.motion.path).clip["jawOpen"][-1] == pytest.approx(0.4)
 
@@ -86,14 +90,6 @@ def test_a_table_labels_takes_and_words_that_are_no_emotion_leave_it_open(tmp_pa
     assert two.emotion is None and "level '7'" in reason(found, "three")
 
 
-def test_other_csv_files_of_the_app_are_left_alone(tmp_path: Path) -> None:
-    take(tmp_path / "one.csv", jawOpen=0.5)
-    (tmp_path / "frame_log.csv").write_text("V,Frame,Time\n1,2,3\n")
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
-    found = scan_source("livelink", tmp_path)
-    assert names(found) == ["one"] and found.refused == ()
-
-
 def test_groups_that_never_move_are_missing_and_a_face_that_never_does_is_an_error(tmp_path: Path) -> None:
     take(tmp_path / "one.csv", jawOpen=0.5, browInnerUp=0.3)
     curves = load_take(tmp_path / "one.csv")
@@ -108,7 +104,7 @@ def test_groups_that_never_move_are_missing_and_a_face_that_never_does_is_an_err
 # Named rigs
 
 
-def test_arkit_names_decide_whatever_their_order_and_case(tmp_path: Path) -> None:
+def test_arkit_names_decide_whatever_their_order_and_case_and_weights_end_at_one(tmp_path: Path) -> None:
     listed = [channel[0].upper() + channel[1:] for channel in reversed(ARKIT.channels)] + ["LeftEyeYaw"]
     weights = np.tile(np.linspace(0, 1, FRAMES, dtype=np.float32)[:, None], (1, len(listed)))
     weights *= np.arange(len(listed), dtype=np.float32) / len(listed)
@@ -116,12 +112,9 @@ def test_arkit_names_decide_whatever_their_order_and_case(tmp_path: Path) -> Non
     assert curves.clip["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
     assert curves.clip["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
     assert curves.present.all() and curves.clip.fps == 60.0
-
-
-def test_weights_over_one_are_kept_to_one_and_head_rotations_are_not(tmp_path: Path) -> None:
     weights = np.array([[0.0, 0.0], [1.2, -1.3]], np.float32)
-    curves = load_rig(rig_file(tmp_path / "a.npz", ["jawOpen", "headPitch"], weights))
-    assert curves.clip["jawOpen"][1] == 1.0 and curves.clip["headPitch"][1] == pytest.approx(-1.3)
+    curves = load_rig(rig_file(tmp_path / "b.npz", ["jawOpen", "headPitch"], weights))
+    assert curves.clip["jawOpen"][1] == 1.0 and curves.clip["headPitch"][1] == pytest.approx(-1.3), "no rotation"
     assert curves.present[ARKIT.index("headPitch")] and not curves.present[ARKIT.index("headYaw")]
 
 
@@ -131,9 +124,7 @@ def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_
     assert curves.clip["jawOpen"][-1] == pytest.approx(0.5 + 0.12 * 0.5, abs=1e-3)
     assert curves.clip["mouthFunnel"][-1] == pytest.approx(0.25 * 0.4 + 0.5 * 0.5, abs=1e-3)
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
-    assert (
-        present["mouthClose"] and present["mouthSmileLeft"]
-    )  # there and 0: the jaw closes the lips; animated in other recordings
+    assert present["mouthClose"] and present["mouthSmileLeft"]  # 0 here, animated in other recordings
     assert not any(present[name] for name in ("browInnerUp", "eyeBlinkLeft", "noseSneerLeft", "headYaw", "tongueOut"))
 
 
@@ -187,13 +178,20 @@ def test_a_bad_rig_file_is_an_error_that_names_it(tmp_path: Path, arrays: dict, 
         load_rig(tmp_path / "a.npz")
 
 
-def test_files_that_are_no_rig_are_refused_by_name(tmp_path: Path) -> None:
-    facegood_file(tmp_path / "good.npz", mouth_stretch_c=0.5)
-    (tmp_path / "broken.npz").write_bytes(b"not a zip")
-    np.savez(tmp_path / "track.npz", arkit=np.zeros((3, 52)))
-    found = scan_source("rig", tmp_path)
-    assert names(found) == ["good"]
-    assert "no weights" in reason(found, "track.npz") and "npz with weights" in reason(found, "broken.npz")
+def test_npz_files_that_are_no_rig_or_no_flame_coefficients_are_refused_by_name(tmp_path: Path) -> None:
+    facegood_file(tmp_path / "rigs" / "good.npz", mouth_stretch_c=0.5)
+    (tmp_path / "flame").mkdir()
+    np.savez(tmp_path / "flame" / "good.npz", **flame_arrays())
+    np.savez(tmp_path / "rigs" / "track.npz", arkit=np.zeros((3, 52)))
+    np.savez(tmp_path / "flame" / "no_jaw.npz", exp=np.zeros((3, 50)))
+    np.savez(tmp_path / "flame" / "other.npz", values=np.zeros((3, 55)))
+    for folder in ("rigs", "flame"):
+        (tmp_path / folder / "broken.npz").write_bytes(b"PK")
+    rigs, flame = scan_source("rig", tmp_path / "rigs"), scan_source("flame", tmp_path / "flame")
+    assert names(rigs) == names(flame) == ["good"]
+    assert "no weights" in reason(rigs, "track.npz") and "npz with weights" in reason(rigs, "broken.npz")
+    assert "no jaw" in reason(flame, "no_jaw.npz") and "no expression" in reason(flame, "other.npz")
+    assert "no npz" in reason(flame, "broken.npz")
 
 
 def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: Path) -> None:
@@ -204,12 +202,6 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: 
         archive.writestr("names.npy", b"")
     with pytest.raises(InputError, match="more than 1073741824 bytes"):
         load_rig(tmp_path / "a.npz")
-
-
-def test_every_channel_of_the_shipped_maps_has_weights_that_leave_room(tmp_path: Path) -> None:
-    shipped = load_rig_map(RIG_MAPS / "facegood.json")
-    assert len(shipped.known()) == 116 and ARKIT_MAP.known() >= {channel.lower() for channel in ARKIT.channels}
-    assert set(shipped.animated) <= {name for feeds in shipped.channels.values() for name in feeds}
 
 
 # FLAME coefficients
@@ -271,16 +263,6 @@ def test_bad_flame_coefficients_are_an_error_that_says_why(tmp_path: Path, chang
     np.savez(tmp_path / "a.npz", **(flame_arrays() | change))
     with pytest.raises(InputError, match=said):
         load_flame(tmp_path / "a.npz")
-
-
-def test_npz_files_without_flame_coefficients_are_refused_by_name(tmp_path: Path) -> None:
-    np.savez(tmp_path / "good.npz", **flame_arrays())
-    np.savez(tmp_path / "no_jaw.npz", exp=np.zeros((3, 50)))
-    np.savez(tmp_path / "other.npz", values=np.zeros((3, 55)))
-    (tmp_path / "broken.npz").write_bytes(b"PK")
-    found = scan_source("flame", tmp_path)
-    assert names(found) == ["good"] and "no jaw" in reason(found, "no_jaw.npz")
-    assert "no expression" in reason(found, "other.npz") and "no npz" in reason(found, "broken.npz")
 
 
 # Real recordings

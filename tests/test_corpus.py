@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from raw_corpora import voice
 
 from avi_lib.corpus import prepare as fingerprint
-from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, named_corpora, scan_source
+from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, named_corpora
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import make_jobs, source_digests
@@ -112,11 +111,6 @@ def test_cuts_cover_every_frame_once_and_no_part_is_too_long(frames, longest):
         assert frames <= longest or min(last - first for first, last in parts) >= longest // 2
 
 
-def test_a_cut_falls_into_the_pause():
-    parts = cut_at_pauses(voice(6.0, gaps_s=(3.4,)), frames=150, longest=100)
-    assert [first / 25 for first, _ in parts] == pytest.approx([0.0, 3.4], abs=0.1)
-
-
 @given(st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=60), st.integers(0, 99))
 def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers, seed):
     split = split_speakers(speakers, seed, 0.1, 0.1)
@@ -124,11 +118,8 @@ def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers,
     kinds = set(split.values())
     assert kinds == ({"train", "validation", "test"} if len(speakers) >= 3 else {"train"})
     assert split == split_speakers(sorted(speakers), seed, 0.1, 0.1)
-
-
-def test_another_seed_tests_on_other_speakers():
-    splits = [split_speakers([f"s{i}" for i in range(20)], seed, 0.1, 0.1) for seed in range(9)]
-    assert len({frozenset(speaker for speaker in split if split[speaker] == "test") for split in splits}) > 5
+    if len(speakers) > 20:
+        assert len({frozenset(split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
 
 
 def test_sentences_do_not_guess_who_speaks():
@@ -142,18 +133,15 @@ def test_sentences_do_not_guess_who_speaks():
     assert not said("female") & {"he", "his", "man"}
 
 
-def test_scripts_ask_for_everything_but_blinks_and_depend_on_the_random_stream_alone():
+def test_scripts_begin_with_the_label_ask_for_everything_but_blinks_and_depend_on_their_stream_alone():
     rng = np.random.default_rng(0)
     units = {u for _ in range(200) for s in draw_scripts("c", "sad", 2, 4, Words(1), rng) for u in s.action_units}
     assert len(units) > 40 and not any("blink" in unit for unit in units)
     first, second, other = (draw_scripts("c", "sad", 2, 5, Words(3), np.random.default_rng(n)) for n in (4, 4, 5))
     assert first == second != other
-
-
-@pytest.mark.parametrize("emotion", EMOTIONS)
-def test_the_first_script_keeps_to_the_label(emotion):
-    script = draw_scripts("c", emotion, levels(emotion)[-1], 1, Words(2), np.random.default_rng(0))[0]
-    assert (script.kind, script.emotion, script.level) == ("label", emotion, levels(emotion)[-1])
+    for emotion in EMOTIONS:
+        (script,) = draw_scripts("c", emotion, levels(emotion)[-1], 1, Words(2), rng)
+        assert (script.kind, script.emotion, script.level) == ("label", emotion, levels(emotion)[-1])
 
 
 def test_tables_give_back_what_was_written(tmp_path):
@@ -305,8 +293,3 @@ def test_corpora_are_found_by_the_names_of_their_folders_or_named(tmp_path):
     assert [corpus.name for corpus in choose_corpora(tmp_path, "raw")] == ["samples", *(name for name, _ in found)]
     assert choose_corpora(tmp_path, "raw", without="ravdess, emo-db,crema_d") == [samples]
     assert choose_corpora(tmp_path, "raw", "a=table:x/y,b=mead:/z", "a") == named[1:]
-
-
-def test_an_unknown_adapter_is_named_with_those_there_are(tmp_path):
-    with pytest.raises(InputError, match="ravdess, crema-d"):
-        scan_source("vhs", tmp_path)

@@ -71,35 +71,34 @@ def test_a_unit_that_is_held_is_found_alone_and_at_its_strength(unit: str) -> No
         assert set(found) == {unit} and found[unit] == pytest.approx(strength, abs=0.1)
 
 
-def test_units_that_share_a_channel_are_told_apart() -> None:
-    asked = {"lip_corner_pull": 0.9, "cheek_raise": 0.6, "lid_tighten": 0.45}
-    found = measured(held(**unit_channels(asked)))
-    assert set(found) == set(asked)
-    assert all(found[name] == pytest.approx(strength, abs=0.05) for name, strength in asked.items())
+def both(channel: str, value: float) -> dict[str, float]:
+    return {channel + side: value for side in ("Left", "Right")}
 
 
-def test_one_side_is_told_from_both() -> None:
-    assert set(measured(held(browOuterUpLeft=0.6, browInnerUp=0.15))) == {"left_brow_raise"}
-    assert set(measured(held(browOuterUpLeft=0.6, browOuterUpRight=0.6))) == {"outer_brow_raise"}
-    assert set(measured(held(mouthSmileRight=0.6, mouthDimpleRight=0.26))) == {"right_lip_corner_pull"}
-
-
-def test_lids_half_shut_droop_and_lids_shut_are_closed() -> None:
-    assert measured(held(eyeBlinkLeft=0.3, eyeBlinkRight=0.3)) == {"lid_droop": 0.6}
-    assert measured(held(eyeBlinkLeft=0.8, eyeBlinkRight=0.8)) == {"eyes_closed": 0.8}
-
-
-def test_of_an_opposed_pair_the_much_weaker_one_gives_way() -> None:
-    smile = {"mouthSmileLeft": 0.7, "mouthSmileRight": 0.7, "mouthFrownLeft": 0.2, "mouthFrownRight": 0.2}
-    assert set(measured(held(**smile))) == {"lip_corner_pull"}
+@pytest.mark.parametrize(
+    ("channels", "units"),
+    [
+        (unit_channels({"lip_corner_pull": 0.9, "cheek_raise": 0.6, "lid_tighten": 0.45}),
+         {"lip_corner_pull": 0.9, "cheek_raise": 0.6, "lid_tighten": 0.45}),  # they share channels
+        ({"browOuterUpLeft": 0.6, "browInnerUp": 0.15}, {"left_brow_raise"}),
+        (both("browOuterUp", 0.6), {"outer_brow_raise"}),
+        ({"mouthSmileRight": 0.6, "mouthDimpleRight": 0.26}, {"right_lip_corner_pull"}),
+        (both("eyeBlink", 0.3), {"lid_droop": 0.6}),
+        (both("eyeBlink", 0.8), {"eyes_closed": 0.8}),
+        (both("mouthSmile", 0.7) | both("mouthFrown", 0.2), {"lip_corner_pull"}),  # the much weaker one gives way
+    ],
+)  # fmt: skip
+def test_units_alike_are_told_apart(channels: dict[str, float], units: dict[str, float] | set[str]) -> None:
+    found = measured(held(**channels))
+    assert (found == pytest.approx(units, abs=0.05)) if isinstance(units, dict) else (set(found) == units)
 
 
 def test_channels_that_are_missing_name_no_unit_and_do_not_weaken_others() -> None:
     present = ALL.copy()
-    present[[ARKIT.index(f"cheekSquint{side}") for side in ("Left", "Right")]] = False
-    values = held(mouthSmileLeft=0.6, mouthSmileRight=0.6)
-    assert measured(values, present=present) == {"lip_corner_pull": pytest.approx(0.6, abs=0.01)}
-    assert "cheek_raise" not in measured(held(cheekSquintLeft=0.9, cheekSquintRight=0.9), present=present)
+    present[[ARKIT.index(channel) for channel in both("cheekSquint", 1.0)]] = False
+    found = measured(held(**both("mouthSmile", 0.6)), present=present)
+    assert found == {"lip_corner_pull": pytest.approx(0.6, abs=0.01)}
+    assert "cheek_raise" not in measured(held(**both("cheekSquint", 0.9)), present=present)
 
 
 def test_blinks_are_not_closed_eyes_and_many_of_them_are_blink_more() -> None:
@@ -134,40 +133,25 @@ def test_curves_of_another_space_are_an_error() -> None:
 # The neutral face
 
 
-def test_a_face_that_rests_with_narrow_lids_and_a_low_gaze_shows_no_units() -> None:
-    resting = held(
-        20.0, eyeSquintLeft=0.3, eyeSquintRight=0.3, eyeLookDownLeft=0.25, eyeLookDownRight=0.25, headRoll=0.2
-    )
+def test_a_face_at_rest_shows_no_units_but_a_smile_that_never_ends_is_one() -> None:
+    own = both("eyeSquint", 0.3) | {"headRoll": 0.2}
+    resting = held(20.0, **own, **both("eyeLookDown", 0.25))
     neutral = neutral_face([(resting, ALL)])
     assert measured(resting, neutral) == {}
-    looking_up = held(eyeSquintLeft=0.3, eyeSquintRight=0.3, headRoll=0.2)
-    assert set(measured(looking_up, neutral)) == {"gaze_up"}
-
-
-def test_a_smile_that_never_ends_stays_a_smile() -> None:
-    smiling = held(20.0, mouthSmileLeft=0.6, mouthSmileRight=0.6)
+    assert set(measured(held(**own), neutral)) == {"gaze_up"}
+    smiling = held(20.0, **both("mouthSmile", 0.6))
     assert measured(smiling, neutral_face([(smiling, ALL)]))["lip_corner_pull"] == pytest.approx(0.45, abs=0.05)
 
 
-def test_recordings_labelled_neutral_alone_decide_where_there_are_any() -> None:
-    neutral_one, frowning = (
-        held(4.0, browDownLeft=0.1, browDownRight=0.1),
-        held(60.0, browDownLeft=0.5, browDownRight=0.5),
-    )
+def test_recordings_labelled_neutral_decide_and_a_channel_counts_only_where_it_is() -> None:
+    neutral_one, frowning = (held(seconds, **both("browDown", value)) for seconds, value in ((4.0, 0.1), (60.0, 0.5)))
     neutral = neutral_face([(frowning, ALL), (neutral_one, ALL)], ["angry", "neutral"])
     assert neutral[ARKIT.index("browDownLeft")] == pytest.approx(0.1)
     assert measured(frowning, neutral) == {"brow_down": pytest.approx(0.4, abs=0.01)}
-
-
-def test_a_channel_counts_only_in_the_recordings_that_have_it() -> None:
-    missing = ALL.copy()
-    missing[ARKIT.index("headRoll")] = False
-    neutral = neutral_face([(held(9.0), missing), (held(3.0, headRoll=0.2), ALL)])
-    assert neutral[ARKIT.index("headRoll")] == pytest.approx(0.2)
-    assert neutral_face([(held(3.0, headRoll=0.2), missing)])[ARKIT.index("headRoll")] == 0.0
-
-
-def test_a_neutral_face_of_nothing_is_an_error() -> None:
+    missing, roll = ALL.copy(), ARKIT.index("headRoll")
+    missing[roll] = False
+    assert neutral_face([(held(9.0), missing), (held(3.0, headRoll=0.2), ALL)])[roll] == pytest.approx(0.2)
+    assert neutral_face([(held(3.0, headRoll=0.2), missing)])[roll] == 0.0
     with pytest.raises(InputError, match="recordings of one speaker"):
         neutral_face([])
 

@@ -25,20 +25,19 @@ class Renamed(Corpus):
         self.description |= changes
 
 
-def test_a_clip_comes_as_often_as_it_holds_the_frames_asked_for():
+def test_a_clip_comes_as_often_as_it_holds_the_frames_asked_for_and_each_split_has_its_own_speakers():
     mixture = Mixture.of([performed()], split="train", frames=25)
     frames = {clip.clip: clip.frames for clip in performed().select(split="train")}
     assert named(mixture) == {clip: max(1, count // 25) for clip, count in frames.items()}
     assert named(mixture)["s0-0"] == 3
     assert set(named(Mixture.of([performed()], split="train", frames=100)).values()) == {1}
-
-
-def test_each_split_has_its_own_speakers():
     speakers = [
         {item.clip.speaker for item in Mixture.of([performed()], split=split, frames=25).items}
         for split in ("train", "validation", "test")
     ]
     assert sum(map(len, speakers)) == len(set().union(*speakers)) == 4
+    short = Mixture.of([recorded()], split="train", frames=25, shortest=55)
+    assert named(short) == {"anna/wide": 2} and [item.clip.clip for item in short.real] == ["anna/wide"]
 
 
 def test_real_motion_is_recorded_motion_with_sound_or_without_and_only_what_sounds_is_an_item():
@@ -52,12 +51,6 @@ def test_real_motion_is_recorded_motion_with_sound_or_without_and_only_what_soun
     assert Mixture.of([performed()], split="train", frames=25).real == ()
 
 
-def test_short_clips_are_left_out_of_items_and_of_real_motion():
-    mixture = Mixture.of([recorded()], split="train", frames=25, shortest=55)
-    assert named(mixture) == {"anna/wide": 2}
-    assert [item.clip.clip for item in mixture.real] == ["anna/wide"]
-
-
 def test_a_recording_that_is_left_out_is_no_item_no_real_motion_and_nobodys_partner():
     whole = Mixture.of([performed(), recorded()], split="train", frames=25)
     part = Mixture.of([performed(), recorded()], split="train", frames=25, without=["s1-0", "anna/plain"])
@@ -69,23 +62,19 @@ def test_a_recording_that_is_left_out_is_no_item_no_real_motion_and_nobodys_part
     assert partners["anna/wide"] == set()
 
 
-def test_recordings_to_leave_out_that_no_corpus_has_are_named():
-    with pytest.raises(InputError, match="nobody, s9-9"):
-        Mixture.of([performed()], split="train", frames=25, without=["s9-9", "s0-0", "nobody"])
-
-
-def test_a_split_without_sound_is_an_error_that_names_it_and_the_corpora():
-    with pytest.raises(InputError, match=r"validation; got none in .*recorded"):
-        Mixture.of([recorded()], split="validation", frames=25)
-    with pytest.raises(InputError, match="in the split train; got none"):
-        Mixture.of([recorded()], split="train", frames=25, without=["anna/plain", "anna/wide"])
-    with pytest.raises(InputError, match="at least one prepared corpus"):
-        Mixture.of([], split="train", frames=25)
-
-
-def test_corpora_of_another_space_are_refused():
-    with pytest.raises(InputError, match=r"ARKIT; got FLAME in .*flame"):
-        Mixture.of([performed(), flame()], split="train", frames=25)
+@pytest.mark.parametrize(
+    ("corpora", "options", "words"),
+    [
+        ([recorded], {"split": "validation"}, r"validation; got none in .*recorded"),
+        ([recorded], {"without": ["anna/plain", "anna/wide"]}, "in the split train; got none"),
+        ([], {}, "at least one prepared corpus"),
+        ([performed, flame], {}, r"ARKIT; got FLAME in .*flame"),
+        ([performed], {"without": ["s9-9", "s0-0", "nobody"]}, "nobody, s9-9"),
+    ],
+)
+def test_what_is_not_there_or_does_not_go_together_is_named(corpora, options, words):
+    with pytest.raises(InputError, match=words):
+        Mixture.of([corpus() for corpus in corpora], **({"split": "train", "frames": 25} | options))
 
 
 @pytest.mark.parametrize(

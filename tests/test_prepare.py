@@ -99,26 +99,19 @@ def test_every_clip_of_a_group_performs_the_scripts_of_all_and_the_pairs_are_the
     assert np.abs(corpus.idle(clip, number)).max() > 0.01
 
 
-def test_every_text_says_the_parts_of_its_script(prepared):
-    scripts = prepared.scripts.values()
-    assert len(scripts) == 60
+def test_scripts_go_beyond_the_label_and_every_text_says_the_parts_of_its_script(prepared):
+    scripts = list(prepared.scripts.values())
+    kinds = Counter(script.kind for script in scripts)
+    assert len(scripts) == 60 and kinds["label"] == 12
+    assert min(kinds[kind] for kind in ("mix", "other", "units")) >= 6
+    labels = {clip.clip: clip.emotion for clip in prepared.clips}
+    assert all((s.emotion == labels[s.clip]) == (s.kind in ("label", "mix")) for s in scripts)
+    assert len({frozenset(script.action_units.items()) for script in scripts}) > 45
     for script in scripts:
         assert len(set(script.texts)) == 4
-        for text in script.texts:
-            said = Instruction.parse(text)
+        for said in map(Instruction.parse, script.texts):
             assert (said.emotion, said.level) == (script.emotion, script.level)
             assert dict(said.action_units) == {unit: quantise(s) for unit, s in script.action_units.items()}
-
-
-def test_scripts_go_beyond_the_label(prepared):
-    corpus = prepared
-    kinds = Counter(script.kind for script in corpus.scripts.values())
-    assert kinds["label"] == 12
-    assert min(kinds[kind] for kind in ("mix", "other", "units")) >= 6
-    labels = {clip.clip: clip.emotion for clip in corpus.clips}
-    assert all(s.emotion == labels[s.clip] for s in corpus.scripts.values() if s.kind in ("label", "mix"))
-    assert all(s.emotion != labels[s.clip] for s in corpus.scripts.values() if s.kind in ("other", "units"))
-    assert len({frozenset(script.action_units.items()) for script in corpus.scripts.values()}) > 45
 
 
 def test_no_speaker_is_in_two_splits_and_the_seed_fixes_them(in_one_process, tmp_path):
@@ -218,18 +211,19 @@ def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
     assert loud == pytest.approx(whole[:, 0], rel=1e-2, abs=1e-3)
 
 
-def test_one_clip_alone_still_has_its_own_scripts_and_a_limit_takes_that_many_recordings(
+def test_one_clip_alone_has_its_own_scripts_and_no_name_that_a_part_of_another_could_get(
     in_one_process, source, tmp_path
 ):
-    only = write_table_corpus(tmp_path / "one", [{"clip": "only", "speaker": "me"}])
+    only = write_table_corpus(tmp_path / "one", [{"clip": "only", "speaker": "me"}, {"clip": "only@17.24"}])
     health = prepare("table", only, tmp_path / "only", workers=1)
+    assert [refusal.name for refusal in health.refused] == ["only@17.24"]
     clip = Corpus(tmp_path / "only").clips[0]
     assert (clip.split, clip.own, len(clip.scripts)) == ("train", 3, 3)
     assert any("three" in line for line in health.lines())
     assert make(source, tmp_path / "out", limit=6).recordings == 6
 
 
-def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, source, tmp_path):
+def test_a_destination_that_holds_something_else_or_is_locked_is_left_alone(in_one_process, source, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
@@ -239,9 +233,15 @@ def test_a_destination_that_holds_something_else_is_left_alone(in_one_process, s
     second = write_table_corpus(tmp_path / "second", talkers(1, 1))
     with pytest.raises(InputError, match="name another folder"):
         prepare("table", second, tmp_path / "out", workers=1)
+    with claim(tmp_path / "out", "table", source.resolve()), pytest.raises(InputError, match="locked"):
+        make(source, tmp_path / "out")
     for own in (source, source / "prepared", source.parent):
         with pytest.raises(InputError, match="of its own"):
             prepare("table", source, own, workers=1)
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(InputError, match="a folder with a raw corpus"):
+        prepare("table", tmp_path / "a", tmp_path / "none")
     assert sorted(path.name for path in other.iterdir()) == ["thesis.txt"]
 
 
@@ -287,27 +287,6 @@ def test_a_source_that_changes_meanwhile_stops_the_run_and_stores_nothing_wrong(
     with pytest.raises(AviError, match="changed or went away"):
         make(source, tmp_path / "out")
     assert not list((tmp_path / "out" / "shards").iterdir())
-
-
-def test_a_name_that_a_part_of_another_recording_could_get_is_refused(in_one_process, tmp_path):
-    source = write_table_corpus(tmp_path / "raw", [{"clip": "a"}, {"clip": "a@17.24"}])
-    health = make(source, tmp_path / "out")
-    assert [refusal.name for refusal in health.refused] == ["a@17.24"]
-
-
-def test_links_in_a_circle_are_an_input_error(tmp_path):
-    (tmp_path / "a").symlink_to(tmp_path / "b")
-    (tmp_path / "b").symlink_to(tmp_path / "a")
-    with pytest.raises(InputError, match="a folder with a raw corpus"):
-        prepare("table", tmp_path / "a", tmp_path / "out")
-
-
-def test_two_preparations_of_one_corpus_do_not_run_at_once(in_one_process, source, tmp_path):
-    with (
-        claim(tmp_path / "out", "table", source.resolve()),
-        pytest.raises(InputError, match="locked"),
-    ):
-        make(source, tmp_path / "out")
 
 
 def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, capsys):
