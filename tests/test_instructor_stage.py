@@ -11,6 +11,8 @@ from raw_corpora import talkers, write_table_corpus
 from small_instructors import FELT, SETTINGS, Mirror, bank, example_features, frozen, sounds, trained
 from talking_corpora import performed, recorded
 
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
 from avi_lib.evaluation.instructor_scores import (
     Classification,
@@ -32,6 +34,7 @@ from avi_lib.instruction.instructor_network import (
     save_instructor_model,
     stack,
 )
+from avi_lib.settings import PrepareSettings
 from avi_lib.training import instructor_data as module
 from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import (
@@ -168,13 +171,18 @@ def test_a_clip_fits_the_sentences_of_its_class_and_info_nce_contrasts_them_with
     assert float(info_nce(likeness, fits, 0.2)) > float(expected)
 
 
-def test_emotions_come_alike_often_within_a_corpus_and_corpora_by_the_root_of_their_size():
+def test_emotions_come_alike_often_corpora_by_the_root_of_their_size_and_folds_part_speakers():
     clips = [BankClip(f"a{n}", "a", "s", "train", "sad" if n < 60 else "happy", 2) for n in range(64)]
     clips += [BankClip(f"b{n}", "b", "s", "train", "sad", 2) for n in range(16)]
     counts = np.bincount(balanced(clips, 1200), minlength=len(clips))
-    assert counts[:60].sum() == pytest.approx(400, abs=4) and counts[60:64].sum() == pytest.approx(400, abs=4)
-    assert counts[64:].sum() == pytest.approx(400, abs=4)
+    assert np.add.reduceat(counts, [0, 60, 64]) == pytest.approx([400] * 3, abs=4)
     assert counts.min() >= 1
+    parted = list(folds(bank(), 4))
+    for learned, out in parted:
+        inside, outside = ({(clip.corpus, clip.speaker) for clip in part.clips} for part in (learned, out))
+        assert not inside & outside and len({corpus for corpus, _ in outside}) == 2
+    held = [clip.name for _, out in parted for clip in out.clips]
+    assert sorted(held) == sorted(clip.name for clip in bank().clips)
 
 
 def test_a_varied_view_is_a_part_of_one_of_the_views():
@@ -200,19 +208,6 @@ def test_without_functionals_and_out_of_domain_score_only_the_states_count(tmp_p
     with torch.no_grad():
         first, second = (model.align(model.embed_speech(stack([each]))) for each in (clip, other))
     torch.testing.assert_close(first, second)
-
-
-def test_folds_part_speakers_and_hold_out_every_clip_once():
-    def speakers(part, corpus):
-        return {clip.speaker for clip in part.clips if clip.corpus == corpus}
-
-    parted = folds(bank(), 4)
-    for learned, out in parted:
-        for corpus in ("labelled", "unlabelled"):
-            inside, outside = speakers(learned, corpus), speakers(out, corpus)
-            assert inside and outside and not inside & outside
-    held = [clip.name for _, out in parted for clip in out.clips]
-    assert sorted(held) == sorted(clip.name for clip in bank().clips)
 
 
 def test_classifications_count_what_is_predicted():
@@ -284,15 +279,10 @@ def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, tmp
 
 
 def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
-    from avi_lib.corpus.dataset import Corpus
-    from avi_lib.corpus.prepare import prepare
-    from avi_lib.settings import PrepareSettings
-
     write_table_corpus(tmp_path / "raw", talkers(speakers=2, clips=1))
     prepare("table", tmp_path / "raw", tmp_path / "prepared", PrepareSettings(encoder="still"), progress=False)
     corpus = Corpus(tmp_path / "prepared")
-    sound = corpus.sound(corpus.clips[0])
-    sound.unlink()
+    corpus.sound(corpus.clips[0]).unlink()
     with pytest.raises(InputError, match="the sound of every clip"):
         make_feature_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)
 

@@ -35,11 +35,6 @@ PHONES = (Phone("SIL", 0.0, 0.2), Phone("M", 0.2, 0.4), Phone("AA", 0.4, 0.8), P
 EVERY_MEASURE: tuple[Callable[..., float], ...] = (lve_mm, eve_mm, fdd_mm)
 
 
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
-
-
 def rest(frames: int = 8) -> np.ndarray:
     return np.zeros((frames, len(ARKIT)), np.float32)
 

@@ -86,15 +86,7 @@ def test_of_two_motions_the_first_is_broad_in_the_same_colour_and_sides_alike_ar
     assert lips.lines[0].get_linewidth() > lips.lines[2].get_linewidth()
 
 
-def test_eyes_that_look_aside_together_keep_both_names_and_unlike_sides_are_two_curves():
-    gaze = moving(eyeLookInLeft=WAVE, eyeLookOutRight=WAVE, mouthSmileLeft=WAVE, mouthSmileRight=WAVE / 2)
-    assert plots.moving_groups([gaze]) == {
-        "lips": ["mouthSmileLeft", "mouthSmileRight"],
-        "gaze": ["eyeLookInLeft = eyeLookOutRight"],
-    }
-
-
-def test_named_channels_have_a_panel_each_and_a_colour_for_each_motion():
+def test_named_channels_have_a_panel_each_and_a_colour_for_each_motion_and_still_faces_and_flame_can_be_drawn():
     motions = {f"{share:g}": moving(browDownLeft=share, browDownRight=share) for share in (0.0, 0.5, 1.0)}
     jaw, brow = drawn(plots.plot_trajectories(motions, ("jawOpen", "browDown")))
     assert [text.get_text() for text in jaw.get_legend().get_texts()] == ["0", "0.5", "1"]
@@ -103,9 +95,6 @@ def test_named_channels_have_a_panel_each_and_a_colour_for_each_motion():
     two = dict(list(motions.items())[::2])
     band = drawn(plots.plot_trajectories(two, ("browDown",)))[0].collections[0].get_paths()[0].vertices
     assert (band[:, 1].min(), band[:, 1].max()) == (0, 1)
-
-
-def test_a_still_face_flame_and_sentences_as_names_can_be_drawn():
     assert labels(drawn(plots.plot_trajectories(moving()))[0]) == ["eyeBlinkLeft"]
     flame = MotionClip(np.outer(WAVE, np.ones(56)).astype(np.float32) * 4, 25.0, FLAME)
     names = [panel.get_ylabel() for panel in drawn(plots.plot_trajectories(flame))]
@@ -113,7 +102,12 @@ def test_a_still_face_flame_and_sentences_as_names_can_be_drawn():
     drawn(plots.plot_trajectories({HARD: moving(jawOpen=WAVE), "b": moving()}, ("jawOpen",)))
 
 
-def test_channels_that_differ_are_found_and_motions_of_other_recordings_refused():
+def test_unlike_sides_are_two_curves_and_channels_that_differ_are_found():
+    gaze = moving(eyeLookInLeft=WAVE, eyeLookOutRight=WAVE, mouthSmileLeft=WAVE, mouthSmileRight=WAVE / 2)
+    assert plots.moving_groups([gaze]) == {
+        "lips": ["mouthSmileLeft", "mouthSmileRight"],
+        "gaze": ["eyeLookInLeft = eyeLookOutRight"],
+    }
     first, second = moving(jawOpen=WAVE), moving(jawOpen=WAVE, mouthSmileLeft=WAVE, mouthSmileRight=WAVE)
     assert plots.differing_channels(first, second, most=2) in (["mouthSmileLeft"], ["mouthSmileRight"])
     assert len(plots.differing_channels(first, first)) == 1
@@ -209,25 +203,16 @@ def test_the_pair_chosen_shares_two_scripts_that_look_different():
     assert corpus.performance(corpus.clips[0], 2, idle=True)["headYaw"].min() == 0.25
 
 
-def test_the_mouth_is_shown_at_its_widest_and_on_a_bilabial():
-    jaw = np.zeros(25)
-    jaw[10] = 0.5
-    assert plots.mouth_moments(moving(jawOpen=jaw), PHONES) == (10, 6)
-    assert plots.mouth_moments(moving(jawOpen=jaw), ()) == (10, 0)
-
-
-def test_pieces_of_a_track_are_joined_at_their_own_times():
+def test_telling_frames_and_points_are_chosen_and_pieces_of_a_track_joined_at_their_times():
+    widest = moving(jawOpen=0.5 * (np.arange(25) == 10))
+    assert plots.mouth_moments(widest, PHONES) == (10, 6) and plots.mouth_moments(widest, ()) == (10, 0)
+    points = np.array([[0.0, 0], [0.1, 0], [9, 0], [0, 5], [8.9, 0]])
+    assert plots.far_apart(points, 3) == [2, 3, 1]
+    assert sorted(plots.far_apart(points[:2], 3)) == [0, 1] and plots.far_apart(np.zeros((3, 2)), 2) == [0, 1]
     pieces = [Piece(at_s, Curves(moving(5, jawOpen=0.5), np.ones(55, bool))) for at_s in (0.2, 0.6)]
     curve = plots.joined(pieces, lambda motion: motion["jawOpen"])
     assert np.isnan(curve).tolist() == [True] * 5 + [False] * 5 + [True] * 5 + [False] * 5
     assert len(drawn(plots.plot_curves({"jawOpen": {"tracked": curve}}, 25.0))) == 1
-
-
-def test_points_that_differ_most_are_chosen_once_each():
-    points = np.array([[0.0, 0], [0.1, 0], [9, 0], [0, 5], [8.9, 0]])
-    assert plots.far_apart(points, 3) == [2, 3, 1]
-    assert sorted(plots.far_apart(points[:2], 3)) == [0, 1]
-    assert plots.far_apart(np.zeros((3, 2)), 2) == [0, 1]
 
 
 def lines(steps: int, **losses: float) -> list[dict[str, float]]:
@@ -244,21 +229,14 @@ def test_losses_stand_at_their_steps_in_the_parts_asked_for_or_all_in_one():
     assert len({line.get_color() for line in whole.lines}) == 3
 
 
-def test_parts_of_a_training_have_a_panel_each_and_an_empty_log_is_no_error():
-    shown = drawn(plots.plot_losses({"align": lines(2, states=3.0), "write": []}))
-    assert [(panel.get_ylabel(), len(panel.lines)) for panel in shown] == [("align", 2), ("write", 0)]
-    assert drawn(plots.plot_losses([]))[0].lines[:] == []
-
-
-def test_a_long_log_is_shown_as_means_that_keep_its_end():
+def test_a_long_log_is_shown_as_means_that_keep_its_end_an_empty_one_is_no_error_and_live_ones_are_drawn_in_time():
     log = lines(900)
     log[-1]["loss"] = 6.5
     (curve,) = plots.plot_losses(log).axes[0].lines
     assert len(curve.get_xdata()) == 150 and curve.get_xdata()[-1] == 9000
     assert curve.get_ydata()[-1] == pytest.approx((5 * 0.5 + 6.5) / 6)
-
-
-def test_live_losses_are_drawn_at_once_and_then_only_every_so_often():
+    parts = drawn(plots.plot_losses({"align": lines(2, states=3.0), "write": []}))
+    assert [(panel.get_ylabel(), len(panel.lines)) for panel in parts] == [("align", 2), ("write", 0)]
     for every_s, expected in ((1e6, [1]), (0.0, [1, 2, 3])):
         shown: list[Figure] = []
         take = plots.live_losses(shown.append, every_s=every_s)

@@ -30,7 +30,7 @@ from avi_lib.evaluation.report import (
     tabulate,
 )
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons, whole
-from avi_lib.face.head import Head, load_head
+from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
@@ -45,11 +45,6 @@ PHONES = (
     Phone("AA", 1.2, 1.6),
     Phone(SILENCE, 1.6, 2.4),
 )
-
-
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
 
 
 def track() -> SpeechTrack:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME
 from avi_lib.motion.style import valid_frames
 from avi_lib.training.generator import (
@@ -137,11 +136,6 @@ def test_content_is_kept_by_a_scaled_gap_and_lost_by_an_inverted_one(error):
 
 
 GAZE = list(ARKIT.groups["gaze"])
-
-
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
 
 
 def changes(frames: int = 6) -> np.ndarray:

@@ -14,7 +14,6 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
 from avi_lib.evaluation.report import one_thread
 from avi_lib.evaluation.systems import Clip, score_exchange, still_sounds
-from avi_lib.face.head import Head, load_head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import Shape, TalkingModel
 from avi_lib.motion.style import STYLE
@@ -31,11 +30,6 @@ def alone():
     """Two threads that wait for each other on busy cores take many times as long."""
     with one_thread():
         yield
-
-
-@pytest.fixture(scope="module")
-def head() -> Head:
-    return load_head()
 
 
 class Knowing(TalkingModel):
