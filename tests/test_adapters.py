@@ -179,7 +179,8 @@ def test_a_name_that_breaks_a_rule_is_refused_and_says_which(tmp_path, adapter, 
 def test_ravdess_reads_every_label_from_the_name_whatever_the_folder(tmp_path: Path) -> None:
     codes = [f"03-01-{emotion:02d}-01-02-01-01.wav" for emotion in range(1, 9)]
     tree(tmp_path, f"any/Actor_12/{CLIP}.WAV", ".DS_Store", "LICENSE.txt", "03-01-02-02-02-01-01.wav", *codes)
-    *others, found = scan_source("ravdess", tmp_path).recordings
+    every = {recording.name: recording for recording in scan_source("ravdess", tmp_path).recordings}
+    found, others = every.pop(CLIP), every.values()
     assert (found.name, found.speaker, found.emotion, found.level, found.gender) == (CLIP, "12", "angry", 3, "female")
     assert found.text == "Kids are talking by the door" and found.language == "en"
     assert found.speech == tmp_path / f"any/Actor_12/{CLIP}.WAV" and found.video is None
