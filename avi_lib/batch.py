@@ -116,7 +116,7 @@ def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples
             name = recording.stem if stems[recording.stem] == 1 else recording.name
             video = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
             planned.append((recording, video, motion and motion / f"{name}.npz", sheet and sheet / f"{name}.png"))
-        if len({video for _, video, *_ in planned}) < len(planned):
+        if len({each[1] for each in planned}) < len(planned):
             raise InputError("recordings of different names", "two of the same name", "work on their folders in turn")
 
     def numbered(path: Path | None, sample: int) -> Path | None:

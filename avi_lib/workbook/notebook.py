@@ -130,7 +130,7 @@ def execute(
     except papermill.PapermillExecutionError as error:
         failure["what"] = f"{error.ename}: {_first_line(error.evalue)}"
     except KeyboardInterrupt:
-        failure |= {"kind": "stopped", "what": "the run was told to stop"}
+        failure |= {"kind": "stopped", "what": "the run was stopped"}
     except Exception as error:
         code = kernels[0].poll() if kernels and "died" in str(error) else None
         if code is not None and code < 0:

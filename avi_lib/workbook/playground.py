@@ -217,7 +217,8 @@ class InstructionEditor:
     def _rewrite(self, **changed: Any) -> None:
         """Write the sentence of changed parts, about the same speaker; in other words where a person asked for some."""
         old = self.current
-        parts = {"action_units": old.action_units, "emotion": old.emotion, "level": old.level, **changed}
+        names = ("action_units", "emotion", "level")
+        parts: dict[str, Any] = {name: getattr(old, name) for name in names} | changed
         speaker, rng = studio.speaker_of(old.text), np.random.default_rng(self._wordings)
         try:
             if self._wordings:

@@ -89,7 +89,7 @@ def run_notebooks(
     Raises:
         InputError: an unknown number or parameter, a value that does not fit, or a folder that is in use.
         RunError: a cell failed or took too long, or the kernel was killed; `resume_run` goes on from there.
-        KeyboardInterrupt: the run was told to stop; what is finished is kept.
+        KeyboardInterrupt: the run was stopped; what is finished is kept.
     """
     root = (root or project_root()).resolve()
     values = choose(find_stages(root, numbers), parameters, profile)
