@@ -14,7 +14,7 @@ from talking_corpora import performed, recorded
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
-from avi_lib.evaluation.instructor_scores import (
+from avi_lib.evaluation.scores import (
     Classification,
     Predictions,
     by_emotion,

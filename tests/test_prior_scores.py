@@ -13,7 +13,7 @@ from test_generator import SPOKEN, made, performer
 
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation.prior_scores import (
+from avi_lib.evaluation.scores import (
     asked_units,
     attribute,
     cosines,

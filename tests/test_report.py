@@ -165,9 +165,9 @@ def test_page_and_json_repeat_their_bytes_escape_all_text_and_need_nothing_from_
 def test_each_ablation_leaves_out_its_part_and_nothing_else() -> None:
     sizes = profile("smoke")
     for before, after, changed in (
-        (sizes.talking, ablations.without_exchange(sizes.talking), {"exchanged", "unlabelled"}),
-        (sizes.prior, ablations.without_diffusion(sizes.prior), {"regression"}),
-        (sizes.instructor, ablations.without_alignment(sizes.instructor), {"contrast", "write"}),
+        (sizes.talking, ablations.without("exchange", sizes.talking), {"exchanged", "unlabelled"}),
+        (sizes.prior, ablations.without("diffusion", sizes.prior), {"regression"}),
+        (sizes.instructor, ablations.without("alignment", sizes.instructor), {"contrast", "write"}),
     ):
         old, new = before.model_dump(), after.model_dump()
         assert {name for name in old if old[name] != new[name]} == changed

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from avi_lib.corpus.dataset import Corpus, Item, Mixture
-from avi_lib.evaluation.instructor_scores import predict_bank, recall
 from avi_lib.evaluation.metrics import Measure
-from avi_lib.evaluation.prior_scores import (
+from avi_lib.evaluation.report import DIFFERENCE, Estimate, Row, Table, differences, estimate, tabulate
+from avi_lib.evaluation.scores import (
     asked_and_moved,
     cosines,
     diversity,
@@ -33,11 +33,12 @@ from avi_lib.evaluation.prior_scores import (
     held_out_bank,
     held_out_spoken,
     normal,
+    predict_bank,
     raw,
+    recall,
     retrieval,
     similarity,
 )
-from avi_lib.evaluation.report import DIFFERENCE, Estimate, Row, Table, differences, estimate, tabulate
 from avi_lib.evaluation.systems import score_exchange
 from avi_lib.face.head import Head
 from avi_lib.instruction.action_units import EMOTIONS
@@ -55,7 +56,7 @@ from avi_lib.training.prior import make_bank, train_prior
 WHOLE = "whole"
 _TEXTS, _RESAMPLES = 40, 200
 """Sentences whose samples' diversity is taken, and resamples of what only all clips together have."""
-S = TypeVar("S")
+S = TypeVar("S", InstructorSettings, PriorSettings, TalkingSettings)
 T = TypeVar("T")
 _SCRIPTS = "scripts whose combinations of action units and strengths training does not hold, held-out speakers"
 _HELD = "clips of held-out speakers"
@@ -101,20 +102,18 @@ def shortened(sizes: Profile, steps: int) -> Profile:
     )
 
 
-def without_alignment(settings: InstructorSettings) -> InstructorSettings:
-    """No contrast of speech with sentences: the Q-Former learns through the language model alone, for as many steps."""
-    write = settings.write.model_copy(update={"steps": settings.align.steps + settings.write.steps})
-    return settings.model_copy(update={"contrast": False, "write": write})
+def without(part: str, settings: S) -> S:
+    """The settings of a training without a part; all else is as it was.
 
-
-def without_diffusion(settings: PriorSettings) -> PriorSettings:
-    """A regression from the sentence to the mean of the styles that fit."""
-    return settings.model_copy(update={"regression": True})
-
-
-def without_exchange(settings: TalkingSettings) -> TalkingSettings:
-    """Every clip shows its own style, and no real style is exchanged."""
-    return settings.model_copy(update={"exchanged": 0.0, "unlabelled": 0.0})
+    "alignment": no contrast of speech with sentences, so that the Q-Former learns through the language model alone, for
+    as many steps. "diffusion": a regression from the sentence to the mean of the styles that fit. "exchange": every
+    clip shows its own style, and no real style is exchanged.
+    """
+    changes: dict[str, Any] = {"exchanged": 0.0, "unlabelled": 0.0} if part == "exchange" else {"regression": True}
+    if isinstance(settings, InstructorSettings):
+        write = settings.write.model_copy(update={"steps": settings.align.steps + settings.write.steps})
+        changes = {"contrast": False, "write": write}
+    return settings.model_copy(update=changes)
 
 
 def ablate_alignment(
@@ -129,8 +128,8 @@ def ablate_alignment(
 ) -> Table:
     """Instructors with and without alignment, on clips of held-out speakers."""
     rows, predicted = [], {}
-    for system, how in ((WHOLE, settings), ("without alignment", without_alignment(settings))):
-        spoken, place = folder / "speak", _place(folder, system)
+    for system, how in ((WHOLE, settings), ("without alignment", without("alignment", settings))):
+        spoken, place = folder / "speak", folder / system.replace(" ", "_")
         trained = train_instructor(learned, sounds, models, how, place, device, False, spoken=spoken)
         instructor = Instructor(trained.model, models.encoder, models.language, system)
         found = predict_bank(instructor, held).classified()
@@ -164,8 +163,8 @@ def ablate_diffusion(
     bank = make_bank(corpora, generator.model, encoder, *sizes, folder=kept, progress=False)
     asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
     clips, rows, whole, varied, moved = held_out_spoken(corpora), [], {}, {}, {}
-    for system, how in ((WHOLE, settings), ("without diffusion", without_diffusion(settings))):
-        prior, _ = train_prior(bank, encoder, generator.model, how, _place(folder, system), device, False)
+    for system, how in ((WHOLE, settings), ("without diffusion", without("diffusion", settings))):
+        prior, _ = train_prior(bank, encoder, generator.model, how, folder / system.replace(" ", "_"), device, False)
         prior = prior.cpu()
         drawn, true = draw_bank(prior, asked, SampleSettings()), normal(prior, asked.styles)
         found = retrieval(similarity(drawn, true), 1)
@@ -198,8 +197,8 @@ def ablate_exchange(
 ) -> Table:
     """Talking models with and without exchanged pairs, on held-out clips in exchanged styles."""
     rows = []
-    for system, how in ((WHOLE, settings), ("without exchange", without_exchange(settings))):
-        model, _ = train_talking(mixture, how, _place(folder, system), device, False)
+    for system, how in ((WHOLE, settings), ("without exchange", without("exchange", settings))):
+        model, _ = train_talking(mixture, how, folder / system.replace(" ", "_"), device, False)
         model = model.cpu()
         for item in items:
             scores = score_exchange(model, [item], head)
@@ -242,7 +241,3 @@ def _estimates(
         (measure, system): estimate(own, np.random.default_rng(seed), statistic=each, resamples=_RESAMPLES)
         for system, each, own in kinds
     }
-
-
-def _place(folder: Path, system: str) -> Path:
-    return folder / system.replace(" ", "_")

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -175,8 +176,8 @@ def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: i
     return np.array(boxes, np.float32)
 
 
-def judge_video(judge: Judge, video: Path, step: int = 5) -> Float32[np.ndarray, "pictures expressions"]:
-    """Probabilities for every `step`-th picture of a real video in which a face is followed.
+def judge_video(judge: Judge, video: Path) -> Float32[np.ndarray, "pictures expressions"]:
+    """Probabilities for every fifth picture of a real video in which a face is followed.
 
     Raises InputError when it is no video, AssetError when this machine cannot track faces.
     """
@@ -185,7 +186,7 @@ def judge_video(judge: Judge, video: Path, step: int = 5) -> Float32[np.ndarray,
     with FaceFollower(bundle) as follower:
         for number, (start_s, rgb) in enumerate(Footage(video).pictures()):
             person, *_ = follower.follow(start_s, rgb)
-            if number % step == 0 and person >= 0 and follower.box is not None:
+            if number % 5 == 0 and person >= 0 and follower.box is not None:
                 pictures.append(rgb)
                 boxes.append(follower.box)
     return judge.judge(pictures, np.array(boxes, np.float64).reshape(-1, 4))
@@ -237,8 +238,7 @@ MEASURES = {
 Pictures = Iterable[UInt8[np.ndarray, "size size 3"]]
 
 
-@dataclass(frozen=True, eq=False)
-class AskedFace:
+class AskedFace(NamedTuple):
     """A face that was asked for an emotion at its highest level."""
 
     system: str
@@ -256,27 +256,14 @@ def show_emotions(
         corpus, clip = item.corpus, item.clip
         features, performer = corpus.features(clip).astype(np.float32), corpus.performer(clip)
         for emotion in EMOTIONS:
-            asked = asked_for(emotion, seed + number)
+            level = 1 if emotion in ("neutral", "calm") else 3
+            rng = np.random.default_rng([seed + number, EMOTIONS.index(emotion)])
+            asked = Instruction.parse(describe({}, emotion, level, rng=rng))
             style = prior_sampler.style(asked.text, seed + number)
             made = generator.perform(features, performer, asked, seed + number, style)
             found.append(AskedFace(LEARNED, emotion, clip.speaker, made))
             found.append(AskedFace(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))
     return found
-
-
-def asked_for(emotion: str, seed: int) -> Instruction:
-    """A sentence that names an emotion at its highest level and no action unit."""
-    level = 1 if emotion in ("neutral", "calm") else 3
-    return Instruction.parse(describe({}, emotion, level, rng=np.random.default_rng([seed, EMOTIONS.index(emotion)])))
-
-
-def confusion(
-    asked: Sequence[str], shares: Float[np.ndarray, "faces expressions"], emotions: Sequence[str]
-) -> Int[np.ndarray, "emotions expressions"]:
-    """How many faces of each asked emotion (row) the judge takes for each expression (column)."""
-    counts = np.zeros((len(emotions), len(EXPRESSIONS)), int)
-    np.add.at(counts, ([list(emotions).index(emotion) for emotion in asked], shares.argmax(axis=1)), 1)
-    return counts
 
 
 def judge_emotions(
@@ -299,33 +286,31 @@ def judge_emotions(
     """
     rows: list[Row] = []
     faces: dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]] = {}
-    judged: dict[str, list[tuple[str, Float[np.ndarray, " expressions"]]]] = {}
-    for each in shown:
-        some = each.motion.at((np.linspace(0.1, 0.9, PICTURES) * len(each.motion)).astype(int).tolist())
+    counts: dict[str, Int[np.ndarray, "emotions expressions"]] = {}
+    for system, emotion, speaker, motion in shown:
+        some = motion.at((np.linspace(0.1, 0.9, PICTURES) * len(motion)).astype(int).tolist())
         pictures = list(frames(some))
         shares = judge.judge(pictures, face_boxes(head, some.values, size)).mean(axis=0)
-        judged.setdefault(each.system, []).append((each.emotion, shares))
-        faces.setdefault(each.system, {}).setdefault(each.emotion, pictures[PICTURES // 2])
-        known = each.emotion in EXPRESSIONS
-        rows.append(Row(each.system, each.speaker, _scores(each.emotion, shares) if known else {}))
-        if each.system == LEARNED:
-            wrong = [_scores(other, shares) for other in EXPRESSIONS if other != each.emotion]
-            means = {name: float(np.mean([scores[name] for scores in wrong])) for name in MEASURES}
-            rows.append(Row(OTHER, each.speaker, means if known else {}))
+        likeliest = int(shares.argmax())
+        own = counts.setdefault(system, np.zeros((len(EMOTIONS), len(EXPRESSIONS)), int))
+        own[EMOTIONS.index(emotion), likeliest] += 1
+        faces.setdefault(system, {}).setdefault(emotion, pictures[PICTURES // 2])
+        scores = [{"judge_right": float(n == likeliest), "judge_share": float(v)} for n, v in enumerate(shares)]
+        known = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else None
+        rows.append(Row(system, speaker, {} if known is None else scores[known]))
+        if system == LEARNED:
+            wrong = [each for number, each in enumerate(scores) if number != known]
+            means = {name: float(np.mean([each[name] for each in wrong])) for name in MEASURES}
+            rows.append(Row(OTHER, speaker, {} if known is None else means))
     how = (
         f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
         f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "
         f"the judge and do not count. Its own accuracy: {PUBLISHED}."
     )
     rows.sort(key=lambda row: (LEARNED, PERFORMER, OTHER).index(row.system))
-    matrices = []
-    for system, found in judged.items():
-        counts = confusion([emotion for emotion, _ in found], np.stack([shares for _, shares in found]), EMOTIONS)
-        title, said = f"What the judge sees: {system}", "Clips by the emotion asked for (rows) and seen (columns)."
-        matrices.append(Matrix(f"judge_{system}", title, said, EMOTIONS, EXPRESSIONS, counts))
+    said = "Clips by the emotion asked for (rows) and seen (columns)."
+    matrices = [
+        Matrix(f"judge_{system}", f"What the judge sees: {system}", said, EMOTIONS, EXPRESSIONS, own)
+        for system, own in counts.items()
+    ]
     return tabulate("judge", "Independent judge of emotion", how, rows, MEASURES, seed), matrices, faces
-
-
-def _scores(asked: str, shares: Float[np.ndarray, " expressions"]) -> dict[str, float]:
-    expected = EXPRESSIONS.index(asked)
-    return {"judge_right": float(shares.argmax() == expected), "judge_share": float(shares[expected])}

@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from jinja2 import Environment, StrictUndefined
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, measure_motion, speech_track
-from avi_lib.face.head import Head, load_head
+from avi_lib.evaluation.metrics import MEASURES, Measure, measure_motion, speech_track
+from avi_lib.face.head import load_head
 from avi_lib.files import atomic_path, check_writable, make_folder
-from avi_lib.motion.clip import ARKIT, Curves
+from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.formats import read_curves
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import align_phones
@@ -58,8 +58,7 @@ class Estimate:
     resampled: str
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What one system scores on one clip, by the names of measures; NaN where there is no evidence.
 
     `group` names whom the clip is of: those of one group are alike and are drawn anew together.
@@ -180,6 +179,8 @@ def _known(value: Any) -> Any:
         return {str(key): _known(each) for key, each in value.items()}
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, list | tuple):
         return [_known(each) for each in value]
     if isinstance(value, float | np.floating):
@@ -308,27 +309,15 @@ def one_thread() -> Iterator[None]:
 # Anyone's motion, scored against the speech it goes with, and against a reference motion where there is one.
 
 
-@dataclass(frozen=True)
-class Scored:
+class Scored(NamedTuple):
     """A motion's scores by the names of `MEASURES`, NaN where there is no evidence."""
 
     path: Path
     speech: Path
     reference: Path | None
     scores: dict[str, float]
-    missing: tuple[str, ...]
-    warnings: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON; what is not known is None."""
-        return {
-            "path": str(self.path),
-            "speech": str(self.speech),
-            "reference": self.reference and str(self.reference),
-            "scores": _known(self.scores),
-            "missing_channels": list(self.missing),
-            "warnings": list(self.warnings),
-        }
+    missing_channels: list[str]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -359,13 +348,13 @@ class Rescored:
             lines.append(f"{measure.title:20s} {found.value:8.2f} {measure.unit:9s} {measure.counts}{span}")
         for each in self.motions:
             lines += [f"{each.path}: {warning}" for warning in each.warnings]
-            if each.missing:
-                lines.append(f"{each.path}: without {', '.join(each.missing)}")
+            if each.missing_channels:
+                lines.append(f"{each.path}: without {', '.join(each.missing_channels)}")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
         """The report's object, and every motion's own scores."""
-        return {**self.report("motion").as_dict(), "motions": [each.as_dict() for each in self.motions]}
+        return {**self.report("motion").as_dict(), "motions": [_known(each._asdict()) for each in self.motions]}
 
 
 def rescore(
@@ -394,34 +383,26 @@ def rescore(
         if len(paths) not in (1, len(motions)):
             got = f"{len(paths)} for {len(motions)}"
             raise InputError(f"one {what} for all motions, or one for each", got, "name as many")
-    read = {
-        path: read_curves(path) for path in dict.fromkeys([*motions, *references])
-    }  # a wrong name is refused at once
-    head, tracks = load_head(), {}
+    read = {path: read_curves(path) for path in dict.fromkeys([*motions, *references])}  # refused before all else
+    head, tracks, found = load_head(), {}, []
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave
         tracks[path] = speech_track(wave, None if text is None else align_phones(wave, text).phones)
-    found = []
     for number, path in enumerate(motions):
-        speech, truth = (paths[number % len(paths)] if paths else None for paths in (speeches, references))
-        assert speech is not None
-        found.append(_score(path, speech, truth, read, tracks[speech], head))
+        speech = speeches[number % len(speeches)]
+        truth = references[number % len(references)] if references else None
+        curves, reference, track = read[path], read[truth] if truth else None, tracks[speech]
+        lengths_s = {"motion": curves.clip.duration_s, "sound": track.duration_s}
+        if reference is not None:
+            lengths_s["reference"] = reference.clip.duration_s
+        said = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in lengths_s.items())
+        shortest_s = min(lengths_s.values())
+        if shortest_s < LEAST_S:
+            raise InputError(f"at least {LEAST_S:g} s of motion with its sound", f"{path}: {said}", "name longer ones")
+        warnings = []
+        if max(lengths_s.values()) - shortest_s > MOST_APART_S:
+            warnings.append(f"lengths differ: {said}; the first {shortest_s:.2f} s are scored")
+        missing = [name for name, there in zip(ARKIT.channels, curves.present, strict=True) if not there]
+        scores = measure_motion(curves, track, head, reference)
+        found.append(Scored(path, speech, truth, scores, missing, warnings))
     return Rescored(tuple(found))
-
-
-def _score(
-    path: Path, speech: Path, truth: Path | None, read: Mapping[Path, Curves], track: SpeechTrack, head: Head
-) -> Scored:
-    curves, reference = read[path], None if truth is None else read[truth]
-    lengths_s = {"motion": curves.clip.duration_s, "sound": track.duration_s}
-    if reference is not None:
-        lengths_s["reference"] = reference.clip.duration_s
-    said = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in lengths_s.items())
-    shortest_s = min(lengths_s.values())
-    if shortest_s < LEAST_S:
-        raise InputError(f"at least {LEAST_S:g} s of motion with its sound", f"{path}: {said}", "name longer ones")
-    warnings = []
-    if max(lengths_s.values()) - shortest_s > MOST_APART_S:
-        warnings.append(f"lengths differ: {said}; the first {shortest_s:.2f} s are scored")
-    missing = tuple(name for name, there in zip(ARKIT.channels, curves.present, strict=True) if not there)
-    return Scored(path, speech, truth, measure_motion(curves, track, head, reference), missing, tuple(warnings))

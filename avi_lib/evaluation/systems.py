@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +25,6 @@ from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import (
     MEASURES,
-    Measure,
     SpeechTrack,
     eve_mm,
     fdd_mm,
@@ -47,7 +46,7 @@ from avi_lib.speech.loading import RATE_HZ, load_voice
 from avi_lib.speech.phones import Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 
-UPPER_LIP, LOWER_LIP, EYE_OUTER = 13, 14, (33, 263)
+LIPS, EYES = (13, 14), (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""
 
 
@@ -65,26 +64,21 @@ class Clip:
 
 def read_clips(source: Path) -> list[Clip]:
     """The tracked clips of a folder such as grid10/; InputError when a file of it is missing."""
+    found = []
     try:
         references = json.loads((source / "phones.json").read_text("utf-8"))
         with (source / "index.csv").open(newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))
-        return [_read_clip(source, row, references[row["clip"]]) for row in rows]
+        for row in rows:
+            with np.load(source / f"{row['clip']}.npz", allow_pickle=False) as track:
+                marks, fps = track["landmarks"][..., :2], float(track["fps"])
+            gap, eyes = (np.linalg.norm(marks[:, b] - marks[:, a], axis=1) for a, b in (LIPS, EYES))
+            phones = tuple(Phone(phone, float(start), float(end)) for _, phone, start, end in references[row["clip"]])
+            found.append(Clip(row["clip"], source / f"{row['clip']}.flac", row["text"], phones, gap / eyes, fps))
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            "a folder with index.csv, phones.json and an npz and a flac for every clip",
-            f"{source}: {error}",
-            "check the path",
-        ) from error
-
-
-def _read_clip(source: Path, row: dict[str, str], reference: list[list]) -> Clip:
-    with np.load(source / f"{row['clip']}.npz", allow_pickle=False) as track:
-        marks, fps = track["landmarks"], float(track["fps"])
-    eyes = np.linalg.norm(marks[:, EYE_OUTER[0], :2] - marks[:, EYE_OUTER[1], :2], axis=1)
-    gap = np.linalg.norm(marks[:, LOWER_LIP, :2] - marks[:, UPPER_LIP, :2], axis=1) / eyes
-    phones = tuple(Phone(phone, float(start), float(end)) for _, phone, start, end in reference)
-    return Clip(row["clip"], source / f"{row['clip']}.flac", row["text"], phones, gap, fps)
+        expected = "a folder with index.csv, phones.json and an npz and a flac for every clip"
+        raise InputError(expected, f"{source}: {error}", "check the path") from error
+    return found
 
 
 def read_track(path: Path) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "frames 3"]]:
@@ -117,8 +111,7 @@ RIG = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Spoken:
+class Spoken(NamedTuple):
     """A GRID clip, its wave and features, and what the performer makes of it, calmly and without idle behaviour."""
 
     clip: Clip
@@ -176,41 +169,31 @@ class Comparison:
     gap: Float[np.ndarray, " frames"] | None = None
 
 
-class _Take(NamedTuple):
-    """What is known of a recording before any system speaks it."""
-
-    name: str
-    speaker: str
-    speech: SpeechTrack
-    features: Float32[np.ndarray, "steps dim"]
-    style: Float32[np.ndarray, " style"]
-    performed: Curves
-    reference: Curves
-    gap: Float[np.ndarray, " frames"] | None = None
+Asked = tuple[Comparison, Float32[np.ndarray, "steps dim"], Float32[np.ndarray, " style"]]
+"""A comparison with its performer alone, features of its speech, and the style it is to be spoken in."""
 
 
 def held_out_comparisons(
     corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, most: int = 24, seed: int = 0
 ) -> list[Comparison]:
     """Performed clips of held-out speakers and words, at most so many, spread evenly; InputError without two."""
-    takes = []
+    asked = []
     for number, item in enumerate(spread(held_out(corpora), most)):
         style = prior_sampler.style(item.corpus.texts(item.clip)[0], seed + number)
         performed = whole(motion_of(item))
-        takes.append(_take(item, style, performed, performed))
-    return _compared(takes, generator)
+        asked.append(_asked(item, style, performed, performed))
+    return _spoken(asked, generator)
 
 
 def grid_comparisons(
     folder: Path, generator: LearnedGenerator, prior_sampler: PriorSampler, seed: int = 0
 ) -> list[Comparison]:
     """Real videos with their tracks; InputError when something of them is missing."""
-    takes, style = [], prior_sampler.style(CALM, seed)
-    for each in read_spoken(folder, generator.encoder):
-        clip, speech = each.clip, speech_track(each.wave, each.clip.phones)
-        performed = whole(each.performed)
-        takes.append(_Take(clip.name, clip.name, speech, each.features, style, performed, tracked(clip), clip.gap))
-    return _compared(takes, generator)
+    asked, style = [], prior_sampler.style(CALM, seed)
+    for clip, wave, features, performed in read_spoken(folder, generator.encoder):
+        speech, motions = speech_track(wave, clip.phones), {PERFORMER: whole(performed)}
+        asked.append((Comparison(clip.name, clip.name, speech, motions, tracked(clip), clip.gap), features, style))
+    return _spoken(asked, generator)
 
 
 def rig_comparisons(
@@ -224,11 +207,11 @@ def rig_comparisons(
     kept = [item for item in real_motion(corpora) if item.clip.recording in recordings]
     if missing := set(recordings) - {item.clip.recording for item in kept}:
         raise InputError("recordings of real motion with sound", ", ".join(sorted(missing)), "check the names")
-    style, calm, takes = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
+    style, calm, asked = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
     for item in kept:
         performed = whole(item.corpus.performer(item.clip).perform_with_still(calm, seed)[1])
-        takes.append(_take(item, style, performed, Curves(motion_of(item), item.corpus.present(item.clip))))
-    return _compared(takes, generator)
+        asked.append(_asked(item, style, performed, Curves(motion_of(item), item.corpus.present(item.clip))))
+    return _spoken(asked, generator)
 
 
 def real_motion(corpora: Sequence[Corpus]) -> list[Item]:
@@ -236,32 +219,28 @@ def real_motion(corpora: Sequence[Corpus]) -> list[Item]:
     return [Item(corpus, clip) for corpus in corpora for clip in corpus.select(motion="recorded") if clip.features]
 
 
-def _take(item: Item, style: Float32[np.ndarray, " style"], performed: Curves, reference: Curves) -> _Take:
+def _asked(item: Item, style: Float32[np.ndarray, " style"], performed: Curves, reference: Curves) -> Asked:
     corpus, clip = item.corpus, item.clip
     speech = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
-    return _Take(clip.clip, clip.speaker, speech, features_of(item), style, performed, reference)
+    return Comparison(clip.clip, clip.speaker, speech, {PERFORMER: performed}, reference), features_of(item), style
 
 
-def _compared(takes: Sequence[_Take], generator: LearnedGenerator) -> list[Comparison]:
-    if len(takes) < 2:
-        raise InputError("two recordings or more, so that speech can be shuffled", f"{len(takes)}", "add some")
+def _spoken(asked: Sequence[Asked], generator: LearnedGenerator) -> list[Comparison]:
+    """The comparisons with the learned system, on its own and on the next one's speech, without idle behaviour."""
+    if len(asked) < 2:
+        raise InputError("two recordings or more, so that speech can be shuffled", f"{len(asked)}", "add some")
     found = []
-    for number, take in enumerate(takes):
-        other = takes[(number + 1) % len(takes)].features
-        own, shuffled = (_speak(generator, features, take) for features in (take.features, other))
-        motions = {LEARNED: own, PERFORMER: take.performed, SHUFFLED: shuffled}
-        if take.reference is not take.performed:
-            motions[REAL] = take.reference
-        found.append(Comparison(take.name, take.speaker, take.speech, motions, take.reference, take.gap))
+    for number, (each, own, style) in enumerate(asked):
+        frames, made = len(each.speech.level_db), []
+        for features in (own, asked[(number + 1) % len(asked)][1]):
+            speech = np.tile(features, (-(-2 * frames // len(features)), 1))[: 2 * frames]  # too short begins again
+            values = ARKIT.limited(generator.model.motion_of(speech, style).values[:frames])
+            made.append(whole(MotionClip(values, FPS, ARKIT)))
+        motions = {LEARNED: made[0], **each.motions, SHUFFLED: made[1]}
+        if each.reference is not None and each.reference is not each.motions[PERFORMER]:
+            motions[REAL] = each.reference
+        found.append(replace(each, motions=motions))
     return found
-
-
-def _speak(generator: LearnedGenerator, features: Float32[np.ndarray, "steps dim"], take: _Take) -> Curves:
-    """Speech in a take's style, without idle behaviour; what is too short begins again."""
-    frames = len(take.speech.level_db)
-    speech = np.tile(features, (-(-2 * frames // len(features)), 1))[: 2 * frames]
-    values = ARKIT.limited(generator.model.motion_of(speech, take.style).values[:frames])
-    return whole(MotionClip(values, FPS, ARKIT))
 
 
 def score_comparisons(
@@ -270,7 +249,6 @@ def score_comparisons(
     how: str,
     comparisons: Sequence[Comparison],
     head: Head,
-    measures: Mapping[str, Measure] = MEASURES,
     seed: int = 0,
 ) -> Table:
     """Every measure of every system over the recordings, with intervals over speakers."""
@@ -283,7 +261,7 @@ def score_comparisons(
             if system != REAL:
                 scores |= dict.fromkeys(IDLE, float("nan"))
             rows.append(Row(system, each.speaker, scores))
-    return tabulate(name, title, how, rows, measures, seed)
+    return tabulate(name, title, how, rows, MEASURES, seed)
 
 
 def whole(motion: MotionClip) -> Curves:

@@ -16,9 +16,9 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,8 +72,7 @@ OnLog = Callable[[str, LogLine], None]
 Losses = dict[str, torch.Tensor]
 
 
-@dataclass(frozen=True, eq=False)
-class FrozenModels:
+class FrozenModels(NamedTuple):
     """The models an instructor is trained for; none of their weights changes."""
 
     encoder: SpeechEncoder
@@ -81,8 +80,7 @@ class FrozenModels:
     language: LanguageModel
 
 
-@dataclass(frozen=True, eq=False)
-class TrainedInstructor:
+class TrainedInstructor(NamedTuple):
     """The network with averaged weights, and the lines of the three logs."""
 
     model: InstructorModel
@@ -178,16 +176,15 @@ class AlignLosses:
         sentences = model.sentences(self.sentences[torch.arange(len(drawn)), drawn].to(device))
         fits = self.fits[torch.from_numpy(numbers)].to(device)
         speech = (torch.arange(len(clips), device=device) < count).float()
-        losses = {
-            "states": info_nce(model.likeness(embedding.states[:count], sentences), fits, settings.smoothing),
-            "speech": functional.binary_cross_entropy_with_logits(embedding.speech, speech),
-        }
-        losses["loss"] = losses["states"] + SOUND_WEIGHT * losses["speech"]
+        kinds = {"states": embedding.states}
         if settings.functionals:
-            likeness = model.likeness(embedding.functionals[:count], sentences)
-            losses["functionals"] = info_nce(likeness, fits, settings.smoothing)
-            losses["loss"] = losses["loss"] + losses["functionals"]
-        return losses
+            kinds["functionals"] = embedding.functionals
+        likeness = {name: model.likeness(each[:count], sentences) for name, each in kinds.items()}
+        losses = {name: info_nce(each, fits, settings.smoothing) for name, each in likeness.items()}
+        losses["speech"] = functional.binary_cross_entropy_with_logits(embedding.speech, speech)
+        # added in this order, in which the shipped weights were trained
+        loss = losses["states"] + SOUND_WEIGHT * losses["speech"]
+        return {**losses, "loss": loss + losses["functionals"] if settings.functionals else loss}
 
 
 def info_nce(
@@ -207,93 +204,6 @@ def drawn_logits(count: int, rng: np.random.Generator) -> Float[torch.Tensor, "c
         few = rng.permutation(len(EMOTION_CLASSES))[: int(rng.integers(1, CONSIDERED + 1))]
         row[few] = rng.uniform(-NEAR, NEAR, len(few))
     return torch.from_numpy(logits.astype(np.float32))
-
-
-class SpeakLosses:
-    """Sentences of drawn probabilities of the emotion classes, as the training loop asks for them."""
-
-    def __init__(self, language: LanguageModel) -> None:
-        self.language = language
-        self.opening = len(language.tokens(OPENING))
-        self.names = class_tokens(language)
-
-    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
-        """The loss of as many drawn probabilities as there are items: the answer's, and that of the class' name."""
-        assert isinstance(model, nn.ModuleDict)
-        logits = drawn_logits(len(items), rng)
-        shares = logits.softmax(dim=1)
-        classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
-        answers = [answer_tokens(self.language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
-        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        named = [range(self.opening, self.opening + len(self.names[number])) for number in classes]
-        loss, scores = written_loss(self.language, model["prompter"](logits), question, answers, named)
-        return {"loss": loss + self._named(scores.log_softmax(dim=2), shares, classes)}
-
-    def _named(
-        self,
-        logs: Float[torch.Tensor, "clips last vocabulary"],
-        shares: Float[torch.Tensor, "clips classes"],
-        classes: Sequence[int],
-    ) -> torch.Tensor:
-        """Cross-entropy with the probabilities at every place along the names of the classes that are written.
-
-        What may come next there are the next tokens of all names that begin alike.
-        """
-        losses = []
-        for row, number in enumerate(classes):
-            own = self.names[number]
-            for place in range(len(own)):
-                may = [n for n, name in enumerate(self.names) if name[:place] == own[:place] and len(name) > place]
-                target = shares[row, may] / shares[row, may].sum()
-                next_tokens = [self.names[n][place] for n in may]
-                losses.append(-(target * logs[row, self.opening + place, next_tokens]).sum())
-        return torch.stack(losses).mean()
-
-
-class WriteLosses:
-    """Sentences of clips, as the training loop asks for them; `order` is the clip behind every item."""
-
-    def __init__(
-        self, bank: FeatureBank, model: InstructorModel, language: LanguageModel, settings: InstructorSettings
-    ) -> None:
-        self.bank, self.model, self.language, self.settings = bank, model, language, settings
-        self.order = balanced(bank.clips)
-
-    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
-        """The loss of the items of these numbers."""
-        assert isinstance(model, nn.ModuleDict)
-        numbers = self.order[items]
-        clips = [self.bank.clips[number] for number in numbers]
-        if "acoustic" in model:
-            aligned = self._embed(model["acoustic"], numbers, rng)
-        else:
-            self.model.train()  # with features left out, as in alignment
-            with torch.no_grad():
-                aligned = self._embed(self.model, numbers, rng)
-            self.model.eval()
-        rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
-        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
-        prompts = model["prompter"](self.model.likeness(aligned, self.model.anchors), aligned)
-        answers = [answer_tokens(self.language, _answer(clip, rng)) for clip in clips]
-        open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
-        return {"loss": written_loss(self.language, prompts, question, [ids for ids, _ in answers], open_levels)[0]}
-
-    def _embed(
-        self, model: nn.Module, numbers: np.ndarray, rng: np.random.Generator
-    ) -> Float[torch.Tensor, "clips aligned"]:
-        assert isinstance(model, InstructorModel)
-        batch = stack([varied(self.bank.views[number], rng, self.settings) for number in numbers])
-        embedding = model.embed_speech(batch)
-        strange = torch.from_numpy(rng.random(len(numbers)) < AS_OUT_OF_DOMAIN * self.settings.out_of_domain)
-        in_domain = torch.where(strange, torch.full_like(embedding.in_domain, OUT_OF_DOMAIN), embedding.in_domain)
-        return in_domain[:, None] * embedding.states + embedding.functionals
-
-
-def _answer(clip: BankClip, rng: np.random.Generator) -> str:
-    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
-    may = fitting(clip)
-    label = EMOTION_CLASSES[may[int(rng.integers(len(may)))]]
-    return worded(label, dict(clip.units)) if clip.units else answer(*label)
 
 
 def written_loss(
@@ -424,9 +334,8 @@ def align(
             AlignLosses(bank, sounds, sentences, settings),
             recipe("align", bank, settings, vars(model.shape)),
         )
-        model, log = train(
-            model, losses, ROUNDS, settings.align, folder / "align", digest, device, progress, _of("align", on_log)
-        )
+        place, told = folder / "align", partial(on_log, "align") if on_log else None
+        model, log = train(model, losses, ROUNDS, settings.align, place, digest, device, progress, told)
     place_anchors(model.cpu().eval(), sentences)
     return model, log
 
@@ -446,14 +355,48 @@ def speak(
     prompter.loudness.data.fill_(language.scale)
     kept = [language.fingerprint, *prompter.size, shape.hidden, shape.aligned, settings.speak.model_dump()]
     content = json.dumps([kept, [answer(*label) for label in EMOTION_CLASSES], QUESTIONS])
-    digest, learner = hashlib.sha256(content.encode()).hexdigest(), nn.ModuleDict({"prompter": prompter})
-    losses = SpeakLosses(language)
-    learner, log = train(
-        learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=_of("speak", on_log)
-    )
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    opening, names = len(language.tokens(OPENING)), class_tokens(language)
+
+    def losses(learner: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+        # sentences of as many drawn probabilities of the emotion classes as there are items
+        assert isinstance(learner, nn.ModuleDict)
+        logits = drawn_logits(len(items), rng)
+        shares = logits.softmax(dim=1)
+        classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
+        answers = [answer_tokens(language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
+        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        named = [range(opening, opening + len(names[number])) for number in classes]
+        loss, scores = written_loss(language, learner["prompter"](logits), question, answers, named)
+        return {"loss": loss + name_loss(scores.log_softmax(dim=2)[:, opening:], shares, classes, names)}
+
+    learner = nn.ModuleDict({"prompter": prompter})
+    told = partial(on_log, "speak") if on_log else None
+    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=told)
     learned = learner["prompter"]
     assert isinstance(learned, Prompter)
     return learned, log
+
+
+def name_loss(
+    logs: Float[torch.Tensor, "clips last vocabulary"],
+    shares: Float[torch.Tensor, "clips classes"],
+    classes: Sequence[int],
+    names: Sequence[Sequence[int]],
+) -> torch.Tensor:
+    """Cross-entropy with the probabilities at every place along the names of the classes that are written.
+
+    What may come next there are the next tokens of all names that begin alike. logs: log probabilities of the tokens
+    from the name on; names: the tokens of every class' name.
+    """
+    losses = []
+    for row, number in enumerate(classes):
+        own = names[number]
+        for place in range(len(own)):
+            may = [n for n, name in enumerate(names) if name[:place] == own[:place] and len(name) > place]
+            target = shares[row, may] / shares[row, may].sum()
+            losses.append(-(target * logs[row, place, [names[n][place] for n in may]]).sum())
+    return torch.stack(losses).mean()
 
 
 def write(
@@ -470,16 +413,36 @@ def write(
     Without contrast the acoustic part is trained with it.
     """
     digest = recipe("write", bank, settings, {**vars(model.shape), "start": fingerprint(model)})
-    losses = WriteLosses(bank, model.requires_grad_(False), language, settings)
+    order = balanced(bank.clips)
+    model.requires_grad_(False)
     learner = nn.ModuleDict({"prompter": model.prompter.requires_grad_(True)})
     if not settings.contrast:
         acoustic = deepcopy(model).requires_grad_(True)
         acoustic.prompter = nn.Identity()  # type: ignore[assignment]
         learner["acoustic"] = acoustic
-    place = folder / "write"
-    learner, log = train(
-        learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=_of("write", on_log)
-    )
+
+    def losses(learner: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+        assert isinstance(learner, nn.ModuleDict)
+        numbers = order[items]
+        clips = [bank.clips[number] for number in numbers]
+        reads = model if settings.contrast else learner["acoustic"]
+        assert isinstance(reads, InstructorModel)
+        reads.train()  # with features left out, as in alignment
+        with torch.set_grad_enabled(reads is not model):
+            embedding = reads.embed_speech(stack([varied(bank.views[number], rng, settings) for number in numbers]))
+            strange = torch.from_numpy(rng.random(len(numbers)) < AS_OUT_OF_DOMAIN * settings.out_of_domain)
+            in_domain = embedding.in_domain.masked_fill(strange, OUT_OF_DOMAIN)
+            aligned = in_domain[:, None] * embedding.states + embedding.functionals
+        model.eval()
+        rng.random(len(clips))  # drawn for nothing, so that training repeats that of the shipped weights
+        question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
+        prompts = learner["prompter"](model.likeness(aligned, model.anchors), aligned)
+        answers = [answer_tokens(language, _answer(clip, rng)) for clip in clips]
+        open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
+        return {"loss": written_loss(language, prompts, question, [ids for ids, _ in answers], open_levels)[0]}
+
+    place, told = folder / "write", partial(on_log, "write") if on_log else None
+    learner, log = train(learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=told)
     learned = learner["prompter"]
     assert isinstance(learned, Prompter)
     model.prompter = learned
@@ -489,8 +452,11 @@ def write(
     return log
 
 
-def _of(part: str, on_log: OnLog | None) -> Callable[[LogLine], None] | None:
-    return partial(on_log, part) if on_log else None
+def _answer(clip: BankClip, rng: np.random.Generator) -> str:
+    """The sentence of a clip, with its own action units where they are known; a level that is not is drawn."""
+    may = fitting(clip)
+    label = EMOTION_CLASSES[may[int(rng.integers(len(may)))]]
+    return worded(label, dict(clip.units)) if clip.units else answer(*label)
 
 
 def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:

@@ -78,11 +78,6 @@ def rng_at(step: int, seed: int, process: int = 0) -> np.random.Generator:
     return np.random.default_rng([seed, 1, step, process])
 
 
-def torch_seed_at(step: int, seed: int, process: int = 0) -> int:
-    """The seed of torch's own generators in a step: dropout."""
-    return int(np.random.SeedSequence([seed, 2, step, process]).generate_state(1, np.uint64)[0] >> 1)
-
-
 def choose_device(prefer: str = "auto") -> tuple[torch.device, str]:
     """A device to compute on and the reason for its choice.
 
@@ -188,9 +183,6 @@ class Processes:
             parameter.grad = piece.view_as(parameter) if users_of_it else None
 
 
-ALONE = Processes()
-
-
 class TrainingLog:
     """A line of losses every so many steps, in memory, in a file and on a TensorBoard where one is asked for.
 
@@ -208,7 +200,16 @@ class TrainingLog:
     def __init__(self, path: Path, step: int, board: Path | None = None, written: bool = True) -> None:
         self.path, self.written = path, written
         self.lines = read_log(path, step) if path.exists() else []
-        self._board = _open_board(board, step) if board is not None and written else None
+        self._board: Any = None
+        if board is not None and written:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                do = "pip install 'avi-lib[board]', or train without a board"
+                raise InputError("the package tensorboard for a board", str(error), do) from error
+            make_folder(board)
+            check_writable(board / "events")
+            self._board = SummaryWriter(str(board), purge_step=step + 1)  # nothing past the step is shown
         self._begun_s = time.perf_counter() - (self.lines[-1]["s"] if self.lines else 0.0)
         if written:
             with atomic_path(path) as temporary:
@@ -243,18 +244,6 @@ def read_log(path: Path, step: int) -> list[LogLine]:
         return [line for line in lines if line["step"] <= step and line["s"] >= 0]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError("the log of a training", f"{path}: {error}", "remove it, or train elsewhere") from error
-
-
-def _open_board(folder: Path, step: int) -> Any:
-    """A writer to a TensorBoard on which nothing past the step is shown."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        do = "pip install 'avi-lib[board]', or train without a board"
-        raise InputError("the package tensorboard for a board", str(error), do) from error
-    make_folder(folder)
-    check_writable(folder / "events")
-    return SummaryWriter(str(folder), purge_step=step + 1)
 
 
 def train(
@@ -315,7 +304,24 @@ def train(
     ):
         while step < settings.steps:
             batch = processes.share(batch_at(step, items, settings.batch, settings.seed))
-            losses = train_step(model, average, optimizer, loss_of, batch, step, settings, processes)
+            seed = np.random.SeedSequence([settings.seed, 2, step, processes.rank]).generate_state(1, np.uint64)[0]
+            torch.manual_seed(int(seed >> 1))  # of dropout
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, settings)
+            with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
+                found = loss_of(model, batch, rng_at(step, settings.seed, processes.rank), step / settings.steps)
+            optimizer.zero_grad(set_to_none=True)
+            found["loss"].backward()
+            weight = len(batch) / settings.batch
+            processes.average_gradients(model, weight)
+            losses = processes.average_losses(found, weight)
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=True))
+            if not all(map(math.isfinite, [*losses.values(), norm])):
+                got = ", ".join(f"{name} {value:g}" for name, value in losses.items()) + f", gradient {norm:g}"
+                do = "lower the learning rate, or look for bad items"
+                raise AviError("finite losses", f"{got} at step {step}", do)
+            optimizer.step()
+            average.update_parameters(model)
             step += 1
             shown.update()
             if step % settings.log_every == 0 or step == settings.steps:
@@ -328,37 +334,3 @@ def train(
     if processes.count > 1:
         distributed.barrier()
     return cast(M, average.module), log.lines
-
-
-def train_step(
-    model: nn.Module,
-    average: AveragedModel,
-    optimizer: torch.optim.Optimizer,
-    loss_of: LossOf,
-    batch: Int[np.ndarray, " batch"],
-    step: int,
-    settings: TrainSettings,
-    processes: Processes = ALONE,
-) -> dict[str, float]:
-    """One step on the items of these numbers: losses, gradients, weights, averaged weights; the losses' values.
-
-    Raises AviError when a loss or the gradient is not finite; the weights are as they were then.
-    """
-    device = next(model.parameters()).device
-    torch.manual_seed(torch_seed_at(step, settings.seed, processes.rank))
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(step, settings)
-    with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-        losses = loss_of(model, batch, rng_at(step, settings.seed, processes.rank), step / settings.steps)
-    optimizer.zero_grad(set_to_none=True)
-    losses["loss"].backward()
-    weight = len(batch) / settings.batch
-    processes.average_gradients(model, weight)
-    values = processes.average_losses(losses, weight)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=True)
-    if not all(map(math.isfinite, [*values.values(), float(norm)])):
-        got = ", ".join(f"{name} {value:g}" for name, value in values.items()) + f", gradient {float(norm):g}"
-        raise AviError("finite losses", f"{got} at step {step}", "lower the learning rate, or look for bad items")
-    optimizer.step()
-    average.update_parameters(model)
-    return values

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.evaluation.instructor_scores import (
+from avi_lib.evaluation.scores import (
     BATCH,
     Classification,
     Predictions,

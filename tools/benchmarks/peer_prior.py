@@ -27,8 +27,8 @@ from torch.nn import functional
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
-from avi_lib.evaluation.prior_scores import Styles, draw_bank, held_out_bank, normal, score_styles
 from avi_lib.evaluation.report import Estimate, one_thread
+from avi_lib.evaluation.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorModel

@@ -13,7 +13,8 @@ from scipy.stats import spearmanr
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.scripts import Draw
-from avi_lib.evaluation.prior_scores import (
+from avi_lib.evaluation.report import one_thread
+from avi_lib.evaluation.scores import (
     SETS,
     TEXTS,
     Others,
@@ -32,7 +33,6 @@ from avi_lib.evaluation.prior_scores import (
     raw,
     score_styles,
 )
-from avi_lib.evaluation.report import one_thread
 from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.prior import PriorModel, PriorSampler, load_prior_sampler
 from avi_lib.settings import SampleSettings, profile
