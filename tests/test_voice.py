@@ -248,13 +248,13 @@ def test_any_wave_has_finite_functionals_and_silence_zeros(samples, seed, level)
 
 @pytest.mark.parametrize("samples", [1, HOP, 3 * HOP + 7, 48_111])
 def test_states_are_joined_in_pairs_and_the_contour_has_as_many_steps(samples):
-    heard = acoustic_features(tone(samples / RATE_HZ)[:samples], Counting())
+    found = acoustic_features(tone(samples / RATE_HZ)[:samples], Counting())
     frames = -(-samples // HOP)
     steps = -(-frames // 2)
-    assert heard.states.shape == (2, steps, 1) and heard.contour.shape == (steps, len(CONTOUR))
+    assert found.states.shape == (2, steps, 1) and found.contour.shape == (steps, len(CONTOUR))
     pairs = [(2 * i + min(2 * i + 1, frames - 1)) / 2 for i in range(steps)]
-    np.testing.assert_allclose(heard.states[0, :, 0], pairs, rtol=1e-3)
-    np.testing.assert_allclose(heard.states[1], -heard.states[0])
+    np.testing.assert_allclose(found.states[0, :, 0], pairs, rtol=1e-3)
+    np.testing.assert_allclose(found.states[1], -found.states[0])
 
 
 def test_the_contour_is_about_the_clips_own_pitch_and_level():

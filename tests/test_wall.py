@@ -73,7 +73,7 @@ def message(text: str) -> str:
         message("[" * 100_000),
     ],
 )
-def test_answer_of_a_child_gone_wrong_is_not_believed(answer: str) -> None:
+def test_a_false_answer_of_the_child_is_refused(answer: str) -> None:
     with pytest.raises(InputError, match=r"malformed|broke off"):
         list(behind_wall(wall_parsers.answer_badly, answer, **TERMS))
 

@@ -23,7 +23,7 @@ from avi_lib.instruction.action_units import ACTION_UNITS, ActionUnit, opposites
 from avi_lib.motion.clip import ARKIT, Curves
 
 FAINTEST = 0.12
-"""Strengths below this are not told from rest; a head sways and eyes blink anyway, and have their own thresholds."""
+"""Strengths below this count as rest; a head sways and eyes blink anyway, and have their own thresholds."""
 _FAINTEST_OF = {
     **{"head_turn": 0.2, "head_up": 0.2, "head_down": 0.2, "head_tilt": 0.22, "head_nod": 0.35},
     **{"head_shake": 0.25, "blink_more": 0.6},
@@ -114,7 +114,7 @@ def neutral_face(
 def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[str, float]:
     """Strength 0-1 of every action unit that a clip of 1-12 s sustains, by name; absent ones are below FAINTEST.
 
-    Not told apart: eyes closed by half or less are `lid_droop`, a gaze to the left and about half as much down is
+    Ambiguous: eyes closed by half or less count as `lid_droop`, a gaze to the left and about half as much down is
     `gaze_away`. Nods and shakes need 2.5 s, `blink_more` 4 s and far more blinks than talk has; `blink_less` is never
     reported, since a clip is too short to miss blinks in. A unit is only reported when all its main channels are
     present.

@@ -73,7 +73,7 @@ class TrackReport:
     faces_seen: int  # most faces that one picture shows
     crowded: float  # share 0-1 of the pictures that show more than one face
     confidence: float  # mean score 0-1 of the face detector over the pictures with the face
-    lag_s: float | None  # how much later than the face the sound comes; None where that cannot be told
+    lag_s: float | None  # how much later than the face the sound comes; None where that is unknown
     lag_correlation: float | None  # of the tracked mouth with the mouth expected from the sound at that lag
     warnings: tuple[str, ...]  # sentences for a person
 
@@ -124,7 +124,7 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
         path: the video.
         fps: frame rate of the motion.
         model: a face_landmarker.task of your own.
-        sound: what is heard, from the video's first sound on, where it lies in another file; for the lag alone.
+        sound: another file that holds the video's sound from its first sample on; for the lag alone.
 
     Raises:
         InputError: no video, or no face in it.
@@ -483,7 +483,7 @@ SLOW_S = 0.5
 
 
 class Lag(NamedTuple):
-    """How much later than the face the sound comes; None where it cannot be told, for the `reason` given."""
+    """How much later than the face the sound comes; None where it is unknown, for the `reason` given."""
 
     lag_s: float | None
     correlation: float | None  # of the two mouths at the best lag, None when there was nothing to correlate
@@ -500,7 +500,7 @@ def measure_lag(clip: MotionClip, start_s: float, wave: Float32[np.ndarray, " sa
     except InputError as error:
         return Lag(None, None, f"the sound cannot be used: {error.got}")
     if not phones:
-        return Lag(None, None, "no speech was heard")
+        return Lag(None, None, "no speech was found in the sound")
     expected = articulate(phones, len(part) / RATE_HZ, FINE_FPS)
     openness = expected.values[:, ARKIT.index("jawOpen")] * (1 - expected.closure)
     tracked = (clip["jawOpen"] - clip["mouthClose"])[: int(LOOKED_AT_S * clip.fps)]

@@ -141,9 +141,9 @@ def video_writer(
             start, end = round(number * rate_hz / rate), round((number + 1) * rate_hz / rate)
             samples = np.zeros((1, end - start), np.float32)
             samples[0, : max(len(sound_wave) - start, 0)] = sound_wave[start:end]
-            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = rate_hz, start, Fraction(1, rate_hz)
-            container.mux(sound.encode(heard))
+            audio = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            audio.sample_rate, audio.pts, audio.time_base = rate_hz, start, Fraction(1, rate_hz)
+            container.mux(sound.encode(audio))
 
         yield write
         if not streams:

@@ -1,4 +1,4 @@
-"""A head of a person's own FLAME file that motion drives, in FLAME coefficients or in ARKit blendshapes.
+"""A head of a person's own FLAME file that moves by FLAME coefficients or in ARKit blendshapes.
 
 >>> head = load_flame_head(Path("generic_model.pkl"))  # or an npz of it
 >>> vertices = head.move(motion)                       # (frames, V, 3) float32, metres, as the open head stands

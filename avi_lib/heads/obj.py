@@ -1,7 +1,7 @@
 r"""A head from a folder of OBJ files: one at rest, and one for every ARKit blendshape at full weight.
 
 In: `neutral.obj`, `jawOpen.obj`, `eyeBlink_L.obj`, ... in any unit, and a texture beside them or none.
-Out: a Head that all motion drives; what is missing stands in its notes.
+Out: a Head that all motion moves; what is missing stands in its notes.
 
 >>> head = load_obj_head(Path("ada"))
 >>> print("\n".join(head.notes))

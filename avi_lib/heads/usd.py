@@ -1,4 +1,4 @@
-"""A driven head as USD: a skinned mesh with blendshapes and their curves, for animation tools and phones.
+"""An animated head as USD: a skinned mesh with blendshapes and their curves, for animation tools and phones.
 
 In: a head and its motion. Out: `.usda` or `.usdc` with the texture beside it, or `.usdz` with the texture inside.
 

@@ -96,22 +96,22 @@ class Written:
 
     Attributes:
         instruction: the sentence and what is understood of it.
-        heard: the class that seemed likeliest, which the sentence may soften.
+        predicted: the likeliest class, which the sentence may soften.
         probabilities: of every emotion; they add up to 1.
         speech: probability of there being speech.
         warnings: what a person should know of it.
     """
 
     instruction: Instruction
-    heard: EmotionClass
+    predicted: EmotionClass
     probabilities: dict[str, float]
     speech: float
     warnings: tuple[str, ...]
 
     @property
     def confidence(self) -> float:
-        """Probability of the emotion that seemed likeliest."""
-        return self.probabilities[self.heard.emotion]
+        """Probability of the likeliest emotion."""
+        return self.probabilities[self.predicted.emotion]
 
 
 def emotion_probabilities(log_probabilities: Float32[np.ndarray, " classes"]) -> dict[str, float]:
@@ -135,16 +135,16 @@ def softened(log_probabilities: Float32[np.ndarray, " classes"], speech: float) 
 
     speech: probability of there being speech.
     """
-    heard = likeliest(log_probabilities)
+    predicted = likeliest(log_probabilities)
     if speech < SPEECH:
         return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
-    sure = emotion_probabilities(log_probabilities)[heard.emotion]
-    unsure = f"unsure: {heard.emotion} has a probability of {sure:.2f}"
+    sure = emotion_probabilities(log_probabilities)[predicted.emotion]
+    unsure = f"unsure: {predicted.emotion} has a probability of {sure:.2f}"
     if sure < LOST:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]
-    if sure < UNSURE and heard.level > 1:
-        return EmotionClass(heard.emotion, heard.level - 1), [f"{unsure}; the sentence is toned down"]
-    return heard, []
+    if sure < UNSURE and predicted.level > 1:
+        return EmotionClass(predicted.emotion, predicted.level - 1), [f"{unsure}; the sentence is toned down"]
+    return predicted, []
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,5 +268,5 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
         got = f"{writer.name} with {writer.width} numbers a token"
         raise InputError(f"the language model {shape.language_model} that {path.name} was trained with", got, do)
     where = "shipped weights" if weights is None else str(path)
-    reason = f"{where}; hears through {speech.name}: {speech.reason}; writes with {writer.name}: {writer.reason}"
+    reason = f"{where}; encoder {speech.name}: {speech.reason}; language model {writer.name}: {writer.reason}"
     return Instructor(model, speech, writer, reason)

@@ -82,7 +82,7 @@ def load_voice(
     """Load the sound of a recording or a video as 16 kHz mono with a report of its health.
 
     Samples that are not finite are interpolated when they are at most 0.1 % of all. A peak above full scale is scaled
-    to 1; nothing is amplified. Without `refuse_silence` a recording in which nothing is heard is loaded too, with the
+    to 1; nothing is amplified. Without `refuse_silence` a silent recording is loaded too, with the
     warning `mostly_silent`. Raises InputError for whatever cannot be used: the text says what came and what to do.
     """
     path = Path(path)
@@ -235,7 +235,7 @@ def _check_samples(source: Source, statistics: ChannelStatistics, name: str) -> 
 
 
 def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> dict[str, float]:
-    """Levels of 25 ms frames; raises InputError when fewer than three can be heard, unless that is not refused."""
+    """Levels of 25 ms frames; raises InputError when fewer than three are loud enough, unless that is not refused."""
     frames = wave[: len(wave) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
     level_db = 10 * np.log10(np.maximum(power, 1e-10))

@@ -261,10 +261,10 @@ def functionals(wave: Wave, track: PitchTrack | None = None) -> Float32[np.ndarr
         track = track_pitch(wave)  # of a quiet recording parts are found that were too quiet before
     else:
         track = replace(track, power=track.power / peak**2)
-    heard, power = track.at(1 / HOP_S), _spectra(wave)
-    frames = min(len(power), len(heard.f0_hz))
-    power, f0_hz, voiced = power[:frames], heard.f0_hz[:frames].astype(np.float64), heard.voiced[:frames]
-    level = heard.energy_db[:frames].astype(np.float64)
+    contours, power = track.at(1 / HOP_S), _spectra(wave)
+    frames = min(len(power), len(contours.f0_hz))
+    power, f0_hz, voiced = power[:frames], contours.f0_hz[:frames].astype(np.float64), contours.voiced[:frames]
+    level = contours.energy_db[:frames].astype(np.float64)
     sounding = level > max(SILENT_DB, float(np.percentile(level, 95)) - SILENT_BELOW_LOUD_DB)
     if sounding.sum() < LEAST_SOUND:
         return np.zeros(len(FUNCTIONALS), np.float32)
@@ -288,7 +288,7 @@ def functionals(wave: Wave, track: PitchTrack | None = None) -> Float32[np.ndarr
         _together(alpha_db, level, spoken),
         _together(semitones, level, voiced_sound),
         flux.mean() if len(flux) else 0.0,
-        len(heard.syllables) / max(float(sounding.sum()) * HOP_S, 0.2),
+        len(contours.syllables) / max(float(sounding.sum()) * HOP_S, 0.2),
         _run_s(voiced_sound),
         _run_s(~sounding),
         *mfcc[:, :4].mean(axis=0),

@@ -2,8 +2,8 @@
 
 >>> voice = load_voice("my.m4a")
 >>> voice.prosody(25.0), voice.phones(), voice.phones("Hello there."), voice.features(load_encoder())
->>> heard = voice.acoustic_features(encoder)
->>> heard.states.shape, heard.contour.shape, heard.functionals.shape  # 25 steps a second
+>>> found = voice.acoustic_features(encoder)
+>>> found.states.shape, found.contour.shape, found.functionals.shape  # 25 steps a second
 ((1, 96, 384), (96, 5), (35,))
 """
 
@@ -175,11 +175,11 @@ class Voice:
         return AcousticFeatures(joined.astype(np.float16), self._contour(steps), functionals(self.wave, self.track))
 
     def _contour(self, steps: int) -> Float16[np.ndarray, "steps 5"]:
-        heard = self.prosody(float(STEPS_S))
-        voiced = heard.voiced
-        pitch = 12 * np.log2(np.maximum(heard.f0_hz, 1.0))
+        prosody = self.prosody(float(STEPS_S))
+        voiced = prosody.voiced
+        pitch = 12 * np.log2(np.maximum(prosody.f0_hz, 1.0))
         pitch = np.where(voiced, pitch - (np.median(pitch[voiced]) if voiced.any() else 0.0), 0.0) / _HALF_OCTAVE_ST
-        level = np.maximum(heard.energy_db - np.percentile(heard.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
+        level = np.maximum(prosody.energy_db - np.percentile(prosody.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
         columns = [pitch, voiced, level, np.diff(pitch, prepend=pitch[:1]) * voiced, np.diff(level, prepend=level[:1])]
         contour = np.stack(columns, axis=1).astype(np.float16)[:steps]
         return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")

@@ -145,10 +145,10 @@ def _speech(
         row[: len(own)] = own
         row[len(own) : 2 * len(curve)] = own[-1]  # as generate fills up an odd number
     idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
-    told_apart = any(not item.real for item in mixture.items)
+    performed = any(not item.real for item in mixture.items)
     present = np.stack([part[3] for part in parts])
     for channels, take in zip(present, takes, strict=True):
-        if take.item.real and told_apart:  # in real motion alone idle behaviour is a part of it
+        if take.item.real and performed:  # in real motion alone idle behaviour is a part of it
             channels[idle] = False
     motion, valid = _padded([part[1] for part in parts], settings.frames)
     return MotionBatch(motion, torch.from_numpy(present), valid, torch.from_numpy(features))

@@ -243,7 +243,7 @@ def read_log(path: Path, step: int) -> list[LogLine]:
         lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if line["step"] <= step and line["s"] >= 0]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("the log of a training", f"{path}: {error}", "remove it, or train elsewhere") from error
+        raise InputError("the log of a training", f"{path}: {error}", "remove it, or take another folder") from error
 
 
 def train(
