@@ -200,7 +200,7 @@ SPOILT = [
     ("an atlas beyond memory", lambda fields: fields.update(atlas=huge_picture()), "decompression bomb"),
     ("a flat pivot", whole("pivot", np.zeros(5, np.float32)), "mesh pivot of shape"),
     ("too few weights", whole("head_weight", np.zeros(9, np.uint16)), "mesh head_weight of shape"),
-    ("a region elsewhere", at("region_lips", 0, 10**9, "i8"), "region lips"),
+    ("a region beyond the vertices", at("region_lips", 0, 10**9, "i8"), "region lips"),
     ("an empty region", whole("region_eyes", np.zeros(0, np.uint16)), "region eyes"),
     ("a point that is no number", at("points", 5, np.nan), "within 10 m"),
     ("eyes far away", at("eye_centres", 0, 1e30), "within 10 m"),

@@ -432,7 +432,7 @@ def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
         "files": len(old.keys() | new.keys()),
         "changed": changed,
         "differs": differs,
-        "conditions": list(differences(*conditions)),
+        "conditions": list(differences(conditions[0], conditions[1])),
         "again": None if repeats else str(again),
     }
 
