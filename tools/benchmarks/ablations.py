@@ -38,7 +38,7 @@ def ablate(
     device, _ = choose_device()
     if part == "alignment":
         models = FrozenModels(load_encoder(), load_text_encoder(), load_language_model())
-        bank = make_feature_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "hearing")
+        bank = make_feature_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "features")
         learned, held = (bank.select([(clip.split == "train") == own for clip in bank.clips]) for own in (True, False))
         sounds = sound_features(models.encoder, sizes.instructor.sounds, seed)
         return ablate_alignment(learned, held, sounds, models, sizes.instructor, folder / part, device, seed)

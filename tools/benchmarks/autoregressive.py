@@ -43,12 +43,12 @@ class AutoregressiveDecoder(nn.Module):
     def forward(
         self,
         x: Float[torch.Tensor, "frames width"],
-        heard: Float[torch.Tensor, "steps width"],
+        memory: Float[torch.Tensor, "steps width"],
         bias: Float[torch.Tensor, "heads frames frames"],
-        deaf: Bool[torch.Tensor, "frames steps"],
+        hidden: Bool[torch.Tensor, "frames steps"],
     ) -> Float[torch.Tensor, "frames channels"]:
         """Motion of each frame, from the embedding of the frame before it and its position in `x`, and from speech."""
-        x = self.decoder(x[None], heard[None], tgt_mask=bias, memory_mask=deaf, tgt_is_causal=False)[0]
+        x = self.decoder(x[None], memory[None], tgt_mask=bias, memory_mask=hidden, tgt_is_causal=False)[0]
         motion: torch.Tensor = self.say(x)
         return motion
 
@@ -69,7 +69,7 @@ def causal_bias(frames: int) -> Float[torch.Tensor, "heads frames frames"]:
 
 
 def aligned_mask(frames: int) -> Bool[torch.Tensor, "frames steps"]:
-    """The steps of speech that a frame does not hear: all but its own two."""
+    """The steps of speech that a frame does not see: all but its own two."""
     return torch.arange(2 * frames) // 2 != torch.arange(frames)[:, None]
 
 
@@ -84,11 +84,11 @@ def decode(
     Masks are made once, which the published code does for each frame. Raises InputError for fewer than two steps.
     """
     frames = _frames(features)
-    heard, adopted = peer.listen(features[: 2 * frames]), peer.adopt(style)
-    bias, deaf, time = causal_bias(frames), aligned_mask(frames), positions(frames, len(adopted))
+    memory, adopted = peer.listen(features[: 2 * frames]), peer.adopt(style)
+    bias, hidden, time = causal_bias(frames), aligned_mask(frames), positions(frames, len(adopted))
     past = adopted[None]
     for frame in range(1, frames + 1):
-        motion = peer(past + time[:frame], heard, bias[:, :frame, :frame], deaf[:frame])
+        motion = peer(past + time[:frame], memory, bias[:, :frame, :frame], hidden[:frame])
         past = torch.cat([past, peer.embed(motion[-1:]) + adopted])
     return motion
 
@@ -104,9 +104,9 @@ def decode_cached(
     This is the least such a decoder can do: one frame at a time, each once. Raises InputError as `decode` does.
     """
     frames = _frames(features)
-    heard, adopted = peer.listen(features[: 2 * frames]), peer.adopt(style)
+    memory, adopted = peer.listen(features[: 2 * frames]), peer.adopt(style)
     bias, time = causal_bias(frames), positions(frames, len(adopted))
-    layers = [_CachedLayer(cast(nn.TransformerDecoderLayer, layer), heard) for layer in peer.decoder.layers]
+    layers = [_CachedLayer(cast(nn.TransformerDecoderLayer, layer), memory) for layer in peer.decoder.layers]
     before, motion = adopted[None], []
     for frame in range(frames):
         x = before + time[frame]
@@ -120,10 +120,10 @@ def decode_cached(
 class _CachedLayer:
     """A decoder layer that is given one frame after the other and remembers their keys and values."""
 
-    def __init__(self, layer: nn.TransformerDecoderLayer, heard: Float[torch.Tensor, "steps width"]) -> None:
+    def __init__(self, layer: nn.TransformerDecoderLayer, memory: Float[torch.Tensor, "steps width"]) -> None:
         self.layer = layer
-        _, self.heard_keys, self.heard_values = _project(layer.multihead_attn, heard)
-        heads, steps, size = self.heard_keys.shape
+        _, self.memory_keys, self.memory_values = _project(layer.multihead_attn, memory)
+        heads, steps, size = self.memory_keys.shape
         self.keys, self.values = torch.empty(2, heads, steps // 2, size)
 
     def step(
@@ -135,7 +135,7 @@ class _CachedLayer:
         past = self.keys[:, : frame + 1], self.values[:, : frame + 1]
         x = layer.norm1(x + _attend(layer.self_attn, query, *past, bias))
         query, _, _ = _project(layer.multihead_attn, x)
-        x = layer.norm2(x + _attend(layer.multihead_attn, query, self.heard_keys[:, own], self.heard_values[:, own]))
+        x = layer.norm2(x + _attend(layer.multihead_attn, query, self.memory_keys[:, own], self.memory_values[:, own]))
         out: torch.Tensor = layer.norm3(x + layer.linear2(layer.linear1(x).relu()))
         return out
 

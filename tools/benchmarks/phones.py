@@ -187,11 +187,11 @@ def score_lips(source: Path) -> dict[str, list[float]]:
         "text": [align_phones(wave, clip.text).phones for wave, clip in zip(waves, clips, strict=True)],
         "reference": [clip.phones for clip in clips],
     }
-    melodies = [prosody(wave) for wave in waves]
+    prosodies = [prosody(wave) for wave in waves]
     gaps = {
         name: [
-            head.lip_gap(Performer(phones, melody, len(wave) / RATE_HZ).perform(neutral, 0).values)
-            for phones, melody, wave in zip(track, melodies, waves, strict=True)
+            head.lip_gap(Performer(phones, spoken, len(wave) / RATE_HZ).perform(neutral, 0).values)
+            for phones, spoken, wave in zip(track, prosodies, waves, strict=True)
         ]
         for name, track in tracks.items()
     }

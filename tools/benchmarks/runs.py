@@ -87,8 +87,8 @@ class Killing:
         path = os.pathsep.join(filter(None, (str(Path(avi_lib.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
         command = [sys.executable, "-m", "avi_lib", "run", "--output", str(self.root / name)]
         variables = {**os.environ, "PYTHONPATH": path}
-        quiet, told = subprocess.DEVNULL, subprocess.PIPE
-        return subprocess.Popen(command, cwd=self.root, env=variables, stdout=quiet, stderr=told, text=True)
+        quiet, piped = subprocess.DEVNULL, subprocess.PIPE
+        return subprocess.Popen(command, cwd=self.root, env=variables, stdout=quiet, stderr=piped, text=True)
 
     def kill(self, number: int, victim: str) -> tuple[bool, str]:
         """Kill a run or its kernel at a random instant; whether all is right in the end, and the story."""

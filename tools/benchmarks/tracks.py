@@ -34,8 +34,8 @@ class Agreement:
         name: the clip.
         correlation: of each of CHANNELS.
         head_rad: largest difference of pitch, yaw or roll.
-        lag: of the sound behind the face; None as the value where it could not be told.
-        shift_errors_s: lag found less the lag expected after each of SHIFTS_S; NaN where it could not be told.
+        lag: of the sound behind the face; None as the value where it is unknown.
+        shift_errors_s: lag found less the lag expected after each of SHIFTS_S; NaN where it is unknown.
         picture_ms: time for a picture, everything but the lag and the start of MediaPipe included.
     """
 

@@ -61,7 +61,7 @@ class Body:
         self.identity: Float64[np.ndarray, "K N 3"] = METRES * self._identity()
 
     def lip_weights(self) -> Float64[np.ndarray, " N"]:
-        """1 on the lips, 0 elsewhere, for every body vertex."""
+        """1 on the lips, 0 off them, for every body vertex."""
         mask = self.source.mask("lips")
         rows = np.clip((1.0 - self.source.uv[:, 1]) * mask.shape[0], 0, mask.shape[0] - 1).astype(int)
         columns = np.clip(self.source.uv[:, 0] * mask.shape[1], 0, mask.shape[1] - 1).astype(int)

@@ -152,7 +152,7 @@ class Prediction(NamedTuple):
     """What Kokoro predicts before it makes sound.
 
     `frames` (tokens,) is how many frames of 25 ms each symbol lasts, with one more token before and after the phonemes;
-    `content` is what the decoder is told about them; `f0` in Hz and `energy` are each (1, 1, frames) at 80 fps.
+    `content` is what the decoder reads of them; `f0` in Hz and `energy` are each (1, 1, frames) at 80 fps.
     """
 
     frames: np.ndarray

@@ -16,7 +16,7 @@ SILENCE = "SIL"
 LENGTH = "ː"
 STOPS = frozenset("B CH D G JH K P T".split())
 QUIET = STOPS | {"F", "HH", "TH"}
-# A phone is heard this long before the frames that Kokoro gives it, and begins within the marks that stand before it.
+# A phone sounds this long before the frames that Kokoro gives it, and begins within the marks that stand before it.
 LATE_S = 0.055
 STRESS_SHARE, SPACE_SHARE = 0.85, 0.5
 SHORTEST_S = 0.02
