@@ -317,7 +317,7 @@ def written_json(written: Written) -> dict[str, Any]:
     return {
         **instruction_json(written.instruction),
         "emotion_probabilities": {name: round(share, 4) for name, share in written.probabilities.items()},
-        "heard": {"emotion": written.heard.emotion, "level": written.heard.level},
+        "heard": {"emotion": written.predicted.emotion, "level": written.predicted.level},
         "speech_probability": round(written.speech, 4),
         "warnings": list(written.warnings),
     }

@@ -221,9 +221,7 @@ class InstructorSettings(Settings):
     out_of_domain: bool = Field(True, description="count the encoder's states less outside of the domains of training")
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of a sentence's label given to all sentences")
     masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is masked, one time in two")
-    contrast: bool = Field(
-        True, description="align speech with sentences first; else writing alone trains the Q-Former"
-    )
+    contrast: bool = Field(True, description="align speech with sentences; else writing alone trains the Q-Former")
     paraphrases: int = Field(8, ge=1, le=64, description="sentences of every emotion class that speech is aligned with")
     sounds: int = Field(240, ge=2, description="clips without speech")
     align: TrainSettings = TrainSettings()
