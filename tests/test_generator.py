@@ -445,7 +445,7 @@ def drawn(net, seeds, settings, texts=("angry",), **options):
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_certain_network_is_believed(sampler):
+def test_a_certain_network_gives_its_style_at_every_step_count(sampler):
     styles = drawn(certain(), [1, 2], SampleSettings(sampler=sampler, steps=20))
     torch.testing.assert_close(styles, TARGET.expand(2, -1), atol=0.05, rtol=0)
 

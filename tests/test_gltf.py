@@ -253,7 +253,7 @@ def test_joints_named_for_head_and_eyes_carry_what_they_carry_in_the_file(tmp_pa
     np.testing.assert_array_equal(head.head_weight, [0, 0] + [1] * 17)
 
 
-def test_a_head_without_eyes_is_placed_by_its_box_and_nodes_named_in_vain_are_told(tmp_path: Path):
+def test_a_head_without_eyes_is_placed_by_its_box_and_nodes_named_in_vain_are_reported(tmp_path: Path):
     builder = Builder(10.0)
     builder.targets = {"jawOpen": builder.targets["jawOpen"]}
     head = load_gltf_head(builder.mesh().save(tmp_path / "ada.glb"))

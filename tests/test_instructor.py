@@ -1,4 +1,4 @@
-"""The instructor: opinions, sentences, what is unsure and what is no speech, timelines, models that do not fit."""
+"""The instructor: probabilities, sentences, what is unsure and what is no speech, timelines, models that do not fit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def instructor():
 
 
 def logs(**shares):
-    """Log probabilities of feelings, such as angry3=0.7; what is left is spread over the others."""
+    """Log probabilities of emotion classes, such as angry3=0.7; what is left is spread over the others."""
     named = {EmotionClass(name[:-1], int(name[-1])): share for name, share in shares.items()}
     rest = (1 - sum(shares.values())) / (len(EMOTION_CLASSES) - len(named))
     return np.log([max(named.get(label, rest), 1e-9) for label in EMOTION_CLASSES]).astype(np.float32)
@@ -36,16 +36,16 @@ def wave(seconds=1.0, seed=0):
     return np.random.default_rng(seed).normal(0, 0.2, round(seconds * RATE_HZ)).clip(-1, 1).astype(np.float32)
 
 
-def test_an_instruction_begins_with_its_feeling_and_is_the_same_every_time(instructor):
+def test_an_instruction_begins_with_its_emotion_and_is_the_same_every_time(instructor):
     written = instructor.instruct(wave())
     assert written.instruction.text.startswith(OPENING)
     assert written == instructor.instruct(wave())
     assert set(written.probabilities) == set(EMOTIONS)
     assert sum(written.probabilities.values()) == pytest.approx(1, abs=1e-4)
-    assert written.confidence == written.probabilities[written.heard.emotion]
+    assert written.confidence == written.probabilities[written.predicted.emotion]
 
 
-def test_opinions_side_by_side_are_those_of_each_alone(instructor):
+def test_probabilities_of_a_batch_are_those_of_each_clip_alone(instructor):
     clips = [
         [example_features("angry", 3, 1)],
         [example_features("calm", 1, 2), example_features("calm", 1, 3, 50)],
@@ -66,7 +66,7 @@ def test_what_sounds_like_no_speech_is_neutral_with_a_warning(instructor):
     assert any("hardly any speech" in warning for warning in written.warnings)
 
 
-def test_an_unsure_feeling_is_toned_down_and_a_lost_one_neutral():
+def test_an_unsure_emotion_is_one_level_weaker_and_a_lost_one_neutral():
     assert softened(logs(angry3=0.5, angry2=0.2), 0.9) == (EmotionClass("angry", 3), [])
     assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == EmotionClass("angry", 2)
     chosen, warnings = softened(logs(angry3=UNSURE - 0.1), 0.9)
@@ -91,10 +91,10 @@ def test_a_higher_temperature_is_less_sure_of_the_same(instructor):
 
 
 @pytest.mark.parametrize("free", [False, True])
-def test_words_are_drawn_by_their_seed_behind_the_same_feeling(instructor, free):
+def test_words_are_drawn_by_their_seed_behind_the_same_emotion(instructor, free):
     first, again, other = (instructor.instruct(wave(), temperature=1.5, seed=seed, free=free) for seed in (1, 1, 2))
     assert first == again
-    assert first.heard == other.heard and first.instruction.text != other.instruction.text
+    assert first.predicted == other.predicted and first.instruction.text != other.instruction.text
 
 
 def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
@@ -108,7 +108,7 @@ def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
     assert choices(label)[int(np.argmax(means))] == written.instruction.text
 
 
-def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, monkeypatch):
+def test_a_text_that_is_not_understood_is_used_with_a_warning(instructor, monkeypatch):
     babble = instructor.language.tokens(" brows and smile and lips")
     monkeypatch.setattr(
         type(instructor.language), "go_on", lambda self, kv_cache, most, begin, *_: [[*begin[0], *babble * 9]]
@@ -123,7 +123,7 @@ def test_a_text_that_is_not_understood_is_used_and_the_fact_is_told(instructor, 
     assert len(instructor.instruct(wave(), free=True).instruction.text) <= 400
 
 
-def test_a_long_recording_is_heard_in_parts(instructor):
+def test_a_long_recording_is_read_in_parts(instructor):
     parts = instructor.acoustic_features(wave(21.0))
     assert len(parts) >= 3
     assert sum(len(part.contour) for part in parts) == pytest.approx(21 * 25, abs=len(parts))

@@ -61,7 +61,7 @@ def test_the_trained_network_knows_clips_it_was_not_trained_on():
     assert level_agreement(predicted, meant) > 0.65
 
 
-def test_what_is_no_speech_is_told_from_speech_and_strange_states_count_less():
+def test_other_sounds_are_no_speech_and_out_of_domain_states_count_less():
     model, strange = trained().model, example_features("sad", 2, 1)
     noise = np.random.default_rng(0).normal(0, 20, strange.states.shape)
     far = strange._replace(states=(strange.states + noise).astype(np.float16))
@@ -76,10 +76,10 @@ def test_what_is_no_speech_is_told_from_speech_and_strange_states_count_less():
 def test_a_clip_need_be_of_one_domain_only_and_what_lies_between_counts_in_part():
     rng = np.random.default_rng(0)
     known = OutOfDomain(domains=2, numbers=40, axes=4)
-    worlds = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
+    axes_of = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
 
     def clips(domain, noise=0.1):
-        own = rng.normal(0, 1, (300, 4)) @ worlds[domain] + 20 * domain
+        own = rng.normal(0, 1, (300, 4)) @ axes_of[domain] + 20 * domain
         return torch.from_numpy((own + rng.normal(0, noise, own.shape)).astype(np.float32))
 
     for domain in range(2):
@@ -294,7 +294,7 @@ def instructor(change=0.0):
     return Instructor(model, Mirror(), frozen().language, "for tests")
 
 
-def test_opinions_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
+def test_probabilities_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
     few = bank().select([number < 5 for number in range(len(bank()))])
     first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
     written = (tmp_path / "kept.npz").stat().st_mtime_ns

@@ -92,8 +92,8 @@ def test_pictures_without_a_box_and_boxes_without_an_area_are_refused() -> None:
     assert judge.judge([], np.zeros((0, 4))).shape == (0, len(EXPRESSIONS))
 
 
-class Believing(Judge):
-    """A judge that sees what it is told in the first pixel."""
+class FirstPixel(Judge):
+    """A judge that reads the expression from the first pixel."""
 
     def judge(self, pictures: list[np.ndarray], boxes: np.ndarray) -> np.ndarray:
         return np.eye(len(EXPRESSIONS), dtype=np.float32)[[int(picture[0, 0, 0]) for picture in pictures]]
@@ -109,7 +109,7 @@ def test_a_perfect_face_scores_one_and_its_other_labels_nothing() -> None:
         seen_as = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else 6
         return [np.full((4, 4, 3), seen_as, np.uint8)] * len(motion)
 
-    table, matrices, faces = judge_emotions(Believing(ExpressionNetwork(), "told", "none"), shown, head, frames, 4)
+    table, matrices, faces = judge_emotions(FirstPixel(ExpressionNetwork(), "pixel", "none"), shown, head, frames, 4)
     values = {system: table.estimates["judge_right", system].value for system in table.systems}
     assert values == {"learned": 1.0, "performer": 1.0, OTHER: 0.0}
     assert table.estimates["judge_right", "learned"].clips == len(EXPRESSIONS) and table.measures == MEASURES

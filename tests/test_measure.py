@@ -88,7 +88,7 @@ def both(channel: str, value: float) -> dict[str, float]:
         (both("mouthSmile", 0.7) | both("mouthFrown", 0.2), {"lip_corner_pull"}),  # the much weaker one gives way
     ],
 )  # fmt: skip
-def test_units_alike_are_told_apart(channels: dict[str, float], units: dict[str, float] | set[str]) -> None:
+def test_units_alike_are_separated(channels: dict[str, float], units: dict[str, float] | set[str]) -> None:
     found = measured(held(**channels))
     assert (found == pytest.approx(units, abs=0.05)) if isinstance(units, dict) else (set(found) == units)
 
@@ -112,7 +112,7 @@ def test_blinks_are_not_closed_eyes_and_many_of_them_are_blink_more() -> None:
     assert set(measured(values)) == {"blink_more"}
 
 
-def test_nods_and_shakes_are_told_by_their_rhythm_and_not_in_the_briefest_clips() -> None:
+def test_nods_and_shakes_are_found_by_their_rhythm_and_not_in_the_briefest_clips() -> None:
     times_s = np.arange(150) / FPS
     nodding, turning = held(6.0), held(6.0)
     nodding[:, ARKIT.index("headPitch")] = 0.1 * np.sin(2 * np.pi * 1.3 * times_s)

@@ -345,7 +345,7 @@ def test_all_52_channels_are_found_however_a_tool_writes_them(names: list[str]) 
     assert describe(match) == ("52 of 52 ARKit channels found",)
 
 
-def test_missing_channels_unused_names_and_halves_of_a_channel_are_told():
+def test_missing_channels_unused_names_and_halves_of_a_channel_are_reported():
     match = match_channels(["Basis", "jawOpen", "viseme_aa", "eyeBlink_L"])
     assert match.places == {"eyeBlinkLeft": 3, "jawOpen": 1}
     assert match.unused == ("Basis", "viseme_aa")

@@ -195,7 +195,7 @@ def test_the_exchange_ablation_trains_and_scores_whole_and_part(head: Head, tmp_
         assert apart == pytest.approx(part - whole, abs=1e-9)
 
 
-def test_a_difference_of_systems_that_share_their_clips_is_told_more_surely_than_the_systems() -> None:
+def test_a_difference_of_systems_that_share_their_clips_has_a_narrower_interval_than_the_systems() -> None:
     rng = np.random.default_rng(0)
     hard = rng.normal(10.0, 4.0, 60)
     rows = [Row("one", str(n), {"score": float(value)}) for n, value in enumerate(hard)]

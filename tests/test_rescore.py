@@ -79,7 +79,7 @@ def test_a_reference_adds_errors_and_its_missing_channels_are_not_compared(tmp_p
     assert stored["scores"]["blinks_per_min"] is None and np.isnan(masked.scores["lve_mm"])
 
 
-def test_lengths_that_differ_are_told_and_what_hardly_overlaps_is_refused(tmp_path: Path) -> None:
+def test_lengths_that_differ_are_reported_and_a_short_overlap_is_refused(tmp_path: Path) -> None:
     save_npz(talking(seconds=2.4), tmp_path / "long.npz")
     short = rescore([tmp_path / "long.npz"], [wav(tmp_path, 1.6)]).motions[0]
     assert "the first 1.60 s are scored" in short.warnings[0]

@@ -275,7 +275,7 @@ def test_what_is_no_speech_is_neutral_with_a_warning(instructor, kind):
         assert found.instruction.emotion == "neutral" and found.warnings
 
 
-def test_clips_of_another_studio_are_heard_as_speech_with_less_confidence_than_those_of_training(instructor, real_data):
+def test_clips_of_another_studio_are_speech_with_less_confidence_than_those_of_training(instructor, real_data):
     strange = [
         instructor.instruct(load_voice(path).wave) for path in sorted((real_data / "demo_speech").glob("*.flac"))
     ]

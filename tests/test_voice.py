@@ -383,11 +383,11 @@ def test_ctc_alignment_finds_the_spikes():
     log_posteriors[:, 0] = np.log(0.9)
     log_posteriors[20] = log_posteriors[31] = np.log([0.05, 0.9, 0.05])
     log_posteriors[40] = np.log([0.05, 0.05, 0.9])
-    heard = PhonePosteriors(log_posteriors, labels)
-    starts = [phone.start_s for phone in heard.align(["B", "B", "IY"])]
+    posteriors = PhonePosteriors(log_posteriors, labels)
+    starts = [phone.start_s for phone in posteriors.align(["B", "B", "IY"])]
     assert np.allclose(starts, np.array([20, 31, 40]) * 0.02 - CTC_PAD_S - CTC_DELAY_S)
     with pytest.raises(AlignmentError, match="too short"):
-        heard.align(["B"] * 70)
+        posteriors.align(["B"] * 70)
 
 
 def test_long_recordings_are_cut_in_their_pauses():
