@@ -229,7 +229,7 @@ texts = st.one_of(
 
 
 @given(texts)
-@settings(max_examples=1000, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
 def test_any_text_gives_bounded_targets_or_an_input_error(text):
     try:
         instruction = Instruction.parse(text)
