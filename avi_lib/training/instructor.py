@@ -334,8 +334,8 @@ def align(
             AlignLosses(bank, sounds, sentences, settings),
             recipe("align", bank, settings, vars(model.shape)),
         )
-        place, told = folder / "align", partial(on_log, "align") if on_log else None
-        model, log = train(model, losses, ROUNDS, settings.align, place, digest, device, progress, told)
+        place, log_part = folder / "align", partial(on_log, "align") if on_log else None
+        model, log = train(model, losses, ROUNDS, settings.align, place, digest, device, progress, log_part)
     place_anchors(model.cpu().eval(), sentences)
     return model, log
 
@@ -371,8 +371,8 @@ def speak(
         return {"loss": loss + name_loss(scores.log_softmax(dim=2)[:, opening:], shares, classes, names)}
 
     learner = nn.ModuleDict({"prompter": prompter})
-    told = partial(on_log, "speak") if on_log else None
-    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=told)
+    log_part = partial(on_log, "speak") if on_log else None
+    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=log_part)
     learned = learner["prompter"]
     assert isinstance(learned, Prompter)
     return learned, log
@@ -441,8 +441,8 @@ def write(
         open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
         return {"loss": written_loss(language, prompts, question, [ids for ids, _ in answers], open_levels)[0]}
 
-    place, told = folder / "write", partial(on_log, "write") if on_log else None
-    learner, log = train(learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=told)
+    place, log_part = folder / "write", partial(on_log, "write") if on_log else None
+    learner, log = train(learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=log_part)
     learned = learner["prompter"]
     assert isinstance(learned, Prompter)
     model.prompter = learned
