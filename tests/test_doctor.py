@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from avi_lib import models as manifest
-from avi_lib.doctor import Check, doctor
+from avi_lib.cli import Check, doctor
 from avi_lib.errors import AssetError
 from avi_lib.models import load_manifest
 
@@ -31,8 +31,8 @@ def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatc
     def broken() -> str:
         raise broken_by
 
-    monkeypatch.setattr("avi_lib.doctor._codecs", broken)
-    monkeypatch.setattr("avi_lib.doctor.PACKAGES", ("no-such-package",))
+    monkeypatch.setattr("avi_lib.cli._codecs", broken)
+    monkeypatch.setattr("avi_lib.cli.PACKAGES", ("no-such-package",))
     monkeypatch.setenv("AVI_MODEL_MINILM", str(tmp_path / "nowhere"))
     checks = {check.name: check for check in doctor(tmp_path)}
     assert checks["video and sound encoders"] == Check("video and sound encoders", False, str(broken_by))
@@ -43,7 +43,7 @@ def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatc
 def test_doctor_prints_its_list_to_a_person_without_a_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, homeless: None
 ) -> None:
-    monkeypatch.setattr("avi_lib.doctor.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
+    monkeypatch.setattr("avi_lib.cli.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
     checks = {check.name: check for check in doctor(tmp_path)}
     assert checks["python"].ok and checks["manifest"].ok
     assert "set AVI_CACHE" in checks["cache folder"].detail
@@ -56,7 +56,7 @@ def test_doctor_survives_a_device_and_a_manifest_that_break(tmp_path: Path, monk
         raise RuntimeError("no driver")
 
     (tmp_path / "manifest.json").write_text("{}")
-    monkeypatch.setattr("avi_lib.doctor._device", no_driver)
+    monkeypatch.setattr("avi_lib.cli._device", no_driver)
     monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
     load_manifest.cache_clear()
     try:

@@ -22,8 +22,11 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
 from avi_lib.motion.generator import (
     SHIPPED,
+    STYLE,
     LearnedGenerator,
     Shape,
+    StyleEncoder,
+    StylePosterior,
     TalkingGenerator,
     TalkingModel,
     generate,
@@ -31,6 +34,7 @@ from avi_lib.motion.generator import (
     load_talking_model,
     read_talking_about,
     save_talking_model,
+    valid_frames,
     whiten_styles,
 )
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
@@ -50,7 +54,6 @@ from avi_lib.motion.prior import (
     save_prior,
     training_scheduler,
 )
-from avi_lib.motion.style import STYLE, Style, StyleEncoder, valid_frames
 from avi_lib.settings import PerformerSettings, SampleSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
@@ -163,9 +166,9 @@ def test_divergence_is_zero_at_the_standard_normal_and_styles_are_drawn_by_seed(
     zero = torch.zeros(3, STYLE)
     one = zero.clone()
     one[0, 0] = 1.0
-    assert Style(zero, zero).divergence()[0].item() == 0
-    assert Style(one, zero).divergence()[0].item() == pytest.approx(0.5)
-    first, second = (Style(zero, zero).sample(torch.Generator().manual_seed(5)) for _ in range(2))
+    assert StylePosterior(zero, zero).divergence()[0].item() == 0
+    assert StylePosterior(one, zero).divergence()[0].item() == pytest.approx(0.5)
+    first, second = (StylePosterior(zero, zero).sample(torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, second)
     assert first.std() == pytest.approx(1.0, abs=0.1)
 

@@ -24,7 +24,8 @@ from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, read_prior_about
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 from avi_lib.speech.augment import SOUNDS, draw_sound, gain
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME
-from avi_lib.motion.style import valid_frames
+from avi_lib.motion.generator import valid_frames
 from avi_lib.training.generator import (
     CLOSED_MM,
     FACE_REGIONS,

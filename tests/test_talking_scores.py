@@ -15,9 +15,8 @@ from avi_lib.evaluation.metrics import MM
 from avi_lib.evaluation.report import one_thread
 from avi_lib.evaluation.systems import Clip, score_exchange, still_sounds
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.generator import Shape, TalkingModel
-from avi_lib.motion.style import STYLE
-from avi_lib.speech.loading import RATE_HZ
+from avi_lib.motion.generator import STYLE, Shape, TalkingModel
+from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.phones import Phone
 from tools.benchmarks import talking
 from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig

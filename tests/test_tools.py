@@ -19,8 +19,7 @@ from test_scenes import make_source
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import one_thread
-from avi_lib.motion.generator import LearnedGenerator
-from avi_lib.motion.style import STYLE
+from avi_lib.motion.generator import STYLE, LearnedGenerator
 from tools.assets import compose_scenes
 from tools.assets.lock import direct_pins, environment_yml
 from tools.benchmarks import __main__ as bench

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from scipy.ndimage import gaussian_filter1d
 
-from avi_lib import doctor
+from avi_lib import cli as doctor
 from avi_lib.cli import main
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.head import rotations

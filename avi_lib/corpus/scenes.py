@@ -32,7 +32,8 @@ from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
 from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, make_noise, put_in_room
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE, Phone, shift, tidy
 
 SPEECHLESS_SHARE = 0.2

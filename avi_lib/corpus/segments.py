@@ -31,8 +31,8 @@ from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, SPACES, Curves, MotionClip, Piece
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
-from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, align_phones, recognise_phones, shift, tidy
 from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Voice, cut_at_pauses, cut_evenly

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float, Float64
 from avi_lib.errors import InputError
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves
-from avi_lib.speech.loading import RATE_HZ
+from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 

@@ -23,15 +23,7 @@ from jaxtyping import Float, Float32
 
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
-from avi_lib.evaluation.metrics import (
-    MEASURES,
-    SpeechTrack,
-    eve_mm,
-    fdd_mm,
-    lve_mm,
-    measure_motion,
-    speech_track,
-)
+from avi_lib.evaluation.metrics import MEASURES, SpeechTrack, eve_mm, fdd_mm, lve_mm, measure_motion, speech_track
 from avi_lib.evaluation.report import Row, Table, tabulate
 from avi_lib.face.head import Head
 from avi_lib.face.tracking import UNMOVED, head_angles
@@ -41,8 +33,8 @@ from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.speech.augment import make_noise, room_tone
-from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 

@@ -30,7 +30,8 @@ from avi_lib.face.video import read_pictures
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves, MotionClip, Piece
 from avi_lib.motion.performer import articulate
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import recognise_phones
 from avi_lib.wall import behind_wall
 

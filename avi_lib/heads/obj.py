@@ -31,15 +31,7 @@ from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, RiggedHead, check_head, check_mesh
 from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder
-from avi_lib.heads.placing import (
-    describe,
-    head_behind_wall,
-    match_channels,
-    material_of,
-    parts_of,
-    placed_head,
-    words,
-)
+from avi_lib.heads.placing import describe, head_behind_wall, match_channels, material_of, parts_of, placed_head, words
 from avi_lib.motion.clip import MotionClip
 
 # One mesh, read from text by own code: trimesh tells no line of what it refuses, keeps no order of points, has no

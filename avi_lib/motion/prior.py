@@ -27,8 +27,7 @@ from torch.nn import functional
 from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.language_model import TextEncoder, load_text_encoder
 from avi_lib.motion.clip import SPACES, MotionSpace
-from avi_lib.motion.generator import TalkingModel, check_encoder
-from avi_lib.motion.style import STYLE
+from avi_lib.motion.generator import STYLE, TalkingModel, check_encoder
 from avi_lib.settings import SampleSettings
 from avi_lib.weights import build_network, fingerprint, read_about, read_weights, save_weights, weights_of
 

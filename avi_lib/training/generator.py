@@ -28,9 +28,8 @@ from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionSpace
-from avi_lib.motion.generator import Shape, TalkingModel, whiten_styles
+from avi_lib.motion.generator import Shape, TalkingModel, valid_frames, whiten_styles
 from avi_lib.motion.performer import IDLE_GROUPS
-from avi_lib.motion.style import valid_frames
 from avi_lib.settings import TalkingSettings
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint

@@ -27,8 +27,8 @@ from avi_lib.corpus.prepare import worker_pool
 from avi_lib.errors import InputError
 from avi_lib.files import cached, file_sha256
 from avi_lib.speech.augment import augmented
-from avi_lib.speech.encoders import SpeechEncoder, load_encoder
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features
 
 SHARD = 64

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import InputError
-from avi_lib.motion.style import STYLE
+from avi_lib.motion.generator import STYLE
 
 HEADS = 4
 PERIOD = 25

@@ -38,8 +38,8 @@ from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.language_model import load_language_model, load_text_encoder
 from avi_lib.settings import PROFILES, InstructorSettings
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
-from avi_lib.speech.encoders import load_encoder
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ, load_encoder
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import AcousticFeatures, acoustic_features
 from avi_lib.training.instructor import FrozenModels, align, sound_features, train_instructor
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank

@@ -14,8 +14,7 @@ import torch
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.evaluation.report import one_thread
-from avi_lib.motion.generator import SHIPPED, TalkingGenerator, generate, load_talking_model
-from avi_lib.motion.style import STYLE, TemporalBlock
+from avi_lib.motion.generator import SHIPPED, STYLE, TalkingGenerator, TemporalBlock, generate, load_talking_model
 from avi_lib.settings import profile
 from tools.benchmarks.autoregressive import AutoregressiveDecoder, decode, decode_cached
 from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, spread, there

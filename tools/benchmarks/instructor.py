@@ -13,7 +13,8 @@ from jaxtyping import Float32
 
 from avi_lib.instruction.instructor import Instructor, load_instructor
 from avi_lib.speech.augment import SOUNDS, draw_sound
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options
 
 Wave = Float32[np.ndarray, " samples"]

@@ -30,9 +30,8 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate, one_thread
 from avi_lib.evaluation.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 from avi_lib.instruction.language_model import TextEncoder
-from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.generator import STYLE, LearnedGenerator
 from avi_lib.motion.prior import PriorModel
-from avi_lib.motion.style import STYLE
 from avi_lib.settings import PriorSettings, SampleSettings
 from avi_lib.training.loop import train
 from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, soft_contrast, train_prior

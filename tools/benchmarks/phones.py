@@ -21,7 +21,8 @@ from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, align_phones, recognise_phones, tidy
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Figure, Options, left_out, there

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from tools.benchmarks.measuring import SAMPLES, Figure, Options, child, spread
 
 INSTRUCTION = "A person feels quite angry and speaks with brow strongly down."

@@ -29,8 +29,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import TalkingModel
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.encoders import SpeechEncoder, load_encoder
-from avi_lib.speech.loading import RATE_HZ
+from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Figure

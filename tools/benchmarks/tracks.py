@@ -19,7 +19,8 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.systems import read_track
 from avi_lib.face.tracking import Lag, Track, measure_lag, track_video
 from avi_lib.motion.clip import HEAD_ROTATION
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from tools.benchmarks.measuring import Figure, Options, there
 
 CHANNELS = ("jawOpen", "mouthClose", "eyeBlinkLeft", "eyeBlinkRight")

@@ -20,7 +20,8 @@ from avi_lib.instruction.action_units import ACTION_UNITS, STRENGTH_WORDS, oppos
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, Curves
 from avi_lib.motion.performer import Performer
-from avi_lib.speech.loading import RATE_HZ, load_voice
+from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Figure, Options
