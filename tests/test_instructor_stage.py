@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -16,15 +14,12 @@ from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
 from avi_lib.evaluation.scores import (
     Classification,
-    Predictions,
     by_emotion,
     level_agreement,
     nearest,
     recall,
-    write_out,
 )
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
-from avi_lib.instruction.instructor import Instructor
 from avi_lib.instruction.instructor_network import (
     OUT_OF_DOMAIN,
     RAMP,
@@ -40,7 +35,6 @@ from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import align, balanced, fitting, info_nce, train_instructor, varied
 from avi_lib.training.instructor_data import BankClip, make_feature_bank
 from avi_lib.weights import fingerprint, save_weights
-from tools.benchmarks.folds import RECIPES, best_temperature, folds, kept_predictions
 
 
 def test_the_trained_network_knows_clips_it_was_not_trained_on():
@@ -164,18 +158,12 @@ def test_a_clip_fits_the_sentences_of_its_class_and_info_nce_contrasts_them_with
     assert float(info_nce(likeness, fits, 0.2)) > float(expected)
 
 
-def test_emotions_come_alike_often_corpora_by_the_root_of_their_size_and_folds_part_speakers():
+def test_emotions_come_alike_often_corpora_by_the_root_of_their_size():
     clips = [BankClip(f"a{n}", "a", "s", "train", "sad" if n < 60 else "happy", 2) for n in range(64)]
     clips += [BankClip(f"b{n}", "b", "s", "train", "sad", 2) for n in range(16)]
     counts = np.bincount(balanced(clips, 1200), minlength=len(clips))
     assert np.add.reduceat(counts, [0, 60, 64]) == pytest.approx([400] * 3, abs=4)
     assert counts.min() >= 1
-    parted = list(folds(bank(), 4))
-    for learned, out in parted:
-        inside, outside = ({(clip.corpus, clip.speaker) for clip in part.clips} for part in (learned, out))
-        assert not inside & outside and len({corpus for corpus, _ in outside}) == 2
-    held = [clip.name for _, out in parted for clip in out.clips]
-    assert sorted(held) == sorted(clip.name for clip in bank().clips)
 
 
 def test_a_varied_view_is_a_part_of_one_of_the_views():
@@ -278,43 +266,3 @@ def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
     corpus.sound(corpus.clips[0]).unlink()
     with pytest.raises(InputError, match="the sound of every clip"):
         make_feature_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)
-
-
-def instructor(change=0.0):
-    model = copy.deepcopy(trained().model)
-    with torch.no_grad():
-        model.of_states.bias += change
-    return Instructor(model, Mirror(), frozen().language, "for tests")
-
-
-def test_probabilities_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
-    few = bank().select([number < 5 for number in range(len(bank()))])
-    first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
-    written = (tmp_path / "kept.npz").stat().st_mtime_ns
-    again = kept_predictions(instructor(), few, tmp_path / "kept.npz")
-    assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
-    np.testing.assert_array_equal(again.classes, first.classes)
-    other = kept_predictions(instructor(0.5), few, tmp_path / "kept.npz")
-    assert not np.array_equal(other.classes, first.classes)
-    fewer = kept_predictions(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
-    assert len(fewer.classes) == 2
-    assert len(write_out(instructor(), few, every=2)) == 3
-    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes in RECIPES.values())
-
-
-def test_the_temperature_makes_confidence_what_it_claims_to_be():
-    rng = np.random.default_rng(0)
-    clips = bank().select([clip.emotion in ("angry", "sad") for clip in bank().clips])
-    right = rng.random(len(clips)) < 0.7
-    names = [
-        clip.emotion if ok else {"angry": "sad", "sad": "angry"}[clip.emotion]
-        for clip, ok in zip(clips.clips, right, strict=True)
-    ]
-    logits = np.array(
-        [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
-    )
-    predictions = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
-    best = best_temperature([predictions])
-    assert best > 1.5
-    assert predictions.classified(best).calibration_error < predictions.classified(1.0).calibration_error
-    assert predictions.classified(best).accuracy == predictions.classified(1.0).accuracy

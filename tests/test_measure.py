@@ -178,17 +178,6 @@ def test_what_is_performed_over_speech_is_measured_within_a_word_of_it(performer
     assert np.mean([entry.false for entry in scores.values()]) < 0.01
 
 
-def test_scores_say_found_false_error_and_nearness() -> None:
-    pairs = [
-        ({"brow_down": 0.9}, {"brow_down": 0.5, "dimple": 0.2}),
-        ({"brow_down": 0.3}, {}),
-        ({}, {"brow_down": 0.2}),
-    ]
-    entry = evaluation.score(pairs)["brow_down"]
-    assert (entry.clips, entry.found, entry.false, entry.near) == (2, 0.5, 1.0, 0.0)
-    assert entry.error == pytest.approx(0.35) and entry.rho == pytest.approx(1.0)
-
-
 # Real faces
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -28,7 +26,6 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
-from tools.benchmarks.prior import nearest_centroid, score_asked
 
 
 def rng():
@@ -45,30 +42,17 @@ def test_retrieval_counts_rows_whose_own_column_is_among_the_best_and_a_tie_coun
     assert retrieval(similarity(styles, styles), 1).all()
 
 
-def test_styles_are_compared_by_cosine_energy_distance_diversity_and_nearest_centroid():
+def test_styles_are_compared_by_cosine_energy_distance_and_diversity():
     a = np.array([[1.0, 0], [0, 2], [0, 0]])
     assert cosines(a, np.array([[3.0, 0], [0, -1], [1, 1]])).tolist() == [1, -1, 0]
     first, second = rng().normal(size=(2, 400, 6))
     assert abs(energy_distance(first, second)) < 0.05 and energy_distance(first, second + 3) > 2
-    found = nearest_centroid(np.array([[0.0, 1], [5, 5]]), np.array([[0.0, 0], [4, 4]]), ["sad", "happy"])
-    assert found == ["sad", "happy"]
     samples = rng().normal(size=(2, 10, 128))
     by_hand = sum(np.linalg.norm(a - b) for a in samples[0] for b in samples[0]) / (10 * 9)
     assert diversity(samples)[0] == pytest.approx(by_hand)
     assert diversity(np.repeat(samples[:, :1], 10, axis=1)).tolist() == [0, 0]
     with pytest.raises(InputError, match="two samples"):
         diversity(samples[:, :1])
-
-
-def test_asked_and_moved_units_are_scored_together_and_without_evidence_is_nan():
-    score = score_asked(
-        [({"brow_down": 0.9, "jaw_drop": 0.3}, {"brow_down": 0.8}), ({"funnel": 0.6}, {"funnel": 0.5, "pucker": 0.2})]
-    )
-    assert (score.precision, score.recall, score.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
-    assert score.rho == pytest.approx(1.0)
-    assert score.missed == {"jaw_drop": 1} and score.false == {"pucker": 1}
-    assert math.isnan(score_asked([({"brow_down": 0.5}, {"brow_down": 0.5})]).rho)
-    assert math.isnan(score_asked([({}, {})]).f1)
 
 
 def test_units_are_asked_by_the_names_they_are_measured_under():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from small_priors import Letters
 from small_priors import prior as small_prior
 from talking_corpora import performed
@@ -35,7 +36,6 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.plots import plot_estimates, png_of
-from tools.benchmarks import ablations as ablations_command
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
 PHONES = (
@@ -209,16 +209,17 @@ def test_a_difference_of_systems_that_share_their_clips_has_a_narrower_interval_
         differences(rows[:-1])
 
 
-def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert ablations_command.main(["exchange", "--corpus", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("ablations: expected a prepared corpus") and said.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
 def test_measures_of_the_whole_join_a_table_with_an_interval_about_their_statistic() -> None:
     found = estimate([0.0, 1.0] * 20, np.random.default_rng(0), statistic=lambda some: float(np.mean(some)))
     table = tabulate("t", "T", "how", [Row("a", "x", {"score": 1.0})], MEASURE)
     more = joined(table, {"f1": MEASURE["score"]}, {("f1", "a"): found})
     assert list(more.measures) == ["score", "f1"] and more.estimates["f1", "a"].value == 0.5
     assert 0.3 < found.low < 0.5 < found.high < 0.7
+
+
+def test_one_thread_inside_and_as_many_as_before_outside():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), one_thread():
+        assert torch.get_num_threads() == 1
+        raise KeyError
+    assert torch.get_num_threads() == before

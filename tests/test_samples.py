@@ -1,17 +1,13 @@
-"""The recordings that are shipped: six samples, and the corpus that is made by a script."""
+"""The recordings that are shipped: six samples and a corpus."""
 
 from __future__ import annotations
 
 import csv
-import importlib
 import json
 import re
-import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -27,7 +23,7 @@ from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, con
 from avi_lib.speech.prosody import prosody
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES, SCRIPTS = ROOT / "data" / "samples", ROOT / "tools" / "assets" / "samples"
+SAMPLES = ROOT / "data" / "samples"
 CORPUS = SAMPLES / "corpus"
 RATE_HZ = 16_000
 
@@ -52,19 +48,6 @@ def waves() -> dict[str, np.ndarray]:
         found[clip], rate_hz = soundfile.read(flac(clip), dtype="float32")
         assert rate_hz == RATE_HZ
     return found
-
-
-@pytest.fixture
-def script() -> Iterator[dict[str, ModuleType]]:
-    """The modules of the script that need nothing but numpy."""
-    names = ("pronounce", "emotional_prosody", "plan", "compose")
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in names}
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in names:
-            sys.modules.pop(name, None)
 
 
 def test_six_small_samples_of_five_emotions_are_listed_with_their_source_and_licence():
@@ -186,30 +169,3 @@ def test_the_table_adapter_reads_every_clip_with_its_labels_and_phones():
         assert labels == (row["speaker"], row["emotion"], int(row["level"]))
         assert recording.speech == flac(recording.name) and recording.text == row["text"]
         assert recording.phones is not None and len(recording.phones) == len(PHONES[recording.name])
-
-
-def test_the_script_knows_our_emotions_levels_and_phones(script: dict[str, ModuleType]):
-    assert set(script["emotional_prosody"].EMOTIONS) == set(EMOTIONS)
-    assert all(script["emotional_prosody"].levels(emotion) == levels(emotion) for emotion in EMOTIONS)
-    assert set(script["pronounce"].ARPABET.values()) <= ARPABET
-    assert BILABIAL | VOWELS - {"ER"} <= set(script["pronounce"].ARPABET.values()) | {"ER"}
-    prosody_of, chance = script["emotional_prosody"].prosody_of, np.random.default_rng
-    speeds = [np.mean([prosody_of("angry", level, chance(k)).speed for k in range(40)]) for level in levels("angry")]
-    assert np.allclose(speeds, np.array([1, 2, 3]) / 3 * 0.17, atol=0.02), "changes grow with the level"
-
-
-def test_a_longer_plan_or_list_of_sentences_begins_like_a_shorter_one(script: dict[str, ModuleType]):
-    plan = script["plan"]
-    sentences = [plan.Sentence(f"Sentence {number}.") for number in range(50)]
-    short, long = (plan.planned(sentences, clips=clips, speakers=10, seed=3) for clips in (70, 400))
-    assert long[:70] == short
-    assert len({clip.name for clip in long}) == 400
-    assert Counter(clip.emotion for clip in long)["neutral"] == 50
-    assert plan.planned(sentences, clips=70, speakers=10, seed=4) != short
-    compose = script["compose"].compose
-    few, many = compose(50, seed=2), compose(900, seed=2)
-    assert many[:50] == few
-    assert len(set(many)) == 900
-    assert all(4 <= len(text.split()) <= 14 and text[-1] in ".?" and "{" not in text for text in many)
-    letters = "".join(many).lower()
-    assert sum(map(letters.count, "mbpfvw")) > 0.14 * sum(map(str.isalpha, letters))

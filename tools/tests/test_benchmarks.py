@@ -1,4 +1,4 @@
-"""What makes assets and measures: the lock, scenes, the file of results, peers, phones that are scored."""
+"""What measures: the file of results, peers, times, phones that are scored."""
 
 from __future__ import annotations
 
@@ -15,13 +15,10 @@ import torch
 from small_priors import Letters
 from talking_corpora import performed
 from test_prior_stage import SETTINGS, talking  # noqa: F401 (a fixture)
-from test_scenes import make_source
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import one_thread
 from avi_lib.motion.generator import STYLE, LearnedGenerator
-from tools.assets import compose_scenes
-from tools.assets.lock import direct_pins, environment_yml
 from tools.benchmarks import __main__ as bench
 from tools.benchmarks import peer_prior, phones
 from tools.benchmarks.autoregressive import HEADS, PERIOD, AutoregressiveDecoder, causal_bias, decode, decode_cached
@@ -29,26 +26,7 @@ from tools.benchmarks.generator import measure_speed
 from tools.benchmarks.measuring import Figure, in_turns_ms
 from tools.benchmarks.results import is_missed, with_section
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def test_environment_and_lock_hold_every_direct_pin_and_only_exact_versions():
-    assert (ROOT / "environment.yml").read_text("utf-8") == environment_yml()
-    lock = [line for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if not line.startswith("#")]
-    runtime, development = direct_pins()
-    assert set(runtime + development) <= set(lock)
-    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.]+", line) for line in lock)
-
-
-def test_scenes_are_composed_from_the_command_line_and_bad_input_ends_with_2(tmp_path, monkeypatch, capsys):
-    arguments = ["scenes", str(make_source(tmp_path / "raw")), str(tmp_path / "to"), "--scenes", "2", "--seed", "1"]
-    monkeypatch.setattr("sys.argv", [*arguments, "--longest-s", "6"])
-    compose_scenes.main()
-    assert "2 scenes, 0 without speech" in capsys.readouterr().out
-    monkeypatch.setattr("sys.argv", [*arguments, "--longest-s", "5"])
-    with pytest.raises(SystemExit) as stopped:
-        compose_scenes.main()
-    assert stopped.value.code == 2 and "name another folder" in capsys.readouterr().err
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # Results
@@ -147,14 +125,6 @@ def test_work_is_timed_in_turns_and_in_milliseconds_of_the_processor():
     assert [len(times) for times in spent.values()] == [3, 3]
     assert 20 <= min(spent["work"]) < 40
     assert min(spent["sleep"]) < 10
-
-
-def test_one_thread_inside_and_as_many_as_before_outside():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), one_thread():
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == before
 
 
 def test_figures_of_speed_name_what_they_must_reach():

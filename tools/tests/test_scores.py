@@ -1,0 +1,216 @@
+"""Scores that benchmarks give: of talking models, priors, folds, phones and units."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from raw_corpora import StillEncoder
+from small_instructors import SETTINGS, Mirror, bank, frozen, trained
+from talking_corpora import performed, recorded
+from test_talking_scores import JAW, Knowing, alone, held_out  # noqa: F401 (a fixture)
+
+from avi_lib.corpus.dataset import Item
+from avi_lib.errors import InputError
+from avi_lib.evaluation.metrics import MM
+from avi_lib.evaluation.scores import Predictions, write_out
+from avi_lib.evaluation.systems import Clip, still_sounds
+from avi_lib.face.head import Head, load_head
+from avi_lib.instruction.action_units import EMOTION_CLASSES
+from avi_lib.instruction.instructor import Instructor
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.generator import STYLE, Shape, TalkingModel
+from avi_lib.speech.phones import Phone, tidy
+from tools.benchmarks import ablations, phones, talking, units
+from tools.benchmarks.folds import RECIPES, best_temperature, folds, kept_predictions
+from tools.benchmarks.prior import nearest_centroid, score_asked
+from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    return load_head()
+
+
+# Scores of a talking model
+
+
+def spoken_clip(frames: int, seed: int) -> tuple[MotionClip, tuple[Phone, ...]]:
+    """A mouth that is open on vowels and shut on /m/, each 0.2 s, as wide as a chance, after 0.2 s of silence."""
+    wide = np.random.default_rng(seed).uniform(0.3, 0.7, frames // 5)
+    said = [Phone("SIL", 0.0, 0.2)]
+    values = np.zeros((frames, len(ARKIT)), np.float32)
+    for number in range(1, frames // 5):
+        vowel = (number + seed) % 2 == 0
+        said.append(Phone("AA" if vowel else "M", number / 5, (number + 1) / 5))
+        values[5 * number : 5 * number + 5, JAW] = wide[number] if vowel else 0.0
+    return MotionClip(values, 25.0, ARKIT), tuple(said)
+
+
+def test_the_real_gap_itself_is_correlated_by_one_and_closes_and_anothers_or_a_still_one_does_not(head):
+    motions, clips = [], []
+    for seed, frames in enumerate((45, 50)):  # a motion may be longer than its video
+        motion, said = spoken_clip(50, seed)
+        motions.append(motion)
+        gap = 3.0 + 0.01 * MM * head.lip_gap(motion.values)[:frames]  # in a video's own unit
+        clips.append(Clip(f"c{seed}", Path("none.flac"), "", said, gap.astype(np.float64), 25.0))
+    scores = score_lips(motions, clips, head)
+    assert scores["r"] == pytest.approx(1.0, abs=1e-5)
+    assert scores["r spoken"] == pytest.approx(1.0, abs=1e-5)
+    assert scores["closed"] == 1.0
+    assert scores["d"] > 1.5
+    assert scores["r, another"] < 0
+    assert scores["d, another"] < 0
+    still = MotionClip(np.zeros_like(motions[0].values), 25.0, ARKIT)
+    half = score_lips([motions[0], still], [clips[0]] * 2, head)
+    assert half["d"] == pytest.approx(score_lips(motions[:1], clips[:1], head)["d"] / 2)
+    assert (half["r"], half["closed"]) == (pytest.approx(0.5), 0.5)
+
+
+def test_rest_is_the_gap_that_a_mouth_keeps_over_each_sound(head, monkeypatch):
+    model = Knowing(held_out())
+    rest = np.zeros((100, len(ARKIT)), np.float32)
+    rest[-3:, JAW] = 0.5  # fewer than one frame in twenty
+    monkeypatch.setattr(model, "motion_of", lambda features, style: MotionClip(rest, 25.0, ARKIT), raising=False)
+    scores = score_rest(model, StillEncoder(), {"calm": np.zeros(STYLE, np.float32)}, head)
+    assert scores == {"calm": dict.fromkeys(still_sounds(), 0.0)}
+
+
+def test_a_rig_is_met_by_its_own_curve_and_its_style_is_the_mean_of_its_clips():
+    items = [Item(recorded(), clip) for clip in recorded().clips if clip.features]
+    model = Knowing(items)
+    styles = [model.style_of(MotionClip(recorded().motion(i.clip).astype(np.float32), 25.0, ARKIT)) for i in items]
+    assert rig_style(model, items) == pytest.approx(np.mean(styles, axis=0))
+    by_clip = Knowing(items, heeds=False)
+    by_clip.scripts = [0]
+    made = [by_clip.motion_of(i.corpus.features(i.clip).astype(np.float32), np.zeros(STYLE, np.float32)) for i in items]
+    assert score_rig(made, items) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_what_is_asked_for_and_not_there_or_does_not_fit_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(talking, "load_encoder", lambda name: StillEncoder())
+    model = Knowing(held_out())
+    assert list(measure_talking(model, None, [])) == list(measure_talking(model, None, [recorded()])) == []
+    with pytest.raises(InputError, match="phones"):
+        list(measure_talking(model, tmp_path, []))
+    with pytest.raises(InputError, match="nobody"):
+        list(measure_talking(model, None, [recorded()], ["nobody"]))
+    other = TalkingModel(Shape("ARKIT", "whisper-tiny-en", "0" * 64, 2, 16, 16))
+    with pytest.raises(InputError, match=r"2 features of whisper-tiny-en.*still"):
+        list(measure_talking(other, None, [performed()]))
+
+
+def test_figures_of_exchange_are_those_of_voices_and_words_that_were_held_out(monkeypatch):
+    kept = held_out()
+    monkeypatch.setattr(talking, "held_out", lambda corpora: kept)
+    figures = {figure.name: figure for figure in measure_talking(Knowing(kept, off=0.01), None, [performed()])}
+    assert 0 < figures["exchanged style: EVE / distance of the styles"].value < 1
+    assert figures["exchanged style: LVE / own style's"].value == pytest.approx(1.0, abs=1e-4)
+    assert all(f"{len(kept)} clips of held-out voices" in figure.how for figure in figures.values())
+
+
+# Scores of a prior
+
+
+def test_asked_and_moved_units_are_scored_together_and_without_evidence_is_nan():
+    score = score_asked(
+        [({"brow_down": 0.9, "jaw_drop": 0.3}, {"brow_down": 0.8}), ({"funnel": 0.6}, {"funnel": 0.5, "pucker": 0.2})]
+    )
+    assert (score.precision, score.recall, score.f1) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert score.rho == pytest.approx(1.0)
+    assert score.missed == {"jaw_drop": 1} and score.false == {"pucker": 1}
+    assert math.isnan(score_asked([({"brow_down": 0.5}, {"brow_down": 0.5})]).rho)
+    assert math.isnan(score_asked([({}, {})]).f1)
+
+
+def test_the_nearest_centroid_names_a_style():
+    found = nearest_centroid(np.array([[0.0, 1], [5, 5]]), np.array([[0.0, 0], [4, 4]]), ["sad", "happy"])
+    assert found == ["sad", "happy"]
+
+
+# Folds of the instructor's training
+
+
+def test_folds_part_speakers():
+    parted = list(folds(bank(), 4))
+    for learned, out in parted:
+        inside, outside = ({(clip.corpus, clip.speaker) for clip in part.clips} for part in (learned, out))
+        assert not inside & outside and len({corpus for corpus, _ in outside}) == 2
+    held = [clip.name for _, out in parted for clip in out.clips]
+    assert sorted(held) == sorted(clip.name for clip in bank().clips)
+
+
+def instructor(change=0.0):
+    model = copy.deepcopy(trained().model)
+    with torch.no_grad():
+        model.of_states.bias += change
+    return Instructor(model, Mirror(), frozen().language, "for tests")
+
+
+def test_probabilities_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
+    few = bank().select([number < 5 for number in range(len(bank()))])
+    first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
+    written = (tmp_path / "kept.npz").stat().st_mtime_ns
+    again = kept_predictions(instructor(), few, tmp_path / "kept.npz")
+    assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
+    np.testing.assert_array_equal(again.classes, first.classes)
+    other = kept_predictions(instructor(0.5), few, tmp_path / "kept.npz")
+    assert not np.array_equal(other.classes, first.classes)
+    fewer = kept_predictions(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
+    assert len(fewer.classes) == 2
+    assert len(write_out(instructor(), few, every=2)) == 3
+    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes in RECIPES.values())
+
+
+def test_the_temperature_makes_confidence_what_it_claims_to_be():
+    rng = np.random.default_rng(0)
+    clips = bank().select([clip.emotion in ("angry", "sad") for clip in bank().clips])
+    right = rng.random(len(clips)) < 0.7
+    names = [
+        clip.emotion if ok else {"angry": "sad", "sad": "angry"}[clip.emotion]
+        for clip, ok in zip(clips.clips, right, strict=True)
+    ]
+    logits = np.array(
+        [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
+    )
+    predictions = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
+    best = best_temperature([predictions])
+    assert best > 1.5
+    assert predictions.classified(best).calibration_error < predictions.classified(1.0).calibration_error
+    assert predictions.classified(best).accuracy == predictions.classified(1.0).accuracy
+
+
+# Scores of phones and units; ablations
+
+
+def test_the_score_of_phones_counts_bilabials_and_bias():
+    reference = tidy([Phone("B", 0.1, 0.2), Phone("AY", 0.2, 0.4), Phone("M", 0.4, 0.5)], 0.6)
+    found = tidy([Phone("B", 0.12, 0.22), Phone("AY", 0.22, 0.4), Phone("N", 0.4, 0.5)], 0.6)
+    result = phones.score([(reference, found)])
+    assert [pair[1].phone for pair in phones.match(reference, found)] == ["B", "AY"]
+    assert result["bilabials_hit"] == 0.5
+    assert result["bilabials_false"] == 0.0
+    assert result["bias_ms"] == pytest.approx(20)
+    assert result["frames"] == pytest.approx(46 / 60)
+
+
+def test_scores_say_found_false_error_and_nearness() -> None:
+    pairs = [
+        ({"brow_down": 0.9}, {"brow_down": 0.5, "dimple": 0.2}),
+        ({"brow_down": 0.3}, {}),
+        ({}, {"brow_down": 0.2}),
+    ]
+    entry = units.score(pairs)["brow_down"]
+    assert (entry.clips, entry.found, entry.false, entry.near) == (2, 0.5, 1.0, 0.0)
+    assert entry.error == pytest.approx(0.35) and entry.rho == pytest.approx(1.0)
+
+
+def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert ablations.main(["exchange", "--corpus", str(tmp_path), "--folder", str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("ablations: expected a prepared corpus") and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
