@@ -26,19 +26,6 @@ from avi_lib.errors import InputError
 from avi_lib.models import inspect
 from avi_lib.speech import augment
 from avi_lib.speech import encoders as module
-from avi_lib.speech.augment import (
-    NOISES,
-    SOUNDS,
-    SPEEDS,
-    Room,
-    augmented,
-    draw_room,
-    draw_sound,
-    in_another_room,
-    make_noise,
-    put_in_room,
-    room_tone,
-)
 from avi_lib.speech.encoders import HOP, RATE_HZ, centred_log_mel, levelled, load_encoder, log_mel
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -343,8 +330,8 @@ def slope_db_per_octave(wave: np.ndarray) -> float:
 def test_nothing_moves_in_time_in_any_room():
     clean = syllables()
     for seed in range(25):
-        other = in_another_room(clean, rng(seed))
-        assert abs(lag_ms(clean, other)) <= 1.0, draw_room(rng(seed))
+        other = augment.in_another_room(clean, rng(seed))
+        assert abs(lag_ms(clean, other)) <= 1.0, augment.draw_room(rng(seed))
         assert other.shape == clean.shape and other.dtype == np.float32
         assert np.abs(other).max() <= 1.0
 
@@ -352,30 +339,30 @@ def test_nothing_moves_in_time_in_any_room():
 def test_another_speed_and_room_give_another_sound_of_about_the_same_length():
     wave, lengths = syllables(), set()
     for seed in range(8):
-        other = augmented(wave, rng(seed))
+        other = augment.augmented(wave, rng(seed))
         assert other.dtype == np.float32 and np.isfinite(other).all() and np.abs(other).max() <= 1
-        assert SPEEDS[0] * 0.999 <= len(wave) / len(other) <= SPEEDS[1] * 1.001
-        assert np.array_equal(other, augmented(wave, rng(seed)))
+        assert augment.SPEEDS[0] * 0.999 <= len(wave) / len(other) <= augment.SPEEDS[1] * 1.001
+        assert np.array_equal(other, augment.augmented(wave, rng(seed)))
         lengths.add(len(other))
     assert len(wave) in lengths and len(lengths) > 2
 
 
-@pytest.mark.parametrize("kind", SOUNDS)
+@pytest.mark.parametrize("kind", augment.SOUNDS)
 def test_sounds_are_as_long_as_asked_and_of_any_level(kind):
     for seconds in (0.05, 1.0, 3.3):
-        wave = draw_sound(seconds, rng(3), kind)
+        wave = augment.draw_sound(seconds, rng(3), kind)
         assert len(wave) == round(seconds * RATE_HZ) and wave.dtype == np.float32
         assert np.isfinite(wave).all() and np.abs(wave).max() > 0
-    assert np.array_equal(wave, draw_sound(3.3, rng(3), kind))
+    assert np.array_equal(wave, augment.draw_sound(3.3, rng(3), kind))
 
 
 def test_an_empty_room_changes_nothing_and_speech_stands_above_the_tone_by_what_the_room_says():
     clean = syllables(1.0)
-    assert np.allclose(put_in_room(clean, Room(), rng()), clean, atol=1e-6)
-    room = Room(level_dbfs=-20.0, tone_dbfs=-45.0)
-    assert augment.active_dbfs(put_in_room(syllables(), room, rng())) == pytest.approx(-20.0, abs=0.3)
+    assert np.allclose(augment.put_in_room(clean, augment.Room(), rng()), clean, atol=1e-6)
+    room = augment.Room(level_dbfs=-20.0, tone_dbfs=-45.0)
+    assert augment.active_dbfs(augment.put_in_room(syllables(), room, rng())) == pytest.approx(-20.0, abs=0.3)
     silence = np.zeros(RATE_HZ, np.float32)
-    assert augment.active_dbfs(put_in_room(silence, room, rng())) == pytest.approx(-45.0, abs=0.3)
+    assert augment.active_dbfs(augment.put_in_room(silence, room, rng())) == pytest.approx(-45.0, abs=0.3)
 
 
 def test_reverberation_decays_by_60_db_in_its_time_after_a_direct_sound_in_place():
@@ -392,13 +379,13 @@ def test_reverberation_decays_by_60_db_in_its_time_after_a_direct_sound_in_place
 
 @pytest.mark.parametrize("slope_db", [0.0, 3.0, 6.0])
 def test_room_tone_has_its_level_and_its_slope(slope_db):
-    tone = room_tone(4 * RATE_HZ, -50.0, slope_db, rng())
+    tone = augment.room_tone(4 * RATE_HZ, -50.0, slope_db, rng())
     assert 20 * np.log10(np.sqrt(np.mean(tone**2))) == pytest.approx(-50.0, abs=0.1)
     assert slope_db_per_octave(tone) == pytest.approx(-slope_db, abs=1.5)
 
 
 def test_hum_stands_at_its_harmonics_and_limiting_and_codecs_keep_shape_and_bound():
-    tone = room_tone(4 * RATE_HZ, -40.0, 3.0, rng(), 50.0, 10.0)
+    tone = augment.room_tone(4 * RATE_HZ, -40.0, 3.0, rng(), 50.0, 10.0)
     power = np.abs(np.fft.rfft(tone)) ** 2
     lines = power[200::200][:8]  # 50 Hz is bin 200 of 4 s
     assert 10 * np.log10(lines.sum() / (power.sum() - lines.sum())) == pytest.approx(10.0, abs=1.0)
@@ -411,9 +398,9 @@ def test_hum_stands_at_its_harmonics_and_limiting_and_codecs_keep_shape_and_boun
         assert coded.dtype == np.float32 and 0.3 < np.corrcoef(coded, clean)[0, 1] < 0.99999
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", augment.NOISES)
 def test_every_noise_has_its_length_and_level_and_is_never_twice_the_same(kind):
-    first, second = (make_noise(kind, 0.4, -30.0, rng(seed)) for seed in (1, 2))
+    first, second = (augment.make_noise(kind, 0.4, -30.0, rng(seed)) for seed in (1, 2))
     assert len(first) == 6400 and first.dtype == np.float32 and np.isfinite(first).all()
     assert augment.active_dbfs(first) == pytest.approx(-30.0, abs=0.1)
     assert not np.allclose(first, second)
@@ -423,12 +410,12 @@ def test_every_noise_has_its_length_and_level_and_is_never_twice_the_same(kind):
 def test_what_cannot_be_done_is_said():
     wave = syllables(0.5)
     with pytest.raises(InputError, match="finite samples"):
-        put_in_room(wave * np.float32("nan"), Room(), rng())
+        augment.put_in_room(wave * np.float32("nan"), augment.Room(), rng())
     with pytest.raises(InputError, match="finite samples"):
-        in_another_room(wave[:0], rng())
+        augment.in_another_room(wave[:0], rng())
     with pytest.raises(InputError, match="mu-law, low-rate; got 'mp3'"):
-        put_in_room(wave, replace(Room(), codec="mp3"), rng())
+        augment.put_in_room(wave, replace(augment.Room(), codec="mp3"), rng())
     with pytest.raises(InputError, match="'laugh'"):
-        make_noise("laugh", 0.4, -30.0, rng())
+        augment.make_noise("laugh", 0.4, -30.0, rng())
     with pytest.raises(InputError, match=r"at least 0\.02 s"):
-        make_noise("breath", 0.001, -30.0, rng())
+        augment.make_noise("breath", 0.001, -30.0, rng())

@@ -13,16 +13,6 @@ from avi_lib.face.head import load_any_head, load_head, rotations
 from avi_lib.heads.flame_head import FlameHead
 from avi_lib.motion import formats
 from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, HEAD_ROTATION, MotionClip, save_npz
-from avi_lib.motion.formats import (
-    MOTION_SUFFIXES,
-    READABLE,
-    converted,
-    load_bvh,
-    load_flame,
-    load_motion,
-    save_bvh,
-    save_motion,
-)
 
 
 @pytest.fixture(scope="module")
@@ -33,39 +23,39 @@ def clip() -> MotionClip:
 
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".glb", ".bvh"])
 def test_what_is_written_is_read_again(clip: MotionClip, suffix: str, tmp_path: Path):
-    save_motion(clip, tmp_path / f"a{suffix}")
-    back = load_motion(tmp_path / f"a{suffix}")
+    formats.save_motion(clip, tmp_path / f"a{suffix}")
+    back = formats.load_motion(tmp_path / f"a{suffix}")
     kept = list(FACTORS["pose"]) if suffix == ".bvh" else range(len(ARKIT))
     assert back.fps == pytest.approx(25.0) and np.abs(back.values - clip.values)[:, kept].max() < 1e-4
 
 
-@pytest.mark.parametrize("name", [*(f"a{suffix}" for suffix in MOTION_SUFFIXES), "frames"])
+@pytest.mark.parametrize("name", [*(f"a{suffix}" for suffix in formats.MOTION_SUFFIXES), "frames"])
 def test_every_format_is_whole_or_not_there(clip: MotionClip, name: str, tmp_path: Path):
     if ".usd" in name:
         pytest.importorskip("pxr", reason="usd-core is not installed")
     few = 30 if name == "a.csv" else 2  # a Live Link CSV tells its rate by whole seconds
-    save_motion(clip.at(range(few)), tmp_path / name)
+    formats.save_motion(clip.at(range(few)), tmp_path / name)
     assert (tmp_path / name).exists()
     other = MotionClip(np.zeros((3, len(FLAME)), np.float32), 25.0, FLAME)
     if name != "a.npz":
         with pytest.raises(InputError):
-            save_motion(other, tmp_path / f"other_{name}")
+            formats.save_motion(other, tmp_path / f"other_{name}")
         assert not [path for path in tmp_path.iterdir() if "other" in path.name]
 
 
 @pytest.mark.parametrize("name", ["a.fbx", "a.NPY", "a.pkl"])
 def test_other_suffixes_are_refused_both_ways(clip: MotionClip, name: str, tmp_path: Path):
     with pytest.raises(InputError, match="ending in"):
-        save_motion(clip, tmp_path / name)
+        formats.save_motion(clip, tmp_path / name)
     with pytest.raises(InputError, match="ending in"):
-        load_motion(tmp_path / name)
+        formats.load_motion(tmp_path / name)
 
 
 @pytest.mark.parametrize(("out", "flags"), [("a.npz", []), ("h.glb", ["--head", "h.glb"])])
 def test_what_is_read_is_never_written_over(out, flags, clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     save_npz(clip, tmp_path / "a.npz")
-    save_motion(clip.at([0]), tmp_path / "h.glb")
+    formats.save_motion(clip.at([0]), tmp_path / "h.glb")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert main(["export", "a.npz", out, *flags]) == 2
     assert "which is read" in capsys.readouterr().err
@@ -75,11 +65,11 @@ def test_what_is_read_is_never_written_over(out, flags, clip, tmp_path, monkeypa
 def test_a_folder_of_another_that_looks_unfinished_stays(clip: MotionClip, tmp_path: Path):
     (tmp_path / ".frames.old").mkdir()
     (tmp_path / ".frames.bak").write_text("mine")
-    save_motion(clip.at([0]), tmp_path / "frames")
+    formats.save_motion(clip.at([0]), tmp_path / "frames")
     assert {path.name for path in tmp_path.iterdir()} == {".frames.old", ".frames.bak", "frames"}
 
 
-@pytest.mark.parametrize("suffix", READABLE)
+@pytest.mark.parametrize("suffix", formats.READABLE)
 def test_damaged_files_are_one_line(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / f"a{suffix}").write_bytes(b"\x00 no motion \xff")
     assert main(["export", str(tmp_path / f"a{suffix}"), str(tmp_path / "b.npz")]) == 2
@@ -88,21 +78,21 @@ def test_damaged_files_are_one_line(suffix: str, tmp_path: Path, capsys: pytest.
 
 
 def test_motion_goes_to_flame_and_back_through_a_flame_head(clip: MotionClip, flame_head: FlameHead):
-    flame, fit = converted(clip, "FLAME", flame_head)
-    back, lost = converted(flame, "ARKIT", flame_head)
+    flame, fit = formats.converted(clip, "FLAME", flame_head)
+    back, lost = formats.converted(flame, "ARKIT", flame_head)
     assert flame.space is FLAME and "fitted from ARKit" in fit and "mm off" in lost
     assert np.corrcoef(back["jawOpen"], clip["jawOpen"])[0, 1] > 0.9
-    assert converted(clip, "ARKIT", None) == (clip, "")
+    assert formats.converted(clip, "ARKIT", None) == (clip, "")
 
 
 def test_without_a_flame_head_there_is_no_way_between_the_spaces_and_with_one_no_gltf(clip, flame_head, tmp_path):
     with pytest.raises(InputError, match="FLAME head"):
-        converted(clip, "FLAME", load_head())
+        formats.converted(clip, "FLAME", load_head())
     with pytest.raises(InputError, match="a space"):
-        converted(clip, "SMPL", None)
+        formats.converted(clip, "SMPL", None)
     with pytest.raises(InputError, match="blendshapes"):
-        save_motion(clip, tmp_path / "a.glb", flame_head)
-    save_motion(clip.at(range(2)), tmp_path / "frames", flame_head)
+        formats.save_motion(clip, tmp_path / "a.glb", flame_head)
+    formats.save_motion(clip.at(range(2)), tmp_path / "frames", flame_head)
     assert (tmp_path / "frames" / "frame_000001.obj").is_file()
 
 
@@ -111,7 +101,7 @@ def test_the_command_converts_motion_and_models(clip, flame_path, tmp_path, caps
     flags = ["--head", str(flame_path), "--space", "flame"]
     assert main(["export", str(tmp_path / "a.npz"), str(tmp_path / "flame.npz"), *flags]) == 0
     assert "converted: fitted from ARKit" in capsys.readouterr().out
-    assert load_flame(tmp_path / "flame.npz").clip.values.shape == (40, len(FLAME))
+    assert formats.load_flame(tmp_path / "flame.npz").clip.values.shape == (40, len(FLAME))
     assert main(["export", str(flame_path), str(tmp_path / "model.npz")]) == 0
     again = load_any_head(str(tmp_path / "model.npz"), {"shape0": 1.0})
     assert isinstance(again, FlameHead) and again.notes
@@ -119,7 +109,7 @@ def test_the_command_converts_motion_and_models(clip, flame_path, tmp_path, caps
 
 def test_heads_are_recognised_by_their_content(tmp_path: Path, clip: MotionClip):
     folder = write_folder(tmp_path / "ada", load_head(), ["jawOpen", "eyeBlinkLeft", "eyeBlinkRight"])
-    save_motion(clip.at([0]), tmp_path / "face.glb")
+    formats.save_motion(clip.at([0]), tmp_path / "face.glb")
     assert load_any_head(str(folder)).notes[0].startswith("3 of 52")
     assert len(load_any_head(str(tmp_path / "face.glb")).vertices) > 9000
     assert load_any_head("open", {"old": 0.5}).name == "open"
@@ -145,7 +135,7 @@ def test_sliders_of_other_heads_are_named(flame_path: Path, clip: MotionClip, tm
     for value in (1e9, float("nan")):
         with pytest.raises(InputError, match="at most 10"):
             load_any_head(str(flame_path), {"shape0": value})
-    save_motion(clip.at([0]), tmp_path / "face.glb")
+    formats.save_motion(clip.at([0]), tmp_path / "face.glb")
     with pytest.raises(InputError, match="identity sliders"):
         load_any_head(str(tmp_path / "face.glb"), {"old": 1.0})
 
@@ -194,7 +184,7 @@ def body(head: str = "Head", hips: str = "0 0 0", turn: str = "0 0 0") -> str:
 
 def load_text(folder: Path, text: str) -> MotionClip:
     (folder / "a.bvh").write_text(text)
-    return load_bvh(folder / "a.bvh")
+    return formats.load_bvh(folder / "a.bvh")
 
 
 def nodding(frames: int = 200, fps: float = 25.0) -> MotionClip:
@@ -207,8 +197,8 @@ def nodding(frames: int = 200, fps: float = 25.0) -> MotionClip:
 def test_head_rotation_comes_back_and_nothing_else(tmp_path: Path, fps: float) -> None:
     clip = nodding(fps=fps)
     clip.values[:, ARKIT.index("jawOpen")] = 0.5
-    save_bvh(clip, tmp_path / "a.bvh")
-    again = load_bvh(tmp_path / "a.bvh")
+    formats.save_bvh(clip, tmp_path / "a.bvh")
+    again = formats.load_bvh(tmp_path / "a.bvh")
     assert again.fps == pytest.approx(fps, rel=1e-6) and again.space is ARKIT
     np.testing.assert_allclose(again.values[:, 52:], clip.values[:, 52:], atol=1e-6)
     assert not again.values[:, :52].any()
@@ -216,7 +206,7 @@ def test_head_rotation_comes_back_and_nothing_else(tmp_path: Path, fps: float) -
 
 def test_channels_are_in_the_order_in_which_the_head_multiplies_them(tmp_path: Path) -> None:
     clip = nodding(1)
-    save_bvh(clip, tmp_path / "a.bvh")
+    formats.save_bvh(clip, tmp_path / "a.bvh")
     lines = (tmp_path / "a.bvh").read_text().splitlines()
     assert lines[-2] == "Frame Time: 0.04" and lines[-3] == "Frames: 1"
     angles = np.radians([float(word) for word in lines[-1].split()[-3:]])
@@ -239,14 +229,14 @@ def test_a_head_that_turns_round_and_round_does_not_jump(tmp_path: Path) -> None
     clip = nodding(100)
     clip.values[:, 52:] = 0.0
     clip.values[:, ARKIT.index("headYaw")] = np.linspace(0.0, 9.0, 100)
-    save_bvh(clip, tmp_path / "a.bvh")
-    np.testing.assert_allclose(load_bvh(tmp_path / "a.bvh").values, clip.values, atol=1e-5)
+    formats.save_bvh(clip, tmp_path / "a.bvh")
+    np.testing.assert_allclose(formats.load_bvh(tmp_path / "a.bvh").values, clip.values, atol=1e-5)
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\r", "\n\n"])
 def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path, ending: str) -> None:
     (tmp_path / "a.bvh").write_bytes(body(turn="0 15 0").replace("\n", ending).encode())
-    assert load_bvh(tmp_path / "a.bvh")["headYaw"][0] == pytest.approx(np.radians(15.0))
+    assert formats.load_bvh(tmp_path / "a.bvh")["headYaw"][0] == pytest.approx(np.radians(15.0))
 
 
 @pytest.mark.parametrize(
@@ -282,12 +272,12 @@ def test_what_is_no_bvh_of_a_head_is_refused(tmp_path: Path, text: str, named: s
 
 def test_large_and_absent_bvh_are_refused_and_damaged_bytes_never_crash(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"absent\.bvh"):
-        load_bvh(tmp_path / "absent.bvh")
+        formats.load_bvh(tmp_path / "absent.bvh")
     monkeypatch.setattr(formats, "MAX_BYTES", 20)
     with pytest.raises(InputError, match="MiB"):
         load_text(tmp_path, body())
     with pytest.raises(InputError, match="MiB"):
-        save_bvh(nodding(60), tmp_path / "b.bvh")
+        formats.save_bvh(nodding(60), tmp_path / "b.bvh")
     assert not (tmp_path / "b.bvh").exists()
     rng, whole = np.random.default_rng(4), body().encode()
     for _ in range(60):
@@ -295,7 +285,7 @@ def test_large_and_absent_bvh_are_refused_and_damaged_bytes_never_crash(tmp_path
         damaged[rng.integers(len(whole))] = rng.integers(256)
         (tmp_path / "a.bvh").write_bytes(damaged)
         try:
-            assert len(load_bvh(tmp_path / "a.bvh")) == 2
+            assert len(formats.load_bvh(tmp_path / "a.bvh")) == 2
         except InputError as error:
             assert "a.bvh" in str(error)
 
@@ -303,5 +293,5 @@ def test_large_and_absent_bvh_are_refused_and_damaged_bytes_never_crash(tmp_path
 @pytest.mark.parametrize("fps", [1e9, 10_001.0, 0.0099, 1e-6])
 def test_rates_that_are_not_read_are_not_written(tmp_path: Path, fps: float) -> None:
     with pytest.raises(InputError, match=r"0\.01 to 10000 frames per second for BVH"):
-        save_bvh(nodding(3, fps), tmp_path / "a.bvh")
+        formats.save_bvh(nodding(3, fps), tmp_path / "a.bvh")
     assert not list(tmp_path.iterdir())

@@ -19,41 +19,10 @@ from small_priors import TEXT, Letters, network, prior
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.evaluation.report import one_thread
 from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion import generator as talking
+from avi_lib.motion import prior as priors
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
-from avi_lib.motion.generator import (
-    SHIPPED,
-    STYLE,
-    LearnedGenerator,
-    Shape,
-    StyleEncoder,
-    StylePosterior,
-    TalkingGenerator,
-    TalkingModel,
-    generate,
-    load_generator,
-    load_talking_model,
-    read_talking_about,
-    save_talking_model,
-    valid_frames,
-    whiten_styles,
-)
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
-from avi_lib.motion.prior import (
-    BINDINGS,
-    REACH,
-    STEP_NOISE,
-    Condition,
-    Kept,
-    PriorNetwork,
-    PriorSampler,
-    candidate_seed,
-    load_prior,
-    noise_of,
-    read_prior_about,
-    sample,
-    save_prior,
-    training_scheduler,
-)
 from avi_lib.settings import PerformerSettings, SampleSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
@@ -68,10 +37,10 @@ def alone():
         yield
 
 
-def made(space: MotionSpace = ARKIT, encoder: str = "still", features: int = DIM) -> TalkingModel:
+def made(space: MotionSpace = ARKIT, encoder: str = "still", features: int = DIM) -> talking.TalkingModel:
     """A small untrained model whose styles have a part in the motion: without this they start with none."""
     torch.manual_seed(0)
-    model = TalkingModel(Shape(space.name, encoder, "f" * 64, features, 16, 16), dropout=0.1).eval()
+    model = talking.TalkingModel(talking.Shape(space.name, encoder, "f" * 64, features, 16, 16), dropout=0.1).eval()
     for block in model.generator.blocks:
         torch.nn.init.normal_(block.film.weight, std=0.05)
     model.generator.motion_mean.fill_(0.3)
@@ -80,13 +49,13 @@ def made(space: MotionSpace = ARKIT, encoder: str = "still", features: int = DIM
 
 
 @pytest.fixture(scope="module")
-def model() -> TalkingModel:
+def model() -> talking.TalkingModel:
     return made()
 
 
 @pytest.fixture
 def weights(model, tmp_path) -> Path:
-    save_talking_model(model, tmp_path / "talking.safetensors", {"corpora": ["a"]})
+    talking.save_talking_model(model, tmp_path / "talking.safetensors", {"corpora": ["a"]})
     return tmp_path / "talking.safetensors"
 
 
@@ -95,7 +64,7 @@ def features(steps: int, seed: int = 1, width: int = DIM) -> np.ndarray:
 
 
 def style(seed: int = 2) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=STYLE).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=talking.STYLE).astype(np.float32)
 
 
 def motion(frames: int = 40, space: MotionSpace = ARKIT, fps: float = 25.0) -> MotionClip:
@@ -112,15 +81,15 @@ def noise(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("chunk", [7, 100])
 def test_motion_in_chunks_is_the_motion_of_the_whole_and_no_longer_at_a_time(model, chunk, monkeypatch):
     spoken, one = torch.from_numpy(features(401)), torch.from_numpy(style())
-    whole = generate(model.generator, spoken, one, chunk=10_000)
-    widest, forward = [], TalkingGenerator.forward
+    whole = talking.generate(model.generator, spoken, one, chunk=10_000)
+    widest, forward = [], talking.TalkingGenerator.forward
 
     def noted(self, features, style, valid):
         widest.append(valid.shape[1])
         return forward(self, features, style, valid)
 
-    monkeypatch.setattr(TalkingGenerator, "forward", noted)
-    parts = generate(model.generator, spoken, one, chunk=chunk)
+    monkeypatch.setattr(talking.TalkingGenerator, "forward", noted)
+    parts = talking.generate(model.generator, spoken, one, chunk=chunk)
     assert whole.shape == (201, 55) and (whole - parts).abs().max() < 1e-5
     assert len(widest) == -(-201 // chunk) and max(widest) <= chunk + 2 * model.generator.reach
 
@@ -129,27 +98,31 @@ def test_a_frame_depends_on_its_reach_and_no_further(model):
     spoken, one, reach = torch.from_numpy(features(400)), torch.from_numpy(style()), model.generator.reach
     other = spoken.clone()
     other[:200] += 1.0
-    moved = (generate(model.generator, spoken, one) - generate(model.generator, other, one)).abs().amax(dim=1)
+    moved = (
+        (talking.generate(model.generator, spoken, one) - talking.generate(model.generator, other, one))
+        .abs()
+        .amax(dim=1)
+    )
     assert moved[100 + reach :].max() == 0 < moved[100 + reach - 1]
     assert 0.5 <= reach / 25 <= 4
 
 
 def test_what_is_padded_behind_a_clip_changes_nothing(model):
-    spoken, two = noise(2, 120, DIM), noise(2, STYLE)
+    spoken, two = noise(2, 120, DIM), noise(2, talking.STYLE)
     spoken[1, 82:] = 9.0
-    alone = generate(model.generator, spoken[1, :82], two[1])
-    padded = model.generator(spoken, two, valid_frames(torch.tensor([60, 41]), 60))
+    alone = talking.generate(model.generator, spoken[1, :82], two[1])
+    padded = model.generator(spoken, two, talking.valid_frames(torch.tensor([60, 41]), 60))
     assert (padded[1, :41] - alone).abs().max() < 1e-5
     assert padded[1, 41:].abs().max() == 0
 
 
 def test_the_style_ignores_padding_and_missing_channels_which_are_not_the_same_as_resting_ones():
     torch.manual_seed(0)
-    encoder = StyleEncoder(channels=55, width=32).eval()
+    encoder = talking.StyleEncoder(channels=55, width=32).eval()
     shown = noise(2, 80, 55)
     present = torch.ones(2, 55, dtype=torch.bool)
     present[1, 10:20] = False
-    valid = valid_frames(torch.tensor([80, 50]), 80)
+    valid = talking.valid_frames(torch.tensor([80, 50]), 80)
     changed = shown.clone()
     changed[1, 50:] = 5.0
     changed[1, :, 10:20] = -3.0
@@ -163,12 +136,12 @@ def test_the_style_ignores_padding_and_missing_channels_which_are_not_the_same_a
 
 
 def test_divergence_is_zero_at_the_standard_normal_and_styles_are_drawn_by_seed():
-    zero = torch.zeros(3, STYLE)
+    zero = torch.zeros(3, talking.STYLE)
     one = zero.clone()
     one[0, 0] = 1.0
-    assert StylePosterior(zero, zero).divergence()[0].item() == 0
-    assert StylePosterior(one, zero).divergence()[0].item() == pytest.approx(0.5)
-    first, second = (StylePosterior(zero, zero).sample(torch.Generator().manual_seed(5)) for _ in range(2))
+    assert talking.StylePosterior(zero, zero).divergence()[0].item() == 0
+    assert talking.StylePosterior(one, zero).divergence()[0].item() == pytest.approx(0.5)
+    first, second = (talking.StylePosterior(zero, zero).sample(torch.Generator().manual_seed(5)) for _ in range(2))
     assert torch.equal(first, second)
     assert first.std() == pytest.approx(1.0, abs=0.1)
 
@@ -181,7 +154,7 @@ def test_a_style_of_motion_makes_motion_of_either_space_within_its_limits(space)
     model = made(space)
     shown = model.style_of(motion(space=space))
     spoken = model.motion_of(20 * features(61), shown)
-    assert shown.shape == (STYLE,) and spoken.space is space
+    assert shown.shape == (talking.STYLE,) and spoken.space is space
     assert (spoken.values.shape, spoken.fps) == ((31, len(space)), 25.0)
     assert np.array_equal(spoken.values, space.limited(spoken.values))
     assert spoken.values.std(axis=0).max() > 0.01
@@ -207,24 +180,24 @@ def test_motion_of_another_space_or_rate_shows_no_style(model, clip, got):
 
 
 def test_unfit_features_are_refused_and_weights_that_are_too_large_or_have_no_folder_not_saved(model, tmp_path):
-    spoilt, nan = features(10), np.full(STYLE, np.nan, np.float32)
+    spoilt, nan = features(10), np.full(talking.STYLE, np.nan, np.float32)
     spoilt[2, 1] = np.inf
     for spoken, one, match in (
         (features(10)[:, :4], style(), r"\(steps, 6\) of still.*got \(10, 4\)"),
         (features(0), style(), "speech features; got none"),
         (spoilt, style(), "finite features"),
         (features(10), nan, "a finite style"),
-        (features(10), np.zeros((9, STYLE), np.float32), "a style for each of 5 frames"),
+        (features(10), np.zeros((9, talking.STYLE), np.float32), "a style for each of 5 frames"),
     ):
         with pytest.raises(InputError, match=match):
             model.motion_of(spoken, one)
     large = made()
     large.generator.mean.fill_(1e5)
     with pytest.raises(InputError, match=r"others in generator\.mean"):
-        save_talking_model(large, tmp_path / "large.safetensors")
+        talking.save_talking_model(large, tmp_path / "large.safetensors")
     assert not (tmp_path / "large.safetensors").exists()
     with pytest.raises(OutputError):
-        save_talking_model(model, tmp_path / "none" / "talking.safetensors")
+        talking.save_talking_model(model, tmp_path / "none" / "talking.safetensors")
 
 
 def test_whitened_styles_are_white_and_move_the_face_as_before():
@@ -234,7 +207,7 @@ def test_whitened_styles_are_white_and_move_the_face_as_before():
     clips = [MotionClip(values * values[:1, :1], 25.0, ARKIT) for values in shown]
     styles = np.stack([model.style_of(clip) for clip in clips])
     spoken = model.motion_of(features(40), styles[3]).values
-    whiten_styles(model, styles)
+    talking.whiten_styles(model, styles)
     white = np.stack([model.style_of(clip) for clip in clips])
     np.testing.assert_allclose(model.motion_of(features(40), white[3]).values, spoken, atol=1e-4)
     covariance = np.cov(white.T)
@@ -257,22 +230,22 @@ def header_of(path: Path) -> dict:
 
 
 def test_a_saved_model_speaks_as_before_can_be_trained_on_and_says_what_it_was_trained_on(model, weights, tmp_path):
-    loaded = load_talking_model(weights)
+    loaded = talking.load_talking_model(weights)
     assert loaded.shape == model.shape and not loaded.training
     assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
     assert loaded.style_of(motion()) == pytest.approx(model.style_of(motion()), abs=5e-3)
     before, after = (each.motion_of(features(100), style()).values for each in (model, loaded))
     assert after == pytest.approx(before, abs=5e-3)
-    save_talking_model(loaded, weights.with_name("again.safetensors"), {"corpora": ["a"]})
+    talking.save_talking_model(loaded, weights.with_name("again.safetensors"), {"corpora": ["a"]})
     assert weights.with_name("again.safetensors").read_bytes() == weights.read_bytes()
     valid = torch.ones(1, 30, dtype=torch.bool)
-    loaded.generator(torch.randn(1, 60, DIM), torch.zeros(1, STYLE), valid).square().mean().backward()
+    loaded.generator(torch.randn(1, 60, DIM), torch.zeros(1, talking.STYLE), valid).square().mean().backward()
     assert loaded.generator.read.weight.grad.abs().max() > 0
-    assert read_talking_about(weights) == {"corpora": ["a"]}
+    assert talking.read_talking_about(weights) == {"corpora": ["a"]}
     assert header_of(weights)["shape"]["encoder"] == "still"
     assert {value.dtype for value in load_file(weights).values()} == {torch.float16}
-    save_talking_model(model, tmp_path / "plain.safetensors")
-    assert read_talking_about(tmp_path / "plain.safetensors") == {}
+    talking.save_talking_model(model, tmp_path / "plain.safetensors")
+    assert talking.read_talking_about(tmp_path / "plain.safetensors") == {}
 
 
 def test_a_file_of_something_else_cut_short_or_none_is_an_error_that_names_it(weights, tmp_path):
@@ -285,10 +258,10 @@ def test_a_file_of_something_else_cut_short_or_none_is_an_error_that_names_it(we
     for content in odd:
         path.write_bytes(content)
         with pytest.raises(InputError, match=path.name):
-            load_talking_model(path)
+            talking.load_talking_model(path)
     for wrong in (path, tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match=wrong.name):
-            read_talking_about(wrong)
+            talking.read_talking_about(wrong)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +274,7 @@ def test_a_file_of_something_else_cut_short_or_none_is_an_error_that_names_it(we
 )
 def test_a_tensor_of_another_shape_one_too_many_or_not_finite_is_named(weights, tensors, match):
     with pytest.raises(InputError, match=match):
-        load_talking_model(rewrite(weights, header_of(weights), **tensors))
+        talking.load_talking_model(rewrite(weights, header_of(weights), **tensors))
 
 
 @pytest.mark.parametrize(
@@ -316,9 +289,9 @@ def test_a_header_that_the_tensors_do_not_bear_out_is_refused_whatever_size_it_a
     header = header_of(weights)
     header["shape"] |= change
     with pytest.raises(InputError, match=r"talking\.safetensors"):
-        load_talking_model(rewrite(weights, header))
+        talking.load_talking_model(rewrite(weights, header))
     with pytest.raises(InputError, match=r"talking\.safetensors: format 9, not 1 or 2"):
-        load_talking_model(rewrite(weights, header | {"format": 9}))
+        talking.load_talking_model(rewrite(weights, header | {"format": 9}))
 
 
 # Motion over a recording
@@ -330,15 +303,15 @@ SPOKEN = features(101, width=2)
 
 
 @pytest.fixture(scope="module")
-def generator() -> LearnedGenerator:
-    return LearnedGenerator(made(features=2), StillEncoder(), "made for the test")
+def generator() -> talking.LearnedGenerator:
+    return talking.LearnedGenerator(made(features=2), StillEncoder(), "made for the test")
 
 
 def performer(**settings: object) -> Performer:
     return Performer(PHONES, prosody(np.zeros(32_320, np.float32)), 2.02, PerformerSettings(**settings))
 
 
-def perform(generator: LearnedGenerator, seed: int = 3, **switches: bool) -> np.ndarray:
+def perform(generator: talking.LearnedGenerator, seed: int = 3, **switches: bool) -> np.ndarray:
     return generator.perform(SPOKEN, performer(**switches), ANGRY, seed).values
 
 
@@ -360,12 +333,12 @@ def test_another_frame_rate_and_weights_of_another_space_or_width_are_refused(ge
     for one in (None, style()):
         with pytest.raises(InputError, match="25 frames a second"):
             generator.perform(SPOKEN, performer(fps=30.0), ANGRY, 3, one)
-    save_talking_model(made(FLAME), tmp_path / "flame.safetensors")
+    talking.save_talking_model(made(FLAME), tmp_path / "flame.safetensors")
     with pytest.raises(InputError, match=r"ARKIT.*flame\.safetensors of FLAME"):
-        load_generator(tmp_path / "flame.safetensors")
-    save_talking_model(made(encoder="whisper-tiny-en"), tmp_path / "narrow.safetensors")
+        talking.load_generator(tmp_path / "flame.safetensors")
+    talking.save_talking_model(made(encoder="whisper-tiny-en"), tmp_path / "narrow.safetensors")
     with pytest.raises(InputError, match=r"6 features.*384"):
-        load_generator(tmp_path / "narrow.safetensors")
+        talking.load_generator(tmp_path / "narrow.safetensors")
 
 
 # The prior: its network, its samplers, styles for any text, candidates, mixtures, edits, and its file
@@ -375,7 +348,7 @@ TARGET = torch.linspace(-1, 1, 128)
 QUICK = SampleSettings(steps=5)
 
 
-def read(net: PriorNetwork, *texts: str):
+def read(net: priors.PriorNetwork, *texts: str):
     states = [torch.from_numpy(each) for each in Letters().encode(texts)]
     mask = torch.arange(max(map(len, states))) < torch.tensor([len(each) for each in states])[:, None]
     padded = torch.full((*mask.shape, TEXT), 1e6)
@@ -387,7 +360,7 @@ def read(net: PriorNetwork, *texts: str):
 
 
 def test_padding_has_no_part_in_anything():
-    net, x, times = network(), noise_of([0, 1]), torch.tensor([10, 900])
+    net, x, times = network(), priors.noise_of([0, 1]), torch.tensor([10, 900])
     together, alone = read(net, "angry", "a much longer sentence"), read(net, "angry")
     torch.testing.assert_close(net(x, times, together)[:1], net(x[:1], times[:1], alone), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(together.aligned[:1], alone.aligned, rtol=1e-4, atol=1e-5)
@@ -396,9 +369,9 @@ def test_padding_has_no_part_in_anything():
 def test_sentence_time_and_noise_all_count_and_a_sentence_taken_away_leaves_nothing():
     net = network()
     cases = [(0, 500, "angry"), (0, 500, "happy"), (0, 20, "angry"), (1, 500, "angry")]
-    base, *others = (net(noise_of([seed]), torch.tensor([time]), read(net, text)) for seed, time, text in cases)
+    base, *others = (net(priors.noise_of([seed]), torch.tensor([time]), read(net, text)) for seed, time, text in cases)
     assert all(float((base - other).abs().max()) > 0.01 for other in others)
-    net, x, times = network(), noise_of([0]), torch.tensor([500])
+    net, x, times = network(), priors.noise_of([0]), torch.tensor([500])
     gone = [net(x, times, net.drop_text(read(net, text), torch.tensor([True]))) for text in ("angry", "happy and calm")]
     torch.testing.assert_close(gone[0], gone[1], rtol=1e-5, atol=1e-6)
     kept = net(x, times, net.drop_text(read(net, "angry"), torch.tensor([False])))
@@ -414,13 +387,13 @@ def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
     other = states.clone()
     other[0, 0] = torch.linspace(-1, 1, TEXT)
     changed = (net.read(other, mask).values - plain.values).abs().amax(dim=(0, 1, 3))[1:] > 1e-6
-    assert changed.tolist() == [place <= REACH * BINDINGS for place in range(12)]
+    assert changed.tolist() == [place <= priors.REACH * priors.BINDINGS for place in range(12)]
 
 
 # Samplers
 
 
-class Stub(PriorNetwork):
+class Stub(priors.PriorNetwork):
     """A network whose answers a test knows: `answer` of the noise, its times and whether a sentence is there."""
 
     def __init__(self, answer) -> None:
@@ -438,13 +411,13 @@ def certain() -> Stub:
 
 def gaussian() -> Stub:
     """Knows that styles are normal with the deviation 0.5: the best guess of the style shrinks what is seen."""
-    kept = training_scheduler().alphas_cumprod
+    kept = priors.training_scheduler().alphas_cumprod
     return Stub(lambda noisy, times, _: noisy * kept[times].sqrt() * 0.25 / (kept[times] * 0.25 + 1 - kept[times]))
 
 
 def drawn(net, seeds, settings, texts=("angry",), **options):
     embedding = read(network(), *texts).at(torch.arange(len(seeds)) % len(texts))
-    return sample(net, [Condition(embedding)], noise_of(seeds), settings, seeds, **options)
+    return priors.sample(net, [priors.Condition(embedding)], priors.noise_of(seeds), settings, seeds, **options)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -488,7 +461,9 @@ def test_mixed_conditions_lie_between_and_one_of_weight_1_is_that_condition():
     first, second = read(net, "angry"), read(net, "happy")
 
     def mixed(share):
-        return sample(net, [Condition(first, 1 - share), Condition(second, share)], noise_of([2]), QUICK)
+        return priors.sample(
+            net, [priors.Condition(first, 1 - share), priors.Condition(second, share)], priors.noise_of([2]), QUICK
+        )
 
     torch.testing.assert_close(mixed(0.0), drawn(net, [2], QUICK, ("angry",)))
     steps = torch.cat([mixed(share / 8) for share in range(9)]).diff(dim=0).norm(dim=1)
@@ -496,9 +471,9 @@ def test_mixed_conditions_lie_between_and_one_of_weight_1_is_that_condition():
 
 
 def test_weights_that_do_not_add_up_and_nan_are_errors_and_extreme_guidance_stays_finite():
-    for conditions in ([Condition(read(network(), "angry"), 0.4)], []):
+    for conditions in ([priors.Condition(read(network(), "angry"), 0.4)], []):
         with pytest.raises(InputError, match="add up to 1"):
-            sample(network(), conditions, noise_of([1]), SampleSettings())
+            priors.sample(network(), conditions, priors.noise_of([1]), SampleSettings())
     with pytest.raises(AviError, match="a finite style"):
         drawn(Stub(lambda noisy, *_: noisy * float("nan")), [1], SampleSettings())
     styles = drawn(network(), [1], SampleSettings(guidance=10.0))
@@ -507,7 +482,7 @@ def test_weights_that_do_not_add_up_and_nan_are_errors_and_extreme_guidance_stay
 
 def test_what_is_kept_of_a_style_stays_and_the_rest_is_drawn():
     basis = torch.linalg.qr(torch.randn(128, 20, generator=torch.Generator().manual_seed(0)))[0]
-    kept = Kept(noise_of([99])[0], basis @ basis.T)
+    kept = priors.Kept(priors.noise_of([99])[0], basis @ basis.T)
     styles = drawn(network(), [1, 2], SampleSettings(steps=10), kept=kept)
     torch.testing.assert_close(styles @ basis, (kept.style @ basis).expand(2, -1), atol=1e-4, rtol=0)
     free = styles - styles @ basis @ basis.T
@@ -522,10 +497,10 @@ def test_predicted_styles_are_shown_step_by_step():
 
 
 def test_the_forward_process_ends_in_noise_which_is_that_of_the_seed_in_any_batch():
-    scheduler = training_scheduler()
+    scheduler = priors.training_scheduler()
     assert float(scheduler.alphas_cumprod[0]) > 0.999 and float(scheduler.alphas_cumprod[-1]) < 1e-6
-    torch.testing.assert_close(noise_of([5, 6])[1], noise_of([6])[0], rtol=0, atol=0)
-    seeds = {candidate_seed(seed, number) for seed in (7, 8) for number in (*range(64), STEP_NOISE)}
+    torch.testing.assert_close(priors.noise_of([5, 6])[1], priors.noise_of([6])[0], rtol=0, atol=0)
+    seeds = {priors.candidate_seed(seed, number) for seed in (7, 8) for number in (*range(64), priors.STEP_NOISE)}
     assert len(seeds) == 130
 
 
@@ -547,12 +522,12 @@ def test_styles_are_as_spread_as_they_were(sampler, steps):
 
 @pytest.fixture(scope="module")
 def prior_sampler():
-    return PriorSampler(prior(), Letters(), "for tests")
+    return priors.PriorSampler(prior(), Letters(), "for tests")
 
 
 def test_the_nearest_of_several_candidates_is_taken_and_the_first_is_the_seeds_own(prior_sampler):
     chosen = prior_sampler.style("angry", 4, SampleSettings(steps=5, candidates=6))
-    each = prior_sampler.styles("angry", [candidate_seed(4, i) for i in range(6)], QUICK)
+    each = prior_sampler.styles("angry", [priors.candidate_seed(4, i) for i in range(6)], QUICK)
     normal = torch.nn.functional.normalize(prior_sampler.prior.normal(torch.from_numpy(each)), dim=1)
     near = (normal @ prior_sampler.read("angry").aligned[0]).numpy()
     np.testing.assert_allclose(chosen, each[near.argmax()], atol=1e-4)
@@ -595,7 +570,7 @@ def test_an_edit_keeps_what_a_style_holds_some_groups_at_and_draws_the_rest(prio
 @given(st.text(max_size=300))
 def test_any_text_has_a_finite_style(text):
     model = prior()
-    style = PriorSampler(model, Letters(), "for tests").style(text, 1, SampleSettings(steps=4, guidance=3.0))
+    style = priors.PriorSampler(model, Letters(), "for tests").style(text, 1, SampleSettings(steps=4, guidance=3.0))
     assert np.isfinite(style).all()
     assert float(model.normal(torch.from_numpy(style)[None]).abs().max()) <= 6.0 + 1e-3
 
@@ -605,17 +580,17 @@ def test_any_text_has_a_finite_style(text):
 
 def test_a_saved_prior_draws_as_before_within_float16(prior_sampler, tmp_path):
     path = tmp_path / "prior.safetensors"
-    save_prior(prior_sampler.prior, path, {"corpora": ["a"]})
-    again = PriorSampler(load_prior(path), Letters(), "for tests")
+    priors.save_prior(prior_sampler.prior, path, {"corpora": ["a"]})
+    again = priors.PriorSampler(priors.load_prior(path), Letters(), "for tests")
     np.testing.assert_allclose(again.style("angry", 1, QUICK), prior_sampler.style("angry", 1, QUICK), atol=0.05)
-    assert read_prior_about(path) == {"corpora": ["a"]}
+    assert priors.read_prior_about(path) == {"corpora": ["a"]}
     assert again.prior.shape == prior_sampler.prior.shape
 
 
 @pytest.mark.parametrize("damage", ["cut", "nan", "shape", "header", "talking", "missing"])
 def test_a_damaged_file_is_an_error_that_names_it(prior_sampler, tmp_path, damage):
     path = tmp_path / "prior.safetensors"
-    save_prior(prior_sampler.prior, path)
+    priors.save_prior(prior_sampler.prior, path)
     with safe_open(path, "pt") as stored:
         metadata, tensors = stored.metadata(), load_file(path)
     if damage == "cut":
@@ -626,6 +601,6 @@ def test_a_damaged_file_is_an_error_that_names_it(prior_sampler, tmp_path, damag
     elif damage == "header":
         save_file(tensors, path, {"avi": "{}"})
     else:
-        path = SHIPPED if damage == "talking" else tmp_path / "nowhere.safetensors"
+        path = talking.SHIPPED if damage == "talking" else tmp_path / "nowhere.safetensors"
     with pytest.raises(InputError, match=path.name):
-        load_prior(path)
+        priors.load_prior(path)

@@ -18,6 +18,7 @@ from avi_lib.corpus.scripts import (
     loosened,
 )
 from avi_lib.errors import InputError
+from avi_lib.instruction import grammar
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTION_CLASSES,
@@ -26,25 +27,6 @@ from avi_lib.instruction.action_units import (
     EmotionClass,
     prototype,
     quantise,
-)
-from avi_lib.instruction.grammar import (
-    ANSWER_UNITS,
-    FRAMES,
-    GENDERS,
-    MAX_LENGTH,
-    MAX_UNITS,
-    OPENING,
-    SPEAKERS,
-    Phrasing,
-    UnsayableError,
-    answer,
-    choices,
-    class_words,
-    describe,
-    salient,
-    serves,
-    speakers_of,
-    worded,
 )
 from avi_lib.instruction.instruction import Instruction, paraphrases
 
@@ -68,22 +50,22 @@ def parts(text):
     return instruction.emotion, instruction.level, dict(instruction.action_units)
 
 
-def random_units(rng, most=MAX_UNITS):
+def random_units(rng, most=grammar.MAX_UNITS):
     chosen = rng.choice(len(NAMES), int(rng.integers(0, most + 1)), replace=False)
     return {NAMES[i]: float(rng.choice(BUCKETS)) for i in chosen}
 
 
-@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize("frame", grammar.FRAMES)
 def test_sentences_are_understood_again_in_every_frame(frame):
     rng = np.random.default_rng(len(frame))
-    emotions = [state for state in STATES if serves(frame, state[0] is not None, units=True)]
-    plain = [state for state in STATES if serves(frame, state[0] is not None, units=False)]
+    emotions = [state for state in STATES if grammar.serves(frame, state[0] is not None, units=True)]
+    plain = [state for state in STATES if grammar.serves(frame, state[0] is not None, units=False)]
     for i in range(8):
         emotion, level = (emotions or plain)[int(rng.integers(len(emotions or plain)))]
         units = random_units(rng, most=4) | {NAMES[i]: 0.9} if emotions else {NAMES[i]: 0.0}
-        text = describe(units, emotion, level, rng=rng, frame=frame)
+        text = grammar.describe(units, emotion, level, rng=rng, frame=frame)
         assert parts(text) == (emotion, level, units), text
-        assert len(text) <= MAX_LENGTH
+        assert len(text) <= grammar.MAX_LENGTH
 
 
 def test_sentences_are_understood_again_for_every_unit_and_many_mixes():
@@ -91,29 +73,29 @@ def test_sentences_are_understood_again_for_every_unit_and_many_mixes():
     for i in range(140):
         emotion, level = STATES[i % len(STATES)]
         units = random_units(rng)
-        assert parts(describe(units, emotion, level, rng=rng)) == (emotion, level, units)
+        assert parts(grammar.describe(units, emotion, level, rng=rng)) == (emotion, level, units)
     for i, name in enumerate(NAMES):
         for strength in (BUCKETS[i % len(BUCKETS)], BUCKETS[(i + 4) % len(BUCKETS)]):
-            text = describe({name: strength}, rng=rng)
+            text = grammar.describe({name: strength}, rng=rng)
             assert parts(text) == (None, None, {name: strength}), text
 
 
 def test_measured_strengths_are_said_at_the_nearest_word_the_strongest_first():
     assert quantise(0.87) == 0.9 and quantise(0.07) == 0.0
-    text = describe({"brow_down": 0.87, "jaw_drop": 0.05, "pucker": 0.34}, rng=np.random.default_rng(1))
+    text = grammar.describe({"brow_down": 0.87, "jaw_drop": 0.05, "pucker": 0.34}, rng=np.random.default_rng(1))
     assert parts(text)[2] == {"brow_down": 0.9, "pucker": 0.3}
     measured = {name: i / 100 for i, name in enumerate(NAMES)}
-    assert list(salient(measured, most=3)) == list(reversed(NAMES[-3:]))
-    assert salient({"smile": 0.01}) == {}
+    assert list(grammar.salient(measured, most=3)) == list(reversed(NAMES[-3:]))
+    assert grammar.salient({"smile": 0.01}) == {}
 
 
 def test_paraphrases_differ_and_say_the_same():
     found = paraphrases(ANGRY, 100, seed=5)
     assert len(set(found)) == 100
     assert all(parts(text) == ("angry", 2, {"brow_down": 0.9}) for text in found)
-    assert found == paraphrases(ANGRY, 100, seed=5, speakers=SPEAKERS) != paraphrases(ANGRY, 100, seed=6)
-    assert genders_in(" ".join(found)) == set(GENDERS)
-    assert not genders_in(" ".join(paraphrases(ANGRY, 100, seed=5, speakers=speakers_of(None))))
+    assert found == paraphrases(ANGRY, 100, seed=5, speakers=grammar.SPEAKERS) != paraphrases(ANGRY, 100, seed=6)
+    assert genders_in(" ".join(found)) == set(grammar.GENDERS)
+    assert not genders_in(" ".join(paraphrases(ANGRY, 100, seed=5, speakers=grammar.speakers_of(None))))
 
 
 @pytest.mark.parametrize(
@@ -124,41 +106,44 @@ def test_paraphrases_differ_and_say_the_same():
         ({"emotion": "neutral", "level": 2}, "level"),
         ({"emotion": "jealous", "level": 1}, "jealous"),
         ({"action_units": dict.fromkeys(NAMES[:9], 0.5)}, "at most 8"),
-        ({"action_units": {"brow_down": 0.9}, "frame": FRAMES[0]}, "slot"),  # the frame has a place for an emotion
+        (
+            {"action_units": {"brow_down": 0.9}, "frame": grammar.FRAMES[0]},
+            "slot",
+        ),  # the frame has a place for an emotion
         ({"emotion": "sad", "speakers": ()}, "at least one speaker"),
     ],
 )
 def test_what_cannot_be_said_is_refused(arguments, named):
     with pytest.raises(InputError, match=named):
-        describe(**({"action_units": {}} | arguments), rng=np.random.default_rng(0))
+        grammar.describe(**({"action_units": {}} | arguments), rng=np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("gender", [None, *GENDERS])
+@pytest.mark.parametrize("gender", [None, *grammar.GENDERS])
 def test_sentences_tell_no_gender_but_a_known_one(gender):
     rng = np.random.default_rng(11)
     seen = set()
     for i in range(200):
         emotion, level = STATES[i % len(STATES)]
         units = random_units(rng, most=3)
-        text = describe(units, emotion, level, rng=rng, speakers=speakers_of(gender))
+        text = grammar.describe(units, emotion, level, rng=rng, speakers=grammar.speakers_of(gender))
         assert parts(text) == (emotion, level, units), text
         assert genders_in(text) <= {gender}, text
         seen |= genders_in(text)
     assert seen == ({gender} if gender else set())
     with pytest.raises(InputError, match="female, male, or None; got 'f'"):
-        speakers_of("f")
+        grammar.speakers_of("f")
 
 
-@pytest.mark.parametrize("label", EMOTION_CLASSES, ids=class_words)
+@pytest.mark.parametrize("label", EMOTION_CLASSES, ids=grammar.class_words)
 def test_answers_and_choices_are_understood_as_their_class(label):
-    emotion, level, named = parts(answer(*label))
+    emotion, level, named = parts(grammar.answer(*label))
     assert (emotion, level) == label
     units = prototype(*label)
-    assert len(named) == min(ANSWER_UNITS, len(units))
-    strongest = sorted(units, key=lambda name: -units[name])[:ANSWER_UNITS]
+    assert len(named) == min(grammar.ANSWER_UNITS, len(units))
+    strongest = sorted(units, key=lambda name: -units[name])[: grammar.ANSWER_UNITS]
     assert sorted(named.values()) == sorted(quantise(units[name]) for name in strongest)
-    found = choices(label)
-    assert found[0] == answer(*label)
+    found = grammar.choices(label)
+    assert found[0] == grammar.answer(*label)
     assert len(set(found)) == len(found) <= 60
     assert len(found) >= 3 or label.emotion == "neutral"
     for text in found:
@@ -168,12 +153,16 @@ def test_answers_and_choices_are_understood_as_their_class(label):
 
 
 def test_answers_are_short_no_two_alike_and_name_own_units_in_place_of_the_prototypes():
-    answers = {label: answer(*label) for label in EMOTION_CLASSES}
+    answers = {label: grammar.answer(*label) for label in EMOTION_CLASSES}
     assert len(set(answers.values())) == len(answers)
     assert max(len(text.split()) for text in answers.values()) <= 18
-    assert all(text.startswith(f"{OPENING} {class_words(label)}") for label, text in answers.items())
+    assert all(text.startswith(f"{grammar.OPENING} {grammar.class_words(label)}") for label, text in answers.items())
     units = {"jaw_drop": 0.9, "brow_down": 0.3, "lip_corner_pull": 0.6, "lid_droop": 0.01}
-    assert parts(worded(EmotionClass("happy", 2), units)) == ("happy", 2, {"jaw_drop": 0.9, "lip_corner_pull": 0.6})
+    assert parts(grammar.worded(EmotionClass("happy", 2), units)) == (
+        "happy",
+        2,
+        {"jaw_drop": 0.9, "lip_corner_pull": 0.6},
+    )
 
 
 PLAIN = ("The train leaves at nine.", "My cat sleeps on the table.", "Put the books there.")
@@ -194,16 +183,16 @@ def test_a_held_out_combination_is_in_every_script_of_its_evaluation_and_in_none
 
 
 def test_training_says_no_held_out_frame_or_wording():
-    held = [frame for frame in FRAMES if is_held_wording(frame)]
+    held = [frame for frame in grammar.FRAMES if is_held_wording(frame)]
     assert 2 <= len(held) <= 12, held
     starts = {text.partition("{")[0].capitalize() for text in held if text.partition("{")[0].strip()}
     scripts = [script for script in drawn(120) if script.kind in ("emotion", "mix", "units")]
     texts = [text for script in scripts for text in script.texts]
     assert not [text for text in texts for start in starts if text.startswith(start) and len(start) > 8]
-    phrasing, rng = Phrasing(lambda phrase: not is_held_wording(phrase), strict=True), np.random.default_rng(0)
+    phrasing, rng = grammar.Phrasing(lambda phrase: not is_held_wording(phrase), strict=True), np.random.default_rng(0)
     for script in scripts:
-        with suppress(UnsayableError):
-            describe(script.instruction.action_units, rng=rng, phrasing=phrasing)
+        with suppress(grammar.UnsayableError):
+            grammar.describe(script.instruction.action_units, rng=rng, phrasing=phrasing)
     assert not any(map(is_held_wording, phrasing.said))
 
 

@@ -381,19 +381,13 @@ def test_the_number_of_threads_does_not_change_the_picture(head: Head, monkeypat
     assert np.array_equal(*pictures)
 
 
-@pytest.mark.parametrize("view", [{"width": size} for size in (0, 63, 129, 5000)])
-def test_sizes_that_cannot_be_drawn_are_refused(view: dict[str, int]) -> None:
-    with pytest.raises(InputError, match="even picture size of 64-4096"):
-        View(**view)
-
-
-@pytest.mark.parametrize("backdrop", ["", "red", "#12345", "#12345g", "Studio"])
-def test_a_backdrop_that_is_none_is_refused(backdrop: str) -> None:
-    with pytest.raises(InputError, match="a backdrop"):
-        View(backdrop=backdrop)
-
-
-def test_meshes_and_vertices_that_do_not_fit_are_refused() -> None:
+def test_sizes_backdrops_meshes_and_vertices_that_cannot_be_drawn_are_refused() -> None:
+    for size in (0, 63, 129, 5000):
+        with pytest.raises(InputError, match="even picture size of 64-4096"):
+            View(width=size)
+    for backdrop in ("", "red", "#12345", "#12345g", "Studio"):
+        with pytest.raises(InputError, match="a backdrop"):
+            View(backdrop=backdrop)
     with pytest.raises(InputError, match="numbers 0-3 in the mesh's triangles"):
         picture(replace(square(), triangles=square().triangles + 4))
     with pytest.raises(InputError, match=r"expected vertices of shape \(4, 3\); got \(5, 3\)"):

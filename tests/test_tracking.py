@@ -18,21 +18,8 @@ from scipy.ndimage import gaussian_filter1d
 from avi_lib import cli as doctor
 from avi_lib.cli import main
 from avi_lib.errors import AssetError, InputError
+from avi_lib.face import tracking
 from avi_lib.face.head import rotations
-from avi_lib.face.tracking import (
-    REACH_S,
-    UNMOVED,
-    FaceFollower,
-    Footage,
-    Sightings,
-    best_lag,
-    check_mediapipe,
-    choose_face,
-    cut_pieces,
-    head_angles,
-    paint_over,
-    track_video,
-)
 from avi_lib.face.video import LONGEST_SIDE
 from avi_lib.models import inspect
 from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_npz
@@ -51,7 +38,7 @@ def tracker() -> None:
     if state not in ("cached", "own"):
         pytest.skip(f"the model face-landmarker is {state}: {detail}; `avi models face-landmarker` fetches it")
     try:
-        check_mediapipe()
+        tracking.check_mediapipe()
     except AssetError as error:
         pytest.skip(str(error))
 
@@ -87,14 +74,14 @@ def sightings(
     times_s: Sequence[float] | np.ndarray,
     found: Sequence[bool] | np.ndarray | None = None,
     jaw: np.ndarray | None = None,
-) -> Sightings:
+) -> tracking.Sightings:
     """One person in the pictures `found`, whose jaw follows the middle of each picture's time unless given."""
     start_s = np.asarray(times_s, np.float64)
     values = np.zeros((len(start_s), len(ARKIT)), np.float32)
     ends_s = np.append(start_s[1:], 2 * start_s[-1] - start_s[-2]) if len(start_s) > 1 else start_s + 0.04
     values[:, JAW] = (start_s + ends_s) / 2 if jaw is None else jaw
     person = np.where(np.ones(len(start_s), bool) if found is None else found, 0, -1)
-    return Sightings(start_s, person, values, np.ones(len(start_s)), np.ones(len(start_s), np.int64))
+    return tracking.Sightings(start_s, person, values, np.ones(len(start_s)), np.ones(len(start_s), np.int64))
 
 
 def missing(frames: int, *gaps: tuple[int, int]) -> np.ndarray:
@@ -121,7 +108,7 @@ PIECES = {
 @pytest.mark.parametrize(("times_s", "gaps", "expected"), PIECES.values(), ids=PIECES)
 def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(times_s, gaps, expected):
     found = missing(len(times_s), *gaps)
-    pieces = cut_pieces(sightings(times_s, found), 25.0)
+    pieces = tracking.cut_pieces(sightings(times_s, found), 25.0)
     assert [(piece.start_s, len(piece.curves.clip)) for piece in pieces] == [(pytest.approx(s), n) for s, n in expected]
     for piece in pieces:
         middles_s = piece.start_s + (np.arange(len(piece.curves.clip)) + 0.5) / 25
@@ -129,56 +116,56 @@ def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(time
         held = np.clip(middles_s, seen_s.min(), seen_s.max())
         np.testing.assert_allclose(piece.curves.clip["jawOpen"], held, atol=1e-6)
         absent = [channel for channel, there in zip(ARKIT.channels, piece.curves.present, strict=True) if not there]
-        assert tuple(absent) == UNMOVED and "tongueOut" in absent
+        assert tuple(absent) == tracking.UNMOVED and "tongueOut" in absent
 
 
 @pytest.mark.parametrize("rate", [30.0, 29.97, 60.0, 15.0, 24.0])
 def test_frames_show_the_middle_of_their_time_whatever_the_rate_of_the_video(rate: float):
-    (piece,) = cut_pieces(sightings(np.arange(int(2 * rate)) / rate), 25.0)
+    (piece,) = tracking.cut_pieces(sightings(np.arange(int(2 * rate)) / rate), 25.0)
     middles_s = (np.arange(len(piece.curves.clip)) + 0.5) / 25
     np.testing.assert_allclose(piece.curves.clip["jawOpen"][2:-2], middles_s[2:-2], atol=2e-3)
     assert abs(len(piece.curves.clip) - 25 * int(2 * rate) / rate) <= 1
 
 
 def test_unsteady_times_are_brought_to_a_steady_rate_and_faster_pictures_averaged():
-    (piece,) = cut_pieces(sightings(np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 75))), 25.0)
+    (piece,) = tracking.cut_pieces(sightings(np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 75))), 25.0)
     middles_s = (np.arange(len(piece.curves.clip)) + 0.5) / 25
     np.testing.assert_allclose(piece.curves.clip["jawOpen"][3:-3], middles_s[3:-3], atol=1e-3)
-    (piece,) = cut_pieces(sightings(np.arange(100) / 50, jaw=np.tile(np.float32([0, 1]), 50)), 25.0)
+    (piece,) = tracking.cut_pieces(sightings(np.arange(100) / 50, jaw=np.tile(np.float32([0, 1]), 50)), 25.0)
     np.testing.assert_allclose(piece.curves.clip["jawOpen"], 0.5, atol=1e-6)
 
 
 def test_pauses_and_another_person_part_the_motion_and_a_roll_past_half_a_turn_goes_the_short_way():
-    pieces = cut_pieces(sightings(np.append(np.arange(25) / 25, 2.0 + np.arange(25) / 25)), 25.0)
+    pieces = tracking.cut_pieces(sightings(np.append(np.arange(25) / 25, 2.0 + np.arange(25) / 25)), 25.0)
     assert [piece.start_s for piece in pieces] == [0.0, 2.0]
     assert len(pieces[0].curves.clip) == 26  # the last picture counts for two steps
     seen = sightings(STEADY)
     seen.person[40:] = 1
-    assert [len(piece.curves.clip) for piece in cut_pieces(seen, 25.0)] == [40, 35]
+    assert [len(piece.curves.clip) for piece in tracking.cut_pieces(seen, 25.0)] == [40, 35]
     seen = sightings(np.arange(60) / 30)
     angle = np.linspace(3.0, 3.3, 60)
     seen.values[:, ARKIT.index("headRoll")] = np.where(angle > np.pi, angle - 2 * np.pi, angle)
-    roll = cut_pieces(seen, 25.0)[0].curves.clip["headRoll"]
+    roll = tracking.cut_pieces(seen, 25.0)[0].curves.clip["headRoll"]
     assert np.abs(np.diff(roll)).max() < 0.02
 
 
 def test_the_largest_face_is_chosen_and_kept_and_others_are_painted_over():
     small, large = [0.0, 0.0, 50.0, 50.0], [100.0, 0.0, 180.0, 90.0]
     boxes = np.array([small, large])
-    assert choose_face(boxes, None) == 1
-    assert choose_face(boxes, np.array([4.0, 2.0, 55.0, 52.0])) == 0
-    assert choose_face(boxes, np.array([300.0, 0.0, 350.0, 50.0])) is None
-    assert choose_face(np.zeros((0, 4)), None) is None
+    assert tracking.choose_face(boxes, None) == 1
+    assert tracking.choose_face(boxes, np.array([4.0, 2.0, 55.0, 52.0])) == 0
+    assert tracking.choose_face(boxes, np.array([300.0, 0.0, 350.0, 50.0])) is None
+    assert tracking.choose_face(np.zeros((0, 4)), None) is None
     picture = np.full((100, 200, 3), 9, np.uint8)
     own, other = np.array([80.0, 20.0, 120.0, 60.0]), np.array([110.0, 20.0, 150.0, 60.0])
-    painted = paint_over(picture, [other], own)
+    painted = tracking.paint_over(picture, [other], own)
     assert (painted[20:60, 80:121] == 9).all() and (painted[20:60, 130:150] == 0).all() and (picture == 9).all()
 
 
 @pytest.mark.parametrize("angles", [(0.2, 0.0, 0.0), (0.0, 0.3, 0.0), (0.0, 0.0, -0.4), (0.3, -0.6, 0.2)])
 def test_head_angles_undo_the_rotation_that_the_head_is_drawn_with(angles: tuple[float, float, float]):
     rotation = rotations(*(np.array([angle]) for angle in angles))[0]
-    np.testing.assert_allclose(head_angles(rotation), angles, atol=1e-6)
+    np.testing.assert_allclose(tracking.head_angles(rotation), angles, atol=1e-6)
 
 
 @pytest.mark.parametrize("lag_s", [-0.3, -0.04, 0.0, 0.2])
@@ -187,19 +174,19 @@ def test_the_lag_of_the_sound_is_read_back(lag_s: float):
     mouth = gaussian_filter1d(rng.standard_normal(600), 8.0)  # 6 s at 100 steps a second
     steps_s = (np.arange(600) + 0.5) / 100
     tracked = np.interp((np.arange(100) + 0.5) / 25 + 1.0 + lag_s, steps_s, mouth) + 0.02 * rng.standard_normal(100)
-    lag = best_lag(tracked, 25.0, mouth, 100.0, -1.0)
+    lag = tracking.best_lag(tracked, 25.0, mouth, 100.0, -1.0)
     assert lag.lag_s == pytest.approx(lag_s, abs=0.011) and lag.correlation > 0.9 and not lag.reason
 
 
 def test_no_lag_is_given_for_another_sound_a_still_mouth_or_too_little_of_both():
     rng = np.random.default_rng(3)
     mouth, other = (gaussian_filter1d(rng.standard_normal(3000), 8.0) for _ in range(2))
-    unlike = best_lag(other[::4], 25.0, mouth, 100.0, 0.0)
+    unlike = tracking.best_lag(other[::4], 25.0, mouth, 100.0, 0.0)
     assert unlike.lag_s is None and unlike.correlation < 0.3 and "chance" in unlike.reason
-    assert "still" in best_lag(np.zeros(750), 25.0, mouth, 100.0, 0.0).reason
-    assert "less than" in best_lag(other[:20], 25.0, mouth, 100.0, 0.0).reason
-    far = best_lag(np.roll(mouth, 55)[::4], 25.0, mouth, 100.0, 0.0)
-    assert far.lag_s is None or abs(far.lag_s) < REACH_S
+    assert "still" in tracking.best_lag(np.zeros(750), 25.0, mouth, 100.0, 0.0).reason
+    assert "less than" in tracking.best_lag(other[:20], 25.0, mouth, 100.0, 0.0).reason
+    far = tracking.best_lag(np.roll(mouth, 55)[::4], 25.0, mouth, 100.0, 0.0)
+    assert far.lag_s is None or abs(far.lag_s) < tracking.REACH_S
 
 
 def test_pictures_come_with_their_times_upright_and_not_larger_than_needed(tmp_path: Path):
@@ -211,12 +198,12 @@ def test_pictures_come_with_their_times_upright_and_not_larger_than_needed(tmp_p
     matrix = data.index(b"tkhd") + 44
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # 90° clockwise
     path.write_bytes(data)
-    starts_s, pictures = zip(*Footage(path).pictures(), strict=True)
+    starts_s, pictures = zip(*tracking.Footage(path).pictures(), strict=True)
     assert [round(start_s, 3) for start_s in starts_s] == times_s
     assert pictures[0].shape == (96, 160, 3) and pictures[0].flags.c_contiguous
     assert pictures[0][10, 10].min() > 200 and pictures[0][80, 150].max() < 50
     write(tmp_path / "large.mp4", [np.zeros((1200, 1600, 3), np.uint8)])
-    assert next(Footage(tmp_path / "large.mp4").pictures())[1].shape == (960, LONGEST_SIDE, 3)
+    assert next(tracking.Footage(tmp_path / "large.mp4").pictures())[1].shape == (960, LONGEST_SIDE, 3)
 
 
 def test_time_begins_with_the_sound(tmp_path: Path):
@@ -233,7 +220,7 @@ def test_time_begins_with_the_sound(tmp_path: Path):
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         samples.pts, samples.rate, samples.time_base = 3200, 16000, Fraction(1, 16000)
         container.mux(sound.encode(samples))
-    assert next(Footage(path).pictures())[0] == pytest.approx(-0.2, abs=0.002)
+    assert next(tracking.Footage(path).pictures())[0] == pytest.approx(-0.2, abs=0.002)
 
 
 def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
@@ -251,7 +238,7 @@ def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
     }
     for name, reason in reasons.items():
         with pytest.raises(InputError, match=reason):
-            next(Footage(tmp_path / name).pictures())
+            next(tracking.Footage(tmp_path / name).pictures())
 
 
 def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path):
@@ -259,7 +246,7 @@ def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path)
     data = bytearray(write(tmp_path / "whole.mkv", noise).read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     (tmp_path / "damaged.mkv").write_bytes(data)
-    footage = Footage(tmp_path / "damaged.mkv")
+    footage = tracking.Footage(tmp_path / "damaged.mkv")
     pictures = list(footage.pictures())
     assert 5 <= len(pictures) < 30 and footage.damaged
 
@@ -271,30 +258,30 @@ def test_a_missing_system_library_is_named_with_its_package_and_a_model_of_anoth
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "mediapipe", raising=False)
     with pytest.raises(AssetError, match=r"no libGLESv2\.so\.2.*libgles2"):
-        check_mediapipe()
+        tracking.check_mediapipe()
     detail = doctor._tracking()
     assert "libgles2" in detail and "nothing else" in detail
     (tmp_path / "own.task").write_bytes(b"no model")
-    with pytest.raises(AssetError, match=r"face_landmarker\.task"), FaceFollower(tmp_path / "own.task"):
+    with pytest.raises(AssetError, match=r"face_landmarker\.task"), tracking.FaceFollower(tmp_path / "own.task"):
         pass
 
 
 def test_a_video_without_a_face_is_refused(tracker: None, tmp_path: Path):
     path = write(tmp_path / "grey.mp4", [np.full((64, 96, 3), 128, np.uint8)] * 5)
     with pytest.raises(InputError, match="0 of 5 pictures"):
-        track_video(path)
+        tracking.track_video(path)
     data = bytearray(path.read_bytes())
     first, last = data.index(b"mdat") + 4, data.index(b"moov") - 4
     data[first:last] = bytes(last - first)
     (tmp_path / "zeros.mp4").write_bytes(data)
     with pytest.raises(InputError, match="none of which could be decoded"):
-        track_video(tmp_path / "zeros.mp4")
+        tracking.track_video(tmp_path / "zeros.mp4")
 
 
 def test_a_drawn_head_is_tracked_the_same_every_time(tracker, heads, tmp_path, capfd):
     values, pictures = heads
     path = write(tmp_path / "head.mp4", pictures)
-    tracks = [track_video(path) for _ in range(2)]
+    tracks = [tracking.track_video(path) for _ in range(2)]
     clips = [track.pieces[0].curves.clip for track in tracks]
     assert clips[0].values.tobytes() == clips[1].values.tobytes()
     assert np.corrcoef(clips[0]["jawOpen"], values[:, JAW])[0, 1] > 0.95
@@ -314,7 +301,7 @@ def test_the_larger_of_two_faces_is_tracked_with_a_warning(tracker, heads, tmp_p
     canvas = np.full((12, 256, 384, 3), 90, np.uint8)
     canvas[:, 64:192, :128] = pictures[12:, ::2, ::2]
     canvas[:, :, 128:] = pictures[:12]
-    track = track_video(write(tmp_path / "two.mp4", canvas))
+    track = tracking.track_video(write(tmp_path / "two.mp4", canvas))
     assert np.corrcoef(track.pieces[0].curves.clip["jawOpen"], values[:12, JAW])[0, 1] > 0.95
     assert track.report.faces_seen == 2 and track.report.crowded > 0.5
     assert "up to 2 faces" in track.report.warnings[0]
@@ -329,7 +316,7 @@ def test_the_command_writes_a_file_for_every_piece(tracker, heads, tmp_path, cap
     assert [Path(piece["path"]).name for piece in answer["pieces"]] == ["face-1.npz", "face-2.npz"]
     assert (answer["found"], answer["cut"], answer["cuts"], answer["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
     again = load_curves(tmp_path / "face-1.npz")
-    assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(UNMOVED)
+    assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(tracking.UNMOVED)
     assert len(load_npz(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()
 
 
