@@ -13,24 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avi_lib.corpus import prepare as fingerprint
+from avi_lib.corpus import shards
 from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, named_corpora
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import make_jobs, source_digests
 from avi_lib.corpus.scripts import Words, draw_scripts
-from avi_lib.corpus.shards import (
-    ClipEntry,
-    Contents,
-    ScriptEntry,
-    claim,
-    examine,
-    load_contents,
-    read_entries,
-    save_shard,
-    split_speakers,
-    to_table,
-    write_entries,
-)
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
@@ -45,7 +33,7 @@ def curves(values: np.ndarray, fps: float) -> Curves:
     return Curves(MotionClip(wide, fps, ARKIT), np.ones(len(ARKIT), bool))
 
 
-def clip_entry(**changes: object) -> ClipEntry:
+def clip_entry(**changes: object) -> shards.ClipEntry:
     values = {
         "clip": "a", "recording": "a", "speech": "a.wav", "start_s": 0.0, "duration_s": 0.2, "speaker": "s",
         "gender": None, "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en",
@@ -54,10 +42,10 @@ def clip_entry(**changes: object) -> ClipEntry:
         "row": 0, "frames": 5, "frames_at": 0, "features": 10, "features_at": 0, "motion_at": 0, "idle_at": 0,
         "phones": 2, "phones_at": 0, "syllables": 1, "syllables_at": 0,
     }  # fmt: skip
-    return ClipEntry(**(values | changes))
+    return shards.ClipEntry(**(values | changes))
 
 
-SCRIPT = ScriptEntry("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
+SCRIPT = shards.ScriptEntry("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
 DESCRIPTION = {
     "fps": 25.0, "space": "ARKIT", "idle_channels": ["eyeBlinkLeft", "headYaw"], "phones": ["SIL", "AA"],
     "features": {"dim": 3}, "adapter": "table", "source": "/raw", "settings": {},
@@ -77,10 +65,10 @@ def corpus(tmp_path: Path) -> Corpus:
         "phone_times": np.array([[0, 0.1], [0.1, 0.2]], np.float32),
         "syllables": np.array([[0.15, 0.5]], np.float32),
     }
-    contents = Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
-    with claim(tmp_path / "made", "table", Path("/raw")) as place:
+    contents = shards.Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
+    with shards.claim(tmp_path / "made", "table", Path("/raw")) as place:
         place.describe(DESCRIPTION)
-        save_shard(place.shards / "k-000.safetensors", arrays, contents)
+        shards.save_shard(place.shards / "k-000.safetensors", arrays, contents)
         place.gather([contents])
         place.publish()
     return Corpus(tmp_path / "made")
@@ -113,13 +101,13 @@ def test_cuts_cover_every_frame_once_and_no_part_is_too_long(frames, longest):
 
 @given(st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=60), st.integers(0, 99))
 def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers, seed):
-    split = split_speakers(speakers, seed, 0.1, 0.1)
+    split = shards.split_speakers(speakers, seed, 0.1, 0.1)
     assert set(split) == speakers
     kinds = set(split.values())
     assert kinds == ({"train", "validation", "test"} if len(speakers) >= 3 else {"train"})
-    assert split == split_speakers(sorted(speakers), seed, 0.1, 0.1)
+    assert split == shards.split_speakers(sorted(speakers), seed, 0.1, 0.1)
     if len(speakers) > 20:
-        assert len({frozenset(split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
+        assert len({frozenset(shards.split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
 
 
 def test_sentences_do_not_guess_who_speaks():
@@ -146,10 +134,10 @@ def test_scripts_begin_with_the_label_ask_for_everything_but_blinks_and_depend_o
 
 def test_tables_give_back_what_was_written(tmp_path):
     clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
-    write_entries(tmp_path / "clips.parquet", to_table(ClipEntry, clips))
-    write_entries(tmp_path / "scripts.parquet", to_table(ScriptEntry, [SCRIPT]))
-    assert read_entries(tmp_path / "clips.parquet", ClipEntry) == clips
-    assert read_entries(tmp_path / "scripts.parquet", ScriptEntry) == [SCRIPT]
+    shards.write_entries(tmp_path / "clips.parquet", shards.to_table(shards.ClipEntry, clips))
+    shards.write_entries(tmp_path / "scripts.parquet", shards.to_table(shards.ScriptEntry, [SCRIPT]))
+    assert shards.read_entries(tmp_path / "clips.parquet", shards.ClipEntry) == clips
+    assert shards.read_entries(tmp_path / "scripts.parquet", shards.ScriptEntry) == [SCRIPT]
     assert SCRIPT.action_units == {"brow_down": 0.5}
 
 
@@ -158,17 +146,17 @@ def test_damaged_tables_and_shards_are_input_errors(tmp_path):
     for content in (b"", b"PAR1 but no more", b"\0" * 100):
         table.write_bytes(content)
         with pytest.raises(InputError, match=r"clips\.parquet"):
-            read_entries(table, ClipEntry)
-    write_entries(table, to_table(ScriptEntry, [SCRIPT]))
+            shards.read_entries(table, shards.ClipEntry)
+    shards.write_entries(table, shards.to_table(shards.ScriptEntry, [SCRIPT]))
     with pytest.raises(InputError, match="other columns"):
-        read_entries(table, ClipEntry)
+        shards.read_entries(table, shards.ClipEntry)
     for content in (b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"{}      "):
         shard.write_bytes(content)
         with pytest.raises(InputError, match="shard"):
-            load_contents(shard)
-    contents = Contents((clip_entry(),), (SCRIPT,), (Refusal("bad", "why"),), False)
-    save_shard(shard, {"motion": np.zeros((2, 3), np.float16)}, contents)
-    assert load_contents(shard) == contents
+            shards.load_contents(shard)
+    contents = shards.Contents((clip_entry(),), (SCRIPT,), (Refusal("bad", "why"),), False)
+    shards.save_shard(shard, {"motion": np.zeros((2, 3), np.float16)}, contents)
+    assert shards.load_contents(shard) == contents
 
 
 def test_reading_finds_each_motion_and_what_idle_adds(corpus):
@@ -222,8 +210,10 @@ def test_a_corpus_goes_to_another_process_and_names_what_it_lacks(corpus, tmp_pa
 
 def test_health_counts_recordings_clips_and_reasons():
     clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
-    health = examine(
-        to_table(ClipEntry, clips), to_table(ScriptEntry, [SCRIPT]), [Refusal("z", "too short"), Refusal("c", "silent")]
+    health = shards.examine(
+        shards.to_table(shards.ClipEntry, clips),
+        shards.to_table(shards.ScriptEntry, [SCRIPT]),
+        [Refusal("z", "too short"), Refusal("c", "silent")],
     )
     assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
     assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}

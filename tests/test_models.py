@@ -1,11 +1,14 @@
-"""Frozen models: where they are found, how they are fetched and checked; the manifest and its shipped assets."""
+"""Frozen models, the doctor, and the environment."""
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import multiprocessing
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +18,8 @@ from huggingface_hub import constants
 from pydantic import ValidationError
 
 from avi_lib import models
+from avi_lib import models as manifest
+from avi_lib.cli import Check, doctor
 from avi_lib.errors import AssetError, InputError
 from avi_lib.files import file_sha256, folder_sha256
 from avi_lib.models import Hub, Manifest, Model, Pinned, Wheel, fetch_models, inspect, load_manifest, resolve
@@ -306,3 +311,90 @@ def test_the_manifest_pins_every_model_and_shipped_asset_and_names_no_path_outsi
         assert (file_sha256(asset.path), asset.path.stat().st_size) == (asset.sha256, asset.bytes), (
             f"{asset.file} differs from its entry: run python -m tools.assets.refresh_manifest"
         )
+
+
+# The doctor
+
+
+def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
+    checks = {check.name: check for check in doctor(tmp_path / "outputs")}
+    assert all(checks[name].ok for name in ("python", "device", "video and sound encoders", "package hama"))
+    assert "because" in checks["device"].detail
+    assert "`avi models smollm2`" in checks["model smollm2"].detail
+    assert not (tmp_path / "cache").exists()
+    json.dumps([check.as_dict() for check in checks.values()])
+
+
+def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_by = AssetError("an encoder", "none", "install again")
+
+    def broken() -> str:
+        raise broken_by
+
+    monkeypatch.setattr("avi_lib.cli._codecs", broken)
+    monkeypatch.setattr("avi_lib.cli.PACKAGES", ("no-such-package",))
+    monkeypatch.setenv("AVI_MODEL_MINILM", str(tmp_path / "nowhere"))
+    checks = {check.name: check for check in doctor(tmp_path)}
+    assert checks["video and sound encoders"] == Check("video and sound encoders", False, str(broken_by))
+    assert not checks["package no-such-package"].ok
+    assert not checks["model minilm"].ok
+
+
+def test_doctor_prints_its_list_to_a_person_without_a_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, homeless: None
+) -> None:
+    monkeypatch.setattr("avi_lib.cli.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
+    checks = {check.name: check for check in doctor(tmp_path)}
+    assert checks["python"].ok and checks["manifest"].ok
+    assert "set AVI_CACHE" in checks["cache folder"].detail
+    assert all("set AVI_CACHE" in checks[f"model {model.name}"].detail for model in load_manifest().models)
+    assert not any(checks[f"shipped {asset.name}"].ok for asset in load_manifest().shipped)
+
+
+def test_doctor_survives_a_device_and_a_manifest_that_break(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_driver() -> str:
+        raise RuntimeError("no driver")
+
+    (tmp_path / "manifest.json").write_text("{}")
+    monkeypatch.setattr("avi_lib.cli._device", no_driver)
+    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
+    load_manifest.cache_clear()
+    try:
+        checks = {check.name: check for check in doctor(tmp_path)}
+    finally:
+        load_manifest.cache_clear()
+    assert checks["device"] == Check("device", False, "RuntimeError: no driver")
+    assert not checks["manifest"].ok
+    assert list(checks)[-1] == "manifest"
+
+
+# The environment
+
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = sorted((ROOT / "avi_lib").rglob("*.py"))
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    heavy = {"numpy", "torch", "av", "pydantic"}
+    code = f"import sys, avi_lib; print(sorted(name for name in sys.modules if name.split('.')[0] in {heavy}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_unpickler_is_reachable(path: Path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            assert not {"pickle", "dill", "joblib", "shelve", "marshal"} & {name.split(".")[0] for name in names}
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant) and node.value.value is False
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            assert (node.value.id, node.attr) != ("torch", "load")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            is_numpy_load = node.func.attr == "load" and getattr(node.func.value, "id", "") == "np"
+            assert not is_numpy_load or any(word.arg == "allow_pickle" for word in node.keywords)

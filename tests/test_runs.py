@@ -15,20 +15,8 @@ from tiny_workbooks import is_alive, kernels_of, start, wait_until, write_workbo
 
 from avi_lib.cli import main
 from avi_lib.errors import InputError
+from avi_lib.workbook import run as runs
 from avi_lib.workbook.notebook import RunError
-from avi_lib.workbook.run import (
-    choose,
-    describe,
-    differences,
-    find_stages,
-    read_manifest,
-    record,
-    repeating,
-    resume_run,
-    run_notebooks,
-    value_of,
-    verify_run,
-)
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at as Linux shows them")
@@ -56,19 +44,19 @@ record(OUT, loss=0.5)"""
 
 
 def status(run: Path) -> str:
-    return describe(run)["status"]
+    return runs.describe(run)["status"]
 
 
 def repeating_files(run: Path) -> dict[str, Any]:
-    names = [name for stage in read_manifest(run)["stages"].values() for name in stage["outputs"]]
-    return {name: repeating(run / name, {run: "RUN"}) for name in names}
+    names = [name for stage in runs.read_manifest(run)["stages"].values() for name in stage["outputs"]]
+    return {name: runs.repeating(run / name, {run: "RUN"}) for name in names}
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a run of `TWO` leaves that nobody stops."""
     root = write_workbook(tmp_path_factory.mktemp("whole"), **TWO)
-    return repeating_files(run_notebooks([], {}, root / "run", root))
+    return repeating_files(runs.run_notebooks([], {}, root / "run", root))
 
 
 @needs_linux
@@ -77,14 +65,14 @@ def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(t
     root, run = write_workbook(tmp_path, a00_a=[WRITE, KILL_ONCE, "print(1)"]), tmp_path / "run {a}"
     given = '007 = "{x}"\n\\ true'
     with pytest.raises(RunError, match=r"00_a\.ipynb .* killed by SIGKILL in cell 4; .*--resume") as caught:
-        run_notebooks([], {"NAME": given, "COUNT": "3"}, run, root)
+        runs.run_notebooks([], {"NAME": given, "COUNT": "3"}, run, root)
     assert time.time() - float((tmp_path / "once").read_text()) < 5
-    assert status(run) == "failed" and read_manifest(run)["failure"] == caught.value.failure
+    assert status(run) == "failed" and runs.read_manifest(run)["failure"] == caught.value.failure
     failure = {"kind": "killed", "stage": "00_a", "cell": 4, "signal": "SIGKILL"}
     assert caught.value.failure | failure == caught.value.failure
     nbformat.read(run / "00_a.ipynb", as_version=4)
-    resume_run(run, root)
-    manifest = read_manifest(run)
+    runs.resume_run(run, root)
+    manifest = runs.read_manifest(run)
     stage = manifest["stages"]["00_a"]
     assert status(run) == "finished" and manifest["failure"] is None
     assert (run / "made").read_text() == repr((given, 3)) and manifest["parameters"]["00_a"]["NAME"] == given
@@ -113,7 +101,7 @@ def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_k
     root = write_workbook(tmp_path, a00_a=[f"import os; open('../pid', 'w').write(str(os.getpid()))\n{code}", "1"])
     limit_s = 0.7 if kind == "limit" else 60.0
     with pytest.raises(RunError, match=message) as caught:
-        run_notebooks([], {}, None, root, cell_limit_s=limit_s)
+        runs.run_notebooks([], {}, None, root, cell_limit_s=limit_s)
     run = caught.value.run
     assert len(str(caught.value).splitlines()) == 1 and caught.value.failure["kind"] == kind
     assert caught.value.exit_code == (2 if "InputError" in code else 1)
@@ -136,18 +124,18 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
         kernels = kernels_of(process.pid)
         assert len(kernels) == 1 and status(run) == "running"
         with pytest.raises(InputError, match="which is running"):
-            resume_run(run, root)
+            runs.resume_run(run, root)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == ((-9, "") if number == signal.SIGKILL else (130, "avi: stopped\n"))
     wait_until(lambda: not is_alive(kernels[0]), 4)
-    stopped = read_manifest(run)
+    stopped = runs.read_manifest(run)
     assert status(run) == "interrupted"
     if number != signal.SIGKILL:
         assert (stopped["failure"]["stage"], stopped["failure"]["cell"]) == ("01_b", 4)
     nbformat.read(run / "01_b.ipynb", as_version=4)
-    resume_run(run, root)
-    assert read_manifest(run)["stages"]["00_a"] == stopped["stages"]["00_a"], "a finished stage is left as it is"
+    runs.resume_run(run, root)
+    assert runs.read_manifest(run)["stages"]["00_a"] == stopped["stages"]["00_a"], "a finished stage is left as it is"
     assert status(run) == "finished" and repeating_files(run) == uninterrupted
 
 
@@ -160,12 +148,14 @@ def test_only_what_depends_on_a_changed_input_is_carried_out_again(tmp_path: Pat
     write_workbook(root, 'MADE = ""\nOUT = ""', a02_c=[COPY.replace("FILE", "MADE")])
     for name in ("one.txt", "two.txt"):
         (root / name).write_text(name)
-    run = run_notebooks([], {"MADE": "run:01_b/copy"}, tmp_path / "run", root)
+    run = runs.run_notebooks([], {"MADE": "run:01_b/copy"}, tmp_path / "run", root)
 
     def again() -> list[str]:
-        before = read_manifest(run)["stages"]
-        resume_run(run, root)
-        return [name for name, stage in read_manifest(run)["stages"].items() if stage["began"] != before[name]["began"]]
+        before = runs.read_manifest(run)["stages"]
+        runs.resume_run(run, root)
+        return [
+            name for name, stage in runs.read_manifest(run)["stages"].items() if stage["began"] != before[name]["began"]
+        ]
 
     assert again() == []
     (root / "two.txt").write_text("changed")
@@ -187,8 +177,8 @@ def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their
         with pytest.raises(
             RunError, match=r"more than 0\.01 s for the run, in which it waited .* before its first cell"
         ):
-            run_notebooks([], {}, root / "late", root, limit_s=0.01)
-        run = run_notebooks([], {}, root / "run1", root)
+            runs.run_notebooks([], {}, root / "late", root, limit_s=0.01)
+        run = runs.run_notebooks([], {}, root / "run1", root)
         assert process.communicate(timeout=60)[1] == "" and status(root / "run0") == status(run) == "finished"
     times = sorted([float(s) for s in (root / f"run{n}" / "when").read_text().split()] for n in range(2))
     assert times[0][1] < times[1][0]
@@ -199,7 +189,7 @@ def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their
 def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=["1 / 0"]), tmp_path / "run"
     with pytest.raises(RunError, match="more than the time of the run"):
-        run_notebooks([], {}, run, root, limit_s=0.01)
+        runs.run_notebooks([], {}, run, root, limit_s=0.01)
     whole = (run / "manifest.json").read_text()
     for change, message in (
         ({"environment": {"LD_PRELOAD": "x.so"}}, "LD_PRELOAD"),
@@ -210,20 +200,20 @@ def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: 
     ):
         (run / "manifest.json").write_text(json.dumps(json.loads(whole) | change))
         with pytest.raises(InputError, match=message):
-            resume_run(run, root)
+            runs.resume_run(run, root)
     for text in ("", "{}", "[]", "null", '{"format": 2}', "[" * 100000):
         (run / "manifest.json").write_text(text)
         with pytest.raises(InputError) as caught:
-            read_manifest(run)
+            runs.read_manifest(run)
         assert len(str(caught.value).splitlines()) == 1
     (run / "manifest.json").write_text(whole)
     for folder, message in ((run, "an empty folder"), (run / "manifest.json" / "run", "folder")):
         with pytest.raises(InputError, match=message):
-            run_notebooks([], {}, folder, root)
+            runs.run_notebooks([], {}, folder, root)
     with pytest.raises(InputError, match="the folder of a run"):
-        resume_run(tmp_path / "notebooks", root)
+        runs.resume_run(tmp_path / "notebooks", root)
     with pytest.raises(InputError, match="a finished run"):
-        verify_run(run, root)
+        runs.verify_run(run, root)
     assert (run / "manifest.json").read_text() == whole
 
 
@@ -246,7 +236,7 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     assert capsys.readouterr().out == "3 of 3 files repeat\n"
     assert main(["run", "--resume", "good"]) == 0
     assert capsys.readouterr().out == f"run: {tmp_path / 'good'}\n"
-    stage = read_manifest(tmp_path / "good")["stages"]["00_a"]
+    stage = runs.read_manifest(tmp_path / "good")["stages"]["00_a"]
     assert stage["device"].startswith("cpu") and stage["threads"] >= 1
     assert main(["run", "-p", "NAME=noise", "--output", "loud"]) == 0
     (tmp_path / "loud" / "made").write_text("edited")
@@ -299,7 +289,7 @@ def cell(folder: Path, outputs: list[Any], source: str = "1", tags: tuple[str, .
     made.cells[1].outputs = outputs
     made.cells[1].metadata.tags = list(tags)
     nbformat.write(made, file)
-    return repeating(file, {folder: "RUN"})
+    return runs.repeating(file, {folder: "RUN"})
 
 
 def printed(*texts: str) -> list[Any]:
@@ -317,7 +307,7 @@ def test_a_cell_differs_by_what_it_is_prints_or_shows_but_not_by_times_places_an
 
     def places(one: list[Any], two: list[Any], source: str = "1", tags: tuple[str, ...] = ()) -> list[str]:
         pair = cell(tmp_path / "a", one, tags=tags), cell(tmp_path / "b", two, source, tags)
-        return [place.partition(":")[0] for place in differences(*pair)]
+        return [place.partition(":")[0] for place in runs.differences(*pair)]
 
     assert places(printed("loss 0.25"), printed("loss 0.5")) == ["1/printed"]
     assert places(printed("loss 0.25"), printed("loss 0.25"), "2") == ["1/source"]
@@ -329,30 +319,30 @@ def test_a_cell_differs_by_what_it_is_prints_or_shows_but_not_by_times_places_an
 def test_records_and_logs_repeat_without_their_times_and_other_files_as_they_are(tmp_path: Path):
     values = {"train_s": 1.5, "seconds": 2, "times_ms": {"a": 1}, "loss": 0.5, "lip_closure_sd": 2, "parts": [{"s": 1}]}
     (tmp_path / "record.json").write_text(json.dumps(values))
-    assert repeating(tmp_path / "record.json", {}) == [{"loss": 0.5, "lip_closure_sd": 2, "parts": [{}]}]
+    assert runs.repeating(tmp_path / "record.json", {}) == [{"loss": 0.5, "lip_closure_sd": 2, "parts": [{}]}]
     (tmp_path / "log.jsonl").write_text('{"step": 10, "loss": 0.5, "s": 3.2}\n{"step": 20, "loss": 0.25, "s": 7}\n')
-    assert repeating(tmp_path / "log.jsonl", {}) == [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25}]
+    assert runs.repeating(tmp_path / "log.jsonl", {}) == [{"step": 10, "loss": 0.5}, {"step": 20, "loss": 0.25}]
     (tmp_path / "timeline.json").write_text('{"at_s": 1.5}')
-    assert repeating(tmp_path / "timeline.json", {}) == b'{"at_s": 1.5}'
+    assert runs.repeating(tmp_path / "timeline.json", {}) == b'{"at_s": 1.5}'
 
 
 def test_damaged_notebooks_are_compared_as_texts(tmp_path: Path):
     for text in ("", "{", "[1, 2]", '{"cells": 3}', "[" * 100000, "\xff"):
         (tmp_path / "a.ipynb").write_text(text, "utf-8")
-        assert repeating(tmp_path / "a.ipynb", {}) == text
+        assert runs.repeating(tmp_path / "a.ipynb", {}) == text
 
 
 def test_differences_name_the_places():
     before = {"losses": {"a": [1, 2, 3]}, "b": 1, "c": [1]}
     after = {"losses": {"a": [1, 9, 3]}, "b": 1, "c": [1, 2], "d": 4}
     expected = ["c: '[1]', now '[1, 2]'", "d: 'None', now '4'", "losses/a/1: '2', now '9'"]
-    assert list(differences(before, after)) == expected
-    assert list(differences(b"abc", b"abxy")) == ["3 bytes and 4, from byte 2"]
+    assert list(runs.differences(before, after)) == expected
+    assert list(runs.differences(b"abc", b"abxy")) == ["3 bytes and 4, from byte 2"]
 
 
 def test_records_add_up_and_say_what_they_were_computed_with(tmp_path: Path):
-    record(tmp_path, a=1)
-    record(tmp_path, b=2.5, a=3)
+    runs.record(tmp_path, a=1)
+    runs.record(tmp_path, b=2.5, a=3)
     found = json.loads((tmp_path / "record.json").read_text())
     assert (found.pop("device")[:3], found.pop("threads") >= 1, found) == ("cpu", True, {"a": 3, "b": 2.5})
 
@@ -367,7 +357,7 @@ OTHERS = [("true", False, True), ("False", True, False), ("[1, 2]", [], [1, 2]),
 
 @pytest.mark.parametrize(("text", "default", "value"), [*[(t, "a default", t) for t in TEXTS], *NUMBERS, *OTHERS])
 def test_a_text_becomes_a_value_of_its_default_s_kind(text: str, default: object, value: object):
-    found = value_of("NAME", text, default)
+    found = runs.value_of("NAME", text, default)
     assert found == value and type(found) is type(value)
 
 
@@ -376,7 +366,7 @@ def test_a_value_of_another_kind_is_refused():
     wrong += [(1.0, "false"), (1.0, "9" * 400), (True, "1"), ([], "{}"), ([], "[" * 100000), ({}, "[]")]
     for default, text in wrong:
         with pytest.raises(InputError, match=f"expected a value of kind {type(default).__name__} .* for COUNT"):
-            value_of("COUNT", text, default)
+            runs.value_of("COUNT", text, default)
 
 
 @pytest.mark.parametrize(
@@ -391,44 +381,44 @@ def test_a_name_that_is_unknown_or_a_value_that_does_not_fit_is_answered_with_wh
     name: str, text: str, message: str
 ):
     with pytest.raises(InputError, match=message):
-        choose(DEFAULTS, {name: text})
+        runs.choose(DEFAULTS, {name: text})
 
 
 def test_the_profile_goes_to_the_notebooks_that_have_one():
-    values = choose(DEFAULTS, {"NAME": "7"}, "full")
+    values = runs.choose(DEFAULTS, {"NAME": "7"}, "full")
     assert values == {"00_a": DEFAULTS["00_a"] | {"PROFILE": "full", "NAME": "7"}, "01_b": {"NAME": "7"}}
     with pytest.raises(InputError, match="one profile"):
-        choose(DEFAULTS, {"PROFILE": "smoke"}, "full")
+        runs.choose(DEFAULTS, {"PROFILE": "smoke"}, "full")
 
 
 def test_parameters_are_read_without_running_anything(tmp_path: Path):
     root = write_workbook(tmp_path, "A: int = 1  # one\nB = -2.5\nC = ['x', {'y': None}]", a00_a=["1 / 0"], a07_b=[])
-    assert find_stages(root, ["00"]) == {"00_a": {"A": 1, "B": -2.5, "C": ["x", {"y": None}]}}
+    assert runs.find_stages(root, ["00"]) == {"00_a": {"A": 1, "B": -2.5, "C": ["x", {"y": None}]}}
     with pytest.raises(InputError, match="did you mean 07"):
-        find_stages(root, ["7"])
+        runs.find_stages(root, ["7"])
     for code in ("A = open('x')", "A = (", "A = " + "-" * 100000 + "1", "A = __import__('os')"):
         write_workbook(tmp_path, code, a00_a=[])
         with pytest.raises(InputError, match="NAME = literal"):
-            find_stages(root)
+            runs.find_stages(root)
     for text in ("", "{}", "[1]", '{"cells": [{"source": 3}]}', "[" * 100000, '{"cells": 1}'):
         (root / "notebooks" / "00_a.ipynb").write_text(text)
         with pytest.raises(InputError, match="a notebook"):
-            find_stages(root)
+            runs.find_stages(root)
 
 
 def test_stages_take_over_only_what_stages_before_them_make():
     own = {"00_a": {"NAME": "a"}, "01_b": {"OTHER": ""}}
     with pytest.raises(InputError, match="a stage before 00_a"):
-        choose(own, {"NAME": "run:01_b/x"})
-    assert choose(own, {"OTHER": "run:00_a/x"})["01_b"]["OTHER"] == "run:00_a/x"
+        runs.choose(own, {"NAME": "run:01_b/x"})
+    assert runs.choose(own, {"OTHER": "run:00_a/x"})["01_b"]["OTHER"] == "run:00_a/x"
 
 
 def test_every_notebook_declares_an_out_and_the_prior_is_trained_with_the_generator_of_its_run():
-    stages = find_stages(ROOT)
+    stages = runs.find_stages(ROOT)
     assert all(values["OUT"].startswith("outputs/") for values in stages.values())
     taken = "run:03_talking_generator/talking.safetensors"
     prior = {name: stages[name] for name in stages if name[:2] in ("03", "04")}
     name = [*prior][1]
-    assert choose(prior, {})[name]["GENERATOR"] == taken
-    assert choose(prior, {"GENERATOR": ""})[name]["GENERATOR"] == ""
-    assert choose({name: prior[name]}, {})[name]["GENERATOR"] == ""
+    assert runs.choose(prior, {})[name]["GENERATOR"] == taken
+    assert runs.choose(prior, {"GENERATOR": ""})[name]["GENERATOR"] == ""
+    assert runs.choose({name: prior[name]}, {})[name]["GENERATOR"] == ""

@@ -28,16 +28,7 @@ from train_line import (
 
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.settings import TrainSettings
-from avi_lib.training.loop import (
-    Processes,
-    batch_at,
-    choose_device,
-    epoch_order,
-    learning_rate_at,
-    read_log,
-    rng_at,
-    train,
-)
+from avi_lib.training import loop
 
 SCRIPT = Path(__file__).with_name("train_line.py")
 
@@ -51,24 +42,24 @@ def written(folder: Path) -> list[dict]:
 
 
 def test_an_epoch_holds_every_item_once_and_steps_and_processes_have_their_share_and_stream():
-    drawn = np.concatenate([batch_at(step, items=12, batch=4, seed=5) for step in range(6)])
+    drawn = np.concatenate([loop.batch_at(step, items=12, batch=4, seed=5) for step in range(6)])
     assert sorted(drawn[:12]) == sorted(drawn[12:]) == list(range(12))
-    assert (drawn[:12] == epoch_order(0, 12, 5)).all()
+    assert (drawn[:12] == loop.epoch_order(0, 12, 5)).all()
     assert (drawn[:12] != drawn[12:]).any()
-    assert len(batch_at(0, items=3, batch=8, seed=0)) == 8
-    assert rng_at(3, 1).random() == rng_at(3, 1).random()
-    assert len({rng_at(step, seed, process).random() for step, seed, process in np.ndindex(9, 9, 2)}) == 162
-    shares = [Processes(rank, 3).share(np.arange(5)).tolist() for rank in range(3)]
+    assert len(loop.batch_at(0, items=3, batch=8, seed=0)) == 8
+    assert loop.rng_at(3, 1).random() == loop.rng_at(3, 1).random()
+    assert len({loop.rng_at(step, seed, process).random() for step, seed, process in np.ndindex(9, 9, 2)}) == 162
+    shares = [loop.Processes(rank, 3).share(np.arange(5)).tolist() for rank in range(3)]
     assert shares == [[0, 1], [2, 3], [4]]
     with pytest.raises(InputError, match="2 for 3 processes"):
-        Processes(0, 3).share(np.arange(2))
+        loop.Processes(0, 3).share(np.arange(2))
 
 
 def test_training_learns_and_the_same_twice_gives_the_same_bytes(tmp_path):
     models = network(), network()
     state = torch.get_rng_state()
     first, second = (
-        train(model, loss_of, 20, SETTINGS.model_copy(update={"steps": 200}), tmp_path / name, "line")
+        loop.train(model, loss_of, 20, SETTINGS.model_copy(update={"steps": 200}), tmp_path / name, "line")
         for model, name in zip(models, "ab", strict=True)
     )
     assert weights(first[0]) == weights(second[0])
@@ -78,12 +69,12 @@ def test_training_learns_and_the_same_twice_gives_the_same_bytes(tmp_path):
 
 
 def test_going_on_from_a_checkpoint_gives_the_bytes_of_an_unbroken_run(tmp_path):
-    whole = train(network(), loss_of, 20, SETTINGS, tmp_path / "whole", "line")
+    whole = loop.train(network(), loss_of, 20, SETTINGS, tmp_path / "whole", "line")
 
     with pytest.raises(StoppedError):
-        train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "parts", "line")
+        loop.train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "parts", "line")
     assert [line["step"] for line in written(tmp_path / "parts")] == [5, 10, 15]
-    parts = train(network(), loss_of, 20, SETTINGS, tmp_path / "parts", "line")
+    parts = loop.train(network(), loss_of, 20, SETTINGS, tmp_path / "parts", "line")
     assert weights(parts[0]) == weights(whole[0])
     assert untimed(parts[1]) == untimed(whole[1])
     assert written(tmp_path / "parts") == parts[1]
@@ -101,7 +92,9 @@ def test_a_killed_process_goes_on_with_the_same_bytes(tmp_path):
             time.sleep(0.01)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    whole, resumed = (train(network(), loss_of, 20, SETTINGS, tmp_path / name, "line") for name in ("whole", "killed"))
+    whole, resumed = (
+        loop.train(network(), loss_of, 20, SETTINGS, tmp_path / name, "line") for name in ("whole", "killed")
+    )
     assert weights(resumed[0]) == weights(whole[0])
     assert untimed(resumed[1]) == untimed(whole[1]) == untimed(written(killed))
 
@@ -112,7 +105,7 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     ran = subprocess.run([*command, SCRIPT, "shared", tmp_path], capture_output=True, text=True, timeout=120)
     assert ran.returncode == 0, ran.stderr
-    alone = train(Parts(3), loss_of_parts, 20, SHARED, tmp_path / "alone", "line")
+    alone = loop.train(Parts(3), loss_of_parts, 20, SHARED, tmp_path / "alone", "line")
     first, second = (np.frombuffer((tmp_path / f"whole{rank}").read_bytes(), np.float32) for rank in range(2))
     assert (first == second).all()
     assert first == pytest.approx(np.frombuffer(weights(alone[0]), np.float32), abs=1e-5)
@@ -127,10 +120,10 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
         model = network() if model is None else model
         before = weights(model)
         with pytest.raises(InputError, match=match):
-            train(model, loss_of, items, SETTINGS.model_copy(update=changes), tmp_path, recipe)
+            loop.train(model, loss_of, items, SETTINGS.model_copy(update=changes), tmp_path, recipe)
         assert weights(model) == before
 
-    train(network(), loss_of, 20, SETTINGS, tmp_path, "line")
+    loop.train(network(), loss_of, 20, SETTINGS, tmp_path, "line")
     refuse("of another one", recipe="curve")
     refuse("of another one", steps=60)
     refuse("of another one", items=19)
@@ -155,11 +148,11 @@ def test_a_loss_or_gradient_that_is_no_number_stops_training_before_it_reaches_w
     model = network()
     before = weights(model)
     with pytest.raises(AviError, match="loss 0, gradient nan at step 0"):
-        train(model, steep, 20, SETTINGS, tmp_path, "line")
+        loop.train(model, steep, 20, SETTINGS, tmp_path, "line")
     assert weights(model) == before
     with pytest.raises(AviError, match=r"extra nan, gradient .* at step 7"):
-        train(network(), broken, 20, SETTINGS, tmp_path, "line")
-    assert train(network(), loss_of, 20, SETTINGS, tmp_path, "line")[1][-1]["step"] == 30
+        loop.train(network(), broken, 20, SETTINGS, tmp_path, "line")
+    assert loop.train(network(), loss_of, 20, SETTINGS, tmp_path, "line")[1][-1]["step"] == 30
 
 
 def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path):
@@ -177,23 +170,23 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step(tmp_path):
         ("logged", 20, InputError, r"the log of a training; got .*log.jsonl"),
     ):
         with pytest.raises(error, match=words):
-            train(network(), untouched, items, SETTINGS, tmp_path / name, "line")
+            loop.train(network(), untouched, items, SETTINGS, tmp_path / name, "line")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_log_line_that_a_kill_cut_short_is_dropped(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_text('{"step": 5, "s": 1.0}\n{"step": 10, "s": 2.0}\n{"step": 15, "lo')
-    assert [line["step"] for line in read_log(path, 20)] == [5, 10]
-    assert [line["step"] for line in read_log(path, 9)] == [5]
+    assert [line["step"] for line in loop.read_log(path, 20)] == [5, 10]
+    assert [line["step"] for line in loop.read_log(path, 9)] == [5]
 
 
 def test_a_board_shows_the_losses_of_the_log_and_is_refused_without_its_package(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     with pytest.raises(StoppedError):
-        train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
-    result = train(network(), loss_of, 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
+        loop.train(network(), stopping_after(17), 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
+    result = loop.train(network(), loss_of, 20, SETTINGS, tmp_path / "run", "line", board=tmp_path / "board")
     shown = EventAccumulator(str(tmp_path / "board"))
     shown.Reload()
     assert [event.step for event in shown.Scalars("loss")] == [5, 10, 15, 20, 25, 30]
@@ -201,13 +194,13 @@ def test_a_board_shows_the_losses_of_the_log_and_is_refused_without_its_package(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     with pytest.raises(InputError, match=r"the package tensorboard for a board.*avi-lib\[board\]"):
-        train(network(), loss_of, 20, SETTINGS, tmp_path / "other", "line", board=tmp_path / "none")
+        loop.train(network(), loss_of, 20, SETTINGS, tmp_path / "other", "line", board=tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
 def test_the_learning_rate_rises_and_falls():
     settings = TrainSettings(steps=100, warmup=10, learning_rate=1.0)
-    rates = [learning_rate_at(step, settings) for step in range(100)]
+    rates = [loop.learning_rate_at(step, settings) for step in range(100)]
     assert rates[:10] == pytest.approx(np.arange(1, 11) / 10)
     assert rates[10] == pytest.approx(1.0)
     assert np.diff(rates[10:]).max() < 0
@@ -226,22 +219,22 @@ def test_in_mixed_precision_networks_round_and_a_loss_that_asks_for_float32_has_
         kinds.update([y.dtype, error.dtype])
         return {"loss": error[0, 0]}
 
-    result = train(network(), loss, 20, SETTINGS, tmp_path, "line")
+    result = loop.train(network(), loss, 20, SETTINGS, tmp_path, "line")
     assert kinds == {torch.bfloat16, torch.float32}
     assert {value.dtype for value in result[0].parameters()} == {torch.float32}
     assert result[1][-1]["loss"] < 0.5 * result[1][0]["loss"]
 
 
 def test_a_device_is_chosen_with_a_reason_one_for_each_process_and_one_that_is_not_there_is_refused(monkeypatch):
-    assert choose_device("cpu") == (torch.device("cpu"), "asked for")
+    assert loop.choose_device("cpu") == (torch.device("cpu"), "asked for")
     with pytest.raises(InputError, match="warp"):
-        choose_device("warp")
+        loop.choose_device("warp")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_device_name", "GPU {}".format)
-    assert choose_device() == (torch.device("cuda", 0), "CUDA: GPU 0")
+    assert loop.choose_device() == (torch.device("cuda", 0), "CUDA: GPU 0")
     monkeypatch.setenv("LOCAL_RANK", "1")
-    assert choose_device("cuda") == (torch.device("cuda", 1), "CUDA: GPU 1")
+    assert loop.choose_device("cuda") == (torch.device("cuda", 1), "CUDA: GPU 1")
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(InputError, match="2 for process 3"):
-        choose_device()
+        loop.choose_device()

@@ -1,26 +1,317 @@
-"""The notebooks: kept clean, executed headless, judged from outside by what they record."""
+"""The playground and the notebooks of the workbook."""
 
 from __future__ import annotations
 
 import json
 import re
+import threading
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import av
 import nbformat
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from avi_lib.corpus.dataset import Corpus
+from avi_lib.errors import InputError
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels
+from avi_lib.instruction.grammar import MAX_LENGTH, MAX_UNITS, SPEAKERS
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.instruction.instructor_network import load_instructor_model, read_instructor_about
-from avi_lib.motion.clip import load_npz
+from avi_lib.motion.clip import FACTORS, load_npz
 from avi_lib.motion.generator import load_talking_model, read_talking_about
 from avi_lib.motion.prior import load_prior, read_prior_about
-from avi_lib.settings import profile
+from avi_lib.settings import PerformerSettings, TalkSettings, profile
+from avi_lib.workbook.playground import MOST_ROWS, Playground
 from avi_lib.workbook.run import run_notebooks
-from avi_lib.workbook.studio import KINDS
+from avi_lib.workbook.studio import KINDS, REGIONS, STRENGTHS, Studio, front_end, part_of, plain_sentence, speaker_of
 
 ROOT = Path(__file__).resolve().parents[1]
+SAMPLE = "data/samples/arctic.flac"
+QUIET = TalkSettings(generator="performer", seed=7, performer=PerformerSettings(blinks=False, gaze=False, sway=False))
+CLASSES = [(None, None), *((emotion, level) for emotion in EMOTIONS for level in levels(emotion))]
+LOADED: dict = {}
+"""Every recording is loaded once for all tests."""
+
+
+class Stage(Studio):
+    """A studio whose videos say what they would show; `gate` holds them up."""
+
+    gate = threading.Event()
+    videos: list[list[str]]
+
+    def listen(self, recording):
+        self._neutral = LOADED[recording] if recording in LOADED else super().listen(recording)
+        return LOADED.setdefault(recording, self._neutral)
+
+    def video(self, talks, start_s=0.0, most_s=12.0):
+        self.gate.wait(20)
+        self.videos.append([f"{talk.instruction.text} {talk.seed}" for talk in talks])
+        return "\n".join(self.videos[-1]).encode()
+
+
+@pytest.fixture
+def playground(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Playground]:
+    monkeypatch.setattr("avi_lib.workbook.studio.Studio", Stage)
+    Stage.gate.set()
+    with closing(Playground(ROOT, tmp_path / "out", SAMPLE, "She is calm.", QUIET)) as made:
+        made.studio.videos = []
+        made.listen()
+        made.wait()
+        yield made
+
+
+def shown(playground: Playground) -> list[str]:
+    """Sentence and seed of every face of the preview."""
+    playground.wait()
+    return playground.studio.videos[-1]
+
+
+def failed(playground: Playground, *words: str) -> bool:
+    """Whether the page tells of a failure in one line with these words."""
+    playground.wait()
+    line = playground.state.value
+    return line.startswith('<div class="avi-state avi-error">') and "\n" not in line and all(w in line for w in words)
+
+
+def parts(sentence: str) -> tuple[str | None, int | None, dict[str, float]]:
+    said = Instruction.parse(sentence)
+    assert not said.unknown
+    return said.emotion, said.level, dict(said.action_units)
+
+
+def test_the_page_opens_with_a_preview_and_views_are_drawn_where_they_are_seen(playground: Playground):
+    def open_tab(name: str) -> dict:
+        playground.tabs.selected_index = list(playground.tabs.titles).index(name)
+        playground.wait()
+        return playground.views[name].outputs[0]["data"]
+
+    assert playground.video.value == b"She is calm. 7" and len(playground.talks["B"].motion) == 100
+    assert "arctic.flac: flac flac, 1 channel, 16000 Hz, 4.00 s" in playground.speech.health.value
+    assert "4.0 s, seed 7" in playground.state.value and "spinner" not in playground.state.value
+    assert not any(view.outputs for view in playground.views.values())
+    assert "image/png" in open_tab("Speech")
+    drawn = open_tab("Curves")["application/vnd.plotly.v1+json"]["data"]
+    assert "jawOpen" in {line["name"] for line in drawn}
+    playground.instruction.text.value = "She is furious."
+    assert open_tab("Curves")["application/vnd.plotly.v1+json"]["data"] != drawn and not playground.views["3D"].outputs
+
+
+def test_work_is_done_in_order_and_edits_meanwhile_are_one_more_preview(playground: Playground, tmp_path: Path):
+    Stage.gate.clear()
+    playground.instruction.text.value = "She is sad."
+    playground.save("face", [".npz"])
+    for sentence in ("She is happy.", "She is bored.", "She is furious."):
+        playground.instruction.text.value = sentence
+    assert playground.video.value == b"She is calm. 7"
+    Stage.gate.set()
+    assert shown(playground) == ["She is furious. 7"] and len(playground.studio.videos) <= 3
+    assert load_npz(tmp_path / "out" / "face.npz") and "spinner" not in playground.state.value
+    made = len(playground.studio.videos)
+    playground.refresh()
+    playground.wait()
+    assert len(playground.studio.videos) == made
+
+
+def test_a_b_is_made_from_the_same_noise_and_samples_are_of_the_seeds_that_follow(playground: Playground):
+    playground.keep.click()
+    playground.instruction.text.value = "She is furious."
+    playground.sampling.seed.value = 9
+    assert shown(playground) == ["She is calm. 9", "She is furious. 9"]
+    a, b = playground.talks["A"].motion.values, playground.talks["B"].motion.values
+    alone = playground.studio.talker.direct(playground.studio.neutral, Instruction.parse("She is calm."), 9)
+    assert a.tobytes() == alone.motion.values.tobytes() != b.tobytes()
+    playground.shown.value = "A"
+    assert shown(playground) == ["She is calm. 9"]
+    playground.shown.value = "B"
+    playground.sampling.samples.value = 3
+    assert shown(playground) == [f"She is furious. {seed}" for seed in (9, 10, 11)]
+
+
+def test_a_factor_at_rest_moves_no_channel_of_its_own_and_one_without_its_value_waits(playground: Playground):
+    before, gaze = playground.talks["B"].motion.values, playground.factors["gaze"]
+    playground.factors["lips"].source.value = "off"
+    playground.wait()
+    after, lips = playground.talks["B"].motion.values, list(FACTORS["lips"])
+    others = np.setdiff1d(np.arange(before.shape[1]), lips)
+    assert np.abs(before[:, lips]).max() > 0.2 and not after[:, lips].any()
+    assert after[:, others].tobytes() == before[:, others].tobytes() and "lips: off" in playground.state.value
+    made = len(playground.studio.videos)
+    gaze.source.value = "seed"
+    playground.wait()
+    assert len(playground.studio.videos) == made and not gaze.value.disabled
+    gaze.value.value = "three"
+    assert failed(playground, "a seed as seed:7")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(CLASSES),
+    st.dictionaries(st.sampled_from(sorted(ACTION_UNITS)), st.sampled_from(sorted(STRENGTHS.values())), max_size=8),
+    st.sampled_from(SPEAKERS),
+)
+def test_a_plain_sentence_says_just_its_parts(emotion_class, units, speaker):
+    sentence = plain_sentence(units, *emotion_class, speaker)
+    assert parts(sentence) == (*emotion_class, units)
+    assert len(sentence) <= MAX_LENGTH and speaker_of(sentence) == speaker
+
+
+def test_sentence_and_controls_rewrite_each_other(playground: Playground):
+    editor = playground.instruction
+    for emotion, level in CLASSES:
+        editor.text.value = plain_sentence({"head_nod": 0.3}, emotion, level)
+        assert editor.emotion.value == emotion and editor.level.disabled == (emotion in (None, "neutral", "calm"))
+        assert editor.level.disabled or editor.level.value == level
+        editor.units["head_nod"].value = 0.9
+        assert parts(editor.text.value) == (emotion, level, {"head_nod": 0.9})
+    editor.text.value = "He is angry."
+    editor.units["brow_down"].value = STRENGTHS["strongly"]
+    assert editor.text.value == "He feels angry and speaks with brow strongly down."
+    editor.level.value = 3
+    assert editor.text.value == "He feels furious and speaks with brow strongly down."
+    editor.units["lip_corner_pull"].value = STRENGTHS["without"]
+    editor.emotion.value = "calm"
+    before, said = parts(editor.text.value), {editor.text.value}
+    assert before == ("calm", 1, {"brow_down": 0.9, "lip_corner_pull": 0.0})
+    for _ in range(4):
+        editor.reword.click()
+        said.add(editor.text.value)
+        assert parts(editor.text.value) == before
+    assert len(said) >= 4 and not playground.errors
+
+
+def test_sliders_show_the_nearest_word_and_more_units_than_a_sentence_holds_are_refused(playground: Playground):
+    editor = playground.instruction
+    assert sorted(editor.units) == sorted(ACTION_UNITS)
+    editor.text.value = "She is happy and surprised."
+    lent = parts(editor.text.value)[2]
+    assert lent and all(abs(editor.units[name].value - strength) <= 0.075 for name, strength in lent.items())
+    editor.text.value = "She speaks, mouth strongly puckered."
+    assert editor.regions.titles[list(REGIONS).index("Lips")] == "Lips · 1"
+    editor.text.value = "She speaks."
+    names = sorted(ACTION_UNITS)[: MAX_UNITS + 1]
+    for name in names:
+        editor.units[name].value = 0.9
+    assert len(playground.errors) == 1 and failed(playground, f"at most {MAX_UNITS} action units")
+    assert {name for name, slider in editor.units.items() if slider.value == 0.9} == set(names[:-1])
+    assert parts(editor.text.value)[2] == dict.fromkeys(names[:-1], 0.9)
+
+
+def test_rows_of_the_timeline_and_the_sentence_say_the_same(playground: Playground):
+    editor, calm = playground.instruction, Instruction.parse("She is calm.")
+    for at_s, sentence in ((2.5, "She is furious."), (1.0, "She is sad.")):
+        editor.plus.click()
+        editor.rows[-1].at.value = at_s
+        editor.text.value = sentence
+    editor.units["brow_down"].value = 0.9
+    playground.wait()
+    entries = [(entry.at_s, *parts(entry.instruction.text)) for entry in playground.talks["B"].timeline.entries]
+    assert entries == [(0.0, "calm", 1, {}), (1.0, "sad", 2, {"brow_down": 0.9}), (2.5, "angry", 3, {})]
+    editor.rows[0].pick.click()
+    assert editor.text.value == "She is calm." and editor.units["brow_down"].value == -1.0
+    editor.rows[1].sentence.value = "She is happy."
+    assert editor.emotion.value == "happy" and editor.chosen is editor.rows[1]
+    with pytest.raises(InputError, match=f"{MOST_ROWS} rows"):
+        editor.show_timeline(Timeline(tuple(Entry(float(at), calm) for at in range(MOST_ROWS + 1))))
+    for row in list(editor.rows):
+        row.drop.click()
+    assert [(entry.at_s, entry.instruction.emotion) for entry in editor.timeline.entries] == [(0.0, "sad")]
+
+
+def test_what_cannot_be_is_one_line_in_the_page_and_the_face_stays(playground: Playground, monkeypatch):
+    face, editor = playground.video.value, playground.instruction
+    for seed, sentence in enumerate(("", " \n ", "x" * (MAX_LENGTH + 1))):
+        editor.text.value = sentence or " "
+        assert failed(playground) and playground.video.value == face
+        playground.sampling.seed.value, face = seed, f"She is calm. {seed}".encode()
+        assert shown(playground) == [face.decode()] and editor.text.value == "She is calm."
+    editor.text.value = ""
+    assert failed(playground)
+    editor.text.value = "She is calm."
+    playground.wait()
+    assert "avi-error" not in playground.state.value
+    monkeypatch.setattr(playground.studio, "video", lambda *_: {}["no\nvideo"])
+    playground.sampling.seed.value = 8
+    assert failed(playground, "the program failed: KeyError", "line")
+
+
+def test_speech_is_picked_uploaded_and_recorded_and_what_is_none_leaves_the_one_before(playground: Playground):
+    speech, samples, neutral = playground.speech, ROOT / "data" / "samples", playground.studio.neutral
+
+    def upload(name: str, content: bytes) -> None:
+        sent = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+        speech.upload.value = [sent | {"last_modified": datetime(2026, 1, 1, tzinfo=UTC)}]
+
+    upload("../<img src=x>.wav", b"nope")
+    assert failed(playground, "img_src_x_.wav") and "<img" not in playground.state.value
+    speech.path.value = "data/samples/nobody.flac"
+    assert failed(playground, "which is not there") and playground.studio.neutral is neutral
+    upload("<b>.flac", (samples / "happy.flac").read_bytes())
+    playground.wait()
+    assert "&lt;b&gt;.flac: flac flac" in speech.health.value and len(playground.talks["B"].motion) == 102
+    assert speech.samples.value == speech.words.value == speech.path.value == ""
+    speech.samples.value = SAMPLE
+    playground.wait()
+    assert speech.words.value.startswith("And you always want") and len(playground.talks["B"].motion) == 100
+    sound = b64encode((samples / "sad.flac").read_bytes()).decode()
+    speech.recorded.value = f"data:audio/webm;codecs=opus;base64,{sound}"
+    playground.wait()
+    assert speech.recorded.value == "" and "the microphone" in speech.health.value
+    assert round(playground.studio.neutral.speech.duration_s, 1) == 5.4
+    for sent, named in (
+        ("failed:171:Permission denied", "Permission denied"),
+        ("data:text/html;base64,PGI+", "data:text/html"),
+        ("data:audio/webm;base64,!!", "damaged data"),
+        ("hello", "hello"),
+    ):
+        speech.recorded.value = sent
+        assert failed(playground, named)
+
+
+def test_files_hold_what_is_shown_and_bad_names_are_refused(playground: Playground, tmp_path: Path):
+    for name, kinds in (("", [".csv"]), ("../face", [".csv"]), (".x", [".csv"]), ("face", [])):
+        playground.save(name, kinds)
+        assert failed(playground) and not (tmp_path / "out").exists() and not (tmp_path / "face.csv").exists()
+    playground.sampling.samples.value = 2
+    playground.save("two", (".npz", ".csv", ".json"))
+    playground.wait()
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    assert made == {"two-7.npz", "two-8.npz", "two-7.csv", "two-8.csv", "two.json"}
+    assert all(name in playground.saving.saved.value for name in made)
+    stored = json.loads((tmp_path / "out" / "two.json").read_text("utf-8"))
+    assert stored["seeds"] == [7, 8] and stored["timeline"][0]["instruction"] == "She is calm."
+    motion = list(playground.talks.values())[1].motion.values
+    assert load_npz(tmp_path / "out" / "two-8.npz").values.tobytes() == motion.tobytes()
+
+
+def test_a_part_of_a_talk_has_the_sound_and_the_instructions_of_its_time(playground: Playground):
+    calm, sad, angry = (Instruction.parse(f"She is {emotion}.") for emotion in ("calm", "sad", "angry"))
+    timeline = Timeline((Entry(0.0, calm), Entry(1.0, sad), Entry(3.0, angry)))
+    talk = playground.studio.talker.direct(playground.studio.neutral, timeline)
+    part = part_of(talk, start_s=2.0, most_s=1.6)
+    assert len(part.motion) == 40 and part.speech.duration_s == 1.6
+    assert part.motion.values.tobytes() == talk.motion.values[50:90].tobytes()
+    assert part.speech.wave.tobytes() == talk.speech.wave[32_000:57_600].tobytes()
+    assert [(entry.at_s, entry.instruction) for entry in part.timeline.entries] == [(0.0, sad), (1.0, angry)]
+    assert part_of(talk, 0.0, 12.0) is talk
+
+
+def test_outside_a_notebook_there_are_no_controls():
+    assert front_end() == (False, "static: this is no notebook")
+    assert front_end("live")[0] and not front_end("static")[0]
+    with pytest.raises(InputError, match="PAGE"):
+        front_end("maybe")
+
+
+# Notebooks
+
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 

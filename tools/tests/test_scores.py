@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import real_data  # noqa: F401 (a fixture)
 from raw_corpora import StillEncoder
 from small_instructors import SETTINGS, Mirror, bank, frozen, trained
 from talking_corpora import performed, recorded
-from test_talking_scores import JAW, Knowing, alone, held_out  # noqa: F401 (a fixture)
+from test_model_scores import JAW, Knowing, alone, held_out  # noqa: F401 (a fixture)
 
 from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
@@ -214,3 +215,15 @@ def test_the_ablations_command_says_in_one_line_what_is_wrong(tmp_path: Path, ca
     said = capsys.readouterr().err
     assert said.startswith("ablations: expected a prepared corpus") and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+# Real recordings
+
+
+def test_lips_follow_real_talkers(real_data: Path):  # noqa: F811
+    scores = {name: float(np.nanmean(values)) for name, values in phones.score_lips(real_data / "grid10").items()}
+    assert scores["d recording"] >= 1.5
+    assert scores["d text"] >= 1.8
+    assert abs(scores["d another"]) < 0.4
+    assert scores["r text"] >= 0.45
+    assert scores["r another"] < scores["r text"] - 0.15

@@ -1,4 +1,4 @@
-"""Scores of a prior: measures of styles and of what was asked, and the share of each phrase in the motion."""
+"""Scores of priors and of talking models."""
 
 from __future__ import annotations
 
@@ -7,25 +7,21 @@ import pytest
 import torch
 from raw_corpora import StillEncoder
 from small_priors import Letters, prior
+from talking_corpora import performed
 from test_generator import SPOKEN, made, performer
 
+from avi_lib.corpus.dataset import Item
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation.scores import (
-    asked_units,
-    attribute,
-    cosines,
-    diversity,
-    energy_distance,
-    group_change,
-    retrieval,
-    similarity,
-)
+from avi_lib.evaluation import scores
+from avi_lib.evaluation.report import one_thread
+from avi_lib.evaluation.systems import score_exchange, still_sounds
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.generator import LearnedGenerator
+from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
+from avi_lib.speech.encoders import RATE_HZ
 
 
 def rng():
@@ -34,33 +30,33 @@ def rng():
 
 def test_retrieval_counts_rows_whose_own_column_is_among_the_best_and_a_tie_counts_against():
     table = np.array([[0.9, 0.1, 0.2], [0.8, 0.5, 0.1], [0.3, 0.3, 0.3]])
-    assert retrieval(table, 1).tolist() == [True, False, False]
-    assert retrieval(table, 2).tolist() == [True, True, False]
+    assert scores.retrieval(table, 1).tolist() == [True, False, False]
+    assert scores.retrieval(table, 2).tolist() == [True, True, False]
     with pytest.raises(InputError):
-        retrieval(table[:2], 1)
+        scores.retrieval(table[:2], 1)
     styles = rng().normal(size=(20, 8))
-    assert retrieval(similarity(styles, styles), 1).all()
+    assert scores.retrieval(scores.similarity(styles, styles), 1).all()
 
 
 def test_styles_are_compared_by_cosine_energy_distance_and_diversity():
     a = np.array([[1.0, 0], [0, 2], [0, 0]])
-    assert cosines(a, np.array([[3.0, 0], [0, -1], [1, 1]])).tolist() == [1, -1, 0]
+    assert scores.cosines(a, np.array([[3.0, 0], [0, -1], [1, 1]])).tolist() == [1, -1, 0]
     first, second = rng().normal(size=(2, 400, 6))
-    assert abs(energy_distance(first, second)) < 0.05 and energy_distance(first, second + 3) > 2
+    assert abs(scores.energy_distance(first, second)) < 0.05 and scores.energy_distance(first, second + 3) > 2
     samples = rng().normal(size=(2, 10, 128))
     by_hand = sum(np.linalg.norm(a - b) for a in samples[0] for b in samples[0]) / (10 * 9)
-    assert diversity(samples)[0] == pytest.approx(by_hand)
-    assert diversity(np.repeat(samples[:, :1], 10, axis=1)).tolist() == [0, 0]
+    assert scores.diversity(samples)[0] == pytest.approx(by_hand)
+    assert scores.diversity(np.repeat(samples[:, :1], 10, axis=1)).tolist() == [0, 0]
     with pytest.raises(InputError, match="two samples"):
-        diversity(samples[:, :1])
+        scores.diversity(samples[:, :1])
 
 
 def test_units_are_asked_by_the_names_they_are_measured_under():
     parts = {"eyes_closed": 0.3, "blink_more": 0.9, "head_nod": 0.9, "brow_down": 0.0, "funnel": 0.6}
     script = StyleScript("units", Instruction("x", action_units=parts), ("x",))
-    assert asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
+    assert scores.asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
     shut = StyleScript("units", Instruction("x", action_units={"eyes_closed": 0.9}), ("x",))
-    assert asked_units(shut) == {"eyes_closed": 0.9}
+    assert scores.asked_units(shut) == {"eyes_closed": 0.9}
 
 
 QUICK = SampleSettings(steps=4)
@@ -82,12 +78,14 @@ def generator():
 
 def test_every_phrase_has_a_row_and_every_group_a_change(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised, head nodding.")
-    rows, again = (attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK) for _ in range(2))
+    rows, again = (scores.attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK) for _ in range(2))
     assert [row.phrase for row in rows] == ["is furious", "brows raised", "head nodding"]
     assert all(set(row.change) == set(ARKIT.groups) and min(row.change.values()) >= 0 for row in rows)
     assert rows[1].rest == "She is furious, head nodding."
     assert [row.change for row in rows] == [row.change for row in again]
-    (row,) = attribute(prior_sampler, generator, SPOKEN, performer(), Instruction.parse("A person speaks."), 3, QUICK)
+    (row,) = scores.attribute(
+        prior_sampler, generator, SPOKEN, performer(), Instruction.parse("A person speaks."), 3, QUICK
+    )
     assert (row.phrase, row.rest) == ("A person speaks.", "")
 
 
@@ -103,7 +101,7 @@ def test_shut_eyes_at_the_start_of_a_timeline_go_on_blinking_later(generator):
 def test_a_change_is_the_mean_absolute_difference_of_a_group():
     first, second = (np.zeros((10, 55), np.float32) for _ in range(2))
     second[:, list(ARKIT.groups["brows"])] = 0.25
-    change = group_change(MotionClip(first, 25.0, ARKIT), MotionClip(second, 25.0, ARKIT))
+    change = scores.group_change(MotionClip(first, 25.0, ARKIT), MotionClip(second, 25.0, ARKIT))
     assert change["brows"] == pytest.approx(0.25) and change["lips"] == 0
 
 
@@ -121,3 +119,64 @@ def test_a_timeline_fades_from_style_to_style_without_a_jump(generator):
     apart = np.abs(ends[0].values - ends[1].values).max()
     fastest = max(np.abs(np.diff(end.values, axis=0)).max() for end in ends)
     assert np.abs(np.diff(motion.values, axis=0)).max() < fastest + 0.25 * apart
+
+
+# Talking models
+
+
+JAW = ARKIT.index("jawOpen")
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """Two threads that wait for each other on busy cores take many times as long."""
+    with one_thread():
+        yield
+
+
+class Knowing(TalkingModel):
+    """Knows all performances of a corpus: the clip is found by its features, the script by what is shown.
+
+    `heeds` the style or speaks in the clip's own, and is `off` in every channel.
+    """
+
+    def __init__(self, items: list[Item], heeds: bool = True, off: float = 0.0) -> None:
+        super().__init__(Shape("ARKIT", "still", "0" * 64, 2, 16, 16))
+        self.heeds, self.off, self.shown, self.true = heeds, np.float32(off), {}, {}
+        for corpus, clip in ((item.corpus, item.clip) for item in items):
+            features = corpus.features(clip).astype(np.float32).tobytes()
+            for number, script in enumerate(clip.scripts):
+                motion = corpus.motion(clip, number).astype(np.float32)
+                self.shown[motion.tobytes()] = script
+                self.true[features, script if heeds else number] = motion
+        self.scripts = sorted({script for item in items for script in item.clip.scripts})
+
+    def style_of(self, motion, present=None):
+        style = np.zeros(STYLE, np.float32)
+        style[self.scripts.index(self.shown[motion.values.tobytes()])] = 1.0
+        return style
+
+    def motion_of(self, features, style):
+        script = self.scripts[int(style.argmax())] if self.heeds else 0
+        return MotionClip(self.true[features.tobytes(), script] + self.off, 25.0, ARKIT)
+
+
+def held_out() -> list[Item]:
+    return [Item(performed(), clip) for clip in performed().select(split="test")]
+
+
+def test_a_model_that_knows_every_performance_makes_no_error_and_one_without_style_their_distance(head):
+    items = held_out()
+    scores, same = (score_exchange(Knowing(items, heeds=heeds), items, head) for heeds in (True, False))
+    assert {scores[name] for name in ("EVE exchanged", "EVE own", "LVE exchanged", "LVE own")} == {0.0}
+    assert scores["EVE distance"] > 0.1
+    assert same["EVE exchanged"] == pytest.approx(same["EVE distance"]) and same["EVE own"] == 0.0
+
+
+def test_sounds_without_speech_are_the_same_every_time_and_of_known_levels():
+    first, second = still_sounds(), still_sounds()
+    assert first.keys() == second.keys() >= {"silence", "room tone", "breath", "hiss", "knock", "keys"}
+    assert all((first[name] == second[name]).all() for name in first)
+    assert {len(wave) for wave in first.values()} == {4 * RATE_HZ} and not first["silence"].any()
+    level = {name: float(np.sqrt(np.mean(np.square(wave)))) for name, wave in first.items()}
+    assert level["faint noise"] < level["room tone"] < level["loud noise"] < 1
