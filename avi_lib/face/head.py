@@ -357,7 +357,7 @@ def read_baked_head(path: Path) -> Head:
         dense[np.repeat(np.arange(len(counts)), counts), fields[f"{kind}_points"]] = steps
         return dense[:, weld]
 
-    with np.load(path) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         if not np.array_equal(archive["format"], FORMAT):
             raise refuse(f"format {FORMAT}", archive["format"])
         fields = {name: archive[name] for name in archive.files}

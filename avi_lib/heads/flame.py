@@ -68,7 +68,7 @@ def read_flame_arrays(file: BinaryIO, names: list[str], shown: str) -> dict[str,
     zipped = zipfile.is_zipfile(file)
     file.seek(0)
     try:
-        held = dict(np.load(file)) if zipped else _Unpickler(file, encoding="latin-1").load()
+        held = dict(np.load(file, allow_pickle=False)) if zipped else _Unpickler(file, encoding="latin-1").load()
     except _RefusedError as error:
         got = f"{shown}, a pickle that holds the name {str(error)!r}; nothing of it was run"
         raise InputError("a FLAME model of plain arrays", got, "do not trust this file") from error
