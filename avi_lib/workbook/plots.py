@@ -31,6 +31,7 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import DIFFERENCE, Table
+from avi_lib.evaluation.report import markdown_table as markdown_table  # notebooks find it here
 from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
