@@ -11,12 +11,13 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.face.video import CONTAINERS, container_of
+from avi_lib.face.video import CONTAINERS
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
@@ -33,7 +34,9 @@ RECORDING_SUFFIXES = frozenset(
 )
 """Files taken from a folder; a file named on its own may have any name."""
 
-TALK_SUFFIX, SHEET_SUFFIX = ".talk.mp4", ".png"
+TALK_SUFFIX = ".talk.mp4"
+KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
+"""What is made of a recording, and the suffix of each in a folder."""
 MOST_SAMPLES, MOST_BESIDE = 1000, 8
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
 
@@ -48,17 +51,11 @@ class Targets(NamedTuple):
 
 
 class Job(NamedTuple):
-    """One sample of one recording and the files of its results."""
+    """One sample of one recording, and the files of its results by their kind, of those that are asked for."""
 
     recording: Path
     sample: int
-    files: dict[str, Path | None]
-    """By kind: video, motion and sheet."""
-
-    @property
-    def targets(self) -> list[Path]:
-        """Every file that is to be written."""
-        return [path for path in self.files.values() if path]
+    files: dict[str, Path]
 
 
 class Outcome(NamedTuple):
@@ -93,42 +90,31 @@ def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
 
 
 def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples: int = 1) -> list[Job]:
-    """Where everything goes; InputError for names that fall together or have the wrong ending.
+    """Where everything goes: names as they are given for a recording alone, else names of recordings in folders.
 
     Of several samples each has its number before the suffix of its files: face.2.mp4.
     """
-    output, motion, sheet, with_video = targets
-    planned: list[tuple[Path, Path, Path | None, Path | None]] = []
-    if alone:
-        planned = [(recordings[0], output or Path(f"{recordings[0].stem}{TALK_SUFFIX}"), motion, sheet)]
-        if with_video:
-            container_of(planned[0][1])
-        if motion:
-            check_motion(motion)
-        if sheet and sheet.suffix.lower() != SHEET_SUFFIX:
-            raise InputError(f"a contact sheet ending in {SHEET_SUFFIX}", str(sheet), "change the suffix")
-    else:
-        for folder in (output, motion, sheet):
-            if folder and folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, SHEET_SUFFIX):
+    places = dict(zip(KINDS, targets[:3], strict=True))
+    if not alone:
+        for folder in filter(None, places.values()):
+            if folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, KINDS["sheet"]):
                 raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
-        stems = Counter(recording.stem for recording in recordings)
-        for recording in recordings:
-            name = recording.stem if stems[recording.stem] == 1 else recording.name
-            video = output / f"{name}.mp4" if output else Path(f"{name}{TALK_SUFFIX}")
-            planned.append((recording, video, motion and motion / f"{name}.npz", sheet and sheet / f"{name}.png"))
-        if len({each[1] for each in planned}) < len(planned):
-            raise InputError("recordings of different names", "two of the same name", "work on their folders in turn")
 
-    def numbered(path: Path | None, sample: int) -> Path | None:
-        if path is None or samples == 1:
-            return path
-        return path.with_name(f"{path.stem}.{sample}{path.suffix}" if path.suffix else f"{path.name}_{sample}")
+    def numbered(files: dict[str, Path], sample: int) -> dict[str, Path]:
+        dot = {kind: "." if path.suffix else "_" for kind, path in files.items()}
+        return {kind: path.with_name(f"{path.stem}{dot[kind]}{sample}{path.suffix}") for kind, path in files.items()}
 
+    stems = Counter(recording.stem for recording in recordings)
     jobs = []
-    for recording, video, *others in planned:
-        kinds = dict(zip(("video", "motion", "sheet"), (video if with_video else None, *others), strict=True))
+    for recording in recordings:
+        name = recording.stem if stems[recording.stem] == 1 else recording.name
+        files = {kind: place if alone else place / f"{name}{KINDS[kind]}" for kind, place in places.items() if place}
+        if not targets.video:
+            files.pop("video", None)
+        elif targets.output is None:
+            files = {"video": Path(f"{name}{TALK_SUFFIX}"), **files}
         for sample in range(1, samples + 1):
-            jobs.append(Job(recording, sample, {kind: numbered(path, sample) for kind, path in kinds.items()}))
+            jobs.append(Job(recording, sample, files if samples == 1 else numbered(files, sample)))
     return jobs
 
 
@@ -167,58 +153,60 @@ def talk_all(
         got = f"{len(beside)}" if targets.video else "no video"
         raise InputError(f"a video for up to {MOST_BESIDE} sentences beside it", got, "leave out some --beside")
     jobs = plan_jobs(recordings, alone, targets, samples)
-    read = [settings.head, settings.generator, settings.prior, settings.instructor]
-    read += [getattr(settings.factors, factor).source for factor in FACTORS]
-    written = [each for job in jobs for target in job.targets for each in written_files(target)]
-    named = [Path(name) for name in read if os.path.exists(name)]  # noqa: PTH110 (a name may be too long)
-    keep_inputs([*recordings, *named, *([timeline] if timeline else [])], written)
-    if len({target.resolve() for target in written}) < len(written):
-        twice = next(target for target in written if written.count(target) > 1)
-        raise InputError("a name for each result", f"{twice} twice", "choose another name")
     others = [Instruction.parse(sentence) for sentence in beside]
     with Talker(settings) as talker:
-        talker.prepare(targets.video or targets.sheet is not None, writes=asked is None)
         for job in jobs:
-            if video := job.files["video"]:
-                talker.renderer.check_video(video, abreast=len(others) + 1)
-            if motion := job.files["motion"]:
-                check_motion(motion, talker.head)
-        for folder in (targets.output if targets.video else None, targets.motion, targets.sheet):
-            if folder and not alone:
-                make_folder(folder)
-        for target in (target for job in jobs for target in job.targets):
-            check_writable(target)
+            if "video" in job.files:
+                talker.renderer.check_video(job.files["video"], abreast=len(others) + 1)
+            if "motion" in job.files:
+                check_motion(job.files["motion"], talker.head)
+            if "sheet" in job.files and job.files["sheet"].suffix.lower() != KINDS["sheet"]:
+                raise InputError(f"a sheet ending in {KINDS['sheet']}", str(job.files["sheet"]), "change the suffix")
+        read = [settings.head, settings.generator, settings.prior, settings.instructor]
+        read += [getattr(settings.factors, factor).source for factor in FACTORS]
+        named = [Path(name) for name in read if os.path.exists(name)]  # noqa: PTH110 (a name may be too long)
+        targeted = [path for job in jobs for path in job.files.values()]
+        written = Counter(each.resolve() for path in targeted for each in written_files(path))
+        keep_inputs([*recordings, *named, *([timeline] if timeline else [])], written)
+        if twice := [str(path) for path, times in written.items() if times > 1]:
+            raise InputError("a name for each result", f"{twice[0]} twice", "choose another name")
+        talker.prepare(targets.video or targets.sheet is not None, writes=asked is None)
+        for path in targeted:
+            if not alone:
+                make_folder(path.parent)
+            check_writable(path)
         first: Talk | None = None
+
+        def make(job: Job) -> tuple[dict[str, Any], list[str]]:
+            nonlocal first
+            begun = time.perf_counter()
+            first = first or talker.listen(job.recording, asked, text)
+            seed = settings.seed + job.sample - 1
+            talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
+            if "motion" in job.files:
+                save_motion(talk.motion, job.files["motion"], talker.head)
+            if "sheet" in job.files:
+                talker.renderer.write_sheet(talk, job.files["sheet"])
+            talks = [talk, *(talker.direct(talk, other) for other in others)]
+            if "video" in job.files:
+                talker.renderer.write_comparison(talks, job.files["video"])
+            return _report(talker, talk, job, others, time.perf_counter() - begun)
+
         for job in jobs:
             if job.sample == 1:
                 first = None
-            elif first is None:
-                continue  # the recording failed, which was reported with its first sample
-            path, begun = job.recording, time.perf_counter()
-            try:
-                first = first or talker.listen(path, asked, text)
-                seed = settings.seed + job.sample - 1
-                talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
-                _write(talker, [talk, *(talker.direct(talk, other) for other in others)], job)
-            except (AviError, OSError, MemoryError) as problem:
-                do, got = "free memory or disk, or check the file", str(problem) or type(problem).__name__
-                error = problem if isinstance(problem, AviError) else AviError(f"{path} to be worked through", got, do)
-                first = None if job.sample == 1 else first
-                yield Outcome(path, alone, {"path": str(path), "sample": job.sample, "error": str(error)}, error=error)
-                continue
-            values, lines = _report(talker, talk, job, others, time.perf_counter() - begun)
-            yield Outcome(path, alone, values, lines)
+            if job.sample == 1 or first:  # a recording that cannot be used is reported with its first sample
+                yield _outcome(job.recording, alone, partial(make, job), sample=job.sample)
 
 
-def _write(talker: Talker, talks: Sequence[Talk], job: Job) -> None:
-    """Write the files of a job; the video shows all talks, the first of which is its own."""
-    video, motion, sheet = (job.files[kind] for kind in ("video", "motion", "sheet"))
-    if motion:
-        save_motion(talks[0].motion, motion, talker.head)
-    if sheet:
-        talker.renderer.write_sheet(talks[0], sheet)
-    if video:
-        talker.renderer.write_comparison(talks, video)
+def _outcome(path: Path, alone: bool, make: Callable[[], tuple[dict[str, Any], list[str]]], **about: Any) -> Outcome:
+    """What becomes of a recording: what `make` tells of it, or why it failed."""
+    try:
+        return Outcome(path, alone, *make())
+    except (AviError, OSError, MemoryError) as problem:
+        do, got = "free memory or disk, or check the file", str(problem) or type(problem).__name__
+        error = problem if isinstance(problem, AviError) else AviError(f"{path} to be worked through", got, do)
+        return Outcome(path, alone, {"path": str(path), **about, "error": str(error)}, error=error)
 
 
 def _report(
@@ -230,7 +218,6 @@ def _report(
     made_by = generator.reason if generator else "performer: asked for"
     warnings = [model.warning for model in (generator, sampler) if model and model.warning]
     phones, report = talk.phones, talk.speech.report
-    files = {kind: str(path) if path else None for kind, path in job.files.items()}
     lines = [*report.lines(), f"phones: {phones.method} ({phones.reason})"]
     for entry in talk.timeline.entries:
         lines += _instruction_lines(entry.instruction, entry.at_s)
@@ -241,11 +228,11 @@ def _report(
     lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"beside it: {other.text}" for other in others]
     lines += [f"head: {note}" for note in talker.head.notes]
-    lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in files.items() if path)]
+    lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in job.files.items())]
     lines += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
     values = {
         "path": str(job.recording),
-        **files,
+        **{kind: str(job.files[kind]) if kind in job.files else None for kind in KINDS},
         "sample": job.sample,
         "seed": talk.seed,
         "instruction": instruction_json(talk.instruction),
@@ -274,13 +261,10 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
     recordings, alone = find_recordings(sources)
     weights = None if settings.instructor == "learned" else Path(settings.instructor)
     instructor = load_instructor(weights, settings.encoder, settings.language_model)
-    for path in recordings:
+
+    def write(path: Path) -> tuple[dict[str, Any], list[str]]:
         begun = time.perf_counter()
-        try:
-            speech = load_voice(path, refuse_silence=False)
-        except AviError as error:
-            yield Outcome(path, alone, {"path": str(path), "error": str(error)}, error=error)
-            continue
+        speech = load_voice(path, refuse_silence=False)
         values: dict[str, Any] = {"path": str(path)}
         if timeline:
             entries, written = instructor.timeline(speech)
@@ -290,11 +274,14 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
         else:
             one = instructor.instruct(speech, temperature=settings.temperature, seed=settings.seed, free=settings.free)
             values, lines = values | written_json(one), [one.instruction.text, *_written_lines(one)]
-        lines = [*lines, f"instructor: {instructor.reason}"]
+        lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`
             lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
-        yield Outcome(path, alone, values | {"speech": speech.report.model_dump(mode="json")}, lines)
+        return values | {"speech": speech.report.model_dump(mode="json")}, lines
+
+    for path in recordings:
+        yield _outcome(path, alone, partial(write, path))
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:

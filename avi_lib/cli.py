@@ -21,12 +21,11 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
 
 from avi_lib import __version__
 from avi_lib.errors import AviError, InputError
@@ -39,6 +38,7 @@ from avi_lib.settings import (
     PrepareSettings,
     RenderSettings,
     SampleSettings,
+    Settings,
     TalkSettings,
     profile,
     validated,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 
 Options = argparse.Namespace
+S = TypeVar("S", bound=Settings)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,12 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     option = add("instruct", partial(_print_all, _instruct), "write what the face should do for a recording", each)
     option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
     option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
-    option("--instructor", default="learned", metavar="learned|PATH", help="shipped weights (default) or your own")
-    option("--encoder", metavar="NAME-or-PATH", help="speech encoder")
-    option("--language-model", metavar="NAME-or-PATH", help="language model")
-    option("--temperature", type=float, default=0.0, metavar="T", help="above 0 words are drawn at random")
-    option("--seed", type=int, default=0, metavar="N", help="draws them (default 0)")
-    option("--free", action="store_true", help="write freely, also words that are not understood")
+    _settings_options(option, InstructSettings, *InstructSettings.model_fields)
 
     option = add("track", _track, "follow the face in a video: ARKit weights and head rotation")
     option("video", type=Path, metavar="VIDEO")
@@ -141,11 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     option("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
     option("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
     option("--profile", choices=("smoke", "full"), help="take scripts and texts from a profile")
-    option("--encoder", metavar="NAME-or-PATH", help="frozen speech encoder (default whisper-tiny-en)")
-    option("--scripts", type=int, metavar="N", help="scripts a clip, where no motion is real (default 3)")
-    option("--texts", type=int, metavar="N", help="sentences a script (default 4)")
-    option("--limit", type=int, metavar="N", help="prepare so many recordings only")
-    option("--seed", type=int, metavar="N", help="source of every random choice (default 0)")
+    _settings_options(option, PrepareSettings, "encoder", "scripts", "texts", "limit", "seed")
     option("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
 
     option = add("run", _run, "execute numbered notebooks through papermill")
@@ -174,22 +166,11 @@ def _talk_options(option: Callable[..., Any]) -> None:
     option("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
     option("--instruction", metavar="TEXT", help="what the face should do; else written from the speech")
     option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
-    help_ = "what makes the motion: shipped weights (default), rules, or your own weights"
-    option("--generator", default="learned", metavar="learned|performer|PATH", help=help_)
-    option("--encoder", metavar="NAME-or-PATH", help="speech encoder of the learned generator")
     option("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
-    help_ = "what makes a style of the sentence: shipped weights (default), the performer, or your own weights"
-    option("--prior", default="learned", metavar="learned|performer|PATH", help=help_)
-    option("--text-encoder", metavar="NAME-or-PATH", help="text encoder of the prior")
-    help_ = "what writes where no instruction is given"
-    option("--instructor", default="learned", metavar="learned|PATH", help=help_)
-    option("--language-model", metavar="NAME-or-PATH", help="language model of the instructor")
+    models = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model")
+    _settings_options(option, TalkSettings, *models, "seed", "head")
+    _settings_options(option, SampleSettings, *SampleSettings.model_fields)
     option("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
-    option("--guidance", type=float, metavar="W", help="1 follows the sentence (default)")
-    option("--steps", type=int, metavar="N", help="denoising steps (default 20)")
-    option("--sampler", metavar="ddim|dpm++|ddpm", help="how the prior denoises (default ddim)")
-    option("--candidates", type=int, metavar="N", help="styles drawn, of which the nearest is taken")
-    option("--seed", type=int, default=0, metavar="N", help="source of every random choice (default 0)")
     option("--motion", type=Path, metavar="OUT", help="also write the motion, in a format of `avi export`")
     option("--sheet", type=Path, metavar="OUT.png", help="also write a contact sheet")
     option("--no-video", action="store_true", help="write no video")
@@ -200,24 +181,33 @@ def _talk_options(option: Callable[..., Any]) -> None:
         option(f"--{factor}", default="speech", metavar="SOURCE", help=f"where the {factor} comes from: {source}")
     help_ = "0 is rest, 1 as it is, up to 3; may be repeated"
     option("--strength", action="append", default=[], metavar="FACTOR=X", help=help_)
-    option("--head", default="open", metavar="NAME-or-PATH", help="open (default), or a head of your own")
     option("--identity", action="append", default=[], metavar="SLIDER=X", help="of the open head; may be repeated")
     option("--size", default="512", metavar="PIXELS", help="side, or 1920x1080 (default 512)")
-    option("--framing", default="portrait", metavar="portrait|face|mouth|eyes", help="what is seen")
-    option("--turn", type=float, default=0.0, metavar="DEG", help="camera around the head")
-    option("--tilt", type=float, default=0.0, metavar="DEG", help="camera over the head")
-    option("--backdrop", default="studio", metavar="studio|transparent|#rrggbb", help="what is behind")
-    option("--caption", action="store_true", help="the instruction as a subtitle")
-    option("--strip", action="store_true", help="trajectories under the picture")
+    _settings_options(option, RenderSettings, "framing", "turn_deg", "tilt_deg", "backdrop", "caption", "strip")
+
+
+def _settings_options(option: Callable[..., Any], kind: type[Settings], *names: str) -> None:
+    """An option for each of these settings, whose texts the settings themselves read; None where it is not given."""
+    for name in names:
+        field = kind.model_fields[name]
+        flag = f"--{name.removesuffix('_deg').replace('_', '-')}"
+        if field.annotation is bool:
+            option(flag, dest=name, action="store_true", default=None, help=field.description)
+        else:
+            choices = [each for each in get_args(field.annotation) if isinstance(each, str)]
+            default = "" if field.default is None else f" (default {field.default})"
+            metavar = "|".join(choices) or name.removesuffix("_deg").upper()
+            option(flag, dest=name, metavar=metavar, help=f"{field.description}{default}")
 
 
 def _print(options: Options, as_json: object, lines: Iterable[str]) -> None:
     print(json.dumps(as_json, ensure_ascii=False) if options.json else "\n".join(lines), flush=True)
 
 
-def _given(options: Options, *names: str) -> dict[str, Any]:
-    """The options among `names` that were given."""
-    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+def _settings(kind: type[S], options: Options, base: Mapping[str, Any] | None = None, **others: Any) -> S:
+    """Settings of the options that were given, over `base`."""
+    given = {name: getattr(options, name, None) for name in kind.model_fields}
+    return validated(kind, **{**(base or {}), **{k: v for k, v in given.items() if v is not None}, **others})
 
 
 def number_pairs(texts: Sequence[str], option: str) -> dict[str, float]:
@@ -246,17 +236,13 @@ def _talk(options: Options) -> Iterable[Outcome]:
     size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
     if not size:
         raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
-    picture = _given(options, "framing", "backdrop", "caption", "strip")
-    picture |= {"size": int(size[2] or size[1]), "width": int(size[1])}
-    picture |= {"turn_deg": options.turn, "tilt_deg": options.tilt}
-    names = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model", "head", "seed")
-    settings = validated(
+    settings = _settings(
         TalkSettings,
-        **_given(options, *names),
-        sample=validated(SampleSettings, **_given(options, "sampler", "steps", "guidance", "candidates")),
+        options,
+        sample=_settings(SampleSettings, options),
         identity=number_pairs(options.identity, "--identity"),
         factors=Factors(**factors),
-        render=validated(RenderSettings, **picture),
+        render=_settings(RenderSettings, options, size=int(size[2] or size[1]), width=int(size[1])),
     )
     targets = Targets(options.output, options.motion, options.sheet, video=not options.no_video)
     more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside")}
@@ -266,9 +252,7 @@ def _talk(options: Options) -> Iterable[Outcome]:
 def _instruct(options: Options) -> Iterable[Outcome]:
     from avi_lib.batch import instruct_all
 
-    names = ("instructor", "encoder", "language_model", "temperature", "seed", "free")
-    settings = validated(InstructSettings, **_given(options, *names))
-    return instruct_all(options.speech, settings, options.timeline)
+    return instruct_all(options.speech, _settings(InstructSettings, options), options.timeline)
 
 
 def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -> int:
@@ -353,8 +337,7 @@ def _prepare(options: Options) -> int:
     from avi_lib.corpus.prepare import prepare
 
     base = profile(options.profile).prepare.model_dump() if options.profile else {}
-    given = _given(options, "encoder", "scripts", "texts", "limit", "seed")
-    settings = validated(PrepareSettings, **base | given)
+    settings = _settings(PrepareSettings, options, base)
     health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
     _print(options, health.as_dict(), health.lines())
     return 0
@@ -409,31 +392,24 @@ def _models(options: Options) -> int:
 
 
 def _doctor(options: Options) -> int:
-
     checks = doctor()
     lines = [f"{'ok ' if check.ok else 'BAD'} {check.name:22s} {check.detail}" for check in checks]
-    _print(options, {"checks": [check.as_dict() for check in checks]}, lines)
+    _print(options, {"checks": [check._asdict() for check in checks]}, lines)
     return 0 if all(check.ok for check in checks) else 1
 
 
 # What `avi doctor` says: what is installed, found and chosen on this machine, and why.
 
-
 PACKAGES = "torch numpy av soxr librosa numba transformers safetensors papermill hama pocketsphinx".split()
 FREE_DISK_BYTES = 2 * 10**9
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One thing looked at: its name, whether it is as the product needs it, and what was found and why."""
 
     name: str
     ok: bool
     detail: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
 
 
 def doctor(outputs: Path = Path("outputs")) -> list[Check]:
@@ -460,10 +436,9 @@ def _look(name: str, look: Callable[[], str]) -> Check:
     """What a look finds; whatever it raises is a finding too, so that the list is always whole."""
     try:
         return Check(name, True, look())
-    except AviError as error:
-        return Check(name, False, str(error))
     except Exception as error:
-        return Check(name, False, f"{type(error).__name__}: {error}".removesuffix(": "))
+        words = str(error) if isinstance(error, AviError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+        return Check(name, False, words)
 
 
 def _python() -> str:

