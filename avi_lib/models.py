@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -204,6 +205,11 @@ class Resolved:
     reason: str
     licence: str
     sha256: dict[str, str]
+
+    @property
+    def described(self) -> str:
+        """The reason and the licence."""
+        return f"{self.reason}; licence {self.licence}"
 
 
 def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = False) -> Resolved:
@@ -422,3 +428,69 @@ def loading() -> Iterator[None]:
             logging.set_verbosity(level)
             if bar:
                 logging.enable_progress_bar()
+
+
+def locate(name_or_path: str, purpose: str) -> Resolved:
+    """A frozen model by its name among those of a purpose ("speech encoder"), or a person's own folder.
+
+    Raises AssetError for a model that is to be had nowhere, InputError for what is neither a name nor a folder.
+    """
+    names = [model.name for model in load_manifest().models if model.purpose.startswith(purpose)]
+    if name_or_path in names:
+        return resolve(name_or_path)
+    try:
+        folder = Path(name_or_path).expanduser()
+        if folder.is_dir():
+            name = folder.resolve().name
+            return Resolved(name, folder, {}, "path", f"given path {folder}", "that of your own copy", {})
+        got = f"{name_or_path!r}, which is " + ("a file" if folder.exists() else "not there")
+    except (OSError, RuntimeError, ValueError) as error:
+        got = f"{name_or_path!r}: {error}"
+    raise InputError(f"a folder with a {purpose}, or a name ({', '.join(names)})", got, "correct the name or the path")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a model's folder; InputError where there is none."""
+    do = "name the folder that holds the model's config.json and weights, and copy it again if it is damaged"
+    try:
+        content = json.loads(path.read_bytes())
+        reason = "no object" if not isinstance(content, dict) else ""
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON ({error})"
+    if reason:
+        raise InputError(f"a model folder with {path.name}", f"{path}: {reason}", do)
+    return content
+
+
+def load_pretrained(
+    folder: Path, kind: str, what: str, *, spare: str = "$^", tokenizer: bool = False, **options: Any
+) -> tuple[Any, Any]:
+    """A frozen network of transformers from the safetensors in a folder, and its tokenizer where one is asked for.
+
+    `kind` is the class of transformers that reads it, `what` the model in words, `spare` a pattern of the weights that
+    may be lacking; the options are those of `from_pretrained`, where a `gguf_file` takes the place of safetensors.
+    Nothing of the folder is run. Raises InputError for a model that is damaged, incomplete or pickled.
+    """
+    import transformers
+
+    safe = {"local_files_only": True, "trust_remote_code": False, **options}
+    if "gguf_file" not in options:
+        safe["use_safetensors"] = True
+        if not any(folder.glob("*.safetensors")):
+            pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
+            got = f"{folder} with " + (
+                f"{pickled}, a pickle, which can run code when it is read" if pickled else "none"
+            )
+            do = "where you trust it, load it with transformers and save it again with save_pretrained"
+            raise InputError("weights as safetensors", got, do)
+    try:
+        with loading():
+            words = transformers.AutoTokenizer.from_pretrained(folder, **safe) if tokenizer else None
+            network, report = getattr(transformers, kind).from_pretrained(folder, output_loading_info=True, **safe)
+    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"a {what}", f"{folder}: {reason[:300]}", "copy the model again") from error
+    if missing := sorted(key for key in report["missing_keys"] if not re.match(spare, key)):
+        got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
+        raise InputError(f"all weights of a {what}", got, "copy the model again")
+    return network.eval().requires_grad_(False), words

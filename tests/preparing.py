@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import Executor, Future
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 from raw_corpora import RATE_HZ, StillEncoder
 
 from avi_lib.corpus import prepare as preparing
+from avi_lib.speech.phones import Phone
 from avi_lib.speech.voice import SpeechReport, Voice
 
 
@@ -36,3 +38,13 @@ def stand_in(patch: pytest.MonkeyPatch) -> None:
     """No worker processes and no network."""
     patch.setattr(preparing, "worker_pool", lambda workers: nullcontext(Inline()))
     patch.setattr(preparing, "_encoder", lambda name: StillEncoder())
+
+
+def contiguous(phones: Iterable[Phone], duration_s: float) -> bool:
+    """Whether phones run from 0 to `duration_s` without gap, overlap or empty phone."""
+    end = 0.0
+    for phone in phones:
+        if phone.start_s != end or phone.end_s <= phone.start_s:
+            return False
+        end = phone.end_s
+    return end == duration_s

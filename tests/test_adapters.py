@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preparing import contiguous
 
 from avi_lib.corpus.adapters import ADAPTERS, scan_source
 from avi_lib.corpus.layouts import SPEECH_SUFFIXES, RuleError, Scan, find, load_lablaut, phones_of, read_table
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, MotionSpace, save_curves, save_npz
-from avi_lib.speech.phones import ARPABET, SILENCE, Phone, contiguous, tidy
+from avi_lib.speech.phones import ARPABET, SILENCE, Phone, tidy
 
 CLIP = "03-01-05-02-01-01-12"
 CREMA = "1001_DFA_ANG_XX"

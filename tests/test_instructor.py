@@ -70,7 +70,7 @@ def test_an_unsure_emotion_is_one_level_weaker_and_a_lost_one_neutral():
     assert softened(logs(angry3=0.5, angry2=0.2), 0.9) == (EmotionClass("angry", 3), [])
     assert likeliest(logs(sad2=0.3, angry1=0.2, angry2=0.25, angry3=0.05)) == EmotionClass("angry", 2)
     chosen, warnings = softened(logs(angry3=UNSURE - 0.1), 0.9)
-    assert chosen == EmotionClass("angry", 2) and "toned down" in warnings[0]
+    assert chosen == EmotionClass("angry", 2) and "weakened" in warnings[0]
     chosen, warnings = softened(logs(angry3=LOST - 0.1), 0.9)
     assert chosen == NEUTRAL and "neutral" in warnings[0]
     assert softened(logs(angry3=0.9), 0.2)[0] == NEUTRAL

@@ -22,7 +22,6 @@ from avi_lib.instruction.language_model import (
     answer_loss,
     dequantised,
     encode_texts,
-    language_fingerprint,
     load_language_model,
     load_text_encoder,
 )
@@ -193,11 +192,12 @@ def test_text_comes_back_from_its_tokens_and_level_and_class_have_theirs_in_an_a
 
 
 def test_fingerprints_follow_weights_and_words(tmp_path):
-    for save, found in (
-        (save_bert, lambda folder: load_text_encoder(str(folder)).fingerprint),
-        (save_llama, language_fingerprint),
+    for save, load in (
+        (save_bert, load_text_encoder),
+        (save_llama, load_language_model),
     ):
-        one, two, other = (found(save(tmp_path / f"{save.__name__}{i}", seed)) for i, seed in enumerate((0, 0, 1)))
+        folders = (save(tmp_path / f"{save.__name__}{i}", seed) for i, seed in enumerate((0, 0, 1)))
+        one, two, other = (load(str(folder)).fingerprint for folder in folders)
         assert one == two != other
 
 
@@ -215,13 +215,16 @@ def test_what_is_no_language_model_is_refused(tmp_path):
 
     (tmp_path / "empty").mkdir()
     for folder, words in (
-        (tmp_path / "absent", "a folder with a language model, or a name"),
+        (tmp_path / "absent", "a folder with a causal language model, or a name"),
         (tmp_path / "empty", "config.json"),
         (changed("pickled", lambda f, w: w.rename(f / "pytorch_model.bin")), "weights as safetensors"),
-        (changed("torn", lambda f, w: w.write_bytes(w.read_bytes()[:200])), "a causal language model with its tokeniz"),
+        (changed("torn", lambda f, w: w.write_bytes(w.read_bytes()[:200])), "expected a language model"),
         (changed("lacking", lambda f, w: save_file(lacking, w, {"format": "pt"})), "all weights of a language model"),
         (changed("broken", lambda f, w: save_file(broken, w, {"format": "pt"})), "whose scores are not finite"),
-        (changed("foreign", lambda f, w: (f / "config.json").write_text(json.dumps(config))), "a causal language mod"),
+        (
+            changed("foreign", lambda f, w: (f / "config.json").write_text(json.dumps(config))),
+            "expected a language model",
+        ),
         (save_gpt2(tmp_path / "gpt2"), "built as Llama is"),
     ):
         with pytest.raises(InputError, match=words):

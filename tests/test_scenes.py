@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from preparing import read_quickly
+from preparing import contiguous, read_quickly
 
 from avi_lib.corpus import scenes as module
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.scenes import compose_scenes
 from avi_lib.errors import InputError
 from avi_lib.speech.loading import load_voice
-from avi_lib.speech.phones import SILENCE, contiguous
+from avi_lib.speech.phones import SILENCE
 
 RATE_HZ = 16_000
 SCENES = 23

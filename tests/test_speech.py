@@ -74,7 +74,7 @@ def test_unusable_recording_is_refused_in_words(tmp_path: Path, name: str) -> No
 def test_repair_is_made_and_recorded_with_its_number(tmp_path: Path, name: str) -> None:
     make, repair, value = REPAIRED[name]
     speech = load_voice(save(tmp_path / name, make()))
-    finding = speech.report.repair(repair)
+    finding = speech.report.finding(repair)
     assert finding is not None
     assert finding.value == pytest.approx(value, rel=1e-3)
     assert any(finding.text in line for line in speech.report.lines())
@@ -89,15 +89,15 @@ def test_file_cut_off_in_the_middle_keeps_its_beginning_and_says_so(tmp_path: Pa
     whole = encoded(voice(2.0), suffix)
     speech = load_voice(save(tmp_path / f"cut.{suffix}", whole[: 2 * len(whole) // 3]))
     assert 0.5 < speech.duration_s < 1.7
-    assert speech.report.repair("truncated") or speech.report.repair("damaged")
+    assert speech.report.finding("truncated") or speech.report.finding("damaged")
 
 
 def test_streams_that_break_off_or_change_on_the_way_are_loaded_and_recorded(tmp_path: Path) -> None:
     whole = encoded(voice(4.0), "ogg")
     speech = load_voice(save(tmp_path / "cut.ogg", whole[: whole.rfind(b"OggS")]))
     assert 0.5 < speech.duration_s < 4.0
-    assert speech.report.repair("unfinished") is not None
-    assert load_voice(save(tmp_path / "whole.ogg", whole)).report.repair("unfinished") is None
+    assert speech.report.finding("unfinished") is not None
+    assert load_voice(save(tmp_path / "whole.ogg", whole)).report.finding("unfinished") is None
     options = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "frag_duration": "500000"}
     whole = encoded(voice(3.0), "m4a", options=options)
     speech = load_voice(save(tmp_path / "cut.m4a", whole[: len(whole) // 2]))
@@ -106,7 +106,7 @@ def test_streams_that_break_off_or_change_on_the_way_are_loaded_and_recorded(tmp
     bare = {"write_xing": "0", "id3v2_version": "0"}
     parts = [encoded(voice(1.0, rate_hz), "mp3", rate_hz, bare) for rate_hz in (16000, 32000)]
     speech = load_voice(save(tmp_path / "joined.mp3", b"".join(parts)))
-    assert speech.report.repair("changes").value >= 1
+    assert speech.report.finding("changes").value >= 1
     assert speech.duration_s == pytest.approx(2.1, abs=0.1)
 
 
@@ -178,7 +178,7 @@ def test_resampling_keeps_length_and_time(tmp_path: Path, rate_hz: int) -> None:
     expected = 0.4 * np.sin(2 * np.pi * 300 * np.arange(16000) / 16000)
     np.testing.assert_allclose(speech.wave[1000:-1000], expected[1000:-1000], atol=3e-4)
     assert (speech.report.channels, speech.report.source_rate_hz) == (2, rate_hz)
-    assert (speech.report.warning("narrow_band") is not None) == (rate_hz < 16000)
+    assert (speech.report.finding("narrow_band") is not None) == (rate_hz < 16000)
 
 
 @pytest.mark.parametrize("channels", range(1, MAX_CHANNELS + 1))
@@ -193,7 +193,7 @@ def test_levels_of_known_recordings_are_measured_and_a_full_scale_tone_is_not_cl
     t = np.arange(16000) / 16000
     tone = np.sin(2 * np.pi * 110 * t)
     clipped = load_voice(save(tmp_path / "c.wav", wav_bytes(np.clip(2 * tone, -1, 1))))
-    assert clipped.report.warning("clipping").value == pytest.approx(2 / 3, abs=0.02)
+    assert clipped.report.finding("clipping").value == pytest.approx(2 / 3, abs=0.02)
     assert load_voice(save(tmp_path / "t.wav", wav_bytes(tone))).report.clipping_fraction < 1e-3
     rng = np.random.default_rng(0)
     wave = 1e-3 * rng.standard_normal(32000)
@@ -210,17 +210,17 @@ def test_silence_an_open_length_and_a_low_level_are_noted(tmp_path: Path) -> Non
     wave = np.zeros(32000)
     wave[:3200] = voice(0.2)
     report = load_voice(save(tmp_path / "a.wav", wav_bytes(wave, claim_bytes=0xFFFFFFFF))).report
-    assert report.warning("mostly_silent").value == pytest.approx(0.9, abs=0.06)
-    assert report.warning("open_length") is not None
+    assert report.finding("mostly_silent").value == pytest.approx(0.9, abs=0.06)
+    assert report.finding("open_length") is not None
     assert report.claimed_s is None
     speech = load_voice(save(tmp_path / "b.wav", wav_bytes(voice(1) / 100, kind="<f4")))
     np.testing.assert_allclose(speech.wave, voice(1) / 100, atol=1e-7)
-    assert speech.report.warning("quiet").value == pytest.approx(speech.report.speech_dbfs)
+    assert speech.report.finding("quiet").value == pytest.approx(speech.report.speech_dbfs)
     wave = np.zeros(16000 * 20)
     wave[50_000:53_200] = 3 * voice(0.2)
     report = load_voice(save(tmp_path / "c.wav", wav_bytes(wave, kind="<f4"))).report
-    assert report.repair("peak").value == pytest.approx(1.5)
-    assert report.warning("mostly_silent").value > 0.98, "one loud word in a long silence is speech"
+    assert report.finding("peak").value == pytest.approx(1.5)
+    assert report.finding("mostly_silent").value > 0.98, "one loud word in a long silence is speech"
 
 
 def test_real_recordings_need_no_repair_and_videos_sound_as_their_recordings(real_data: Path) -> None:

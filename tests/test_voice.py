@@ -13,6 +13,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from preparing import contiguous
 from small_encoders import tone
 
 from avi_lib.errors import InputError
@@ -33,8 +34,6 @@ from avi_lib.speech.phones import (
     agreement,
     align_phones,
     arpabet,
-    contiguous,
-    merge_silence,
     pronounce,
     recognise_phones,
     sections,
@@ -330,7 +329,7 @@ def test_tidy_makes_phones_contiguous():
     across = [Phone("B", -0.2, -0.1), Phone("AY", -0.1, 0.3), Phone("M", 0.9, 1.2), Phone("P", 1.3, 1.4)]
     assert tidy(across, 1.0) == (Phone("AY", 0.0, 0.3), Phone(SILENCE, 0.3, 0.9), Phone("M", 0.9, 1.0))
     assert not contiguous([Phone("B", 0.0, 0.4), Phone("AY", 0.5, 1.0)], 1.0)
-    joined = merge_silence([Phone(SILENCE, 0, 1), Phone(SILENCE, 1, 2), Phone("B", 2, 3)])
+    joined = tidy([Phone(SILENCE, 0, 1), Phone(SILENCE, 1, 2), Phone("B", 2, 3)], 3.0)
     assert joined == (Phone(SILENCE, 0, 2), Phone("B", 2, 3))
 
 

@@ -143,7 +143,7 @@ def softened(log_probabilities: Float32[np.ndarray, " classes"], speech: float) 
     if sure < LOST:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]
     if sure < UNSURE and predicted.level > 1:
-        return EmotionClass(predicted.emotion, predicted.level - 1), [f"{unsure}; the sentence is toned down"]
+        return EmotionClass(predicted.emotion, predicted.level - 1), [f"{unsure}; the sentence is weakened"]
     return predicted, []
 
 
@@ -234,7 +234,7 @@ class Instructor:
         for number, label in enumerate(labels):
             texts = choices(label)
             tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
-            scores = self.language.log_probabilities(kv_cache.rows([number]), tokens)[0]
+            scores = self.language.log_probabilities(kv_cache.row(number), tokens)[0]
             means = scores / torch.tensor([len(each) for each in tokens])
             said.append(texts[draw(means, temperature, torch.Generator().manual_seed(seed))])
         return said

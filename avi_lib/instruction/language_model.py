@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_folder, cached, file_sha256, make_folder
-from avi_lib.models import Resolved, cache_folder, load_manifest, loading, resolve
+from avi_lib.models import Resolved, cache_folder, load_pretrained, loading, locate, read_config
 
 MAX_TOKENS = 128
 """Tokens of a sentence that are encoded, fewer where the network has fewer positions; the rest is left out."""
@@ -53,48 +53,6 @@ _CHUNK = 1024
 States = Float32[np.ndarray, "_ dim"]
 
 
-# Finding and reading models.
-
-
-def _locate(name_or_path: str, purpose: str, what: str) -> tuple[str, Path, str, Resolved | None]:
-    """Name, folder and reason of a model, and how it was resolved where it was named."""
-    names = [model.name for model in load_manifest().models if model.purpose.startswith(purpose)]
-    if name_or_path in names:
-        found = resolve(name_or_path)
-        return name_or_path, found.folder, f"{found.reason}; licence {found.licence}", found
-    folder = Path(name_or_path).expanduser()
-    if not folder.is_dir():
-        expected = f"a folder with a {what}, or a name ({', '.join(names)})"
-        raise InputError(expected, repr(name_or_path), "correct the name or the path")
-    if not (folder / "config.json").is_file():
-        raise InputError("a model folder with config.json", f"none in {folder}", "name the folder that holds it")
-    if not any(folder.glob("*.safetensors")):
-        do = "where you trust its weights, load it with transformers and save it again with save_pretrained"
-        raise InputError("weights as safetensors", f"none in {folder}", do)
-    return folder.resolve().name, folder, f"given path {folder}; licence: that of your own copy", None
-
-
-def _pretrained(
-    folder: Path, kind: str, dtype: torch.dtype | str, expected: str, do: str = "copy it again", **options: object
-) -> tuple[Any, Any, set[str]]:
-    """A network of transformers, its tokenizer, and the weights that its files lack."""
-    import transformers
-
-    local = {"local_files_only": True, "trust_remote_code": False, **options}
-    safe = {} if options else {"use_safetensors": True}
-    try:
-        with loading():
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **local)
-            network, report = getattr(transformers, kind).from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, **safe, **local
-            )
-    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
-        words = " ".join(str(error).split()) or type(error).__name__
-        where = folder / str(options.get("gguf_file", ""))
-        raise InputError(expected, f"{where}: {words[:300]}", do) from error
-    return network, tokenizer, set(report["missing_keys"])
-
-
 def _digests(folder: Path, *more: str) -> dict[str, str]:
     """Digests of weights, configuration and tokenizer."""
     names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "tokenizer_config.json", *more)
@@ -104,12 +62,6 @@ def _digests(folder: Path, *more: str) -> dict[str, str]:
 
 def _sha256(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _check_whole(missing: set[str], folder: Path, what: str) -> None:
-    if missing:
-        got = f"{folder} without {len(missing)} of them: {', '.join(sorted(missing)[:3])}"
-        raise InputError(f"all weights of a {what}", got, "copy the model again")
 
 
 # Text encoders. The first and the last token stand for the sentence's start and end; padding never reaches the caller.
@@ -164,21 +116,17 @@ def load_text_encoder(name_or_path: str = "minilm") -> TextEncoder:
         AssetError: a named model is to be had nowhere.
         InputError: neither a name nor a folder, another kind of model, or one that is damaged or incomplete.
     """
-    name, folder, reason, _ = _locate(name_or_path, "text encoder", "text encoder")
-    try:
-        kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        got = f"{folder}: {error}"
-        raise InputError("a model folder with config.json", got, "name the folder that holds it") from error
+    found = locate(name_or_path, "text encoder")
+    folder, kind = found.folder, read_config(found.folder / "config.json").get("model_type")
     if kind not in KINDS:
         raise InputError(f"a text encoder of the kind {', '.join(KINDS)}", f"{kind!r} in {folder}", "use one of these")
-    expected = f"a {kind} model with its tokenizer"
-    network, tokenizer, missing = _pretrained(folder, KINDS[kind], torch.float32, expected)
-    _check_whole({key for key in missing if not key.startswith("pooler.")}, folder, f"{kind} model")
+    network, tokenizer = load_pretrained(
+        folder, KINDS[kind], f"{kind} model", spare=r"pooler\.", tokenizer=True, dtype="float32"
+    )
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     fingerprint = _sha256([MAX_TOKENS, _digests(folder, "vocab.txt")])
-    encoder = TextEncoder(network.eval().requires_grad_(False), tokenizer, name, reason, fingerprint)
+    encoder = TextEncoder(network, tokenizer, found.name, found.described, fingerprint)
     if not all(np.isfinite(states).all() for states in encoder.encode(["a face"])):
         raise InputError("a text encoder", f"{folder}, whose states are not finite", "copy the model again")
     return encoder
@@ -278,9 +226,9 @@ def _whole(folder: Path) -> bool:
 
 
 def _read(source: Path) -> tuple[Any, Any]:
-    expected, do = "a GGUF file with a causal language model", "copy it again, or name a folder of weights"
-    quantised, tokenizer, _ = _pretrained(
-        source.parent, "AutoModelForCausalLM", torch.float32, expected, do, gguf_file=source.name
+    what = f"GGUF file with a causal language model as {source.name}"
+    quantised, tokenizer = load_pretrained(
+        source.parent, "AutoModelForCausalLM", what, spare="", tokenizer=True, dtype="float32", gguf_file=source.name
     )
     config = quantised.config
     del config.quantization_config
@@ -299,11 +247,11 @@ class KVCache:
     cache: Any
     next: Float[torch.Tensor, "prompts vocabulary"]
 
-    def rows(self, numbers: Sequence[int]) -> KVCache:
-        """The cache of some of the prompts."""
+    def row(self, number: int) -> KVCache:
+        """A copy for one of the prompts."""
         cache = copy.deepcopy(self.cache)
-        cache.batch_select_indices(torch.tensor(numbers))
-        return KVCache(cache, self.next[torch.tensor(numbers)])
+        cache.batch_select_indices(torch.tensor([number]))
+        return KVCache(cache, self.next[number : number + 1])
 
 
 class LanguageModel:
@@ -394,36 +342,21 @@ class LanguageModel:
         Each ends with the mark of the end, which is left out, a line's end, or after `most` tokens. Words are drawn
         where the temperature is above 0, for every prompt from the same stream.
         """
-        begun = [list(tokens) for tokens in begin or [[]] * len(kv_cache.next)]
-        said: dict[int, list[int]] = {}
-        for length in sorted(set(map(len, begun))):
-            rows = [number for number, tokens in enumerate(begun) if len(tokens) == length]
-            chosen = kv_cache.rows(rows)
-            written = self._go_on(chosen, most, [begun[row] for row in rows], temperature, seed)
-            said.update(zip(rows, written, strict=True))
-        return [said[number] for number in range(len(begun))]
+        begun = begin or [[]] * len(kv_cache.next)
+        return [self._go_on(kv_cache.row(i), most, list(said), temperature, seed) for i, said in enumerate(begun)]
 
-    def _go_on(
-        self, kv_cache: KVCache, most: int, said: list[list[int]], temperature: float, seed: int
-    ) -> list[list[int]]:
-        """As `go_on`, for prompts that begin with as many tokens; the cache is used up."""
-        randoms = [torch.Generator().manual_seed(seed) for _ in said]
-        cache, scores, going = kv_cache.cache, kv_cache.next, [True] * len(said)
-        feed = torch.tensor(said, dtype=torch.long)
-        while True:
-            if feed.shape[1]:
-                seen = self.network(input_ids=feed, past_key_values=cache, use_cache=True)
+    def _go_on(self, kv_cache: KVCache, most: int, said: list[int], temperature: float, seed: int) -> list[int]:
+        """As `go_on`, for one prompt; the cache is used up."""
+        random, scores, feed = torch.Generator().manual_seed(seed), kv_cache.next, said
+        while len(said) < most:
+            if feed:
+                seen = self.network(input_ids=torch.tensor([feed]), past_key_values=kv_cache.cache, use_cache=True)
                 scores = seen.logits[:, -1].float()
-            chosen = [draw(row, temperature, random) for row, random in zip(scores, randoms, strict=True)]
-            for number, token in enumerate(chosen):
-                full = len(said[number]) >= most
-                if full or token == self.end or "\n" in self._tokenizer.decode([token]):
-                    going[number] = False
-                if going[number]:
-                    said[number].append(token)
-            if not any(going):
-                return said
-            feed = torch.tensor(chosen)[:, None]
+            token = draw(scores[0], temperature, random)
+            if token == self.end or "\n" in self._tokenizer.decode([token]):
+                break
+            said, feed = [*said, token], [token]
+        return said
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -447,32 +380,23 @@ def load_language_model(name_or_path: str = "smollm2") -> LanguageModel:
         AssetError: a named model is to be had nowhere.
         InputError: neither a name nor a folder, no causal model, or one that is damaged or incomplete.
     """
-    name, folder, reason, found = _locate(name_or_path, "causal language model", "language model")
-    if found is None:
-        fingerprint = language_fingerprint(folder)
-    else:
-        if len(found.files) == 1 and next(iter(found.files.values())).suffix == ".gguf":
-            folder = dequantised(found)
-        fingerprint = _sha256([RECIPE, found.sha256])  # not the folder's: transformers writes its version into it
+    found = locate(name_or_path, "causal language model")
+    folder, fingerprint = found.folder, _sha256([RECIPE, found.sha256])
+    if not found.files:
+        read_config(folder / "config.json")
+        fingerprint = _sha256(_digests(folder, "tokenizer.model"))
+    elif [path.suffix for path in found.files.values()] == [".gguf"]:
+        folder = dequantised(found)  # whose own digest follows the version of transformers, which it names
     small = sum(path.stat().st_size for path in folder.glob("*.safetensors")) <= FLOAT32_BYTES
-    expected = "a causal language model with its tokenizer"
-    network, tokenizer, missing = _pretrained(
-        folder, "AutoModelForCausalLM", torch.float32 if small else "auto", expected
-    )
-    tied = bool(getattr(network.config, "tie_word_embeddings", False))
-    _check_whole(missing - ({"lm_head.weight"} if tied else set()), folder, "language model")
+    dtype = "float32" if small else "auto"
+    network, tokenizer = load_pretrained(folder, "AutoModelForCausalLM", "language model", tokenizer=True, dtype=dtype)
     if not isinstance(getattr(network, "model", None), nn.Module) or not hasattr(network, "lm_head"):
         got = f"{type(network).__name__} in {folder}"
         raise InputError("a causal language model built as Llama is (`model` and `lm_head`)", got, "use such a one")
-    model = LanguageModel(network, tokenizer, name, reason, fingerprint)
+    model = LanguageModel(network, tokenizer, found.name, found.described, fingerprint)
     if not bool(model.read(model.bos()[None]).next.isfinite().all()):
         raise InputError("a language model", f"{folder}, whose scores are not finite", "copy the model again")
     return model
-
-
-def language_fingerprint(folder: Path) -> str:
-    """Digest of the files that decide what a language model says."""
-    return _sha256(_digests(folder, "tokenizer.model"))
 
 
 def answer_loss(

@@ -27,7 +27,7 @@ from scipy.sparse import csr_array
 
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
-from avi_lib.models import load_manifest, loading, resolve
+from avi_lib.models import load_pretrained, locate, read_config
 
 RATE_HZ = 16_000
 FPS = 50.0
@@ -115,22 +115,16 @@ def load_encoder(name_or_path: str = "whisper-tiny-en", threads: int = 1) -> Spe
     """
     if threads < 1:
         raise InputError("at least one thread", f"threads={threads}", "pass 1 or more")
-    names = [model.name for model in load_manifest().models if model.purpose.startswith("speech encoder")]
-    if name_or_path in names:
-        found = resolve(name_or_path)
-        name, folder, reason = name_or_path, found.folder, f"{found.reason}; licence {found.licence}"
-    else:
-        folder = _folder(name_or_path, names)
-        name, reason = folder.resolve().name, f"given path {folder}; licence: that of your own copy"
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+    found = locate(name_or_path, "speech encoder")
+    files = sorted(path for path in found.folder.iterdir() if path.is_file())
     contents = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return _load(folder, contents, name, reason, threads)
+    return _load(found.folder, contents, found.name, found.described, threads)
 
 
 @lru_cache(maxsize=2)
 def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str, threads: int) -> SpeechEncoder:
     """The encoder of a folder whose files are as `contents` says."""
-    kind = read_json(folder / "config.json").get("model_type")
+    kind = read_config(folder / "config.json").get("model_type")
     encoder: SpeechEncoder
     if kind is None and (folder / "model.bin").is_file():
         encoder = CTranslateWhisper(folder, name, reason, threads)
@@ -176,31 +170,6 @@ def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) ->
     settings = {"window": encoder.window, "overlap": encoder.overlap}
     content = {"recipe": RECIPE, "library": library, "settings": settings, "files": digests}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _folder(path: str, names: list[str]) -> Path:
-    try:
-        folder = Path(path).expanduser()
-        if folder.is_dir():
-            return folder
-        got = f"{path!r}, which is " + ("a file" if folder.exists() else "not there")
-    except (OSError, RuntimeError, ValueError) as error:
-        got = f"{path!r}: {error}"
-    expected = f"a folder with a speech encoder, or a name ({', '.join(names)})"
-    raise InputError(expected, got, "correct the name or the path")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a model's JSON file; InputError where there is none."""
-    do = "name the folder that holds the model's config.json and weights, and copy it again if it is damaged"
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"no JSON ({error})"
-        raise InputError(f"a model folder with {path.name}", f"{path}: {reason}", do) from error
-    if not isinstance(content, dict):
-        raise InputError(f"a model folder with {path.name}", f"{path}, which holds no object", do)
-    return content
 
 
 # Whisper's log-mel spectrogram, computed with numpy, so that the default encoder needs no torch.
@@ -349,7 +318,7 @@ class HubEncoder(SpeechEncoder):
         for kernel, step in zip(config.conv_kernel, config.conv_stride, strict=True):
             reach += (kernel - 1) * stride
             stride *= step
-        options = read_json(extra) if extras else {}
+        options = read_config(extra) if extras else {}
         rate_hz = options.get("sampling_rate", RATE_HZ)
         if stride != HOP or reach < HOP or rate_hz != RATE_HZ:
             got = f"{folder}, which reads {reach} samples every {stride} at {rate_hz} Hz"
@@ -402,23 +371,6 @@ def _load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: 
     if kind not in KINDS:
         expected = f"a speech encoder: {', '.join(KINDS)}, or Whisper in CTranslate2 form"
         raise InputError(expected, f"{folder}, whose config.json has the model_type {kind!r}", "use one of these")
-    if not any(folder.glob("*.safetensors")):
-        pickled = ", ".join(sorted(path.name for path in folder.glob("*.bin")))
-        got = f"{folder} with " + (f"{pickled}, a pickle, which can run code when it is read" if pickled else "none")
-        do = "where you trust it, load it with transformers and save it again with save_pretrained"
-        raise InputError("weights as safetensors", got, do)
-    import torch
-    from transformers import AutoModel
-
-    safe = {"use_safetensors": True, "local_files_only": True, "trust_remote_code": False}
-    try:
-        with loading():
-            model, report = AutoModel.from_pretrained(folder, **safe, dtype=torch.float32, output_loading_info=True)
-    except Exception as error:  # whatever a wrong config or damaged weights make transformers raise
-        words = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"a {kind} model", f"{folder}: {words[:300]}", "copy the model again") from error
-    used = (key for key in report["missing_keys"] if kind != "whisper" or key.startswith("encoder."))
-    if missing := sorted(set(used) - {"masked_spec_embed"}):  # that one serves training alone
-        got = f"{folder} without {len(missing)} of them: {', '.join(missing[:3])}"
-        raise InputError(f"all weights of a {kind} model", got, "copy the model again")
-    return HubEncoder(model.eval(), folder, kind, name, reason, threads)
+    spare = r"(?!encoder\.)" if kind == "whisper" else "masked_spec_embed$"  # which serves training alone
+    model, _ = load_pretrained(folder, "AutoModel", f"{kind} model", spare=spare, dtype="float32")
+    return HubEncoder(model, folder, kind, name, reason, threads)

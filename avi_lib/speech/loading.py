@@ -17,9 +17,9 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NamedTuple
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import soxr
@@ -62,6 +62,7 @@ _CHUNK = 1 << 18
 
 Wave = Float32[np.ndarray, " samples"]
 Block = Float32[np.ndarray, "samples channels"]
+Channels = Float32[np.ndarray, " channels"]
 
 
 class Source(BaseModel):
@@ -90,14 +91,14 @@ def load_voice(
     with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         source, statistics, counts = _decode_to(spool, file, name, max_minutes)
         repairs = [*_stream_repairs(source, counts, statistics), *_check_samples(source, statistics, name)]
-        mix = choose_mix(statistics)
-        wave = _mix_down(spool, source.channels, mix)
-    repairs += mix.repairs
+        offsets, weights, mended = _choose_mix(statistics)
+        wave = _mix_down(spool, offsets, weights)
+    repairs += mended
     peak = float(max(wave.max(), -wave.min()))
     if peak > 1:
         wave /= np.float32(peak)
         np.clip(wave, -1, 1, out=wave)
-        repairs.append(_finding("peak", peak, f"peak {peak:.4g} of full scale, scaled to 1"))
+        repairs.append(Finding("peak", peak, f"peak {peak:.4g} of full scale, scaled to 1"))
     levels = _levels(wave, name, peak, refuse_silence)
     report = SpeechReport(
         path=_shown(path),
@@ -121,26 +122,13 @@ def _shown(path: str | Path) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(path))
 
 
-def _finding(name: str, value: float, text: str) -> Finding:
-    return Finding(name=name, value=value, text=text)
-
-
-@contextmanager
-def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
+def _open_recording(path: Path, max_bytes: int) -> BinaryIO:
     """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
     shown = _shown(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
-    except (OSError, ValueError) as error:
-        got = f"{shown}: {error.strerror if isinstance(error, OSError) else error}"
-        raise InputError("a recording that can be read", got, "check the path and its permissions") from None
-    status = os.fstat(descriptor)
-    if stat.S_ISDIR(status.st_mode):
-        os.close(descriptor)
-        raise InputError("a recording", f"the folder {shown}", "name a file inside it")
-    with os.fdopen(descriptor, "rb") as file:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError("a recording", f"the folder {shown}", "name a file inside it")
         if not stat.S_ISREG(status.st_mode):
             raise InputError("a regular file", f"the device or pipe {shown}", "save the recording to a file first")
         if not status.st_size:
@@ -149,7 +137,12 @@ def _open_recording(path: Path, max_bytes: int) -> Iterator[BinaryIO]:
             got = f"{shown} with {status.st_size / 1e6:.0f} MB"
             do = "extract the sound track or split the recording"
             raise InputError(f"a file of at most {max_bytes / 1e6:.0f} MB", got, do)
-        yield file
+        return path.open("rb")
+    except FileNotFoundError:
+        raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
+    except (OSError, ValueError) as error:
+        got = f"{shown}: {error.strerror if isinstance(error, OSError) else error}"
+        raise InputError("a recording that can be read", got, "check the path and its permissions") from None
 
 
 def _decode_to(
@@ -161,7 +154,13 @@ def _decode_to(
     with closing(behind_wall(decode_sound, file, name, **terms, memory_mb=MEMORY_MB)) as answers:
         try:
             source = Source.model_validate(next(answers))
-            _check_source(source, name)
+            if not 1 <= source.channels <= MAX_CHANNELS:
+                got = f"{source.channels} in {name}"
+                raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
+            if not RATES_HZ[0] <= source.rate_hz <= RATES_HZ[1]:
+                expected = f"a sampling rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
+                got = f"{source.rate_hz} Hz in {name}"
+                raise InputError(expected, got, "record or export it at 16000 Hz or above")
             statistics = ChannelStatistics(source.channels)
             resampler = None
             if source.rate_hz != RATE_HZ:
@@ -183,16 +182,6 @@ def _decode_to(
             raise InputError(READABLE, got, CONVERT) from error
 
 
-def _check_source(source: Source, name: str) -> None:
-    if not 1 <= source.channels <= MAX_CHANNELS:
-        got = f"{source.channels} in {name}"
-        raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
-    low, high = RATES_HZ
-    if not low <= source.rate_hz <= high:
-        got = f"{source.rate_hz} Hz in {name}"
-        raise InputError(f"a sampling rate of {low} to {high} Hz", got, "record or export it at 16000 Hz or above")
-
-
 def _store(spool: IO[bytes], samples: Block) -> None:
     try:
         spool.write(np.ascontiguousarray(samples).data)
@@ -206,16 +195,16 @@ def _stream_repairs(source: Source, counts: dict[str, int], statistics: ChannelS
     exact = source.codec.startswith("pcm") or source.codec == "flac"
     if source.claimed_s is not None and source.claimed_s - found_s > (0.02 if exact else 0.15):
         text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
-        yield _finding("truncated", source.claimed_s - found_s, text)
+        yield Finding("truncated", source.claimed_s - found_s, text)
     if damaged := counts["damaged"]:
-        yield _finding(
+        yield Finding(
             "damaged", float(damaged), f"damaged: {damaged} of its pieces could not be decoded and were left out"
         )
     if counts["unfinished"]:
-        yield _finding("unfinished", found_s, f"broken off after {found_s:.2f} s: the end is not marked as such")
+        yield Finding("unfinished", found_s, f"broken off after {found_s:.2f} s: the end is not marked as such")
     if changes := counts["changes"]:
         text = f"rate or channels change {changes} times on the way; all brought to those of the beginning"
-        yield _finding("changes", float(changes), text)
+        yield Finding("changes", float(changes), text)
 
 
 def _check_samples(source: Source, statistics: ChannelStatistics, name: str) -> Iterator[Finding]:
@@ -231,7 +220,7 @@ def _check_samples(source: Source, statistics: ChannelStatistics, name: str) -> 
         raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
     if statistics.not_finite:
         text = f"{statistics.not_finite} samples that were not finite numbers interpolated"
-        yield _finding("not_finite", float(statistics.not_finite), text)
+        yield Finding("not_finite", float(statistics.not_finite), text)
 
 
 def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> dict[str, float]:
@@ -264,17 +253,17 @@ def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> 
 def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
     silence_ratio, speech_dbfs = levels["silence_ratio"], levels["speech_dbfs"]
     if source.container == "wav" and source.claimed_s is None:
-        yield _finding("open_length", 0.0, "the header leaves the length open, as a writer that was stopped does")
+        yield Finding("open_length", 0.0, "the header leaves the length open, as a writer that was stopped does")
     if silence_ratio > MOSTLY_SILENT:
-        yield _finding("mostly_silent", silence_ratio, f"{silence_ratio:.0%} of the recording is silent")
+        yield Finding("mostly_silent", silence_ratio, f"{silence_ratio:.0%} of the recording is silent")
     if speech_dbfs < QUIET_DBFS:
-        yield _finding("quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS")
+        yield Finding("quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS")
     if clipping_fraction > CLIPPED:
         text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
-        yield _finding("clipping", clipping_fraction, text)
+        yield Finding("clipping", clipping_fraction, text)
     if source.rate_hz < RATE_HZ:
         text = f"recorded at {source.rate_hz} Hz: nothing above {source.rate_hz // 2} Hz can be heard"
-        yield _finding("narrow_band", float(source.rate_hz), text)
+        yield Finding("narrow_band", float(source.rate_hz), text)
 
 
 # What must be known of all channels of a recording before they may be mixed, gathered block by block.
@@ -345,23 +334,18 @@ class ChannelStatistics:
             self._clip_count[channel] += int(runs[runs >= _CLIP_RUN].sum())
 
 
-class Mix(NamedTuple):
-    """How channels become one: subtract `offsets`, then weigh and add; `repairs` says what was out of the ordinary."""
+def _choose_mix(statistics: ChannelStatistics) -> tuple[Channels, Channels, list[Finding]]:
+    """What to subtract from each channel, how to weigh it then, and what was out of the ordinary.
 
-    offsets: Float32[np.ndarray, " channels"]
-    weights: Float32[np.ndarray, " channels"]
-    repairs: tuple[Finding, ...]
-
-
-def choose_mix(statistics: ChannelStatistics) -> Mix:
-    """The mean of all channels, without constant offsets, dead channels and cancelling phases."""
+    The mean of all channels, without constant offsets, dead channels and cancelling phases.
+    """
     repairs = []
     covariance, offsets = statistics.covariance, statistics.mean
     power = np.maximum(np.diagonal(covariance), 0.0)
     share = np.abs(offsets) / max(1.0, statistics.peak)
     if (share >= DC_OF_SCALE).any() or (np.abs(offsets) > DC_OF_RMS * np.sqrt(power)).any():
         worst = float(share.max())
-        repairs.append(_finding("dc_offset", worst, f"constant offset of {worst:.2g} of full scale removed"))
+        repairs.append(Finding("dc_offset", worst, f"constant offset of {worst:.2g} of full scale removed"))
     else:
         offsets = np.zeros_like(offsets)
     loudest = int(power.argmax())
@@ -369,7 +353,7 @@ def choose_mix(statistics: ChannelStatistics) -> Mix:
     if 0 < live.sum() < len(live):
         dead = int(len(live) - live.sum())
         repairs.append(
-            _finding("dead_channels", float(dead), f"{dead} of {len(live)} channels carry nothing and were left out")
+            Finding("dead_channels", float(dead), f"{dead} of {len(live)} channels carry nothing and were left out")
         )
     weights = live / max(1, live.sum())
     unrelated, mixed = float((weights**2 * power).sum()), weights @ covariance @ weights
@@ -377,18 +361,18 @@ def choose_mix(statistics: ChannelStatistics) -> Mix:
         loss_db = float(10 * np.log10(max(mixed / unrelated, 1e-12)))
         weights = weights * np.where(covariance[loudest] < 0, -1.0, 1.0)
         text = f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted"
-        repairs.append(_finding("phase_cancelled", loss_db, text))
-    return Mix(offsets.astype(np.float32), weights.astype(np.float32), tuple(repairs))
+        repairs.append(Finding("phase_cancelled", loss_db, text))
+    return offsets.astype(np.float32), weights.astype(np.float32), repairs
 
 
-def _mix_down(spool: IO[bytes], channels: int, mix: Mix) -> Wave:
-    frame_bytes = 4 * channels
+def _mix_down(spool: IO[bytes], offsets: Channels, weights: Channels) -> Wave:
+    frame_bytes = 4 * len(weights)
     wave = np.empty(spool.tell() // frame_bytes, np.float32)
     spool.seek(0)
     for start in range(0, len(wave), _CHUNK):
         part = wave[start : start + _CHUNK]
-        block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, channels)
-        part[:] = -(mix.offsets @ mix.weights)
-        for column, weight in zip(block.T, mix.weights, strict=True):
+        block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, len(weights))
+        part[:] = -(offsets @ weights)
+        for column, weight in zip(block.T, weights, strict=True):
             part += weight * column
     return wave

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 from jaxtyping import Float32, Int, Num
 
 from avi_lib.errors import InputError
@@ -62,27 +63,14 @@ class PhoneTrack:
     warning: str = ""
 
 
-_IPA = {
-    "a": "AA", "aɪ": "AY", "aʊ": "AW", "b": "B", "c": "K", "d": "D", "d͡ʒ": "JH", "e": "EH", "eə": "EH R",
-    "eɪ": "EY", "f": "F", "g": "G", "h": "HH", "i": "IY", "j": "Y", "k": "K", "l": "L", "m": "M", "n": "N",
-    "o": "OW", "oʊ": "OW", "p": "P", "r": "R", "s": "S", "t": "T", "t͡ɕ": "CH", "t͡ʃ": "CH", "u": "UW",
-    "v": "V", "w": "W", "x": "HH", "y": "UW", "z": "Z", "æ": "AE", "ç": "HH", "ð": "DH", "ø": "ER", "ħ": "HH",
-    "ŋ": "NG", "œ": "ER", "ɐ": "AH", "ɑ": "AA", "ɒ": "AO", "ɓ": "B", "ɔ": "AO", "ɔɪ": "OY", "ɕ": "SH",
-    "ɖ": "D", "ɗ": "D", "ɘ": "AH", "ə": "AH", "ɚ": "ER", "ɛ": "EH", "ɜ": "ER", "ɝ": "ER", "ɟ": "G", "ɡ": "G",
-    "ɣ": "G", "ɤ": "AH", "ɥ": "W", "ɦ": "HH", "ɨ": "IH", "ɪ": "IH", "ɪə": "IH R", "ɫ": "L", "ɮ": "L",
-    "ɯ": "UH", "ɯi": "UH IY", "ɰ": "G", "ɱ": "M", "ɲ": "N", "ɴ": "NG", "ɵ": "UH", "ɸ": "F", "ɹ": "R",
-    "ɻ": "R", "ɽ": "R", "ɾ": "D", "ʀ": "R", "ʁ": "R", "ʂ": "SH", "ʃ": "SH", "ʈ": "T", "ʉ": "UW", "ʊ": "UH",
-    "ʋ": "V", "ʌ": "AH", "ʎ": "L", "ʏ": "UH", "ʐ": "ZH", "ʑ": "ZH", "ʒ": "ZH", "ʙ": "B", "ʝ": "Y", "β": "V",
-    "θ": "TH", "χ": "HH", "ᵊ": "AH", "ja": "Y AA", "je": "Y EH", "jo": "Y OW", "ju": "Y UW", "jʌ": "Y AH",
-    "wa": "W AA", "we": "W EH", "wi": "W IY", "wʌ": "W AH",
-}  # fmt: skip
+_TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("phones.yaml").read_text("utf-8"), yaml.CBaseLoader)
+_IPA = {symbol: phones for phones, symbols in _TABLES["ipa"].items() for symbol in symbols.split()}
 
 
 def arpabet(ipa: str) -> tuple[str, ...]:
     """The ARPAbet phones of one IPA symbol; empty for marks (length, tone, glottal stop) that none stands for.
 
-    Accents and secondary articulations are dropped first, so "pʰ" and "p͈" read as "p". Symbols of other languages map
-    to the phone with the nearest lip shape (front rounded "y" to UW).
+    Accents and secondary articulations are dropped first, so "pʰ" and "p͈" read as "p".
     """
     found = _IPA.get(unicodedata.normalize("NFC", ipa))
     if found is None:
@@ -119,7 +107,13 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
         result.append(Phone(SILENCE, end, duration_s))
     else:
         result[-1] = result[-1]._replace(end_s=duration_s)
-    return merge_silence(result)
+    tidied: list[Phone] = []
+    for phone in result:
+        if tidied and phone.phone == SILENCE == tidied[-1].phone:
+            tidied[-1] = tidied[-1]._replace(end_s=phone.end_s)
+        else:
+            tidied.append(phone)
+    return tuple(tidied)
 
 
 def shift(phones: Iterable[Phone], seconds: float) -> list[Phone]:
@@ -127,42 +121,11 @@ def shift(phones: Iterable[Phone], seconds: float) -> list[Phone]:
     return [Phone(phone, start_s + seconds, end_s + seconds) for phone, start_s, end_s in phones]
 
 
-def merge_silence(phones: Iterable[Phone]) -> tuple[Phone, ...]:
-    """Join neighbouring silences into one."""
-    merged: list[Phone] = []
-    for phone in phones:
-        if merged and phone.phone == SILENCE == merged[-1].phone:
-            merged[-1] = merged[-1]._replace(end_s=phone.end_s)
-        else:
-            merged.append(phone)
-    return tuple(merged)
-
-
-def contiguous(phones: Iterable[Phone], duration_s: float) -> bool:
-    """Whether phones run from 0 to `duration_s` without gap, overlap or empty phone."""
-    end = 0.0
-    for phone in phones:
-        if phone.start_s != end or phone.end_s <= phone.start_s:
-            return False
-        end = phone.end_s
-    return end == duration_s
-
-
 # How words are pronounced: a transcript in, the words with their alternative pronunciations in ARPAbet out.
 
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "zero ten twenty thirty forty fifty sixty seventy eighty ninety".split()
-SCALES = ((10**9, "billion"), (10**6, "million"), (10**3, "thousand"), (10**2, "hundred"))
-ORDINALS = {
-    "one": "first", "two": "second", "three": "third", "five": "fifth", "eight": "eighth", "nine": "ninth",
-    "twelve": "twelfth",
-}  # fmt: skip
-SYMBOLS = {"&": "and", "%": "percent", "+": "plus", "@": "at", "=": "equals", "°": "degrees"}
-CURRENCIES = {"$": "dollars", "€": "euros", "£": "pounds"}
+ONES, TENS = _TABLES["ones"].split(), _TABLES["tens"].split()
+SCALES = {int(scale): name for scale, name in _TABLES["scales"].items()}
 LARGEST_NUMBER = 10**12 - 1
 
 _TOKEN = re.compile(r"[$€£]?\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th)?\b|[^\W\d_]+(?:'[^\W\d_]+)*'?|[&%+@=°]", re.IGNORECASE)
@@ -195,7 +158,7 @@ def spoken_words(text: str) -> list[str]:
         elif letters and token.lower() not in _dictionary():
             words += token.lower()
         else:
-            words.append(SYMBOLS.get(token, token.lower()))
+            words.append(_TABLES["symbols"].get(token, token.lower()))
     return words
 
 
@@ -205,13 +168,13 @@ def spell_number(number: int) -> str:
         return ONES[number]
     if number < 100:
         return TENS[number // 10] + (f" {ONES[number % 10]}" if number % 10 else "")
-    scale, name = next((scale, name) for scale, name in SCALES if number >= scale)
+    scale, name = next((scale, name) for scale, name in SCALES.items() if number >= scale)
     head = f"{spell_number(number // scale)} {name}"
     return head + (f" {spell_number(number % scale)}" if number % scale else "")
 
 
 def _spoken_number(token: str) -> list[str]:
-    currency = CURRENCIES.get(token[0])
+    currency = _TABLES["currencies"].get(token[0])
     digits = token.lstrip("$€£").replace(",", "")
     ordinal = digits[-1].isalpha()
     digits = digits[:-2] if ordinal else digits
@@ -226,7 +189,7 @@ def _spoken_number(token: str) -> list[str]:
         words = spell_number(int(whole)).split()
     if ordinal:
         last = words[-1]
-        words[-1] = ORDINALS.get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
+        words[-1] = _TABLES["ordinals"].get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
     if decimals:
         words += ["point", *(ONES[int(digit)] for digit in decimals)]
     return [*words, currency] if currency else words
@@ -477,7 +440,8 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
             failures += [failure] if failure else []
     reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
     warning = f"times are rough in {len(failures)} sections" if failures else ""
-    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), _method(bool(failures)), reason, warning=warning)
+    method = "hama" if failures else "hama+pocketsphinx"
+    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, warning=warning)
 
 
 def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> PhoneTrack:
@@ -515,11 +479,6 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
     return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, text, warning)
 
 
-def _method(failed: bool) -> str:
-    """The method of phones that were recognised: who named them and who timed them."""
-    return "hama" if failed else "hama+pocketsphinx"
-
-
 def _recognise(section: Section, posteriors: PhonePosteriors) -> tuple[list[Phone], str]:
     """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
     found = posteriors.words()
@@ -536,16 +495,16 @@ def _recognise(section: Section, posteriors: PhonePosteriors) -> tuple[list[Phon
 def _align(section: Section, posteriors: PhonePosteriors, words: Sequence[Word]) -> tuple[list[Phone], str, str]:
     """Phones of a section, the method and, unless pocketsphinx aligned the words, the reason."""
     where = f"at {section.start_s:.1f} s"
-    if not words:
-        phones, failure = _recognise(section, posteriors)
-        return phones, _method(bool(failure)), f"the text does not fit what is heard {where}" if phones else ""
     try:
-        phones, failure = _time(section, posteriors, [word.pronunciations for word in words])
+        if words:
+            phones, failure = _time(section, posteriors, [word.pronunciations for word in words])
+            reason = f"pocketsphinx could not align the words {where} ({failure})" if failure else ""
+            return shift(phones, section.start_s), "hama" if failure else "pocketsphinx", reason
+        failed = f"the text does not fit what is heard {where}"
     except AlignmentError as error:
-        phones, _ = _recognise(section, posteriors)
-        return phones, _method(True), f"the words do not fit into the recording {where} ({error})"
-    reason = f"pocketsphinx could not align the words {where} ({failure})" if failure else ""
-    return shift(phones, section.start_s), "hama" if failure else "pocketsphinx", reason
+        failed = f"the words do not fit into the recording {where} ({error})"
+    phones, failure = _recognise(section, posteriors)
+    return phones, "hama" if words or failure else "hama+pocketsphinx", failed if words or phones else ""
 
 
 def _time(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -37,13 +38,12 @@ _FLOOR_DB = -60.0
 Wave = Float32[np.ndarray, " samples"]
 
 
-class Finding(BaseModel):
+@dataclass(frozen=True)
+class Finding:
     """One thing found in a recording: a stable name, the number that tells how much, and a sentence for a person."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
-    value: float = Field(allow_inf_nan=False)
+    value: float
     text: str
 
 
@@ -74,13 +74,9 @@ class SpeechReport(BaseModel):
     repairs: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
 
-    def repair(self, name: str) -> Finding | None:
-        """The repair of that name, None when there was no need for it."""
-        return next((finding for finding in self.repairs if finding.name == name), None)
-
-    def warning(self, name: str) -> Finding | None:
-        """The warning of that name, None when there was no reason for it."""
-        return next((finding for finding in self.warnings if finding.name == name), None)
+    def finding(self, name: str) -> Finding | None:
+        """The repair or warning of that name, None when there was no need for it."""
+        return next((finding for finding in (*self.repairs, *self.warnings) if finding.name == name), None)
 
     def lines(self) -> Iterator[str]:
         """The report for a person: the source, the levels, then a line for each repair and each warning."""

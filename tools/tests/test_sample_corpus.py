@@ -9,13 +9,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
+from preparing import contiguous
 from scipy.signal import butter, sosfiltfilt
 from test_samples import CORPUS, PHONES, RATE_HZ, ROWS, flac
 
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
-from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone, contiguous
+from avi_lib.speech.phones import ARPABET, BILABIAL, SILENCE, VOWELS, Phone
 
 
 @pytest.fixture(scope="module")
