@@ -71,7 +71,9 @@ def check_weights(model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None
 def build_network(build: Callable[[], Network], tensors: Mapping[str, torch.Tensor]) -> Network:
     """The network that `build` makes, with these weights and in evaluation mode; one of `UNREADABLE` if they differ.
 
-    A header may ask for any size: nothing is allocated before the tensors are seen to have it.
+    A header may ask for any size: nothing is allocated before the tensors are seen to have it. Arithmetic that makes a
+    new tensor on the meta device imports torch's compiler, which costs more seconds than the rest of the loading:
+    networks scale their initial values in place.
     """
     with torch.device("meta"):
         model = build()

@@ -134,7 +134,7 @@ class QFormer(nn.Module):
         self.layers = nn.Parameter(torch.zeros(layers))
         self.states = nn.Linear(states, width)
         self.melody = nn.Linear(len(CONTOUR), width, bias=False)
-        self.queries = nn.Parameter(0.02 * torch.randn(1, queries, width))
+        self.queries = nn.Parameter(torch.randn(1, queries, width).mul_(0.02))  # in place: see build_network
         self.dropout = nn.Dropout(dropout)
         config = Blip2QFormerConfig(
             hidden_size=width,

@@ -20,6 +20,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ SIZES = "sizes.json"
 RECIPE = 1
 """Part of the name of their folder; to be raised when the way from file to folder changes."""
 
+_COPY = "copy the model again"
 _BATCH = 64
 _CHUNK = 1024
 """Texts encoded between two steps of the progress bar."""
@@ -68,7 +70,7 @@ def _sha256(content: object) -> str:
 
 
 class TextEncoder:
-    """A network of transformers with its tokenizer, on the processor in float32.
+    """A network of transformers with its tokenizer, on the processor in float32; loaded when it first encodes.
 
     Attributes:
         name: what it is known by.
@@ -77,33 +79,65 @@ class TextEncoder:
         fingerprint: digest of weights and tokenizer: the same fingerprint gives the same states.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, reason: str, fingerprint: str) -> None:
-        self._model, self._tokenizer = model, tokenizer
-        self.name, self.reason, self.fingerprint = name, reason, fingerprint
-        config = model.config.text_config if hasattr(model.config, "text_config") else model.config
-        self.dim = int(config.hidden_size)
-        # tokenizers without a limit of their own give a huge number
-        self.max_tokens = min(MAX_TOKENS, tokenizer.model_max_length, int(config.max_position_embeddings))
+    def __init__(self, found: Resolved) -> None:
+        config = read_config(found.folder / "config.json")
+        self._folder, self._kind = found.folder, str(config.get("model_type"))
+        self.name, self.reason = found.name, found.described
+        if self._kind not in KINDS:
+            got = f"{self._kind} in {self._folder}"
+            raise InputError(f"a text encoder of the kind {', '.join(KINDS)}", got, "use one of these")
+        self.fingerprint = _sha256([MAX_TOKENS, _digests(self._folder, "vocab.txt")])
+        sizes = config.get("text_config", config)
+        self.dim, self._positions = sizes.get("hidden_size"), sizes.get("max_position_embeddings")
+        if not isinstance(self.dim, int) or not isinstance(self._positions, int):
+            raise InputError("a config.json with hidden_size and max_position_embeddings", str(found.folder), _COPY)
+
+    @cached_property
+    def _model(self) -> tuple[Any, Any]:
+        what = f"{self._kind} model"
+        network, tokenizer = load_pretrained(
+            self._folder, KINDS[self._kind], what, spare=r"pooler\.", tokenizer=True, dtype="float32"
+        )
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return network, tokenizer
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of a sentence that are encoded; tokenizers without a limit of their own give a huge number."""
+        return min(MAX_TOKENS, self._model[1].model_max_length, self._positions)
+
+    def load(self) -> TextEncoder:
+        """Load the network now and try it; InputError for one that is damaged or incomplete."""
+        if not all(np.isfinite(states).all() for states in self._encode(["a face"])):
+            raise InputError("a text encoder", f"{self._folder}, whose states are not finite", _COPY)
+        return self
 
     def encode(self, texts: Sequence[str]) -> list[States]:
         """States (tokens, dim) of every text, in order; any text has some, an empty one those of start and end.
 
-        Texts of like length are computed together; each alone gives the same but for the last digits. Raises InputError
-        for something that is no string.
+        Texts of like length are computed together; each alone gives the same but for the last digits. The states of one
+        text alone are kept in the user's cache. Raises InputError for something that is no string.
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError("a list of texts", type(texts).__name__, "pass [text] for one")
+        plain = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
+        if len(plain) != 1:
+            return self._encode(plain)
+        key = ["sentence", self.fingerprint, *plain]
+        return [cached(cache_folder() / "sentences", key, lambda: {"states": self._encode(plain)[0]})["states"]]
+
+    def _encode(self, texts: list[str]) -> list[States]:
+        network, tokenizer = self._model
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         found: dict[int, States] = {}
         for first in range(0, len(order), _BATCH):
             part = order[first : first + _BATCH]
-            plain = [texts[i].encode("utf-8", "replace").decode("utf-8") for i in part]  # no lone surrogates
-            read = self._tokenizer(
-                plain, padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
-            )
+            padded = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+            read = tokenizer([texts[i] for i in part], **padded)
             ids, mask = read["input_ids"], read["attention_mask"]
             with torch.inference_mode():
-                states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
+                states = network(input_ids=ids, attention_mask=mask).last_hidden_state
             for i, row, there in zip(part, states, mask.bool(), strict=True):
                 found[i] = np.ascontiguousarray(row[there].float().numpy())
         return [found[i] for i in range(len(texts))]
@@ -112,24 +146,15 @@ class TextEncoder:
 def load_text_encoder(name_or_path: str = "minilm") -> TextEncoder:
     """A text encoder by the name of a frozen model, or from a folder with weights as safetensors and a tokenizer.
 
+    A folder's network is loaded and tried at once, a frozen model's when it first encodes.
+
     Raises:
         AssetError: a named model is to be had nowhere.
         InputError: neither a name nor a folder, another kind of model, or one that is damaged or incomplete.
     """
     found = locate(name_or_path, "text encoder")
-    folder, kind = found.folder, read_config(found.folder / "config.json").get("model_type")
-    if kind not in KINDS:
-        raise InputError(f"a text encoder of the kind {', '.join(KINDS)}", f"{kind!r} in {folder}", "use one of these")
-    network, tokenizer = load_pretrained(
-        folder, KINDS[kind], f"{kind} model", spare=r"pooler\.", tokenizer=True, dtype="float32"
-    )
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    fingerprint = _sha256([MAX_TOKENS, _digests(folder, "vocab.txt")])
-    encoder = TextEncoder(network, tokenizer, found.name, found.described, fingerprint)
-    if not all(np.isfinite(states).all() for states in encoder.encode(["a face"])):
-        raise InputError("a text encoder", f"{folder}, whose states are not finite", "copy the model again")
-    return encoder
+    encoder = TextEncoder(found)
+    return encoder.load() if found.source == "path" else encoder
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,8 +83,8 @@ class PriorNetwork(nn.Module):
         self.binding = nn.ModuleList(Binding(words) for _ in range(BINDINGS))
         self.read_keys = nn.Linear(words, words)
         self.read_values = nn.Linear(words, words)
-        self.nothing = nn.Parameter(torch.randn(2, words) * 0.02)
-        self.queries = nn.Parameter(torch.randn(_QUERIES, heads, words // heads) * 0.5)
+        self.nothing = nn.Parameter(torch.randn(2, words).mul_(0.02))  # in place: see build_network
+        self.queries = nn.Parameter(torch.randn(_QUERIES, heads, words // heads).mul_(0.5))
         self.gather = nn.Sequential(nn.LayerNorm(_QUERIES * words), nn.Linear(_QUERIES * words, width), nn.GELU())
         self.align = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, STYLE))
         self.no_gist = nn.Parameter(torch.zeros(width))

@@ -148,6 +148,8 @@ class Studio:
         neutral = Instruction.parse("A person feels neutral.")
         talk = self.talker.listen(recording.path, neutral, recording.words.strip() or None)
         self._neutral = replace(talk, speech=talk.speech.named(recording.name))
+        if self.talker.prior_sampler is not None:
+            self.talker.prior_sampler.encoder.load()  # the first edit need not wait for it
         return self._neutral
 
     def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
