@@ -18,7 +18,7 @@ from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, nam
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import make_jobs, source_digests
-from avi_lib.corpus.scripts import Words, draw_scripts
+from avi_lib.corpus.scripts import Script, ScriptWriter
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
@@ -45,7 +45,7 @@ def clip_entry(**changes: object) -> shards.ClipEntry:
     return shards.ClipEntry(**(values | changes))
 
 
-SCRIPT = shards.ScriptEntry("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
+SCRIPT = Script("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
 DESCRIPTION = {
     "fps": 25.0, "space": "ARKIT", "idle_channels": ["eyeBlinkLeft", "headYaw"], "phones": ["SIL", "AA"],
     "features": {"dim": 3}, "adapter": "table", "source": "/raw", "settings": {},
@@ -101,19 +101,19 @@ def test_cuts_cover_every_frame_once_and_no_part_is_too_long(frames, longest):
 
 @given(st.sets(st.text(min_size=1, max_size=4), min_size=1, max_size=60), st.integers(0, 99))
 def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers, seed):
-    split = shards.split_speakers(speakers, seed, 0.1, 0.1)
+    split = fingerprint.split_speakers(speakers, seed, 0.1, 0.1)
     assert set(split) == speakers
     kinds = set(split.values())
     assert kinds == ({"train", "validation", "test"} if len(speakers) >= 3 else {"train"})
-    assert split == shards.split_speakers(sorted(speakers), seed, 0.1, 0.1)
+    assert split == fingerprint.split_speakers(sorted(speakers), seed, 0.1, 0.1)
     if len(speakers) > 20:
-        assert len({frozenset(shards.split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
+        assert len({frozenset(fingerprint.split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
 
 
 def test_sentences_do_not_guess_who_speaks():
     def said(gender):
-        rng = np.random.default_rng(0)
-        scripts = [s for _ in range(40) for s in draw_scripts("c", "happy", 3, 3, Words(4, gender), rng)]
+        writer = ScriptWriter("c", "train", "happy", 3, gender, 4, np.random.default_rng(0))
+        scripts = [script for _ in range(40) for script in writer.draw(3)]
         return set(" ".join(text.lower().strip(".") for script in scripts for text in script.texts).split())
 
     assert not said(None) & {"he", "she", "his", "her", "man", "woman"}
@@ -122,22 +122,25 @@ def test_sentences_do_not_guess_who_speaks():
 
 
 def test_scripts_begin_with_the_label_ask_for_everything_but_blinks_and_depend_on_their_stream_alone():
-    rng = np.random.default_rng(0)
-    units = {u for _ in range(200) for s in draw_scripts("c", "sad", 2, 4, Words(1), rng) for u in s.action_units}
+    def writer(emotion, level, texts, seed):
+        return ScriptWriter("c", "train", emotion, level, None, texts, np.random.default_rng(seed))
+
+    many = writer("sad", 2, 1, 0)
+    units = {unit for _ in range(200) for script in many.draw(4) for unit in script.units}
     assert len(units) > 40 and not any("blink" in unit for unit in units)
-    first, second, other = (draw_scripts("c", "sad", 2, 5, Words(3), np.random.default_rng(n)) for n in (4, 4, 5))
+    first, second, other = (writer("sad", 2, 3, seed).draw(5) for seed in (4, 4, 5))
     assert first == second != other
     for emotion in EMOTIONS:
-        (script,) = draw_scripts("c", emotion, levels(emotion)[-1], 1, Words(2), rng)
+        (script,) = writer(emotion, levels(emotion)[-1], 2, 0).draw(1)
         assert (script.kind, script.emotion, script.level) == ("label", emotion, levels(emotion)[-1])
 
 
 def test_tables_give_back_what_was_written(tmp_path):
     clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
-    shards.write_entries(tmp_path / "clips.parquet", shards.to_table(shards.ClipEntry, clips))
-    shards.write_entries(tmp_path / "scripts.parquet", shards.to_table(shards.ScriptEntry, [SCRIPT]))
-    assert shards.read_entries(tmp_path / "clips.parquet", shards.ClipEntry) == clips
-    assert shards.read_entries(tmp_path / "scripts.parquet", shards.ScriptEntry) == [SCRIPT]
+    shards.write_rows(tmp_path / "clips.parquet", shards.ClipEntry, clips)
+    shards.write_rows(tmp_path / "scripts.parquet", Script, [SCRIPT])
+    assert shards.read_rows(tmp_path / "clips.parquet", shards.ClipEntry) == clips
+    assert shards.read_rows(tmp_path / "scripts.parquet", Script) == [SCRIPT]
     assert SCRIPT.action_units == {"brow_down": 0.5}
 
 
@@ -146,10 +149,10 @@ def test_damaged_tables_and_shards_are_input_errors(tmp_path):
     for content in (b"", b"PAR1 but no more", b"\0" * 100):
         table.write_bytes(content)
         with pytest.raises(InputError, match=r"clips\.parquet"):
-            shards.read_entries(table, shards.ClipEntry)
-    shards.write_entries(table, shards.to_table(shards.ScriptEntry, [SCRIPT]))
+            shards.read_rows(table, shards.ClipEntry)
+    shards.write_rows(table, Script, [SCRIPT])
     with pytest.raises(InputError, match="other columns"):
-        shards.read_entries(table, shards.ClipEntry)
+        shards.read_rows(table, shards.ClipEntry)
     for content in (b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"{}      "):
         shard.write_bytes(content)
         with pytest.raises(InputError, match="shard"):
@@ -210,11 +213,7 @@ def test_a_corpus_goes_to_another_process_and_names_what_it_lacks(corpus, tmp_pa
 
 def test_health_counts_recordings_clips_and_reasons():
     clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
-    health = shards.examine(
-        shards.to_table(shards.ClipEntry, clips),
-        shards.to_table(shards.ScriptEntry, [SCRIPT]),
-        [Refusal("z", "too short"), Refusal("c", "silent")],
-    )
+    health = shards.examine(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
     assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
     assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}
     assert [refusal.name for refusal in health.refused] == ["c", "z"]
@@ -227,7 +226,7 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
     louder = Recording("a", "s", speech=Path("a.wav"), emotion="happy", level=3)
 
     def key(given, digest="d", split="train", common="c", neutral=()):
-        return make_jobs([given], {"a": (digest,)}, {"s": split}, dict(neutral), common)[0].key
+        return make_jobs([given], {Path("a.wav"): digest}, {"s": split}, dict(neutral), common)[0].key
 
     keys = [
         key(recording), key(louder), key(recording, "e"), key(recording, split="test"), key(recording, common="x"),
@@ -251,7 +250,7 @@ def test_a_file_is_digested_again_only_when_it_changed(tmp_path, monkeypatch):
     path, memory = tmp_path / "a.wav", tmp_path / "memory.json"
 
     def digest():
-        return source_digests([Recording("a", "s", speech=path)], tmp_path, memory, progress=False)["a"][0]
+        return source_digests([Recording("a", "s", speech=path)], memory, hidden=True)[path]
 
     path.write_bytes(b"one")
     os.utime(path, (1e9, 1e9))

@@ -182,7 +182,7 @@ class MadeUp(Corpus):
 
     @staticmethod
     def entry(name: str, **labels: object) -> ClipEntry:
-        zeros = {"int": 0, "float": 0.0, "str": "", "_Names": ()}
+        zeros = {"int": 0, "float": 0.0, "str": "", "tuple[str, ...]": ()}
         empty = {field.name: zeros.get(str(field.type)) for field in fields(ClipEntry)}
         return ClipEntry(**(empty | {"clip": name, "motion": "performed", "frames": 25} | labels))
 

@@ -8,70 +8,41 @@
 
 from __future__ import annotations
 
-import itertools
+import csv
 import json
 import os
 import posixpath
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from avi_lib.corpus.layouts import (
-    SOUND_SUFFIXES,
-    SPEECH_SUFFIXES,
-    UNKNOWN_SPEAKER,
-    VIDEO_SUFFIXES,
-    Entries,
-    Found,
-    MotionFile,
-    Recording,
-    Refusal,
-    RuleError,
-    Scan,
-    by_preference,
-    by_written_name,
-    emotion_of,
-    find,
-    inside,
-    level_of,
-    load_lablaut,
-    nfc,
-    phones_of,
-    printable,
-    read_json,
-    read_phones,
-    read_table,
-    speaker_folder,
-    stem,
-    understood,
-)
-from avi_lib.corpus.rigs import MOTION_RULES, motion_entries
+from avi_lib.corpus import layouts, rigs
+from avi_lib.corpus.layouts import Found, MotionFile, Recording, Refusal, RuleError, Scan, of_suffix, printable, stem
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import SPACES, UNREADABLE, load_curves, read_header
+from avi_lib.motion.clip import FLAME, SPACES, UNREADABLE, load_curves, read_header
+from avi_lib.motion.formats import EXPRESSION_NAMES, load_flame, require_coefficients
 
-Beside = Callable[[Mapping[str, str]], dict[str, Any]]
-"""What lies beside the sound: for the codes of a name, what is added to its Recording."""
+Entries = dict[str, Callable[[], Recording]]
+"""Files or rows of a source by name, and for each the call that reads it or raises RuleError or InputError."""
 
 
 @dataclass(frozen=True)
 class Adapter:
-    """A kind of raw corpus: how its folder looks, its entries, and the licence of a published one."""
+    """A kind of raw corpus: how its folder looks, which files count, its entries, the licence of a published one."""
 
     layout: str
-    entries: Callable[[Path, list[Refusal]], Entries]
+    suffixes: Sequence[str]
+    entries: Callable[[Path, Found, list[Refusal]], Entries]
     licence: str = ""
 
 
-def _is_video(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES
-
-
-def _last(name: str) -> str:
-    return posixpath.basename(stem(name))
+def _video(path: Path) -> Path | None:
+    return path if path.suffix.lower() in layouts.VIDEO_SUFFIXES else None
 
 
 # Corpora whose file names or folders are their labels: the rules of `corpora.json`.
@@ -89,10 +60,20 @@ class NameRule:
     codes: Mapping[str, Mapping[str, Any]]  # what codes mean: an `emotion`, the level of an `intensity`, a `sentence`
     name: str = "{clip}"  # of a recording, made of its codes
     impossible: Mapping[str, str] = field(default_factory=dict)  # patterns of paths that cannot be used, and why
+    aside: str = "(?!)"  # pattern of paths that do not count
+    copies: Sequence[str] = ("(?!)", "(?!)")  # patterns of files that do not count beside others of the same group 1
     unlevelled: Sequence[str] = ()  # emotions whose intensity says nothing
     gender: Mapping[str, str] = field(default_factory=dict)  # patterns of the actors of each
     language: str = "en"
     video: bool = True  # whether videos are read beside sound
+
+    def counting(self, found: Found) -> Found:
+        """The files that count."""
+        copy, better = self.copies
+        kept = {match[1] for match in (re.fullmatch(better, name) for name in found) if match}
+        spare = {name for name in found if (match := re.fullmatch(copy, name)) and match[1] in kept}
+        spare |= {name for name in found if re.fullmatch(self.aside, name)}
+        return {name: path for name, path in found.items() if name not in spare}
 
     def read_codes(self, source: Path, name: str) -> dict[str, str]:
         """The codes of a file below the source; RuleError for another form, unknown codes or an impossible name."""
@@ -108,61 +89,46 @@ class NameRule:
                 raise RuleError(reason)
         return match.groupdict()
 
+    def labels(self, codes: Mapping[str, str]) -> dict[str, Any]:
+        """Fields of a Recording that codes hold; RuleError for a level that the emotion does not have."""
+        meant = {group: known[codes[group]] for group, known in self.codes.items()}
+        level = None if meant["emotion"] in self.unlevelled else meant.get("intensity")
+        genders = (gender for gender, pattern in self.gender.items() if re.fullmatch(pattern, codes["actor"]))
+        return {
+            "emotion": meant["emotion"],
+            "level": layouts.level_of(meant["emotion"], level),
+            "text": meant.get("sentence"),
+            "language": self.language,
+            "gender": next(genders, None),
+        }
+
 
 _RULES = Path(__file__).with_name("corpora.json")
 NAME_RULES = {name: NameRule(**entry) for name, entry in json.loads(_RULES.read_text("utf-8")).items()}
 
 
-def _named(corpus: str, source: Path, refused: list[Refusal]) -> Entries:
-    rule, choose, beside_of = NAME_RULES[corpus], *_EXTRAS[corpus]
-    found, broken = find(source, SOUND_SUFFIXES if rule.video else SPEECH_SUFFIXES)
-    refused += broken
-    beside = beside_of(source)
-    codes_of: dict[str, dict[str, str]] = {}
-    files: dict[str, Found] = {}
-    for name, path in by_preference(choose(source, found)).items():
+def _named(corpus: str, source: Path, found: Found, refused: list[Refusal]) -> Entries:
+    rule, beside = NAME_RULES[corpus], _BESIDE.get(corpus, lambda _: lambda codes: {})(source)
+    if corpus == "emodb":
+        found = _one_folder(source, found)
+    takes: dict[str, tuple[dict[str, str], Found]] = {}
+    for name, path in rule.counting(found).items():
         try:
             codes = rule.read_codes(source, name)
-            recording = rule.name.format(**codes)
-            others = files.setdefault(recording, {})
-            if same := [other for other, kept in others.items() if _is_video(kept) == _is_video(path)]:
+            _, files = takes.setdefault(rule.name.format(**codes), (codes, {}))
+            if same := [other for other, kept in files.items() if bool(_video(kept)) == bool(_video(path))]:
                 raise RuleError(f"the same recording as {same[0]}, which is kept")
-            codes_of[recording], others[name] = codes, path
+            files[name] = path
         except RuleError as error:
             refused.append(Refusal(printable(name), printable(str(error))))
 
-    def read(name: str) -> Recording:
-        codes, paths = codes_of[name], list(files[name].values())  # the sound first
-        meant = {group: known[codes[group]] for group, known in rule.codes.items()}
-        level = None if meant["emotion"] in rule.unlevelled else meant.get("intensity")
-        genders = [gender for gender, pattern in rule.gender.items() if re.fullmatch(pattern, codes["actor"])]
-        labels = {
-            "emotion": meant["emotion"],
-            "level": level_of(meant["emotion"], level),
-            "text": meant.get("sentence"),
-            "language": rule.language,
-            "gender": genders[0] if genders else None,
-        }
-        return Recording(name, codes["actor"], paths[0], next(filter(_is_video, paths), None), **labels | beside(codes))
+    def read(recording: str, codes: Mapping[str, str], paths: Sequence[Path]) -> Recording:
+        video = next(filter(_video, paths), None)
+        return Recording(recording, codes["actor"], paths[0], video, **rule.labels(codes) | beside(codes))
 
-    return {next(iter(files[name])): partial(read, name) for name in codes_of}
-
-
-def _unfilmed(_: Path, found: Found) -> Found:
-    """RAVDESS without sound alone of what is there as video: both are cut at different times."""
-    filmed = {_last(name)[2:] for name, path in found.items() if _is_video(path) and _last(name).startswith("01-")}
-    return {n: path for n, path in found.items() if not (_last(n).startswith("03-") and _last(n)[2:] in filmed)}
-
-
-def _ravdess_phones(source: Path) -> Beside:
-    phones = read_phones(source)
-    return lambda codes: {"phones": phones_of(phones[codes["clip"]])} if codes["clip"] in phones else {}
-
-
-def _waves(_: Path, found: Found) -> Found:
-    """CREMA-D without an mp3 whose wav is there."""
-    waves = {_last(name) for name in found if name.lower().endswith(".wav")}
-    return {n: path for n, path in found.items() if not (n.lower().endswith(".mp3") and _last(n) in waves)}
+    return {
+        next(iter(files)): partial(read, name, codes, list(files.values())) for name, (codes, files) in takes.items()
+    }
 
 
 def _one_folder(source: Path, found: Found) -> Found:
@@ -170,58 +136,159 @@ def _one_folder(source: Path, found: Found) -> Found:
 
     Complete clips beside 2-second cuts of all may lack whole emotions, and a mixture lets the length tell the emotion.
     """
-    held: dict[str, dict[str, set[str]]] = {"": {}}
-    for name in found:
-        if not re.fullmatch(NAME_RULES["emodb"].pattern, f"/{stem(name)}"):
-            continue
-        parent = posixpath.dirname(name)
-        above = itertools.accumulate(parent.split("/"), "{}/{}".format) if parent else ()
-        for folder in ("", *above):
-            held.setdefault(folder, {}).setdefault(_last(name), set()).add(parent)
-    whole = [
-        folder
-        for folder, clips in held.items()
-        if clips.keys() == held[""].keys() and all(len(parents) == 1 for parents in clips.values())
-    ]
-    if not whole:
-        several = {parent for parents in held[""].values() if len(parents) > 1 for parent in parents}
-        got = f"{source} with clips in several of {', '.join(sorted(several))}, none with all"
+    files = [PurePosixPath(name) for name in found if re.fullmatch(NAME_RULES["emodb"].pattern, f"/{stem(name)}")]
+    below: dict[PurePosixPath, set[tuple[str, PurePosixPath]]] = {}
+    for file in files:
+        for folder in file.parents:
+            below.setdefault(folder, set()).add((file.stem, file.parent))
+    clips = {file.stem for file in files}
+    whole = [folder for folder, held in below.items() if len(held) == len(clips) == len({clip for clip, _ in held})]
+    if files and not whole:
+        got = f"{source} with clips in several of {', '.join(sorted({str(f.parent) for f in files}))}, none with all"
         raise InputError("one folder that holds every EMO-DB clip", got, "pass the folder to use as the source")
-    prefix = min(whole, key=lambda folder: (folder.count("/"), folder))
-    return {name: path for name, path in found.items() if not prefix or name.startswith(f"{prefix}/")}
+    chosen = min(whole, key=lambda folder: (len(folder.parts), folder), default=PurePosixPath())
+    return {name: path for name, path in found.items() if chosen in PurePosixPath(name).parents}
+
+
+def _ravdess_phones(source: Path) -> Beside:
+    phones = layouts.read_phones(source)
+    return lambda codes: {"phones": layouts.phones_of(phones[codes["clip"]])} if codes["clip"] in phones else {}
 
 
 def _lablauts(source: Path) -> Beside:
-    folders = [folder for folder in (source / "lablaut", source.resolve().parent / "lablaut") if folder.is_dir()]
+    folder = next(filter(Path.is_dir, (source / "lablaut", source.resolve().parent / "lablaut")), None)
 
     def phones(codes: Mapping[str, str]) -> dict[str, Any]:
-        paths = [folder / f"{codes['clip']}.lablaut" for folder in folders[:1]]
-        return {"phones": load_lablaut(paths[0])} if paths and os.path.lexists(paths[0]) else {}
+        path = folder / f"{codes['clip']}.lablaut" if folder else None
+        return {"phones": layouts.load_lablaut(path)} if path and os.path.lexists(path) else {}
 
     return phones
 
 
-def _front(_: Path, found: Found) -> Found:
-    """MEAD without files of the six other cameras."""
-    others = {"down", "top", "left_30", "left_60", "right_30", "right_60"}
-    return {name: path for name, path in found.items() if not others & set(name.split("/")[:-1])}
-
-
 def _mead_texts(source: Path) -> Beside:
     paths = [source / name for name in ("mead_transcripts.csv", "mead_transcripts.csv.gz")]
-    rows = next((read_table(path, "clip", "text") for path in paths if path.exists()), [])
+    rows = next((layouts.read_table(path, "clip", "text") for path in paths if path.exists()), [])
     texts = {row["clip"]: row["text"] for _, row in rows}
     key = "{actor}_level_{intensity}_{emotion}_{clip}"
     return lambda codes: {"text": texts.get(key.format(**codes)) or None}
 
 
-_EXTRAS: dict[str, tuple[Callable[[Path, Found], Found], Callable[[Path], Beside]]] = {
-    "ravdess": (_unfilmed, _ravdess_phones),
-    "crema-d": (_waves, lambda source: lambda codes: {}),
-    "emodb": (_one_folder, _lablauts),
-    "mead": (_front, _mead_texts),
+Beside = Callable[[Mapping[str, str]], dict[str, Any]]
+"""What lies beside the sound: for the codes of a name, what is added to its Recording."""
+_BESIDE: dict[str, Callable[[Path], Beside]] = {
+    "ravdess": _ravdess_phones,
+    "emodb": _lablauts,
+    "mead": _mead_texts,
 }
-"""For each of these corpora which of the files found count, and what lies beside the sound."""
+
+
+# Corpora of recorded motion: takes, the sound of the same name, and `index.csv` with labels where there is one.
+
+_ENDINGS = ("_cal", "", "_raw")
+"""Endings of the files that Live Link Face writes of one take, best first: calibration subtracts the face at rest."""
+_TAKE_FOLDER = re.compile(r"\d{8}_.+_\d+", re.ASCII)
+
+
+def _recorded(
+    takes_of: Callable[[Found, list[Refusal]], Found],
+    motion_of: Callable[[Path, Path], MotionFile],
+    lone_sound: bool,
+    source: Path,
+    found: Found,
+    refused: list[Refusal],
+) -> Entries:
+    """The takes of a source, `takes_of` by name; `index.csv` labels them where there is one.
+
+    With `lone_sound` the only sound beside the only take of a folder is the take's, whatever its name.
+    """
+    index = source / "index.csv"
+    rows = [row for _, row in layouts.read_table(index, "clip")] if index.is_file() else []
+    labels = {row["clip"]: row for row in rows}
+    if len(labels) < len(rows):
+        twice = Counter(row["clip"] for row in rows).most_common(1)[0][0]
+        raise InputError("one row for each clip", f"{twice} again in {index}", "remove one")
+    takes = takes_of(found, refused)
+    folders = Counter(map(posixpath.dirname, takes))
+    sounds = of_suffix(found, *layouts.SOUND_SUFFIXES)
+    by_stem = {stem(name): path for name, path in reversed(sounds.items())}
+
+    def sound(name: str) -> Path | None:
+        folder = posixpath.dirname(name)
+        beside = [path for other, path in sounds.items() if posixpath.dirname(other) == folder]
+        alone = lone_sound and folders[folder] == 1 and len(beside) == 1
+        named = (by_stem.get(name + ending) for ending in ("", "_cal", "_raw"))
+        return next(filter(None, named), beside[0] if alone else None)
+
+    def read(label: str, path: Path) -> Recording:
+        name = stem(label) if path.suffix.lower() == ".npz" else label
+        row = labels.get(name) or labels.get(posixpath.basename(name)) or {}
+        own = [folder for folder in name.split("/")[:-1] if not _TAKE_FOLDER.fullmatch(folder)]
+        try:
+            emotion = layouts.emotion_of(row.get("emotion") or row.get("label") or "")
+        except RuleError:
+            emotion = None  # a label such as "neutral_idle" leaves it open
+        return Recording(
+            name,
+            speaker=row.get("speaker") or (own[0] if own else layouts.UNKNOWN_SPEAKER),
+            speech=sound(name),
+            motion=motion_of(source, path),
+            emotion=emotion,
+            level=layouts.level_of(emotion, row.get("level")) if emotion else None,
+            text=row.get("text") or None,
+            language=row.get("language") or "en",
+        )
+
+    return {label: partial(read, label, path) for label, path in takes.items()}
+
+
+def _live_link_takes(found: Found, refused: list[Refusal]) -> Found:
+    """The best file of every take; other CSVs (`frame_log.csv`) have no Live Link header and are left alone."""
+    variants: dict[str, Found] = {}
+    for name, path in of_suffix(found, ".csv").items():
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as stream:
+                header = next(csv.reader([stream.readline(1 << 16)]), [])
+        except UnicodeDecodeError:
+            continue
+        except (OSError, csv.Error) as error:
+            refused.append(Refusal(name, f"a CSV that cannot be read: {error}"))
+            continue
+        if [cell.strip().lower() for cell in header[:2]] == ["timecode", "blendshapecount"]:
+            base = re.sub("_(cal|raw)$", "", stem(name))
+            variants.setdefault(base, {})[stem(name).removeprefix(base)] = path
+    return {base: next(of[ending] for ending in _ENDINGS if ending in of) for base, of in variants.items()}
+
+
+def _npz_files(found: Found, _: list[Refusal]) -> Found:
+    return of_suffix(found, ".npz")
+
+
+def _rig_motion(source: Path, path: Path) -> MotionFile:
+    own = source / "rig_map.json"
+    chosen = own if own.is_file() else None
+    rigs.map_for(rigs.rig_names(path), chosen)
+    return MotionFile(path, partial(rigs.load_rig, rig_map=chosen), also=(chosen,) if chosen else ())
+
+
+def _flame_takes(found: Found, _: list[Refusal]) -> Found:
+    expressions = {n: path for n, path in of_suffix(found, ".npy").items() if path.stem.lower() in EXPRESSION_NAMES}
+    folders = {posixpath.dirname(name) or stem(name): path for name, path in expressions.items()}
+    return of_suffix(found, ".npz") | folders
+
+
+def _flame_motion(_: Path, path: Path) -> MotionFile:
+    beside = sorted(path.parent.glob("*.npy")) if path.suffix.lower() == ".npy" else []
+    try:
+        if beside:
+            require_coefficients([file.stem for file in beside])
+        else:
+            with zipfile.ZipFile(path) as archive:
+                require_coefficients([stem(name) for name in archive.namelist()])
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RuleError(f"no npz: {error}") from error
+    except ValueError as error:
+        raise RuleError(str(error)) from error
+    return MotionFile(path, load_flame, FLAME.name, tuple(file for file in beside if file != path))
 
 
 # Tables, captions and videos.
@@ -229,45 +296,45 @@ _EXTRAS: dict[str, tuple[Callable[[Path, Found], Found], Callable[[Path], Beside
 _GENDERS = {**dict.fromkeys(("female", "f", "woman"), "female"), **dict.fromkeys(("male", "m", "man"), "male")}
 
 
-def _table(source: Path, refused: list[Refusal]) -> Entries:
-    found, broken = find(source, (*SOUND_SUFFIXES, ".npz"))
-    refused += broken
+def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
     index = source / "index.csv"
     if not index.is_file():
         got = f"{source} without index.csv"
         raise InputError(ADAPTERS["table"].layout, got, "write the table, or choose another adapter")
-    rows = read_table(index)
+    rows = layouts.read_table(index)
     if rows and not {"clip", "file"} & rows[0][1].keys():
         raise InputError("a column clip or file", f"{index} without", "name the sound of every row")
-    motions = by_written_name({name: path for name, path in found.items() if path.suffix.lower() == ".npz"})
-    sounds = by_written_name({name: path for name, path in found.items() if path.suffix.lower() != ".npz"})
-    phones = read_phones(source)
+    motions = layouts.by_written_name(of_suffix(found, ".npz"))
+    sounds = layouts.by_written_name(of_suffix(found, *layouts.SOUND_SUFFIXES))
+    phones = layouts.read_phones(source)
 
     def read(clip: str, row: Mapping[str, str]) -> Recording:
-        name = inside(clip)
+        name = layouts.inside(clip)
         motion = _table_motion(row.get("motion", ""), name, motions)
         file = row.get("file")
-        places = [inside(file)] if file else [folder + name for folder in ("", "flac/", "wav/")]
-        sound = next(filter(None, (sounds.get(nfc(place)) for place in places)), None)
+        places = [layouts.inside(file)] if file else [folder + name for folder in ("", "flac/", "wav/")]
+        sound = next(filter(None, (sounds.get(layouts.nfc(place)) for place in places)), None)
         if sound is None and (file or motion is None):
             raise RuleError(f"no sound or video named {file or name}")
-        caption, emotion, level = understood(row["instruction"]) if row.get("instruction") else (None, None, None)
+        caption, emotion, level = None, None, None
+        if row.get("instruction"):
+            caption, emotion, level = layouts.understood(row["instruction"])
         if row.get("emotion"):
-            emotion = emotion_of(row["emotion"])
-            level = level_of(emotion, row.get("level"))
+            emotion = layouts.emotion_of(row["emotion"])
+            level = layouts.level_of(emotion, row.get("level"))
         elif row.get("level"):
             raise RuleError(f"level {row['level']} without an emotion")
         return Recording(
             name,
-            speaker=printable(row.get("speaker", "")) or UNKNOWN_SPEAKER,
+            speaker=printable(row.get("speaker", "")) or layouts.UNKNOWN_SPEAKER,
             speech=sound,
-            video=sound if sound and motion is None and _is_video(sound) else None,
+            video=_video(sound) if sound and motion is None else None,
             motion=motion,
             emotion=emotion,
             level=level,
             text=" ".join(row.get("text", "").split()) or None,
             language=row.get("language") or "en",
-            phones=phones_of(phones[clip]) if clip in phones else None,
+            phones=layouts.phones_of(phones[clip]) if clip in phones else None,
             caption=caption,
             gender=_GENDERS.get(row.get("gender", "").lower()),
         )
@@ -278,8 +345,8 @@ def _table(source: Path, refused: list[Refusal]) -> Entries:
 
 def _table_motion(cell: str, name: str, motions: Found) -> MotionFile | None:
     """The motion that a row names, else an npz of the clip's name if it has the arrays of a motion npz."""
-    places = [inside(cell)] if cell else [f"{name}.npz", f"motion/{name}.npz"]
-    paths = [path for path in (motions.get(nfc(place)) for place in places) if path]
+    places = [layouts.inside(cell)] if cell else [f"{name}.npz", f"motion/{name}.npz"]
+    paths = [path for path in (motions.get(layouts.nfc(place)) for place in places) if path]
     for path in paths:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -295,60 +362,49 @@ def _table_motion(cell: str, name: str, motions: Found) -> MotionFile | None:
     return None
 
 
-class _Caption(NamedTuple):
-    """A sentence as the JSON has it; `folder` is where in the source the JSON lies."""
-
-    folder: str
-    clip: object
-    sentence: object
-
-
-def _captioned(source: Path, refused: list[Refusal]) -> Entries:
-    folder = source.parent if source.is_file() else source
-    found, broken = find(folder, (*SOUND_SUFFIXES, ".json"))
-    refused += broken
+def _captioned(source: Path, found: Found, refused: list[Refusal]) -> Entries:
     whole = source if source.is_file() else source / "captions.json"
     captions = _captions(whole, "") if whole.is_file() else []
-    for name, path in () if captions else found.items():
-        if path.suffix.lower() == ".json":
-            try:
-                captions += _captions(path, posixpath.dirname(name))
-            except InputError as error:
-                refused.append(Refusal(printable(name), printable(str(error))))
-    sounds = by_written_name({name: path for name, path in found.items() if path.suffix.lower() != ".json"})
+    for name, path in () if captions else of_suffix(found, ".json").items():
+        try:
+            captions += _captions(path, posixpath.dirname(name))
+        except InputError as error:
+            refused.append(Refusal(printable(name), printable(str(error))))
+    sounds = layouts.by_written_name(of_suffix(found, *layouts.SOUND_SUFFIXES))
 
-    def read(caption: _Caption) -> Recording:
-        for what, value in (("path of its clip", caption.clip), ("sentence", caption.sentence)):
+    def read(folder: str, clip: object, sentence: object) -> Recording:
+        for what, value in (("path of its clip", clip), ("sentence", sentence)):
             if not isinstance(value, str):
                 raise RuleError(f"the {what} is {type(value).__name__}; it should be text")
-        name = inside(str(caption.clip), caption.folder)
-        path = sounds.get(nfc(name))
+        name = layouts.inside(str(clip), folder)
+        path = sounds.get(layouts.nfc(name))
         if path is None:
             raise RuleError(f"no sound or video named {name}")
-        text, emotion, level = understood(str(caption.sentence))
-        clip = stem(name) if path.suffix and name.lower().endswith(path.suffix.lower()) else name
-        video = path if _is_video(path) else None
-        speaker = speaker_folder(name)
-        return Recording(clip, speaker, path, video, emotion=emotion, level=level, caption=text)
+        text, emotion, level = layouts.understood(str(sentence))
+        bare = stem(name) if path.suffix and name.lower().endswith(path.suffix.lower()) else name
+        speaker = layouts.speaker_folder(name)
+        return Recording(bare, speaker, path, _video(path), emotion=emotion, level=level, caption=text)
 
-    labels = [f"{posixpath.join(c.folder, str(c.clip))} (sentence {i})" for i, c in enumerate(captions, start=1)]
-    return {label: partial(read, caption) for label, caption in zip(labels, captions, strict=True)}
+    return {
+        f"{posixpath.join(folder, str(clip))} (sentence {i})": partial(read, folder, clip, sentence)
+        for i, (folder, clip, sentence) in enumerate(captions, start=1)
+    }
 
 
-def _captions(path: Path, folder: str) -> list[_Caption]:
-    """The sentences of a JSON file of any of the three forms."""
-    match read_json(path):
+def _captions(path: Path, folder: str) -> list[tuple[str, object, object]]:
+    """The folder, clips and sentences of a JSON file of any of the three forms, as the JSON has them."""
+    match layouts.read_json(path):
         case {"audio_paths": list(clips), "text_descs": list(sentences)}:
             if len(clips) != len(sentences):
                 got = f"{len(clips)} and {len(sentences)} in {path}"
                 raise InputError("as many audio_paths as text_descs", got, "give every clip one sentence")
-            return [_Caption(folder, *pair) for pair in zip(clips, sentences, strict=True)]
+            return [(folder, *pair) for pair in zip(clips, sentences, strict=True)]
         case {"mm_paths": [clip] | str(clip), "caption": [str(sentence)] | str(sentence)}:
-            return [_Caption(folder, clip, sentence.split("\n#")[0])]
+            return [(folder, clip, sentence.split("\n#")[0])]
         case {"mm_paths": _, "caption": _}:
             raise InputError("one path in mm_paths and one sentence in caption", f"several in {path}", "split the file")
         case dict() as mapping if not {"audio_paths", "text_descs", "mm_paths"} & mapping.keys():
-            return [_Caption(folder, *pair) for pair in mapping.items()]
+            return [(folder, *pair) for pair in mapping.items()]
     layout = ADAPTERS["captioned"].layout
     raise InputError(layout, f"{path} in none of the three forms", "write one mapping of clip to sentence")
 
@@ -356,12 +412,9 @@ def _captions(path: Path, folder: str) -> list[_Caption]:
 MAX_TRANSCRIPT_BYTES = 100_000
 
 
-def _videos(source: Path, refused: list[Refusal]) -> Entries:
-    found, broken = find(source, (*SOUND_SUFFIXES, ".txt"))
-    refused += broken
-    ordered = by_preference(found)
-    texts = {stem(name): path for name, path in ordered.items() if path.suffix.lower() == ".txt"}
-    sounds = {stem(n): p for n, p in reversed(ordered.items()) if p.suffix.lower() in SPEECH_SUFFIXES}
+def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
+    texts = {stem(name): path for name, path in of_suffix(found, ".txt").items()}
+    sounds = {stem(name): path for name, path in reversed(of_suffix(found, *layouts.SPEECH_SUFFIXES).items())}
 
     def read(name: str, path: Path) -> Recording:
         clip, text = stem(name), None
@@ -375,37 +428,51 @@ def _videos(source: Path, refused: list[Refusal]) -> Entries:
                 text = " ".join(content.decode("utf-8-sig").split()) or None
             except (OSError, UnicodeDecodeError) as error:
                 raise RuleError(f"its transcript {transcript.name} cannot be read as UTF-8: {error}") from error
-        return Recording(clip, speaker_folder(name), sounds.get(clip, path), path, text=text)
+        return Recording(clip, layouts.speaker_folder(name), sounds.get(clip, path), path, text=text)
 
-    return {name: partial(read, name, path) for name, path in ordered.items() if _is_video(path)}
+    return {name: partial(read, name, path) for name, path in of_suffix(found, *layouts.VIDEO_SUFFIXES).items()}
 
 
 # All layouts, and the scan of a source by one of them.
 
 ADAPTERS = {
-    **{name: Adapter(rule.layout, partial(_named, name), rule.licence) for name, rule in NAME_RULES.items()},
+    **{
+        name: Adapter(
+            rule.layout,
+            layouts.SOUND_SUFFIXES if rule.video else layouts.SPEECH_SUFFIXES,
+            partial(_named, name),
+            rule.licence,
+        )
+        for name, rule in NAME_RULES.items()
+    },
     "livelink": Adapter(
         "Live Link Face takes: TAKE.csv as the app writes it, sound or video of the same name beside",
-        partial(motion_entries, MOTION_RULES["livelink"]),
+        (*layouts.SOUND_SUFFIXES, ".csv"),
+        partial(_recorded, _live_link_takes, lambda _, path: MotionFile(path, rigs.load_take), True),
     ),
     "rig": Adapter(
         "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside",
-        partial(motion_entries, MOTION_RULES["rig"]),
+        (*layouts.SOUND_SUFFIXES, ".npz"),
+        partial(_recorded, _npz_files, _rig_motion, False),
     ),
     "flame": Adapter(
         "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside",
-        partial(motion_entries, MOTION_RULES["flame"]),
+        (*layouts.SOUND_SUFFIXES, ".npz", ".npy"),
+        partial(_recorded, _flame_takes, _flame_motion, False),
     ),
     "table": Adapter(
         "a folder with index.csv (a column clip or file) and the sound it names",
+        (*layouts.SOUND_SUFFIXES, ".npz"),
         _table,
     ),
     "captioned": Adapter(
         "captions: a JSON file of clip to sentence beside the sound, or a folder with captions.json or a JSON a clip",
+        (*layouts.SOUND_SUFFIXES, ".json"),
         _captioned,
     ),
     "videos": Adapter(
-        f"videos ({', '.join(VIDEO_SUFFIXES)}), in one folder for each speaker",
+        f"videos ({', '.join(layouts.VIDEO_SUFFIXES)}), in one folder for each speaker",
+        (*layouts.SOUND_SUFFIXES, ".txt"),
         _videos,
     ),
 }
@@ -420,9 +487,12 @@ def scan_source(adapter: str, source: Path) -> Scan:
     """
     if adapter not in ADAPTERS:
         raise InputError(f"an adapter of {', '.join(ADAPTERS)}", repr(adapter), "choose the layout of your corpus")
-    refused: list[Refusal] = []
+    rule = ADAPTERS[adapter]
+    found, refused = layouts.find(
+        source.parent if adapter == "captioned" and source.is_file() else source, rule.suffixes
+    )
     kept: dict[str, tuple[str, Recording]] = {}
-    for label, read in ADAPTERS[adapter].entries(source, refused).items():
+    for label, read in rule.entries(source, found, refused).items():
         try:
             recording = read()
             if recording.name in kept:
@@ -435,7 +505,7 @@ def scan_source(adapter: str, source: Path) -> Scan:
         broken = "; ".join(f"{refusal.name}: {refusal.reason}" for refusal in refused[:3])
         got = f"{source} without one" + (f" ({len(refused)} files broke a rule: {broken})" if refused else "")
         do = "pass the folder that holds this layout, or choose another adapter"
-        raise InputError(ADAPTERS[adapter].layout, got, do)
+        raise InputError(rule.layout, got, do)
     return Scan(tuple(kept[name][1] for name in sorted(kept)), tuple(refused))
 
 
@@ -482,13 +552,10 @@ def named_corpora(text: str, root: Path) -> list[RawCorpus]:
 
 
 def choose_corpora(root: Path, raw: str | None, sources: str = "", without: str = "") -> list[RawCorpus]:
-    """The raw corpora of a notebook.
+    """The raw corpora of a notebook, whose project lies in `root`.
 
-    Args:
-        root: the project's folder.
-        raw: folder whose corpora are taken beside the shipped sample corpus, None for the sample corpus alone.
-        sources: corpora to take instead of all these, see `named_corpora`.
-        without: names of corpora that are left out, with commas between them.
+    They are the shipped sample corpus and those in the folder `raw`, if one is given, or instead of all these the
+    `sources`, see `named_corpora`; corpora named in `without`, with commas between them, are left out.
     """
     left_out = [name.strip() for name in without.split(",")]
     samples = RawCorpus("samples", "table", root / "data/samples/corpus")

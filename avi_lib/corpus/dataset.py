@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
@@ -21,7 +20,8 @@ from jaxtyping import Bool, Float16, Int
 from safetensors import SafetensorError, safe_open
 
 from avi_lib.corpus.adapters import RawCorpus
-from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, ScriptEntry, read_description, read_entries
+from avi_lib.corpus.scripts import Script
+from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, read_description, read_rows
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
@@ -30,9 +30,6 @@ from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
 from avi_lib.speech.voice import Voice
-
-OPEN_SHARDS = 256
-"""Shards kept mapped at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +61,7 @@ class Corpus:
         if description is None:
             raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
         self.description: dict[str, Any] = description
-        self.clips: Sequence[ClipEntry] = read_entries(self.folder / CLIPS, ClipEntry)
-        self._shards: OrderedDict[str, Any] = OrderedDict()
+        self.clips: Sequence[ClipEntry] = read_rows(self.folder / CLIPS, ClipEntry)
 
     @property
     def space(self) -> MotionSpace:
@@ -73,26 +69,22 @@ class Corpus:
         return SPACES[self.description["space"]]
 
     @cached_property
-    def scripts(self) -> dict[str, ScriptEntry]:
+    def scripts(self) -> dict[str, Script]:
         """Every script by name."""
-        return {script.script: script for script in read_entries(self.folder / SCRIPTS, ScriptEntry)}
+        return {script.script: script for script in read_rows(self.folder / SCRIPTS, Script)}
 
     @cached_property
     def _by_name(self) -> dict[str, ClipEntry]:
         return {clip.clip: clip for clip in self.clips}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process, which maps the shards itself."""
-        return self.__dict__ | {"_shards": OrderedDict()}
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def select(self, **labels: object) -> list[ClipEntry]:
         """Clips whose columns have these values, such as `split="train", emotion="angry"`, in order of names."""
-        columns = {field.name for field in fields(ClipEntry)}
-        if unknown := sorted(set(labels) - columns):
-            raise InputError(f"columns of {', '.join(sorted(columns))}", ", ".join(unknown), "see `ClipEntry`")
+        columns = sorted(field.name for field in fields(ClipEntry))
+        if unknown := sorted(set(labels) - set(columns)):
+            raise InputError(f"columns of {', '.join(columns)}", ", ".join(unknown), "see `ClipEntry`")
         return [clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items())]
 
     def clip(self, name: str) -> ClipEntry:
@@ -125,14 +117,14 @@ class Corpus:
 
     def motion(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
         """Motion at 25 frames a second; of a performed clip without blinks, gaze and sway (see `idle`)."""
-        return self._rows(clip, "motion", clip.motion_at + self._number(clip, script) * clip.frames, clip.frames)
+        return self._performed(clip, "motion", clip.motion_at, script)
 
     def idle(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
         """What idle behaviour adds to a performed clip's motion; zeros for real motion, which has it within."""
         added = np.zeros((clip.frames, len(self.space)), np.float16)
         if clip.idle_at >= 0:
-            at = clip.idle_at + self._number(clip, script) * clip.frames
-            added[:, self._idle_channels] = self._rows(clip, "idle", at, clip.frames)
+            channels = [self.space.index(channel) for channel in self.description["idle_channels"]]
+            added[:, channels] = self._performed(clip, "idle", clip.idle_at, script)
         return added
 
     def present(self, clip: ClipEntry) -> Bool[np.ndarray, " channels"]:
@@ -180,69 +172,57 @@ class Corpus:
     def batch(
         self, clips: Sequence[ClipEntry], scripts: Sequence[int], longest: int | None = None, starts: Sequence[int] = ()
     ) -> Batch:
-        """Features and motion of clips side by side.
+        """Features and motion of clips side by side: of each the motion numbered in `scripts`.
 
-        Args:
-            clips: at least one.
-            scripts: which motion of each clip.
-            longest: frames of the longest row, all when None.
-            starts: the frame of each clip at which its row begins, the first when empty.
-
-        Raises:
-            InputError: no clip, another number of scripts or starts, a start outside its clip, or no frames asked for.
+        `longest` is the most frames of a row, all when None; `starts` are the frames of the clips at which the rows
+        begin, the first when empty. Raises InputError for no clip, another number of scripts or starts, a start outside
+        its clip, or no frames asked for.
         """
         starts = list(starts) or [0] * len(clips)
         if not clips or not len(clips) == len(scripts) == len(starts):
             got = f"{len(clips)}, {len(scripts)} and {len(starts)}"
             raise InputError("clips with a script and a start for each", got, "pass as many of each")
-        room = [clip.frames - start for clip, start in zip(clips, starts, strict=True)]
-        if min(room) < 1 or min(starts) < 0 or (longest is not None and longest < 1):
+        room = np.array([clip.frames for clip in clips]) - starts
+        if room.min() < 1 or min(starts) < 0 or (longest is not None and longest < 1):
             got = f"starts {min(starts)} to {max(starts)}, longest {longest}"
             raise InputError("starts within their clips and at least one frame", got, "see `ClipEntry.frames`")
-        frames = np.array([min(left, longest or left) for left in room])
-        left = np.array([max(clip.features - 2 * start, 0) for clip, start in zip(clips, starts, strict=True)])
-        feature_frames = np.minimum(2 * frames, left)
+        frames = np.minimum(room, longest or room)
+        left = np.array([clip.features for clip in clips]) - 2 * np.array(starts)
+        feature_frames = np.clip(left, 0, 2 * frames)
         shape = (len(clips), int(frames.max()), len(self.space))
         motion, idle = np.zeros(shape, np.float16), np.zeros(shape, np.float16)
         features = np.zeros((len(clips), 2 * shape[1], self.description["features"]["dim"]), np.float16)
-        present = np.zeros((len(clips), len(self.space)), bool)
         for i, (clip, script, start) in enumerate(zip(clips, scripts, starts, strict=True)):
-            n, at = int(frames[i]), self._number(clip, script) * clip.frames + start
-            motion[i, :n] = self._rows(clip, "motion", clip.motion_at + at, n)
-            if clip.idle_at >= 0:
-                idle[i, :n, self._idle_channels] = self._rows(clip, "idle", clip.idle_at + at, n).T
-            if count := int(feature_frames[i]):
-                features[i, :count] = self._rows(clip, "features", clip.features_at + 2 * start, count)
-            present[i] = self.present(clip)
+            shown = slice(start, start + frames[i])
+            motion[i, : frames[i]] = self.motion(clip, script)[shown]
+            idle[i, : frames[i]] = self.idle(clip, script)[shown]
+            features[i, : feature_frames[i]] = self.features(clip)[2 * start :][: feature_frames[i]]
+        present = np.stack([self.present(clip) for clip in clips])
         return Batch(features, motion, idle, present, feature_frames, frames)
 
-    @cached_property
-    def _idle_channels(self) -> list[int]:
-        return [self.space.index(channel) for channel in self.description["idle_channels"]]
-
-    def _number(self, clip: ClipEntry, script: int) -> int:
+    def _performed(self, clip: ClipEntry, name: str, at: int, script: int) -> np.ndarray:
+        """Rows of the clip's motion of that number."""
         if not 0 <= script < len(clip.scripts):
             raise InputError(f"a script of {clip.clip} from 0 to {len(clip.scripts) - 1}", f"{script}", "choose one")
-        return script
+        return self._rows(clip, name, at + script * clip.frames, clip.frames)
 
     def _rows(self, clip: ClipEntry, name: str, at: int, count: int) -> np.ndarray:
         """Rows of a tensor of the clip's shard."""
         if not count:
             widths = {"features": self.description["features"]["dim"], "prosody": 3, "phone_times": 2, "syllables": 2}
             return np.zeros((0, widths[name]) if name in widths else 0, np.float16)
-        shard = self._shards.get(clip.shard)
         try:
-            if shard is None:
-                shard = safe_open(self.folder / "shards" / f"{clip.shard}{SHARD_SUFFIX}", "np")
-                self._shards[clip.shard] = shard
-                if len(self._shards) > OPEN_SHARDS:
-                    self._shards.popitem(last=False)
-            self._shards.move_to_end(clip.shard)
-            rows: np.ndarray = shard.get_slice(name)[at : at + count]
+            rows: np.ndarray = _shard(self, clip.shard).get_slice(name)[at : at + count]
         except (OSError, SafetensorError) as error:
             got = f"{clip.shard}{SHARD_SUFFIX}: {error}"
             raise InputError(f"the shard of {clip.clip}", got, "prepare the corpus again") from error
         return rows
+
+
+@lru_cache(maxsize=256)
+def _shard(corpus: Corpus, name: str) -> Any:
+    """A shard, mapped into memory; the last ones asked for stay so."""
+    return safe_open(corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}", "np")
 
 
 def prepare_corpora(
@@ -250,11 +230,8 @@ def prepare_corpora(
 ) -> list[Corpus]:
     """Corpora prepared, each below a folder under its own name, and opened; what is there already is found again.
 
-    Args:
-        chosen: raw corpora, see `choose_corpora`.
-        prepared: the folder.
-        settings: what is prepared.
-        use: names of corpora there to take just as they are instead, with commas between them.
+    `chosen` are raw corpora, see `choose_corpora`; `use` names corpora in the folder `prepared` that are taken just as
+    they are instead, with commas between them.
     """
     from avi_lib.corpus.prepare import prepare
 
@@ -297,30 +274,19 @@ class Mixture:
     def of(
         cls, corpora: Sequence[Corpus], split: str, frames: int, without: Iterable[str] = (), shortest: int = 12
     ) -> Mixture:
-        """The clips of a split.
+        """The clips of a split without the recordings named in `without` and without clips under `shortest` frames.
 
-        Args:
-            corpora: prepared ones of the same motion space and speech encoder.
-            split: train, validation or test.
-            frames: see the class.
-            without: names of recordings that are left out.
-            shortest: clips of fewer frames are left out.
-
-        Raises:
-            InputError: no corpus, corpora that do not go together, no clip with sound left, or a recording to leave out
-                that no corpus has.
+        Raises InputError for no corpus, corpora of different motion spaces or speech encoders, no clip with sound left,
+        or a recording to leave out that no corpus has.
         """
         if not corpora:
             raise InputError("at least one prepared corpus", "none", "make one with `avi prepare`")
-        remedy = "prepare both with the same settings"
         for corpus in corpora[1:]:
-            if corpus.space is not corpora[0].space:
-                got = f"{corpus.space.name} in {corpus.folder}"
-                raise InputError(f"motion in the space {corpora[0].space.name}", got, remedy)
-            for name in ("features", "fps"):
+            for name in ("space", "features", "fps"):
                 expected, got = corpora[0].description[name], corpus.description[name]
                 if expected != got:
-                    raise InputError(f"corpora with {name} {expected}", f"{got} in {corpus.folder}", remedy)
+                    do = "prepare both with the same settings"
+                    raise InputError(f"corpora with {name} {expected}", f"{got} in {corpus.folder}", do)
         left_out = frozenset(without)
         if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
             raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
@@ -338,8 +304,7 @@ class Mixture:
 
     def partners(self, item: Item) -> list[ClipEntry]:
         """Clips that perform the same scripts, without those of recordings that are left out; none for real motion."""
-        partners = [] if item.real else item.corpus.partners(item.clip)
-        return [partner for partner in partners if partner.recording not in self.without]
+        return [partner for partner in item.corpus.partners(item.clip) if partner.recording not in self.without]
 
     @cached_property
     def performed(self) -> tuple[Item, ...]:

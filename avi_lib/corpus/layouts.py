@@ -17,7 +17,7 @@ import posixpath
 import re
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -110,29 +110,23 @@ class RuleError(ValueError):
 
 Found = dict[str, Path]
 """Files of a source by their names below it, with forward slashes."""
-Entries = dict[str, Callable[[], Recording]]
-"""Files or rows of a source by name, and for each the call that reads it or raises RuleError or InputError."""
 
 
 # Files of a source.
 
 
-def find(source: Path, suffixes: Iterable[str]) -> tuple[dict[str, Path], list[Refusal]]:
+def find(source: Path, suffixes: Iterable[str]) -> tuple[Found, list[Refusal]]:
     """Files below a folder whose suffix, in any case, is one of `suffixes`; hidden files and folders are left alone.
 
-    Links are followed. A folder that several links lead to is searched once, so links in a circle do no harm.
-
-    Returns:
-        files by their name below the source, with forward slashes, in order; and refusals: folders that cannot be
-        read, links that lead nowhere, and names with control characters or bytes that are not UTF-8.
-
-    Raises:
-        InputError: the source is not a folder.
+    Links are followed. A folder that several links lead to is searched once, so links in a circle do no harm. Files
+    come one format after the other, lossless before lossy and sound before video, then by name. Refused are folders
+    that cannot be read, links that lead nowhere, and names with control characters or bytes that are not UTF-8. Raises
+    InputError for no folder.
     """
     if not source.is_dir():
         state = "a file" if source.exists() else "missing"
         raise InputError("a folder with a raw corpus", f"{source}, which is {state}", "pass the corpus' folder")
-    found: dict[str, Path] = {}
+    found: Found = {}
     refused: list[Refusal] = []
     seen: set[tuple[int, int]] = set()
     waiting = [("", source)]
@@ -159,7 +153,9 @@ def find(source: Path, suffixes: Iterable[str]) -> tuple[dict[str, Path], list[R
                 found[name] = path
             else:
                 refused.append(Refusal(printable(name), "not a regular file, or a link that leads nowhere"))
-    return dict(sorted(found.items())), refused
+    order = {suffix: place for place, suffix in enumerate(SOUND_SUFFIXES)}
+    ordered = sorted(found.items(), key=lambda item: (order.get(item[1].suffix.lower(), len(order)), item[0]))
+    return dict(ordered), refused
 
 
 def printable(name: str) -> str:
@@ -177,15 +173,14 @@ def speaker_folder(name: str) -> str:
     return name.split("/")[0] if "/" in name else UNKNOWN_SPEAKER
 
 
-def by_preference(found: Mapping[str, Path]) -> dict[str, Path]:
-    """The same files, of one format after the other: lossless before lossy, sound before video; then by name."""
-    order = {suffix: place for place, suffix in enumerate(SOUND_SUFFIXES)}
-    return dict(sorted(found.items(), key=lambda item: (order.get(item[1].suffix.lower(), len(order)), item[0])))
+def of_suffix(found: Found, *suffixes: str) -> Found:
+    """Those with one of the suffixes, in any case."""
+    return {name: path for name, path in found.items() if path.suffix.lower() in suffixes}
 
 
-def by_written_name(found: Mapping[str, Path]) -> dict[str, Path]:
+def by_written_name(found: Found) -> Found:
     """Files as a table may write them, with the suffix or without, in the NFC form of accents; exact names win."""
-    exact = {nfc(name): path for name, path in by_preference(found).items()}
+    exact = {nfc(name): path for name, path in found.items()}
     return {stem(name): path for name, path in reversed(exact.items())} | exact
 
 
@@ -324,17 +319,8 @@ def phones_of(entry: object) -> tuple[Phone, ...]:
     return tuple(sorted(phones, key=lambda phone: phone.start_s))
 
 
-_LABLAUT = {
-    "a": "AA", "A": "AA", "e": "EH", "E": "EH", "i": "IY", "I": "IH", "o": "OW", "O": "AO", "u": "UW", "U": "UH",
-    "y": "UW", "Y": "UH", "9": "ER", "8": "UH", "@": "AH", "6": "AH", "aI": "AY", "OY": "OY", "aU": "AW", "AU": "AW",
-    "aO": "AW", "AO": "AW", "ao": "AW", "OU": "OW", "@O": "OW", "@a": "AA", "@E": "EH", "@6": "AH", "a6": "AA AH",
-    "E6": "EH AH", "e@": "EH AH", "i6": "IY AH", "I6": "IH AH", "i@": "IY AH", "I@": "IH AH", "ia": "IY AA",
-    "Y6": "UH AH", "m": "M", "n": "N", "N": "NG", "l": "L", "L": "L", "X": "R", "R": "R", "4": "R", "f": "F",
-    "v": "V", "V": "V", "B": "V", "s": "S", "z": "Z", "S": "SH", "C": "HH", "x": "HH", "h": "HH", "H": "HH",
-    "j": "Y", "J": "Y", "D": "DH", "G": "G", "(": SILENCE, "(gef": SILENCE, ".": SILENCE,
-    "gas": "G", "dsap": "D",
-}  # fmt: skip
-"""Label to the ARPAbet phones of the nearest mouth shape; the last line holds two slips of the corpus."""
+_LABLAUT: dict[str, str] = json.loads(Path(__file__).with_name("lablaut.json").read_text("utf-8"))
+"""Label to the ARPAbet phones of the nearest mouth shape; "gas" and "dsap" are slips of the corpus."""
 _LABLAUT_LINE = re.compile(r"(\d+(?:\.\d+)?)\s+-?\d+(?:\s+(.*))?", re.ASCII)
 _STOP = re.compile(r"([_!]?)([ptkbdg])(asp)?")
 

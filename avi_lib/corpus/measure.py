@@ -79,16 +79,10 @@ def neutral_face(
 ) -> Float32[np.ndarray, " 55"]:
     """A speaker's neutral face (55,): how their curves rest in all of their recordings together.
 
-    Gaze and head rest at their medians, a blendshape at a low quantile of its frames. Where the recordings that are
-    labelled neutral have frames enough, theirs alone count. A channel counts in the samples that have it and is 0 when
-    none has.
-
-    Args:
-        samples: ARKIT values (frames, 55) and which channels are present, for every recording of the speaker.
-        emotions: the label of every sample, None where there is none.
-
-    Raises:
-        InputError: no sample, or not one emotion for each.
+    `samples` are ARKIT values (frames, 55) and which channels are present of each recording, `emotions` their labels,
+    None where there is none. Gaze and head rest at their medians, a blendshape at a low quantile of its frames. Where
+    the recordings that are labelled neutral have frames enough, theirs alone count. A channel counts in the samples
+    that have it and is 0 when none has. Raises InputError for no sample, or not one emotion for each.
     """
     labels = list(emotions) if emotions is not None else [None] * len(samples)
     if not samples or len(labels) != len(samples):
@@ -117,10 +111,7 @@ def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[s
     Ambiguous: eyes closed by half or less count as `lid_droop`, a gaze to the left and about half as much down is
     `gaze_away`. Nods and shakes need 2.5 s, `blink_more` 4 s and far more blinks than talk has; `blink_less` is never
     reported, since a clip is too short to miss blinks in. A unit is only reported when all its main channels are
-    present.
-
-    Raises:
-        InputError: the curves are not in the ARKIT space.
+    present. Raises InputError for curves that are not in the ARKIT space.
     """
     if curves.clip.space is not ARKIT:
         raise InputError("curves in the ARKIT space", f"the space {curves.clip.space.name}", "convert the motion first")

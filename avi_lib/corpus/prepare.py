@@ -20,6 +20,7 @@ import re
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -30,34 +31,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from jaxtyping import Bool, Float16
 from tqdm import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
-from avi_lib.corpus.segments import (
-    IDLE_CHANNELS,
-    PHONES,
-    Neutrals,
-    Plan,
-    Sample,
-    Segment,
-    assemble,
-    make_segments,
-    motion_of,
-    sample_frames,
-)
-from avi_lib.corpus.shards import (
-    SHARD_SUFFIX,
-    Contents,
-    Destination,
-    Health,
-    claim,
-    load_contents,
-    save_shard,
-    split_speakers,
-)
+from avi_lib.corpus.segments import IDLE_CHANNELS, PHONES, Plan, Segment, assemble, make_segments, motion_of
+from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.files import atomic_path, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
@@ -72,8 +54,8 @@ RECORDINGS_PER_JOB = 16
 SHARD_S = 600.0
 """Seconds of clips after which a job begins another shard: what a worker holds in memory."""
 
-Digests = Mapping[str, tuple[str, ...]]
-"""SHA-256 of each recording's files in the order of its `files`, by its name."""
+Digests = Mapping[Path, str]
+"""SHA-256 of files."""
 
 
 class Job(NamedTuple):
@@ -82,7 +64,7 @@ class Job(NamedTuple):
     key: str
     split: str
     recordings: tuple[Recording, ...]
-    digests: tuple[tuple[str, ...], ...]
+    digests: Digests
 
     def shard(self, shards: Path, number: int) -> Path:
         """The file of one of its shards."""
@@ -99,34 +81,27 @@ def make_jobs(
     """Jobs in order of split and bucket.
 
     A recording's bucket follows from its name and the rough size of its split, so one more recording changes one job
-    and leaves the addresses of the others as they are.
-
-    Args:
-        recordings: what is to be prepared.
-        digests: of their files.
-        splits: split of each speaker.
-        neutrals: digest of the neutral face that real motion is measured against, by `Recording.face`.
-        common: digest of all else that decides the result: settings, code, encoder.
+    and leaves the addresses of the others as they are. `splits` is by speaker, `neutrals` holds the digest of the
+    neutral face by `Recording.face`, `common` is the digest of all else that decides: settings, code, encoder.
     """
-    by_split: dict[str, list[Recording]] = {}
-    for recording in recordings:
-        by_split.setdefault(splits[recording.speaker], []).append(recording)
 
     def number(recording: Recording) -> int:
         return int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:8], "big")
 
+    sizes = Counter(splits[recording.speaker] for recording in recordings)
+    buckets: dict[tuple[str, int], list[Recording]] = {}
+    for recording in sorted(recordings, key=number):
+        split = splits[recording.speaker]
+        count = 1 << max((sizes[split] // RECORDINGS_PER_JOB).bit_length() - 1, 0)  # a power of two: buckets last
+        buckets.setdefault((split, number(recording) % count), []).append(recording)
     jobs = []
-    for split, members in sorted(by_split.items()):
-        count = 1 << max((len(members) // RECORDINGS_PER_JOB).bit_length() - 1, 0)  # a power of two: buckets last
-        buckets: dict[int, list[Recording]] = {}
-        for recording in sorted(members, key=number):
-            buckets.setdefault(number(recording) % count, []).append(recording)
-        for _, bucket in sorted(buckets.items()):
-            files = tuple(digests[recording.name] for recording in bucket)
-            faces = {recording.face: neutrals.get(recording.face) for recording in bucket}
-            content = [common, split, [_labels(r) for r in bucket], files, sorted(faces.items())]
-            key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-            jobs.append(Job(key, split, tuple(bucket), files))
+    for (split, _), bucket in sorted(buckets.items(), key=lambda item: item[0]):
+        files = [[digests[path] for path in recording.files] for recording in bucket]
+        faces = {recording.face: neutrals.get(recording.face) for recording in bucket}
+        content = [common, split, [_labels(r) for r in bucket], files, sorted(faces.items())]
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+        own = {path: digests[path] for recording in bucket for path in recording.files}
+        jobs.append(Job(key, split, tuple(bucket), own))
     return jobs
 
 
@@ -138,14 +113,14 @@ def _labels(recording: Recording) -> list[object]:
     return [*(getattr(recording, name) for name in names), *roles, motion.space if motion else None, read]
 
 
-def finished(job: Job, shards: Path) -> list[Contents] | None:
-    """The contents of a job's shards when all of them are there and whole, else None: they are made again then."""
+def finished(job: Job, shards: Path) -> list[Contents]:
+    """The contents of a job's shards when all of them are there and whole, else none: they are made again then."""
     found: list[Contents] = []
     while not found or not found[-1].last:
         try:
             found.append(load_contents(job.shard(shards, len(found))))
         except InputError:
-            return None
+            return []
     return found
 
 
@@ -154,16 +129,16 @@ def carry_out(job: Job, plan: Plan) -> None:
     number = 0
     segments: list[Segment] = []
     refused: list[Refusal] = []
-    for recording, digests in zip(job.recordings, job.digests, strict=True):
+    for recording in job.recordings:
         try:
-            motion = motion_of(recording, plan.tracks, dict(zip(recording.files, digests, strict=True)))
+            motion = motion_of(recording, plan.tracks, job.digests)
             segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, motion)
         except OutputError:
             raise
         except InputError as error:
             refused.append(Refusal(recording.name, str(error)))
         try:
-            unchanged = tuple(map(file_sha256, recording.files)) == digests
+            unchanged = all(file_sha256(path) == job.digests[path] for path in recording.files)
         except OSError:
             unchanged = False
         if not unchanged:  # an address never holds what was made of other files, nor a refusal of files that went away
@@ -177,14 +152,23 @@ def carry_out(job: Job, plan: Plan) -> None:
             number, segments, refused = number + 1, [], []
 
 
-def sample(recording: Recording, digests: tuple[str, ...], tracks: Path) -> Sample | Refusal:
-    """Frames of a recording's real motion, from which its speaker's neutral face is found."""
+Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
+
+
+def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample | Refusal:
+    """Up to 64 frames spread evenly over a recording's real motion, and which channels it has.
+
+    The speaker's neutral face is found from them.
+    """
     try:
-        return sample_frames(motion_of(recording, tracks, dict(zip(recording.files, digests, strict=True))))
+        pieces = motion_of(recording, tracks, digests).pieces
     except OutputError:
         raise
     except InputError as error:
         return Refusal(recording.name, str(error))
+    values = np.concatenate([piece.curves.clip.values for piece in pieces])
+    picks = np.unique(np.linspace(0, len(values) - 1, 64).round().astype(int))
+    return values[picks].astype(np.float16), np.all([piece.curves.present for piece in pieces], axis=0)
 
 
 def describe_encoder(name: str) -> dict[str, Any]:
@@ -243,28 +227,20 @@ def result_of(future: Future[_T]) -> _T:
         raise AviError("worker processes that live", got, do) from error
 
 
-def as_done(futures: Mapping[Future[_T], int], what: str, progress: bool | None) -> Iterator[tuple[Future[_T], _T]]:
-    """Futures, each with its number of recordings, and their results as they come, with a bar."""
-    total = sum(futures.values())
-    with tqdm(desc=what, total=total, unit=" recordings", leave=False, disable=_hidden(progress)) as shown:
+def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[tuple[Future[_T], _T]]:
+    """Futures, each with its number of recordings, and their results as they come, with a bar unless it is hidden."""
+    with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden) as shown:
         for future in as_completed(futures):
             result = result_of(future)
             shown.update(futures[future])
             yield future, result
 
 
-def _hidden(progress: bool | None) -> bool | None:
-    """What tqdm's `disable` says: None hides a bar where there is no terminal."""
-    return None if progress is None else not progress
-
-
 # Digests of source files, kept between runs, and of the code that prepares them.
 
 ROOMS = ("corpus", "face", "instruction", "motion", "speech")
 """Parts of the library whose code decides what a prepared corpus contains; settings count by their values."""
-PACKAGES = (
-    *("av", "ctranslate2", "hama", "librosa", "mediapipe", "numpy", "pocketsphinx", "scipy", "soxr", "transformers"),
-)
+PACKAGES = "av ctranslate2 hama librosa mediapipe numpy pocketsphinx scipy soxr transformers".split()
 """Packages whose version decides numbers."""
 _SETTLED_S = 2.0
 """A file changed less than this before its digest was taken may change again within the clock's resolution."""
@@ -301,39 +277,36 @@ def prepared_by() -> set[Path]:
     return found
 
 
-def source_digests(
-    recordings: Sequence[Recording], source: Path, memory: Path, progress: bool | None = None
-) -> dict[str, tuple[str, ...]]:
-    """SHA-256 of the files of each recording, by its name; InputError when one cannot be read.
+def source_digests(recordings: Sequence[Recording], memory: Path, hidden: bool | None = None) -> dict[Path, str]:
+    """SHA-256 of the files of recordings; InputError when one cannot be read.
 
     A file whose size and times of change are as in `memory`, which an earlier run left, is not read again.
     """
     try:
-        kept = json.loads(memory.read_text("utf-8"))
-        known = {name: row for name, row in kept.items() if isinstance(row, list) and len(row) == 4}
-    except (OSError, ValueError, AttributeError):
+        known = json.loads(memory.read_text("utf-8"))
+    except (OSError, ValueError):
         known = {}
+    kept = {}
 
     def digest(path: Path) -> str:
         try:
             status = path.stat()
-            name = path.relative_to(source).as_posix() if path.is_relative_to(source) else str(path)
             state = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-            row = known.pop(name, None)
-            found = str(row[3]) if row is not None and row[:3] == state else file_sha256(path)
+            *before, found = known.get(str(path), [None])
+            found = found if before == state else file_sha256(path)
         except OSError as error:
             got = f"{path}: {error.strerror or error}"
             raise InputError("a readable file", got, "check its permissions") from error
         if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S:
-            known[name] = [*state, found]
+            kept[str(path)] = [*state, found]
         return found
 
     try:
-        listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=_hidden(progress))
-        return {recording.name: tuple(map(digest, recording.files)) for recording in listed}
+        listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=hidden)
+        return {path: digest(path) for recording in listed for path in recording.files}
     finally:
         with atomic_path(memory) as temporary:
-            temporary.write_text(json.dumps(known, sort_keys=True), "utf-8")
+            temporary.write_text(json.dumps(known | kept, sort_keys=True), "utf-8")
 
 
 # The whole.
@@ -355,14 +328,8 @@ def prepare(
 ) -> Health:
     """Prepare a raw corpus and say how it went.
 
-    Args:
-        adapter: name of one of `ADAPTERS`.
-        source: folder of the raw corpus; nothing is written there.
-        destination: folder of the prepared corpus, made where there is none.
-        settings: what is prepared.
-        workers: processes that work at a time; as many as the machine has processors when None. The result does not
-            depend on it.
-        progress: show bars; on a terminal only when None.
+    Nothing is written to the source. `workers` processes, one a processor when None, work at a time; the result does
+    not depend on them. `progress` shows bars, on a terminal only when None.
 
     Raises:
         InputError: the source does not fit the adapter, or the destination holds something else or is being written.
@@ -377,52 +344,68 @@ def prepare(
         str(source).encode("utf-8")
     except (OSError, RuntimeError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or "links in a circle or a name that is no text"
-        raise InputError(
-            "a folder with a raw corpus", f"{str(source)!a}: {reason}", "pass the corpus' folder"
-        ) from error
+        got = f"{str(source)!a}: {reason}"
+        raise InputError("a folder with a raw corpus", got, "pass the corpus' folder") from error
+    hidden = None if progress is None else not progress  # None hides a bar where there is no terminal
     scan = scan_source(adapter, source)
-    with claim(destination, adapter, source) as place:
+    with claim(destination, adapter, source) as place, worker_pool(workers) as pool:
         place.refused += scan.refused
         speakers = {recording.speaker for recording in scan.recordings}
         splits = split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
         space, recordings = _chosen(scan.recordings, settings, place.refused)
-        digests = source_digests(recordings, source, place.folder / "sources.json", progress)
-        first: dict[tuple[str, ...], str] = {}
+        digests = source_digests(recordings, place.folder / "sources.json", hidden)
+        first: dict[tuple[str, ...], Recording] = {}
         for recording in recordings:
-            first.setdefault(digests[recording.name], recording.name)
-        repeated = {r.name: first[digests[r.name]] for r in recordings if first[digests[r.name]] != r.name}
-        place.refused += [Refusal(name, f"the same content as {earlier}") for name, earlier in repeated.items()]
-        recordings = [recording for recording in recordings if recording.name not in repeated]
+            content = tuple(digests[path] for path in recording.files)
+            if (earlier := first.setdefault(content, recording)) is not recording:
+                place.refused.append(Refusal(recording.name, f"the same content as {earlier.name}"))
+        recordings = list(first.values())
+        encoder = result_of(pool.submit(describe_encoder, settings.encoder))
         plan = Plan(source, place.shards, place.tracks, settings, space, {})
-        with worker_pool(workers) as pool:
-            encoder = result_of(pool.submit(describe_encoder, settings.encoder))
-            neutrals, unusable = _neutrals(pool, recordings, digests, plan, progress)
-            place.refused += unusable
-            left_out = {refusal.name for refusal in unusable}
-            recordings = [recording for recording in recordings if recording.name not in left_out]
-            faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
-            decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
-            common = json.dumps([FORMAT, decides, encoder["fingerprint"], space, code_digest()], sort_keys=True)
-            jobs = make_jobs(recordings, digests, splits, faces, hashlib.sha256(common.encode()).hexdigest())
-            channels = SPACES[space].channels
-            place.describe(
-                {
-                    "format": FORMAT,
-                    "adapter": adapter,
-                    "source": str(source),
-                    "settings": settings.model_dump(),
-                    "fps": float(VIDEO_FPS),
-                    "space": space,
-                    "channels": list(channels),
-                    "idle_channels": [channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
-                    "phones": list(PHONES),
-                    "features": encoder,
-                    "performer": PerformerSettings().model_dump(),
-                    "code": code_digest(),
-                }
-            )
-            _carry_out_all(pool, jobs, replace(plan, neutrals=neutrals), place, progress)
+        neutrals, unusable = _neutrals(pool, recordings, digests, plan, hidden)
+        place.refused += unusable
+        left_out = {refusal.name for refusal in unusable}
+        recordings = [recording for recording in recordings if recording.name not in left_out]
+        faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
+        decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
+        common = json.dumps([FORMAT, decides, encoder["fingerprint"], space, code_digest()], sort_keys=True)
+        jobs = make_jobs(recordings, digests, splits, faces, hashlib.sha256(common.encode()).hexdigest())
+        channels = SPACES[space].channels
+        place.describe(
+            {
+                "format": FORMAT,
+                "adapter": adapter,
+                "source": str(source),
+                "settings": settings.model_dump(),
+                "fps": float(VIDEO_FPS),
+                "space": space,
+                "channels": list(channels),
+                "idle_channels": [channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
+                "phones": list(PHONES),
+                "features": encoder,
+                "performer": PerformerSettings().model_dump(),
+                "code": code_digest(),
+            }
+        )
+        _carry_out_all(pool, jobs, replace(plan, neutrals=neutrals), place, hidden)
         return place.finish({job.key for job in jobs})
+
+
+def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
+    """The split of each speaker, so that nobody is in two; the same for the same speakers and seed.
+
+    Speakers are put in an order that depends on the seed and their names only. The test takes its share of them,
+    rounded, and at least one speaker when there are three or more and the share is above 0; then validation likewise;
+    training takes the rest. One or two speakers are all for training.
+    """
+    order = sorted(set(speakers), key=lambda speaker: hashlib.sha256(f"{seed}/{speaker}".encode()).hexdigest())
+    split = dict.fromkeys(sorted(order), "train")
+    kept = 0
+    for name, share in (("test", test_share), ("validation", validation_share)):
+        count = max(round(share * len(order)), 1) if share and len(order) >= 3 else 0
+        split |= dict.fromkeys(order[kept : kept + count], name)
+        kept += count
+    return split
 
 
 def _chosen(
@@ -437,11 +420,9 @@ def _chosen(
     refused += [Refusal(recording.name, reason) for recording in recordings if _PART_NAME.search(recording.name)]
     kept = [recording for recording in recordings if not _PART_NAME.search(recording.name)]
     if settings.limit:
-
-        def draw(recording: Recording) -> str:
-            return hashlib.sha256(f"{settings.seed}/{recording.name}".encode()).hexdigest()
-
-        kept = sorted(sorted(kept, key=draw)[: settings.limit], key=lambda recording: recording.name)
+        order = {r.name: hashlib.sha256(f"{settings.seed}/{r.name}".encode()).hexdigest() for r in kept}
+        drawn = set(sorted(order, key=order.__getitem__)[: settings.limit])
+        kept = [recording for recording in kept if recording.name in drawn]
     flame = [recording for recording in kept if recording.motion and recording.motion.space == FLAME.name]
     if not flame:
         return ARKIT.name, kept
@@ -451,8 +432,8 @@ def _chosen(
 
 
 def _neutrals(
-    pool: Executor, recordings: Sequence[Recording], digests: Digests, plan: Plan, progress: bool | None
-) -> tuple[Neutrals, list[Refusal]]:
+    pool: Executor, recordings: Sequence[Recording], digests: Digests, plan: Plan, hidden: bool | None
+) -> tuple[dict[str, np.ndarray], list[Refusal]]:
     """The neutral faces that real ARKit motion is measured against; videos are tracked on the way.
 
     Recordings whose motion cannot be read are refused.
@@ -460,8 +441,11 @@ def _neutrals(
     moving = [recording for recording in recordings if recording.motion or recording.video]
     if plan.space != ARKIT.name or not moving:
         return {}, []
-    futures = {pool.submit(sample, recording, digests[recording.name], plan.tracks): recording for recording in moving}
-    found = {futures[future].name: result for future, result in as_done(dict.fromkeys(futures, 1), "motion", progress)}
+    futures = {}
+    for recording in moving:
+        own = {path: digests[path] for path in recording.files}
+        futures[pool.submit(sample, recording, plan.tracks, own)] = recording.name
+    found = {futures[future]: result for future, result in as_done(dict.fromkeys(futures, 1), "motion", hidden)}
     faces: dict[str, list[tuple[str | None, Sample]]] = {}
     for recording in moving:
         sampled = found[recording.name]
@@ -474,21 +458,20 @@ def _neutrals(
     return neutrals, [result for result in found.values() if isinstance(result, Refusal)]
 
 
-def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Destination, progress: bool | None) -> None:
+def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Destination, hidden: bool | None) -> None:
     """Do what is not done yet; the tables follow what is finished."""
     waiting = []
     for job in jobs:
-        found = finished(job, plan.shards)
-        if found is None:
-            waiting.append(job)
-        else:
+        if found := finished(job, plan.shards):
             place.gather(found)
+        else:
+            waiting.append(job)
     published_s, took_s = time.monotonic(), 0.0
     try:
         futures = {pool.submit(carry_out, job, plan): job for job in waiting}
         sizes = {future: len(job.recordings) for future, job in futures.items()}
-        for future, _ in as_done(sizes, "preparing", progress):
-            place.gather(finished(futures[future], plan.shards) or ())
+        for future, _ in as_done(sizes, "preparing", hidden):
+            place.gather(finished(futures[future], plan.shards))
             if time.monotonic() - published_s > max(PUBLISH_EVERY_S, PUBLISHING_SHARE * took_s):
                 begun_s = time.monotonic()
                 place.publish()

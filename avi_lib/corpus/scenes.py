@@ -145,15 +145,10 @@ class Composed(NamedTuple):
 def compose_scenes(
     source: Path, destination: Path, scenes: int, seed: int, longest_s: float = 10.0, *, workers: int = 1
 ) -> Composed:
-    """Make a raw corpus of scenes from a raw corpus of sentences.
+    """Make a raw corpus of scenes, none longer than `longest_s`, from a raw corpus of sentences.
 
-    Args:
-        source: a raw corpus in the layout of the adapter `table`, with `phones.json`; nothing is written there.
-        destination: folder of the new one, made where there is none.
-        scenes: how many.
-        seed: source of every random choice.
-        longest_s: no scene lasts longer.
-        workers: processes that work at a time; the result does not depend on it.
+    The source is in the layout of the adapter `table`, with `phones.json`; nothing is written there. The result does
+    not depend on the number of `workers`, processes that work at a time.
 
     Raises:
         InputError: the source does not fit the adapter, one of its rows cannot be used or has no phones, all its
@@ -172,7 +167,7 @@ def compose_scenes(
     jobs = [(plan, destination / "flac" / f"{plan.name}.flac", (seed, i, 1)) for i, plan in enumerate(plans)]
     kept = {plan.name: file_sha256(path) for plan, path, _ in jobs if path.is_file()}
     waiting = [job for job in jobs if (name := job[0].name) not in kept or listed.get(name, kept[name]) != kept[name]]
-    if workers == 1 or not waiting:
+    if workers == 1:
         kept |= dict(_write(*job) for job in waiting)
     else:
         with worker_pool(workers) as pool:

@@ -3,7 +3,8 @@
 A label look-up has a few hundred answers at most, from which "brow strongly down" cannot be learned. So action units
 are drawn in many mixes and strengths, with and without an emotion, and the text of every script says just that.
 
->>> scripts = draw_scripts("clip", "angry", 2, count=3, words=Words(4), rng=np.random.default_rng(7))
+>>> writer = ScriptWriter("clip", "train", "angry", 2, None, texts=4, rng=np.random.default_rng(7))
+>>> scripts = writer.draw(3)
 >>> scripts[0].kind, scripts[0].emotion, scripts[0].texts[0]
 ('label', 'angry', 'He is indignant, lowering his brows clearly.')
 """
@@ -12,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -31,7 +33,7 @@ from avi_lib.instruction.action_units import (
     quantise,
 )
 from avi_lib.instruction.grammar import Phrasing, UnsayableError, describe, salient, speakers_of
-from avi_lib.instruction.instruction import Instruction, paraphrases
+from avi_lib.instruction.instruction import Instruction
 
 _FAINTEST = 0.12
 """Strengths are drawn from here on; half of the faintest word's strength is not said."""
@@ -41,16 +43,8 @@ _ONE_SIDED, _ALONE = 3.0, 0.6
 
 
 @dataclass(frozen=True)
-class Words:
-    """How a script is put into words: how many sentences, and the gender of the speaker where it is known."""
-
-    count: int
-    gender: str | None = None
-
-
-@dataclass(frozen=True)
 class Script:
-    """One thing for a face to do.
+    """One thing for a face to do over a clip and sentences that say it: a row of `scripts.parquet`.
 
     Its kind is why it is there. `label`: the emotion that the clip is labelled with, some of its action units at
     strengths of their own; of real motion the label alone, where no unit was measured. `mix`: that emotion with action
@@ -58,29 +52,80 @@ class Script:
     the sentence that came with the recording. `measured`: action units found in real motion, and the label.
     """
 
-    name: str  # unique in the corpus
+    script: str  # unique name: the clip's and a number
+    clip: str  # the clip it was drawn for
+    split: str  # that clip's
     kind: str
     emotion: str | None
     level: int | None
-    action_units: Mapping[str, float]  # strengths as drawn, not as a text rounds them
+    units: tuple[str, ...]  # names of action units
+    strengths: tuple[float, ...]  # of theirs, 0-1 as drawn, not as a text rounds them
     seed: int  # makes the performance
     texts: tuple[str, ...]  # sentences that say the parts, the first one being the instruction's text
+
+    @property
+    def action_units(self) -> dict[str, float]:
+        """Strength 0-1 by the name of the action unit."""
+        return dict(zip(self.units, self.strengths, strict=True))
 
     def instruction(self) -> Instruction:
         """The script as the performer takes it."""
         return Instruction(self.texts[0], self.emotion, self.level, self.action_units)
 
 
-def draw_scripts(
-    clip: str, emotion: str | None, level: int | None, count: int, words: Words, rng: np.random.Generator
-) -> tuple[Script, ...]:
-    """`count` scripts for a clip; the first one keeps to its label, or to a neutral face where there is none."""
-    kinds = ["label", *rng.choice(("mix", "other", "units", "units"), count - 1)] if count > 1 else ["label"]
-    scripts = []
-    for i, kind in enumerate(kinds):
-        drawn = _draw(str(kind), emotion or "neutral", level or 1, rng)
-        scripts.append(_script(f"{clip}/{i}", str(kind), drawn, words, rng))
-    return tuple(scripts)
+@dataclass(frozen=True)
+class ScriptWriter:
+    """Writes the scripts of a clip with a label, or without: `texts` sentences each; no gender is guessed."""
+
+    clip: str
+    split: str
+    emotion: str | None
+    level: int | None
+    gender: str | None
+    texts: int
+    rng: np.random.Generator
+
+    def draw(self, count: int) -> tuple[Script, ...]:
+        """`count` scripts; the first one keeps to the label, or to a neutral face where there is none."""
+        others = self.rng.choice(("mix", "other", "units", "units"), count - 1) if count > 1 else ()
+        kinds = ("label", *map(str, others))
+        label = self.emotion or "neutral", self.level or 1
+        return tuple(self._script(i, kind, _draw(kind, *label, self.rng)) for i, kind in enumerate(kinds))
+
+    def of_caption(self, caption: Instruction) -> Script:
+        """The script of a sentence that came with the recording; the sentence stays the first text as it is."""
+        others = self._say(replace(caption, action_units=salient(caption.action_units)), self.texts - 1)
+        return self._script(0, "caption", caption, (caption.text, *others))
+
+    def of_motion(self, action_units: Mapping[str, float], caption: Instruction | None) -> Script:
+        """The script that real motion followed: its label and measured action units; a caption is its first text."""
+        kind = "measured" if action_units or not self.emotion else "label"
+        parts = Instruction("A person speaks.", self.emotion, self.level, salient(action_units))
+        script = self._script(0, kind, parts)
+        return script if caption is None else replace(script, texts=(caption.text, *script.texts[: self.texts - 1]))
+
+    def _script(self, number: int, kind: str, parts: Instruction, texts: tuple[str, ...] | None = None) -> Script:
+        seed, said = int(self.rng.integers(_SEEDS)), texts or self._say(parts, self.texts)
+        units = dict(parts.action_units)
+        what = (parts.emotion, parts.level, tuple(units), tuple(map(float, units.values())))
+        return Script(f"{self.clip}/{number}", self.clip, self.split, kind, *what, seed, said)
+
+    def _say(self, parts: Instruction, count: int) -> tuple[str, ...]:
+        """That many different sentences, or as many as the grammar has for parts so few."""
+        if count < 1:
+            return ()
+        rng = np.random.default_rng(int(self.rng.integers(_SEEDS)))
+        return _different(parts, count, 50 * count, rng, speakers=speakers_of(self.gender))
+
+
+def _different(parts: Instruction, count: int, tries: int, rng: np.random.Generator, **how: Any) -> tuple[str, ...]:
+    """Up to `count` different sentences that say parts, found in so many tries; `how` as `describe` takes it."""
+    said: dict[str, None] = {}
+    for _ in range(tries):
+        if len(said) < count:
+            with suppress(UnsayableError):
+                said[describe(parts.action_units, parts.emotion, parts.level, rng=rng, **how)] = None
+    return tuple(said)
 
 
 def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Instruction:
@@ -96,65 +141,18 @@ def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Ins
     return _draw(kind, emotion, int(rng.choice(levels(emotion))), rng)
 
 
-def caption_script(clip: str, instruction: Instruction, words: Words, rng: np.random.Generator) -> Script:
-    """The script of a sentence that came with the recording; the sentence stays the first text as it is."""
-    others = _wordings(
-        replace(instruction, action_units=salient(instruction.action_units)), words.count - 1, words, rng
-    )
-    seed = int(rng.integers(_SEEDS))
-    parts = (instruction.emotion, instruction.level, instruction.action_units)
-    return Script(f"{clip}/0", "caption", *parts, seed, (instruction.text, *others))
-
-
-def measured_script(
-    clip: str,
-    emotion: str | None,
-    level: int | None,
-    action_units: Mapping[str, float],
-    caption: Instruction | None,
-    words: Words,
-    rng: np.random.Generator,
-) -> Script:
-    """The script that real motion followed: its label and measured action units; a caption is its first text."""
-    kind = "measured" if action_units or not emotion else "label"
-    parts = Instruction("A person speaks.", emotion, level, salient(action_units))
-    script = _script(f"{clip}/0", kind, parts, words, rng)
-    return script if caption is None else replace(script, texts=(caption.text, *script.texts[: words.count - 1]))
-
-
-def _script(name: str, kind: str, parts: Instruction, words: Words, rng: np.random.Generator) -> Script:
-    seed, texts = int(rng.integers(_SEEDS)), _wordings(parts, words.count, words, rng)
-    return Script(name, kind, parts.emotion, parts.level, dict(parts.action_units), seed, texts)
-
-
-def _wordings(parts: Instruction, count: int, words: Words, rng: np.random.Generator) -> tuple[str, ...]:
-    """That many different sentences, or as many as the grammar has for parts so few."""
-    if count < 1:
-        return ()
-    seed, who = int(rng.integers(_SEEDS)), speakers_of(words.gender)
-    try:
-        return paraphrases(parts, count, seed, speakers=who)
-    except InputError:
-        again = np.random.default_rng(seed)
-        said = (parts.action_units, parts.emotion, parts.level)
-        return tuple(dict.fromkeys(describe(*said, rng=again, speakers=who) for _ in range(50 * count)))
-
-
 def _draw(kind: str, emotion: str, level: int, rng: np.random.Generator) -> Instruction:
     """Emotion, level and action units of one script."""
-    felt: str | None = emotion
-    how: int | None = level
+    if kind == "units":
+        return Instruction("A person speaks.", action_units=_free_units(int(rng.integers(1, 5)), rng))
+    if kind == "other":
+        emotion = str(rng.choice([name for name in EMOTIONS if name != emotion]))
+        level = int(rng.choice(levels(emotion)))
     if kind == "label":
         units = _of_prototype(emotion, level, rng)
-    elif kind == "mix":
-        units = _free_units(int(rng.integers(1, 4)), rng)
-    elif kind == "other":
-        felt = str(rng.choice([name for name in EMOTIONS if name != emotion]))
-        how = int(rng.choice(levels(felt)))
-        units = _free_units(int(rng.integers(0, 3)), rng)
     else:
-        felt, how, units = None, None, _free_units(int(rng.integers(1, 5)), rng)
-    return Instruction("A person speaks.", felt, how, units)
+        units = _free_units(int(rng.integers(1, 4) if kind == "mix" else rng.integers(0, 3)), rng)
+    return Instruction("A person speaks.", emotion, level, units)
 
 
 def _of_prototype(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
@@ -174,13 +172,12 @@ def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0) -> 
     Those of one side of the face, of the gaze and of the head are `favoured` times as likely as others.
     Blinking is idle behaviour, which is stored apart from the motion that a text has to be true of.
     """
-    names = sorted(ACTION_UNITS)
+    names, opposed = sorted(ACTION_UNITS), opposites()
+    chances = np.array([favoured if name.startswith(_SIDED) else 1.0 for name in names])
     if favoured == 1.0:
         order = rng.permutation(names)
     else:
-        chances = np.array([favoured if name.startswith(_SIDED) else 1.0 for name in names])
         order = rng.choice(names, len(names), replace=False, p=chances / chances.sum())
-    opposed = opposites()
     units: dict[str, float] = {}
     taken: set[str] = set()
     for name in map(str, order):
@@ -198,12 +195,6 @@ def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0) -> 
 
 _SENTENCES = yaml.load(Path(__file__).with_name("sentences.yaml").read_text("utf-8"), yaml.CBaseLoader)
 ONE_EMOTION, TWO_EMOTIONS = tuple(_SENTENCES["one_emotion"]), tuple(_SENTENCES["two_emotions"])
-_SPEAKERS = (
-    {"he": "he", "his": "his", "him": "him", "someone": "a man"},
-    {"he": "she", "his": "her", "him": "her", "someone": "a woman"},
-    {"he": "they", "his": "their", "him": "them", "someone": "someone"},
-    {"he": "the speaker", "his": "their", "him": "the speaker", "someone": "somebody"},
-)
 
 
 def draw_free(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
@@ -214,7 +205,7 @@ def draw_free(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Ins
     phrasing = phrasing or Phrasing()
     while True:
         template = phrasing.of(TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION, rng)
-        slots = dict(_SPEAKERS[int(rng.integers(len(_SPEAKERS)))])
+        slots = dict(_SENTENCES["speakers"][int(rng.integers(len(_SENTENCES["speakers"])))])
         pair = rng.choice(EMOTIONS, 2, replace=False)
         for suffix, emotion in zip(("", "2"), map(str, pair), strict=True):
             words = EMOTION_WORDS[emotion]
@@ -300,7 +291,7 @@ def _training_phrasing() -> Phrasing:
 def draw_style_script(
     rng: np.random.Generator, texts: int, plain: Sequence[str] = (), draw: Draw = "train", kind: Kind | None = None
 ) -> StyleScript:
-    """One script.
+    """One script said in at most `texts` different sentences.
 
     Args:
         rng: the source of every choice.
@@ -308,10 +299,7 @@ def draw_style_script(
         plain: sentences that ask for nothing, such as transcripts, for the kind of that name.
         draw: for training, which nothing held out gets into; or for an evaluation on held-out combinations, said in
             training's wordings, or on held-out wordings of combinations that training sees.
-        kind: see `StyleScript`; drawn when None.
-
-    Raises:
-        InputError: a kind that has no combination, or no wording, to be held out.
+        kind: see `StyleScript`; drawn when None. InputError when it has no combination or wording to be held out.
     """
     if kind in _NEVER_HELD_OUT[draw]:
         raise InputError(f"a kind that combines parts or words for a held-out {draw}", str(kind), "ask for units")
@@ -330,18 +318,10 @@ def draw_style_script(
             return script
 
 
-def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator, most: int = 50) -> tuple[str, ...]:
+def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator) -> tuple[str, ...]:
     """Up to `texts` different sentences that say parts in wordings of training; none where it has no words for them."""
-    said: dict[str, None] = {}
-    units = salient(parts.action_units)
-    for _ in range(most):
-        try:
-            said[describe(units, parts.emotion, parts.level, rng=rng, phrasing=_training_phrasing())] = None
-        except UnsayableError:
-            continue
-        if len(said) == texts:
-            break
-    return tuple(said)
+    parts = replace(parts, action_units=salient(parts.action_units))
+    return _different(parts, texts, 50, rng, phrasing=_training_phrasing())
 
 
 def _drawn(

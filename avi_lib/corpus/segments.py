@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float16, Float32
+from jaxtyping import Float16, Float32
 
 from avi_lib.corpus.layouts import Recording
 from avi_lib.corpus.measure import measure_units
-from avi_lib.corpus.scripts import Script, Words, caption_script, draw_scripts, measured_script
-from avi_lib.corpus.shards import ClipEntry, ScriptEntry
+from avi_lib.corpus.scripts import Script, ScriptWriter
+from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.files import cached, file_sha256
@@ -39,9 +39,6 @@ from avi_lib.speech.voice import SAMPLES, VIDEO_FPS, Voice, cut_at_pauses, cut_e
 
 # Real motion of a recording: read from its own file, or tracked in its video and kept.
 
-SAMPLED = 64
-"""Frames of a recording that its speaker's neutral face is found from."""
-
 Neutrals = Mapping[str, Float32[np.ndarray, " channels"]]
 """Neutral faces that real motion is measured against, by `Recording.face`."""
 
@@ -56,14 +53,8 @@ class Motion(NamedTuple):
 def motion_of(recording: Recording, tracks: Path, digests: Mapping[Path, str]) -> Motion:
     """Real motion of a recording, none when it has neither a motion file nor a video.
 
-    Args:
-        recording: a recording.
-        tracks: folder where tracked motion is kept, so that no video is tracked twice.
-        digests: SHA-256 of the recording's files.
-
-    Raises:
-        InputError: the file cannot be used.
-        AssetError: tracking is not possible on this machine.
+    Tracked motion is kept in `tracks` by the SHA-256 of the files, `digests`, so that no video is tracked twice. Raises
+    InputError for a file that cannot be used, AssetError where tracking is not possible on this machine.
     """
     if recording.motion is not None:
         return Motion((Piece(0.0, recording.motion.read(recording.motion.path)),))
@@ -93,16 +84,6 @@ def tracker_digest() -> str:
     code = (Path(inspect.getfile(part)) for part in (tracking.track_video, tracking.read_pictures))
     files = (*sorted(resolve("face-landmarker").files.values()), *code)
     return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-
-
-Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
-
-
-def sample_frames(motion: Motion) -> Sample:
-    """Up to `SAMPLED` frames spread evenly over a recording's motion, and which channels it has."""
-    values = np.concatenate([piece.curves.clip.values for piece in motion.pieces])
-    picks = np.unique(np.linspace(0, len(values) - 1, SAMPLED).round().astype(int))
-    return values[picks].astype(np.float16), np.all([piece.curves.present for piece in motion.pieces], axis=0)
 
 
 # Segments: a recording cut into clips, with everything but the motion that is performed.
@@ -142,90 +123,80 @@ def make_segments(
 
     Raises InputError when the sound cannot be used or nothing long enough is left.
     """
-    motion = motion or Motion()
-    pieces = [Piece(piece.start_s, piece.curves.at_fps(float(VIDEO_FPS))) for piece in motion.pieces]
-    if recording.speech is None:
-        segments = _silent(recording, pieces, settings, motion.findings)
-    else:
-        speech = load_voice(recording.speech, LONGEST_RECORDING_MIN)
-        segments = _spoken(recording, speech, pieces, encoder, settings, motion.findings)
+    pieces, findings = motion or Motion()
+    speech = load_voice(recording.speech, LONGEST_RECORDING_MIN) if recording.speech else None
+    known, phones_from, doubts = _known_phones(recording, speech)
+    segments = []
+    for first, last, length, curves in _parts(speech, pieces, settings):
+        samples = min(last * SAMPLES, length) - first * SAMPLES
+        start_s, duration_s = first / VIDEO_FPS, samples / RATE_HZ
+        whole = first == 0 and length - samples < LOOSE_END_S * RATE_HZ
+        segment = Segment(
+            clip=recording.name if whole else f"{recording.name}@{start_s:.2f}",
+            recording=recording if whole else replace(recording, text=None),
+            start_s=start_s,
+            duration_s=duration_s,
+            frames=last - first,
+            curves=curves,
+            phones_from=phones_from,
+            warnings=(*findings, *doubts),
+        )
+        if speech is not None:
+            wave = speech.wave[first * SAMPLES : last * SAMPLES]
+            segment = replace(
+                segment,
+                features=encoder.encode(wave).astype(np.float16),
+                phones=recognise_phones(wave).phones if known is None else tidy(shift(known, -start_s), duration_s),
+                prosody=prosody(wave, fps=float(VIDEO_FPS)),
+                repairs=tuple(finding.name for finding in speech.report.repairs),
+                warnings=(*(finding.name for finding in speech.report.warnings), *segment.warnings),
+            )
+        segments.append(segment)
     if not segments:
-        got = "nothing so long in it" + (" with both sound and motion" if pieces and recording.speech else "")
+        got = "nothing so long in it" + (" with both sound and motion" if pieces and speech else "")
         raise InputError(f"at least {settings.shortest_s:g} s", got, "record a longer take")
     return segments
 
 
-def _silent(
-    recording: Recording, pieces: Sequence[Piece], settings: PrepareSettings, findings: tuple[str, ...]
-) -> list[Segment]:
-    segments = []
+def _known_phones(recording: Recording, speech: Voice | None) -> tuple[tuple[Phone, ...] | None, str, tuple[str, ...]]:
+    """Phones of the whole recording, None where each clip's are recognised; where from, and what is doubtful."""
+    if speech is None:
+        return None, "none", ()
+    if recording.phones is not None:
+        return recording.phones, "corpus", ()
+    if recording.language != "en":
+        return None, "speech", ("phones_of_another_language",)
+    if recording.text is None:
+        return None, "speech", ()
+    track = align_phones(speech.wave, recording.text)
+    return track.phones, "text", ("text_doubtful",) if track.warning else ()
+
+
+def _parts(
+    speech: Voice | None, pieces: Sequence[Piece], settings: PrepareSettings
+) -> list[tuple[int, int, int, Curves | None]]:
+    """Of each clip that is long enough first and last frame, the samples of all it is cut from, and its curves."""
+    spans: list[tuple[int, int, Curves | None]] = []
     for piece in pieces:
-        for first, last in cut_evenly(len(piece.curves.clip), int(settings.longest_s * VIDEO_FPS)):
-            if last - first >= settings.shortest_s * VIDEO_FPS:
-                start_s = piece.start_s + first / VIDEO_FPS
-                whole = piece.start_s == 0 and last - first == len(piece.curves.clip)
-                name = recording.name if whole else f"{recording.name}@{start_s:.2f}"
-                curves, frames = piece.curves.between(first, last), last - first
-                segments.append(
-                    Segment(name, recording, start_s, frames / VIDEO_FPS, frames, curves, warnings=findings)
-                )
-    return segments
-
-
-def _spoken(
-    recording: Recording,
-    speech: Voice,
-    pieces: Sequence[Piece],
-    encoder: SpeechEncoder,
-    settings: PrepareSettings,
-    findings: tuple[str, ...],
-) -> list[Segment]:
-    known, phones_from, doubts = recording.phones, "corpus", tuple[str, ...]()
-    if known is None and recording.text is not None and recording.language == "en":
-        track = align_phones(speech.wave, recording.text)
-        known, phones_from, doubts = track.phones, "text", ("text_doubtful",) if track.warning else ()
-    elif known is None:
-        phones_from, doubts = "speech", () if recording.language == "en" else ("phones_of_another_language",)
-    segments = []
-    for first, last, curves in _parts(speech, pieces, settings):
-        wave = speech.wave[first * SAMPLES : last * SAMPLES]
-        whole = first == 0 and len(speech.wave) - len(wave) < LOOSE_END_S * RATE_HZ
-        start_s, duration_s = first / VIDEO_FPS, len(wave) / RATE_HZ
-        own = recognise_phones(wave).phones if known is None else tidy(shift(known, -start_s), duration_s)
-        segments.append(
-            Segment(
-                clip=recording.name if whole else f"{recording.name}@{start_s:.2f}",
-                recording=recording if whole else replace(recording, text=None),
-                start_s=start_s,
-                duration_s=duration_s,
-                frames=last - first,
-                curves=curves,
-                features=encoder.encode(wave).astype(np.float16),
-                phones=own,
-                phones_from=phones_from,
-                prosody=prosody(wave, fps=float(VIDEO_FPS)),
-                repairs=tuple(finding.name for finding in speech.report.repairs),
-                warnings=(*(finding.name for finding in speech.report.warnings), *findings, *doubts),
-            )
-        )
-    return segments
-
-
-def _parts(speech: Voice, pieces: Sequence[Piece], settings: PrepareSettings) -> list[tuple[int, int, Curves | None]]:
-    """First and last frame of each clip, with the curves that belong to it; too short ones are left out."""
-    frames = -(-len(speech.wave) // SAMPLES)
-    spans: list[tuple[int, int, Curves | None]] = [] if pieces else [(0, frames, None)]
-    for piece in pieces:
-        start = round(piece.start_s * VIDEO_FPS)
-        spans.append((start, min(frames, start + len(piece.curves.clip)), piece.curves))
+        start, moving = round(piece.start_s * VIDEO_FPS), piece.curves.at_fps(float(VIDEO_FPS))
+        spans.append((start, start + len(moving.clip), moving))
+    if speech is not None:
+        frames = -(-len(speech.wave) // SAMPLES)
+        spans = [(start, min(frames, end), curves) for start, end, curves in spans] or [(0, frames, None)]
     longest, shortest = int(settings.longest_s * VIDEO_FPS), settings.shortest_s * VIDEO_FPS
-    return [
-        (start + first, start + last, curves.between(first, last) if curves else None)
-        for start, end, curves in spans
-        if end - start >= shortest
-        for first, last in cut_at_pauses(speech.wave[start * SAMPLES : end * SAMPLES], end - start, longest)
-        if last - first >= shortest
-    ]
+    parts = []
+    for start, end, curves in spans:
+        if end - start < shortest:
+            continue
+        if speech is None:
+            length, cuts = end * SAMPLES, cut_evenly(end - start, longest)
+        else:
+            wave = speech.wave[start * SAMPLES : end * SAMPLES]
+            length, cuts = len(speech.wave), cut_at_pauses(wave, end - start, longest)
+        for first, last in cuts:
+            if last - first >= shortest:
+                parts.append((start + first, start + last, length, curves.between(first, last) if curves else None))
+    return parts
 
 
 # A shard: segments become tensors and entries, each with its motion and the text that says it.
@@ -248,119 +219,94 @@ class Plan:
     neutrals: Neutrals
 
 
-class _Tensors:
-    """Rows that grow clip by clip."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, list[np.ndarray]] = {}
-
-    def add(self, name: str, array: np.ndarray) -> int:
-        """Append rows and give the number of the first."""
-        at = self.length(name)
-        self.rows.setdefault(name, []).append(array)
-        return at
-
-    def length(self, name: str) -> int:
-        return sum(map(len, self.rows.get(name, ())))
-
-
 def assemble(
     segments: Sequence[Segment], plan: Plan, split: str, shard: str
-) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[ScriptEntry, ...]]:
-    """Tensors, clips and their own scripts of a shard.
+) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[Script, ...]]:
+    """Tensors and rows of a shard.
 
     Tensors: features (rows, dim) and prosody (rows, 3: F0 in Hz or 0, voiced 0 or 1, level in dB), motion
     (rows, channels), idle (rows, IDLE_CHANNELS) as float16; phones (rows,) int16 with phone_times (rows, 2) float32 in
     seconds; syllables (rows, 2: time in seconds, strength) float32; present (clips, channels) uint8.
     """
-    own = {segment.clip: _own_scripts(segment, plan) for segment in segments}
+    own = {segment.clip: _own_scripts(segment, plan, split) for segment in segments}
     performed = [segment.clip for segment in segments if segment.curves is None]
     groups = max(len(performed) // plan.settings.group, 1)  # parts of one recording are put into different groups
-    tensors, clips, scripts = _Tensors(), [], []
+    tensors: dict[str, list[np.ndarray]] = {}
+
+    def add(name: str, rows: Any, kind: type[np.generic] = np.float16) -> int:
+        """Append rows and give the number of the first."""
+        parts = tensors.setdefault(name, [])
+        parts.append(np.asarray(rows, kind))
+        return sum(map(len, parts[:-1]))
+
+    clips = []
     for row, segment in enumerate(segments):
-        clip = segment.clip
-        group = performed[performed.index(clip) % groups :: groups] if clip in performed else []
-        shown = (*own[clip], *(script for other in group if other != clip for script in own[other]))
-        clips.append(_store(tensors, segment, shown, len(own[clip]), plan, split, shard, row))
-        for s in own[clip]:
-            units, strengths = tuple(s.action_units), tuple(map(float, s.action_units.values()))
-            labels = (s.kind, s.emotion, s.level, units, strengths, s.seed)
-            scripts.append(ScriptEntry(s.name, clip, split, *labels, s.texts))
-    return {name: np.concatenate(parts) for name, parts in tensors.rows.items()}, tuple(clips), tuple(scripts)
+        recording, curves, spoken = segment.recording, segment.curves, segment.prosody
+        scripts: tuple[Script, ...] = own[segment.clip]
+        at: dict[str, Any] = {"idle_at": -1}
+        if curves is not None:
+            at["motion_at"] = add("motion", curves.clip.values)
+        elif spoken is not None:
+            number = performed.index(segment.clip)
+            others = (clip for clip in performed[number % groups :: groups] if clip != segment.clip)
+            scripts += tuple(script for other in others for script in own[other])
+            settings = PerformerSettings(fps=float(VIDEO_FPS))
+            performer = Performer(segment.phones, spoken, segment.duration_s, settings)
+            shown = [performer.perform_with_still(script.instruction(), script.seed) for script in scripts]
+            idle = [(full.values - still.values)[:, IDLE_CHANNELS] for full, still in shown]
+            still = np.concatenate([still.values for _, still in shown])
+            at |= {"motion_at": add("motion", still), "idle_at": add("idle", np.concatenate(idle))}
+        present = np.ones(len(SPACES[plan.space]), bool) if curves is None else curves.present
+        add("present", present[None], np.uint8)
+        if spoken is None:
+            at |= dict.fromkeys(("features_at", "frames_at", "phones_at", "syllables_at"), 0)
+        else:
+            add("phone_times", [phone[1:] for phone in segment.phones], np.float32)
+            at |= {
+                "features_at": add("features", segment.features),
+                "frames_at": add("prosody", np.stack([spoken.f0_hz, spoken.voiced, spoken.energy_db], axis=1)),
+                "phones_at": add("phones", [PHONES.index(phone.phone) for phone in segment.phones], np.int16),
+                "syllables_at": add("syllables", np.reshape(spoken.syllables, (-1, 2)), np.float32),
+            }
+        speech = recording.speech
+        if speech is not None and speech.is_relative_to(plan.source):
+            speech = speech.relative_to(plan.source)
+        labels = ("speaker", "gender", "emotion", "level", "text", "language")
+        cut = ("clip", "start_s", "duration_s", "frames", "phones_from", "repairs", "warnings")
+        clips.append(
+            ClipEntry(
+                **{name: getattr(recording, name) for name in labels},
+                **{name: getattr(segment, name) for name in cut},
+                **at,
+                recording=recording.name,
+                speech=speech.as_posix() if speech else None,
+                split=split,
+                motion="performed" if curves is None else "recorded" if recording.motion else "tracked",
+                scripts=tuple(script.script for script in scripts),
+                own=len(own[segment.clip]),
+                shard=shard,
+                row=row,
+                features=0 if segment.features is None else len(segment.features),
+                phones=len(segment.phones),
+                syllables=len(spoken.syllables) if spoken else 0,
+            )
+        )
+    arrays = {name: np.concatenate(parts) for name, parts in tensors.items()}
+    return arrays, tuple(clips), tuple(script for scripts in own.values() for script in scripts)
 
 
-def _own_scripts(segment: Segment, plan: Plan) -> tuple[Script, ...]:
+def _own_scripts(segment: Segment, plan: Plan, split: str) -> tuple[Script, ...]:
     recording, settings = segment.recording, plan.settings
-    label, words = (recording.emotion, recording.level), Words(settings.texts, recording.gender)
     digest = np.frombuffer(hashlib.sha256(segment.clip.encode()).digest(), np.uint32)
     rng = np.random.default_rng(np.random.SeedSequence([settings.seed, *map(int, digest)]))
+    label = (recording.emotion, recording.level, recording.gender)
+    writer = ScriptWriter(segment.clip, split, *label, settings.texts, rng)
     caption = Instruction.parse(recording.caption) if recording.caption else None
     if segment.curves is not None:
         arkit = plan.space == ARKIT.name
         units = measure_units(segment.curves, plan.neutrals[recording.face]) if arkit else {}
-        return (measured_script(segment.clip, *label, units, caption, words, rng),)
-    drawn = draw_scripts(segment.clip, *label, settings.scripts, words, rng)
+        return (writer.of_motion(units, caption),)
+    drawn = writer.draw(settings.scripts)
     if caption is None or not (caption.emotion or caption.action_units):
         return drawn  # the performer cannot carry out a caption of which nothing is understood
-    return (caption_script(segment.clip, caption, words, rng), *drawn[1:])
-
-
-def _store(
-    tensors: _Tensors,
-    segment: Segment,
-    scripts: tuple[Script, ...],
-    own: int,
-    plan: Plan,
-    split: str,
-    shard: str,
-    row: int,
-) -> ClipEntry:
-    """Add a segment's rows to the tensors and say where they lie."""
-    recording, curves, spoken = segment.recording, segment.curves, segment.prosody
-    motion_at, idle_at = tensors.length("motion"), -1
-    if curves is not None:
-        tensors.add("motion", curves.clip.values.astype(np.float16))
-    elif spoken is not None:
-        idle_at = tensors.length("idle")
-        performer_settings = PerformerSettings(fps=float(VIDEO_FPS))
-        performer = Performer(segment.phones, spoken, segment.duration_s, performer_settings)
-        for script in scripts:
-            full, still = performer.perform_with_still(script.instruction(), script.seed)
-            tensors.add("motion", still.values.astype(np.float16))
-            tensors.add("idle", (full.values - still.values)[:, IDLE_CHANNELS].astype(np.float16))
-    present = np.ones(len(SPACES[plan.space]), bool) if curves is None else curves.present
-    tensors.add("present", present[None].astype(np.uint8))
-    at: dict[str, Any] = dict.fromkeys(("features_at", "frames_at", "phones_at", "syllables_at"), 0)
-    if segment.features is not None and spoken is not None:
-        curve_rows = np.stack([spoken.f0_hz, spoken.voiced, spoken.energy_db], axis=1).astype(np.float16)
-        numbers = np.array([PHONES.index(phone.phone) for phone in segment.phones], np.int16)
-        tensors.add("phone_times", np.array([phone[1:] for phone in segment.phones], np.float32))
-        at = {
-            "features_at": tensors.add("features", segment.features),
-            "frames_at": tensors.add("prosody", curve_rows),
-            "phones_at": tensors.add("phones", numbers),
-            "syllables_at": tensors.add("syllables", np.array(spoken.syllables, np.float32).reshape(-1, 2)),
-        }
-    speech = recording.speech
-    if speech is not None and speech.is_relative_to(plan.source):
-        speech = speech.relative_to(plan.source)
-    labels = ("speaker", "gender", "emotion", "level", "text", "language")
-    own_fields = ("clip", "start_s", "duration_s", "frames", "phones_from", "repairs", "warnings")
-    return ClipEntry(
-        **{name: getattr(recording, name) for name in labels},
-        **{name: getattr(segment, name) for name in own_fields},
-        recording=recording.name,
-        speech=speech.as_posix() if speech else None,
-        split=split,
-        motion="performed" if curves is None else "recorded" if recording.motion else "tracked",
-        scripts=tuple(script.name for script in scripts),
-        own=own,
-        shard=shard,
-        row=row,
-        features=0 if segment.features is None else len(segment.features),
-        phones=len(segment.phones),
-        syllables=len(spoken.syllables) if spoken else 0,
-        motion_at=motion_at,
-        idle_at=idle_at,
-        **at,
-    )
+    return (writer.of_caption(caption), *drawn[1:])

@@ -10,7 +10,6 @@ made it. It holds its own part of both tables, so it is whole by itself.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -22,19 +21,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from avi_lib.corpus.layouts import Refusal
+from avi_lib.corpus.scripts import Script
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path, make_folder
 
-# Entries: the rows of the two tables, `clips.parquet` and `scripts.parquet`.
-
-_Names = tuple[str, ...]
+# The two tables, `clips.parquet` and `scripts.parquet`; a row of the second is a `Script`.
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,10 @@ class ClipEntry:
     language: str  # of what is said
     motion: str  # "performed", "recorded" or "tracked"
     phones_from: str  # "corpus", "text" (aligned), "speech" (recognised) or "none" (no sound)
-    scripts: _Names  # names of the scripts whose motion is stored, the clip's own first
+    scripts: tuple[str, ...]  # names of the scripts whose motion is stored, the clip's own first
     own: int  # how many of them are its own
-    repairs: _Names  # what was mended in the sound, by name
-    warnings: _Names  # what a person should know of the sound, by name
+    repairs: tuple[str, ...]  # what was mended in the sound, by name
+    warnings: tuple[str, ...]  # what a person should know of the sound, by name
     shard: str
     row: int
     frames: int
@@ -79,92 +77,60 @@ class ClipEntry:
     syllables_at: int
 
 
-@dataclass(frozen=True)
-class ScriptEntry:
-    """One script (see `scripts.Script`) with the clip it was drawn for and that clip's split."""
-
-    script: str
-    clip: str
-    split: str
-    kind: str
-    emotion: str | None
-    level: int | None
-    units: _Names
-    strengths: tuple[float, ...]
-    seed: int
-    texts: _Names
-
-    @property
-    def action_units(self) -> dict[str, float]:
-        """Strength 0-1 by the name of the action unit."""
-        return dict(zip(self.units, self.strengths, strict=True))
-
-
 _TYPES = {
     "str": pa.string(),
     "int": pa.int64(),
     "float": pa.float64(),
-    "_Names": pa.list_(pa.string()),
+    "tuple[str, ...]": pa.list_(pa.string()),
     "tuple[float, ...]": pa.list_(pa.float64()),
 }
-_Entry = TypeVar("_Entry", bound=ClipEntry | ScriptEntry)
+_Row = TypeVar("_Row", ClipEntry, Script)
 
 
-def _schema(kind: type[_Entry]) -> pa.Schema:
+def _schema(kind: type[ClipEntry] | type[Script]) -> pa.Schema:
     types = {field.name: str(field.type) for field in fields(kind)}
     return pa.schema([pa.field(n, _TYPES[t.removesuffix(" | None")], t.endswith("None")) for n, t in types.items()])
 
 
-def _entry(kind: type[_Entry], row: Mapping[str, Any]) -> _Entry:
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
-    return kind(**values)
-
-
-def to_table(kind: type[_Entry], entries: Iterable[_Entry]) -> pa.Table:
-    """Entries as an Arrow table, a fifth of their size in memory."""
-    rows = [{name: list(v) if isinstance(v, tuple) else v for name, v in vars(item).items()} for item in entries]
-    return pa.Table.from_pylist(rows, _schema(kind))
-
-
-def write_entries(path: Path, table: pa.Table) -> None:
+def write_rows(path: Path, kind: type[_Row], rows: Iterable[_Row]) -> None:
     """Write a table as Parquet, atomically."""
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(list(map(vars, rows)), _schema(kind)), temporary, compression="zstd")
 
 
-def read_entries(path: Path, kind: type[_Entry]) -> Sequence[_Entry]:
-    """Read entries; InputError when the file is missing, damaged or has other columns."""
+def read_rows(path: Path, kind: type[_Row]) -> list[_Row]:
+    """Read a table; InputError when the file is missing, damaged or has other columns."""
     expected = f"a table {path.name} of a prepared corpus"
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(expected, f"{path}: {reason}", "make it with `avi prepare`") from error
+        got = f"{path}: {(str(error) or type(error).__name__).splitlines()[0]}"
+        raise InputError(expected, got, "make it with `avi prepare`") from error
     if not table.schema.equals(_schema(kind)):
         raise InputError(expected, f"{path} with other columns", "make it again with `avi prepare`")
-    return [_entry(kind, row) for row in table.to_pylist()]
+    return TypeAdapter(list[kind]).validate_python(table.to_pylist())  # type: ignore[valid-type]
 
 
-# Shards: tensors of some clips, whose entries travel in the header, so that both tables can be made again from them.
+# Shards: tensors of some clips, whose rows travel in the header, so that both tables can be made again from them.
 
 SHARD_SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
 class Contents:
-    """Entries of a shard: clips, their own scripts, and recordings that had to be left out.
+    """Rows of a shard: clips, their own scripts, and recordings that had to be left out.
 
     A job that holds more than fits one shard has several; only its last one is `last`.
     """
 
     clips: tuple[ClipEntry, ...]
-    scripts: tuple[ScriptEntry, ...]
+    scripts: tuple[Script, ...]
     refused: tuple[Refusal, ...]
     last: bool
 
 
 def save_shard(path: Path, arrays: Mapping[str, np.ndarray], contents: Contents) -> None:
-    """Write tensors and entries in one file, atomically; the same content gives the same bytes."""
+    """Write tensors and rows in one file, atomically; the same content gives the same bytes."""
     packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content = save(packed, metadata={"avi": json.dumps(asdict(contents), sort_keys=True)})
     with atomic_path(path) as temporary:
@@ -172,38 +138,16 @@ def save_shard(path: Path, arrays: Mapping[str, np.ndarray], contents: Contents)
 
 
 def load_contents(path: Path) -> Contents:
-    """The entries of a shard, without reading its tensors; InputError when it is no whole shard."""
+    """The rows of a shard, without reading its tensors; InputError when it is no whole shard."""
     try:
         with safe_open(path, "np") as shard:
-            header = json.loads((shard.metadata() or {})["avi"])
-        return Contents(
-            tuple(_entry(ClipEntry, row) for row in header["clips"]),
-            tuple(_entry(ScriptEntry, row) for row in header["scripts"]),
-            tuple(Refusal(**row) for row in header["refused"]),
-            header["last"],
-        )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError("a shard of a prepared corpus", f"{path}: {error}", "remove it and prepare again") from error
+            return TypeAdapter(Contents).validate_json((shard.metadata() or {})["avi"])
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        got = f"{path}: {str(error).partition(chr(10))[0]}"
+        raise InputError("a shard of a prepared corpus", got, "remove it and prepare again") from error
 
 
 SPLITS = ("train", "validation", "test")
-
-
-def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
-    """The split of each speaker, so that nobody is in two; the same for the same speakers and seed.
-
-    Speakers are put in an order that depends on the seed and their names only. The test takes its share of them,
-    rounded, and at least one speaker when there are three or more and the share is above 0; then validation likewise;
-    training takes the rest. One or two speakers are all for training.
-    """
-    order = sorted(set(speakers), key=lambda speaker: hashlib.sha256(f"{seed}/{speaker}".encode()).hexdigest())
-    split = dict.fromkeys(sorted(order), "train")
-    kept = 0
-    for name, share in (("test", test_share), ("validation", validation_share)):
-        count = max(round(share * len(order)), 1) if share and len(order) >= 3 else 0
-        split |= dict.fromkeys(order[kept : kept + count], name)
-        kept += count
-    return split
 
 
 # The health of a prepared corpus, and its folder while it is made.
@@ -247,19 +191,16 @@ class Health:
             return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
         kept = f"{some(self.recordings, 'recording')} as {some(self.clips, 'clip')}, {self.minutes:.1f} minutes"
+        left = len(self.refused) - most
+        people = {split: some(len(names), "speaker") for split, names in self.speakers.items()}
         rows = [
             ("kept", f"{kept}, {some(sum(map(len, self.speakers.values())), 'speaker')}"),
             ("repaired", listed(self.repaired)),
             ("noted", listed(self.warned)),
             ("refused", some(len(self.refused), "recording")),
             *(("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]),
-        ]
-        if len(self.refused) > most:
-            rows.append(("", f"and {len(self.refused) - most} more, see health.json"))
-        for split in SPLITS:
-            people = some(len(self.speakers[split]), "speaker")
-            rows.append((split, f"{people}, {self.minutes_by_split[split]:.1f} minutes"))
-        rows += [
+            *([("", f"and {left} more, see health.json")] if left > 0 else []),
+            *((split, f"{people[split]}, {self.minutes_by_split[split]:.1f} minutes") for split in SPLITS),
             ("emotions", listed(self.emotions)),
             ("phones", listed(self.phones)),
             ("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"),
@@ -270,36 +211,29 @@ class Health:
         return [f"{label:11s}{text}" for label, text in rows]
 
 
-def examine(clips: pa.Table, scripts: pa.Table, refused: Iterable[Refusal]) -> Health:
-    """The health of tables of clips and scripts, and of refusals."""
-    columns = ("recording", "duration_s", "speaker", "split", "emotion", "motion", "phones_from", "repairs", "warnings")
-    of = {name: clips[name].to_pylist() for name in columns}
+def examine(clips: Sequence[ClipEntry], scripts: Sequence[Script], refused: Iterable[Refusal]) -> Health:
+    """The health of clips, scripts and refusals."""
 
     def count(names: Iterable[str]) -> dict[str, int]:
         return dict(sorted(Counter(names).items()))
 
-    def recordings(column: str) -> dict[str, int]:
-        pairs = zip(of["recording"], of[column], strict=True)
-        return count(name for _, name in {(recording, name) for recording, names in pairs for name in names})
+    def minutes(split: str) -> float:
+        return round(sum(clip.duration_s for clip in clips if clip.split == split) / 60, 3)
 
-    people = set(zip(of["split"], of["speaker"], strict=True))
-    seconds = dict.fromkeys(SPLITS, 0.0)
-    for split, duration_s in zip(of["split"], of["duration_s"], strict=True):
-        seconds[split] += duration_s
     return Health(
-        recordings=len(set(of["recording"])),
+        recordings=len({clip.recording for clip in clips}),
         clips=len(clips),
-        minutes=round(sum(seconds.values()) / 60, 3),
-        minutes_by_split={split: round(total_s / 60, 3) for split, total_s in seconds.items()},
-        speakers={split: sorted(speaker for kept, speaker in people if kept == split) for split in SPLITS},
-        emotions=count(emotion or "none" for emotion in of["emotion"]),
-        motion=count(of["motion"]),
-        phones=count(of["phones_from"]),
-        scripts=count(scripts["kind"].to_pylist()),
-        texts=sum(pc.list_value_length(scripts["texts"]).to_pylist()),
-        motions=sum(max(held, 1) for held in pc.list_value_length(clips["scripts"]).to_pylist()),
-        repaired=recordings("repairs"),
-        warned=recordings("warnings"),
+        minutes=round(sum(clip.duration_s for clip in clips) / 60, 3),
+        minutes_by_split={split: minutes(split) for split in SPLITS},
+        speakers={split: sorted({clip.speaker for clip in clips if clip.split == split}) for split in SPLITS},
+        emotions=count(clip.emotion or "none" for clip in clips),
+        motion=count(clip.motion for clip in clips),
+        phones=count(clip.phones_from for clip in clips),
+        scripts=count(script.kind for script in scripts),
+        texts=sum(len(script.texts) for script in scripts),
+        motions=sum(len(clip.scripts) for clip in clips),
+        repaired=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.repairs}),
+        warned=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.warnings}),
         refused=sorted(refused, key=lambda refusal: refusal.name),
     )
 
@@ -317,31 +251,31 @@ class Destination:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.shards, self.tracks = folder, folder / "shards", folder / "tracks"
+        self.clips: list[ClipEntry] = []
+        self.scripts: list[Script] = []
         self.refused: list[Refusal] = []
-        self._clips, self._scripts = [to_table(ClipEntry, ())], [to_table(ScriptEntry, ())]
 
     def describe(self, description: dict[str, Any]) -> None:
         """Say what the corpus is made of; another description than before starts with empty tables."""
         if read_description(self.folder) != description:
-            for name, kind in ((CLIPS, ClipEntry), (SCRIPTS, ScriptEntry)):
-                write_entries(self.folder / name, to_table(kind, ()))
+            self.publish()
             self._write_json(DESCRIPTION, description)
 
     def gather(self, contents: Iterable[Contents]) -> None:
         """Take finished shards into the tables, which `publish` writes."""
         for shard in contents:
-            self._clips.append(to_table(ClipEntry, shard.clips))
-            self._scripts.append(to_table(ScriptEntry, shard.scripts))
+            self.clips += shard.clips
+            self.scripts += shard.scripts
             self.refused += shard.refused
 
     def publish(self) -> None:
         """Write the tables of what was gathered; scripts come first, so that no clip names one that is not there."""
-        for name, tables, key in ((SCRIPTS, self._scripts, "script"), (CLIPS, self._clips, "clip")):
-            write_entries(self.folder / name, pa.concat_tables(tables).sort_by(key))
+        write_rows(self.folder / SCRIPTS, Script, sorted(self.scripts, key=lambda script: script.script))
+        write_rows(self.folder / CLIPS, ClipEntry, sorted(self.clips, key=lambda clip: clip.clip))
 
     def finish(self, keys: Collection[str]) -> Health:
         """Write and give the health report, and remove shards of jobs that are not among `keys`."""
-        health = examine(pa.concat_tables(self._clips), pa.concat_tables(self._scripts), self.refused)
+        health = examine(self.clips, self.scripts, self.refused)
         self._write_json("health.json", health.as_dict())
         for path in self.shards.iterdir():
             if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
@@ -374,21 +308,18 @@ def claim(folder: Path, adapter: str, source: Path) -> Iterator[Destination]:
     if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
         got = f"{place.folder} with one of {held.get('adapter')} {held.get('source')}"
         raise InputError(f"a corpus of {adapter} {source}", got, "name another folder, or remove that one")
-    lock = FileLock(place.folder / ".lock", timeout=0)
     try:
-        lock.acquire()
+        lock = FileLock(place.folder / ".lock", timeout=0).acquire()
     except Timeout as error:
         got = f"{place.folder}, which is locked"
         raise InputError("a corpus nobody else is preparing", got, "wait for the other process") from error
-    try:
+    with lock:
         for each in (place.folder, place.shards, place.tracks):
             make_folder(each)
             for path in each.iterdir():
                 if _TORN.fullmatch(path.name):
                     path.unlink(missing_ok=True)
         yield place
-    finally:
-        lock.release()
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
