@@ -132,7 +132,7 @@ def carry_out(job: Job, plan: Plan) -> None:
     for recording in job.recordings:
         try:
             motion = motion_of(recording, plan.tracks, job.digests)
-            segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, motion)
+            segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, *motion)
         except OutputError:
             raise
         except InputError as error:
@@ -161,7 +161,7 @@ def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample | Ref
     The speaker's neutral face is found from them.
     """
     try:
-        pieces = motion_of(recording, tracks, digests).pieces
+        pieces, _ = motion_of(recording, tracks, digests)
     except OutputError:
         raise
     except InputError as error:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float16, Float32
@@ -43,24 +43,19 @@ Neutrals = Mapping[str, Float32[np.ndarray, " channels"]]
 """Neutral faces that real motion is measured against, by `Recording.face`."""
 
 
-class Motion(NamedTuple):
-    """Real motion of a recording in pieces without a gap, and what was noted when it was tracked, by name."""
-
-    pieces: tuple[Piece, ...] = ()
-    findings: tuple[str, ...] = ()
-
-
-def motion_of(recording: Recording, tracks: Path, digests: Mapping[Path, str]) -> Motion:
-    """Real motion of a recording, none when it has neither a motion file nor a video.
+def motion_of(
+    recording: Recording, tracks: Path, digests: Mapping[Path, str]
+) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+    """Real motion in pieces without a gap, none without a motion file or video, and names of what tracking noted.
 
     Tracked motion is kept in `tracks` by the SHA-256 of the files, `digests`, so that no video is tracked twice. Raises
     InputError for a file that cannot be used, AssetError where tracking is not possible on this machine.
     """
     if recording.motion is not None:
-        return Motion((Piece(0.0, recording.motion.read(recording.motion.path)),))
+        return (Piece(0.0, recording.motion.read(recording.motion.path)),), ()
     video = recording.video
     if video is None:
-        return Motion()
+        return (), ()
     sound = recording.speech if recording.speech != video else None
 
     def track() -> dict[str, np.ndarray]:
@@ -71,11 +66,11 @@ def motion_of(recording: Recording, tracks: Path, digests: Mapping[Path, str]) -
         return arrays | {"findings": np.frombuffer(json.dumps(track.report.findings()).encode(), np.uint8)}
 
     kept = cached(tracks, [digests[video], digests[sound] if sound else "", tracker_digest()], track)
-    pieces = [
+    pieces = (
         Piece(start_s, Curves(MotionClip(kept[f"values{i}"], fps, ARKIT), kept[f"present{i}"]))
         for i, (start_s, fps) in enumerate(kept["times"].tolist())
-    ]
-    return Motion(tuple(pieces), tuple(json.loads(kept["findings"].tobytes())))
+    )
+    return tuple(pieces), tuple(json.loads(kept["findings"].tobytes()))
 
 
 @cache
@@ -117,13 +112,16 @@ class Segment:
 
 
 def make_segments(
-    recording: Recording, encoder: SpeechEncoder, settings: PrepareSettings, motion: Motion | None = None
+    recording: Recording,
+    encoder: SpeechEncoder,
+    settings: PrepareSettings,
+    pieces: Sequence[Piece] = (),
+    findings: Sequence[str] = (),
 ) -> list[Segment]:
-    """The clips of a recording; without `motion` they are to be performed.
+    """The clips of a recording with its motion and findings, see `motion_of`; without motion they are to be performed.
 
     Raises InputError when the sound cannot be used or nothing long enough is left.
     """
-    pieces, findings = motion or Motion()
     speech = load_voice(recording.speech, LONGEST_RECORDING_MIN) if recording.speech else None
     known, phones_from, doubts = _known_phones(recording, speech)
     segments = []
