@@ -1,6 +1,6 @@
 """Many recordings in one go: files and folders in, an outcome for each out; one that fails does not stop the rest.
 
->>> for outcome in talk_all([Path("interviews/")], TalkSettings(), Targets(Path("faces/")), "She is furious."):
+>>> for outcome in talk_all([Path("interviews/")], TalkSettings(), {"video": Path("faces/")}, "She is furious."):
 ...     print(outcome.path, outcome.error or outcome.values["video"])
 """
 
@@ -11,7 +11,8 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,17 +38,10 @@ RECORDING_SUFFIXES = frozenset(
 TALK_SUFFIX = ".talk.mp4"
 KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
 """What is made of a recording, and the suffix of each in a folder."""
+Places = Mapping[str, Path | None]
+"""Kinds of results that are asked for, and where they go; None for names made of those of the recordings."""
 MOST_SAMPLES, MOST_BESIDE = 1000, 8
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
-
-
-class Targets(NamedTuple):
-    """Where results go: files for one recording, folders for several; None for what is not asked for."""
-
-    output: Path | None = None
-    motion: Path | None = None
-    sheet: Path | None = None
-    video: bool = True
 
 
 class Job(NamedTuple):
@@ -89,12 +83,11 @@ def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
     return list(recordings.values()), len(sources) == 1 and not os.path.isdir(sources[0])  # noqa: PTH112
 
 
-def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples: int = 1) -> list[Job]:
+def plan_jobs(recordings: Sequence[Path], alone: bool, places: Places, samples: int = 1) -> list[Job]:
     """Where everything goes: names as they are given for a recording alone, else names of recordings in folders.
 
     Of several samples each has its number before the suffix of its files: face.2.mp4.
     """
-    places = dict(zip(KINDS, targets[:3], strict=True))
     if not alone:
         for folder in filter(None, places.values()):
             if folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, KINDS["sheet"]):
@@ -108,11 +101,10 @@ def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples
     jobs = []
     for recording in recordings:
         name = recording.stem if stems[recording.stem] == 1 else recording.name
-        files = {kind: place if alone else place / f"{name}{KINDS[kind]}" for kind, place in places.items() if place}
-        if not targets.video:
-            files.pop("video", None)
-        elif targets.output is None:
-            files = {"video": Path(f"{name}{TALK_SUFFIX}"), **files}
+        files = {}
+        for kind, place in places.items():
+            named = place if alone or place is None else place / f"{name}{KINDS[kind]}"
+            files[kind] = named or Path(f"{name}{TALK_SUFFIX}")
         for sample in range(1, samples + 1):
             jobs.append(Job(recording, sample, files if samples == 1 else numbered(files, sample)))
     return jobs
@@ -121,7 +113,7 @@ def plan_jobs(recordings: Sequence[Path], alone: bool, targets: Targets, samples
 def talk_all(
     sources: Sequence[Path],
     settings: TalkSettings,
-    targets: Targets,
+    places: Places,
     instruction: str | None = None,
     text: str | None = None,
     timeline: Path | None = None,
@@ -130,8 +122,8 @@ def talk_all(
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
-    With one file `targets` names files; with several or with a folder it names folders, which are made. Without
-    `output` videos go into the working folder as `<recording>.talk.mp4`. With several samples each has the seed after
+    With one file `places` names files; with several or with a folder it names folders, which are made. Videos without
+    a place go into the working folder as `<recording>.talk.mp4`. With several samples each has the seed after
     the last one's, and its number before the suffix of its files. Without instruction and timeline the instruction is
     written from the speech. With sentences `beside` it, the video shows the same recording under each of them too, side
     by side from the same noise. Raises InputError, before any work and with nothing written, for arguments that suit
@@ -145,21 +137,21 @@ def talk_all(
         raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", "ask for fewer, with another --seed for more")
     if text is not None and not alone:
         raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
-    if not targets.video and targets.motion is None and targets.sheet is None:
+    if not places:
         raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
     if settings.seed + samples > 2**63:
         raise InputError("seeds below 2^63", f"{samples} samples from {settings.seed}", "begin with a smaller --seed")
-    if beside and not (targets.video and len(beside) <= MOST_BESIDE):
-        got = f"{len(beside)}" if targets.video else "no video"
+    if beside and not ("video" in places and len(beside) <= MOST_BESIDE):
+        got = f"{len(beside)}" if "video" in places else "no video"
         raise InputError(f"a video for up to {MOST_BESIDE} sentences beside it", got, "leave out some --beside")
-    jobs = plan_jobs(recordings, alone, targets, samples)
+    jobs = plan_jobs(recordings, alone, places, samples)
     others = [Instruction.parse(sentence) for sentence in beside]
     with Talker(settings) as talker:
         for job in jobs:
             if "video" in job.files:
                 talker.renderer.check_video(job.files["video"], abreast=len(others) + 1)
             if "motion" in job.files:
-                check_motion(job.files["motion"], talker.head)
+                check_motion(job.files["motion"])
             if "sheet" in job.files and job.files["sheet"].suffix.lower() != KINDS["sheet"]:
                 raise InputError(f"a sheet ending in {KINDS['sheet']}", str(job.files["sheet"]), "change the suffix")
         read = [settings.head, settings.generator, settings.prior, settings.instructor]
@@ -170,7 +162,9 @@ def talk_all(
         keep_inputs([*recordings, *named, *([timeline] if timeline else [])], written)
         if twice := [str(path) for path, times in written.items() if times > 1]:
             raise InputError("a name for each result", f"{twice[0]} twice", "choose another name")
-        talker.prepare(targets.video or targets.sheet is not None, writes=asked is None)
+        talker.prepare("video" in places or "sheet" in places, writes=asked is None)
+        if "motion" in places:
+            check_motion(jobs[0].files["motion"], talker.head)
         for path in targeted:
             if not alone:
                 make_folder(path.parent)
@@ -235,13 +229,13 @@ def _report(
         **{kind: str(job.files[kind]) if kind in job.files else None for kind in KINDS},
         "sample": job.sample,
         "seed": talk.seed,
-        "instruction": instruction_json(talk.instruction),
+        "instruction": asdict(talk.instruction),
         "written": talk.written and written_json(talk.written),
         "timeline": as_json(talk.timeline) if len(talk.timeline.entries) > 1 else None,
         "phones": {"method": phones.method, "reason": phones.reason, "warning": phones.warning},
         "generator": {"reason": made_by, "prior": prior, "warnings": warnings},
         "factors": list(talk.factors),
-        "beside": [instruction_json(other) for other in others],
+        "beside": [asdict(other) for other in others],
         "head": list(talker.head.notes),
         "speech": report.model_dump(mode="json"),
         "frames": len(talk.motion),
@@ -302,18 +296,9 @@ def _written_lines(written: Written) -> list[str]:
 def written_json(written: Written) -> dict[str, Any]:
     """What the instructor wrote, with the probability of every emotion."""
     return {
-        **instruction_json(written.instruction),
+        **asdict(written.instruction),
         "emotion_probabilities": {name: round(share, 4) for name, share in written.probabilities.items()},
         "heard": {"emotion": written.predicted.emotion, "level": written.predicted.level},
         "speech_probability": round(written.speech, 4),
         "warnings": list(written.warnings),
-    }
-
-
-def instruction_json(asked: Instruction) -> dict[str, Any]:
-    """An instruction and what is understood of it."""
-    names = ("text", "emotion", "level")
-    return {name: getattr(asked, name) for name in names} | {
-        "action_units": dict(asked.action_units),
-        "unknown": list(asked.unknown),
     }

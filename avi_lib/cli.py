@@ -20,9 +20,8 @@ import re
 import shutil
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -62,10 +61,11 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a mistyped command line raises SystemExit with code 2."""
     options = _parser().parse_args(arguments)
+    with suppress(ValueError):  # SIGTERM ends the work as Ctrl-C does and leaves no half files; in the main thread only
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with _sigterm_stops():
-            code: int = options.command(options)
-            sys.stdout.flush()
+        code: int = options.command(options)
+        sys.stdout.flush()
         return code
     except AviError as error:
         print(f"avi: {error}", file=sys.stderr)
@@ -79,18 +79,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"avi: {error.strerror or error}: {error.filename or 'standard output'}", file=sys.stderr)
         return 2
-
-
-@contextmanager
-def _sigterm_stops() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that files in the making are removed."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if in_main_thread else None
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,27 +198,19 @@ def _settings(kind: type[S], options: Options, base: Mapping[str, Any] | None = 
     return validated(kind, **{**(base or {}), **{k: v for k, v in given.items() if v is not None}, **others})
 
 
-def number_pairs(texts: Sequence[str], option: str) -> dict[str, float]:
-    """NAME=NUMBER texts of an option that may be repeated; InputError for one that is not so written or not finite."""
-    pairs = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        pairs[name] = math.nan
-        with suppress(ValueError):
-            pairs[name] = float(number)
-        if not math.isfinite(pairs[name]):
-            raise InputError(f"{option} NAME=NUMBER", repr(text), f"write for example {option} {name}=0.5")
-    return pairs
+def _pairs(texts: Sequence[str]) -> dict[str, str]:
+    """NAME=VALUE texts of an option that may be repeated."""
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
 def _talk(options: Options) -> Iterable[Outcome]:
-    from avi_lib.batch import Targets, talk_all
+    from avi_lib.batch import talk_all
 
-    strengths = number_pairs(options.strength, "--strength")
+    strengths = _pairs(options.strength)
     if unknown := sorted(set(strengths).difference(Factors.model_fields)):
         raise InputError(f"factors among {', '.join(Factors.model_fields)}", ", ".join(unknown), "rename them")
     factors = {
-        factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, 1.0))
+        factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, "1"))
         for factor in Factors.model_fields
     }
     size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
@@ -240,13 +220,14 @@ def _talk(options: Options) -> Iterable[Outcome]:
         TalkSettings,
         options,
         sample=_settings(SampleSettings, options),
-        identity=number_pairs(options.identity, "--identity"),
+        identity=_pairs(options.identity),
         factors=Factors(**factors),
         render=_settings(RenderSettings, options, size=int(size[2] or size[1]), width=int(size[1])),
     )
-    targets = Targets(options.output, options.motion, options.sheet, video=not options.no_video)
+    places = {} if options.no_video else {"video": options.output}
+    places |= {kind: place for kind, place in (("motion", options.motion), ("sheet", options.sheet)) if place}
     more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside")}
-    return talk_all(options.speech, settings, targets, **more)
+    return talk_all(options.speech, settings, places, **more)
 
 
 def _instruct(options: Options) -> Iterable[Outcome]:
@@ -306,7 +287,7 @@ def _export(options: Options) -> int:
         save_flame_npz(load_flame_file(options.motion), options.output)
         return 0
     motion = load_motion(options.motion)
-    head = load_any_head(options.head, number_pairs(options.identity, "--identity"))
+    head = load_any_head(options.head, validated(TalkSettings, identity=_pairs(options.identity)).identity)
     check_motion(options.output, head)
     notes = [f"head: {note}" for note in head.notes]
     if options.space:
@@ -353,16 +334,15 @@ def _run(options: Options) -> int:
     if options.resume is not None and any(chosen.values()):
         got = ", ".join(name for name, value in chosen.items() if value)
         raise InputError("--resume RUN alone", f"{got} beside it", "a run goes on with what it began with")
-    parameters = {}
-    for text in options.parameters:
-        name, equals, parameters[name] = text.partition("=")
-        if not equals or not name:
-            raise InputError("a parameter as NAME=VALUE", text, "write for example -p SEED=7")
+    if wrong := [text for text in options.parameters if text.find("=") < 1]:
+        raise InputError("a parameter as NAME=VALUE", wrong[0], "write for example -p SEED=7")
     try:
         if options.resume is not None:
             run = resume_run(options.resume, **limits)
         else:
-            run = run_notebooks(options.numbers, parameters, options.output, profile=options.profile, **limits)
+            run = run_notebooks(
+                options.numbers, _pairs(options.parameters), options.output, profile=options.profile, **limits
+            )
     except AviError as error:
         if options.json and hasattr(error, "run"):
             _print(options, describe(error.run), ())
@@ -415,7 +395,7 @@ class Check(NamedTuple):
 def doctor(outputs: Path = Path("outputs")) -> list[Check]:
     """Look at this machine; `outputs` is where results are to be written. Changes and fetches nothing."""
     looks: dict[str, Callable[[], str]] = {
-        "python": _python,
+        "python": lambda: f"{platform.python_version()} at {sys.executable} on {platform.platform()}",
         "device": _device,
         "video and sound encoders": _codecs,
         "renderer": _renderer,
@@ -439,12 +419,6 @@ def _look(name: str, look: Callable[[], str]) -> Check:
     except Exception as error:
         words = str(error) if isinstance(error, AviError) else f"{type(error).__name__}: {error}".removesuffix(": ")
         return Check(name, False, words)
-
-
-def _python() -> str:
-    if not (3, 11) <= sys.version_info[:2] < (3, 13):
-        raise AviError("Python 3.11 or 3.12", platform.python_version(), "make the environment with one of them")
-    return f"{platform.python_version()} at {sys.executable} on {platform.platform()}"
 
 
 def _device() -> str:
@@ -504,19 +478,12 @@ def _shipped(asset: Shipped) -> str:
 
 
 def _model(model: Model) -> str:
-    name = model.name
     state, detail = inspect(model, thorough=True)
-    if state == "absent":
-        fetch = f"`avi models {name}` fetches {model.bytes / 1e6:.0f} MB"
-        if model.set_up:
-            raise AviError(f"the model {name} ({model.licence})", f"{state}: {detail}", fetch)
+    check = " --check" if state == "damaged" else ""
+    fetch = f"`avi models {model.name}{check}` fetches {model.bytes / 1e6:.0f} MB"
+    if state == "absent" and not model.set_up:
         detail += f"; {fetch}; not needed unless asked for"
-    if state == "wrong":
-        raise AviError(f"your own {name}", detail, f"correct {model.environment_variable}")
-    if state == "damaged":
-        raise AviError(f"the model {name} as pinned", detail, f"`avi models {name} --check` fetches it again")
+    elif state in ("absent", "damaged", "wrong"):
+        do = fetch if state != "wrong" else f"correct {model.environment_variable}"
+        raise AviError(f"the model {model.name} ({model.licence})", f"{state}: {detail}", do)
     return f"{state}: {detail} ({model.licence})"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

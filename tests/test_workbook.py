@@ -147,7 +147,7 @@ def test_a_factor_at_rest_moves_no_channel_of_its_own_and_one_without_its_value_
     playground.wait()
     assert len(playground.studio.videos) == made and not gaze.value.disabled
     gaze.value.value = "three"
-    assert failed(playground, "a seed as seed:7")
+    assert failed(playground, "seed:three")
 
 
 @settings(max_examples=150, deadline=None)

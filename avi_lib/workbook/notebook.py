@@ -6,7 +6,6 @@ import ast
 import ctypes
 import logging
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -79,7 +78,6 @@ def execute(
     bar = tqdm(desc=notebook.stem, unit=" cells", dynamic_ncols=True, disable=not sys.stderr.isatty())
     cells: list[int] = []
     kernels: list[subprocess.Popen] = []
-    starved = _oom_kills()
 
     class Kernel(AsyncKernelManager):
         """A kernel of this interpreter with this library."""
@@ -135,7 +133,7 @@ def execute(
         code = kernels[0].poll() if kernels and "died" in str(error) else None
         if code is not None and code < 0:
             number = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            why = ", by the system for want of memory," if _oom_kills() > starved and code == -9 else ""
+            why = " (as the system does for want of memory)" if code == -9 else ""
             failure |= {"kind": "killed", "what": f"its kernel killed by {number}{why}", "signal": number}
         elif code is not None:
             failure |= {"kind": "ended", "what": f"its kernel ended with exit code {code}"}
@@ -167,10 +165,3 @@ def _braced(path: Path) -> str:
 
 def _first_line(error: object) -> str:
     return (str(error).splitlines() or [""])[0]
-
-
-def _oom_kills() -> int:
-    """How many processes this machine has killed for want of memory; 0 where it does not say."""
-    table = Path("/proc/vmstat")
-    found = re.search(r"^oom_kill (\d+)", table.read_text("utf-8") if table.exists() else "", re.MULTILINE)
-    return int(found[1]) if found else 0

@@ -443,10 +443,10 @@ class Playground:
         while pending := [each for each in tuple(self._newest.values()) if not each.done()]:
             futures.wait(pending)
 
-    def sheet(self, count: int = 8, columns: int = 4) -> UInt8[np.ndarray, "rows across 3"]:
+    def sheet(self, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread over the talk that was made last, each under its time."""
         talk = list(self.talks.values())[-1]
-        return self._thread.submit(lambda: self.studio.talker.renderer.contact_sheet(talk, count, columns)).result()
+        return self._thread.submit(lambda: self.studio.talker.renderer.contact_sheet(talk, count)).result()
 
     @property
     def request(self) -> Request:

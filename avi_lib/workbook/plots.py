@@ -51,8 +51,8 @@ WIDTH_IN = 11.0
 EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
 """What differs most visibly from one expression to another; see `side_mean`."""
 
-SAME = 0.02
-"""Channels that never differ by this much are one curve."""
+MOVED = SAME = 0.02
+"""Channels whose range is smaller do not move; those that never differ by this much are one curve."""
 
 _LEGEND: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "fontsize": 7.5, "frameon": False}
 
@@ -71,7 +71,7 @@ def plot_trajectories(
     channels: Sequence[str] = (),
     phones: Sequence[Phone] = (),
     most: int = 4,
-    moved: float = 0.02,
+    moved: float = MOVED,
 ) -> Figure:
     """Channels of one or several motions over time in seconds: weights in 0-1, rotations in radians.
 
@@ -82,29 +82,29 @@ def plot_trajectories(
     most, moved: at most so many channels of a group, and none whose range is smaller.
     """
     clips = {"": motions} if isinstance(motions, MotionClip) else dict(motions)
-    first, *others = clips
+    first, *others = clips.values()
     groups = {channel: [channel] for channel in channels} or moving_groups(clips.values(), most, moved)
     duration_s = max(clip.duration_s for clip in clips.values())
     figure, shown = time_panels(len(groups), duration_s, phones, 1.15 if channels else 1.35)
     for panel, (group, members) in zip(shown, groups.items(), strict=True):
-        for number, (name, clip) in enumerate(clips.items()):
-            broad = bool(others) and not channels and name == first
-            for row, channel in enumerate(members):
-                label = short(name) if channels else "_" if broad or number > 1 else channel
-                style: dict[str, Any] = {"linewidth": 4.0, "alpha": 0.35} if broad else {"linewidth": 1.3}
-                style |= {"color": COLOURS[(number if channels else row) % len(COLOURS)], "label": label or "_"}
-                panel.plot(frame_times_s(len(clip), clip.fps), side_mean(clip, channel), **style)
-        if channels and len(clips) == 2 and len(clips[first]) == len(clips[others[0]]):
-            low, high = (side_mean(clip, group) for clip in clips.values())
-            panel.fill_between(frame_times_s(len(low), clips[first].fps), low, high, color=WAVE, alpha=0.3)
-        unit = _scale(panel, clips[first], members)
-        panel.set_ylabel(f"{group.replace('_', ', ')}\n({unit})", fontsize=8)
-        if not channels:
+        if channels:
+            lines = {name: _line(clip, group) for name, clip in clips.items()}
+            _draw_lines(panel, lines)
+            if len(others) == 1 and len(first) == len(others[0]):
+                (times_s, low), (_, high) = lines.values()
+                panel.fill_between(times_s, low, high, color=WAVE, alpha=0.3)
+        else:
+            for number, clip in enumerate(clips.values()):
+                broad = {"linewidth": 4.0, "alpha": 0.35} if others and number == 0 else {}
+                lines = {channel: _line(clip, channel) for channel in members}
+                _draw_lines(panel, lines, named=number == bool(others), **broad)
             panel.legend(**_LEGEND)
+        panel.set_ylabel(f"{group.replace('_', ', ')}\n({_scale(panel, first, members)})", fontsize=8)
     if others and channels:
         shown[0].legend(**_LEGEND)
     elif others:
-        shown[0].set_title(f"broad: {short(first)}, thin: {short(', '.join(others))}", fontsize=9, loc="left")
+        broad_one, *thin = clips
+        shown[0].set_title(f"broad: {short(broad_one)}, thin: {short(', '.join(thin))}", fontsize=9, loc="left")
     return figure
 
 
@@ -123,9 +123,7 @@ def plot_curves(
     figure, panels_ = time_panels(len(curves), duration_s, phones, 1.6, speech)
     for panel, (label, named) in zip(panels_, curves.items(), strict=True):
         panel.axhline(0, color=WAVE, linewidth=0.6)
-        for (name, curve), colour in zip(named.items(), COLOURS * len(named), strict=False):
-            times_s = start_s + frame_times_s(len(curve), fps)
-            panel.plot(times_s, curve, color=colour, linewidth=1.3, label=fill(short(name, 90), 30))
+        _draw_lines(panel, {name: (start_s + frame_times_s(len(c), fps), c) for name, c in named.items()})
         panel.set_ylabel(label)
         for phone, begin_s, end_s in phones:
             if phone in BILABIAL:
@@ -135,13 +133,11 @@ def plot_curves(
     return figure
 
 
-def plot_timeline(
-    motion: MotionClip, timeline: Timeline, channels: Sequence[str] = EXPRESSIVE, phones: Sequence[Phone] = ()
-) -> Figure:
+def plot_timeline(motion: MotionClip, timeline: Timeline, phones: Sequence[Phone] = ()) -> Figure:
     """The share of every instruction over time, and the channels that they move."""
     weights = timeline.weights(len(motion), motion.fps)
     shares = {entry.instruction.text: weights[:, number] for number, entry in enumerate(timeline.entries)}
-    moved = {channel: side_mean(motion, channel) for channel in channels}
+    moved = {channel: side_mean(motion, channel) for channel in EXPRESSIVE}
     figure = plot_curves({"share": shares, "weight": moved}, motion.fps, phones)
     for panel in figure.axes[:2]:
         panel.set_ylim(0, 1.05)
@@ -195,10 +191,10 @@ def plot_heat(
     return figure
 
 
-def plot_heat_map(motion: MotionClip, phones: Sequence[Phone] = (), moved: float = 0.02) -> Figure:
+def plot_heat_map(motion: MotionClip, phones: Sequence[Phone] = ()) -> Figure:
     """Every channel that moves over time, by group; each in shares of its own largest value."""
     order = [(name, i) for name, members in motion.space.groups.items() for i in members]
-    order = [(name, i) for name, i in order if np.ptp(motion.values[:, i]) >= moved] or order[:1]
+    order = [(name, i) for name, i in order if np.ptp(motion.values[:, i]) >= MOVED] or order[:1]
     rows = np.stack([motion.values[:, i] for _, i in order])
     rows = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-6)
     names = [motion.space.channels[i] for _, i in order]
@@ -229,6 +225,13 @@ def time_panels(
         _draw_phones(column[-1], phones, duration_s)
     column[-1].set(xlabel="time (s)", xlim=(0, duration_s))
     return figure, shown
+
+
+def _draw_lines(panel: Axes, lines: Mapping[str, tuple[Curve, Curve]], named: bool = True, **style: Any) -> None:
+    """Times and values by name, each in its colour; with its name in the legend where `named`."""
+    for (name, (times_s, values)), colour in zip(lines.items(), COLOURS * len(lines), strict=False):
+        label = fill(short(name, 90), 30) if named else "_"
+        panel.plot(times_s, values, color=colour, label=label, **{"linewidth": 1.3, **style})
 
 
 def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> None:
@@ -279,7 +282,7 @@ def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
 # What to show
 
 
-def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = 0.02) -> dict[str, list[str]]:
+def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = MOVED) -> dict[str, list[str]]:
     """By group the names of the channels that move most in any of the motions; never without a channel.
 
     The two sides of a face are one name where they do the same: `browDown`, or `eyeLookInLeft = eyeLookOutRight`.
@@ -302,26 +305,27 @@ def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = 0
     return groups or {group: [space.channels[widest]]}
 
 
-def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, moved: float = 0.02) -> list[str]:
-    """In each group the channels in which two motions of one recording differ most; never none.
+def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, moved: float = MOVED) -> list[str]:
+    """In each group the names, as of `moving_groups`, in which two motions of one recording differ most; never none.
 
-    A channel stands for its twin on the other side too. Raises InputError for motions of other lengths or spaces.
+    Raises InputError for motions of other lengths or spaces.
     """
     if first.values.shape != second.values.shape or first.space is not second.space:
         got = f"{len(first)} and {len(second)} frames, {first.space.name} and {second.space.name}"
         raise InputError("two motions of one recording", got, "compare motions of the same speech")
-    apart = np.abs(first.values - second.values)
-    chosen: list[str] = []
-    for members in first.space.groups.values():
-        wide = sorted((i for i in members if apart[:, i].max() >= moved), key=lambda i: -apart[:, i].mean())
-        one_side = {first.space.channels[i].removesuffix("Left").removesuffix("Right"): i for i in reversed(wide)}
-        chosen += [first.space.channels[i] for i in list(one_side.values())[::-1][:most]]
-    return chosen or [first.space.channels[int(apart.mean(axis=0).argmax())]]
+    apart = np.vstack([np.zeros_like(first.values[:1]), first.values - second.values])
+    groups = moving_groups([MotionClip(apart, first.fps, first.space)], most, moved)
+    return [channel for channels in groups.values() for channel in channels]
 
 
 def side_mean(motion: MotionClip, channel: str) -> Curve:
     """A channel's curve; of a name such as `browDown` that has a left and a right side, their mean."""
     return np.asarray(np.mean([motion[side] for side in _sides(motion, channel)], axis=0, dtype=np.float32))
+
+
+def _line(motion: MotionClip, channel: str) -> tuple[Curve, Curve]:
+    """Times in seconds and values of a channel, as `side_mean` gives them."""
+    return frame_times_s(len(motion), motion.fps), side_mean(motion, channel)
 
 
 def joined(pieces: Sequence[Piece], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
@@ -396,14 +400,13 @@ def plot_losses(
         shown = [(label, log, names) for label, names in (parts or {"loss": ()}).items()]
     figure, grid = panels(1, max(len(shown), 1), figsize=(WIDTH_IN, 3.4), squeeze=False)
     for panel, (label, lines, names) in zip(grid[0], shown, strict=False):
+        curves: dict[str, tuple[Curve, Curve]] = {}
         for name in names or [key for key in (lines[0] if lines else {}) if key not in ("step", "epoch", "s")]:
-            used = [line for line in lines if name in line]
-            chunks = np.array_split(np.arange(len(used)), max(min(len(used), 150), 1))
-            means = [np.mean([used[i][name] for i in chunk]) for chunk in chunks if len(chunk)]
-            steps = [used[chunk[-1]]["step"] for chunk in chunks if len(chunk)]
-            if means:
-                colour, marker = COLOURS[len(panel.lines) % len(COLOURS)], "." if len(means) < 12 else None
-                panel.plot(steps, means, color=colour, linewidth=1.3, marker=marker, label=name)
+            if used := [line for line in lines if name in line]:
+                chunks = np.array_split(np.arange(len(used)), min(len(used), 150))
+                means = np.array([np.mean([used[i][name] for i in chunk]) for chunk in chunks])
+                curves[name] = np.array([used[chunk[-1]]["step"] for chunk in chunks]), means
+        _draw_lines(panel, curves, marker="." if len(lines) < 12 else "")
         positive = all((np.asarray(line.get_ydata()) > 0).all() for line in panel.lines)
         panel.set(xlabel="step", ylabel=label, yscale="log" if panel.lines and positive else "linear")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -598,21 +601,20 @@ def panels(rows: int, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
     return figure, grid
 
 
-def browse_trajectories(motions: Mapping[str, MotionClip], most: int = 4, moved: float = 0.02) -> go.Figure:
+def browse_trajectories(motions: Mapping[str, MotionClip]) -> go.Figure:
     """The channels that move most in each group, hovered over for their values and clicked away in the legend.
 
     motions: by their names; all are drawn, those after the first one dashed.
     """
-    groups = moving_groups([next(iter(motions.values()))], most, moved)
+    groups = moving_groups([next(iter(motions.values()))])
     figure = make_subplots(rows=len(groups), cols=1, shared_xaxes=True, vertical_spacing=0.03)
     for row, (group, members) in enumerate(groups.items(), 1):
         dashes = ("solid", "dash", "dot", "dashdot") * len(motions)
         for (name, motion), dash in zip(motions.items(), dashes, strict=False):
-            times_s = frame_times_s(len(motion), motion.fps)
             for channel in members:
-                label = f"{channel}, {name}" if len(motions) > 1 else channel
-                curve: dict[str, Any] = {"x": times_s, "y": side_mean(motion, channel), "name": label}
-                figure.add_trace(go.Scatter(**curve, line={"dash": dash, "width": 1.5}, legendgroup=group), row, 1)
+                (times_s, values), label = _line(motion, channel), f"{channel}, {name}" if len(motions) > 1 else channel
+                line = {"dash": dash, "width": 1.5}
+                figure.add_trace(go.Scatter(x=times_s, y=values, name=label, line=line, legendgroup=group), row, 1)
         label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
         figure.update_yaxes(title_text=label, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)

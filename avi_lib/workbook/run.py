@@ -49,9 +49,9 @@ _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?
 Values = dict[str, Any]
 
 
-def project_root(start: Path | None = None) -> Path:
-    """The folder with `notebooks/` and `pyproject.toml` at or above `start` (default: the working folder)."""
-    start = (start or Path.cwd()).resolve()
+def project_root() -> Path:
+    """The folder with `notebooks/` and `pyproject.toml` at or above the working folder."""
+    start = Path.cwd()
     for folder in (start, *start.parents):
         if (folder / "notebooks").is_dir() and (folder / "pyproject.toml").is_file():
             return folder

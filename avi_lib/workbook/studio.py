@@ -16,7 +16,6 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,7 +120,7 @@ class Studio:
                 for row in csv.DictReader(stream):
                     path = (SAMPLES / row["file"]).as_posix()
                     self.samples[path] = row["text"], f"{row['emotion']}, {row['duration_s']} s"
-        self._received, self._numbers = tempfile.TemporaryDirectory(prefix="avi-playground-"), count()
+        self._received = tempfile.TemporaryDirectory(prefix="avi-playground-")
         self._neutral: Talk | None = None
 
     def recording(self, path: str, words: str = "") -> Recording:
@@ -131,8 +130,7 @@ class Studio:
     def received(self, content: bytes, name: str) -> Recording:
         """What came through the browser, stored in a temporary folder under the plain letters of its name."""
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-80:].lstrip(".") or "speech"
-        path = Path(self._received.name, str(next(self._numbers)), plain)
-        path.parent.mkdir()
+        path = Path(tempfile.mkdtemp(dir=self._received.name), plain)
         path.write_bytes(content)
         return Recording(path, name)
 
