@@ -405,7 +405,7 @@ def plot_losses(
             if used := [line for line in lines if name in line]:
                 chunks = np.array_split(np.arange(len(used)), min(len(used), 150))
                 means = np.array([np.mean([used[i][name] for i in chunk]) for chunk in chunks])
-                curves[name] = np.array([used[chunk[-1]]["step"] for chunk in chunks]), means
+                curves[name] = np.array([used[chunk[-1]]["step"] for chunk in chunks], float), means
         _draw_lines(panel, curves, marker="." if len(lines) < 12 else "")
         positive = all((np.asarray(line.get_ydata()) > 0).all() for line in panel.lines)
         panel.set(xlabel="step", ylabel=label, yscale="log" if panel.lines and positive else "linear")
