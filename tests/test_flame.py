@@ -95,30 +95,14 @@ def test_skinning_is_that_of_the_paper(flame_path: Path):
     rng = np.random.default_rng(3)
     shape, expression, pose = rng.normal(size=80), rng.normal(size=(2, 50)), rng.normal(0, 0.4, (2, 5, 3))
     model = flame_model(load_flame_file(flame_path), shape)
-    got = model.vertices(expression, jaw=pose[:, 2], neck=pose[:, 1], eyes=pose[:, 3:], global_rotation=pose[:, 0])
+    got = model.vertices(expression, pose)
     expected = np.stack([by_the_book(shape, e, p) for e, p in zip(expression, pose, strict=True)])
     assert got.shape == (2, 5023, 3) and got.dtype == np.float32
     assert np.abs(got - expected).max() < 2e-6
     assert np.abs(got[0] - model.template).max() > 0.05
 
 
-@pytest.mark.parametrize(
-    ("shape", "said"), [(np.zeros(301), "at most 300"), (np.array([np.nan]), "NaN"), (np.array([np.inf]), "infinity")]
-)
-def test_shapes_that_are_none_are_errors(flame_path: Path, shape: np.ndarray, said: str):
-    with pytest.raises(InputError, match=said):
-        flame_model(load_flame_file(flame_path), shape)
-
-
-def test_motion_of_another_space_or_that_is_not_finite_is_refused(model: FlameModel, fitted: FlameMap, tmp_path: Path):
-    with pytest.raises(InputError, match="finite FLAME coefficients"):
-        model.vertices(np.full((1, 50), np.nan))
-    with pytest.raises(InputError, match="finite FLAME coefficients"):
-        model.vertices(np.zeros((1, 50)), jaw=np.full((1, 3), np.inf))
-    with pytest.raises(InputError, match="the ARKIT space"):
-        fitted.to_flame(flame(1))
-    with pytest.raises(InputError, match="the FLAME space"):
-        fitted.to_arkit(arkit())
+def test_coefficients_are_saved_of_flame_motion_alone(tmp_path: Path):
     with pytest.raises(InputError, match="the FLAME space"):
         save_flame_coefficients(arkit(), tmp_path / "hello.npz")
     assert not list(tmp_path.iterdir())
@@ -440,12 +424,9 @@ def test_a_sparse_matrix_with_indices_out_of_range_is_an_error(tmp_path: Path):
     assert "at most 2048 MB" in refused(write_flame(tmp_path / "bad.pkl", J_regressor=wide))
 
 
-def test_a_missing_or_too_large_file_and_an_npz_with_objects_or_without_an_array_are_errors(tmp_path: Path):
+def test_a_missing_file_and_an_npz_with_objects_or_without_an_array_are_errors(tmp_path: Path):
     np.savez(tmp_path / "a.npz", **(flame_arrays() | {"f": np.array([[object()]])}))
     assert "Object arrays" in refused(tmp_path / "a.npz")
     np.savez(tmp_path / "b.npz", v_template=np.zeros(3))
     assert "no f, shapedirs" in refused(tmp_path / "b.npz")
     assert "generic_model.pkl" in refused(tmp_path / "none.pkl")
-    with (tmp_path / "huge.pkl").open("wb") as stream:
-        stream.truncate((1 << 28) + 1)
-    assert "at most" in refused(tmp_path / "huge.pkl")

@@ -6,16 +6,15 @@ import contextlib
 import io
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from jaxtyping import Float32, Int32, UInt8
 from PIL import Image
 
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
-from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, check_head, load_head
+from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, RenderMesh, check_head, load_head
 from avi_lib.face.raster import Rasteriser, vertex_normals
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 
@@ -259,22 +258,11 @@ def test_a_baked_head_of_ones_own_is_the_same_head_and_damaged_bytes_never_leave
 AHEAD = Camera(position=(0.0, 0.0, 1.0), target=(0.0, 0.0, 0.0), fov_deg=24.0)
 
 
-@dataclass(frozen=True)
-class Mesh:
-    vertices: Float32[np.ndarray, "V 3"]
-    triangles: Int32[np.ndarray, "T 3"]
-    uv: Float32[np.ndarray, "V 2"]
-    weld: Int32[np.ndarray, " V"]
-    material: UInt8[np.ndarray, " T"]
-    occlusion: Float32[np.ndarray, " V"]
-    atlas: UInt8[np.ndarray, "H W 3"]
-
-
-def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped: bool = False) -> Mesh:
+def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped: bool = False) -> RenderMesh:
     corners = np.array([(-1, -1, 0), (1, -1, 0), (1, 1, 0), (-1, 1, 0)], np.float32) * np.float32(side_m / 2)
     corners[:, 2] = z
     triangles = np.array([(0, 1, 2), (0, 2, 3)], np.int32)
-    return Mesh(
+    return RenderMesh(
         vertices=corners,
         triangles=triangles[:, ::-1].copy() if flipped else triangles,
         uv=np.array([(0, 1), (1, 1), (1, 0), (0, 0)], np.float32),
@@ -285,7 +273,7 @@ def square(side_m: float = 0.1, z: float = 0.0, material: str = "skin", flipped:
     )
 
 
-def picture(mesh: Mesh | Head, view: View | None = None, vertices: np.ndarray | None = None) -> np.ndarray:
+def picture(mesh: RenderMesh, view: View | None = None, vertices: np.ndarray | None = None) -> np.ndarray:
     with Rasteriser(mesh, view or View.square(128, AHEAD)) as rasteriser:
         return rasteriser.draw(mesh.vertices if vertices is None else vertices)
 
@@ -334,7 +322,7 @@ def test_the_nearer_surface_hides_the_farther_whatever_their_order() -> None:
     front, back = square(0.1, z=0.1), square(0.1, z=-0.1)
     bright, dark = np.full(4, 0.9, np.float32), np.full(4, 0.2, np.float32)
     for first, second, light in ((front, back, (bright, dark)), (back, front, (dark, bright))):
-        both = Mesh(
+        both = RenderMesh(
             vertices=np.concatenate([first.vertices, second.vertices]),
             triangles=np.concatenate([first.triangles, second.triangles + 4]),
             uv=np.concatenate([first.uv, second.uv]),

@@ -15,13 +15,12 @@ the same turn at full weight as a displacement, for losses and exports that need
 from __future__ import annotations
 
 import io
-import re
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
@@ -30,6 +29,7 @@ from PIL import Image
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
+from avi_lib.wall import behind_wall
 
 HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
 FORMAT = 1
@@ -42,9 +42,6 @@ FRAMES_AT_ONCE = 8
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
 MOST_IDENTITY = 3.0
 """Largest strength of an identity slider, either way; the sliders are made for -1 to 1."""
-FLAME_SHAPES = 300
-MOST_FLAME_SHAPE = 10.0
-"""Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
 
 _WEIGHTS = len(ARKIT_BLENDSHAPES)
 _GAZE = np.zeros((2, 2, _WEIGHTS), np.float32)
@@ -56,79 +53,43 @@ for _eye, (_side, _out) in enumerate((("Left", 1.0), ("Right", -1.0))):
     _GAZE[_eye, 1, ARKIT.index(f"eyeLookUp{_side}")] = -1.0
 
 
-@runtime_checkable
-class RenderMesh(Protocol):
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RenderMesh:
     """What a renderer needs: a textured triangle mesh, its vertices split at texture seams."""
 
-    @property
-    def vertices(self) -> Float32[np.ndarray, "V 3"]:
-        """Positions at rest in metres, y up, facing +z."""
-
-    @property
-    def triangles(self) -> Int32[np.ndarray, "T 3"]:
-        """Vertex numbers, counter-clockwise seen from outside."""
-
-    @property
-    def uv(self) -> Float32[np.ndarray, "V 2"]:
-        """Places in the atlas, 0-1, v growing downwards as the atlas rows do."""
-
-    @property
-    def weld(self) -> Int32[np.ndarray, " V"]:
-        """The geometric point each vertex belongs to; vertices of one point share a normal."""
-
-    @property
-    def material(self) -> UInt8[np.ndarray, " T"]:
-        """Each triangle's place in `camera.MATERIALS`."""
-
-    @property
-    def occlusion(self) -> Float32[np.ndarray, " V"]:
-        """Ambient occlusion, 1 = open, 0 = no light gets there."""
-
-    @property
-    def atlas(self) -> UInt8[np.ndarray, "H W 3"]:
-        """One sRGB texture."""
+    vertices: Float32[np.ndarray, "V 3"]  # at rest in metres, y up, facing +z
+    triangles: Int32[np.ndarray, "T 3"]  # vertex numbers, counter-clockwise seen from outside
+    uv: Float32[np.ndarray, "V 2"]  # places in the atlas, 0-1, v growing downwards as the atlas rows do
+    weld: Int32[np.ndarray, " V"]  # the geometric point of each vertex; vertices of one point share a normal
+    material: UInt8[np.ndarray, " T"]  # places in `camera.MATERIALS`
+    occlusion: Float32[np.ndarray, " V"]  # ambient occlusion, 1 = open, 0 = no light gets there
+    atlas: UInt8[np.ndarray, "H W 3"]  # one sRGB texture
 
 
-@runtime_checkable
-class RiggedHead(RenderMesh, Protocol):
-    """A mesh that motion moves, whichever file it comes from.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RiggedHead(RenderMesh):
+    """A mesh that motion moves, whichever file it comes from; it stands as the open head does, for the same camera."""
 
-    It stands as the open head does, so that one camera fits all heads.
-    """
-
-    @property
-    def name(self) -> str:
-        """What it is called in reports."""
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of it: channels it lacks, how well it follows; empty where there is nothing."""
+    name: str
+    notes: tuple[str, ...] = ()  # what a person should know of it: channels it lacks, how well it follows
 
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame; InputError for motion of a space that the head cannot follow."""
+        raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False)
-class Head:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Head(RiggedHead):
     """A head at rest and everything that moves it: blendshapes, a neck and two eyeballs."""
 
-    name: str
-    vertices: Float32[np.ndarray, "V 3"]
-    triangles: Int32[np.ndarray, "T 3"]
-    uv: Float32[np.ndarray, "V 2"]
-    weld: Int32[np.ndarray, " V"]  # the geometric point of each vertex
     shapes: Float32[np.ndarray, "52 V 3"]  # displacements in metres of each blendshape at full weight
-    identity_names: tuple[str, ...]
-    identity: Float32[np.ndarray, "K V 3"]  # displacements in metres of each identity slider at 1
-    material: UInt8[np.ndarray, " T"]  # places in `camera.MATERIALS`
-    occlusion: Float32[np.ndarray, " V"]
     head_weight: Float32[np.ndarray, " V"]  # how much of the head's rotation about `pivot` each vertex takes, 0-1
     pivot: Float32[np.ndarray, " 3"]
-    eyeballs: tuple[Int32[np.ndarray, " E"], Int32[np.ndarray, " E"]]  # left and right; none where no ball turns
+    eyeballs: tuple[Int32[np.ndarray, " L"], Int32[np.ndarray, " R"]]  # left and right; none where no ball turns
     eye_centres: Float32[np.ndarray, "2 3"]
-    regions: dict[str, Int32[np.ndarray, " R"]]  # named vertex numbers
-    atlas: UInt8[np.ndarray, "H W 3"]
-    notes: tuple[str, ...] = ()  # what a person should know of it
+    identity_names: tuple[str, ...] = ()
+    identity: Float32[np.ndarray, "K V 3"]  # displacements in metres of each identity slider at 1
+    regions: dict[str, Int32[np.ndarray, " _"]] = field(default_factory=dict)  # named vertex numbers
 
     @cached_property
     def _moving(self) -> tuple[np.ndarray, np.ndarray]:
@@ -270,9 +231,11 @@ def check_mesh(mesh: RenderMesh) -> None:
             raise InputError(expected, f"{numbers.min()} to {numbers.max()}", "check the head's file")
 
 
-def check_head(head: Head) -> None:
+def check_head(head: RiggedHead) -> None:
     """Raise InputError unless all that moves `head` fits its mesh and is finite."""
     check_mesh(head)
+    if not isinstance(head, Head):
+        return
     count = len(head.vertices)
     shapes = {"shapes": (_WEIGHTS, count, 3), "head_weight": (count,), "pivot": (3,), "eye_centres": (2, 3)}
     _check_arrays(head, shapes)
@@ -326,15 +289,31 @@ def load_head(name_or_path: str | Path = "open") -> Head:
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "check the path")
-    from avi_lib.heads.placing import head_behind_wall
-
     return head_behind_wall(read_baked_parts, path)
 
 
-def read_baked_parts(path: str) -> dict[str, Any]:
-    """The parts of a baked head, as they come through the wall."""
-    from avi_lib.heads.placing import parts_of
+def head_behind_wall(read: Callable[[str], dict[str, Any]], path: Path) -> Head:
+    """The head that `read(path)` gives as `parts_of` in a child with limits; InputError where it gives none."""
+    terms = {"name": str(path), "expected": "a head that can be read", "do": "export it again"}
+    (parts,) = behind_wall(read, str(path.absolute()), **terms, seconds=120.0, memory_mb=4096)
+    plain: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
+    eyeballs = (plain.pop("left eyeball"), plain.pop("right eyeball"))
+    regions = {name[7:]: plain.pop(name) for name in parts if name.startswith("region ")}
+    head = Head(**plain, eyeballs=eyeballs, regions=regions)
+    check_mesh(head)
+    return head
 
+
+def parts_of(head: Head) -> dict[str, Any]:
+    """The head as one dict of arrays and plain values, as it comes through the wall."""
+    parts = {each.name: getattr(head, each.name) for each in fields(head)}
+    left, right = parts.pop("eyeballs")
+    regions = {f"region {name}": places for name, places in parts.pop("regions").items()}
+    return {**parts, "left eyeball": left, "right eyeball": right, **regions}
+
+
+def read_baked_parts(path: str) -> dict[str, Any]:
+    """What `load_head` runs behind the wall."""
     return parts_of(read_baked_head(Path(path)))
 
 
@@ -345,46 +324,46 @@ def read_baked_head(path: Path) -> Head:
         return InputError(f"{expected} in {path}", str(got), "bake it again with python -m tools.assets.bake_head")
 
     def fraction(name: str, kind: type[np.unsignedinteger]) -> np.ndarray:
-        if fields[name].dtype != kind:
-            raise refuse(f"{name} of {kind.__name__}", fields[name].dtype)
-        return fields[name].astype(np.float32) / np.float32(np.iinfo(kind).max)
+        if held[name].dtype != kind:
+            raise refuse(f"{name} of {kind.__name__}", held[name].dtype)
+        return held[name].astype(np.float32) / np.float32(np.iinfo(kind).max)
 
     def displacements(kind: str) -> np.ndarray:
         """Kept as the moved points of each shape and 16-bit steps."""
-        counts = np.diff(fields[f"{kind}_starts"])
-        dense = np.zeros((len(counts), len(fields["points"]), 3), np.float32)
-        steps = fields[f"{kind}_steps"].astype(np.float32) * fields[f"{kind}_step_m"]
-        dense[np.repeat(np.arange(len(counts)), counts), fields[f"{kind}_points"]] = steps
+        counts = np.diff(held[f"{kind}_starts"])
+        dense = np.zeros((len(counts), len(held["points"]), 3), np.float32)
+        steps = held[f"{kind}_steps"].astype(np.float32) * held[f"{kind}_step_m"]
+        dense[np.repeat(np.arange(len(counts)), counts), held[f"{kind}_points"]] = steps
         return dense[:, weld]
 
     with np.load(path, allow_pickle=False) as archive:
         if not np.array_equal(archive["format"], FORMAT):
             raise refuse(f"format {FORMAT}", archive["format"])
-        fields = {name: archive[name] for name in archive.files}
-    if tuple(fields["shape_names"].tolist()) != ARKIT_BLENDSHAPES:
+        held = {name: archive[name] for name in archive.files}
+    if tuple(held["shape_names"].tolist()) != ARKIT_BLENDSHAPES:
         raise refuse("the 52 blendshapes of ARKit in order", "others")
-    weld = fields["weld"].astype(np.int32)
-    with Image.open(io.BytesIO(fields["atlas"].tobytes()), formats=("WEBP", "PNG", "JPEG")) as picture:
+    weld = held["weld"].astype(np.int32)
+    with Image.open(io.BytesIO(held["atlas"].tobytes()), formats=("WEBP", "PNG", "JPEG")) as picture:
         if max(picture.size) > MAX_ATLAS_SIDE:
             raise refuse(f"an atlas of at most {MAX_ATLAS_SIDE} pixels a side", max(picture.size))
         atlas = np.asarray(picture.convert("RGB"))
-    left, right = (np.arange(low, high, dtype=np.int32) for low, high in fields["eyeball_bounds"])
+    left, right = (np.arange(low, high, dtype=np.int32) for low, high in held["eyeball_bounds"])
     head = Head(
         name=path.stem,
-        vertices=fields["points"].astype(np.float32)[weld],
-        triangles=fields["triangles"].astype(np.int32),
+        vertices=held["points"].astype(np.float32)[weld],
+        triangles=held["triangles"].astype(np.int32),
         uv=fraction("uv", np.uint16),
         weld=weld,
         shapes=displacements("shape"),
-        identity_names=tuple(map(str, fields["identity_names"])),
+        identity_names=tuple(map(str, held["identity_names"])),
         identity=displacements("identity"),
-        material=fields["material"].astype(np.uint8),
+        material=held["material"].astype(np.uint8),
         occlusion=fraction("occlusion", np.uint8),
         head_weight=fraction("head_weight", np.uint16),
-        pivot=fields["pivot"].astype(np.float32),
+        pivot=held["pivot"].astype(np.float32),
         eyeballs=(left, right),
-        eye_centres=fields["eye_centres"].astype(np.float32),
-        regions={region: fields[f"region_{region}"].astype(np.int32) for region in REGIONS},
+        eye_centres=held["eye_centres"].astype(np.float32),
+        regions={region: held[f"region_{region}"].astype(np.int32) for region in REGIONS},
         atlas=atlas,
     )
     for array in (head.vertices, head.shapes, head.identity, head.pivot, head.eye_centres):
@@ -421,15 +400,15 @@ def load_any_head(name_or_path: str, identity: Mapping[str, float] | None = None
     elif _is_flame(path):
         from avi_lib.heads.flame_head import load_flame_head
 
-        return load_flame_head(path, _flame_shape(sliders) if sliders else None)
+        return load_flame_head(path, sliders)
     elif path.is_dir():
-        from avi_lib.heads.obj import load_obj_head
+        from avi_lib.heads.obj import read_obj_head
 
-        head = load_obj_head(path)
+        head = head_behind_wall(read_obj_head, path)
     elif path.suffix.lower() in (".glb", ".gltf"):
-        from avi_lib.heads.gltf_head import load_gltf_head
+        from avi_lib.heads.gltf_head import read_gltf_head
 
-        head = load_gltf_head(path)
+        head = head_behind_wall(read_gltf_head, path)
     else:
         head = load_head(path)
     if sliders and not head.identity_names:
@@ -446,17 +425,3 @@ def _is_flame(path: Path) -> bool:
             return "v_template.npy" in archive.namelist()
     except (zipfile.BadZipFile, OSError):
         return False
-
-
-def _flame_shape(sliders: Mapping[str, float]) -> Float32[np.ndarray, " coefficients"]:
-    """FLAME's shape coefficients of sliders by name."""
-    shape = np.zeros(FLAME_SHAPES, np.float32)
-    for name, value in sliders.items():
-        number = re.fullmatch(r"shape(\d{1,3})", name, re.ASCII)
-        if number is None or int(number[1]) >= FLAME_SHAPES:
-            raise InputError(f"sliders shape0 to shape{FLAME_SHAPES - 1} of a FLAME head", repr(name), "rename it")
-        if not abs(value) <= MOST_FLAME_SHAPE:
-            expected = f"a FLAME slider of at most {MOST_FLAME_SHAPE:g} either way"
-            raise InputError(expected, f"{name}={value:g}", "lower it")
-        shape[int(number[1])] = value
-    return shape

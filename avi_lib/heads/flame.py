@@ -1,7 +1,7 @@
 """FLAME: a person's own model file, and expression and joints to vertices by linear blend skinning.
 
 >>> model = flame_model(load_flame_file(path), shape)    # shape: up to 300 coefficients of a person, or None
->>> vertices = model.vertices(expression, jaw=jaw_rad)   # (frames, 5023, 3) float32, metres
+>>> vertices = model.vertices(expression, pose_rad)      # (frames, 5023, 3) float32, metres
 
 A frame's vertices are v = sum_j w_j (R_j u + t_j), u = template + expression directions + pose directions (R - I), as
 in Li et al. 2017 and Loper et al. 2015 (SMPL), whose joints follow the shape and the expression. Rotations are
@@ -40,51 +40,39 @@ class _Csc(_Held): ...
 class _Csr(_Held): ...
 
 
-def _encode(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes in protocol 2; the file's encoding is not asked for."""
-    return text.encode("latin-1")
-
-
-_NAMES: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype, "_codecs.encode": _encode}
+_NAMES: dict[str, Any] = {"numpy.ndarray": np.ndarray, "numpy.dtype": np.dtype}
+_NAMES |= {"_codecs.encode": lambda text, _: text.encode("latin-1")}  # how Python 3 writes bytes in protocol 2
 _NAMES |= {"chumpy.ch.Ch": _Held, "chumpy.Ch": _Held, "builtins.set": set, "__builtin__.set": set}
 _NAMES |= {f"numpy.{core}.multiarray._reconstruct": np.empty(0).__reduce__()[0] for core in ("core", "_core")}
 _NAMES |= {f"scipy.sparse{module}.csc_matrix": _Csc for module in ("", ".csc", "._csc")}
 _NAMES |= {f"scipy.sparse{module}.csr_matrix": _Csr for module in ("", ".csr", "._csr")}
 
 
-class _RefusedError(Exception): ...
-
-
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        """One of the few names that a FLAME file needs; a RefusedError for any other."""
-        if f"{module}.{name}" not in _NAMES:
-            raise _RefusedError(f"{module}.{name}"[:80])
-        return _NAMES[f"{module}.{name}"]
+        """One of the few names that a FLAME file needs."""
+        asked = f"{module}.{name}"
+        if asked not in _NAMES:
+            raise ValueError(f"a pickle that holds the name {asked[:80]!r}; nothing of it was run; do not trust it")
+        return _NAMES[asked]
 
 
-def read_flame_arrays(file: BinaryIO, names: list[str], shown: str) -> dict[str, np.ndarray]:
-    """The arrays of these names, sparse ones made dense; InputError for a pickle that asks for anything but arrays."""
+def read_flame_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
+    """The arrays of a model file, sparse ones made dense; ValueError for a pickle that asks for anything but arrays."""
     zipped = zipfile.is_zipfile(file)
     file.seek(0)
-    try:
-        held = dict(np.load(file, allow_pickle=False)) if zipped else _Unpickler(file, encoding="latin-1").load()
-    except _RefusedError as error:
-        got = f"{shown}, a pickle that holds the name {str(error)!r}; nothing of it was run"
-        raise InputError("a FLAME model of plain arrays", got, "do not trust this file") from error
+    held = dict(np.load(file, allow_pickle=False)) if zipped else _Unpickler(file, encoding="latin-1").load()
     if not isinstance(held, dict):
         raise ValueError(f"a {type(held).__name__}, not a dict")
-    if missing := [name for name in names if name not in held]:
+    if missing := [name for name in _SHAPES if name not in held]:
         raise ValueError(f"no {', '.join(missing)}")
-    return {name: _array(name, held[name]) for name in names}
+    return {name: _array(name, held[name]) for name in _SHAPES}
 
 
 def _array(name: str, value: Any) -> np.ndarray:
     if isinstance(value, _Csc | _Csr):
-        held = vars(value)
-        shape = held["_shape"] if "_shape" in held else held["shape"]
-        kind = csc_matrix if isinstance(value, _Csc) else csr_matrix
-        matrix = kind((held["data"], held["indices"], held["indptr"]), shape)
+        held, kind = vars(value), csc_matrix if isinstance(value, _Csc) else csr_matrix
+        matrix = kind((held["data"], held["indices"], held["indptr"]), held.get("_shape") or held["shape"])
         matrix.check_format(full_check=True)  # scipy trusts the indices otherwise
         return matrix.toarray()
     if isinstance(value, _Held):
@@ -111,8 +99,6 @@ _SHAPES = {
 _WHOLE = ("f", "kintree_table")
 SECONDS = 20.0
 """That reading a file may take."""
-_MOST_BYTES = 1 << 28
-"""Of the file: the makers' have some 55 MB."""
 _REACH_M = 2.0
 """No vertex of a head in metres lies further from the origin."""
 _GET = "download the model again from its makers' page, flame.is.tue.mpg.de"
@@ -125,20 +111,14 @@ def load_flame_file(path: Path) -> dict[str, np.ndarray]:
     `kintree_table` int32. `shapedirs` holds 300 directions of shape, then 100 of expression; `kintree_table` the parent
     of every one of JOINTS, -1 for the first, and its number.
 
-    Raises InputError for a file that is missing, larger than 256 MiB, damaged, asks for anything but arrays (which is
-    named; nothing of it is carried out), or holds arrays that are no FLAME: 5023 vertices, 9976 triangles, 5 joints.
+    Raises InputError for a file that is missing, damaged, asks for anything but arrays (which is named; nothing of it
+    is carried out), or holds arrays that are no FLAME: 5023 vertices, 9976 triangles, 5 joints.
     """
-    path = Path(path)
     if not path.is_file():
         raise InputError("a FLAME model file, generic_model.pkl or an npz of it", str(path), "check the path")
-    if (size := path.stat().st_size) > _MOST_BYTES:
-        most = f"a FLAME model of at most {_MOST_BYTES} bytes"
-        raise InputError(most, f"{path} with {size} bytes", "name the model's own file")
-    terms: dict[str, Any] = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
+    terms = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
     with path.open("rb") as stream:
-        (arrays,) = behind_wall(
-            read_flame_arrays, stream, list(_SHAPES), str(path), **terms, seconds=SECONDS, memory_mb=2048
-        )
+        (arrays,) = behind_wall(read_flame_arrays, stream, **terms, seconds=SECONDS, memory_mb=2048)
     return _checked(arrays, path)
 
 
@@ -208,29 +188,13 @@ class FlameModel:
     parents: tuple[int, ...]
 
     def vertices(
-        self,
-        expression: Float[np.ndarray, "frames 50"],
-        jaw: Float[np.ndarray, "frames 3"] | None = None,
-        neck: Float[np.ndarray, "frames 3"] | None = None,
-        eyes: Float[np.ndarray, "frames 2 3"] | None = None,
-        global_rotation: Float[np.ndarray, "frames 3"] | None = None,
+        self, expression: Float[np.ndarray, "frames 50"], pose: Float[np.ndarray, "frames 5 3"]
     ) -> Float32[np.ndarray, "frames V 3"]:
-        """Vertices of every frame; InputError for values that are not finite.
+        """Vertices of every frame by its expression coefficients, about -3 to 3, and the axis-angle of its JOINTS.
 
-        Args:
-            expression: coefficients, about -3 to 3.
-            jaw: rotation of the jaw, x > 0 opens it; as the others None for rest.
-            neck: rotation of the head and neck about the neck joint.
-            eyes: rotation of the left and the right eyeball.
-            global_rotation: rotation of the whole about the first joint, at the foot of the neck.
+        The first turns the whole at the foot of the neck, the neck's the head; the jaw opens at x > 0.
         """
-        pose = np.zeros((len(expression), len(self.parents), 3), np.float32)
-        for joint, rotation in ((0, global_rotation), (NECK, neck), (JAW, jaw), (slice(LEFT_EYE, None), eyes)):
-            if rotation is not None:
-                pose[:, joint] = rotation
-        if not (np.isfinite(expression).all() and np.isfinite(pose).all()):
-            raise InputError("finite FLAME coefficients", "NaN or infinity", "check the motion they came from")
-        expression = np.asarray(expression, np.float32)
+        expression, pose = np.asarray(expression, np.float32), np.asarray(pose, np.float32)
         result = np.empty((len(expression), *self.template.shape), np.float32)
         for first in range(0, len(expression), FRAMES_AT_ONCE):
             some = slice(first, first + FRAMES_AT_ONCE)
@@ -260,16 +224,10 @@ class FlameModel:
 
 
 def flame_model(file: dict[str, np.ndarray], shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameModel:
-    """The model of a person with these shape coefficients, at most 300; of the average face without.
-
-    Raises InputError for more coefficients or values that are not finite.
-    """
-    shape = np.zeros(0) if shape is None else np.asarray(shape, np.float64)
-    if len(shape) > SHAPE_DIRECTIONS or not np.isfinite(shape).all():
-        got = f"{len(shape)} coefficients" if np.isfinite(shape).all() else "NaN or infinity"
-        raise InputError(f"at most {SHAPE_DIRECTIONS} finite shape coefficients", got, "pass the shape of one person")
+    """The model of a person with these shape coefficients, at most 300; of the average face without."""
+    shape = np.zeros(0) if shape is None else shape
     directions = file["shapedirs"][:, :, SHAPE_DIRECTIONS : SHAPE_DIRECTIONS + EXPRESSIONS]
-    template = file["v_template"] + file["shapedirs"][:, :, : len(shape)] @ shape.astype(np.float32)
+    template = file["v_template"] + file["shapedirs"][:, :, : len(shape)] @ np.asarray(shape, np.float32)
     joint_directions = np.einsum("jv,vie->eji", file["J_regressor"], directions)
     expressions, correctives = (
         np.ascontiguousarray(each.reshape(-1, each.shape[2]).T) for each in (directions, file["posedirs"])

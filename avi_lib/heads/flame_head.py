@@ -1,6 +1,6 @@
 """A head of a person's own FLAME file that moves by FLAME coefficients or in ARKit blendshapes.
 
->>> head = load_flame_head(Path("generic_model.pkl"))  # or an npz of it
+>>> head = load_flame_head(Path("generic_model.pkl"), {"shape0": 1.5})  # or an npz of it
 >>> vertices = head.move(motion)                       # (frames, V, 3) float32, metres, as the open head stands
 >>> print(head.notes)                                  # how well it follows ARKit, and what FLAME has not
 
@@ -10,12 +10,13 @@ vertices more than FLAME's 5023 hangs behind the lips.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import distance_transform_edt
 from scipy.sparse import coo_matrix, csc_matrix, diags_array, identity
@@ -26,9 +27,20 @@ from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, gaze_rotations, load_head, rotations
+from avi_lib.face.head import Head, RiggedHead, gaze_rotations, load_head, rotations
 from avi_lib.face.raster import kernel, vertex_normals
-from avi_lib.heads.flame import EXPRESSIONS, JAW, LEFT_EYE, NECK, RIGHT_EYE, FlameModel, flame_model, load_flame_file
+from avi_lib.heads.flame import (
+    EXPRESSIONS,
+    JAW,
+    JOINTS,
+    LEFT_EYE,
+    NECK,
+    RIGHT_EYE,
+    SHAPE_DIRECTIONS,
+    FlameModel,
+    flame_model,
+    load_flame_file,
+)
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 SKIN, LIPS, EYE, TONGUE = (MATERIAL_NAMES.index(name) for name in ("skin", "lips", "eye", "tongue"))
@@ -56,8 +68,7 @@ class Registration:
 
     `members` are the vertices that have one; `corners` (members, 3) name the open head's vertices around it, `shares`
     their weights. `to_flame` (3, 3) takes displacements of the open head to FLAME's. `seam` are places between FLAME's
-    lips, `lips_m` (5023,) the distance of each vertex from them; `error_m` is the face's median distance from the open
-    head's skin.
+    lips; `error_m` is the face's median distance from the open head's skin.
     """
 
     members: Int64[np.ndarray, " members"]
@@ -65,37 +76,20 @@ class Registration:
     shares: Float64[np.ndarray, "members 3"]
     to_flame: Float64[np.ndarray, "3 3"]
     seam: Float64[np.ndarray, "S 3"]
-    lips_m: Float64[np.ndarray, " V"]
     error_m: float
 
-    def transfer(self, shapes: Float32[np.ndarray, "K H 3"]) -> Float32[np.ndarray, "K members 3"]:
-        """Displacements of the open head's vertices, at the members and in FLAME's space."""
-        found = np.einsum("mc,kmci->kmi", self.shares.astype(np.float32), shapes[:, self.corners])
-        moved: np.ndarray = found @ self.to_flame.T.astype(np.float32)
-        return moved
+
+def _features(points: np.ndarray, normals: np.ndarray, jaw: np.ndarray) -> Float64[np.ndarray, "P 7"]:
+    """What makes points of two faces alike: where they are, where they face, and how far the jaw carries them, 0-1."""
+    return np.column_stack([points, _NORMAL_M * normals, _JAW_M * jaw])
 
 
-@dataclass(frozen=True, eq=False)
-class _Skin:
-    """Points of a face that faces +z: where they are, where they face, and how far the jaw carries them, 0-1."""
-
-    points: np.ndarray
-    normals: np.ndarray
-    jaw: np.ndarray
-
-    @property
-    def features(self) -> np.ndarray:
-        return np.column_stack([self.points, _NORMAL_M * self.normals, _JAW_M * self.jaw])
-
-    @cached_property
-    def tree(self) -> cKDTree:
-        return cKDTree(self.features)
-
-    def nearest(self, other: _Skin) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The point most like each of another skin's, its distance, and whether it faces the same way."""
-        found = self.tree.query(other.features)[1]
-        distance = np.linalg.norm(self.points[found] - other.points, axis=1)
-        return found, distance, np.einsum("pi,pi->p", other.normals, self.normals[found]) > _FACING
+def _nearest(skin: cKDTree, features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The point of a skin most like each of these, its distance, and whether it faces the same way."""
+    found = skin.query(features)[1]
+    theirs = skin.data[found]
+    distance = np.linalg.norm(theirs[:, :3] - features[:, :3], axis=1)
+    return found, distance, np.einsum("pi,pi->p", features[:, 3:6], theirs[:, 3:6]) > _FACING * _NORMAL_M**2
 
 
 def register(model: FlameModel, head: Head) -> Registration:
@@ -109,17 +103,16 @@ def register(model: FlameModel, head: Head) -> Registration:
     triangles = place[model.triangles]
     triangles = triangles[(triangles >= 0).all(axis=1)]
     points = model.template[skin].astype(np.float64)
-    opened = np.array([[JAW_PROBE_RAD, 0.0, 0.0]], np.float32)
-    carried = _share(model.vertices(np.zeros((1, EXPRESSIONS), np.float32), jaw=opened)[0, skin] - points)
-    rest = _Skin(points, _normals(points, triangles), carried)
+    opened = np.zeros((1, len(JOINTS), 3), np.float32)
+    opened[0, JAW, 0] = JAW_PROBE_RAD
+    carried = _share(model.vertices(np.zeros((1, EXPRESSIONS)), opened)[0, skin] - points)
     target, corners, shares = _head_skin(head)
-    scale, offset, marks, their_marks, seam = _placed(model, rest, head)
-    linear = scale * np.eye(3)
+    linear, offset, marks, their_marks, seam = _placed(model, points, carried, head)
     near_face = np.linalg.norm(points @ linear.T + offset - _FACE_CENTRE_M, axis=1) < _FACE_REACH_M
-    face = _Skin(points[near_face], rest.normals[near_face], carried[near_face])
+    face = _features(points, _normals(points, triangles), carried)[near_face]
     linear, offset = _affine(face, target, linear, offset, marks, their_marks)
     draped = _draped(points @ linear.T + offset, triangles, carried, target)
-    nearest, distance, facing = target.nearest(_Skin(draped, _normals(draped, triangles), carried))
+    nearest, distance, facing = _nearest(target, _features(draped, _normals(draped, triangles), carried))
     fits = (distance < _NEAR_M) & facing
     stretch = np.linalg.svd(linear, compute_uv=False)
     error_m = float(np.median(distance[near_face]))
@@ -132,7 +125,6 @@ def register(model: FlameModel, head: Head) -> Registration:
         shares=shares[nearest[fits]],
         to_flame=np.linalg.inv(linear),
         seam=seam,
-        lips_m=cKDTree(seam).query(model.template.astype(np.float64))[0],
         error_m=error_m,
     )
 
@@ -150,8 +142,8 @@ def _share(moved: np.ndarray, of: np.ndarray | slice = slice(None)) -> np.ndarra
     return share
 
 
-def _head_skin(head: Head) -> tuple[_Skin, np.ndarray, np.ndarray]:
-    """Points all over the open head's skin and lips, with the vertices (S, 3) around each and their weights (S, 3)."""
+def _head_skin(head: Head) -> tuple[cKDTree, np.ndarray, np.ndarray]:
+    """Features all over the open head's skin and lips, the vertices (S, 3) around each and their weights (S, 3)."""
     used = head.triangles[np.isin(head.material, (SKIN, LIPS))]
     used = used[(head.vertices[used, 2] > _FACE_CENTRE_M[2] - _FACE_REACH_M).all(axis=1)].astype(np.int64)
     grid = np.array([(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]) / 3.0
@@ -159,11 +151,11 @@ def _head_skin(head: Head) -> tuple[_Skin, np.ndarray, np.ndarray]:
     jaw = _share(head.shapes[ARKIT.index("jawOpen")].astype(np.float64), np.unique(used))
     normals = vertex_normals(head.vertices, head.triangles, head.weld).astype(np.float64)
     spread = (np.einsum("sc,sc...->s...", shares, v[corners]) for v in (head.vertices.astype(np.float64), normals, jaw))
-    return _Skin(*spread), corners, shares
+    return cKDTree(_features(*spread)), corners, shares
 
 
-def _placed(model: FlameModel, rest: _Skin, head: Head) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Scale and offset by the eye joints; landmarks of FLAME and of the open head; FLAME's line between the lips.
+def _placed(model: FlameModel, points: np.ndarray, jaw: np.ndarray, head: Head) -> tuple[np.ndarray, ...]:
+    """Linear map and offset by the eye joints; landmarks of FLAME and of the open head; FLAME's line between the lips.
 
     The landmarks (5, 3) are the eye joints, then the mouth's middle, left and right corner.
     """
@@ -172,12 +164,12 @@ def _placed(model: FlameModel, rest: _Skin, head: Head) -> tuple[float, np.ndarr
     if apart[0] < 0.9 * np.linalg.norm(apart) or apart[0] < _LEAST_EYES_M:
         raise InputError(_UPRIGHT, f"eye joints {np.round(apart, 3).tolist()} m apart", _UNCHANGED)
     scale = float(np.linalg.norm(eyes[0] - eyes[1]) / np.linalg.norm(apart))
-    offset = eyes.mean(axis=0) - scale * joints.mean(axis=0)
-    seam, mouth = _mouth(rest.points @ (scale * np.eye(3)).T + offset, rest.jaw)
+    linear, offset = scale * np.eye(3), eyes.mean(axis=0) - scale * joints.mean(axis=0)
+    seam, mouth = _mouth(points @ linear.T + offset, jaw)
     covers = np.unique(head.triangles[np.isin(head.material, (SKIN, LIPS))])
     _, theirs = _mouth(head.vertices[covers].astype(np.float64), _share(head.shapes[ARKIT.index("jawOpen")][covers]))
     marks = np.concatenate([joints, (mouth - offset) / scale])
-    return scale, offset, marks, np.concatenate([eyes, theirs]), (seam - offset) / scale
+    return linear, offset, marks, np.concatenate([eyes, theirs]), (seam - offset) / scale
 
 
 def _mouth(p: np.ndarray, jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -200,22 +192,22 @@ def _mouth(p: np.ndarray, jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _affine(
-    face: _Skin, target: _Skin, linear: np.ndarray, offset: np.ndarray, marks: np.ndarray, their_marks: np.ndarray
+    face: np.ndarray, skin: cKDTree, linear: np.ndarray, offset: np.ndarray, marks: np.ndarray, their_marks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The affine map that brings the face onto the target, landmarks onto landmarks, from a first one."""
+    """The affine map that brings the face onto a skin, landmarks onto landmarks, from a first one."""
     weight = np.sqrt(_LANDMARK_WEIGHT)
-    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (face.points, marks))
+    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (face[:, :3], marks))
     for _ in range(_AFFINE_STEPS):
-        nearest, distance, _ = target.nearest(replace(face, points=face.points @ linear.T + offset))
+        nearest, distance, _ = _nearest(skin, np.column_stack([face[:, :3] @ linear.T + offset, face[:, 3:]]))
         close = distance < 2 * _NEAR_M
         rows = np.concatenate([points[close], weight * fixed])
-        goals = np.concatenate([target.points[nearest][close], weight * their_marks])
+        goals = np.concatenate([skin.data[nearest[close], :3], weight * their_marks])
         found = np.linalg.lstsq(rows, goals, rcond=None)[0]
         linear, offset = found[:3].T, found[3]
     return linear, offset
 
 
-def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: _Skin) -> np.ndarray:
+def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: cKDTree) -> np.ndarray:
     """The points displaced smoothly onto the target: ever less stiff, unmatched places follow their neighbours."""
     count = len(start)
     ends = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
@@ -226,10 +218,10 @@ def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: _
     bending = csc_matrix(laplacian.T @ laplacian)  # small for displacements that change evenly
     points = start
     for stiffness in _STIFFNESS:
-        nearest, distance, facing = target.nearest(_Skin(points, _normals(points, triangles), jaw))
+        nearest, distance, facing = _nearest(target, _features(points, _normals(points, triangles), jaw))
         counted = ((distance < 2 * _NEAR_M) & facing).astype(np.float64)
         system = csc_matrix(diags_array(counted + 1e-6) + stiffness * bending)
-        points = start + splu(system).solve(counted[:, None] * (target.points[nearest] - start))
+        points = start + splu(system).solve(counted[:, None] * (target.data[nearest, :3] - start))
     return points
 
 
@@ -393,9 +385,7 @@ class FlameMap:
     registration: Registration
 
     def to_flame(self, clip: MotionClip) -> MotionClip:
-        """FLAME motion of ARKit motion, frame by frame; InputError for another space."""
-        if clip.space is not ARKIT:
-            raise InputError("motion in the ARKIT space", f"the space {clip.space.name}", "pass ARKit motion")
+        """FLAME motion of ARKit motion, frame by frame."""
         face = clip.values[:, :_SHAPES] @ self.coefficients
         turned = Rotation.from_matrix(rotations(*clip.values[:, _SHAPES:].T)).as_rotvec()
         return MotionClip(np.concatenate([face, turned], axis=1).astype(np.float32), clip.fps, FLAME)
@@ -405,10 +395,8 @@ class FlameMap:
 
         The error is the root mean square distance of the face's vertices over all frames in mm, and that over the root
         mean square of how far they move from rest: 1 where nothing is captured, 0 where nothing moves. The gaze stays
-        at rest, since FLAME motion does not tell it. Raises InputError for another space.
+        at rest, since FLAME motion does not tell it.
         """
-        if clip.space is not FLAME:
-            raise InputError("motion in the FLAME space", f"the space {clip.space.name}", "pass FLAME motion")
         values = np.zeros((len(clip), len(ARKIT)), np.float32)
         wanted = clip.values[:, :_FACE].astype(np.float64) @ self.factor
         used = np.setdiff1d(np.arange(_SHAPES), ARKIT.groups["gaze"])
@@ -435,10 +423,11 @@ class FlameMap:
 def fit_flame_map(model: FlameModel, head: Head) -> FlameMap:
     """Fit the map of a FLAME model; InputError when its face does not come to lie on the open head's."""
     found = register(model, head)
-    wanted = MM * found.transfer(head.shapes).reshape(_SHAPES, -1).astype(np.float64)
-    still = np.zeros((6, EXPRESSIONS), np.float32)
-    turns = _PROBE_RAD * np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
-    there, back = np.split(model.vertices(still, jaw=turns).astype(np.float64), 2)
+    moved = np.einsum("mc,kmci->kmi", found.shares.astype(np.float32), head.shapes[:, found.corners])
+    wanted = MM * (moved @ found.to_flame.T.astype(np.float32)).reshape(_SHAPES, -1).astype(np.float64)
+    turns = np.zeros((6, len(JOINTS), 3), np.float32)
+    turns[:, JAW] = _PROBE_RAD * np.concatenate([np.eye(3), -np.eye(3)]).astype(np.float32)
+    there, back = np.split(model.vertices(np.zeros((6, EXPRESSIONS)), turns).astype(np.float64), 2)
     expressions = model.expressions.reshape(EXPRESSIONS, -1, 3).astype(np.float64)
     basis = MM * np.concatenate([expressions, (there - back) / (2 * _PROBE_RAD)])  # of a coefficient of 1, in mm
     basis, vertices = basis[:, found.members].reshape(_FACE, -1), len(found.members)
@@ -473,6 +462,8 @@ def _bounded(shapes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return weights
 
 
+MOST_SHAPE = 10.0
+"""Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
 MOUTH_SHADE = 0.25
 """How much light gets to the sheet behind the lips."""
 
@@ -482,65 +473,49 @@ _SHEET = 9
 _SHEET_DEPTH_M, _SHEET_ABOVE_M, _SHEET_BELOW_M = 0.014, 0.008, 0.030
 
 
-@dataclass(frozen=True, eq=False)
-class FlameHead:
-    """A `RiggedHead` from a FLAME file; see `face.head.RenderMesh` for the arrays.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FlameHead(RiggedHead):
+    """The head of a FLAME file.
 
     `model` stands in FLAME's own coordinates, from which `origin` (3,), midway between the eye joints, is taken away;
     `fitted` is the map from ARKit.
     """
 
-    name: str
-    notes: tuple[str, ...]
     model: FlameModel
     fitted: FlameMap
     origin: Float32[np.ndarray, " 3"]
-    uv: Float32[np.ndarray, "V 2"]
-    material: UInt8[np.ndarray, " T"]
-    occlusion: Float32[np.ndarray, " V"]
-    atlas: UInt8[np.ndarray, "H W 3"]
-
-    @cached_property
-    def vertices(self) -> Float32[np.ndarray, "V 3"]:
-        """Positions at rest in metres."""
-        return self.model.template - self.origin
-
-    @property
-    def triangles(self) -> Int32[np.ndarray, "T 3"]:
-        """Vertex numbers, counter-clockwise seen from outside."""
-        return self.model.triangles
-
-    @cached_property
-    def weld(self) -> Int32[np.ndarray, " V"]:
-        """Every vertex is a point of its own."""
-        return np.arange(len(self.model.template), dtype=np.int32)
 
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame of FLAME motion, or of ARKIT motion through the fitted map.
 
-        The eyeballs turn with ARKit's gaze and look ahead in FLAME motion, which does not tell it. Raises InputError
-        for any other space.
+        The eyeballs turn with ARKit's gaze and look ahead in FLAME motion, which does not tell it.
         """
-        if motion.space not in (ARKIT, FLAME):
-            expected = "motion in the ARKIT or the FLAME space"
-            raise InputError(expected, f"the space {motion.space.name}", "convert it")
-        flame, eyes = motion, None
+        flame, pose = motion, np.zeros((len(motion), len(JOINTS), 3), np.float32)
         if motion.space is ARKIT:
             flame = self.fitted.to_flame(motion)
             turns = gaze_rotations(motion.values[:, : len(ARKIT_BLENDSHAPES)])
-            eyes = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(2, -1, 3).transpose(1, 0, 2)
-        expression, jaw, turned = np.split(flame.values, [EXPRESSIONS, EXPRESSIONS + 3], axis=1)
-        vertices = self.model.vertices(expression, jaw=jaw, eyes=eyes, global_rotation=turned)
+            eyes = Rotation.from_matrix(turns.reshape(-1, 3, 3)).as_rotvec().reshape(2, -1, 3)
+            pose[:, LEFT_EYE:] = eyes.transpose(1, 0, 2)
+        expression, pose[:, JAW], pose[:, 0] = np.split(flame.values, [EXPRESSIONS, EXPRESSIONS + 3], axis=1)
+        vertices = self.model.vertices(expression, pose)
         vertices -= self.origin
         return vertices
 
 
-def load_flame_head(path: Path, shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameHead:
-    """The head of a FLAME file, of a person with these shape coefficients (at most 300) or of the average face.
+def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
+    """The head of a FLAME file, of a person with the shape coefficients shape0 to shape299 that are not 0.
 
-    The map from ARKit is fitted as it loads. Raises InputError for a file or a shape that cannot be used.
+    The map from ARKit is fitted as it loads. Raises InputError for a file or a slider that cannot be used.
     """
-    path = Path(path)
+    shape = np.zeros(SHAPE_DIRECTIONS, np.float32)
+    for name, value in sliders.items():
+        number = re.fullmatch(r"shape(\d{1,3})", name, re.ASCII)
+        if number is None or int(number[1]) >= SHAPE_DIRECTIONS:
+            raise InputError(f"sliders shape0 to shape{SHAPE_DIRECTIONS - 1} of a FLAME head", repr(name), "rename it")
+        if not abs(value) <= MOST_SHAPE:
+            expected = f"a FLAME slider of at most {MOST_SHAPE:g} either way"
+            raise InputError(expected, f"{name}={value:g}", "lower it")
+        shape[int(number[1])] = value
     open_head = load_head()
     model = flame_model(load_flame_file(path), shape)
     fitted = fit_flame_map(model, open_head)
@@ -552,7 +527,8 @@ def load_flame_head(path: Path, shape: Float[np.ndarray, " coefficients"] | None
     for eye, members in enumerate(eyes):
         uv[members] = _places(model.template[members] - model.joints[LEFT_EYE + eye], _EYE_DISC)
     material = np.full(len(triangles), SKIN, np.uint8)
-    material[(found.lips_m[triangles] < _LIPS_M).all(axis=1)] = LIPS
+    lips_m = cKDTree(found.seam).query(model.template.astype(np.float64))[0]
+    material[(lips_m[triangles] < _LIPS_M).all(axis=1)] = LIPS
     material[(eyes[0] | eyes[1])[triangles].all(axis=1)] = EYE
     openness = ambient_occlusion(points.astype(np.float64), _normals(points, model.triangles), triangles)
     sheeted = _with_sheet(model, found.seam.astype(np.float32))
@@ -566,6 +542,9 @@ def load_flame_head(path: Path, shape: Float[np.ndarray, " coefficients"] | None
         model=sheeted,
         fitted=fitted,
         origin=origin,
+        vertices=sheeted.template - origin,
+        triangles=sheeted.triangles,
+        weld=np.arange(len(sheeted.template), dtype=np.int32),
         uv=np.concatenate([uv, np.tile(np.array(MOUTH_PLACE, np.float32), (extra, 1))]),
         material=np.concatenate([material, np.full(sheet, TONGUE, np.uint8)]),
         occlusion=np.concatenate([openness, np.full(extra, MOUTH_SHADE)]).astype(np.float32),

@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float64, Shaped
 from scipy.spatial.transform import Rotation, Slerp
 
 from avi_lib.errors import InputError
-from avi_lib.heads.placing import match_channels, words
+from avi_lib.heads.placing import inside, match_channels, words
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 from avi_lib.wall import behind_wall
 
@@ -35,7 +35,6 @@ EXTENSIONS = {
     *("KHR_lights_punctual", "KHR_xmp_json_ld", "KHR_materials_variants", "KHR_materials_unlit"),
 }
 """Extensions a file may require: read, or of no matter to the shape of a head. So is every KHR_materials_*."""
-COMPRESSED = {"KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression"}
 EYES = ({"eye", "left"}, {"eye", "l"}), ({"eye", "right"}, {"eye", "r"})
 """The last two words of a left and of a right eye's name."""
 EXPORT = "export it again as a plain .glb"
@@ -53,30 +52,6 @@ class Part(dict[str, Any]):
     def __missing__(self, field: str) -> Any:
         got = ", ".join(self)[:120] or "nothing"
         raise InputError(f"the field {field} in a part of a glTF document", f"only {got}", EXPORT)
-
-
-def open_gltf(path: Path) -> GltfFile:
-    """Read and check the document of a file.
-
-    Raises InputError when it is no glTF 2.0, or needs an extension that is not read, such as the compression of Draco
-    and meshopt.
-    """
-    if not path.is_file():
-        raise InputError("a .glb or .gltf file", f"{path}, which is none", "check the path")
-    text, binary = _chunks(path, path.read_bytes())
-    try:
-        document = json.loads(text, object_pairs_hook=Part, parse_float=_number)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"a glTF 2.0 document in {path}", str(error), EXPORT) from error
-    if not document["asset"]["version"].startswith("2."):
-        got = f"version {document['asset']['version'][:20]}"
-        raise InputError(f"glTF 2.0 in {path}", got, "convert it to glTF 2.0")
-    for extension in document.get("extensionsRequired", ()):
-        if extension in COMPRESSED:
-            raise InputError(f"a mesh without compression in {path}", extension, "export it without compression")
-        if extension not in EXTENSIONS and not extension.startswith("KHR_materials_"):
-            raise InputError(f"a file that can be read without {extension[:120]}", str(path), "export it without")
-    return GltfFile(path, document, binary)
 
 
 def _number(text: str) -> float:
@@ -108,11 +83,27 @@ def _chunks(path: Path, content: bytes) -> tuple[bytes, bytes | None]:
 
 
 class GltfFile:
-    """A checked document and access to its bytes."""
+    """The checked document of a file and access to its bytes.
 
-    def __init__(self, path: Path, document: Part, binary: bytes | None) -> None:
-        self.path, self.document, self._binary = path, document, binary
-        self._buffers: dict[int, bytes] = {}
+    Raises InputError when it is no glTF 2.0, or needs an extension that is not read, such as the compression of Draco
+    and meshopt.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise InputError("a .glb or .gltf file", f"{path}, which is none", "check the path")
+        self.path, self._buffers = path, dict[int, bytes]()
+        text, self._binary = _chunks(path, path.read_bytes())
+        try:
+            self.document: Part = json.loads(text, object_pairs_hook=Part, parse_float=_number)
+        except (ValueError, RecursionError) as error:
+            raise self.refused("a glTF 2.0 document", str(error)) from error
+        version = self.document["asset"]["version"]
+        if not version.startswith("2."):
+            raise self.refused("glTF 2.0", f"version {version[:20]}", "convert it to glTF 2.0")
+        for extension in self.document.get("extensionsRequired", ()):
+            if extension not in EXTENSIONS and not extension.startswith("KHR_materials_"):
+                raise InputError(f"a file that can be read without {extension[:120]}", str(path), "export it without")
 
     def refused(self, expected: str, got: str, do: str = EXPORT) -> InputError:
         """An error that names this file."""
@@ -195,19 +186,16 @@ class GltfFile:
 
     def resource(self, uri: str) -> bytes:
         """The bytes of a data URI or of a file in this file's folder or below it."""
-        folder, expected = self.path.parent.resolve(), f"a file in the folder of {self.path.name}, or data in base64"
-        do = "put the file beside it and name it so"
+        expected, do = f"a file in the folder of {self.path.name}, or data in base64", "put it there and name it so"
         try:
             if uri.startswith("data:"):
                 head, _, body = uri.partition(",")
                 return base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
-            place = (folder / unquote(uri)).resolve()
-            if not place.is_relative_to(folder) or not place.is_file():
-                raise InputError(expected, f"{uri[:80]!r}, which is none", do)
-            return place.read_bytes()
+            if (path := inside(self.path.parent, unquote(uri))) is None:
+                raise ValueError("which is none")
+            return path.read_bytes()
         except (OSError, ValueError) as error:
-            got = getattr(error, "strerror", None) or str(error)
-            raise InputError(expected, f"{uri[:80]!r}: {got}", do) from error
+            raise InputError(expected, f"{uri[:80]!r}, {error}", do) from error
 
 
 class GltfScene:
@@ -304,7 +292,7 @@ def read_glb_motion(path: Path) -> MotionClip:
 
 def read_animation(path: str) -> dict[str, Any]:
     """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, and fps."""
-    file = open_gltf(Path(path))
+    file = GltfFile(Path(path))
     for animation in file.document.get("animations", ()):
         curves = _weight_curves(file, animation)
         if curves:

@@ -1,6 +1,6 @@
 """Reads a head with blendshapes from anyone's .glb or .gltf file.
 
->>> head = load_gltf_head(Path("ada.glb"))
+>>> head = head_behind_wall(read_gltf_head, Path("ada.glb"))
 >>> head.notes  # what it lacks, and how it was placed
 ("missing, so they do not move: tongueOut", ...)
 
@@ -11,39 +11,33 @@ carries what it carries in the file; joints or nodes named as the left and the r
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
-from PIL import Image
 
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head
-from avi_lib.heads.gltf import GltfFile, GltfScene, Part, open_gltf, target_names
+from avi_lib.face.head import Head, RenderMesh, parts_of
+from avi_lib.heads.gltf import GltfFile, GltfScene, Part, target_names
 from avi_lib.heads.placing import (
+    PLAIN_SIDE,
     Eyes,
     Neck,
-    head_behind_wall,
+    Picture,
+    atlas_of,
     match_channels,
     material_of,
     missing_among,
-    parts_of,
     placed_head,
+    plain_picture,
+    read_picture,
 )
 
 MAX_VERTICES = 200_000
 GREY = 0.01
 """How far the red, green and blue of a grey may be apart."""
-MAX_SIDE = 4096
-MAX_PIXELS = 1 << 26
-"""Most pixels of all pictures together: one of 8192 x 8192, or sixteen of 2048 x 2048."""
-EDGE = 8
-"""Pixels around each of several tiles, so that the smaller levels of the atlas mix no neighbours in."""
-PLAIN_SIDE = 16
-"""Side of the tile of a plain colour."""
 SLACK = 1e-3
 """How far texture coordinates may leave their picture unseen."""
 
@@ -70,26 +64,13 @@ class Piece:
     material: int | None
 
 
-class Tile(NamedTuple):
-    """A picture in sRGB with its opacity, below which one sees through it, and how texture coordinates move first."""
-
-    rgba: UInt8[np.ndarray, "h w 4"]
-    cutoff: float | None
-    matrix: Float32[np.ndarray, "2 3"]
-
-
-def load_gltf_head(path: Path) -> Head:
-    """The head in a .glb or .gltf file whose morph targets are named for ARKit's blendshapes.
+def read_gltf_head(path: str) -> dict[str, Any]:
+    """The head in a .glb or .gltf file whose morph targets are named for ARKit's blendshapes, as `head.parts_of`.
 
     It is placed by `placing.placed_head`. What is missing or was chosen is in its `notes`. Raises InputError for a file
     that is no glTF 2.0, compressed by Draco or meshopt, damaged, too large, or without such morph targets.
     """
-    return head_behind_wall(read_gltf_head, Path(path))
-
-
-def read_gltf_head(path: str) -> dict[str, Any]:
-    """What `load_gltf_head` runs behind the wall."""
-    file = open_gltf(Path(path))
+    file = GltfFile(Path(path))
     scene = GltfScene(file)
     notes = [
         f"scene {scene.number} names node {node} of {len(scene.nodes)}"
@@ -98,7 +79,20 @@ def read_gltf_head(path: str) -> dict[str, Any]:
     if not scene.drawn:
         why = "no node has a mesh" if scene.roots else f"scene {scene.number} names no nodes"
         raise file.refused("a scene that draws a mesh", f"nothing is drawn: {''.join(notes) or why}")
-    pieces = _pieces(file, scene, notes)
+    pieces: list[Piece] = []
+    left_out = 0
+    for node in scene.drawn:
+        mesh = file.part("meshes", scene.nodes[node]["mesh"])
+        surfaces = [primitive for primitive in mesh["primitives"] if primitive.get("mode", 4) >= 4]
+        left_out += len(mesh["primitives"]) - len(surfaces)
+        for primitive in surfaces:
+            pieces.append(_piece(file, scene, node, mesh, primitive))
+            if (count := sum(len(piece.vertices) for piece in pieces)) > MAX_VERTICES:
+                raise file.refused(f"at most {MAX_VERTICES} vertices", str(count), "simplify the mesh")
+    if left_out:
+        notes.append(f"{left_out} primitives of points and lines are left out")
+    if any(piece.coloured for piece in pieces):
+        notes.append("its vertex colours are not shown")
     if not pieces:
         raise file.refused("meshes of triangles", "; ".join(notes) or "no primitives, so nothing is drawn")
     if not any(piece.shapes for piece in pieces):
@@ -107,27 +101,6 @@ def read_gltf_head(path: str) -> dict[str, Any]:
         raise file.refused("morph targets with ARKit's names (mesh.extras.targetNames)", got)
     atlas, pieces = _painted(file, pieces, notes)
     return parts_of(_joined(file, scene, pieces, atlas, notes))
-
-
-def _pieces(file: GltfFile, scene: GltfScene, notes: list[str]) -> list[Piece]:
-    """Every primitive of triangles that the default scene shows; others are noted."""
-    pieces: list[Piece] = []
-    left_out = 0
-    for node in scene.drawn:
-        mesh = file.part("meshes", scene.nodes[node]["mesh"])
-        for primitive in mesh["primitives"]:
-            if primitive.get("mode", 4) < 4:
-                left_out += 1
-                continue
-            pieces.append(_piece(file, scene, node, mesh, primitive))
-            count = sum(len(piece.vertices) for piece in pieces)
-            if count > MAX_VERTICES:
-                raise file.refused(f"at most {MAX_VERTICES} vertices", str(count), "simplify the mesh")
-    if left_out:
-        notes.append(f"{left_out} primitives of points and lines are left out")
-    if any(piece.coloured for piece in pieces):
-        notes.append("its vertex colours are not shown")
-    return pieces
 
 
 def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive: Part) -> Piece:
@@ -239,48 +212,41 @@ def _skinned(
 
 
 def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UInt8[np.ndarray, "H W 3"], list[Piece]]:
-    """Base colours of all materials as one atlas whose sides are multiples of four, and the pieces placed in it.
+    """Base colours of all materials as one atlas, and the pieces placed in it, without what one sees through.
 
-    Triangles that one sees through at all corners are left out. A texture that cannot be read gives way to the plain
-    colour, and a note. Raises InputError for pictures of more than MAX_PIXELS pixels together and for damaged ones.
+    A texture that cannot be read gives way to the plain colour, and a note.
     """
-    tiles: dict[str, Tile] = {}
-    shown: dict[int | None, str] = {}
-    room = MAX_PIXELS
+    pictures: dict[tuple[Any, ...], Picture] = {}
+    looks: dict[int | None, tuple[tuple[Any, ...], float, np.ndarray]] = {}
     for number in dict.fromkeys(piece.material for piece in pieces):
         material = Part() if number is None else file.part("materials", number)
         colour = material.get("pbrMetallicRoughness", Part())
         info, factor = colour.get("baseColorTexture"), np.array(colour.get("baseColorFactor", (1.0,) * 4), float)
         if not ((factor >= 0.0) & (factor <= 1.0)).all():
             raise file.refused("colour factors of 0 to 1", f"{factor.tolist()}")
-        cutoff = {"OPAQUE": None, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}[
-            material.get("alphaMode", "OPAQUE")
-        ]
-        matrix = _uv_matrix(info)
-        shown[number] = repr((info and info["index"], factor.tolist(), cutoff, matrix.tolist()))
-        if shown[number] not in tiles:
-            rgba = None if info is None else _picture(file, info["index"], room, notes)
-            rgba = np.full((PLAIN_SIDE, PLAIN_SIDE, 4), 255, np.uint8) if rgba is None else rgba
-            room -= rgba[:, :, 0].size
-            tiles[shown[number]] = Tile(_resized(_tinted(rgba, factor), 1.0), cutoff, matrix)
-    atlas, tiles, corners = _arranged(tiles)
+        key = (info and info["index"], *factor.tolist())
+        if key not in pictures:
+            rgba = None if info is None else _picture(file, info["index"], notes)
+            pictures[key] = _tinted(plain_picture((255, 255, 255)) if rgba is None else rgba, factor)
+        cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
+        looks[number] = key, cutoffs[material.get("alphaMode", "OPAQUE")], _uv_matrix(info)
+    atlas, places = atlas_of(pictures)
     placed, clear, repeated = [], 0, False
     for piece in pieces:
-        tile, corner = tiles[shown[piece.material]], corners[shown[piece.material]]
-        sides = np.array(tile.rgba.shape[1::-1])
-        moved = piece.uv @ tile.matrix[:, :2].T + tile.matrix[:, 2]
-        repeated |= min(sides) > PLAIN_SIDE and bool((np.ptp(moved, axis=0) > 1.0 + SLACK).any())
-        moved = moved - np.floor(moved.min(axis=0) + SLACK)  # by whole tiles where that suffices
+        key, cutoff, matrix = looks[piece.material]
+        corner, size = places[key]
+        moved = piece.uv @ matrix[:, :2].T + matrix[:, 2]
+        repeated |= min(size) > PLAIN_SIDE and bool((np.ptp(moved, axis=0) > 1.0 + SLACK).any())
+        moved = moved - np.floor(moved.min(axis=0) + SLACK)  # by whole pictures where that suffices
         if (moved.max(axis=0) > 1.0 + SLACK).any():
             moved = moved - np.floor(moved)
         moved = np.clip(moved, 0.0, 1.0)
-        triangles = piece.triangles
-        if tile.cutoff is not None:
-            columns, rows = np.minimum((moved * sides).astype(int), sides - 1).T
-            triangles = triangles[~(tile.rgba[rows, columns, 3] < 255 * tile.cutoff)[triangles].all(axis=1)]
-            clear += len(piece.triangles) - len(triangles)
-        uv = ((moved * sides + corner) / np.array(atlas.shape[1::-1])).astype(np.float32)
-        placed.append(replace(piece, uv=uv, triangles=triangles))
+        sides = np.array(pictures[key].shape[1::-1])
+        columns, rows = np.minimum((moved * sides).astype(int), sides - 1).T
+        unseen = (pictures[key][rows, columns, 3] < 255 * cutoff)[piece.triangles].all(axis=1)
+        clear += int(unseen.sum())
+        uv = ((moved * size + corner) / atlas.shape[1::-1]).astype(np.float32)
+        placed.append(replace(piece, uv=uv, triangles=piece.triangles[~unseen]))
     if repeated:
         notes.append("a texture that repeats itself is shown once, with seams")
     if clear:
@@ -290,45 +256,7 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
     return atlas, placed
 
 
-def _arranged(tiles: dict[str, Tile]) -> tuple[np.ndarray, dict[str, Tile], dict[str, tuple[int, int]]]:
-    """Tiles side by side in shelves, the highest first: the atlas, the tiles as they fit, and their corners."""
-    if len(tiles) == 1:
-        (key,) = tiles
-        return tiles[key].rgba[:, :, :3].copy(), tiles, {key: (0, 0)}
-    scale, height = 1.0, MAX_SIDE + 1
-    while height > MAX_SIDE:
-        sized = {key: tile._replace(rgba=_resized(tile.rgba, scale)) for key, tile in tiles.items()}
-        framed = {key: np.array(tile.rgba.shape[1::-1]) + 2 * EDGE for key, tile in sized.items()}
-        area, widest = sum(int(sides.prod()) for sides in framed.values()), max(sides[0] for sides in framed.values())
-        most = min(MAX_SIDE, max(widest, round(1.1 * area**0.5)))
-        corners: dict[str, tuple[int, int]] = {}
-        left = top = shelf = width = 0
-        for key in sorted(framed, key=lambda key: -framed[key][1]):
-            wide, high = (int(side) for side in framed[key])
-            if left + wide > most:
-                left, top, shelf = 0, top + shelf, 0
-            corners[key] = (left + EDGE, top + EDGE)
-            left, shelf, width = left + wide, max(shelf, high), max(width, left + wide)
-        height = top + shelf
-        scale *= 0.7
-    atlas = np.zeros((height, width, 3), np.uint8)
-    for key, (left, top) in corners.items():
-        picture = np.pad(sized[key].rgba[:, :, :3], ((EDGE, EDGE), (EDGE, EDGE), (0, 0)), mode="edge")
-        rows, columns = picture.shape[:2]
-        atlas[top - EDGE : top - EDGE + rows, left - EDGE : left - EDGE + columns] = picture
-    return atlas, sized, corners
-
-
-def _resized(rgba: UInt8[np.ndarray, "H W 4"], scale: float) -> UInt8[np.ndarray, "h w 4"]:
-    """The picture with sides that are multiples of four and leave room for a frame."""
-    scale = min(scale, (MAX_SIDE - 2 * EDGE) / max(rgba.shape))
-    height, width = (max(4, round(side * scale / 4) * 4) for side in rgba.shape[:2])
-    if (height, width) == rgba.shape[:2]:
-        return rgba
-    return np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _tinted(rgba: UInt8[np.ndarray, "h w 4"], factor: Float64[np.ndarray, " 4"]) -> UInt8[np.ndarray, "h w 4"]:
+def _tinted(rgba: Picture, factor: Float64[np.ndarray, " 4"]) -> Picture:
     """The picture times a colour in linear light and an opacity."""
     if (factor == 1.0).all():
         return rgba
@@ -339,8 +267,8 @@ def _tinted(rgba: UInt8[np.ndarray, "h w 4"], factor: Float64[np.ndarray, " 4"])
     return table[rgba, np.arange(4)]
 
 
-def _picture(file: GltfFile, index: int, room: int, notes: list[str]) -> UInt8[np.ndarray, "h w 4"] | None:
-    """The picture of a texture, of at most `room` pixels; a note and nothing where its form is not read."""
+def _picture(file: GltfFile, index: int, notes: list[str]) -> Picture | None:
+    """The picture of a texture; a note and nothing where its form is not read."""
     texture = file.part("textures", index)
     source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source")
     content = b""
@@ -350,13 +278,7 @@ def _picture(file: GltfFile, index: int, room: int, notes: list[str]) -> UInt8[n
     if not content or content[1:7] == b"KTX 20":
         notes.append(f"texture {index} is in a form that is not read (KTX2); its surface has a plain colour")
         return None
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as picture:
-            if picture.width * picture.height > room:
-                raise file.refused(f"at most {MAX_PIXELS} pixels of pictures", f"{picture.width} x {picture.height}")
-            return np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise file.refused(f"a PNG, JPEG or WebP picture as image {source}", type(error).__name__) from error
+    return read_picture(io.BytesIO(content), f"image {source} of {file.path}")
 
 
 def _uv_matrix(info: Part | None) -> Float32[np.ndarray, "2 3"]:
@@ -384,20 +306,17 @@ def _joined(file: GltfFile, scene: GltfScene, pieces: list[Piece], atlas: np.nda
     if not (1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent):
         raise file.refused("a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
     triangles = [piece.triangles + first for piece, first in zip(pieces, firsts, strict=True)]
-    return placed_head(
-        file.path.stem,
-        vertices,
-        np.concatenate(triangles).astype(np.int32),
-        arrays["uv"],
-        shapes,
-        atlas,
-        np.repeat([piece.look for piece in pieces], [len(each) for each in triangles]).astype(np.uint8),
-        _weld(vertices, arrays["normals"], shapes),
-        (*notes, *missing_among(shapes)),
+    mesh = RenderMesh(
+        vertices=vertices,
+        triangles=np.concatenate(triangles).astype(np.int32),
+        uv=arrays["uv"],
+        weld=_weld(vertices, arrays["normals"], shapes),
+        material=np.repeat([piece.look for piece in pieces], [len(each) for each in triangles]).astype(np.uint8),
         occlusion=arrays["occlusion"],
-        eyes=_eyes(scene, arrays["eye"], vertices),
-        neck=_neck(scene, arrays["head"], shapes),
+        atlas=atlas,
     )
+    eyes, neck = _eyes(scene, arrays["eye"], vertices), _neck(scene, arrays["head"], shapes)
+    return placed_head(file.path.stem, mesh, shapes, (*notes, *missing_among(shapes)), eyes, neck)
 
 
 def _weld(

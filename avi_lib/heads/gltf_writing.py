@@ -13,9 +13,9 @@ from __future__ import annotations
 import io
 import json
 import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -41,60 +41,50 @@ _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
 _VERTICES, _INDICES = 34962, 34963
 
-_kept: WeakKeyDictionary[Head, tuple[dict[str, Any], bytes]] = WeakKeyDictionary()
-
 
 def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
     """Write a head and its motion to `path`, atomically; the same head and motion give the same bytes.
 
-    What does not change with the motion is kept for the next clip of the same head in this process. Raises InputError,
-    before anything is written, for motion outside the ARKIT space, for values that are not finite, for a rate outside
-    FPS_RANGE or more than MAX_FRAMES, which `read_glb_motion` would change or refuse, and for a head whose arrays do
-    not fit or are not finite; OutputError where the file cannot be written.
+    Raises InputError, before anything is written, for motion outside the ARKIT space, for a rate outside FPS_RANGE or
+    more than MAX_FRAMES, which `read_glb_motion` would change or refuse, and for a head whose arrays do not fit or are
+    not finite; OutputError where the file cannot be written.
     """
     if motion.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", "convert it first")
-    if not np.isfinite(motion.values).all():
-        raise InputError("finite motion", "NaN or infinity", "check the clip it came from")
     if not FPS_RANGE[0] <= motion.fps <= FPS_RANGE[1]:
         expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames per second for glTF"
         raise InputError(expected, f"{motion.fps:g}", "export it as npz, or at another rate")
     if len(motion) > MAX_FRAMES:
         raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
     times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
-    if head not in _kept:
-        _kept[head] = _still(head)
-    still, still_bytes = _kept[head]
-    binary = _Binary(len(still["accessors"]), len(still["bufferViews"]))
+    still, binary = _still(head)
+    binary = _Binary(binary)
     animation = _animation(binary, motion, times)
-    views, moving_bytes = binary.joined(len(still_bytes))
-    size = len(still_bytes) + len(moving_bytes)
-    document = {
-        **still,
-        "accessors": [*still["accessors"], *binary.accessors],
-        "bufferViews": [*still["bufferViews"], *views],
-        "buffers": [{"byteLength": size}],
-        "animations": [animation],
-    }
+    views, content = binary.joined()
+    size = len(content)
+    arrays = {"accessors": binary.accessors, "bufferViews": views, "buffers": [{"byteLength": size}]}
+    document = {**still, **arrays, "animations": [animation]}
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     opening = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + size, len(text), b"JSON")
     with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
-        stream.writelines((opening, text, struct.pack("<I4s", size, b"BIN\0"), still_bytes, moving_bytes))
+        stream.writelines((opening, text, struct.pack("<I4s", size, b"BIN\0"), content))
 
 
 class _Binary:
-    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other."""
+    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other.
 
-    def __init__(self, first_accessor: int = 0, first_view: int = 0) -> None:
-        self.accessors: list[dict[str, Any]] = []
-        self._first_accessor, self._first_view = first_accessor, first_view
-        self._views: dict[str, tuple[dict[str, int], bytearray]] = {}
+    `before` is what comes first; kinds that it has are not added to.
+    """
+
+    def __init__(self, before: _Binary | None = None) -> None:
+        self.accessors: list[dict[str, Any]] = [*before.accessors] if before else []
+        self._views: dict[str, tuple[dict[str, int], bytearray]] = {**before._views} if before else {}
 
     def view(self, kind: str, content: bytes, **traits: int) -> dict[str, int]:
         """Append bytes to the view of a kind; the view's number and the bytes' place in it, a multiple of four."""
         _, held = self._views.setdefault(kind, (traits, bytearray()))
-        place = {"bufferView": self._first_view + list(self._views).index(kind), "byteOffset": len(held)}
+        place = {"bufferView": list(self._views).index(kind), "byteOffset": len(held)}
         held += content + bytes(-len(content) % 4)
         return place
 
@@ -126,19 +116,20 @@ class _Binary:
         if bounds:
             accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
         self.accessors.append(accessor | traits)
-        return self._first_accessor + len(self.accessors) - 1
+        return len(self.accessors) - 1
 
-    def joined(self, start: int = 0) -> tuple[list[dict[str, int]], bytes]:
-        """The buffer views, their places counted from `start`, and the bytes of all of them."""
-        views = []
+    def joined(self) -> tuple[list[dict[str, int]], bytes]:
+        """The buffer views and the bytes of all of them."""
+        views, start = [], 0
         for traits, held in self._views.values():
             views.append({"buffer": 0, "byteOffset": start, "byteLength": len(held), **traits})
             start += len(held)
         return views, b"".join(held for _, held in self._views.values())
 
 
-def _still(head: Head) -> tuple[dict[str, Any], bytes]:
-    """The document and the bytes of a head that does not move."""
+@lru_cache(maxsize=1)
+def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
+    """The document and the bytes of a head that does not move, kept for its next clip."""
     check_head(head)
     check_eyes_turn_with_head(head)
     binary = _Binary()
@@ -187,10 +178,8 @@ def _still(head: Head) -> tuple[dict[str, Any], bytes]:
         "textures": [{"sampler": 0, "source": 0}],
         "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
         "images": [{"mimeType": "image/jpeg", "bufferView": binary.view("atlas", jpeg.getvalue())["bufferView"]}],
-        "accessors": binary.accessors,
     }
-    document["bufferViews"], content = binary.joined()
-    return document, content
+    return document, binary
 
 
 def _primitives(head: Head, binary: _Binary) -> list[dict[str, Any]]:

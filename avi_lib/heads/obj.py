@@ -3,7 +3,7 @@ r"""A head from a folder of OBJ files: one at rest, and one for every ARKit blen
 In: `neutral.obj`, `jawOpen.obj`, `eyeBlink_L.obj`, ... in any unit, and a texture beside them or none.
 Out: a Head that all motion moves; what is missing stands in its notes.
 
->>> head = load_obj_head(Path("ada"))
+>>> head = head_behind_wall(read_obj_head, Path("ada"))
 >>> print("\n".join(head.notes))
 51 of 52 ARKit channels found
 """
@@ -11,15 +11,13 @@ Out: a Head that all motion moves; what is missing stands in its notes.
 from __future__ import annotations
 
 import io
-import math
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +26,20 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, RiggedHead, check_head, check_mesh
+from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
 from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder
-from avi_lib.heads.placing import describe, head_behind_wall, match_channels, material_of, parts_of, placed_head, words
+from avi_lib.heads.placing import (
+    atlas_of,
+    describe,
+    inside,
+    match_channels,
+    material_of,
+    placed_head,
+    plain_picture,
+    read_picture,
+    words,
+)
 from avi_lib.motion.clip import MotionClip
 
 # One mesh, read from text by own code: trimesh tells no line of what it refuses, keeps no order of points, has no
@@ -44,10 +52,11 @@ MAX_CORNERS = 1000
 MAX_NAMES = 200
 MAX_COORDINATE = 1e9
 
-_COUNTED_BACK = re.compile(rb"^\s*f[^\n]*-", re.MULTILINE)
+_BESIDE_FACES = re.compile(rb"^(?:(v) .*|(?:vn|#|o|g|s|mtllib)\b.*\n?)", re.MULTILINE)
+"""What may differ in files whose faces are the same."""
 _ABSENT = -(10**17)
 """For the texture place of a corner that has none."""
-_NO_FACES = (b"v ", b"vn", b"#", b"o ", b"g ", b"s ", b"mtllib")
+_WIDTHS = {b"v": 3, b"vt": 2}
 _FORMS = {
     b"v": f"v with three numbers below {MAX_COORDINATE:g}",
     b"vt": f"vt with one or two numbers below {MAX_COORDINATE:g}",
@@ -60,7 +69,8 @@ class ObjMesh:
     """One OBJ file, whatever objects and groups it is cut into.
 
     `corners` holds each triangle's points and texture places, -1 where it has none; `material` is each triangle's place
-    in `materials`, whose first is "" for faces before any `usemtl`; `libraries` are the .mtl files it names.
+    in `materials`, whose first is "" for faces before any `usemtl`; `libraries` are the .mtl files it names; `faces` is
+    the text that makes the faces.
     """
 
     points: Float64[np.ndarray, "P 3"]
@@ -69,7 +79,7 @@ class ObjMesh:
     material: Int32[np.ndarray, " T"]
     materials: tuple[str, ...]
     libraries: tuple[str, ...]
-    face_text: bytes
+    faces: bytes
 
 
 def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
@@ -84,10 +94,11 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
         text = path.read_bytes()
     except OSError as error:
         raise InputError("an OBJ file", f"{path}: {error.strerror or error}", "check the path") from error
-    if like is not None and (beside := _points_beside(text, like)) is not None:
+    same = _BESIDE_FACES.sub(rb"\1", text)
+    if like is not None and same == like.faces and (beside := _points_alone(text, len(like.points))) is not None:
         return replace(like, points=beside)
-    points: list[tuple[float, float, float]] = []
-    uv: list[tuple[float, float]] = []
+    rows: dict[bytes, list[list[float]]] = {keyword: [] for keyword in _WIDTHS}
+    points, uv = rows.values()
     faces: list[tuple[int, ...]] = []
     corners: list[int] = []
     materials, current, libraries = {"": 0}, 0, []
@@ -97,16 +108,11 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
 
     for number, (keyword, *rest) in _lines(text):
         try:
-            if keyword == b"v":
-                x, y, z = map(float, rest[:3])
-                if not (abs(x) < MAX_COORDINATE and abs(y) < MAX_COORDINATE and abs(z) < MAX_COORDINATE):  # or NaN
+            if keyword in rows:
+                row = [float(word) for word in (rest[:3] if keyword == b"v" else [*rest, b"0"][:2])]
+                if len(row) < _WIDTHS[keyword] or not all(abs(x) < MAX_COORDINATE for x in row):  # or NaN
                     raise ValueError
-                points.append((x, y, z))
-            elif keyword == b"vt":
-                u, v = map(float, [*rest, b"0"][:2])
-                if not (abs(u) < MAX_COORDINATE and abs(v) < MAX_COORDINATE):
-                    raise ValueError
-                uv.append((u, v))
+                rows[keyword].append(row)
             elif keyword == b"f":
                 if not 3 <= len(rest) <= MAX_CORNERS:
                     raise ValueError
@@ -146,7 +152,7 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
         material=owners[face].astype(np.int32),
         materials=tuple(materials),
         libraries=tuple(libraries),
-        face_text=_face_text(text),
+        faces=same,
     )
 
 
@@ -165,31 +171,19 @@ def _lines(text: bytes) -> Iterator[tuple[int, list[bytes]]]:
             yield number, found
 
 
-def _face_text(text: bytes) -> bytes:
-    """The lines that make the faces, as they stand."""
-    return b"".join(line for line in io.BytesIO(text) if not line.startswith(_NO_FACES))
-
-
-def _points_beside(text: bytes, like: ObjMesh) -> Float64[np.ndarray, "P 3"] | None:
-    """The points of a text whose faces are `like`'s, word for word; None where they may be others."""
-    if b"\\" in text or _COUNTED_BACK.search(like.face_text) or _face_text(text) != like.face_text:
-        return None
+def _points_alone(text: bytes, count: int) -> Float64[np.ndarray, "P 3"] | None:
+    """The points of a text without continued lines; None where they are not so many or not plain numbers."""
+    lines = [line.split()[1:4] for line in io.BytesIO(text) if line.startswith(b"v ")]
     try:
-        points = np.array([line.split()[1:4] for line in io.BytesIO(text) if line.startswith(b"v ")], np.float64)
+        points = np.array([] if b"\\" in text else lines, np.float64)
     except ValueError:
         return None
-    return points if points.shape == like.points.shape and np.abs(points).max() < MAX_COORDINATE else None
+    return points if points.shape == (count, 3) and np.abs(points).max() < MAX_COORDINATE else None
 
 
 # The texture of an OBJ head: what its .mtl files name, put together into one atlas, or plain colours.
 
-MAX_PICTURE = 8192
-"""Pixels a side of the largest picture that is read."""
-MAX_ATLAS = 4096
-MAX_CELLS = 64
 MAX_MTL_BYTES = 1 << 17
-PLAIN_SIDE = 16
-
 PLAIN_RGB = {
     "skin": (203, 158, 134),
     "lips": (176, 104, 98),
@@ -202,13 +196,10 @@ PLAIN_RGB = {
 """Of a material without a picture."""
 
 
-def atlas_of(
+def _textured(
     mesh: ObjMesh, folder: Path
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, " T"], Float64[np.ndarray, "T 3 2"], list[str]]:
-    """Atlas, material of each triangle, places of its corners in the atlas, and notes.
-
-    Raises InputError for a picture that is damaged or larger than MAX_PICTURE, and for more than MAX_CELLS of them.
-    """
+    """Atlas, material of each triangle, places of its corners in the atlas, and notes."""
     maps, notes = _maps(mesh, folder)
     used, of_triangle = np.unique(mesh.material, return_inverse=True)
     names = [mesh.materials[index] for index in used]
@@ -218,16 +209,20 @@ def atlas_of(
     elif bare := [name or "faces without a material" for name in names if name not in maps]:
         notes.append(f"plain colours for {', '.join(bare)}")
     sources = [maps.get(name, kind) for name, kind in zip(names, kinds, strict=True)]
-    cells = list(dict.fromkeys(sources))
-    atlas, corners, span = _grid(cells)
+    pictures = {
+        source: read_picture(source, str(source)) if isinstance(source, Path) else plain_picture(PLAIN_RGB[source])
+        for source in dict.fromkeys(sources)
+    }
+    atlas, places = atlas_of(pictures)
     uv = np.full((len(mesh.corners), 3, 2), 0.5)
     if len(mesh.uv):
         uv = np.where(mesh.corners[..., 1, None] >= 0, mesh.uv[mesh.corners[..., 1]], 0.5)
         uv -= np.floor(uv.mean(axis=1, keepdims=True) - 1e-9)  # triangles in other tiles are moved into the first
         uv[..., 1] = 1.0 - uv[..., 1]
-    cell = np.array([cells.index(source) for source in sources])[of_triangle]
+    corner, size = np.array([places[source] for source in sources])[of_triangle].swapaxes(0, 1)
+    uv = (np.clip(uv, 0.0, 1.0) * size[:, None] + corner[:, None]) / atlas.shape[1::-1]
     material = np.array([MATERIAL_NAMES.index(kind) for kind in kinds], np.uint8)[of_triangle]
-    return atlas, material, corners[cell, None] + span * np.clip(uv, 0.0, 1.0), notes
+    return atlas, material, uv, notes
 
 
 def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
@@ -235,7 +230,7 @@ def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
     maps: dict[str, Path] = {}
     lost: dict[str, None] = {}
     for library in dict.fromkeys(mesh.libraries):
-        path = _inside(folder, library)
+        path = inside(folder, library)
         if path is None or path.stat().st_size > MAX_MTL_BYTES:
             lost[f"the material file {library[:80]} is not in the folder or above {MAX_MTL_BYTES >> 10} KiB"] = None
             continue
@@ -246,65 +241,11 @@ def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
             if keyword == "newmtl":
                 material = name
             elif keyword == "map_Kd" and name:
-                if found := _inside(folder, name) or _inside(folder, name.split()[-1]):  # options may stand before it
+                if found := inside(folder, name) or inside(folder, name.split()[-1]):  # options may stand before it
                     maps[material] = found
                 else:
                     lost[f"the texture {name[:80]} is not in the folder"] = None
     return maps, list(lost)
-
-
-def _inside(folder: Path, name: str) -> Path | None:
-    """The file of this name below `folder`; a path from another machine is looked for by its last part."""
-    for part in (name, PureWindowsPath(name).name):
-        try:
-            path = (folder / part).resolve()
-            if path.is_file() and path.is_relative_to(folder.resolve()):
-                return path
-        except (OSError, ValueError):  # too long for a name, or a NUL in it
-            continue
-    return None
-
-
-def _picture(path: Path, most: int) -> Image.Image:
-    """A picture in RGB, made smaller where a side is more than `most`."""
-    try:
-        with warnings.catch_warnings(action="error"), Image.open(path, formats=("PNG", "JPEG")) as picture:
-            if max(picture.size) > MAX_PICTURE:
-                size = f"{picture.width} x {picture.height} in {path}"
-                raise InputError(f"a texture of at most {MAX_PICTURE} pixels a side", size, "make it smaller")
-            picture.draft("RGB", (most, most))
-            rgb = picture.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError) as error:
-        raise InputError("a PNG or JPEG texture", f"{path}: {error}", "save it again as PNG") from error
-    rgb.thumbnail((most, most))
-    return rgb
-
-
-def _grid(
-    cells: list[Path | str],
-) -> tuple[UInt8[np.ndarray, "H W 3"], Float64[np.ndarray, "cells 2"], Float64[np.ndarray, " 2"]]:
-    """Pictures and plain kinds side by side in one atlas of sides of multiples of 4; cells' corners and span, 0-1.
-
-    A cell's span leaves out half a texel all round, so that no neighbour shines in.
-    """
-    if len(cells) > MAX_CELLS:
-        raise InputError(f"at most {MAX_CELLS} textures", str(len(cells)), "bake them into one")
-    columns = math.ceil(math.sqrt(len(cells)))
-    most = MAX_ATLAS // columns // 4 * 4
-    plain = (PLAIN_SIDE, PLAIN_SIDE)
-    sources = [
-        _picture(cell, most) if isinstance(cell, Path) else Image.new("RGB", plain, PLAIN_RGB[cell]) for cell in cells
-    ]
-    width, height = (
-        min(most, max(4, 4 * round(max(sides) / 4))) for sides in zip(*(s.size for s in sources), strict=True)
-    )
-    atlas = Image.new("RGB", (columns * width, math.ceil(len(cells) / columns) * height))
-    starts = [(i % columns * width, i // columns * height) for i in range(len(cells))]
-    for source, start in zip(sources, starts, strict=True):
-        atlas.paste(source.resize((width, height)), start)
-    margin = 0.5 if len(cells) > 1 else 0.0
-    span = (np.array([width, height]) - 2.0 * margin) / atlas.size
-    return np.asarray(atlas), (np.array(starts) + margin) / atlas.size, span
 
 
 NEUTRAL_NAMES = ("neutral", "rest", "base", "basis")
@@ -313,18 +254,13 @@ MAX_VERTICES = 200_000
 """Of one head: 52 shapes of so many take 125 MB."""
 
 
-def load_obj_head(folder: Path) -> Head:
-    """The head whose shapes lie in `folder` as OBJ files, named as `match_channels` reads names.
+def read_obj_head(path: str) -> dict[str, Any]:
+    """The head whose shapes lie in a folder as OBJ files, named as `match_channels` reads names, as `head.parts_of`.
 
     The neutral is the file with a word of NEUTRAL_NAMES in its name, as a whole name or else as a part. Raises
     InputError, which names the file, without a neutral, without a single channel, with two files for one channel, for a
     file that `read_obj` refuses, and for one whose vertices or faces are not those of the neutral.
     """
-    return head_behind_wall(read_obj_head, Path(folder))
-
-
-def read_obj_head(path: str) -> dict[str, Any]:
-    """What `load_obj_head` runs behind the wall."""
     folder = Path(path)
     neutral, others = _sorted_files(folder)
     match = match_channels([path.stem for path in others])
@@ -340,28 +276,27 @@ def read_obj_head(path: str) -> dict[str, Any]:
     moved = {channel: _moved(rest, neutral, others[place]) for channel, place in match.places.items()}
     still = [channel for channel, moves in moved.items() if not moves.any()]
     notes = [f"the same as {neutral.name}, so they do not move: {', '.join(still)}"] if still else []
-    atlas, material, uv, texture_notes = atlas_of(rest, folder)
+    atlas, material, uv, texture_notes = _textured(rest, folder)
     # one vertex for each pair of a point and a texture place, in the order of points
     places = uv.reshape(-1, 2)
-    point = rest.corners[..., 0].reshape(-1).astype(np.int64)
-    steps = np.round(places * 65535.0).astype(np.int64)
-    key = (point << 34) | (steps[:, 0] << 17) | steps[:, 1]
-    _, first, vertex = np.unique(key, return_index=True, return_inverse=True)
+    point = rest.corners[..., 0].reshape(-1)
+    corners = np.column_stack([point, np.round(places * 65535.0)]).astype(np.int64)
+    _, first, vertex = np.unique(corners, axis=0, return_index=True, return_inverse=True)
     if len(first) > MAX_VERTICES:
         raise InputError(f"a head of at most {MAX_VERTICES} vertices", str(len(first)), "thin the mesh")
     point = point[first]
-    head = placed_head(
-        name=folder.name or folder.resolve().name,
+    mesh = RenderMesh(
         vertices=rest.points[point].astype(np.float32),
         triangles=vertex.reshape(-1, 3).astype(np.int32),
         uv=places[first].astype(np.float32),
-        shapes_by_channel={channel: moves[point].astype(np.float32) for channel, moves in moved.items()},
-        atlas=atlas,
-        material=material,
         weld=np.unique(point, return_inverse=True)[1].astype(np.int32),
-        notes=(*describe(match), *notes, *texture_notes),
+        material=material,
+        occlusion=np.ones(len(point), np.float32),
+        atlas=atlas,
     )
-    return parts_of(head)
+    shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
+    name = folder.name or folder.resolve().name
+    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes, *texture_notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
@@ -414,10 +349,7 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
     that the head cannot follow or a folder that exists, OutputError where there is no room or permission.
     """
     folder = Path(folder)
-    if isinstance(head, Head):
-        check_head(head)
-    else:
-        check_mesh(head)
+    check_head(head)
     if folder.exists():
         raise InputError("a folder that does not exist yet", str(folder), "remove it or choose another name")
     if not folder.parent.is_dir():

@@ -3,25 +3,26 @@
 In: a mesh in any unit and its shapes by channel. Out: a Head in metres, y up, facing +z, the origin midway between the
 eyes.
 
->>> head = placed_head("ada", vertices, triangles, uv, {"jawOpen": moved - vertices}, atlas, material, weld, notes)
+>>> head = placed_head("ada", mesh, {"jawOpen": moved - mesh.vertices}, notes)
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields
+import struct
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from io import BytesIO
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, UInt8
+from jaxtyping import Float, Float32, Int32, Int64, UInt8
+from PIL import Image
 
 from avi_lib.errors import InputError
-from avi_lib.face.head import Head, check_mesh, with_gaze
+from avi_lib.face.head import Head, RenderMesh, with_gaze
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
-from avi_lib.wall import behind_wall
 
 EYES_APART_M = 0.063
 """Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
@@ -43,16 +44,9 @@ Neck = tuple[Float[np.ndarray, " V"], Float[np.ndarray, " 3"]]
 
 def placed_head(
     name: str,
-    vertices: Float32[np.ndarray, "V 3"],
-    triangles: Int32[np.ndarray, "T 3"],
-    uv: Float32[np.ndarray, "V 2"],
-    shapes_by_channel: Shapes,
-    atlas: UInt8[np.ndarray, "H W 3"],
-    material: UInt8[np.ndarray, " T"],
-    weld: Int32[np.ndarray, " V"],
+    mesh: RenderMesh,
+    shapes: Shapes,
     notes: Sequence[str],
-    *,
-    occlusion: Float32[np.ndarray, " V"] | None = None,
     eyes: Eyes | None = None,
     neck: Neck | None = None,
 ) -> Head:
@@ -62,46 +56,36 @@ def placed_head(
     `neck` the whole head turns rigidly about a point where the open head's neck bends. What was chosen is in the
     head's notes. Raises InputError for a mesh without extent and for numbers that are not finite.
     """
-    if not all(np.isfinite(array).all() for array in (vertices, uv, *shapes_by_channel.values())):
+    if not all(np.isfinite(array).all() for array in (mesh.vertices, mesh.uv, *shapes.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
-    notes, nobody = list(notes), np.empty(0, np.int32)
+    notes, nobody, vertices = list(notes), np.empty(0, np.int32), mesh.vertices
     eyeballs, centres = eyes or ([nobody, nobody], None)
     head_weight, pivot = neck or (np.ones(len(vertices)), None)
-    axes = _axes(vertices, triangles, shapes_by_channel)
+    axes = _axes(vertices, mesh.triangles, shapes)
     if not np.array_equal(axes, np.eye(3)):
         notes.append("turned upright and to the front by what its shapes move")
         vertices = vertices @ axes.T
-        shapes_by_channel = {channel: moved @ axes.T for channel, moved in shapes_by_channel.items()}
+        shapes = {channel: moved @ axes.T for channel, moved in shapes.items()}
         centres, pivot = (None if place is None else place @ axes.T for place in (centres, pivot))
     if centres is None:
-        centres = _seen_eyes(vertices, shapes_by_channel)
+        centres = _seen_eyes(vertices, shapes)
     centres, scale = _sized_eyes(vertices, centres, notes)
     origin = centres.mean(axis=0)
     if pivot is None:
         pivot = origin + NECK * np.linalg.norm(centres[0] - centres[1])
         notes.append("the head turns as one rigid piece")
     still = np.zeros_like(vertices)
-    shapes = [(shapes_by_channel.get(channel, still) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES]
-    head = Head(
-        name=name,
-        vertices=((vertices - origin) * scale).astype(np.float32),
-        triangles=triangles,
-        uv=uv,
-        weld=weld,
-        shapes=np.stack(shapes),
-        identity_names=(),
-        identity=np.empty((0, len(vertices), 3), np.float32),
-        material=material,
-        occlusion=np.ones(len(vertices), np.float32) if occlusion is None else occlusion,
-        head_weight=head_weight.astype(np.float32),
-        pivot=((pivot - origin) * scale).astype(np.float32),
-        eyeballs=(eyeballs[0], eyeballs[1]),
-        eye_centres=((centres - origin) * scale).astype(np.float32),
-        regions={},
-        atlas=atlas,
-        notes=tuple(notes),
-    )
-    return with_gaze(head)
+    dense = np.stack([(shapes.get(channel, still) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES])
+    placed = {
+        "vertices": ((vertices - origin) * scale).astype(np.float32),
+        "shapes": dense,
+        "identity": np.empty((0, len(vertices), 3), np.float32),
+        "head_weight": head_weight.astype(np.float32),
+        "pivot": ((pivot - origin) * scale).astype(np.float32),
+        "eyeballs": (eyeballs[0], eyeballs[1]),
+        "eye_centres": ((centres - origin) * scale).astype(np.float32),
+    }
+    return with_gaze(Head(**(vars(mesh) | placed), name=name, notes=tuple(notes)))
 
 
 def _axes(
@@ -175,26 +159,6 @@ def _middle(places: Float32[np.ndarray, "V 3"], moved: Float32[np.ndarray, "V 3"
     weights = np.linalg.norm(moved.astype(np.float64), axis=1)
     middle: np.ndarray = weights @ places / weights.sum()
     return middle
-
-
-def parts_of(head: Head) -> dict[str, Any]:
-    """The head as one dict of arrays and plain values, as it comes through the wall."""
-    parts = {field.name: getattr(head, field.name) for field in fields(head)}
-    left, right = parts.pop("eyeballs")
-    regions = {f"region {name}": places for name, places in parts.pop("regions").items()}
-    return {**parts, "left eyeball": left, "right eyeball": right, **regions}
-
-
-def head_behind_wall(read: Callable[[str], dict[str, Any]], path: Path) -> Head:
-    """The head that `read(path)` gives as `parts_of` in a child with limits; InputError where it gives none."""
-    terms = {"name": str(path), "expected": "a head that can be read", "do": "export it again"}
-    (parts,) = behind_wall(read, str(path.absolute()), **terms, seconds=120.0, memory_mb=4096)
-    eyeballs = (parts.pop("left eyeball"), parts.pop("right eyeball"))
-    regions = {name[7:]: parts.pop(name) for name in list(parts) if name.startswith("region ")}
-    plain: dict[str, Any] = {name: tuple(part) if isinstance(part, list) else part for name, part in parts.items()}
-    head = Head(**plain, eyeballs=eyeballs, regions=regions)
-    check_mesh(head)
-    return head
 
 
 # Which of a head's shapes is which ARKit blendshape, whatever its tool calls them.
@@ -315,3 +279,89 @@ def material_of(*names: str) -> str:
             if spoken & marks:
                 return material
     return "skin"
+
+
+# The files beside a head, and one atlas of all its pictures.
+
+MAX_SIDE = 4096
+MAX_PIXELS = 1 << 26
+"""Of one picture: 8192 x 8192."""
+EDGE = 8
+"""Pixels around each of several pictures, so that the smaller levels of the atlas mix no neighbours in."""
+PLAIN_SIDE = 16
+"""Of the picture of a plain colour."""
+
+Picture = UInt8[np.ndarray, "h w 4"]
+Key = TypeVar("Key")
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The file of this name below `folder`; a path from another machine is looked for by its last part."""
+    for part in (name, PureWindowsPath(name).name):
+        try:
+            path = (folder / part).resolve()
+            if path.is_file() and path.is_relative_to(folder.resolve()):
+                return path
+        except (OSError, ValueError):  # too long for a name, or a NUL in it
+            continue
+    return None
+
+
+def read_picture(source: Path | BytesIO, called: str) -> Picture:
+    """A picture in sRGB with its opacity; InputError for one that is damaged or has more than MAX_PIXELS."""
+    try:
+        with Image.open(source, formats=("PNG", "JPEG", "WEBP")) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                got = f"{picture.width} x {picture.height} in {called}"
+                raise InputError(f"a picture of at most {MAX_PIXELS} pixels", got, "make it smaller")
+            return np.asarray(picture.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise InputError("a PNG, JPEG or WebP picture", f"{called}: {error}", "save it again as PNG") from error
+
+
+def plain_picture(rgb: tuple[int, int, int]) -> Picture:
+    """A small picture of one colour."""
+    return np.full((PLAIN_SIDE, PLAIN_SIDE, 4), (*rgb, 255), np.uint8)
+
+
+def atlas_of(
+    pictures: Mapping[Key, Picture],
+) -> tuple[UInt8[np.ndarray, "H W 3"], dict[Key, Int64[np.ndarray, "2 2"]]]:
+    """Pictures in shelves, the highest first, in one atlas; the corner and the size in pixels of each, x and y.
+
+    They are made smaller until all fit, and have sides that are multiples of four.
+    """
+    edge = EDGE if len(pictures) > 1 else 0
+    frame = ((edge, edge), (edge, edge), (0, 0))
+    scale, height = 1.0, MAX_SIDE + 1
+    while height > MAX_SIDE:
+        framed = {
+            key: np.pad(_resized(rgba, scale, MAX_SIDE - 2 * edge)[:, :, :3], frame, mode="edge")
+            for key, rgba in pictures.items()
+        }
+        area, widest = sum(tile[:, :, 0].size for tile in framed.values()), max(t.shape[1] for t in framed.values())
+        most = min(MAX_SIDE, max(widest, round(1.1 * area**0.5)))
+        starts: dict[Key, tuple[int, int]] = {}
+        left = top = shelf = width = 0
+        for key in sorted(framed, key=lambda key: -len(framed[key])):
+            high, wide = framed[key].shape[:2]
+            if left + wide > most:
+                left, top, shelf = 0, top + shelf, 0
+            starts[key] = (left, top)
+            left, shelf, width = left + wide, max(shelf, high), max(width, left + wide)
+        height = top + shelf
+        scale *= 0.7
+    atlas = np.zeros((height, width, 3), np.uint8)
+    for key, (left, top) in starts.items():
+        high, wide = framed[key].shape[:2]
+        atlas[top : top + high, left : left + wide] = framed[key]
+    sizes = {key: np.array(tile.shape[1::-1]) - 2 * edge for key, tile in framed.items()}
+    return atlas, {key: np.stack([np.array(starts[key]) + edge, size]) for key, size in sizes.items()}
+
+
+def _resized(rgba: Picture, scale: float, most: int) -> Picture:
+    scale = min(scale, most / max(rgba.shape))
+    height, width = (max(4, round(side * scale / 4) * 4) for side in rgba.shape[:2])
+    if (height, width) == rgba.shape[:2]:
+        return rgba
+    return np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.LANCZOS))

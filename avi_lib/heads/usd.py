@@ -15,8 +15,8 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import struct
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +37,6 @@ from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 SUFFIXES = (".usda", ".usdc", ".usdz")
 JOINTS = ("body", "body/head", "body/head/leftEye", "body/head/rightEye")
 BODY, HEAD, EYES = 0, 1, (2, 3)
-PACKAGE_TIME = time.mktime((1980, 1, 1, 0, 0, 0, 0, 0, -1))
-"""Of the files in a package, so that two runs write the same bytes; a zip keeps the clock of the place."""
 
 
 def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
@@ -61,11 +59,12 @@ def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
         with atomic_path(path) as temporary, _clear(path), tempfile.TemporaryDirectory(prefix="avi-usd-") as folder:
             scene, picture = Path(folder, "head.usdc"), Path(folder, texture)
             _export(stage, scene, head, picture)
-            _package(pxr, (scene, picture), temporary)
+            _package((scene, picture), temporary)
         return
     with atomic_path(path) as temporary, atomic_path(path.with_name(texture)) as picture, _clear(path):
         _export(stage, temporary, head, picture)
-        _flush(temporary)  # so that nothing but the two moves is left to do
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # so that a full disk shows before the first of the two moves
 
 
 def companions(path: Path) -> tuple[Path, ...]:
@@ -214,32 +213,14 @@ def _export(stage: Any, scene: Path, head: Head, picture: Path) -> None:
         raise OSError("USD did not write it")
 
 
-def _package(pxr: Any, files: tuple[Path, ...], path: Path) -> None:
-    """These files as one .usdz: a zip without compression. Raises OSError unless it holds them whole.
-
-    USD says nothing of a disk that is full.
-    """
-    for file in files:
-        os.utime(file, (PACKAGE_TIME, PACKAGE_TIME))
-    writer = pxr.Sdf.ZipFileWriter.CreateNew(str(path))
-    packed = all(writer.AddFile(str(file), file.name) for file in files)
-    if not writer.Save() or not packed:
-        raise OSError("USD did not pack it")
-    _flush(path)
-    try:
-        with zipfile.ZipFile(path) as package:
-            held = {info.filename: info.file_size for info in package.infolist()}
-            whole = held == {file.name: file.stat().st_size for file in files} and package.testzip() is None
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise OSError(f"a package of {path.stat().st_size} bytes that was cut short") from error
-    if not whole:
-        raise OSError(f"a package of {held}")
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file out, so that a full disk shows here."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _package(files: tuple[Path, ...], path: Path) -> None:
+    """These files as one .usdz: a zip without compression, in which every file begins at a multiple of 64 bytes."""
+    with path.open("wb") as stream, zipfile.ZipFile(stream, "w") as package:
+        for file in files:
+            info = zipfile.ZipInfo(file.name)  # of 1980, so that two runs write the same bytes
+            gap = -(stream.tell() + 34 + len(os.fsencode(file.name))) % 64
+            info.extra = struct.pack("<HH", 0x1986, gap) + bytes(gap)
+            package.writestr(info, file.read_bytes())
 
 
 @contextmanager
