@@ -34,7 +34,7 @@ test: setup
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 # Tests alone use it: three.js to play glTF files, the Khronos validator to find fault with them.
 browser: setup

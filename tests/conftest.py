@@ -25,6 +25,11 @@ for variable in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_C
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Notebooks come first: each takes longer than any other test, and none should be waited for at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("workbook") is None)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real recordings beside the project; tests that need it skip where it is absent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from base64 import b64encode
@@ -331,6 +332,13 @@ def test_a_committed_notebook_is_clean_and_of_the_house_form(path: Path):
     assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", path.read_text("utf-8"))
 
 
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where notebooks 02 to 06 share what the first of them prepares, also when two workers run them."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prepared"
+
+
 @pytest.mark.workbook
 def test_the_quick_start_leaves_a_talking_face_and_a_record(tmp_path: Path):
     run = run_notebooks(["00"], {"SIZE": "128", "SEED": "3"}, tmp_path / "run", ROOT)
@@ -362,8 +370,8 @@ def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
 
 
 @pytest.mark.workbook
-def test_instruction_alignment_leaves_weights_and_a_record(tmp_path: Path):
-    run = run_notebooks(["02"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
+def test_instruction_alignment_leaves_weights_and_a_record(tmp_path: Path, prepared: Path):
+    run = run_notebooks(["02"], {"PREPARED": str(prepared)}, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     asked = profile("smoke").instructor
     assert recorded["clips"] == 96 and 0 < recorded["trained_on"] < 96
@@ -384,8 +392,8 @@ def test_instruction_alignment_leaves_weights_and_a_record(tmp_path: Path):
 
 
 @pytest.mark.workbook
-def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Path):
-    run = run_notebooks(["03"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
+def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Path, prepared: Path):
+    run = run_notebooks(["03"], {"PREPARED": str(prepared)}, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     assert recorded["training_items"] >= 60 and recorded["steps"] == profile("smoke").talking.train.steps
     assert len(recorded["losses"]) >= 2 and np.isfinite(recorded["losses"]).all()
@@ -402,8 +410,8 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
 
 
 @pytest.mark.workbook
-def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path):
-    wanted = {"PREPARED": str(tmp_path / "prepared")}
+def test_the_diffusion_prior_leaves_weights_a_video_and_a_record(tmp_path: Path, prepared: Path):
+    wanted = {"PREPARED": str(prepared)}
     run = run_notebooks(["04"], wanted, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     asked = profile("smoke").prior
@@ -440,8 +448,8 @@ def test_rendering_leaves_videos_files_and_a_record(tmp_path: Path):
 
 
 @pytest.mark.workbook
-def test_the_evaluation_leaves_a_page_a_json_and_a_record(tmp_path: Path):
-    wanted = {"PREPARED": str(tmp_path / "prepared"), "ABLATE": "diffusion,exchange"}
+def test_the_evaluation_leaves_a_page_a_json_and_a_record(tmp_path: Path, prepared: Path):
+    wanted = {"PREPARED": str(prepared), "ABLATE": "diffusion,exchange"}
     run = run_notebooks(["06"], wanted, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     found = json.loads((run / "report.json").read_text("utf-8"))
