@@ -22,7 +22,7 @@ from avi_lib.face.video import CONTAINERS
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
-from avi_lib.motion.formats import MOTION_SUFFIXES, check_motion, save_motion, written_files
+from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
 from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
@@ -90,7 +90,7 @@ def plan_jobs(recordings: Sequence[Path], alone: bool, places: Places, samples: 
     """
     if not alone:
         for folder in filter(None, places.values()):
-            if folder.suffix.lower() in (*CONTAINERS, *MOTION_SUFFIXES, KINDS["sheet"]):
+            if folder.suffix.lower() in (*CONTAINERS, *WRITABLE, KINDS["sheet"]):
                 raise InputError("a folder for several results", f"{folder}, named like a file", "name a folder")
 
     def numbered(files: dict[str, Path], sample: int) -> dict[str, Path]:

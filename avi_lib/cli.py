@@ -253,7 +253,6 @@ def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -
 def _track(options: Options) -> int:
     from avi_lib.face.tracking import track_video
     from avi_lib.files import check_writable
-    from avi_lib.motion.clip import save_curves
     from avi_lib.motion.formats import check_motion, save_motion
 
     output: Path = options.output
@@ -263,11 +262,8 @@ def _track(options: Options) -> int:
     written = []
     for number, piece in enumerate(track.pieces, 1):
         path = output if len(track.pieces) == 1 else output.with_stem(f"{output.stem}-{number}")
-        if path.suffix.lower() == ".npz":
-            save_curves(piece.curves, path)
-        else:
-            save_motion(piece.curves.clip, path)
-        written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece.curves.clip)})
+        save_motion(piece, path)
+        written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece)})
     lines = [f"{row['path']}: {row['frames']} frames from {row['start_s']:.2f} s" for row in written]
     _print(options, {**track.report.as_dict(), "pieces": written}, [*track.report.lines(), *lines])
     return 0

@@ -25,8 +25,8 @@ from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, video_writer
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline
-from avi_lib.motion.clip import ARKIT, FACTORS, Curves, MotionClip, compose, fitted
-from avi_lib.motion.formats import READABLE, read_curves
+from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
+from avi_lib.motion.formats import READABLE, load_arkit
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
 from avi_lib.speech.loading import load_voice
@@ -214,13 +214,12 @@ def load_factor(path: Path, factor: str, frames: int, fps: float) -> tuple[Motio
         InputError: the file is damaged, shows no face, is in another space, or lacks the factor's channels.
         AssetError: a video, and faces cannot be tracked on this machine.
     """
-    curves, start_s, words = _curves(path.resolve(), path.stat().st_mtime_ns, fps)
-    missing = [ARKIT.channels[i] for i in FACTORS[factor] if not curves.present[i]]
+    clip, words = _motion(path.resolve(), path.stat().st_mtime_ns, fps)
+    missing = [ARKIT.channels[i] for i in FACTORS[factor] if not clip.present[i]]
     if len(missing) == len(FACTORS[factor]):
         raise InputError(f"motion with the channels of {factor}", f"{path} without any of them", "name another source")
     words = f"{path}{words}" + (f"; without {', '.join(missing)}" if missing else "")
-    clip = curves.clip
-    if (first := round(start_s * fps)) > 0:
+    if (first := round(clip.start_s * fps)) > 0:
         before = np.repeat(clip.values[:1] * np.float32(factor != "lips"), first, axis=0)
         clip = MotionClip(np.concatenate([before, clip.values]), clip.fps, clip.space)
     if len(clip) < frames:
@@ -229,20 +228,20 @@ def load_factor(path: Path, factor: str, frames: int, fps: float) -> tuple[Motio
 
 
 @lru_cache(maxsize=8)
-def _curves(path: Path, changed_ns: int, fps: float) -> tuple[Curves, float, str]:
-    """Curves of a file at a frame rate, when they begin, and what they are in words; kept until it changes."""
+def _motion(path: Path, changed_ns: int, fps: float) -> tuple[MotionClip, str]:
+    """Motion of a file at a frame rate, and what it is in words; kept until the file changes."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        return read_curves(path).at_fps(fps), 0.0, ""
+        return load_arkit(path).at_fps(fps), ""
     from avi_lib.face.tracking import track_video
 
     track = track_video(path, fps)
-    longest = max(track.pieces, key=lambda piece: len(piece.curves.clip))
+    longest = max(track.pieces, key=len)
     words = ", tracked"
     if len(track.pieces) > 1:
         words += f", the longest of {len(track.pieces)} pieces"
     if longest.start_s > 0:
         words += f", from {longest.start_s:.2f} s on"
-    return longest.curves, longest.start_s, words
+    return longest, words
 
 
 class Talker:

@@ -19,7 +19,7 @@ from preparing import contiguous
 from avi_lib.corpus.adapters import ADAPTERS, scan_source
 from avi_lib.corpus.layouts import SPEECH_SUFFIXES, RuleError, Scan, find, load_lablaut, phones_of, read_table
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, MotionSpace, save_curves, save_npz
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace, save_npz
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, tidy
 
 CLIP = "03-01-05-02-01-01-12"
@@ -381,7 +381,7 @@ def test_a_table_row_with_motion_alone_is_silent_a_file_column_names_the_clip_an
     present = np.arange(len(ARKIT)) != ARKIT.index("tongueOut")
     words = ("female", "F", "woman", "Male", "m", "man", "", "diverse", "x")
     tree(tmp_path, "x/y.wav", "curves/none", *(f"{i}.wav" for i in range(len(words))))
-    save_curves(Curves(MotionClip(np.zeros((5, 55), np.float32), 25.0, ARKIT), present), tmp_path / "curves" / "m.npz")
+    save_npz(MotionClip(np.zeros((5, 55), np.float32), 25.0, ARKIT, present), tmp_path / "curves" / "m.npz")
     rows = ["m,,curves/m.npz,", ",./x/y.wav,,", *(f"{i},,,{word}" for i, word in enumerate(words))]
     write(tmp_path / "index.csv", "\n".join(["clip,file,motion,gender", *rows]))
     *others, silent, spoken = scan_source("table", tmp_path).recordings

@@ -70,7 +70,7 @@ def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_other_csv_files
     (recording,) = found.recordings
     assert found.refused == ()
     assert recording.name == "MySlate_1_iPhone" and recording.speech == tmp_path / "MySlate_1_iPhone.mov"
-    assert recording.motion and recording.motion.read(recording.motion.path).clip["jawOpen"][-1] == pytest.approx(0.4)
+    assert recording.motion and recording.motion.read(recording.motion.path)["jawOpen"][-1] == pytest.approx(0.4)
 
 
 def test_the_speaker_is_the_folder_above_the_apps_own(tmp_path: Path) -> None:
@@ -109,20 +109,20 @@ def test_arkit_names_decide_whatever_their_order_and_case_and_weights_end_at_one
     weights = np.tile(np.linspace(0, 1, FRAMES, dtype=np.float32)[:, None], (1, len(listed)))
     weights *= np.arange(len(listed), dtype=np.float32) / len(listed)
     curves = load_rig(rig_file(tmp_path / "a.npz", listed, weights, fps=60.0))
-    assert curves.clip["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
-    assert curves.clip["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
-    assert curves.present.all() and curves.clip.fps == 60.0
+    assert curves["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
+    assert curves["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
+    assert curves.present.all() and curves.fps == 60.0
     weights = np.array([[0.0, 0.0], [1.2, -1.3]], np.float32)
     curves = load_rig(rig_file(tmp_path / "b.npz", ["jawOpen", "headPitch"], weights))
-    assert curves.clip["jawOpen"][1] == 1.0 and curves.clip["headPitch"][1] == pytest.approx(-1.3), "no rotation"
+    assert curves["jawOpen"][1] == 1.0 and curves["headPitch"][1] == pytest.approx(-1.3), "no rotation"
     assert curves.present[ARKIT.index("headPitch")] and not curves.present[ARKIT.index("headYaw")]
 
 
 def test_facegood_names_feed_arkit_and_what_the_rig_leaves_still_is_missing(tmp_path: Path) -> None:
     peaks = {"mouth_stretch_c": 0.5, "mouth_oh_c": 0.5, "mouth_funnel_dl": 0.4, "nose_wrinkle_l": 0.02}
     curves = load_rig(facegood_file(tmp_path / "a.npz", **peaks))
-    assert curves.clip["jawOpen"][-1] == pytest.approx(0.5 + 0.12 * 0.5, abs=1e-3)
-    assert curves.clip["mouthFunnel"][-1] == pytest.approx(0.25 * 0.4 + 0.5 * 0.5, abs=1e-3)
+    assert curves["jawOpen"][-1] == pytest.approx(0.5 + 0.12 * 0.5, abs=1e-3)
+    assert curves["mouthFunnel"][-1] == pytest.approx(0.25 * 0.4 + 0.5 * 0.5, abs=1e-3)
     present = dict(zip(ARKIT.channels, curves.present, strict=True))
     assert present["mouthClose"] and present["mouthSmileLeft"]  # 0 here, animated in other recordings
     assert not any(present[name] for name in ("browInnerUp", "eyeBlinkLeft", "noseSneerLeft", "headYaw", "tongueOut"))
@@ -137,7 +137,7 @@ def test_a_rig_map_in_the_source_overrides_the_shipped_ones_and_travels_to_worke
     (recording,) = scan_source("rig", tmp_path).recordings
     assert recording.speaker == "anna" and recording.motion
     curves = pickle.loads(pickle.dumps(recording.motion.read))(path)
-    assert curves.clip["mouthSmileLeft"][1] == 0.25 and curves.clip["mouthSmileRight"][1] == 0.5
+    assert curves["mouthSmileLeft"][1] == 0.25 and curves["mouthSmileRight"][1] == 0.5
     assert curves.present.sum() == 2
 
 
@@ -227,9 +227,9 @@ def test_flame_coefficients_are_read_under_the_names_of_the_fields_tools(tmp_pat
     for name, stored in variants.items():
         np.savez(tmp_path / f"{name}.npz", **stored)
         curves = load_flame(tmp_path / f"{name}.npz")
-        assert curves.clip.space is FLAME and curves.clip.fps == (30.0 if name == "deca" else 25.0)
-        assert np.allclose(curves.clip.values[:, :50], arrays["exp"][:, :50], atol=1e-6)
-        assert np.allclose(curves.clip.values[:, 50:53], arrays["jaw_pose"], atol=1e-6)
+        assert curves.space is FLAME and curves.fps == (30.0 if name == "deca" else 25.0)
+        assert np.allclose(curves.values[:, :50], arrays["exp"][:, :50], atol=1e-6)
+        assert np.allclose(curves.values[:, 50:53], arrays["jaw_pose"], atol=1e-6)
         assert curves.present[53:].all() == (name != "emote") and curves.present[:53].all()
 
 
@@ -245,7 +245,7 @@ def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(t
     for recording in found.recordings:
         assert recording.speech == tmp_path / f"{recording.name}.wav" and recording.motion
         assert recording.motion.space == "FLAME"
-        assert len(recording.motion.read(recording.motion.path).clip) == FRAMES
+        assert len(recording.motion.read(recording.motion.path)) == FRAMES
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_real_facegood_recordings_move_the_mouth_and_nothing_else(real_data: Pat
     curves = first.motion.read(first.motion.path)
     moving = {channel for channel, there in zip(ARKIT.channels, curves.present, strict=True) if there}
     assert len(moving) == 17 and all(channel.startswith(("jaw", "mouth")) for channel in moving)
-    assert curves.clip.fps == 30.0 and 0.3 < np.quantile(curves.clip["jawOpen"], 0.95) < 0.5
+    assert curves.fps == 30.0 and 0.3 < np.quantile(curves["jawOpen"], 0.95) < 0.5
 
 
 def test_the_lips_of_a_real_facegood_recording_open_with_its_sound(real_data: Path) -> None:
@@ -286,7 +286,7 @@ def test_the_lips_of_a_real_facegood_recording_open_with_its_sound(real_data: Pa
 
     curves = load_rig(real_data / "facegood" / "1114_2_01.npz")
     wave, rate_hz = soundfile.read(real_data / "facegood" / "1114_2_01.flac")
-    gap = load_head().lip_gap(curves.clip.values)
+    gap = load_head().lip_gap(curves.values)
     frames = min(len(gap), int(len(wave) / rate_hz * 30))
     edges = (np.arange(frames + 1) * rate_hz / 30).astype(int)
     loudness = [np.log(1e-4 + np.sqrt(np.mean(wave[a:b] ** 2))) for a, b in itertools.pairwise(edges)]
@@ -303,4 +303,4 @@ def test_real_iphone_takes_are_whole_faces_with_a_head_where_it_was_tracked(real
     talking = load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
     silent = load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
     assert talking.present.all() and silent.present[:52].all() and not silent.present[52:].any()
-    assert 0.01 < talking.clip["headPitch"].std() < 0.1  # radians
+    assert 0.01 < talking["headPitch"].std() < 0.1  # radians

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +23,15 @@ from avi_lib.corpus.scripts import Script, ScriptWriter
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
 from avi_lib.instruction.action_units import EMOTIONS, levels
-from avi_lib.motion.clip import ARKIT, Curves, MotionClip
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.speech.prosody import Beat
 from avi_lib.speech.voice import cut_at_pauses, cut_evenly
 
 
-def curves(values: np.ndarray, fps: float) -> Curves:
+def curves(values: np.ndarray, fps: float) -> MotionClip:
     wide = np.zeros((len(values), len(ARKIT)), np.float32)
     wide[:, ARKIT.index("jawOpen")] = values
-    return Curves(MotionClip(wide, fps, ARKIT), np.ones(len(ARKIT), bool))
+    return MotionClip(wide, fps, ARKIT)
 
 
 def clip_entry(**changes: object) -> shards.ClipEntry:
@@ -78,13 +79,13 @@ def test_curves_at_another_rate_keep_their_mean_and_their_times():
     times_s = (np.arange(120) + 0.5) / 60
     slow = curves((0.5 + 0.4 * np.sin(2 * np.pi * times_s)).astype(np.float32), 60.0).at_fps(25.0)
     expected = 0.5 + 0.4 * np.sin(2 * np.pi * (np.arange(50) + 0.5) / 25)
-    assert slow.clip["jawOpen"] == pytest.approx(expected, abs=0.01)
-    assert slow.clip["jawOpen"].mean() == pytest.approx(0.5, abs=1e-3)
+    assert slow["jawOpen"] == pytest.approx(expected, abs=0.01)
+    assert slow["jawOpen"].mean() == pytest.approx(0.5, abs=1e-3)
     fast = curves(np.linspace(0, 1, 25, dtype=np.float32), 25.0).at_fps(50.0)
-    assert len(fast.clip) == 50 and np.diff(fast.clip["jawOpen"]).min() >= 0
+    assert len(fast) == 50 and np.diff(fast["jawOpen"]).min() >= 0
     for mask, rule in ((np.zeros(55, bool), "at least one channel"), (np.ones(56, bool), "55 channels")):
         with pytest.raises(InputError, match=rule):
-            Curves(slow.clip, mask)
+            replace(slow, present=mask)
 
 
 @settings(deadline=None, max_examples=50)

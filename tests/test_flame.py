@@ -236,8 +236,8 @@ def test_coefficients_come_back_exactly_through_the_corpus_adapter(tmp_path: Pat
     clip = MotionClip(flame(40).values, 29.97, FLAME)
     save_flame_coefficients(clip, tmp_path / "hello.npz")
     curves = load_flame(tmp_path / "hello.npz")
-    assert np.array_equal(curves.clip.values, clip.values)
-    assert curves.clip.fps == 29.97 and curves.clip.space is FLAME and curves.present.all()
+    assert np.array_equal(curves.values, clip.values)
+    assert curves.fps == 29.97 and curves.space is FLAME and curves.present.all()
     with np.load(tmp_path / "hello.npz", allow_pickle=False) as archive:
         assert set(archive.files) == {"expression", "jaw_pose", "global_pose", "fps"}
 

@@ -14,7 +14,7 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, unit_channels
 from avi_lib.instruction.grammar import describe, salient
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.performer import Performer
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
@@ -35,7 +35,7 @@ def held(seconds: float = 4.0, **channels: float) -> np.ndarray:
 
 
 def measured(values: np.ndarray, neutral: np.ndarray = REST, present: np.ndarray = ALL) -> dict[str, float]:
-    return measure_units(Curves(MotionClip(values.astype(np.float32), FPS, ARKIT), present), neutral)
+    return measure_units(MotionClip(values.astype(np.float32), FPS, ARKIT, present), neutral)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def test_nods_and_shakes_are_found_by_their_rhythm_and_not_in_the_briefest_clips
 def test_curves_of_another_space_are_an_error() -> None:
     clip = MotionClip(np.zeros((10, len(FLAME)), np.float32), FPS, FLAME)
     with pytest.raises(InputError, match="ARKIT"):
-        measure_units(Curves(clip, np.ones(len(FLAME), dtype=bool)), REST)
+        measure_units(clip, REST)
 
 
 # The neutral face
@@ -187,9 +187,7 @@ def test_real_takes_are_measured_as_what_they_show(real_data: Path) -> None:
     takes = {name: [load_rig(folder / f"MySlate_{n}_iPhone_cal.npz") for n in ns] for name, ns in emotions.items()}
     idle = load_rig(folder / "neutral_idle.npz")
     every = [take for several in takes.values() for take in several]
-    neutral = neutral_face(
-        [(take.clip.values, take.present) for take in (*every, idle)], [None] * len(every) + ["neutral"]
-    )
+    neutral = neutral_face([(take.values, take.present) for take in (*every, idle)], [None] * len(every) + ["neutral"])
     shown = {name: [u for take in several for u in _pieces(take, neutral)] for name, several in takes.items()}
     usual = {
         "fear": {"upper_lid_raise"},
@@ -205,12 +203,12 @@ def test_real_takes_are_measured_as_what_they_show(real_data: Path) -> None:
 
 def test_real_plain_speech_shows_few_units_and_no_pressed_or_rounded_lips(real_data: Path) -> None:
     talking = load_rig(real_data / "arkit_iphone" / "neurosync_testset.npz")
-    pieces = _pieces(talking, neutral_face([(talking.clip.values, talking.present)]))
+    pieces = _pieces(talking, neutral_face([(talking.values, talking.present)]))
     assert sum(map(len, pieces)) <= 8
     assert not {"lip_press", "lip_tighten", "lip_roll", "pucker", "jaw_drop"} & set().union(*pieces)
 
 
-def _pieces(curves: Curves, neutral: np.ndarray, seconds: float = 6.0) -> list[dict[str, float]]:
-    step = round(seconds * curves.clip.fps)
-    starts = range(0, len(curves.clip) - step + 1, step)
-    return [measure_units(curves.between(start, start + step), neutral) for start in starts]
+def _pieces(curves: MotionClip, neutral: np.ndarray, seconds: float = 6.0) -> list[dict[str, float]]:
+    step = round(seconds * curves.fps)
+    starts = range(0, len(curves) - step + 1, step)
+    return [measure_units(curves.at(range(start, start + step)), neutral) for start in starts]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, Curves, MotionClip, Piece, compose, fitted, save_curves, save_npz
+from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, compose, fitted, save_npz
 from avi_lib.motion.formats import save_livelink
 from avi_lib.motion.performer import VISEMES, Performer, articulate, frame_count
 from avi_lib.settings import Factors, FactorSettings, PerformerSettings, TalkSettings
@@ -273,7 +274,7 @@ def test_a_file_drives_at_the_rate_of_the_speech_and_says_what_it_is(tmp_path: P
 def test_what_a_file_lacks_is_named_and_a_factor_or_space_that_it_lacks_is_refused(tmp_path: Path):
     present = np.ones(len(ARKIT), bool)
     present[[ARKIT.index("tongueOut"), *FACTORS["pose"]]] = False
-    save_curves(Curves(noise(), present), tmp_path / "track.npz")
+    save_npz(replace(noise(), present=present), tmp_path / "track.npz")
     assert "without tongueOut" in load_factor(tmp_path / "track.npz", "lips", 40, 25.0)[1]
     with pytest.raises(InputError, match="channels of pose"):
         load_factor(tmp_path / "track.npz", "pose", 40, 25.0)
@@ -283,14 +284,14 @@ def test_what_a_file_lacks_is_named_and_a_factor_or_space_that_it_lacks_is_refus
 
 
 def test_a_face_seen_late_drives_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    late = Piece(2.0, Curves(noise(25), np.ones(len(ARKIT), bool)))
+    late = replace(noise(25), start_s=2.0)
     monkeypatch.setattr(tracking, "track_video", lambda path, fps: SimpleNamespace(pieces=(late,)))
     (tmp_path / "late.mp4").touch()
-    for factor, before in (("gaze", late.curves.clip.values[0]), ("lips", np.zeros(len(ARKIT), np.float32))):
+    for factor, before in (("gaze", late.values[0]), ("lips", np.zeros(len(ARKIT), np.float32))):
         motion, words = load_factor(tmp_path / "late.mp4", factor, frames=80, fps=25.0)
         assert "from 2.00 s on" in words
         assert np.array_equal(motion.values[:50], np.tile(before, (50, 1)))
-        assert np.array_equal(motion.values[50:75], late.curves.clip.values)
+        assert np.array_equal(motion.values[50:75], late.values)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from avi_lib.corpus.shards import ClipEntry
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction, evenly
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, Piece
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.voice import SpeechReport, Voice
@@ -209,7 +209,7 @@ def test_telling_frames_and_points_are_chosen_and_pieces_of_a_track_joined_at_th
     points = np.array([[0.0, 0], [0.1, 0], [9, 0], [0, 5], [8.9, 0]])
     assert plots.far_apart(points, 3) == [2, 3, 1]
     assert sorted(plots.far_apart(points[:2], 3)) == [0, 1] and plots.far_apart(np.zeros((3, 2)), 2) == [0, 1]
-    pieces = [Piece(at_s, Curves(moving(5, jawOpen=0.5), np.ones(55, bool))) for at_s in (0.2, 0.6)]
+    pieces = [replace(moving(5, jawOpen=0.5), start_s=at_s) for at_s in (0.2, 0.6)]
     curve = plots.joined(pieces, lambda motion: motion["jawOpen"])
     assert np.isnan(curve).tolist() == [True] * 5 + [False] * 5 + [True] * 5 + [False] * 5
     assert len(drawn(plots.plot_curves({"jawOpen": {"tracked": curve}}, 25.0))) == 1

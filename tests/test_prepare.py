@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from avi_lib.files import folder_files, folder_sha256
 from avi_lib.instruction.action_units import quantise
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
-from avi_lib.motion.clip import ARKIT, Curves, MotionClip, Piece
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import save_livelink
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.loading import load_voice
@@ -449,7 +450,7 @@ def test_a_video_is_tracked_once_and_what_was_noted_reaches_the_health_report(in
     def track_video(path: Path, *, sound: Path | None) -> tracking.Track:
         tracked.append((path.name, sound.name if sound else None))
         present = np.array([channel not in landmarker.UNMOVED for channel in ARKIT.channels])
-        pieces = (Piece(0.0, Curves(take(1.6, 25.0), present)), Piece(2.4, Curves(take(1.2, 25.0), present)))
+        pieces = (replace(take(1.6, 25.0), present=present), replace(take(1.2, 25.0), present=present, start_s=2.4))
         counts = dict.fromkeys(("frames", "found", "interpolated", "gaps", "cut", "faces_seen"), 1)
         shares = {"video_fps": 25.0, "cut_s": 0.8, "crowded": 0.0, "confidence": 0.9}
         shares |= {"lag_s": 0.2, "lag_correlation": 0.7}

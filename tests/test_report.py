@@ -30,7 +30,7 @@ from avi_lib.evaluation.report import (
     one_thread,
     tabulate,
 )
-from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons, whole
+from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
@@ -91,15 +91,15 @@ def test_what_has_no_evidence_is_left_out_of_the_mean_and_one_clip_has_no_interv
 
 
 def test_a_mouth_that_fits_its_speech_scores_and_one_that_is_late_or_still_does_not(head: Head) -> None:
-    fits, late = (measure_motion(whole(motion), track(), head) for motion in (talking(), talking(late=5)))
-    still = measure_motion(whole(talking(0.0)), track(), head)
+    fits, late = (measure_motion(motion, track(), head) for motion in (talking(), talking(late=5)))
+    still = measure_motion(talking(0.0), track(), head)
     assert fits["lip_closure_d"] > 1.5 > 0.5 > late["lip_closure_d"] and fits["closed_share"] == 1.0
     assert still["lip_closure_d"] == 0.0 and still["closed_share"] == 0.0 and np.isnan(still["jaw_energy_r"])
     assert set(fits) == set(MEASURES) and np.isnan(fits["lve_mm"])
-    same = measure_motion(whole(talking()), track(), head, whole(talking()))
+    same = measure_motion(talking(), track(), head, talking())
     assert same["lve_mm"] == same["eve_mm"] == same["fdd_mm"] == 0.0 and same["lip_gap_r"] == pytest.approx(1)
     fast = MotionClip(np.repeat(talking().values, 2, axis=0), 50.0, ARKIT)
-    resampled = measure_motion(whole(fast), track(), head)["jitter_mm"]
+    resampled = measure_motion(fast, track(), head)["jitter_mm"]
     assert resampled == pytest.approx(fits["jitter_mm"], rel=0.25)  # unresampled it would be an eighth
 
 
@@ -110,16 +110,16 @@ def test_rest_is_silence_away_from_sound_and_blinks_are_counted_once(head: Head)
     for first in (5, 40):
         for side in ("Left", "Right"):
             motion.values[first : first + 4, ARKIT.index(f"eyeBlink{side}")] = [0.6, 1.0, 0.4, 0.6]
-    assert blink_rate(whole(motion)) == pytest.approx(60 * 2 / 2.4)
+    assert blink_rate(motion) == pytest.approx(60 * 2 / 2.4)
 
 
 def scenes() -> list[Comparison]:
-    true = whole(talking())
+    true = talking()
     motions = {
-        LEARNED: whole(talking(0.35)),
+        LEARNED: talking(0.35),
         PERFORMER: true,
-        SHUFFLED: whole(talking(late=5)),
-        REAL: whole(talking(0.2)),
+        SHUFFLED: talking(late=5),
+        REAL: talking(0.2),
     }
     return [Comparison(f"clip {number}", f"speaker {number}", track(), motions, true) for number in range(5)]
 

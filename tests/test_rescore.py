@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation import report as module
 from avi_lib.evaluation.metrics import SpeechTrack
 from avi_lib.evaluation.report import rescore
-from avi_lib.motion.clip import ARKIT, FLAME, Curves, MotionClip, save_curves, save_npz
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, save_npz
 from avi_lib.motion.formats import save_livelink
 from avi_lib.speech.phones import SILENCE, Phone
 
@@ -70,7 +71,7 @@ def test_a_reference_adds_errors_and_its_missing_channels_are_not_compared(tmp_p
     save_npz(talking(), tmp_path / "mine.npz")
     other, present = talking(height=0.3), np.ones(len(ARKIT), bool)
     present[[ARKIT.index("eyeBlinkLeft"), ARKIT.index("eyeBlinkRight")]] = False
-    save_curves(Curves(other, present), tmp_path / "true.npz")
+    save_npz(replace(other, present=present), tmp_path / "true.npz")
     scored = rescore([tmp_path / "mine.npz"], [wav(tmp_path)], [tmp_path / "true.npz"]).motions[0]
     assert 0 < scored.scores["lve_mm"] < 10 and scored.scores["lip_gap_r"] == pytest.approx(1)
     rescored = rescore([tmp_path / "true.npz"], [wav(tmp_path)])

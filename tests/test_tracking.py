@@ -22,7 +22,7 @@ from avi_lib.face import tracking
 from avi_lib.face.head import rotations
 from avi_lib.face.video import LONGEST_SIDE
 from avi_lib.models import inspect
-from avi_lib.motion.clip import ARKIT, MotionClip, load_curves, load_npz
+from avi_lib.motion.clip import ARKIT, MotionClip, load_npz
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker
 from tools.benchmarks.tracks import CHANNELS, agreement
@@ -109,43 +109,43 @@ PIECES = {
 def test_gaps_of_half_a_second_are_interpolated_or_held_and_longer_ones_cut(times_s, gaps, expected):
     found = missing(len(times_s), *gaps)
     pieces = tracking.cut_pieces(sightings(times_s, found), 25.0)
-    assert [(piece.start_s, len(piece.curves.clip)) for piece in pieces] == [(pytest.approx(s), n) for s, n in expected]
+    assert [(piece.start_s, len(piece)) for piece in pieces] == [(pytest.approx(s), n) for s, n in expected]
     for piece in pieces:
-        middles_s = piece.start_s + (np.arange(len(piece.curves.clip)) + 0.5) / 25
+        middles_s = piece.start_s + (np.arange(len(piece)) + 0.5) / 25
         seen_s = times_s[found] + 0.02
         held = np.clip(middles_s, seen_s.min(), seen_s.max())
-        np.testing.assert_allclose(piece.curves.clip["jawOpen"], held, atol=1e-6)
-        absent = [channel for channel, there in zip(ARKIT.channels, piece.curves.present, strict=True) if not there]
+        np.testing.assert_allclose(piece["jawOpen"], held, atol=1e-6)
+        absent = [channel for channel, there in zip(ARKIT.channels, piece.present, strict=True) if not there]
         assert tuple(absent) == tracking.UNMOVED and "tongueOut" in absent
 
 
 @pytest.mark.parametrize("rate", [30.0, 29.97, 60.0, 15.0, 24.0])
 def test_frames_show_the_middle_of_their_time_whatever_the_rate_of_the_video(rate: float):
     (piece,) = tracking.cut_pieces(sightings(np.arange(int(2 * rate)) / rate), 25.0)
-    middles_s = (np.arange(len(piece.curves.clip)) + 0.5) / 25
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"][2:-2], middles_s[2:-2], atol=2e-3)
-    assert abs(len(piece.curves.clip) - 25 * int(2 * rate) / rate) <= 1
+    middles_s = (np.arange(len(piece)) + 0.5) / 25
+    np.testing.assert_allclose(piece["jawOpen"][2:-2], middles_s[2:-2], atol=2e-3)
+    assert abs(len(piece) - 25 * int(2 * rate) / rate) <= 1
 
 
 def test_unsteady_times_are_brought_to_a_steady_rate_and_faster_pictures_averaged():
     (piece,) = tracking.cut_pieces(sightings(np.cumsum(np.random.default_rng(1).uniform(0.02, 0.06, 75))), 25.0)
-    middles_s = (np.arange(len(piece.curves.clip)) + 0.5) / 25
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"][3:-3], middles_s[3:-3], atol=1e-3)
+    middles_s = (np.arange(len(piece)) + 0.5) / 25
+    np.testing.assert_allclose(piece["jawOpen"][3:-3], middles_s[3:-3], atol=1e-3)
     (piece,) = tracking.cut_pieces(sightings(np.arange(100) / 50, jaw=np.tile(np.float32([0, 1]), 50)), 25.0)
-    np.testing.assert_allclose(piece.curves.clip["jawOpen"], 0.5, atol=1e-6)
+    np.testing.assert_allclose(piece["jawOpen"], 0.5, atol=1e-6)
 
 
 def test_pauses_and_another_person_part_the_motion_and_a_roll_past_half_a_turn_goes_the_short_way():
     pieces = tracking.cut_pieces(sightings(np.append(np.arange(25) / 25, 2.0 + np.arange(25) / 25)), 25.0)
     assert [piece.start_s for piece in pieces] == [0.0, 2.0]
-    assert len(pieces[0].curves.clip) == 26  # the last picture counts for two steps
+    assert len(pieces[0]) == 26  # the last picture counts for two steps
     seen = sightings(STEADY)
     seen.person[40:] = 1
-    assert [len(piece.curves.clip) for piece in tracking.cut_pieces(seen, 25.0)] == [40, 35]
+    assert [len(piece) for piece in tracking.cut_pieces(seen, 25.0)] == [40, 35]
     seen = sightings(np.arange(60) / 30)
     angle = np.linspace(3.0, 3.3, 60)
     seen.values[:, ARKIT.index("headRoll")] = np.where(angle > np.pi, angle - 2 * np.pi, angle)
-    roll = tracking.cut_pieces(seen, 25.0)[0].curves.clip["headRoll"]
+    roll = tracking.cut_pieces(seen, 25.0)[0]["headRoll"]
     assert np.abs(np.diff(roll)).max() < 0.02
 
 
@@ -282,7 +282,7 @@ def test_a_drawn_head_is_tracked_the_same_every_time(tracker, heads, tmp_path, c
     values, pictures = heads
     path = write(tmp_path / "head.mp4", pictures)
     tracks = [tracking.track_video(path) for _ in range(2)]
-    clips = [track.pieces[0].curves.clip for track in tracks]
+    clips = [track.pieces[0] for track in tracks]
     assert clips[0].values.tobytes() == clips[1].values.tobytes()
     assert np.corrcoef(clips[0]["jawOpen"], values[:, JAW])[0, 1] > 0.95
     for channel in ("headPitch", "headYaw", "headRoll"):
@@ -302,7 +302,7 @@ def test_the_larger_of_two_faces_is_tracked_with_a_warning(tracker, heads, tmp_p
     canvas[:, 64:192, :128] = pictures[12:, ::2, ::2]
     canvas[:, :, 128:] = pictures[:12]
     track = tracking.track_video(write(tmp_path / "two.mp4", canvas))
-    assert np.corrcoef(track.pieces[0].curves.clip["jawOpen"], values[:12, JAW])[0, 1] > 0.95
+    assert np.corrcoef(track.pieces[0]["jawOpen"], values[:12, JAW])[0, 1] > 0.95
     assert track.report.faces_seen == 2 and track.report.crowded > 0.5
     assert "up to 2 faces" in track.report.warnings[0]
 
@@ -315,7 +315,7 @@ def test_the_command_writes_a_file_for_every_piece(tracker, heads, tmp_path, cap
     assert [piece["start_s"] for piece in answer["pieces"]] == [0.0, pytest.approx(26 / 25)]
     assert [Path(piece["path"]).name for piece in answer["pieces"]] == ["face-1.npz", "face-2.npz"]
     assert (answer["found"], answer["cut"], answer["cuts"], answer["cut_s"]) == (26, 13, 1, pytest.approx(0.52))
-    again = load_curves(tmp_path / "face-1.npz")
+    again = load_npz(tmp_path / "face-1.npz")
     assert {ARKIT.channels[i] for i in np.flatnonzero(~again.present)} == set(tracking.UNMOVED)
     assert len(load_npz(tmp_path / "face-2.npz")) == 13 and not (tmp_path / "face.npz").exists()
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from avi_lib.corpus import layouts, rigs
 from avi_lib.corpus.layouts import Found, MotionFile, Recording, Refusal, RuleError, Scan, of_suffix, printable, stem
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import FLAME, SPACES, UNREADABLE, load_curves, read_header
+from avi_lib.motion.clip import FLAME, SPACES, UNREADABLE, load_npz, read_header
 from avi_lib.motion.formats import EXPRESSION_NAMES, load_flame, require_coefficients
 
 Entries = dict[str, Callable[[], Recording]]
@@ -356,7 +356,7 @@ def _table_motion(cell: str, name: str, motions: Found) -> MotionFile | None:
             raise RuleError(f"{path.name} cannot be read as npz: {error}") from error
         for space in SPACES.values():
             if shape == (len(space),):
-                return MotionFile(path, load_curves, space.name)
+                return MotionFile(path, load_npz, space.name)
     if cell:
         raise RuleError(f"{'no motion npz in' if paths else 'no motion named'} {cell}")
     return None

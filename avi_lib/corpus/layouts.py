@@ -25,7 +25,7 @@ from typing import NamedTuple
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import Curves
+from avi_lib.motion.clip import MotionClip
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone
 
 SPEECH_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff")
@@ -45,12 +45,12 @@ _LONGEST_S = 86_400
 class MotionFile:
     """A file with motion and the module function that reads it.
 
-    `read(path)` returns Curves of `space` at the recording's own frame rate and raises InputError. `also` are other
+    `read(path)` returns motion of `space` at the recording's own frame rate and raises InputError. `also` are other
     files that decide what it returns.
     """
 
     path: Path
-    read: Callable[[Path], Curves]
+    read: Callable[[Path], MotionClip]
     space: str = "ARKIT"
     also: tuple[Path, ...] = ()
 

@@ -1,6 +1,6 @@
 """Action units of real motion: curves and the speaker's neutral face in, strengths of action units out.
 
->>> neutral = neutral_face([(curves.clip.values, curves.present) for curves in recordings])
+>>> neutral = neutral_face([(curves.values, curves.present) for curves in recordings])
 >>> measure_units(curves, neutral)
 {'brow_down': 0.62, 'lid_tighten': 0.31}
 
@@ -20,7 +20,7 @@ from scipy.optimize import nnls
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, ActionUnit, opposites
-from avi_lib.motion.clip import ARKIT, Curves
+from avi_lib.motion.clip import ARKIT, MotionClip
 
 FAINTEST = 0.12
 """Strengths below this count as rest; a head sways and eyes blink anyway, and have their own thresholds."""
@@ -105,7 +105,7 @@ def neutral_face(
     return neutral
 
 
-def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[str, float]:
+def measure_units(curves: MotionClip, neutral: Float32[np.ndarray, " 55"]) -> dict[str, float]:
     """Strength 0-1 of every action unit that a clip of 1-12 s sustains, by name; absent ones are below FAINTEST.
 
     Ambiguous: eyes closed by half or less count as `lid_droop`, a gaze to the left and about half as much down is
@@ -113,8 +113,8 @@ def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[s
     reported, since a clip is too short to miss blinks in. A unit is only reported when all its main channels are
     present. Raises InputError for curves that are not in the ARKIT space.
     """
-    if curves.clip.space is not ARKIT:
-        raise InputError("curves in the ARKIT space", f"the space {curves.clip.space.name}", "convert the motion first")
+    if curves.space is not ARKIT:
+        raise InputError("curves in the ARKIT space", f"the space {curves.space.name}", "convert the motion first")
     levels = _levels(curves, neutral)
     strengths: dict[str, float] = {}
     for family in _families(levels, curves.present):
@@ -135,14 +135,14 @@ def measure_units(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> dict[s
     return {name: round(min(value, 1.0), 3) for name, value in strengths.items() if value >= faintest(name)}
 
 
-def _levels(curves: Curves, neutral: Float32[np.ndarray, " 55"]) -> Float[np.ndarray, " 55"]:
+def _levels(curves: MotionClip, neutral: Float32[np.ndarray, " 55"]) -> Float[np.ndarray, " 55"]:
     """What each channel sustains above neutral and beyond plain talk; one of an opposed pair gives way."""
-    values = np.where(curves.present, curves.clip.values - neutral, 0.0)
+    values = np.where(curves.present, curves.values - neutral, 0.0)
     for i, j in _SIGNED:
         turn = values[:, i] - values[:, j]
         values[:, i], values[:, j] = turn, -turn
     jaw = ARKIT.index("jawOpen")
-    open_jaw = float(np.median(curves.clip.values[:, jaw])) if curves.present[jaw] else _TALKING_JAW
+    open_jaw = float(np.median(curves.values[:, jaw])) if curves.present[jaw] else _TALKING_JAW
     pressing = max(1.0 - _YIELD * open_jaw / _AJAR, _LEAST_PRESSING)
     shares = sorted({quantile for quantile, _, _ in (_STEADY, *_TALK.values())})
     held = dict(zip(shares, np.quantile(values, shares, axis=0), strict=True))
@@ -222,19 +222,19 @@ def _fit(
     return min(tried, key=lambda trial: trial[1])
 
 
-def _rhythms(curves: Curves) -> dict[str, float]:
+def _rhythms(curves: MotionClip) -> dict[str, float]:
     """Strengths of nods, shakes and many blinks, in clips long enough to show them."""
     found = {}
     for name, (channel, plain_rad, growth_rad) in _RHYTHMS.items():
-        if curves.present[ARKIT.index(channel)] and curves.clip.duration_s >= _RHYTHM_LEAST_S:
-            swing_rad = _swing(curves.clip[channel], curves.clip.fps)
+        if curves.present[ARKIT.index(channel)] and curves.duration_s >= _RHYTHM_LEAST_S:
+            swing_rad = _swing(curves[channel], curves.fps)
             found[name] = float(np.sqrt(max(swing_rad**2 - plain_rad**2, 0.0)) / growth_rad)
     lids = ("eyeBlinkLeft", "eyeBlinkRight")
-    if all(curves.present[ARKIT.index(lid)] for lid in lids) and curves.clip.duration_s >= _BLINKS_LEAST_S:
-        shut = np.minimum(*(curves.clip[lid] for lid in lids))
+    if all(curves.present[ARKIT.index(lid)] for lid in lids) and curves.duration_s >= _BLINKS_LEAST_S:
+        shut = np.minimum(*(curves[lid] for lid in lids))
         rest = np.median(shut)
         blinking = shut > rest + 0.5 * (1.0 - rest)
-        per_minute = 60.0 * int((np.diff(blinking.astype(int)) == 1).sum()) / curves.clip.duration_s
+        per_minute = 60.0 * int((np.diff(blinking.astype(int)) == 1).sum()) / curves.duration_s
         found["blink_more"] = (per_minute / _BLINKS_PER_MINUTE - 1.0) / _MORE_BLINKS
     return found
 

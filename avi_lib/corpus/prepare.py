@@ -166,9 +166,9 @@ def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample | Ref
         raise
     except InputError as error:
         return Refusal(recording.name, str(error))
-    values = np.concatenate([piece.curves.clip.values for piece in pieces])
+    values = np.concatenate([piece.values for piece in pieces])
     picks = np.unique(np.linspace(0, len(values) - 1, 64).round().astype(int))
-    return values[picks].astype(np.float16), np.all([piece.curves.present for piece in pieces], axis=0)
+    return values[picks].astype(np.float16), np.all([piece.present for piece in pieces], axis=0)
 
 
 def describe_encoder(name: str) -> dict[str, Any]:

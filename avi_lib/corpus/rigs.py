@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from avi_lib.corpus.layouts import RuleError, read_json
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import ARKIT, UNREADABLE, Curves, MotionClip, read_array
+from avi_lib.motion.clip import ARKIT, UNREADABLE, MotionClip, read_array
 from avi_lib.motion.formats import load_livelink
 
 RIG_MAPS = Path(__file__).parent / "rig_maps"
@@ -131,7 +131,7 @@ def map_for(names: Sequence[str], own: Path | None = None) -> RigMap:
     return nearest
 
 
-def load_rig(path: Path, rig_map: Path | None = None) -> Curves:
+def load_rig(path: Path, rig_map: Path | None = None) -> MotionClip:
     """ARKIT curves of a rig's npz at its own frame rate; channels the rig does not move are not present.
 
     The npz holds `weights` (frames, names) of any float type, `fps` and `names`; without the user's own `rig_map` a
@@ -153,8 +153,8 @@ def load_rig(path: Path, rig_map: Path | None = None) -> Curves:
     return _curves(path, rig, weights, names, float(fps.item()))
 
 
-def load_take(path: Path) -> Curves:
-    """Curves of a Live Link Face take at its own frame rate, eye rotations ignored.
+def load_take(path: Path) -> MotionClip:
+    """Motion of a Live Link Face take at its own frame rate, eye rotations ignored.
 
     The app tracks a whole face: all channels are present, but for groups that never move at all. Raises InputError for
     a damaged CSV or a face that never moves.
@@ -163,11 +163,11 @@ def load_take(path: Path) -> Curves:
     return _curves(path, ARKIT_MAP, clip.values, ARKIT.channels, clip.fps)
 
 
-def _curves(path: Path, rig: RigMap, weights: np.ndarray, names: Sequence[str], fps: float) -> Curves:
+def _curves(path: Path, rig: RigMap, weights: np.ndarray, names: Sequence[str], fps: float) -> MotionClip:
     values, present = rig.apply(weights, names)
     if not present.any():
         raise InputError("a rig that moves", f"{path}, in which no weight of {rig.name} does", "leave it out")
-    return Curves(MotionClip(values, fps, ARKIT), present)
+    return MotionClip(values, fps, ARKIT, present)
 
 
 def rig_names(path: Path) -> list[str]:

@@ -28,7 +28,7 @@ from avi_lib.face import tracking
 from avi_lib.files import cached, file_sha256
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
-from avi_lib.motion.clip import ARKIT, SPACES, Curves, MotionClip, Piece
+from avi_lib.motion.clip import ARKIT, SPACES, MotionClip
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder
@@ -45,14 +45,14 @@ Neutrals = Mapping[str, Float32[np.ndarray, " channels"]]
 
 def motion_of(
     recording: Recording, tracks: Path, digests: Mapping[Path, str]
-) -> tuple[tuple[Piece, ...], tuple[str, ...]]:
+) -> tuple[tuple[MotionClip, ...], tuple[str, ...]]:
     """Real motion in pieces without a gap, none without a motion file or video, and names of what tracking noted.
 
     Tracked motion is kept in `tracks` by the SHA-256 of the files, `digests`, so that no video is tracked twice. Raises
     InputError for a file that cannot be used, AssetError where tracking is not possible on this machine.
     """
     if recording.motion is not None:
-        return (Piece(0.0, recording.motion.read(recording.motion.path)),), ()
+        return (recording.motion.read(recording.motion.path),), ()
     video = recording.video
     if video is None:
         return (), ()
@@ -60,14 +60,14 @@ def motion_of(
 
     def track() -> dict[str, np.ndarray]:
         track = tracking.track_video(video, sound=sound)
-        arrays = {f"values{i}": piece.curves.clip.values for i, piece in enumerate(track.pieces)}
-        arrays |= {f"present{i}": piece.curves.present for i, piece in enumerate(track.pieces)}
-        arrays["times"] = np.array([[piece.start_s, piece.curves.clip.fps] for piece in track.pieces])
+        arrays = {f"values{i}": piece.values for i, piece in enumerate(track.pieces)}
+        arrays |= {f"present{i}": piece.present for i, piece in enumerate(track.pieces)}
+        arrays["times"] = np.array([[piece.start_s, piece.fps] for piece in track.pieces])
         return arrays | {"findings": np.frombuffer(json.dumps(track.report.findings()).encode(), np.uint8)}
 
     kept = cached(tracks, [digests[video], digests[sound] if sound else "", tracker_digest()], track)
     pieces = (
-        Piece(start_s, Curves(MotionClip(kept[f"values{i}"], fps, ARKIT), kept[f"present{i}"]))
+        MotionClip(kept[f"values{i}"], fps, ARKIT, kept[f"present{i}"], start_s)
         for i, (start_s, fps) in enumerate(kept["times"].tolist())
     )
     return tuple(pieces), tuple(json.loads(kept["findings"].tobytes()))
@@ -102,7 +102,7 @@ class Segment:
     start_s: float
     duration_s: float
     frames: int
-    curves: Curves | None
+    curves: MotionClip | None
     features: Float16[np.ndarray, "features dim"] | None = None
     phones: tuple[Phone, ...] = ()
     phones_from: str = "none"
@@ -115,7 +115,7 @@ def make_segments(
     recording: Recording,
     encoder: SpeechEncoder,
     settings: PrepareSettings,
-    pieces: Sequence[Piece] = (),
+    pieces: Sequence[MotionClip] = (),
     findings: Sequence[str] = (),
 ) -> list[Segment]:
     """The clips of a recording with its motion and findings, see `motion_of`; without motion they are to be performed.
@@ -171,13 +171,13 @@ def _known_phones(recording: Recording, speech: Voice | None) -> tuple[tuple[Pho
 
 
 def _parts(
-    speech: Voice | None, pieces: Sequence[Piece], settings: PrepareSettings
-) -> list[tuple[int, int, int, Curves | None]]:
+    speech: Voice | None, pieces: Sequence[MotionClip], settings: PrepareSettings
+) -> list[tuple[int, int, int, MotionClip | None]]:
     """Of each clip that is long enough first and last frame, the samples of all it is cut from, and its curves."""
-    spans: list[tuple[int, int, Curves | None]] = []
+    spans: list[tuple[int, int, MotionClip | None]] = []
     for piece in pieces:
-        start, moving = round(piece.start_s * VIDEO_FPS), piece.curves.at_fps(float(VIDEO_FPS))
-        spans.append((start, start + len(moving.clip), moving))
+        start, moving = round(piece.start_s * VIDEO_FPS), piece.at_fps(float(VIDEO_FPS))
+        spans.append((start, start + len(moving), moving))
     if speech is not None:
         frames = -(-len(speech.wave) // SAMPLES)
         spans = [(start, min(frames, end), curves) for start, end, curves in spans] or [(0, frames, None)]
@@ -193,7 +193,7 @@ def _parts(
             length, cuts = len(speech.wave), cut_at_pauses(wave, end - start, longest)
         for first, last in cuts:
             if last - first >= shortest:
-                parts.append((start + first, start + last, length, curves.between(first, last) if curves else None))
+                parts.append((start + first, start + last, length, curves.at(range(first, last)) if curves else None))
     return parts
 
 
@@ -243,7 +243,7 @@ def assemble(
         scripts: tuple[Script, ...] = own[segment.clip]
         at: dict[str, Any] = {"idle_at": -1}
         if curves is not None:
-            at["motion_at"] = add("motion", curves.clip.values)
+            at["motion_at"] = add("motion", curves.values)
         elif spoken is not None:
             number = performed.index(segment.clip)
             others = (clip for clip in performed[number % groups :: groups] if clip != segment.clip)

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Float64
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import Head
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionClip
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
@@ -323,10 +323,10 @@ def speech_track(wave: Float[np.ndarray, " samples"], phones: Sequence[Phone] | 
 
 
 def measure_motion(
-    curves: Curves,
+    curves: MotionClip,
     speech: SpeechTrack,
     head: Head,
-    reference: Curves | None = None,
+    reference: MotionClip | None = None,
     gap: Float[np.ndarray, " own_gap"] | None = None,
     reference_gap: Float[np.ndarray, " other_gap"] | None = None,
 ) -> dict[str, float]:
@@ -344,8 +344,8 @@ def measure_motion(
         InputError: another motion space.
     """
     motion = _at_rate(curves)
-    frames = min(len(motion.clip), len(speech.level_db))
-    values = motion.clip.values[:frames]
+    frames = min(len(motion), len(speech.level_db))
+    values = motion.values[:frames]
     own_gap = MM * head.lip_gap(values)
     scores = dict.fromkeys(MEASURES, float("nan"))
     if _has(motion, ("jawOpen",)):
@@ -369,8 +369,8 @@ def measure_motion(
     if reference is None:
         return scores
     true = _at_rate(reference)
-    frames = min(frames, len(true.clip))
-    made, real = values[:frames], true.clip.values[:frames]
+    frames = min(frames, len(true))
+    made, real = values[:frames], true.values[:frames]
     present, spoken = motion.present & true.present, speech.spoken(frames)
     real_gap = MM * head.lip_gap(real) if reference_gap is None else reference_gap[:frames]
     both = (made, real, head, present)
@@ -379,24 +379,24 @@ def measure_motion(
     return scores | {"lve_mm": lve_mm(*both), "eve_mm": eve_mm(*both), "fdd_mm": abs(fdd_mm(*both))}
 
 
-def blink_rate(curves: Curves) -> float:
+def blink_rate(curves: MotionClip) -> float:
     """Blinks a minute, of both lids together."""
-    lids = (curves.clip["eyeBlinkLeft"] + curves.clip["eyeBlinkRight"]) / 2
+    lids = (curves["eyeBlinkLeft"] + curves["eyeBlinkRight"]) / 2
     shut, blinks = False, 0
     for weight in lids.tolist():
         if not shut and weight >= SHUT:
             shut, blinks = True, blinks + 1
         elif shut and weight < OPENED:
             shut = False
-    return 60 * blinks / curves.clip.duration_s
+    return 60 * blinks / curves.duration_s
 
 
-def _at_rate(curves: Curves) -> Curves:
-    if curves.clip.space is not ARKIT:
-        got = f"the space {curves.clip.space.name}"
+def _at_rate(curves: MotionClip) -> MotionClip:
+    if curves.space is not ARKIT:
+        got = f"the space {curves.space.name}"
         raise InputError("motion in the ARKIT space", got, "score motion with ARKit's 52 blendshapes")
     return curves.at_fps(FPS)
 
 
-def _has(curves: Curves, channels: Sequence[str]) -> bool:
+def _has(curves: MotionClip, channels: Sequence[str]) -> bool:
     return bool(curves.present[[ARKIT.index(name) for name in channels]].all())

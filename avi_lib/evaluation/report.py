@@ -26,7 +26,7 @@ from avi_lib.evaluation.metrics import MEASURES, Measure, measure_motion, speech
 from avi_lib.face.head import load_head
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.motion.clip import ARKIT
-from avi_lib.motion.formats import read_curves
+from avi_lib.motion.formats import load_arkit
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import align_phones
 
@@ -383,7 +383,7 @@ def rescore(
         if len(paths) not in (1, len(motions)):
             got = f"{len(paths)} for {len(motions)}"
             raise InputError(f"one {what} for all motions, or one for each", got, "name as many")
-    read = {path: read_curves(path) for path in dict.fromkeys([*motions, *references])}  # refused before all else
+    read = {path: load_arkit(path) for path in dict.fromkeys([*motions, *references])}  # refused before all else
     head, tracks, found = load_head(), {}, []
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave
@@ -392,9 +392,9 @@ def rescore(
         speech = speeches[number % len(speeches)]
         truth = references[number % len(references)] if references else None
         curves, reference, track = read[path], read[truth] if truth else None, tracks[speech]
-        lengths_s = {"motion": curves.clip.duration_s, "sound": track.duration_s}
+        lengths_s = {"motion": curves.duration_s, "sound": track.duration_s}
         if reference is not None:
-            lengths_s["reference"] = reference.clip.duration_s
+            lengths_s["reference"] = reference.duration_s
         said = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in lengths_s.items())
         shortest_s = min(lengths_s.values())
         if shortest_s < LEAST_S:

@@ -30,7 +30,7 @@ from avi_lib.instruction.instructor import Instructor, softened
 from avi_lib.instruction.instructor_network import InstructorModel, stack
 from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.instruction.parser import Phrase, phrases, without
-from avi_lib.motion.clip import ARKIT, Curves, MotionClip
+from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.generator import Features, LearnedGenerator
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorModel, PriorSampler
@@ -220,11 +220,11 @@ def asked_and_moved(
     """
     plain = prior_sampler.style(PLAIN.text, seed=0)
     motions = move(generator, clips, list(styles))
-    present = np.ones(len(ARKIT), bool)
-    neutral = neutral_face([(generator.perform(*clip, PLAIN, 0, plain).values, present) for clip in clips])
+    rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
+    neutral = neutral_face([(motion.values, motion.present) for motion in rest])
     pairs: list[tuple[Strengths, Strengths]] = []
     for script, motion in zip(bank.scripts, motions, strict=True):
-        moved = measure_units(Curves(motion, present), neutral)
+        moved = measure_units(motion, neutral)
         pairs.append((asked_units(script), {n: s for n, s in moved.items() if not ACTION_UNITS[n].rhythm}))
     return pairs
 

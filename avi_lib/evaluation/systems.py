@@ -28,7 +28,7 @@ from avi_lib.evaluation.report import Row, Table, tabulate
 from avi_lib.face.head import Head
 from avi_lib.face.tracking import UNMOVED, head_angles
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, Curves, MotionClip
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorSampler
@@ -122,13 +122,13 @@ def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
     return found
 
 
-def tracked(clip: Clip) -> Curves:
+def tracked(clip: Clip) -> MotionClip:
     """The motion of a real video, with the channels that the tracker moves."""
     values, present = np.zeros((len(clip.gap), len(ARKIT)), np.float32), np.zeros(len(ARKIT), bool)
     for channel, curve in read_track(clip.audio.with_suffix(".npz"))[0].items():
         values[:, ARKIT.index(channel)] = curve
         present[ARKIT.index(channel)] = channel not in UNMOVED
-    return Curves(MotionClip(values, clip.fps, ARKIT), present)
+    return MotionClip(values, clip.fps, ARKIT, present)
 
 
 def features_of(item: Item) -> Float32[np.ndarray, "steps dim"]:
@@ -156,8 +156,8 @@ class Comparison:
     name: str
     speaker: str
     speech: SpeechTrack
-    motions: Mapping[str, Curves]
-    reference: Curves | None = None
+    motions: Mapping[str, MotionClip]
+    reference: MotionClip | None = None
     gap: Float[np.ndarray, " frames"] | None = None
 
 
@@ -172,7 +172,7 @@ def held_out_comparisons(
     asked = []
     for number, item in enumerate(spread(held_out(corpora), most)):
         style = prior_sampler.style(item.corpus.texts(item.clip)[0], seed + number)
-        performed = whole(motion_of(item))
+        performed = motion_of(item)
         asked.append(_asked(item, style, performed, performed))
     return _spoken(asked, generator)
 
@@ -183,7 +183,7 @@ def grid_comparisons(
     """Real videos with their tracks; InputError when something of them is missing."""
     asked, style = [], prior_sampler.style(CALM, seed)
     for clip, wave, features, performed in read_spoken(folder, generator.encoder):
-        speech, motions = speech_track(wave, clip.phones), {PERFORMER: whole(performed)}
+        speech, motions = speech_track(wave, clip.phones), {PERFORMER: performed}
         asked.append((Comparison(clip.name, clip.name, speech, motions, tracked(clip), clip.gap), features, style))
     return _spoken(asked, generator)
 
@@ -201,8 +201,8 @@ def rig_comparisons(
         raise InputError("recordings of real motion with sound", ", ".join(sorted(missing)), "check the names")
     style, calm, asked = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
     for item in kept:
-        performed = whole(item.corpus.performer(item.clip).perform_with_still(calm, seed)[1])
-        asked.append(_asked(item, style, performed, Curves(motion_of(item), item.corpus.present(item.clip))))
+        performed = item.corpus.performer(item.clip).perform_with_still(calm, seed)[1]
+        asked.append(_asked(item, style, performed, replace(motion_of(item), present=item.corpus.present(item.clip))))
     return _spoken(asked, generator)
 
 
@@ -211,7 +211,7 @@ def real_motion(corpora: Sequence[Corpus]) -> list[Item]:
     return [Item(corpus, clip) for corpus in corpora for clip in corpus.select(motion="recorded") if clip.features]
 
 
-def _asked(item: Item, style: Float32[np.ndarray, " style"], performed: Curves, reference: Curves) -> Asked:
+def _asked(item: Item, style: Float32[np.ndarray, " style"], performed: MotionClip, reference: MotionClip) -> Asked:
     corpus, clip = item.corpus, item.clip
     speech = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
     return Comparison(clip.clip, clip.speaker, speech, {PERFORMER: performed}, reference), features_of(item), style
@@ -227,7 +227,7 @@ def _spoken(asked: Sequence[Asked], generator: LearnedGenerator) -> list[Compari
         for features in (own, asked[(number + 1) % len(asked)][1]):
             speech = np.tile(features, (-(-2 * frames // len(features)), 1))[: 2 * frames]  # too short begins again
             values = ARKIT.limited(generator.model.motion_of(speech, style).values[:frames])
-            made.append(whole(MotionClip(values, FPS, ARKIT)))
+            made.append(MotionClip(values, FPS, ARKIT))
         motions = {LEARNED: made[0], **each.motions, SHUFFLED: made[1]}
         if each.reference is not None and each.reference is not each.motions[PERFORMER]:
             motions[REAL] = each.reference
@@ -254,11 +254,6 @@ def score_comparisons(
                 scores |= dict.fromkeys(IDLE, float("nan"))
             rows.append(Row(system, each.speaker, scores))
     return tabulate(name, title, how, rows, MEASURES, seed)
-
-
-def whole(motion: MotionClip) -> Curves:
-    """Generated motion, all of whose channels are there."""
-    return Curves(motion, np.ones(len(motion.space), bool))
 
 
 def spread(items: Sequence[Item], most: int) -> list[Item]:

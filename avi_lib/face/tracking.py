@@ -1,7 +1,7 @@
 """Tracking: the video of a face in, its ARKit motion with a report out.
 
 >>> track = track_video(Path("my.mp4"))
->>> [(piece.start_s, piece.curves.clip.values.shape) for piece in track.pieces]
+>>> [(piece.start_s, piece.values.shape) for piece in track.pieces]
 [(0.0, (250, 55))]
 
 Frame i of the motion shows the time (i + 0.5) / fps from the start of the video's sound, whatever the video's own rate
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.video import read_pictures
 from avi_lib.models import resolve
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, Curves, MotionClip, Piece
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionClip
 from avi_lib.motion.performer import articulate
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
@@ -111,7 +111,7 @@ def _count(number: int, noun: str, plural: str = "s") -> str:
 class Track:
     """Motion of one face: its pieces in order of time, at least one, each from a whole frame on; and a report."""
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[MotionClip, ...]
     report: TrackReport
 
 
@@ -145,17 +145,17 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
     if not pieces:
         got = f"{path} with one in {(sightings.person >= 0).sum()} of {len(seen)} pictures"
         raise InputError("a face that stays in view", got, "choose a video of a face that looks towards the camera")
-    longest = max(pieces, key=lambda piece: len(piece.curves.clip))
+    longest = max(pieces, key=len)
     try:
-        lag = measure_lag(longest.curves.clip, longest.start_s, load_voice(sound or path).wave)
+        lag = measure_lag(longest, load_voice(sound or path).wave)
     except InputError as error:
         lag = Lag(None, None, f"no sound: {error.got}")
     return Track(pieces, _report(footage, sightings, pieces, lag))
 
 
-def _report(footage: Footage, sightings: Sightings, pieces: tuple[Piece, ...], lag: Lag) -> TrackReport:
+def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ...], lag: Lag) -> TrackReport:
     found, middle_s = sightings.person >= 0, (sightings.start_s + sightings.end_s) / 2
-    spans_s = [(piece.start_s, piece.start_s + piece.curves.clip.duration_s) for piece in pieces]
+    spans_s = [(piece.start_s, piece.start_s + piece.duration_s) for piece in pieces]
     kept = np.zeros(len(found), bool)
     for start_s, end_s in spans_s:
         kept |= (middle_s >= start_s) & (middle_s <= end_s)
@@ -434,7 +434,7 @@ class Sightings:
         return np.minimum(after, self.start_s + 2 * self.step_s)
 
 
-def cut_pieces(sightings: Sightings, fps: float) -> tuple[Piece, ...]:
+def cut_pieces(sightings: Sightings, fps: float) -> tuple[MotionClip, ...]:
     """Motion at `fps` from what the pictures show, without the times for which no face is known.
 
     Between pictures values are interpolated; where the video has several pictures a frame, the frame is their mean.
@@ -463,7 +463,7 @@ def cut_pieces(sightings: Sightings, fps: float) -> tuple[Piece, ...]:
         drawn = np.stack([np.interp(times_s, middles_s, channel) for channel in values.T], axis=1)
         steady = drawn.reshape(last - first, each, -1).mean(axis=1).astype(np.float32)
         present = np.array([channel not in UNMOVED for channel in ARKIT.channels])
-        pieces.append(Piece(first / fps, Curves(MotionClip(steady, fps, ARKIT), present)))
+        pieces.append(MotionClip(steady, fps, ARKIT, present, first / fps))
     return tuple(pieces)
 
 
@@ -491,10 +491,10 @@ class Lag(NamedTuple):
     reason: str = ""
 
 
-def measure_lag(clip: MotionClip, start_s: float, wave: Float32[np.ndarray, " samples"]) -> Lag:
-    """Lag of the sound behind ARKIT motion that begins `start_s` into the wave (16 kHz)."""
-    first = max(round((start_s - REACH_S) * RATE_HZ), 0)
-    last = round((start_s + min(clip.duration_s, LOOKED_AT_S) + REACH_S) * RATE_HZ)
+def measure_lag(clip: MotionClip, wave: Float32[np.ndarray, " samples"]) -> Lag:
+    """Lag of the sound (16 kHz) behind ARKIT motion, which begins at its `start_s`."""
+    first = max(round((clip.start_s - REACH_S) * RATE_HZ), 0)
+    last = round((clip.start_s + min(clip.duration_s, LOOKED_AT_S) + REACH_S) * RATE_HZ)
     part = wave[first:last]
     try:
         phones = recognise_phones(part).phones
@@ -505,7 +505,7 @@ def measure_lag(clip: MotionClip, start_s: float, wave: Float32[np.ndarray, " sa
     expected = articulate(phones, len(part) / RATE_HZ, FINE_FPS)
     openness = expected.values[:, ARKIT.index("jawOpen")] * (1 - expected.closure)
     tracked = (clip["jawOpen"] - clip["mouthClose"])[: int(LOOKED_AT_S * clip.fps)]
-    return best_lag(tracked, clip.fps, openness, FINE_FPS, first / RATE_HZ - start_s)
+    return best_lag(tracked, clip.fps, openness, FINE_FPS, first / RATE_HZ - clip.start_s)
 
 
 def best_lag(

@@ -12,7 +12,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -144,21 +144,24 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
         return npy.read_array(stream, allow_pickle=False)
 
 
-# Clips and curves.
+# Clips.
 
 
 @dataclass(frozen=True, eq=False)
 class MotionClip:
     """Curves of every channel of a motion space at a fixed frame rate.
 
-    `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. Raises InputError when
-    the shape does not fit the space, there is no frame, a value is not finite, or the frame rate is not positive.
-    A clip is equal only to itself.
+    `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. `present` (channels,) is
+    False for channels that a recording does not have or does not move; their values are 0 and mean nothing. Motion
+    begins `start_s` seconds into its recording. Raises InputError when shapes do not fit the space, there is no frame
+    or no channel, a value is not finite, or the frame rate is not positive. A clip is equal only to itself.
     """
 
     values: Float32[np.ndarray, "frames channels"]
     fps: float
     space: MotionSpace
+    present: Bool[np.ndarray, " _"] = field(default_factory=lambda: np.ones((), bool))
+    start_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse curves that no face can carry out."""
@@ -172,6 +175,13 @@ class MotionClip:
             raise InputError("finite motion values", f"{bad} frames with NaN or infinity", "repair or cut those frames")
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise InputError("a positive frame rate", f"{self.fps} frames per second", "pass the rate of the recording")
+        if self.present.ndim == 0:
+            object.__setattr__(self, "present", np.full(len(self.space), self.present))
+        if self.present.shape != (len(self.space),):
+            expected = f"a mask of the {len(self.space)} channels of {self.space.name}"
+            raise InputError(expected, f"shape {self.present.shape}", "make one entry for each channel")
+        if not self.present.any():
+            raise InputError("at least one channel of motion", "none", "check the names of the channels")
 
     def __getitem__(self, channel: str) -> Float32[np.ndarray, " frames"]:
         return self.values[:, self.space.index(channel)]
@@ -181,46 +191,27 @@ class MotionClip:
 
     def at(self, frames: Sequence[int] | Int[np.ndarray, " frames"]) -> MotionClip:
         """The frames with these numbers, in this order."""
-        return MotionClip(self.values[np.asarray(frames, np.int64)], self.fps, self.space)
+        picks = np.asarray(frames, np.int64)
+        return replace(self, values=self.values[picks], start_s=self.start_s + float(picks[0]) / self.fps)
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return len(self.values) / self.fps
 
-
-@dataclass(frozen=True, eq=False)
-class Curves:
-    """Motion of a real face.
-
-    `present` (channels,) is False for channels that the recording does not have or does not move; their values are 0
-    and mean nothing. Raises InputError when its length is not the number of channels or no channel is there.
-    """
-
-    clip: MotionClip
-    present: Bool[np.ndarray, " channels"]
-
-    def __post_init__(self) -> None:
-        """Refuse a mask of another space."""
-        if self.present.shape != (len(self.clip.space),):
-            expected = f"a mask of the {len(self.clip.space)} channels of {self.clip.space.name}"
-            raise InputError(expected, f"shape {self.present.shape}", "make one entry for each channel")
-        if not FPS_RANGE[0] <= self.clip.fps <= FPS_RANGE[1]:
-            expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames a second"
-            raise InputError(expected, f"{self.clip.fps:g}", "write the rate of the recording")
-        if not self.present.any():
-            raise InputError("at least one channel of motion", "none", "check the names of the channels")
-
-    def at_fps(self, fps: float) -> Curves:
+    def at_fps(self, fps: float) -> MotionClip:
         """The same curves at another frame rate; frame i shows the time (i + 0.5) / fps, averaged when going down.
 
         Curves are taken as straight between frames; going down, a frame is their mean over its duration.
         FLAME's rotations are made continuous first: the result may hold rotation vectors longer than pi.
         """
-        if fps == self.clip.fps:
+        if not FPS_RANGE[0] <= self.fps <= FPS_RANGE[1]:
+            expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames a second"
+            raise InputError(expected, f"{self.fps:g}", "write the rate of the recording")
+        if fps == self.fps:
             return self
-        values, old = self.clip.values.astype(np.float64), self.clip.fps
-        if self.clip.space is FLAME:
+        values, old = self.values.astype(np.float64), self.fps
+        if self.space is FLAME:
             for group in ("lips", "head"):
                 rotation = list(FLAME.groups[group])
                 values[:, rotation] = _continuous(values[:, rotation])
@@ -229,11 +220,7 @@ class Curves:
         times_s = (np.arange(frames * parts) + 0.5) / (fps * parts)
         straight = [np.interp(times_s, (np.arange(len(values)) + 0.5) / old, channel) for channel in values.T]
         resampled = np.stack(straight, axis=1).reshape(frames, parts, -1).mean(axis=1)
-        return Curves(MotionClip(resampled.astype(np.float32), fps, self.clip.space), self.present)
-
-    def between(self, first: int, last: int) -> Curves:
-        """The frames from `first` to before `last`."""
-        return Curves(self.clip.at(range(first, last)), self.present)
+        return replace(self, values=resampled.astype(np.float32), fps=fps)
 
 
 def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray, "frames 3"]:
@@ -249,48 +236,28 @@ def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray,
     return continuous
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Motion without a gap, from `start_s` seconds of its recording on."""
-
-    start_s: float
-    curves: Curves
-
-
-# Clips and curves as files.
+# Clips as files.
 
 _ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 << 16), "present": ("b", 1 << 16)}
 """Types and largest size of each array that is read; 1 GiB of values is 22 hours at 60 frames per second."""
 
 
-def save_npz(clip: MotionClip, path: Path, present: Bool[np.ndarray, " channels"] | None = None) -> None:
-    """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically."""
-    mask: dict[str, Any] = {} if present is None else {"present": present}
+def save_npz(clip: MotionClip, path: Path) -> None:
+    """Write `values` (frames, channels) float32, `fps` float64 and `channels` (channels,) str as npz, atomically.
+
+    Where channels are missing, `present` (channels,) bool says which are there.
+    """
+    mask: dict[str, Any] = {} if clip.present.all() else {"present": clip.present}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         names = np.array(clip.space.channels)
         np.savez(stream, values=clip.values, fps=np.float64(clip.fps), channels=names, **mask)
 
 
-def save_curves(curves: Curves, path: Path) -> None:
-    """Write what `save_npz` writes and `present` (channels,) bool, which says what channels are there."""
-    save_npz(curves.clip, path, curves.present)
-
-
 def load_npz(path: Path) -> MotionClip:
-    """Read a motion npz; the space is recognised by its channel names. InputError when the file is not such an npz."""
-    return _load(Path(path))[0]
-
-
-def load_curves(path: Path) -> Curves:
-    """Curves of a motion npz; without `present` all channels are there, and those that are missing are read as 0.
+    """Read a motion npz, its space recognised by the channels' names; what a missing channel holds is read as 0.
 
     Raises InputError for no motion npz, a `present` of another type or length, or one without a channel.
     """
-    clip, present = _load(Path(path))
-    return Curves(MotionClip(np.where(present, clip.values, np.float32(0)), clip.fps, clip.space), present)
-
-
-def _load(path: Path) -> tuple[MotionClip, Bool[np.ndarray, " channels"]]:
     try:
         with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
             names = [name for name in _ARRAYS if name != "present" or "present.npy" in archive.namelist()]
@@ -298,16 +265,15 @@ def _load(path: Path) -> tuple[MotionClip, Bool[np.ndarray, " channels"]]:
             values, fps = np.ascontiguousarray(found["values"], np.float32), float(found["fps"].item())
             channels = tuple(found["channels"].ravel().tolist())
         present = found.get("present", np.ones(len(channels), bool))
-        if present.shape != (len(channels),):
-            raise ValueError(f"present of the shape {present.shape}")
-        if not present.any():
-            raise ValueError("present without a channel")
+        if present.shape != (len(channels),) or not present.any():
+            raise ValueError(f"present of the shape {present.shape} for {len(channels)} channels, or without any")
     except UNREADABLE as error:
         expected = "a motion npz with values, fps and channels"
         raise InputError(expected, f"{path}: {error}", "write one with `avi talk --motion`") from error
     for space in SPACES.values():
         if channels == space.channels:
-            return MotionClip(values, fps, space), present
+            clip = MotionClip(values, fps, space, present)
+            return replace(clip, values=np.where(present, values, np.float32(0)))
     got = f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}"
     raise InputError(f"the channels of {' or '.join(SPACES)}", got, "convert it with `avi export`")
 

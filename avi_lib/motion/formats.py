@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from itertools import count, islice, takewhile
 from pathlib import Path
 from posixpath import splitext
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -31,10 +31,8 @@ from avi_lib.motion.clip import (
     HEAD_ROTATION,
     SPACES,
     UNREADABLE,
-    Curves,
     MotionClip,
     MotionSpace,
-    load_curves,
     load_npz,
     read_array,
     save_npz,
@@ -51,7 +49,6 @@ WRITABLE = {
 }
 """What is written by suffix; a name without one is a folder with one OBJ a frame."""
 READABLE = (".npz", ".csv", ".glb", ".gltf", ".bvh")
-MOTION_SUFFIXES = tuple(WRITABLE)
 _WITH_HEAD = (".glb", ".usda", ".usdc", ".usdz")
 
 
@@ -64,18 +61,19 @@ def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None 
     output = Path(output)
     check_motion(output, head)
     suffix = output.suffix.lower()
+    shown: Any = head or load_head() if suffix in ("", *_WITH_HEAD) else None
     if suffix == ".glb":
         from avi_lib.heads.gltf_writing import write_glb
 
-        write_glb(_shaped(head), motion, output)
+        write_glb(shown, motion, output)
     elif suffix.startswith(".usd"):
         from avi_lib.heads.usd import write_usd
 
-        write_usd(_shaped(head), motion, output)
+        write_usd(shown, motion, output)
     elif not suffix:
         from avi_lib.heads.obj import write_obj_sequence
 
-        write_obj_sequence(head or load_head(), motion, output)
+        write_obj_sequence(shown, motion, output)
     else:
         plain = save_flame_coefficients if motion.space is FLAME else save_npz
         {".csv": save_livelink, ".bvh": save_bvh, ".npz": plain}[suffix](motion, output)
@@ -91,23 +89,16 @@ def load_motion(path: Path | str) -> MotionClip:
         from avi_lib.heads.gltf import read_glb_motion
 
         return read_glb_motion(path)
-    if suffix == ".npz":
-        return load_flame(path).clip if _holds_coefficients(path) else load_npz(path)
-    return load_livelink(path) if suffix == ".csv" else load_bvh(path)
+    plain = load_flame if suffix == ".npz" and _holds_coefficients(path) else load_npz
+    return {".csv": load_livelink, ".bvh": load_bvh, ".npz": plain}[suffix](path)
 
 
-def read_curves(path: Path) -> Curves:
-    """ARKit motion of a file and which of its channels are there; InputError for another space."""
-    suffix = path.suffix.lower()
-    if suffix == ".npz" and not _holds_coefficients(path):
-        curves = load_curves(path)
-    else:
-        clip = load_motion(path)
-        turns = np.isin(clip.space.channels, HEAD_ROTATION)
-        curves = Curves(clip, turns if suffix == ".bvh" else np.ones(len(clip.space), dtype=bool))
-    if curves.clip.space is not ARKIT:
-        raise InputError("motion in the ARKIT space", f"{path} in {curves.clip.space.name}", "convert it first")
-    return curves
+def load_arkit(path: Path) -> MotionClip:
+    """Read motion in the ARKIT space; InputError for another space."""
+    clip = load_motion(path)
+    if clip.space is not ARKIT:
+        raise InputError("motion in the ARKIT space", f"{path} in {clip.space.name}", "convert it first")
+    return clip
 
 
 def converted(motion: MotionClip, space: str, head: RiggedHead | None) -> tuple[MotionClip, str]:
@@ -142,26 +133,18 @@ def written_files(output: Path) -> tuple[Path, ...]:
 def writable_here() -> tuple[str, ...]:
     """The suffixes that this environment can write: those of USD need the package usd-core."""
     has_usd = find_spec("pxr") is not None
-    return tuple(suffix for suffix in MOTION_SUFFIXES if has_usd or not suffix.startswith(".usd"))
+    return tuple(suffix for suffix in WRITABLE if has_usd or not suffix.startswith(".usd"))
 
 
 def check_motion(output: Path, head: RiggedHead | None = None) -> None:
     """Raise InputError unless a motion file of this name can be written with this head."""
     suffix = output.suffix.lower()
-    if suffix and suffix not in MOTION_SUFFIXES:
-        expected = f"a motion file ending in {', '.join(MOTION_SUFFIXES)}, or a folder's name"
+    if suffix and suffix not in WRITABLE:
+        expected = f"a motion file ending in {', '.join(WRITABLE)}, or a folder's name"
         raise InputError(expected, str(output), "change the suffix")
-    if suffix in _WITH_HEAD:
-        _shaped(head)
-
-
-def _shaped(head: RiggedHead | None) -> Head:
-    if head is None:
-        return load_head()
-    if not isinstance(head, Head):
+    if suffix in _WITH_HEAD and not (head is None or isinstance(head, Head)):
         expected = f"a head with blendshapes for {', '.join(_WITH_HEAD)}"
         raise InputError(expected, f"the FLAME head {head.name}", "write its coefficients, or a folder of OBJ")
-    return head
 
 
 def _must_be(clip: MotionClip, space: MotionSpace) -> None:
@@ -387,7 +370,7 @@ def load_bvh(path: Path) -> MotionClip:
     values = np.zeros((len(numbers), len(ARKIT)), np.float32)
     for channel, angles in zip(HEAD_ROTATION, (pitch, np.unwrap(yaw), np.unwrap(roll)), strict=True):
         values[:, ARKIT.index(channel)] = angles
-    return MotionClip(values, fps, ARKIT)
+    return MotionClip(values, fps, ARKIT, np.isin(ARKIT.channels, HEAD_ROTATION))
 
 
 def _hierarchy(text: str) -> tuple[list[_Joint], str]:
@@ -487,16 +470,16 @@ def save_flame_coefficients(clip: MotionClip, path: Path) -> None:
         np.savez(stream, expression=expression, jaw_pose=jaw, global_pose=turned, fps=np.float64(clip.fps))
 
 
-def load_flame(path: Path) -> Curves:
-    """FLAME curves of a clip: its npz, or any npy file of its folder.
+def load_flame(path: Path) -> MotionClip:
+    """FLAME motion of a clip: its npz, or any npy file of its folder.
 
     Raises InputError for no expression or no jaw, arrays of other shapes or of objects, NaN, or lengths that differ.
     """
     try:
         if path.suffix.lower() == ".npy":
-            return _curves({file.stem: partial(io.FileIO, file) for file in sorted(path.parent.glob("*.npy"))})
+            return _coefficients({file.stem: partial(io.FileIO, file) for file in sorted(path.parent.glob("*.npy"))})
         with zipfile.ZipFile(path) as archive:
-            return _curves({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()})
+            return _coefficients({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()})
     except UNREADABLE as error:
         expected = "FLAME coefficients with expression and jaw"
         raise InputError(expected, f"{path}: {error}", "write them as plain arrays of numbers") from error
@@ -520,8 +503,8 @@ def _holds_coefficients(path: Path) -> bool:
         return False
 
 
-def _curves(openers: Mapping[str, Callable[[], IO[bytes]]]) -> Curves:
-    """Curves from the arrays of one clip; ValueError says what does not fit."""
+def _coefficients(openers: Mapping[str, Callable[[], IO[bytes]]]) -> MotionClip:
+    """Motion from the arrays of one clip; ValueError says what does not fit."""
     require_coefficients(list(openers))
     lower = {name.lower(): name for name in openers}
     parts: dict[str, np.ndarray] = {}
@@ -546,4 +529,4 @@ def _curves(openers: Mapping[str, Callable[[], IO[bytes]]]) -> Curves:
     if "fps" in lower:
         fps = read_array(openers[lower["fps"]], "fps", "fiu", 64)
     values = np.concatenate([expression, jaw, turn], axis=1)
-    return Curves(MotionClip(values, float(fps.item()), FLAME), present)
+    return MotionClip(values, float(fps.item()), FLAME, present)

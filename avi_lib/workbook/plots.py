@@ -35,7 +35,7 @@ from avi_lib.evaluation.report import markdown_table as markdown_table  # notebo
 from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
-from avi_lib.motion.clip import MotionClip, Piece
+from avi_lib.motion.clip import MotionClip
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
@@ -328,10 +328,10 @@ def _line(motion: MotionClip, channel: str) -> tuple[Curve, Curve]:
     return frame_times_s(len(motion), motion.fps), side_mean(motion, channel)
 
 
-def joined(pieces: Sequence[Piece], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
+def joined(pieces: Sequence[MotionClip], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
     """A measure of the pieces of a track, at their times from the start of the video; NaN where no face was found."""
-    curves = [measure(piece.curves.clip) for piece in pieces]
-    starts = [round(piece.start_s * piece.curves.clip.fps) for piece in pieces]
+    curves = [measure(piece) for piece in pieces]
+    starts = [round(piece.start_s * piece.fps) for piece in pieces]
     whole = np.full(max(start + len(curve) for start, curve in zip(starts, curves, strict=True)), np.nan)
     for start, curve in zip(starts, curves, strict=True):
         whole[start : start + len(curve)] = curve

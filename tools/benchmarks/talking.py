@@ -141,7 +141,7 @@ def _measure_grid(model: TalkingModel, source: Path, encoder: SpeechEncoder, hea
     ):
         yield Figure(name, learned[score], unit, must, f"GRID; performer {baseline[score]:.2f}; real {truth}")
     every = [[motion.values for motion in motions], [motion.values for motion in performed]]
-    every.append([tracked(clip).clip.values for clip in clips])
+    every.append([tracked(clip).values for clip in clips])
     jitters = [float(np.mean([jitter_mm(each, head) for each in curves])) for curves in every]
     how = f"GRID, lips; performer {jitters[1] / jitters[2]:.2f}; real tracks {jitters[2]:.2f} mm per frame^3"
     yield Figure("jitter against real tracks", jitters[0] / jitters[2], "x", "<= 1.5", how)

@@ -55,7 +55,7 @@ def agreement(video: Path) -> Agreement:
     taken_s = time.perf_counter() - begun_s
     if len(track.pieces) != 1:
         raise InputError("a face throughout the video", f"{len(track.pieces)} pieces of {video}", "choose another clip")
-    clip = track.pieces[0].curves.clip
+    clip = track.pieces[0]
     weights, angles = read_track(video.with_suffix(".npz"))
     frames = min(len(clip), len(angles))
     correlation = {channel: _correlation(clip[channel][:frames], weights[channel][:frames]) for channel in CHANNELS}
@@ -69,14 +69,14 @@ def _lags(track: Track, video: Path) -> tuple[Lag, tuple[float, ...], float]:
     """The lag, errors after each shift of the sound, and the seconds that measuring one lag takes."""
     beside = video.with_suffix(".flac")
     wave = load_voice(beside if beside.exists() else video).wave
-    clip, errors = track.pieces[0].curves.clip, []
+    clip, errors = track.pieces[0], []
     begun_s = time.perf_counter()
-    lag = measure_lag(clip, track.pieces[0].start_s, wave)
+    lag = measure_lag(clip, wave)
     taken_s = time.perf_counter() - begun_s
     for shift_s in SHIFTS_S:
         samples = round(abs(shift_s) * RATE_HZ)
         shifted = np.append(np.zeros(samples, np.float32), wave) if shift_s > 0 else wave[samples:]
-        found_s = measure_lag(clip, track.pieces[0].start_s, shifted).lag_s
+        found_s = measure_lag(clip, shifted).lag_s
         errors.append(np.nan if found_s is None or lag.lag_s is None else found_s - lag.lag_s - shift_s)
     return lag, tuple(errors), taken_s
 

@@ -18,7 +18,6 @@ import numpy as np
 from avi_lib.corpus.measure import measure_units, neutral_face
 from avi_lib.instruction.action_units import ACTION_UNITS, STRENGTH_WORDS, opposites, quantise
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, Curves
 from avi_lib.motion.performer import Performer
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
@@ -114,9 +113,8 @@ def perform_pairs(source: Path, clips: int | None = None, seed: int = 0) -> list
             units = draw_units(rng) if i else {}
             instruction = Instruction("a script", action_units=units)
             performed.append((units, performer.perform(instruction, seed=SCRIPTS * number + i)))
-    present = np.ones(len(ARKIT), dtype=bool)
-    neutral = neutral_face([(clip.values, present) for _, clip in performed])
-    return [(units, measure_units(Curves(clip, present), neutral)) for units, clip in performed]
+    neutral = neutral_face([(clip.values, clip.present) for _, clip in performed])
+    return [(units, measure_units(clip, neutral)) for units, clip in performed]
 
 
 def _stretches(recordings: Sequence[tuple[Path, tuple[Phone, ...]]]) -> list[Sequence[tuple[Path, tuple[Phone, ...]]]]:
