@@ -23,7 +23,7 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
-from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, video_writer
+from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
@@ -160,9 +160,8 @@ class Renderer:
             raise InputError("talks of the same recording", got, "compare them over one recording")
         frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
         bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
-        with video_writer(output, first.motion.fps, first.speech.wave, first.speech.rate_hz) as write:
-            for shown in bar:
-                write(tiled(shown, columns_of(len(talks))) if several else shown[0])
+        pictures = (tiled(shown, columns_of(len(talks))) if several else shown[0] for shown in bar)
+        write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz)
 
     def contact_sheet(self, talk: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""

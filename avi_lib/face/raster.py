@@ -25,10 +25,8 @@ from avi_lib.face.camera import MATERIALS, View
 from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
 
 BANDS_A_THREAD = 3
-LEVELS = 3
-"""Sizes of the atlas: full, half and quarter."""
-SHARPNESS = 1.7
-"""Texels a pixel, along a line, that half of a material's picture may exceed before the next level is taken."""
+LEVELS = 3  # sizes of the atlas: full, half and quarter
+SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
 SAME_SURFACE = np.float32(0.004)
@@ -385,7 +383,7 @@ def paint_rows(
     most = layers.owner.shape[1]
     pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
     found = Found(pixel, share, material, np.empty((7, most), np.float32), np.empty((3, most), np.float32))
-    half, one, full = np.float32(0.5), np.float32(1), np.float32(255)
+    half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
     for y in range(top, bottom):
         count = _list(y, screen, surface, layers, found)
         first = 0
@@ -397,25 +395,21 @@ def paint_rows(
             first = stop
         i = 0
         while i < count:
-            x, rest = found.pixel[i], one
-            red, green, blue = half, half, half
+            x, rest, first = found.pixel[i], one, i
             while i < count and found.pixel[i] == x:
-                weight = full * found.share[i]
-                red += weight * found.rgb[0, i]
-                green += weight * found.rgb[1, i]
-                blue += weight * found.rgb[2, i]
                 rest -= found.share[i]
                 i += 1
-            if picture.shape[2] == 4:
-                scale = one / max(one - rest, np.float32(0.25))
-                picture[y, x, 0] = np.uint8(half + (red - half) * scale)
-                picture[y, x, 1] = np.uint8(half + (green - half) * scale)
-                picture[y, x, 2] = np.uint8(half + (blue - half) * scale)
+            scale = one / max(one - rest, np.float32(0.25))
+            for channel in range(3):
+                light = half
+                for s in range(first, i):
+                    light += full * found.share[s] * found.rgb[channel, s]
+                if transparent:
+                    picture[y, x, channel] = np.uint8(half + (light - half) * scale)
+                else:
+                    picture[y, x, channel] = np.uint8(light + rest * np.float32(picture[y, x, channel]))
+            if transparent:
                 picture[y, x, 3] = np.uint8(half + full * (one - rest))
-            else:
-                picture[y, x, 0] = np.uint8(red + rest * np.float32(picture[y, x, 0]))
-                picture[y, x, 1] = np.uint8(green + rest * np.float32(picture[y, x, 1]))
-                picture[y, x, 2] = np.uint8(blue + rest * np.float32(picture[y, x, 2]))
 
 
 # Drawing.

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
-from scipy.ndimage import gaussian_filter1d
+from scipy.ndimage import gaussian_filter1d, label
 from tqdm import tqdm
 
 from avi_lib.errors import AssetError, InputError
@@ -35,14 +35,10 @@ from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import recognise_phones
 from avi_lib.wall import behind_wall
 
-NOTICED_LAG_S = 0.08
-"""A lag from here on is noted: twice the scatter of the measurement on videos that are in step."""
-MAX_GAP_S = 0.5
-"""Longest time without the face that is interpolated, and after which another person may be followed."""
-MIN_PIECE_S = 0.5
-"""A shorter piece beside a cut is cut out too."""
-MIN_OVERLAP = 0.2
-"""Two boxes are of the same face when their intersection is at least this share of their union."""
+NOTICED_LAG_S = 0.08  # a lag from here on is noted: twice the scatter of the measurement on videos that are in step
+MAX_GAP_S = 0.5  # longest time without the face that is interpolated; then another person may be followed
+MIN_PIECE_S = 0.5  # a shorter piece beside a cut is cut out too
+MIN_OVERLAP = 0.2  # boxes whose intersection is at least this share of their union are of the same face
 UNMOVED = ("cheekPuff", "cheekSquintLeft", "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut")
 """Channels that MediaPipe lacks (tongueOut) or leaves at 0 whatever the face does (its issues 4403, 4436 and 4450)."""
 
@@ -175,9 +171,9 @@ def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ..
         video_fps=round(1 / sightings.step_s, 3),
         found=int(found.sum()),
         interpolated=int((kept & ~found).sum()),
-        gaps=_stretches(kept & ~found),
+        gaps=label(kept & ~found)[1],
         cut=int((~kept).sum()),
-        cuts=_stretches(~kept),
+        cuts=label(~kept)[1],
         cut_s=max(duration_s - sum(end_s - start_s for start_s, end_s in spans_s), 0.0),
         faces_seen=faces_seen,
         crowded=float(crowded),
@@ -186,11 +182,6 @@ def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ..
         lag_correlation=lag.correlation,
         warnings=tuple(warning for due, warning in warnings if due),
     )
-
-
-def _stretches(mask: np.ndarray) -> int:
-    """How many runs of True a mask has."""
-    return int((np.diff(np.concatenate([[False], mask]).astype(int)) == 1).sum())
 
 
 # Pictures of a video one at a time, read behind the wall.
@@ -282,9 +273,9 @@ class FaceFollower:
             self._first_s = start_s
         with _quiet():
             detections = self._detector.detect(self._image(rgb)).detections
-        corners = [(box.origin_x, box.origin_y, box.width, box.height) for box in (d.bounding_box for d in detections)]
+        found = (detection.bounding_box for detection in detections)
+        corners = [(b.origin_x, b.origin_y, b.origin_x + b.width, b.origin_y + b.height) for b in found]
         boxes = np.array(corners, np.float64).reshape(-1, 4)
-        boxes[:, 2:] += boxes[:, :2]
         if start_s - self._seen_s > MAX_GAP_S:
             self.box = None
         chosen = choose_face(boxes, self.box)
@@ -300,15 +291,15 @@ class FaceFollower:
         if not result.face_landmarks:
             return nothing
         marks = np.array([(mark.x, mark.y) for mark in result.face_landmarks[0]]) * (rgb.shape[1], rgb.shape[0])
-        found = np.concatenate([marks.min(axis=0), marks.max(axis=0)])
-        if overlap(found, own) < MIN_OVERLAP:
+        face = np.concatenate([marks.min(axis=0), marks.max(axis=0)])
+        if overlap(face, own) < MIN_OVERLAP:
             return nothing
         weights = {category.category_name: category.score for category in result.face_blendshapes[0]}
         values = np.zeros(len(ARKIT), np.float32)
         values[_COLUMNS] = [weights[channel] for channel in _TRACKED]
         values[_TURNS] = head_angles(result.facial_transformation_matrixes[0][:3, :3])
         self._person += self.box is None
-        self.box, self._seen_s = found, start_s
+        self.box, self._seen_s = face, start_s
         score = float(detections[chosen].categories[0].score) if chosen is not None else 0.0
         return self._person, values, score, len(boxes)
 
@@ -325,9 +316,8 @@ def choose_face(boxes: Float[np.ndarray, "faces 4"], last: Float[np.ndarray, " 4
         return None
     if last is None:
         return int(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1).argmax())
-    overlaps = [overlap(box, last) for box in boxes]
-    best = int(np.argmax(overlaps))
-    return best if overlaps[best] >= MIN_OVERLAP else None
+    best = max(range(len(boxes)), key=lambda i: overlap(boxes[i], last))
+    return best if overlap(boxes[best], last) >= MIN_OVERLAP else None
 
 
 def overlap(a: Float[np.ndarray, " 4"], b: Float[np.ndarray, " 4"]) -> float:
@@ -470,17 +460,11 @@ def cut_pieces(sightings: Sightings, fps: float) -> tuple[MotionClip, ...]:
 # How much later than the face the sound comes: measured, reported, never applied.
 
 
-REACH_S = 0.5
-"""Largest lag either way that is looked for."""
-LOOKED_AT_S = 60.0
-"""Time from the start of the motion that is compared; more makes the answer no surer."""
-SHORTEST_S = 1.0
-"""Motion and sound must share this much at every lag."""
-
-FINE_FPS = 100.0
-"""Frames a second of the expected mouth, so that lags come in steps of 10 ms."""
-SLOW_S = 0.5
-"""Standard deviation of the moving mean that is taken out."""
+REACH_S = 0.5  # largest lag either way that is looked for
+LOOKED_AT_S = 60.0  # time from the start of the motion that is compared; more makes the answer no surer
+SHORTEST_S = 1.0  # motion and sound must share this much at every lag
+FINE_FPS = 100.0  # frames a second of the expected mouth, so that lags come in steps of 10 ms
+SLOW_S = 0.5  # standard deviation of the moving mean that is taken out
 
 
 class Lag(NamedTuple):

@@ -1,7 +1,6 @@
 """Videos: pictures and sound written as one file that browsers play, words in pictures, and pictures read from a file.
 
->>> with video_writer(Path("talk.mp4"), 25.0, speech.wave, speech.rate_hz) as write:
-...     write(picture)                               # (height, width, 3) sRGB, one after the other
+>>> write_video(Path("talk.mp4"), pictures, 25.0, speech.wave, speech.rate_hz)  # each (height, width, 3) sRGB
 
 An .mp4 holds H.264 with AAC, a .webm VP9 with Opus, which also keeps what is transparent. The pictures set the
 duration: longer sound is cut there, shorter sound is followed by silence. Memory does not grow with the length. Same
@@ -14,9 +13,8 @@ import errno
 import math
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import lru_cache
 from importlib.util import find_spec
@@ -38,12 +36,9 @@ from avi_lib.files import atomic_path
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.speech import decode
 
-SOUND_RATE_HZ = 48_000
-SOUND_BITS_PER_S = 128_000
-BT709, LIMITED = 1, 1
-"""FFmpeg's numbers of the colours and the range of values that pictures are converted to."""
-AHEAD = 4
-"""Frames that may be drawn before they are encoded; the caller must not change them meanwhile."""
+SOUND_RATE_HZ, SOUND_BITS_PER_S = 48_000, 128_000
+BT709, LIMITED = 1, 1  # FFmpeg's numbers of the colours and the range of values that pictures are converted to
+AHEAD = 4  # frames that may be drawn before they are encoded; the caller must not change them meanwhile
 MAX_FPS = 240.0
 
 
@@ -79,19 +74,9 @@ def write_video(
     wave: Float[np.ndarray, " samples"],
     rate_hz: int,
 ) -> None:
-    """Write pictures and a wave to `path`; see `video_writer`."""
-    with video_writer(path, fps, wave, rate_hz) as write:
-        for picture in frames:
-            write(picture)
+    """Write sRGB pictures, taken one by one, and the mono wave (-1 to 1, clipped beyond) that they are shown with.
 
-
-@contextmanager
-def video_writer(
-    path: Path, fps: float, wave: Float[np.ndarray, " samples"], rate_hz: int
-) -> Iterator[Callable[[np.ndarray], None]]:
-    """A function that takes sRGB pictures one by one, which are shown with a mono wave (-1 to 1, clipped beyond).
-
-    The file appears when the block ends; nothing is left behind when it raises. Pictures with a fourth channel are
+    The file appears when all is written; nothing is left behind otherwise. Pictures with a fourth channel are
     transparent where it is 0; only .webm keeps that. A second thread encodes, in order and at most `AHEAD` behind.
 
     Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave
@@ -111,28 +96,9 @@ def video_writer(
         av.open(str(temporary), "w", format=kind.muxer, options=kind.container_options) as container,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
     ):
-        streams: list[Any] = []
-        first: list[tuple[int, ...]] = []
-        behind: deque[Future[None]] = deque()
-        count = 0
-
-        def write(picture: np.ndarray) -> None:
-            nonlocal count
-            if not first:
-                streams.extend(_streams(container, rate, picture, kind))
-                first.append(picture.shape)
-            if picture.shape != first[0] or picture.dtype != np.uint8:
-                got = f"frame {count} is {picture.shape} {picture.dtype}"
-                expected = f"every frame to be {first[0]} uint8 as the first"
-                raise InputError(expected, got, "render all frames at one size")
-            behind.append(encoder.submit(encode, count, picture))
-            count += 1
-            if len(behind) > AHEAD:
-                behind.popleft().result()
 
         def encode(number: int, picture: np.ndarray) -> None:
             """Encode a picture followed by the sound that plays while it is seen, so that the file is interleaved."""
-            video, sound = streams
             form = "rgba" if picture.shape[2] == 4 else "rgb24"
             shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format=form)
             shown = shown.reformat(format=video.pix_fmt, dst_colorspace="ITU709", dst_color_range="MPEG")
@@ -145,12 +111,21 @@ def video_writer(
             audio.sample_rate, audio.pts, audio.time_base = rate_hz, start, Fraction(1, rate_hz)
             container.mux(sound.encode(audio))
 
-        yield write
-        if not streams:
+        behind: deque[Future[None]] = deque()
+        for number, picture in enumerate(frames):
+            if number == 0:
+                (video, sound), first = _streams(container, rate, picture, kind), picture.shape
+            if picture.shape != first or picture.dtype != np.uint8:
+                got = f"frame {number} is {picture.shape} {picture.dtype}"
+                raise InputError(f"every frame to be {first} uint8 as the first", got, "render all frames at one size")
+            behind.append(encoder.submit(encode, number, picture))
+            if len(behind) > AHEAD:
+                behind.popleft().result()
+        if not behind:
             raise InputError("at least one frame", "none", "give a longer recording")
         for job in behind:
             job.result()
-        for stream in streams:
+        for stream in (video, sound):
             container.mux(stream.encode(None))
 
 
@@ -190,12 +165,9 @@ def _streams(
 # Reading, of a video that nobody vouches for: behind the wall.
 
 
-SIDES = (32, 8192)
-"""Smallest and largest width and height that are read."""
-LONGEST_SIDE = 1280
-"""Larger pictures are scaled down to this; face detectors look at far fewer pixels."""
-TRUNCATED_S = 0.15
-"""A video that ends this much before the length its header promises is called truncated."""
+SIDES = (32, 8192)  # smallest and largest width and height that are read
+LONGEST_SIDE = 1280  # larger pictures are scaled down to this; face detectors look at far fewer pixels
+TRUNCATED_S = 0.15  # a video that ends this much before the length its header promises is called truncated
 
 
 def read_pictures(video: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
@@ -281,10 +253,8 @@ def _upright(frame: Any, stream: Any) -> UInt8[np.ndarray, "height width 3"]:
 
 INK, PAPER, HALO = (250, 250, 250), (24, 27, 32), (12, 14, 18)
 MOST_LINES = 3
-MORE = " …"
-"""At the end of a text that is cut."""
-_MOST_LETTERS = 1000
-"""Of a line that is measured."""
+MORE = " …"  # at the end of a text that is cut
+_MOST_LETTERS = 1000  # of a line that is measured
 
 
 def captioned(
@@ -351,31 +321,27 @@ def _words(text: str) -> list[str]:
 
 def _wrapped(text: str, letters: ImageFont.FreeTypeFont, width_px: float, most_lines: int) -> list[str]:
     """The text in lines of at most this width: wider words are broken, and a text that is cut ends with MORE."""
+
+    def fits(line: str) -> bool:
+        return len(line) <= _MOST_LETTERS and letters.getlength(line) <= width_px
+
     waiting, lines = _words(text)[::-1], list[str]()
     while waiting and len(lines) < most_lines:
-        line = waiting.pop()
-        if (most := _fitting(line, letters, width_px)) < len(line):
-            waiting.append(line[most:])
-            line = line[:most]
-        while waiting and _fits(f"{line} {waiting[-1]}", letters, width_px):
+        word = waiting.pop()
+        counts = range(1, min(len(word), _MOST_LETTERS) + 1)
+        room = max(bisect_right(counts, width_px, key=lambda count, word=word: letters.getlength(word[:count])), 1)
+        line = word[:room]
+        if room < len(word):
+            waiting.append(word[room:])
+        while waiting and fits(f"{line} {waiting[-1]}"):
             line = f"{line} {waiting.pop()}"
         lines.append(line)
     if waiting and lines:
         last = lines[-1]
-        while last and not _fits(last + MORE, letters, width_px):
+        while last and not fits(last + MORE):
             last = last.rpartition(" ")[0] if " " in last else last[:-1]
         lines[-1] = (last + MORE).strip()
     return lines
-
-
-def _fits(line: str, letters: ImageFont.FreeTypeFont, width_px: float) -> bool:
-    return len(line) <= _MOST_LETTERS and letters.getlength(line) <= width_px
-
-
-def _fitting(word: str, letters: ImageFont.FreeTypeFont, width_px: float) -> int:
-    """How many of a word's letters a line has room for, one at least."""
-    counts = range(1, min(len(word), _MOST_LETTERS) + 1)
-    return max(bisect_right(counts, width_px, key=lambda count: letters.getlength(word[:count])), 1)
 
 
 # Sheets: several pictures as one, side by side and in rows.
@@ -419,10 +385,8 @@ COLOURS = {
     "lips": (231, 111, 81), "expression": (233, 196, 106), "blink": (138, 177, 125), "gaze": (87, 160, 211),
     "pose": (160, 140, 200),
 }  # fmt: skip
-REACH_RAD, REACH = 0.15, 0.3
-"""A row shows at least so much of a rotation or a weight, so that what hardly moves looks like it."""
-_SCALE = 2
-"""Drawn so many times larger and averaged, which smooths the curves."""
+REACH_RAD, REACH = 0.15, 0.3  # a row shows at least so much, so that what hardly moves looks like it
+_SCALE = 2  # drawn so many times larger and averaged, which smooths the curves
 
 
 class Strip:
