@@ -411,7 +411,7 @@ def certain() -> Stub:
 
 def gaussian() -> Stub:
     """Knows that styles are normal with the deviation 0.5: the best guess of the style shrinks what is seen."""
-    kept = priors.training_scheduler().alphas_cumprod
+    kept = priors.scheduler_of().alphas_cumprod
     return Stub(lambda noisy, times, _: noisy * kept[times].sqrt() * 0.25 / (kept[times] * 0.25 + 1 - kept[times]))
 
 
@@ -497,7 +497,7 @@ def test_predicted_styles_are_shown_step_by_step():
 
 
 def test_the_forward_process_ends_in_noise_which_is_that_of_the_seed_in_any_batch():
-    scheduler = priors.training_scheduler()
+    scheduler = priors.scheduler_of()
     assert float(scheduler.alphas_cumprod[0]) > 0.999 and float(scheduler.alphas_cumprod[-1]) < 1e-6
     torch.testing.assert_close(priors.noise_of([5, 6])[1], priors.noise_of([6])[0], rtol=0, atol=0)
     seeds = {priors.candidate_seed(seed, number) for seed in (7, 8) for number in (*range(64), priors.STEP_NOISE)}

@@ -80,20 +80,36 @@ class Found(NamedTuple):
     rgb: np.ndarray
 
 
-class Studio(NamedTuple):
-    """The constants of the shading formula: unit directions towards distant lights, linear colours, display curve."""
+EXPOSURE = 0.62
 
-    key: Rgb
-    key_rgb: Rgb
-    fill: Rgb
-    fill_rgb: Rgb
-    rim: Rgb
-    rim_rgb: Rgb
-    sky_rgb: Rgb
-    ground_rgb: Rgb
-    decode: Rgb
-    curve: tuple[np.float32, np.float32]
-    rim_reach: np.float32
+
+def _rgb(values: Any) -> Rgb:
+    x, y, z = np.asarray(values, np.float32)
+    return x, y, z
+
+
+def _towards(*direction: float) -> Rgb:
+    return _rgb(direction / np.linalg.norm(direction))
+
+
+def _exposed(*rgb: float) -> Rgb:
+    return _rgb(np.multiply(rgb, EXPOSURE))
+
+
+class Studio(NamedTuple):
+    """The shading formula: unit directions towards distant lights, their linear colours exposed, the display curve."""
+
+    key: Rgb = _towards(-0.50, 0.55, 0.75)
+    key_rgb: Rgb = _exposed(2.10, 1.98, 1.82)
+    fill: Rgb = _towards(0.75, 0.05, 0.60)
+    fill_rgb: Rgb = _exposed(0.48, 0.54, 0.64)
+    rim: Rgb = _towards(0.55, 0.45, -0.60)
+    rim_rgb: Rgb = _exposed(1.30, 1.36, 1.45)
+    sky_rgb: Rgb = _exposed(0.46, 0.48, 0.52)
+    ground_rgb: Rgb = _exposed(0.26, 0.23, 0.21)
+    decode: Rgb = _rgb((0.0324, 0.6004, 0.3762))
+    curve: tuple[np.float32, np.float32] = (np.float32(0.7), np.float32(1.9))
+    rim_reach: np.float32 = np.float32(0.3)
 
 
 # What is prepared once for a mesh and a view.
@@ -159,35 +175,6 @@ def material_table() -> Float32[np.ndarray, "materials 9"]:
         for material, wrap in zip(MATERIALS, wraps, strict=True)
     ]
     return np.array(rows, np.float32)
-
-
-EXPOSURE = 0.62
-
-
-def studio() -> Studio:
-    """Three lights, sky and ground, with the exposure applied."""
-
-    def towards(*direction: float) -> Rgb:
-        x, y, z = (np.float32(value) for value in np.asarray(direction) / np.linalg.norm(direction))
-        return x, y, z
-
-    def exposed(*rgb: float) -> Rgb:
-        red, green, blue = (np.float32(value * EXPOSURE) for value in rgb)
-        return red, green, blue
-
-    return Studio(
-        key=towards(-0.50, 0.55, 0.75),
-        key_rgb=exposed(2.10, 1.98, 1.82),
-        fill=towards(0.75, 0.05, 0.60),
-        fill_rgb=exposed(0.48, 0.54, 0.64),
-        rim=towards(0.55, 0.45, -0.60),
-        rim_rgb=exposed(1.30, 1.36, 1.45),
-        sky_rgb=exposed(0.46, 0.48, 0.52),
-        ground_rgb=exposed(0.26, 0.23, 0.21),
-        decode=(np.float32(0.0324), np.float32(0.6004), np.float32(0.3762)),
-        curve=(np.float32(0.7), np.float32(1.9)),
-        rim_reach=np.float32(0.3),
-    )
 
 
 # The z-buffer: which triangle each sample sees, and how far away it is.
@@ -469,7 +456,7 @@ class Rasteriser:
         rows = np.tile(SAMPLES[:, 1], view.width)
         self._layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
         self._matrix, self._wall = view.matrix(), view.wall()
-        self._light = view.camera.rays(view.width, view.height), studio()
+        self._light = view.camera.rays(view.width, view.height), Studio()
         threads = os.cpu_count() or 1
         self._band_rows = -(-view.height // (BANDS_A_THREAD * threads))
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="raster")

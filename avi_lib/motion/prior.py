@@ -219,9 +219,23 @@ def noise_of(seeds: Sequence[int]) -> StyleTensor:
     return torch.stack([torch.randn(STYLE, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
-def training_scheduler() -> Any:
-    """The forward process: a cosine schedule (Nichol and Dhariwal 2021) over `TIMES`, of which x0 is predicted."""
-    return _scheduler("ddpm")
+def scheduler_of(sampler: str = "ddpm") -> Any:
+    """A new scheduler of `SampleSettings.sampler`; of "ddpm", the forward process of training.
+
+    A cosine schedule (Nichol and Dhariwal 2021) over `TIMES`, of which x0 is predicted.
+    """
+    import diffusers  # slow to import: only where styles are drawn
+
+    common: dict[str, Any] = {
+        "num_train_timesteps": TIMES,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "sample",
+        "timestep_spacing": "trailing",
+    }
+    if sampler == "dpm++":
+        return diffusers.DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", lambda_min_clipped=-5.1, **common)
+    kind = diffusers.DDIMScheduler if sampler == "ddim" else diffusers.DDPMScheduler
+    return kind(clip_sample=False, **common)
 
 
 @torch.no_grad()
@@ -256,7 +270,7 @@ def sample(
     if abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
         got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
         raise InputError("conditions whose weights add up to 1", got, "divide them by their sum")
-    scheduler = _scheduler(settings.sampler)
+    scheduler = scheduler_of(settings.sampler)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # diffusers with numpy 2
         scheduler.set_timesteps(settings.steps)
@@ -265,7 +279,10 @@ def sample(
         extra["generator"] = [torch.Generator().manual_seed(candidate_seed(seed, STEP_NOISE)) for seed in seeds]
     w, x = settings.guidance, noise
     if w != 1.0:
-        conditions = [Condition(_with_and_without(network, each.embedding), each.weight) for each in conditions]
+        # the sentences, and behind them the same ones dropped, so that guidance is one pass
+        rows = torch.arange(2 * len(x), device=x.device)
+        doubled = (each._replace(embedding=each.embedding.at(rows % len(x))) for each in conditions)
+        conditions = [each._replace(embedding=network.drop_text(each.embedding, rows >= len(x))) for each in doubled]
     for step, time in enumerate(scheduler.timesteps):
         predicted = 0 * x
         for embedding, weight in conditions:
@@ -286,44 +303,11 @@ def sample(
     return x if kept is None else x + (kept.style - x) @ kept.projection
 
 
-@torch.no_grad()
-def predict(network: PriorNetwork, conditions: Sequence[Condition], count: int) -> StyleTensor:
-    """Styles of a network that was trained as a regression, without diffusion: from no noise at the last time."""
-    blank = torch.zeros(count, STYLE, device=conditions[0].embedding.mask.device)
-    times = torch.full((count,), TIMES - 1, device=blank.device)
-    return sum((weight * network(blank, times, embedding).float() for embedding, weight in conditions), blank)
-
-
 def candidate_seed(seed: int, number: int) -> int:
     """The seed of a sample's candidate, or of the noise in its steps; the first candidate's is the sample's own."""
     if number == 0:
         return seed
     return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _with_and_without(network: PriorNetwork, embedding: TextEmbedding) -> TextEmbedding:
-    """The sentences, and behind them the same ones dropped, so that guidance is one pass."""
-    texts = len(embedding.mask)
-    rows = torch.arange(2 * texts, device=embedding.mask.device)
-    return network.drop_text(embedding.at(rows % texts), rows >= texts)
-
-
-def _scheduler(sampler: str) -> Any:
-    """A scheduler of its own for every use: it keeps what it has seen."""
-    import diffusers  # slow to import: only where styles are drawn
-
-    common: dict[str, Any] = {
-        "num_train_timesteps": TIMES,
-        "beta_schedule": "squaredcos_cap_v2",
-        "prediction_type": "sample",
-    }
-    kinds: dict[str, tuple[str, dict[str, Any]]] = {
-        "ddim": ("DDIMScheduler", {"clip_sample": False}),
-        "ddpm": ("DDPMScheduler", {"clip_sample": False}),
-        "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "lambda_min_clipped": -5.1}),
-    }
-    name, options = kinds[sampler]
-    return getattr(diffusers, name)(timestep_spacing="trailing", **common, **options)
 
 
 # The prior as a whole: network, scale of styles, and the file it lives in.
@@ -381,6 +365,7 @@ class PriorModel(nn.Module):
         padded[mask] = torch.from_numpy(np.concatenate(states)).float()
         return self.network.read(padded.to(self.mean.device), mask.to(self.mean.device))
 
+    @torch.no_grad()
     def draw(
         self,
         text: TextEmbedding | Sequence[Condition],
@@ -402,8 +387,10 @@ class PriorModel(nn.Module):
             Condition(embedding.at(rows if len(embedding.mask) > 1 else torch.zeros_like(rows)), weight)
             for embedding, weight in ([Condition(text)] if isinstance(text, TextEmbedding) else text)
         ]
-        if self.shape.regression:
-            styles = predict(self.network, conditions, len(drawn))
+        if self.shape.regression:  # from no noise at the last time
+            blank = torch.zeros(len(drawn), STYLE, device=self.mean.device)
+            times = torch.full((len(drawn),), TIMES - 1, device=blank.device)
+            styles = sum((share * self.network(blank, times, each).float() for each, share in conditions), blank)
         else:
             styles = sample(self.network, conditions, noise_of(drawn), settings, drawn, kept, callback)
         if many > 1:

@@ -31,7 +31,7 @@ from avi_lib.instruction.language_model import TextEncoder, TextStates, encode_t
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, TalkingModel
 from avi_lib.motion.performer import Performer
-from avi_lib.motion.prior import TIMES, PriorModel, PriorShape, training_scheduler
+from avi_lib.motion.prior import TIMES, PriorModel, PriorShape, scheduler_of
 from avi_lib.settings import PriorSettings
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
@@ -163,7 +163,7 @@ class PriorLosses:
     def __init__(self, bank: StyleBank, settings: PriorSettings, model: PriorModel) -> None:
         self.bank, self.settings = bank, settings
         self.styles = model.normal(torch.from_numpy(bank.styles))
-        self.scheduler = training_scheduler()
+        self.scheduler = scheduler_of()
 
     def __call__(
         self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
