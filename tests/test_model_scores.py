@@ -151,7 +151,7 @@ class Knowing(TalkingModel):
                 self.true[features, script if heeds else number] = motion
         self.scripts = sorted({script for item in items for script in item.clip.scripts})
 
-    def style_of(self, motion, present=None):
+    def style_of(self, motion):
         style = np.zeros(STYLE, np.float32)
         style[self.scripts.index(self.shown[motion.values.tobytes()])] = 1.0
         return style

@@ -116,7 +116,7 @@ def test_flame_coefficients_train_a_model_of_their_own(tmp_path):
     early, late = (np.mean([line["loss"] for line in lines]) for lines in (log[:3], log[-3:]))
     assert late < 0.9 * early
     clip = flame().clips[0]
-    shown = model.style_of(MotionClip(flame().motion(clip).astype(np.float32), 25.0, FLAME), flame().present(clip))
+    shown = model.style_of(MotionClip(flame().motion(clip).astype(np.float32), 25.0, FLAME, flame().present(clip)))
     made = model.motion_of(flame().features(clip), shown)
     assert made.values.shape == (50, 56)
 

@@ -138,7 +138,8 @@ def features_of(item: Item) -> Float32[np.ndarray, "steps dim"]:
 
 def motion_of(item: Item, script: int = 0) -> MotionClip:
     """A clip's own motion, or its performance of another script."""
-    return MotionClip(item.corpus.motion(item.clip, script).astype(np.float32), FPS, ARKIT)
+    values = item.corpus.motion(item.clip, script).astype(np.float32)
+    return MotionClip(values, FPS, ARKIT, item.corpus.present(item.clip))
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +203,7 @@ def rig_comparisons(
     style, calm, asked = prior_sampler.style(CALM, seed), Instruction.parse(CALM), []
     for item in kept:
         performed = item.corpus.performer(item.clip).perform_with_still(calm, seed)[1]
-        asked.append(_asked(item, style, performed, replace(motion_of(item), present=item.corpus.present(item.clip))))
+        asked.append(_asked(item, style, performed, motion_of(item)))
     return _spoken(asked, generator)
 
 

@@ -89,7 +89,7 @@ def _rgb(values: Any) -> Rgb:
 
 
 def _towards(*direction: float) -> Rgb:
-    return _rgb(direction / np.linalg.norm(direction))
+    return _rgb(np.divide(direction, np.linalg.norm(direction)))
 
 
 def _exposed(*rgb: float) -> Rgb:

@@ -267,7 +267,7 @@ class TalkingModel(nn.Module):
         return SPACES[self.shape.space]
 
     @torch.no_grad()
-    def style_of(self, motion: MotionClip, present: Bool[np.ndarray, " channels"] | None = None) -> Style:
+    def style_of(self, motion: MotionClip) -> Style:
         """The style (128,) that a motion of any length shows; channels that are not present are not looked at.
 
         Raises InputError for motion of another space or rate.
@@ -275,11 +275,9 @@ class TalkingModel(nn.Module):
         if motion.space is not self.space or motion.fps != FPS:
             expected = f"motion of the space {self.shape.space} at {FPS:g} frames a second"
             raise InputError(expected, f"{motion.space.name} at {motion.fps:g}", "convert it first")
-        mask = torch.ones(1, len(self.space), dtype=torch.bool)
-        if present is not None:
-            mask = torch.from_numpy(present)[None]
-        values, valid = self._tensor(motion.values)[None], torch.ones(1, len(motion), dtype=torch.bool)
-        style = self.style(values, mask.to(values.device), valid.to(values.device))
+        values = self._tensor(motion.values)[None]
+        present = torch.tensor(motion.present, device=values.device)[None]
+        style = self.style(values, present, torch.ones(1, len(motion), dtype=torch.bool, device=values.device))
         return np.asarray(style.mean[0].float().cpu())
 
     def motion_of(

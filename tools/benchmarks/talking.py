@@ -89,7 +89,7 @@ def score_rig(motions: Sequence[MotionClip], clips: Sequence[Item]) -> float:
 
 def rig_style(model: TalkingModel, clips: Sequence[Item]) -> Float32[np.ndarray, " style"]:
     """The mean style of some clips of real motion, each with its mask of channels."""
-    styles = [model.style_of(motion_of(item), item.corpus.present(item.clip)) for item in clips]
+    styles = [model.style_of(motion_of(item)) for item in clips]
     return np.asarray(np.mean(styles, axis=0), np.float32)
 
 
