@@ -325,14 +325,17 @@ def _wrapped(text: str, letters: ImageFont.FreeTypeFont, width_px: float, most_l
     def fits(line: str) -> bool:
         return len(line) <= _MOST_LETTERS and letters.getlength(line) <= width_px
 
+    def room(word: str) -> int:
+        """How many of a word's letters a line has room for, one at least."""
+        counts = range(1, min(len(word), _MOST_LETTERS) + 1)
+        return max(bisect_right(counts, width_px, key=lambda count: letters.getlength(word[:count])), 1)
+
     waiting, lines = _words(text)[::-1], list[str]()
     while waiting and len(lines) < most_lines:
-        word = waiting.pop()
-        counts = range(1, min(len(word), _MOST_LETTERS) + 1)
-        room = max(bisect_right(counts, width_px, key=lambda count, word=word: letters.getlength(word[:count])), 1)
-        line = word[:room]
-        if room < len(word):
-            waiting.append(word[room:])
+        line = waiting.pop()
+        if (most := room(line)) < len(line):
+            waiting.append(line[most:])
+            line = line[:most]
         while waiting and fits(f"{line} {waiting[-1]}"):
             line = f"{line} {waiting.pop()}"
         lines.append(line)
