@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -22,14 +22,11 @@ class Letters(TextEncoder):
     def __init__(self) -> None:
         """Nothing is loaded."""
 
-    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """States (letters + 1, 12) of every text, of at most 64 letters."""
-        return [
-            np.stack(
-                [np.random.default_rng([ord(c), i]).normal(size=TEXT) for i, c in enumerate("^" + text[:64])]
-            ).astype(np.float32)
-            for text in texts
-        ]
+    def each(self, texts: Sequence[str]) -> Iterator[tuple[int, np.ndarray]]:
+        """The number of every text and its states (letters + 1, 12), of at most 64 letters."""
+        for number, text in enumerate(texts):
+            rows = [np.random.default_rng([ord(c), i]).normal(size=TEXT) for i, c in enumerate("^" + text[:64])]
+            yield number, np.stack(rows).astype(np.float32)
 
 
 def network(seed: int = 0) -> PriorNetwork:

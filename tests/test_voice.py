@@ -41,7 +41,7 @@ from avi_lib.speech.phones import (
     tidy,
 )
 from avi_lib.speech.prosody import FUNCTIONALS, Prosody, functionals, prosody
-from avi_lib.speech.voice import CONTOUR, Voice, acoustic_features
+from avi_lib.speech.voice import CONTOUR, Voice
 from tools.benchmarks.phones import read_source, score
 
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
@@ -247,7 +247,7 @@ def test_any_wave_has_finite_functionals_and_silence_zeros(samples, seed, level)
 
 @pytest.mark.parametrize("samples", [1, HOP, 3 * HOP + 7, 48_111])
 def test_states_are_joined_in_pairs_and_the_contour_has_as_many_steps(samples):
-    found = acoustic_features(tone(samples / RATE_HZ)[:samples], Counting())
+    found = Voice(tone(samples / RATE_HZ)[:samples]).acoustic_features(Counting())
     frames = -(-samples // HOP)
     steps = -(-frames // 2)
     assert found.states.shape == (2, steps, 1) and found.contour.shape == (steps, len(CONTOUR))
@@ -258,7 +258,7 @@ def test_states_are_joined_in_pairs_and_the_contour_has_as_many_steps(samples):
 
 def test_the_contour_is_about_the_clips_own_pitch_and_level():
     waves = sung(110, depth_st=3.0, level=0.05), sung(220, depth_st=3.0, level=0.8)
-    low, high = (acoustic_features(wave, Counting()).contour[2:-2] for wave in waves)
+    low, high = (Voice(wave).acoustic_features(Counting()).contour[2:-2] for wave in waves)
     np.testing.assert_allclose(low[:, 0], high[:, 0], atol=0.12)
     np.testing.assert_allclose(low[:, 2], high[:, 2], atol=0.25)
 

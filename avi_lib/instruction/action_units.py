@@ -10,7 +10,7 @@ Everything is read from words.yaml. Codes follow Ekman, Friesen & Hager, "Facial
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,16 +67,12 @@ ACTION_UNITS = {
 def opposites() -> dict[str, frozenset[str]]:
     """For each channel, those that cannot be at full weight together with it (a raised brow cannot be down)."""
     found: dict[str, set[str]] = {}
-    for first, second in _opposite_pairs():
-        found.setdefault(first, set()).add(second)
-        found.setdefault(second, set()).add(first)
+    for one, other in map(words, TABLES["opposite_channels"]):
+        sides = _sides(other)
+        for first, second in zip(_sides(one) if one.endswith("LR") else (one,) * len(sides), sides, strict=True):
+            found.setdefault(first, set()).add(second)
+            found.setdefault(second, set()).add(first)
     return {channel: frozenset(others) for channel, others in found.items()}
-
-
-def _opposite_pairs() -> Iterator[tuple[str, str]]:
-    for first, second in map(words, TABLES["opposite_channels"]):
-        sides = _sides(second)
-        yield from zip(_sides(first) if first.endswith("LR") else (first,) * len(sides), sides, strict=True)
 
 
 def unit_channels(strengths: Mapping[str, float]) -> dict[str, float]:
@@ -138,10 +134,6 @@ class EmotionWords:
     adjectives: tuple[tuple[str, ...], ...]
     nouns: tuple[tuple[str, ...], ...]
     also: tuple[tuple[str, ...], ...]
-
-    def understood(self, level: int) -> tuple[str, ...]:
-        """Every word that means the level."""
-        return self.adjectives[level - 1] + self.nouns[level - 1] + self.also[level - 1]
 
 
 EMOTION_WORDS = {

@@ -151,10 +151,6 @@ def _participle(verb: str) -> str:
     return f"{verb[:-1]}ing" if verb.endswith("e") else f"{verb}ing"
 
 
-def _listed(phrases: Sequence[str], joint: str = "and") -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} {joint} {phrases[-1]}"
-
-
 def _someone(felt: str, noun: str) -> str:
     """Such as "an angry man", or "a man who is full of scorn" where the adjective cannot stand before the noun."""
     *degree, last = felt.split()
@@ -204,7 +200,7 @@ class _Writer:
             elif slot == "doing":
                 phrase = f"{_participle(verb)} {rest}"
             said.append(self.fill(phrase, strength))
-        return _listed(said)
+        return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
     def forbidden(self, groups: Sequence[tuple[Wording, float]]) -> str:
         """Such as ", without smiling or lowering his brows" for the units at strength 0."""

@@ -196,9 +196,7 @@ class Timeline:
             got = f"{len(self.entries)}"
             raise InputError(f"1 to {MOST_ENTRIES} instructions in a timeline", got, "join or part some")
         for number, entry in enumerate(self.entries, 1):
-            if not (
-                math.isfinite(entry.at_s) and entry.at_s >= 0 and math.isfinite(entry.fade_s) and entry.fade_s >= 0
-            ):
+            if not (0 <= entry.at_s < math.inf and 0 <= entry.fade_s < math.inf):
                 got = f"at_s {entry.at_s:g}, fade_s {entry.fade_s:g} in number {number}"
                 raise InputError("times of 0 s and more", got, "correct the timeline")
         for number, (first, second) in enumerate(zip(self.entries, self.entries[1:], strict=False), 2):

@@ -1,7 +1,7 @@
 """The instructor's trained part: speech becomes a point among sentences, and that a language model's soft prompt.
 
 >>> model = load_instructor_model(Path("instructor.safetensors"))
->>> embedding = model.embed_speech(stack([acoustic_features(wave, encoder)]))
+>>> embedding = model.embed_speech(stack([voice.acoustic_features(encoder)]))
 >>> model.prompt(model.align(embedding)).shape      # (clips, tokens, width of the language model)
 torch.Size([1, 8, 576])
 
@@ -23,13 +23,13 @@ from jaxtyping import Bool, Float
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
-from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTION_CLASSES
 from avi_lib.speech.prosody import FUNCTIONALS
 from avi_lib.speech.voice import CONTOUR, AcousticFeatures
-from avi_lib.weights import UNREADABLE, check_weights, read_about, read_weights, save_weights
+from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
 
 OUT_OF_DOMAIN = 0.1
 """How much is left of the states' embedding where they belong to no domain of training."""
@@ -92,16 +92,11 @@ class FeatureBatch:
 
 def stack(clips: Sequence[AcousticFeatures]) -> FeatureBatch:
     """Acoustic features of clips side by side."""
-    steps = [len(clip.contour) for clip in clips]
-    layers, _, dim = clips[0].states.shape
-    states = np.zeros((len(clips), layers, max(steps), dim), np.float32)
-    contour = np.zeros((len(clips), max(steps), clips[0].contour.shape[1]), np.float32)
-    for i, clip in enumerate(clips):
-        states[i, :, : steps[i]] = clip.states
-        contour[i, : steps[i]] = clip.contour
-    there = torch.arange(max(steps)) < torch.tensor(steps)[:, None]
+    states = pad_sequence([torch.tensor(clip.states).float().transpose(0, 1) for clip in clips], batch_first=True)
+    contour = pad_sequence([torch.tensor(clip.contour).float() for clip in clips], batch_first=True)
     functionals = torch.from_numpy(np.stack([clip.functionals for clip in clips]))
-    return FeatureBatch(torch.from_numpy(states), torch.from_numpy(contour), functionals, there)
+    there = torch.arange(contour.shape[1]) < torch.tensor([len(clip.contour) for clip in clips])[:, None]
+    return FeatureBatch(states.transpose(1, 2).contiguous(), contour, functionals, there)
 
 
 def pooled(
@@ -222,11 +217,10 @@ class Prompter(nn.Module):
             nn.init.zeros_(self.place.weight)
 
     def forward(
-        self, logits: Float[torch.Tensor, "clips classes"], place: Float[torch.Tensor, "clips aligned"] | None = None
+        self, logits: Float[torch.Tensor, "clips classes"], place: Float[torch.Tensor, "clips aligned"]
     ) -> Float[torch.Tensor, "clips tokens width"]:
         """Embeddings of equal length, which is learned, from the logits of the classes."""
-        hidden = self.belief(logits.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT)
-        hidden = hidden + (0 if place is None else self.place(place))
+        hidden = self.belief(logits.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT) + self.place(place)
         tokens = self.out(functional.gelu(hidden)).unflatten(1, self.size)
         return functional.layer_norm(tokens, tokens.shape[-1:]) * self.loudness
 
@@ -319,7 +313,7 @@ def save_instructor_model(model: InstructorModel, path: Path, about: dict[str, o
 
 def load_instructor_model(path: Path) -> InstructorModel:
     """Read an instructor, ready to be used; InputError when the file is missing, damaged or something else."""
-    try:
+    with weights_of(_KIND, path, _REMEDY):
         header, tensors = read_weights(path, (_FORMAT,), _KIND)
         stored = header["shape"]
         if asked := [what for name, what in _GONE.items() if stored.get(name)]:
@@ -327,19 +321,10 @@ def load_instructor_model(path: Path) -> InstructorModel:
         shape = InstructorShape(**{name: value for name, value in stored.items() if name not in _GONE})
         if shape.classes != len(EMOTION_CLASSES):
             raise ValueError(f"{shape.classes} emotion classes, not {len(EMOTION_CLASSES)}")
-        with torch.device("meta"):  # a header may ask for any size: no memory before the file is seen to hold it
-            model = InstructorModel(shape)
-        check_weights(model, tensors)
-    except UNREADABLE as error:
-        words = " ".join(str(error).split())
-        raise InputError(f"weights of an {_KIND}", f"{path}: {words}", _REMEDY) from error
-    model.load_state_dict(tensors, assign=True)
-    return model.eval()
+        return build_network(lambda: InstructorModel(shape), tensors)
 
 
 def read_instructor_about(path: Path) -> dict[str, object]:
     """What a file of weights says it was trained on; InputError when it says nothing."""
-    try:
+    with weights_of(_KIND, path, _REMEDY):
         return read_about(path, (_FORMAT,), _KIND)
-    except UNREADABLE as error:
-        raise InputError(f"weights of an {_KIND}", f"{path}: {error}", _REMEDY) from error

@@ -18,7 +18,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from filelock import FileLock
-from jaxtyping import Bool, Float, Float16, Float32, Int64, Shaped
+from jaxtyping import Bool, Float, Float16, Float32, Int64
 from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
@@ -49,8 +49,6 @@ RECIPE = 1
 
 _COPY = "copy the model again"
 _BATCH = 64
-_CHUNK = 1024
-"""Texts encoded between two steps of the progress bar."""
 
 States = Float32[np.ndarray, "_ dim"]
 
@@ -109,7 +107,7 @@ class TextEncoder:
 
     def load(self) -> TextEncoder:
         """Load the network now and try it; InputError for one that is damaged or incomplete."""
-        if not all(np.isfinite(states).all() for states in self._encode(["a face"])):
+        if not all(np.isfinite(states).all() for _, states in self.each(["a face"])):
             raise InputError("a text encoder", f"{self._folder}, whose states are not finite", _COPY)
         return self
 
@@ -121,26 +119,27 @@ class TextEncoder:
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError("a list of texts", type(texts).__name__, "pass [text] for one")
-        plain = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
-        if len(plain) != 1:
-            return self._encode(plain)
-        key = ["sentence", self.fingerprint, *plain]
-        return [cached(cache_folder() / "sentences", key, lambda: {"states": self._encode(plain)[0]})["states"]]
+        if len(texts) != 1:
+            found = dict(self.each(texts))
+            return [found[i] for i in range(len(texts))]
+        key = ["sentence", self.fingerprint, texts[0].encode("utf-8", "replace").decode("utf-8")]
+        kept = cached(cache_folder() / "sentences", key, lambda: {"states": dict(self.each(texts))[0]})
+        return [kept["states"]]
 
-    def _encode(self, texts: list[str]) -> list[States]:
+    def each(self, texts: Sequence[str]) -> Iterator[tuple[int, States]]:
+        """The number of every text and its states, the shortest texts first."""
         network, tokenizer = self._model
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found: dict[int, States] = {}
         for first in range(0, len(order), _BATCH):
             part = order[first : first + _BATCH]
             padded = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
-            read = tokenizer([texts[i] for i in part], **padded)
+            plain = [texts[i].encode("utf-8", "replace").decode("utf-8") for i in part]  # no lone surrogates
+            read = tokenizer(plain, **padded)
             ids, mask = read["input_ids"], read["attention_mask"]
             with torch.inference_mode():
                 states = network(input_ids=ids, attention_mask=mask).last_hidden_state
             for i, row, there in zip(part, states, mask.bool(), strict=True):
-                found[i] = np.ascontiguousarray(row[there].float().numpy())
-        return [found[i] for i in range(len(texts))]
+                yield i, np.ascontiguousarray(row[there].float().numpy())
 
 
 def load_text_encoder(name_or_path: str = "minilm") -> TextEncoder:
@@ -183,12 +182,6 @@ class TextStates:
         return self.rows[self.starts[text] : self.starts[text + 1]].astype(np.float32)
 
 
-def pack(states: Sequence[Shaped[np.ndarray, "_ dim"]]) -> TextStates:
-    """Texts' states as one array in float16."""
-    starts = np.cumsum([0, *map(len, states)])
-    return TextStates(np.concatenate(states).astype(np.float16, copy=False), starts.astype(np.int64))
-
-
 def encode_texts(
     texts: Sequence[str], encoder: TextEncoder, folder: Path | None = None, progress: bool | None = None
 ) -> TextStates:
@@ -198,17 +191,11 @@ def encode_texts(
     """
 
     def encoded() -> dict[str, np.ndarray]:
-        order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-        found: dict[int, Shaped[np.ndarray, "_ dim"]] = {}
         hidden = None if progress is None else not progress
-        with tqdm(desc="encoding texts", total=len(texts), leave=False, disable=hidden) as shown:
-            for first in range(0, len(order), _CHUNK):
-                part = order[first : first + _CHUNK]
-                for i, states in zip(part, encoder.encode([texts[i] for i in part]), strict=True):
-                    found[i] = states.astype(np.float16)
-                shown.update(len(part))
-        packed = pack([found[i] for i in range(len(texts))])
-        return {"rows": packed.rows, "starts": packed.starts}
+        bar = tqdm(encoder.each(texts), "encoding texts", len(texts), leave=False, disable=hidden)
+        found = {i: states.astype(np.float16) for i, states in bar}
+        states = [found[i] for i in range(len(texts))]
+        return {"rows": np.concatenate(states), "starts": np.cumsum([0, *map(len, states)])}
 
     kept = cached(folder, ["text states", encoder.fingerprint, *texts], encoded)
     return TextStates(kept["rows"], kept["starts"])
@@ -324,14 +311,14 @@ class LanguageModel:
 
     def scores(self, embeddings: Embeddings, last: int) -> Float[torch.Tensor, "batch last vocabulary"]:
         """Scores (logits, float32) of the token behind each of the `last` ones."""
-        inner = self.network.model(inputs_embeds=embeddings.to(self._dtype), use_cache=False)
+        inner = self.network.model(inputs_embeds=embeddings.to(self.network.dtype), use_cache=False)
         scores: torch.Tensor = self.network.lm_head(inner.last_hidden_state[:, -last:]).float()
         return scores
 
     @torch.inference_mode()
     def read(self, embeddings: Embeddings) -> KVCache:
         """Read prompts of one length."""
-        seen = self.network(inputs_embeds=embeddings.to(self._dtype), use_cache=True, logits_to_keep=1)
+        seen = self.network(inputs_embeds=embeddings.to(self.network.dtype), use_cache=True, logits_to_keep=1)
         return KVCache(seen.past_key_values, seen.logits[:, -1].float())
 
     @torch.inference_mode()
@@ -382,11 +369,6 @@ class LanguageModel:
                 break
             said, feed = [*said, token], [token]
         return said
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        dtype: torch.dtype = self.network.dtype
-        return dtype
 
 
 def draw(scores: Float[torch.Tensor, " n"], temperature: float, random: torch.Generator) -> int:

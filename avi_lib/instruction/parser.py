@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
+from itertools import chain
 from typing import Any, Literal
 
 from avi_lib.instruction.action_units import (
@@ -128,20 +129,19 @@ def lexicon_entries() -> Iterator[tuple[str, Meaning]]:
     for units, entry in _unit_entries():
         yield from ((phrase, Meaning("units", units=units)) for phrase in words(entry.get("phrases")))
     for emotion, known in EMOTION_WORDS.items():
-        for level in levels(emotion):
-            yield from ((word, Meaning("emotion", emotion, level)) for word in known.understood(level))
+        for level, kinds in enumerate(zip(known.adjectives, known.nouns, known.also, strict=True), 1):
+            yield from ((word, Meaning("emotion", emotion, level)) for word in chain(*kinds))
     for bucket in STRENGTH_WORDS:
         for word in (*bucket.before, *bucket.after, *bucket.adjectives, *bucket.emotions, *bucket.also):
             yield word, Meaning("strength", strength=bucket.strength, shift=bucket.shift)
     for word in ("half", "halfway", "half way"):
         yield word, Meaning("strength", strength=0.5, shift=-1)
-    named: tuple[tuple[Kind, str], ...] = (("part", "parts"), ("move", "movements"))
-    for kind, table in named:
-        for name, listed in TABLES[table].items():
-            yield from ((word, Meaning(kind, name)) for word in words(listed))
-    plain: tuple[tuple[Kind, str], ...] = (("not", "negations"), ("break", "breaks"), ("function", "function_words"))
-    for kind, table in plain:
-        yield from ((word, Meaning(kind, word)) for word in words(TABLES[table]))
+    tables: dict[str, Kind] = {
+        "parts": "part", "movements": "move", "negations": "not", "breaks": "break", "function_words": "function"
+    }  # fmt: skip
+    for table, kind in tables.items():
+        listed = TABLES[table] if isinstance(TABLES[table], dict) else {word: word for word in words(TABLES[table])}
+        yield from ((word, Meaning(kind, name)) for name, each in listed.items() for word in words(each))
 
 
 @cache

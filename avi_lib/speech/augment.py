@@ -1,9 +1,8 @@
 """Augmentation: the same speech in another room, through another microphone; short noises; sounds without speech.
 
 >>> rng = np.random.default_rng(7)
->>> other = in_another_room(wave, rng)  # as long as `wave`, and every sound at its time
 >>> room = draw_room(rng)
->>> other, applied = put_in_room(wave, room, rng), dataclasses.asdict(room)
+>>> other = put_in_room(wave, room, rng)  # as long as `wave`, and every sound at its time
 >>> inhaled = make_noise("breath", duration_s=0.4, dbfs=-45.0, rng=rng)
 
 Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. Nothing moves in
@@ -14,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -78,11 +78,6 @@ def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " sam
     if rng.random() < 0.5:
         length = max(2, round(len(wave) / rng.uniform(*SPEEDS)))
         wave = np.interp(np.linspace(0, len(wave) - 1, length), np.arange(len(wave)), wave).astype(np.float32)
-    return in_another_room(wave, rng)
-
-
-def in_another_room(wave: Wave, rng: np.random.Generator) -> Wave:
-    """The wave (samples,) in a room that is drawn."""
     return put_in_room(wave, draw_room(rng), rng)
 
 
@@ -128,8 +123,12 @@ def put_in_room(wave: Wave, room: Room, rng: np.random.Generator) -> Wave:
     if room.tone_dbfs is not None:
         wave = wave + room_tone(len(wave), room.tone_dbfs, room.tone_slope_db, rng, room.hum_hz, room.hum_db)
     wave = wave if room.band_hz is None else band_limit(wave, room.band_hz)
-    wave = wave if room.limit_db is None else limit(wave, room.limit_db)
-    wave = wave if room.clip_db is None else clip(wave, room.clip_db)
+    if room.limit_db is not None:
+        ceiling = np.float32(max(np.abs(wave).max(), 1e-9) * 10 ** (-room.limit_db / 20))
+        wave = ceiling * np.tanh(wave / ceiling)
+    if room.clip_db is not None:
+        ceiling = np.float32(np.abs(wave).max() * 10 ** (-room.clip_db / 20))
+        wave = np.clip(wave, -ceiling, ceiling)
     wave = wave if room.codec is None else degrade(wave, room.codec)
     peak = float(np.abs(wave).max())
     return wave if peak <= _LARGEST else wave * np.float32(_LARGEST / peak)
@@ -216,18 +215,6 @@ def room_tone(
     return gain(_unit(tone), dbfs)
 
 
-def limit(wave: Wave, below_peak_db: float) -> Wave:
-    """The wave (samples,) saturated softly at so far below its peak."""
-    ceiling = np.float32(max(np.abs(wave).max(), 1e-9) * 10 ** (-below_peak_db / 20))
-    return ceiling * np.tanh(wave / ceiling)
-
-
-def clip(wave: Wave, below_peak_db: float) -> Wave:
-    """The wave (samples,) cut off at so far below its peak."""
-    ceiling = np.float32(np.abs(wave).max() * 10 ** (-below_peak_db / 20))
-    return np.clip(wave, -ceiling, ceiling)
-
-
 def degrade(wave: Wave, codec: str) -> Wave:
     """The wave (samples,) coded with few bits: "mu-law" with 8 of them (ITU-T G.711), "low-rate" with 10 below 3 kHz.
 
@@ -288,29 +275,30 @@ def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _hits(
-    every_s: float | None, resonance_hz: tuple[float, float], decay_s: tuple[float, float], noise: float
-) -> Maker:
+    every_s: float | None,
+    resonance_hz: tuple[float, float],
+    decay_s: tuple[float, float],
+    noise: float,
+    samples: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Damped resonances with a burst of noise, one or two or one in so many seconds, spread over the time there is."""
-
-    def hits(samples: int, rng: np.random.Generator) -> np.ndarray:
-        count = int(rng.integers(1, 3)) if every_s is None else max(1, round(samples / RATE_HZ / every_s))
-        wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
-        for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
-            at, dies_s = int(start), rng.uniform(*decay_s)
-            times_s = np.arange(samples - at) / RATE_HZ
-            rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
-            wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
-        return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
-
-    return hits
+    count = int(rng.integers(1, 3)) if every_s is None else max(1, round(samples / RATE_HZ / every_s))
+    wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
+    for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
+        at, dies_s = int(start), rng.uniform(*decay_s)
+        times_s = np.arange(samples - at) / RATE_HZ
+        rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
+        wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
+    return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
 
 
 NOISES: dict[str, Maker] = {
     "breath": _breath,
     "exhale": lambda samples, rng: _breath(samples, rng)[::-1].copy(),
-    "click": _hits(None, (1000.0, 4500.0), (0.001, 0.004), noise=0.5),  # lips or tongue coming apart
-    "knock": _hits(0.2, (80.0, 450.0), (0.012, 0.04), noise=0.15),
-    "keys": _hits(0.13, (1500.0, 5500.0), (0.002, 0.008), noise=1.0),
+    "click": partial(_hits, None, (1000.0, 4500.0), (0.001, 0.004), 0.5),  # lips or tongue coming apart
+    "knock": partial(_hits, 0.2, (80.0, 450.0), (0.012, 0.04), 0.15),
+    "keys": partial(_hits, 0.13, (1500.0, 5500.0), (0.002, 0.008), 1.0),
     "hiss": _hiss,
     "tone": _tone,
 }
@@ -356,18 +344,10 @@ def draw_sound(duration_s: float, rng: np.random.Generator, kind: str | None = N
     return at_level(made.astype(np.float32), float(rng.uniform(-45, -12)))
 
 
-def _steady(samples: int, rng: np.random.Generator) -> np.ndarray:
-    return room_tone(samples, -30.0, float(rng.uniform(0, 6)), rng)
-
-
 def _swelling(samples: int, rng: np.random.Generator) -> np.ndarray:
     """Noise that rises and falls, as of wind, rain or traffic."""
     knots = rng.uniform(0.05, 1.0, 2 + samples // RATE_HZ * 2)
-    return _steady(samples, rng) * np.interp(np.arange(samples), np.linspace(0, samples, len(knots)), knots)
-
-
-def _humming(samples: int, rng: np.random.Generator) -> np.ndarray:
-    return room_tone(samples, -30.0, 3.0, rng, float(rng.choice((50.0, 60.0, 100.0))), float(rng.uniform(3, 20)))
+    return SOUNDS["steady"](samples, rng) * np.interp(np.arange(samples), np.linspace(0, samples, len(knots)), knots)
 
 
 def _cluttered(samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -419,9 +399,11 @@ def _note(hz: float, length: int, brightness: float, decay: float) -> np.ndarray
 
 
 SOUNDS: dict[str, Maker] = {
-    "steady": _steady,
+    "steady": lambda samples, rng: room_tone(samples, -30.0, float(rng.uniform(0, 6)), rng),
     "swelling": _swelling,
-    "humming": _humming,
+    "humming": lambda samples, rng: room_tone(
+        samples, -30.0, 3.0, rng, float(rng.choice((50.0, 60.0, 100.0))), float(rng.uniform(3, 20))
+    ),
     "cluttered": _cluttered,
     "tone": _glide,
     "music": _music,

@@ -189,11 +189,6 @@ class Voice:
         return [(first / VIDEO_FPS, Voice(self.wave[first * SAMPLES : last * SAMPLES])) for first, last in parts]
 
 
-def acoustic_features(wave: Wave, encoder: SpeechEncoder) -> AcousticFeatures:
-    """What the instructor reads of a wave (samples,) float32 at 16 kHz; see `Voice.acoustic_features`."""
-    return Voice(wave).acoustic_features(encoder)
-
-
 # Cutting: where a long recording is parted into clips, in whole video frames.
 
 

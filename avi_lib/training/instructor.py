@@ -42,7 +42,7 @@ from avi_lib.instruction.language_model import LanguageModel, TextEncoder, answe
 from avi_lib.settings import InstructorSettings
 from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.voice import AcousticFeatures, acoustic_features
+from avi_lib.speech.voice import AcousticFeatures, Voice
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.loop import LogLine, train
 from avi_lib.weights import fingerprint
@@ -468,4 +468,4 @@ def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Ma
 def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
     """Features of sounds that are no speech, of 1 to 4 seconds."""
     rng = np.random.default_rng([seed, count])
-    return [acoustic_features(draw_sound(float(rng.uniform(1, 4)), rng), encoder) for _ in range(count)]
+    return [Voice(draw_sound(float(rng.uniform(1, 4)), rng)).acoustic_features(encoder) for _ in range(count)]

@@ -29,7 +29,7 @@ from avi_lib.files import cached, file_sha256
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.loading import load_voice
-from avi_lib.speech.voice import RECIPE, AcousticFeatures, acoustic_features
+from avi_lib.speech.voice import RECIPE, AcousticFeatures, Voice
 
 SHARD = 64
 """Clips that are kept in one file: what an interruption costs at most."""
@@ -171,7 +171,7 @@ def _encode(task: _Task, encoder: SpeechEncoder) -> Views:
     start = round(task.start_s * RATE_HZ)
     wave = load_voice(task.sound).wave[start : start + round(task.duration_s * RATE_HZ)]
     others = (augmented(wave, np.random.default_rng([*task.seed, view])) for view in range(1, task.views))
-    return tuple(acoustic_features(view, encoder) for view in (wave, *others))
+    return tuple(Voice(view).acoustic_features(encoder) for view in (wave, *others))
 
 
 @cache

@@ -40,7 +40,7 @@ from avi_lib.settings import PROFILES, InstructorSettings
 from avi_lib.speech.augment import TELEPHONE_HZ, active_dbfs, band_limit, degrade, gain, room_tone
 from avi_lib.speech.encoders import RATE_HZ, load_encoder
 from avi_lib.speech.loading import load_voice
-from avi_lib.speech.voice import AcousticFeatures, acoustic_features
+from avi_lib.speech.voice import AcousticFeatures, Voice
 from avi_lib.training.instructor import FrozenModels, align, sound_features, train_instructor
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.weights import fingerprint
@@ -132,7 +132,9 @@ def harden(instructor: Instructor, corpora: Sequence[Corpus], out: FeatureBank, 
     for name, change in CONDITIONS.items():
         classes, speech = [], []
         for first in range(0, len(waves), BATCH):
-            batch = [[acoustic_features(change(wave), instructor.encoder)] for wave in waves[first : first + BATCH]]
+            batch = [
+                [Voice(change(wave)).acoustic_features(instructor.encoder)] for wave in waves[first : first + BATCH]
+            ]
             classified = instructor.classify(batch)
             classes.append(classified.log_probabilities)
             speech.append(classified.speech)
