@@ -19,12 +19,13 @@ from avi_lib.instruction.action_units import (
     EMOTIONS,
     STRENGTH_WORDS,
     TABLES,
+    WORDINGS,
     levels,
     opposites,
     prototype,
     unit_channels,
 )
-from avi_lib.instruction.grammar import MAX_LENGTH, WORDINGS
+from avi_lib.instruction.grammar import MAX_LENGTH
 from avi_lib.instruction.instruction import (
     Entry,
     Instruction,

@@ -64,6 +64,35 @@ ACTION_UNITS = {
 """Every action unit by name."""
 
 
+class Wording(NamedTuple):
+    """How units are said and understood that share a strength, each with the factor that the words put on it.
+
+    `states` stand in lists after "with", `acts` begin with a verb in its base form; `*` is the place of an adverb, `~`
+    of an adjective, `@` of a possessive ("his"). `phrases` are understood only, as are the `moves` of a part of the
+    face: movements in alphabetical order with a space between them.
+    """
+
+    units: dict[str, float]
+    states: tuple[str, ...]
+    acts: tuple[str, ...]
+    phrases: tuple[str, ...]
+    moves: dict[str, tuple[str, ...]]
+
+
+def _wording(units: Mapping[str, Any], entry: Mapping[str, Any]) -> Wording:
+    moves = {part: words(listed) for part, listed in entry.get("moves", {}).items()}
+    factors = {name: float(factor) for name, factor in units.items()}
+    return Wording(factors, *(words(entry.get(kind)) for kind in ("states", "acts", "phrases")), moves)
+
+
+WORDINGS = (
+    *(_wording({name: 1}, entry) for name, entry in TABLES["action_units"].items()),
+    *(_wording(dict.fromkeys(words(entry["units"]), 1), entry) for entry in TABLES["joint_units"]),
+    *(_wording(entry["units"], entry) for entry in TABLES["expressions"]),
+)
+"""Wordings of single units, of pairs that move together ("brows raised") and of expressions ("a scowl")."""
+
+
 def opposites() -> dict[str, frozenset[str]]:
     """For each channel, those that cannot be at full weight together with it (a raised brow cannot be down)."""
     found: dict[str, set[str]] = {}

@@ -24,7 +24,9 @@ from avi_lib.instruction.action_units import (
     EMOTIONS,
     STRENGTH_WORDS,
     TABLES,
+    WORDINGS,
     EmotionClass,
+    Wording,
     levels,
     prototype,
     quantise,
@@ -38,27 +40,7 @@ MAX_UNITS = 8
 """Action units that one sentence is made to hold; `salient` chooses them from measured ones."""
 
 
-@dataclass(frozen=True)
-class Wording:
-    """Phrasings of one unit, or of several that share a strength.
-
-    `*` is the place of an adverb, `~` of an adjective, `@` of a possessive ("his"). `states` stand in lists after
-    "with"; `acts` begin with a verb in its base form. Every phrasing is understood again by `parser.scan`.
-    """
-
-    units: tuple[str, ...]
-    states: tuple[str, ...]
-    acts: tuple[str, ...]
-
-
-WORDINGS = tuple(
-    Wording(units, words(entry["states"]), words(entry["acts"]))
-    for units, entry in (
-        *((words(entry["units"]), entry) for entry in TABLES["joint_units"]),
-        *(((name,), entry) for name, entry in TABLES["action_units"].items()),
-    )
-)
-"""Wordings of every action unit; a pair that moves together ("brows raised") stands before its single units."""
+_SAID = sorted((each for each in WORDINGS if each.states), key=lambda each: -len(each.units))
 
 
 @dataclass(frozen=True)
@@ -216,7 +198,7 @@ def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[
     """Wordings that cover the units, in random order; units that move together at one strength are said together."""
     left = dict(units)
     found = []
-    for wording in WORDINGS:
+    for wording in _SAID:
         strengths = {left.get(name) for name in wording.units}
         strength = strengths.pop()
         if strength is not None and not strengths:

@@ -14,11 +14,11 @@ Nothing in the text is executed or used as a pattern or format.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import chain
-from typing import Any, Literal
+from typing import Literal
 
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
@@ -26,6 +26,7 @@ from avi_lib.instruction.action_units import (
     PLAIN_STRENGTH,
     STRENGTH_WORDS,
     TABLES,
+    WORDINGS,
     levels,
     words,
 )
@@ -91,23 +92,13 @@ def stems_of(phrase: str) -> tuple[str, ...]:
 # The lexicon: what phrases mean.
 
 
-def _unit_entries() -> Iterator[tuple[Units, Mapping[str, Any]]]:
-    """Entries of words.yaml that stand for action units."""
-    for name, entry in TABLES["action_units"].items():
-        yield ((name, 1.0),), entry
-    for entry in TABLES["joint_units"]:
-        yield tuple((name, 1.0) for name in words(entry["units"])), entry
-    for entry in TABLES["expressions"]:
-        yield tuple((name, float(factor)) for name, factor in entry["units"].items()), entry
-
-
 COMPOSITIONS: dict[tuple[str, str], Units] = {
-    (part, moves): units
-    for units, entry in _unit_entries()
-    for part, listed in entry.get("moves", {}).items()
-    for moves in words(listed)
+    (part, moves): tuple(wording.units.items())
+    for wording in WORDINGS
+    for part, listed in wording.moves.items()
+    for moves in listed
 }
-"""What a part with its movements means; several movements are in alphabetical order with a space between them."""
+"""What a part with its movements means."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +117,9 @@ def lexicon_entries() -> Iterator[tuple[str, Meaning]]:
     """Every phrase with its meaning; of phrases with the same stems the first one counts."""
     for unit in ACTION_UNITS.values():
         yield unit.facs, Meaning("units", units=((unit.name, 1.0),))
-    for units, entry in _unit_entries():
-        yield from ((phrase, Meaning("units", units=units)) for phrase in words(entry.get("phrases")))
+    for wording in WORDINGS:
+        units = tuple(wording.units.items())
+        yield from ((phrase, Meaning("units", units=units)) for phrase in wording.phrases)
     for emotion, known in EMOTION_WORDS.items():
         for level, kinds in enumerate(zip(known.adjectives, known.nouns, known.also, strict=True), 1):
             yield from ((word, Meaning("emotion", emotion, level)) for word in chain(*kinds))
