@@ -28,6 +28,10 @@ class Letters(TextEncoder):
             rows = [np.random.default_rng([ord(c), i]).normal(size=TEXT) for i, c in enumerate("^" + text[:64])]
             yield number, np.stack(rows).astype(np.float32)
 
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The states of every text, none of which is kept in a cache."""
+        return [states for _, states in self.each(texts)]
+
 
 def network(seed: int = 0) -> PriorNetwork:
     """Two blocks of 32 features that depend on sentence, time and noise."""
