@@ -82,7 +82,8 @@ class Wording(NamedTuple):
 def _wording(units: Mapping[str, Any], entry: Mapping[str, Any]) -> Wording:
     moves = {part: words(listed) for part, listed in entry.get("moves", {}).items()}
     factors = {name: float(factor) for name, factor in units.items()}
-    return Wording(factors, *(words(entry.get(kind)) for kind in ("states", "acts", "phrases")), moves)
+    states, acts, phrases = (words(entry.get(kind)) for kind in ("states", "acts", "phrases"))
+    return Wording(factors, states, acts, phrases, moves)
 
 
 WORDINGS = (

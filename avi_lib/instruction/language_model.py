@@ -354,7 +354,7 @@ class LanguageModel:
         Each ends with the mark of the end, which is left out, a line's end, or after `most` tokens. Words are drawn
         where the temperature is above 0, for every prompt from the same stream.
         """
-        begun = begin or [[]] * len(kv_cache.next)
+        begun: Sequence[Sequence[int]] = begin or [[]] * len(kv_cache.next)
         return [self._go_on(kv_cache.row(i), most, list(said), temperature, seed) for i, said in enumerate(begun)]
 
     def _go_on(self, kv_cache: KVCache, most: int, said: list[int], temperature: float, seed: int) -> list[int]:
