@@ -30,6 +30,7 @@ from avi_lib.instruction.instructor_network import (
     stack,
 )
 from avi_lib.settings import PrepareSettings
+from avi_lib.speech.voice import Voice
 from avi_lib.training import instructor_data as module
 from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import align, balanced, fitting, info_nce, train_instructor, varied
@@ -221,9 +222,9 @@ def mirrored(monkeypatch):
     encoded = []
     monkeypatch.setattr(module, "load_encoder", lambda name: Mirror())
     monkeypatch.setattr(module, "ALONE", 10_000)
-    real = module.acoustic_features
+    real = Voice.acoustic_features
     monkeypatch.setattr(
-        module, "acoustic_features", lambda wave, encoder: encoded.append(len(wave)) or real(wave, encoder)
+        Voice, "acoustic_features", lambda voice, encoder: encoded.append(len(voice.wave)) or real(voice, encoder)
     )
     return encoded
 

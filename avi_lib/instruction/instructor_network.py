@@ -217,10 +217,11 @@ class Prompter(nn.Module):
             nn.init.zeros_(self.place.weight)
 
     def forward(
-        self, logits: Float[torch.Tensor, "clips classes"], place: Float[torch.Tensor, "clips aligned"]
+        self, logits: Float[torch.Tensor, "clips classes"], place: Float[torch.Tensor, "clips aligned"] | None = None
     ) -> Float[torch.Tensor, "clips tokens width"]:
         """Embeddings of equal length, which is learned, from the logits of the classes."""
-        hidden = self.belief(logits.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT) + self.place(place)
+        hidden = self.belief(logits.log_softmax(dim=1).clamp(min=DOUBT) / -DOUBT)
+        hidden = hidden + (0 if place is None else self.place(place))
         tokens = self.out(functional.gelu(hidden)).unflatten(1, self.size)
         return functional.layer_norm(tokens, tokens.shape[-1:]) * self.loudness
 
