@@ -88,7 +88,8 @@ def weights_of(kind: str, path: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except UNREADABLE as error:
-        raise InputError(f"weights of a {kind}", f"{path}: {error}", remedy) from error
+        article = "an" if kind.startswith(("a", "e", "i", "o", "u")) else "a"
+        raise InputError(f"weights of {article} {kind}", f"{path}: {error}", remedy) from error
 
 
 def fingerprint(model: nn.Module) -> str:
