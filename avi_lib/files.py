@@ -116,6 +116,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def content_sha256(content: object) -> str:
+    """SHA-256 in hexadecimal of what can be said in JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def cached(folder: Path | None, key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Arrays that `make` gives, kept below `folder` under the digest of `key`, so that they are made only once.
 
@@ -126,8 +131,7 @@ def cached(folder: Path | None, key: object, make: Callable[[], dict[str, np.nda
     """
     if folder is None:
         return make()
-    address = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = folder / f"{address[:32]}.safetensors"
+    path = folder / f"{content_sha256(key)[:32]}.safetensors"
     try:
         return load_file(path)
     except (OSError, SafetensorError, ValueError):

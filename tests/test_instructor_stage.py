@@ -32,9 +32,9 @@ from avi_lib.instruction.instructor_network import (
 from avi_lib.settings import PrepareSettings
 from avi_lib.speech.voice import Voice
 from avi_lib.training import instructor_data as module
-from avi_lib.training.checkpoint import about_training
 from avi_lib.training.instructor import align, balanced, fitting, info_nce, train_instructor, varied
 from avi_lib.training.instructor_data import BankClip, make_feature_bank
+from avi_lib.training.loop import about_training
 from avi_lib.weights import fingerprint, save_weights
 
 

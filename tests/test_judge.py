@@ -21,7 +21,6 @@ from avi_lib.evaluation.judge import (
     face_boxes,
     judge_emotions,
     load_judge,
-    load_network,
     neutral_share,
 )
 from avi_lib.evaluation.report import one_thread
@@ -128,6 +127,6 @@ def test_other_and_damaged_weights_are_refused_in_one_line(tmp_path: Path) -> No
             load_judge(path)
         assert "\n" not in str(refused.value)
     with pytest.raises(InputError, match="mini-Xception"):
-        load_network(tmp_path / "none.safetensors")
+        load_judge(tmp_path / "none.safetensors")
     path.write_bytes(content)
     assert str(path) in load_judge(path).reason

@@ -11,7 +11,7 @@ from avi_lib.errors import InputError
 from avi_lib.motion.generator import Shape, TalkingModel
 from avi_lib.motion.prior import PriorSampler, load_prior, save_prior
 from avi_lib.settings import PriorSettings, SampleSettings, TrainSettings
-from avi_lib.training.checkpoint import about_training
+from avi_lib.training.loop import about_training
 from avi_lib.training.prior import PriorLosses, make_bank, soft_contrast, train_prior
 from avi_lib.weights import fingerprint
 

@@ -16,7 +16,6 @@ from talking_corpora import performed
 from avi_lib.corpus.dataset import Item, Mixture
 from avi_lib.errors import InputError
 from avi_lib.evaluation import ablations
-from avi_lib.evaluation.ablations import joined
 from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, blink_rate, measure_motion
 from avi_lib.evaluation.report import (
     DIFFERENCE,
@@ -26,7 +25,6 @@ from avi_lib.evaluation.report import (
     Row,
     differences,
     estimate,
-    markdown_of,
     one_thread,
     tabulate,
 )
@@ -36,6 +34,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.plots import plot_estimates, png_of
+from tools.benchmarks.ablations import markdown_of
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
 PHONES = (
@@ -86,8 +85,6 @@ def test_what_has_no_evidence_is_left_out_of_the_mean_and_one_clip_has_no_interv
     lone = estimate(np.array([np.nan, 7.0]), rng, ["a", "b"])
     assert lone.value == 7.0 and np.isnan(lone.low) and np.isnan(lone.high)
     assert np.isnan(estimate(np.array([np.nan]), rng, ["a"]).value)
-    with pytest.raises(InputError, match="1 for 2"):
-        estimate(np.array([1.0, 2.0]), rng, ["a"])
 
 
 def test_a_mouth_that_fits_its_speech_scores_and_one_that_is_late_or_still_does_not(head: Head) -> None:
@@ -205,14 +202,12 @@ def test_a_difference_of_systems_that_share_their_clips_has_a_narrower_interval_
     assert one.high > two.low and apart.low > 0.8 and apart.high < 1.2
     assert markdown_of(table).splitlines()[2].startswith(f"| a score, mm | {one.value:.3f} ({one.low:.3f} to ")
     assert plot_estimates(table).axes[0].get_yticks().tolist() == [0, 1]
-    with pytest.raises(InputError, match="60 of one, 59 of two"):
-        differences(rows[:-1])
 
 
 def test_measures_of_the_whole_join_a_table_with_an_interval_about_their_statistic() -> None:
     found = estimate([0.0, 1.0] * 20, np.random.default_rng(0), statistic=lambda some: float(np.mean(some)))
-    table = tabulate("t", "T", "how", [Row("a", "x", {"score": 1.0})], MEASURE)
-    more = joined(table, {"f1": MEASURE["score"]}, {("f1", "a"): found})
+    measures, rows = {**MEASURE, "f1": MEASURE["score"]}, [Row("a", "x", {"score": 1.0})]
+    more = tabulate("t", "T", "how", rows, measures, whole={("f1", "a"): found})
     assert list(more.measures) == ["score", "f1"] and more.estimates["f1", "a"].value == 0.5
     assert 0.3 < found.low < 0.5 < found.high < 0.7
 

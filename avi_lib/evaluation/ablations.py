@@ -12,7 +12,6 @@ other data and other measures and do not compare with these. Whole and part are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,7 +56,6 @@ WHOLE = "whole"
 _TEXTS, _RESAMPLES = 40, 200
 """Sentences whose samples' diversity is taken, and resamples of what only all clips together have."""
 S = TypeVar("S", InstructorSettings, PriorSettings, TalkingSettings)
-T = TypeVar("T")
 _SCRIPTS = "scripts whose combinations of action units and strengths training does not hold, held-out speakers"
 _HELD = "clips of held-out speakers"
 _PAIRS = "pairs of held-out clips that perform each other's scripts"
@@ -90,12 +88,12 @@ def shortened(sizes: Profile, steps: int) -> Profile:
         kept = {"steps": count, "warmup": min(train.warmup, count), "batch": min(train.batch, batch)}
         return train.model_copy(update=kept)
 
-    instructor, prior = sizes.instructor, sizes.prior
-    parts = {"align": few(instructor.align), "speak": few(instructor.speak, 1, 2), "write": few(instructor.write, 1, 2)}
+    whole, prior = sizes.instructor, sizes.prior
+    instructor = {"align": few(whole.align), "speak": few(whole.speak, 1, 2), "write": few(whole.write, 1, 2)}
     drawn = {"scripts": min(prior.scripts, max(32, 8 * steps)), "held_out": min(prior.held_out, max(8, steps))}
     return sizes.model_copy(
         update={
-            "instructor": instructor.model_copy(update={**parts, "views": 1, "sounds": min(instructor.sounds, 8)}),
+            "instructor": whole.model_copy(update={**instructor, "views": 1, "sounds": min(whole.sounds, 8)}),
             "talking": sizes.talking.model_copy(update={"train": few(sizes.talking.train, batch=8)}),
             "prior": prior.model_copy(update={**drawn, "train": few(prior.train)}),
         }
@@ -116,6 +114,12 @@ def without(part: str, settings: S) -> S:
     return settings.model_copy(update=changes)
 
 
+def _both(part: str, settings: S, folder: Path) -> list[tuple[str, S, Path]]:
+    """Name, settings and folder of the whole and of what is trained without a part."""
+    less = f"without {part}"
+    return [(WHOLE, settings, folder / WHOLE), (less, without(part, settings), folder / less.replace(" ", "_"))]
+
+
 def ablate_alignment(
     learned: FeatureBank,
     held: FeatureBank,
@@ -127,25 +131,22 @@ def ablate_alignment(
     seed: int = 0,
 ) -> Table:
     """Instructors with and without alignment, on clips of held-out speakers."""
-    rows, predicted = [], {}
-    for system, how in ((WHOLE, settings), ("without alignment", without("alignment", settings))):
-        spoken, place = folder / "speak", folder / system.replace(" ", "_")
-        trained = train_instructor(learned, sounds, models, how, place, device, False, spoken=spoken)
-        instructor = Instructor(trained.model, models.encoder, models.language, system)
-        found = predict_bank(instructor, held).classified()
+    rows, named = [], {}
+    for system, how, place in _both("alignment", settings, folder):
+        spoken = folder / "speak"  # the same for both
+        trained = train_instructor(learned, sounds, models, how, place, device, spoken, progress=False)
+        found = predict_bank(Instructor(trained.model, models.encoder, models.language, system), held).classified()
         for share, right, meant, clip in zip(found.shares, found.right, found.meant, held.clips, strict=True):
             scores = {"predicted_right": float(right), "predicted_share": float(share[EMOTIONS.index(meant)])}
             rows.append(Row(system, clip.speaker, scores))
-        predicted[system] = list(zip(found.predicted, found.meant, strict=True))
+        named[system] = list(zip(found.predicted, found.meant, strict=True))
     how_measured = (
         f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive "
         "stage is left out and its steps are given to writing, through which the Q-Former then learns."
     )
-    rows += differences(rows)
-    table = tabulate("alignment", "Ablation of stage 1: alignment", how_measured, rows, INSTRUCTIONS, seed)
-    return joined(
-        table, INSTRUCTIONS, _estimates("recall", lambda some: recall(*zip(*some, strict=True)), predicted, seed)
-    )
+    whole = _estimates("recall", lambda some: recall(*zip(*some, strict=True)), named, seed)
+    title = "Ablation of stage 1: alignment"
+    return tabulate("alignment", title, how_measured, rows + differences(rows), INSTRUCTIONS, seed, whole=whole)
 
 
 def ablate_diffusion(
@@ -163,9 +164,8 @@ def ablate_diffusion(
     bank = make_bank(corpora, generator.model, encoder, *sizes, folder=kept, progress=False)
     asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
     clips, rows, whole, varied, moved = held_out_spoken(corpora), [], {}, {}, {}
-    for system, how in ((WHOLE, settings), ("without diffusion", without("diffusion", settings))):
-        prior, _ = train_prior(bank, encoder, generator.model, how, folder / system.replace(" ", "_"), device, False)
-        prior = prior.cpu()
+    for system, how, place in _both("diffusion", settings, folder):
+        prior = train_prior(bank, encoder, generator.model, how, place, device=device, progress=False)[0].cpu()
         drawn, true = draw_bank(prior, asked, SampleSettings()), normal(prior, asked.styles)
         found = retrieval(similarity(drawn, true), 1)
         for number, (cosine, first) in enumerate(zip(cosines(drawn, true), found, strict=True)):
@@ -174,16 +174,14 @@ def ablate_diffusion(
         whole["energy", system] = Estimate(energy_distance(drawn, true), np.nan, np.nan, len(asked), "scripts")
         sampler = PriorSampler(prior, encoder, system)
         moved[system] = asked_and_moved(sampler, generator, clips, asked, raw(prior, drawn))
-    whole |= _estimates("diversity", lambda some: float(np.mean(some)), varied, seed) | _estimates(
-        "f1", f1, moved, seed
-    )
+    whole |= _estimates("diversity", lambda some: float(np.mean(some)), varied, seed)
+    whole |= _estimates("f1", f1, moved, seed)
     how_measured = (
         f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out. Without diffusion the same network "
         "is trained to tell the style at once, which is the mean of the styles that fit a sentence."
     )
-    rows += differences(rows)
-    table = tabulate("diffusion", "Ablation of stage 2: diffusion", how_measured, rows, STYLES, seed, "scripts")
-    return joined(table, STYLES, whole)
+    title = "Ablation of stage 2: diffusion"
+    return tabulate("diffusion", title, how_measured, rows + differences(rows), STYLES, seed, "scripts", whole)
 
 
 def ablate_exchange(
@@ -197,47 +195,35 @@ def ablate_exchange(
 ) -> Table:
     """Talking models with and without exchanged pairs, on held-out clips in exchanged styles."""
     rows = []
-    for system, how in ((WHOLE, settings), ("without exchange", without("exchange", settings))):
-        model, _ = train_talking(mixture, how, folder / system.replace(" ", "_"), device, False)
-        model = model.cpu()
+    for system, how, place in _both("exchange", settings, folder):
+        model = train_talking(mixture, how, place, device=device, progress=False)[0].cpu()
         for item in items:
-            scores = score_exchange(model, [item], head)
-            named = {
-                "eve_exchanged": scores["EVE exchanged"],
-                "eve_share": scores["EVE exchanged"] / scores["EVE distance"] if scores["EVE distance"] else np.nan,
-                "lve_exchanged": scores["LVE exchanged"],
-                "lve_own": scores["LVE own"],
-            }
-            rows.append(Row(system, item.clip.speaker, named))
+            mm = score_exchange(model, [item], head)
+            share = mm["EVE exchanged"] / mm["EVE distance"] if mm["EVE distance"] else np.nan
+            values = (mm["EVE exchanged"], share, mm["LVE exchanged"], mm["LVE own"])
+            rows.append(Row(system, item.clip.speaker, dict(zip(EXCHANGED, values, strict=True))))
     known_words = {item.clip.text for item in mixture.items} - {None}
     known = sum(item.clip.text in known_words for item in items)
     how_measured = (
         f"Talking models trained on {len(mixture.items)} items, measured on {len(items)} clips of held-out voices, of "
         f"which {known} say words of training. Without exchange every clip shows its own style in training."
     )
-    rows += differences(rows)
-    return tabulate("exchange", "Ablation of stage 2: exchange", how_measured, rows, EXCHANGED, seed)
-
-
-def joined(table: Table, measures: Mapping[str, Measure], estimates: Mapping[tuple[str, str], Estimate]) -> Table:
-    """The table with estimates of which only all clips together have a value, such as F1."""
-    more = {name: measure for name, measure in measures.items() if any(key[0] == name for key in estimates)}
-    return replace(table, measures={**table.measures, **more}, estimates={**table.estimates, **estimates})
+    title = "Ablation of stage 2: exchange"
+    return tabulate("exchange", title, how_measured, rows + differences(rows), EXCHANGED, seed)
 
 
 def _estimates(
-    measure: str, statistic: Callable[[Sequence[T]], float], items: Mapping[str, Sequence[T]], seed: int
+    measure: str, statistic: Callable[[Sequence[Any]], float], items: Mapping[str, Sequence[Any]], seed: int
 ) -> dict[tuple[str, str], Estimate]:
     """A statistic of all items of each system, and the difference of the two with items drawn anew in pairs."""
 
-    def apart(pairs: Sequence[tuple[T, T]]) -> float:
+    def apart(pairs: Sequence[tuple[Any, Any]]) -> float:
         whole, part = zip(*pairs, strict=True)
         return statistic(part) - statistic(whole)
 
-    kinds: list[tuple[str, Callable[[Sequence[Any]], float], Sequence[Any]]]
-    kinds = [(system, statistic, own) for system, own in items.items()]
-    kinds.append((DIFFERENCE, apart, list(zip(*items.values(), strict=True))))
+    kinds = {system: (own, statistic) for system, own in items.items()}
+    kinds[DIFFERENCE] = list(zip(*items.values(), strict=True)), apart
     return {
         (measure, system): estimate(own, np.random.default_rng(seed), statistic=each, resamples=_RESAMPLES)
-        for system, each, own in kinds
+        for system, (own, each) in kinds.items()
     }

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,6 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -41,6 +41,7 @@ from avi_lib.models import ASSETS, load_manifest, resolve
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.prior import PriorSampler
+from avi_lib.weights import build_network, weights_of
 
 # Mini-Xception, a small network that tells seven expressions of a face, in torch.
 
@@ -48,35 +49,26 @@ from avi_lib.motion.prior import PriorSampler
 EXPRESSIONS = ("angry", "disgusted", "fear", "happy", "sad", "surprised", "neutral")
 """What the network tells apart, in its order, in the words of instructions."""
 SIDE = 64
-WIDTHS = (16, 32, 64, 128)
-_FIRST = 8
+WIDTHS = (8, 16, 32, 64, 128)
 SHIPPED_JUDGE = ASSETS / "judge.safetensors"
 
 
-class Spread(nn.Conv2d):
-    """A convolution that pads as TensorFlow does: where an odd number of pixels is missing, more below and right."""
-
-    def forward(self, pictures: Float[torch.Tensor, "n channels height width"]) -> torch.Tensor:
-        """The convolved pictures, of the same size over the stride."""
-        return super().forward(_padded(pictures, self.kernel_size[0], self.stride[0], 0.0))
-
-
 class Block(nn.Module):
-    """Two separable convolutions and a pooling, beside a shortcut of one convolution."""
+    """Two separable convolutions and a pooling, beside a shortcut of one convolution; padded as TensorFlow does."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.shortcut = Spread(before, after, 1, stride=2)
-        self.depth = Spread(before, before, 3, groups=before)
-        self.point = Spread(before, after, 1)
-        self.depth_2 = Spread(after, after, 3, groups=after)
-        self.point_2 = Spread(after, after, 1)
+        self.shortcut = nn.Conv2d(before, after, 1, stride=2)
+        self.depth = nn.Conv2d(before, before, 3, padding=1, groups=before)
+        self.point = nn.Conv2d(before, after, 1)
+        self.depth_2 = nn.Conv2d(after, after, 3, padding=1, groups=after)
+        self.point_2 = nn.Conv2d(after, after, 1)
 
-    def forward(self, x: Float[torch.Tensor, "n before height width"]) -> torch.Tensor:
+    def forward(self, x: Float[torch.Tensor, "n before side side"]) -> torch.Tensor:
         """Half the size, more channels."""
         found = self.point_2(self.depth_2(functional.relu(self.point(self.depth(x)))))
-        pooled = functional.max_pool2d(_padded(found, 3, 2, -torch.inf), 3, 2)
-        return torch.as_tensor(pooled + self.shortcut(x))
+        odd = found.shape[-1] % 2  # where one pixel is missing it lies below and right
+        return torch.as_tensor(functional.max_pool2d(found, 3, 2, odd, ceil_mode=True) + self.shortcut(x))
 
 
 class ExpressionNetwork(nn.Module):
@@ -84,10 +76,10 @@ class ExpressionNetwork(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first = nn.Conv2d(1, _FIRST, 3)
-        self.second = nn.Conv2d(_FIRST, _FIRST, 3)
-        self.blocks = nn.ModuleList(Block(b, a) for b, a in zip((_FIRST, *WIDTHS), WIDTHS, strict=False))
-        self.last = Spread(WIDTHS[-1], len(EXPRESSIONS), 3)
+        self.first = nn.Conv2d(1, WIDTHS[0], 3)
+        self.second = nn.Conv2d(WIDTHS[0], WIDTHS[0], 3)
+        self.blocks = nn.ModuleList(Block(*sides) for sides in pairwise(WIDTHS))
+        self.last = nn.Conv2d(WIDTHS[-1], len(EXPRESSIONS), 3, padding=1)
 
     @torch.inference_mode()
     def forward(self, faces: Float[torch.Tensor, "n 1 height width"]) -> Float[torch.Tensor, "n expressions"]:
@@ -97,23 +89,6 @@ class ExpressionNetwork(nn.Module):
             x = block(x)
         said: torch.Tensor = self.last(x).mean(dim=(2, 3)).softmax(dim=1)
         return said
-
-
-def load_network(path: Path = SHIPPED_JUDGE) -> ExpressionNetwork:
-    """The network with the weights of a safetensors file, the shipped one by default; InputError for another file."""
-    network = ExpressionNetwork()
-    try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
-        got = f"{path}: {str(error).splitlines()[0]}"
-        raise InputError("the weights of mini-Xception with seven expressions", got, "convert them again") from error
-    return network.eval().requires_grad_(False)
-
-
-def _padded(x: torch.Tensor, kernel: int, stride: int, value: float) -> torch.Tensor:
-    missing = [max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in x.shape[:1:-1]]
-    sides = [part for each in missing for part in (each // 2, each - each // 2)]
-    return functional.pad(x, sides, value=value)
 
 
 PUBLISHED = "66 % of the photographs of FER-2013, seven expressions (published: Arriaga et al. 2017; not measured here)"
@@ -153,11 +128,14 @@ class Judge:
 
 
 def load_judge(path: Path | None = None) -> Judge:
-    """The judge with the shipped weights, or with those of a path; InputError for other weights."""
+    """The judge with the shipped weights, or with those of a safetensors file; InputError for other weights."""
+    weights = path or SHIPPED_JUDGE
+    with weights_of("mini-Xception with seven expressions", weights, "convert them again"):
+        network = build_network(ExpressionNetwork, load_file(weights)).requires_grad_(False)
     if path is not None:
-        return Judge(load_network(path), f"weights of {path}", "that of your own copy")
-    [shipped] = (asset for asset in load_manifest().shipped if asset.path == SHIPPED_JUDGE)
-    return Judge(load_network(), "shipped weights", shipped.licence)
+        return Judge(network, f"weights of {path}", "that of your own copy")
+    [shipped] = (asset for asset in load_manifest().shipped if asset.path == weights)
+    return Judge(network, "shipped weights", shipped.licence)
 
 
 def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: int) -> Float32[np.ndarray, "frames 4"]:
@@ -166,14 +144,11 @@ def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: i
     They reach from the chin up to where the landmarks of a face tracker end, so that renders and photographs are cut
     alike: on the open head MediaPipe's box is 127 pixels high of 320, this one too.
     """
-    matrix, members = PORTRAIT.matrix(), head.regions["face"]
-    boxes = []
-    for vertices in head.deform(values)[:, members]:
-        clip = np.concatenate([vertices, np.ones((len(vertices), 1), np.float32)], axis=1) @ matrix.T
-        at = (clip[:, :2] / clip[:, 3:] + 1) / 2 * size
-        (left, top), (right, bottom) = at.min(axis=0), at.max(axis=0)
-        boxes.append((left, bottom - LANDMARKS * (bottom - top), right, bottom))
-    return np.array(boxes, np.float32)
+    vertices = head.deform(values)[:, head.regions["face"]]
+    clip = np.concatenate([vertices, np.ones_like(vertices[..., :1])], axis=2) @ PORTRAIT.matrix().T
+    at = (clip[..., :2] / clip[..., 3:] + 1) / 2 * size
+    (left, top), (right, bottom) = at.min(axis=1).T, at.max(axis=1).T
+    return np.stack([left, bottom - LANDMARKS * (bottom - top), right, bottom], axis=1).astype(np.float32)
 
 
 def judge_video(judge: Judge, video: Path) -> Float32[np.ndarray, "pictures expressions"]:
@@ -276,13 +251,8 @@ def judge_emotions(
 ) -> tuple[Table, list[Matrix], dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]]]:
     """How often the judge sees what was asked, its confusions by system, and by system and emotion a picture.
 
-    Args:
-        judge: the network.
-        shown: faces; those of the learned system are also scored on the labels they were not asked for.
-        head: that is shown.
-        frames: renders a motion with the portrait camera.
-        size: of the pictures.
-        seed: of the intervals.
+    `frames` renders a motion with the portrait camera in pictures of a size in pixels; faces of the learned system are
+    also scored on the labels they were not asked for; the seed is that of the intervals.
     """
     rows: list[Row] = []
     faces: dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]] = {}
@@ -296,12 +266,10 @@ def judge_emotions(
         own[EMOTIONS.index(emotion), likeliest] += 1
         faces.setdefault(system, {}).setdefault(emotion, pictures[PICTURES // 2])
         scores = [{"judge_right": float(n == likeliest), "judge_share": float(v)} for n, v in enumerate(shares)]
-        known = EXPRESSIONS.index(emotion) if emotion in EXPRESSIONS else None
-        rows.append(Row(system, speaker, {} if known is None else scores[known]))
+        asked = scores.pop(EXPRESSIONS.index(emotion)) if emotion in EXPRESSIONS else {}
+        rows.append(Row(system, speaker, asked))
         if system == LEARNED:
-            wrong = [each for number, each in enumerate(scores) if number != known]
-            means = {name: float(np.mean([each[name] for each in wrong])) for name in MEASURES}
-            rows.append(Row(OTHER, speaker, {} if known is None else means))
+            rows.append(Row(OTHER, speaker, {name: float(np.mean([each[name] for each in scores])) for name in asked}))
     how = (
         f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
         f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "

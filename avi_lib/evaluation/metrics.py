@@ -36,15 +36,15 @@ CLOSED_SHARE = 0.2
 
 By this rule 12 of the 13 /m b p/ in ten real GRID videos are closed, and 26 % with the lips of another clip.
 """
-_AT_ONCE = 256
-"""Frames whose vertices are held together; 256 frames of the upper face are 7 MB."""
+_AT_ONCE = 1 << 18
+"""Vertices of all frames that are held together, 6 MB: an hour of motion must fit in memory."""
 
 Motion = Float[np.ndarray, "frames channels"]
 Other = Float[np.ndarray, "others channels_too"]
 ChannelMask = Bool[np.ndarray, " present"]
 Gap = Float[np.ndarray, " frames"]
 Weights = Float64[np.ndarray, "frames 52"]
-Basis = Float64[np.ndarray, "52 moved"]
+Basis = Float64[np.ndarray, "52 vertices 3"]
 
 
 def lve_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | None = None) -> float:
@@ -76,7 +76,8 @@ def fdd_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | Non
     basis = _basis_mm(head, "upper_face", present)
     if basis is None or len(weights) < 2:
         return float("nan")
-    return float((_liveliness_mm(others, basis) - _liveliness_mm(weights, basis)).mean())
+    own, true = (np.concatenate([part.std(axis=0) for part in _lengths(each, basis)]) for each in (weights, others))
+    return float((true - own).mean())
 
 
 def jitter_mm(motion: Motion, head: Head, present: ChannelMask | None = None) -> float:
@@ -88,8 +89,7 @@ def jitter_mm(motion: Motion, head: Head, present: ChannelMask | None = None) ->
     thirds, basis = np.diff(_weights(motion, present), 3, axis=0), _basis_mm(head, "lips", present)
     if basis is None or not len(thirds):
         return float("nan")
-    lengths = [np.linalg.norm(moved, axis=2).sum() for moved in _displacements(thirds, basis)]
-    return float(sum(lengths) / (len(thirds) * basis.shape[1] / 3))
+    return float(np.concatenate([part.mean(axis=0) for part in _lengths(thirds, basis)]).mean())
 
 
 def lip_closure(gap: Gap, phones: Sequence[Phone], fps: float) -> float:
@@ -160,35 +160,21 @@ def _vertex_error_mm(motion: Motion, target: Other, head: Head, region: str, pre
     basis = _basis_mm(head, region, present)
     if basis is None:
         return float("nan")
-    worst = [np.linalg.norm(moved, axis=2).max(axis=1).sum() for moved in _displacements(weights - others, basis)]
-    return float(sum(worst) / len(weights))
+    return float(np.max([part.max(axis=1) for part in _lengths(weights - others, basis)], axis=0).mean())
 
 
 def _basis_mm(head: Head, region: str, present: ChannelMask | None) -> Basis | None:
-    """What each blendshape does to a region's vertices, flattened; None where no present channel moves them."""
-    shapes = MM * head.shapes[:, head.regions[region]].astype(np.float64)
-    basis = shapes.reshape(len(shapes), -1)
+    """What the blendshapes do to the vertices of a region; None where no present channel moves them."""
+    basis = MM * head.shapes[:, head.regions[region]].astype(np.float64)
     seen = basis if present is None else basis[present[: len(basis)]]
     return basis if seen.any() else None
 
 
-def _displacements(weights: Weights, basis: Basis) -> Iterator[Float64[np.ndarray, "some vertices 3"]]:
-    """Displacements of the vertices, some frames at a time: they are linear in the weights, and so are differences."""
-    for first in range(0, len(weights), _AT_ONCE):
-        part = weights[first : first + _AT_ONCE]
-        yield (part @ basis).reshape(len(part), -1, 3)
-
-
-def _liveliness_mm(weights: Weights, basis: Basis) -> Float64[np.ndarray, " vertices"]:
-    """Standard deviation over time of every vertex's distance from rest, gathered over parts (Chan et al. 1979)."""
-    count, mean, squares = 0, np.zeros(basis.shape[1] // 3), np.zeros(basis.shape[1] // 3)
-    for moved in _displacements(weights, basis):
-        distances = np.linalg.norm(moved, axis=2)
-        n, middle = len(distances), distances.mean(axis=0)
-        squares += np.square(distances - middle).sum(axis=0) + np.square(middle - mean) * count * n / (count + n)
-        mean += (middle - mean) * n / (count + n)
-        count += n
-    return np.sqrt(squares / count)
+def _lengths(weights: Weights, basis: Basis) -> Iterator[Float64[np.ndarray, "frames some"]]:
+    """How far some vertices at a time are moved in every frame, in mm."""
+    for part in np.array_split(basis, len(weights) * basis.shape[1] // _AT_ONCE + 1, axis=1):
+        moved = weights @ part.reshape(len(part), -1)
+        yield np.linalg.norm(moved.reshape(len(weights), -1, 3), axis=2)
 
 
 def _pair(motion: Motion, target: Other, present: ChannelMask | None) -> tuple[Weights, Weights]:
@@ -232,14 +218,9 @@ MM = 1000.0
 
 @dataclass(frozen=True)
 class Measure:
-    """What a number says.
+    """What a number says: its name, unit ("" for shares), which way is better, what counts, and its definition.
 
-    Attributes:
-        title: its name for people.
-        unit: "" for shares and correlations.
-        better: which way is better; "near" where it is best near that of real people.
-        counts: the mask: which frames and channels count.
-        source: how it is defined, and by whom.
+    `better` is "near" where it is best near that of real people; `counts` are the frames and channels that count.
     """
 
     title: str
@@ -330,18 +311,11 @@ def measure_motion(
     gap: Float[np.ndarray, " own_gap"] | None = None,
     reference_gap: Float[np.ndarray, " other_gap"] | None = None,
 ) -> dict[str, float]:
-    """All of `MEASURES` for one motion, NaN where there is no evidence.
+    """All of `MEASURES` for one motion, NaN where there is no evidence; InputError for another space than ARKIT.
 
-    Args:
-        curves: in the ARKIT space, with the mask of its channels.
-        speech: what is said; frames beyond the shorter of motion and sound are not looked at.
-        head: on whose mesh lips and face are measured.
-        reference: the true motion of the same speech, where there is one.
-        gap: lip gap of the motion at 25 frames a second where it is known better than from the mesh, in any unit.
-        reference_gap: the same of the reference.
-
-    Raises:
-        InputError: another motion space.
+    Frames beyond the shortest of motion, sound and reference, the true motion of the same speech, are not looked at.
+    `gap` and `reference_gap` are lip gaps at 25 frames a second that are known better than from the head's mesh, in
+    any unit.
     """
     motion = _at_rate(curves)
     frames = min(len(motion), len(speech.level_db))
@@ -382,13 +356,8 @@ def measure_motion(
 def blink_rate(curves: MotionClip) -> float:
     """Blinks a minute, of both lids together."""
     lids = (curves["eyeBlinkLeft"] + curves["eyeBlinkRight"]) / 2
-    shut, blinks = False, 0
-    for weight in lids.tolist():
-        if not shut and weight >= SHUT:
-            shut, blinks = True, blinks + 1
-        elif shut and weight < OPENED:
-            shut = False
-    return 60 * blinks / curves.duration_s
+    told = lids[(lids >= SHUT) | (lids < OPENED)] >= SHUT
+    return 60 * int(np.count_nonzero(np.diff(told, prepend=False) & told)) / curves.duration_s
 
 
 def _at_rate(curves: MotionClip) -> MotionClip:

@@ -14,12 +14,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import cycle, product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from jinja2 import Environment, StrictUndefined
+from pydantic_core import to_json
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MEASURES, Measure, measure_motion, speech_track
@@ -45,10 +48,7 @@ MOST_APART_S = 0.5
 class Estimate:
     """A mean and its 95 % bootstrap interval; NaN bounds where one clip, or one group, tells nothing of others.
 
-    Attributes:
-        value, low, high: in the measure's unit.
-        clips: that have the measure.
-        resampled: what was drawn anew: the groups that rows name, or "clips" where these are few.
+    `clips` have the measure; `resampled` is what was drawn anew: the groups that rows name, or "clips" where few.
     """
 
     value: float
@@ -115,29 +115,15 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """The report without its pictures; what is not known is None."""
-        tables = {
-            table.name: {
-                "title": table.title,
-                "how": table.how,
-                "measures": {
-                    name: {
-                        **asdict(measure),
-                        "systems": {
-                            system: asdict(table.estimates[name, system])
-                            for system in table.systems
-                            if (name, system) in table.estimates
-                        },
-                    }
-                    for name, measure in table.measures.items()
-                },
-            }
-            for table in self.tables
-        }
-        matrices = {
-            each.name: {name: value for name, value in vars(each).items() if name != "name"} for each in self.matrices
-        }
-        content = {"title": self.title, "about": dict(self.about), "tables": tables, "matrices": matrices}
-        return _known({**content, "notes": list(self.notes)})
+        tables: dict[str, dict[str, Any]] = {}
+        for table in self.tables:
+            measures = {key: {**asdict(measure), "systems": {}} for key, measure in table.measures.items()}
+            for (key, system), found in table.estimates.items():
+                measures[key]["systems"][system] = found
+            tables[table.name] = {"title": table.title, "how": table.how, "measures": measures}
+        matrices = {each.name: {key: v for key, v in vars(each).items() if key != "name"} for each in self.matrices}
+        content = {"title": self.title, "about": self.about, "tables": tables, "matrices": matrices}
+        return _plain({**content, "notes": self.notes})
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write `report.json` and `report.html` into a folder, atomically; their paths."""
@@ -173,19 +159,10 @@ def _words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
-def _known(value: Any) -> Any:
+def _plain(content: dict[str, Any]) -> dict[str, Any]:
     """The same for JSON, which has no arrays, no NaN and no infinity."""
-    if isinstance(value, Mapping):
-        return {str(key): _known(each) for key, each in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [_known(each) for each in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return value
+    plain: dict[str, Any] = json.loads(to_json(content, inf_nan_mode="null", fallback=lambda array: array.tolist()))
+    return plain
 
 
 def estimate(
@@ -202,8 +179,6 @@ def estimate(
     are `LEAST_GROUPS` of them; with fewer such an interval would be a guess, and clips are (Efron and Tibshirani
     1993). `groups` names the speaker of every value, `named` says what the groups are.
     """
-    if groups and len(values) != len(groups):
-        raise InputError("a group for every clip", f"{len(groups)} for {len(values)}", "name them all")
     numbers = np.arange(len(values)) if statistic else np.asarray(values, float)
     have = np.isfinite(numbers)
     count = int(have.sum())
@@ -234,34 +209,30 @@ def tabulate(
     measures: Mapping[str, Measure],
     seed: int = 0,
     named: str = "speakers",
+    whole: Mapping[tuple[str, str], Estimate] = MappingProxyType({}),
 ) -> Table:
-    """Estimates of every system on every measure that some clip has, systems in the order of their first row."""
+    """Estimates of every system on every measure that some clip has, systems in the order of their first row.
+
+    `whole` are estimates, by measure and system, of which only all clips together have a value, such as F1.
+    """
     systems = tuple(dict.fromkeys(row.system for row in rows))
-    estimates, measured = {}, {}
-    for key, measure in measures.items():
-        for system in systems:
-            own = [row for row in rows if row.system == system]
-            values = np.array([row.scores.get(key, math.nan) for row in own], float)
-            groups = [row.group for row in own]
-            estimates[key, system] = estimate(values, np.random.default_rng(seed), groups, named=named)
-        if any(estimates[key, system].clips for system in systems):
-            measured[key] = measure
-    return Table(name, title, how, measured, systems, {key: v for key, v in estimates.items() if key[0] in measured})
+    estimates = {}
+    for key, system in product(measures, systems):
+        own = [row for row in rows if row.system == system]
+        values = np.array([row.scores.get(key, math.nan) for row in own], float)
+        estimates[key, system] = estimate(values, np.random.default_rng(seed), [row.group for row in own], named=named)
+    alone = {key for key, _ in whole}
+    estimates = {key: found for key, found in estimates.items() if key[0] not in alone} | dict(whole)
+    measured = {key: m for key, m in measures.items() if any(k == key and e.clips for (k, _), e in estimates.items())}
+    return Table(name, title, how, measured, systems, {key: e for key, e in estimates.items() if key[0] in measured})
 
 
 def differences(rows: Sequence[Row]) -> list[Row]:
-    """The second system less the first on every clip, as rows of `DIFFERENCE`.
-
-    Both have the same clips in the same order; InputError when there are not two systems, or not as many clips of both.
-    """
-    systems = tuple(dict.fromkeys(row.system for row in rows))
-    own = [[row for row in rows if row.system == system] for system in systems]
-    if len(own) != 2 or len(own[0]) != len(own[1]):
-        got = ", ".join(f"{len(each)} of {name}" for name, each in zip(systems, own, strict=True))
-        raise InputError("two systems, scored on the same clips", got, "score both on all")
+    """The second of two systems less the first on every clip, as rows of `DIFFERENCE`; both have the same clips."""
+    first, second = ([row for row in rows if row.system == system] for system in dict.fromkeys(r.system for r in rows))
     return [
         Row(DIFFERENCE, one.group, {name: other.scores[name] - value for name, value in one.scores.items()})
-        for one, other in zip(*own, strict=True)
+        for one, other in zip(first, second, strict=True)
     ]
 
 
@@ -272,25 +243,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     lines = [header, ["---"] * len(header), *rows]
     cells = [[" ".join(str(cell).translate(shown).split()) for cell in line] for line in lines]
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
-
-
-def markdown_of(table: Table) -> str:
-    """The table in Markdown: a row a measure, a column a system, intervals in brackets."""
-
-    def cell(found: Estimate | None) -> str:
-        if found is None or not math.isfinite(found.value):
-            return "-"
-        between = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""
-        return f"{found.value:.3f}{between}"
-
-    rows = [
-        (
-            f"{each.title}{each.unit and f', {each.unit}'}",
-            *(cell(table.estimates.get((name, s))) for s in table.systems),
-        )
-        for name, each in table.measures.items()
-    ]
-    return markdown_table((table.title, *table.systems), rows)
 
 
 @contextmanager
@@ -354,26 +306,17 @@ class Rescored:
 
     def as_dict(self) -> dict[str, Any]:
         """The report's object, and every motion's own scores."""
-        return {**self.report("motion").as_dict(), "motions": [_known(each._asdict()) for each in self.motions]}
+        return {**self.report("motion").as_dict(), "motions": [_plain(each._asdict()) for each in self.motions]}
 
 
 def rescore(
-    motions: Sequence[Path],
-    speeches: Sequence[Path],
-    references: Sequence[Path] = (),
-    text: str | None = None,
+    motions: Sequence[Path], speeches: Sequence[Path], references: Sequence[Path] = (), text: str | None = None
 ) -> Rescored:
-    """Score motions.
+    """Score motions, npz or Live Link Face CSV in the ARKIT space.
 
-    Args:
-        motions: npz or Live Link Face CSV in the ARKIT space.
-        speeches: the recording of each, or one for all.
-        references: true motion of each, or one for all, or none.
-        text: what is said in the one recording, for sharper times of its phones.
-
-    Raises:
-        InputError: numbers that do not go together, a file that cannot be read, motion and sound that share less than a
-            second.
+    Recordings and true motions are of each, or one for all; `text` is what is said in the one recording, for sharper
+    times of its phones. Raises InputError for numbers that do not go together, a file that cannot be read, and motion
+    and sound that share less than a second.
     """
     if not motions:
         raise InputError("at least one motion", "none", "name npz or CSV files")
@@ -388,20 +331,17 @@ def rescore(
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave
         tracks[path] = speech_track(wave, None if text is None else align_phones(wave, text).phones)
-    for number, path in enumerate(motions):
-        speech = speeches[number % len(speeches)]
-        truth = references[number % len(references)] if references else None
+    for path, speech, truth in zip(motions, cycle(speeches), cycle(references or [None]), strict=False):
         curves, reference, track = read[path], read[truth] if truth else None, tracks[speech]
         lengths_s = {"motion": curves.duration_s, "sound": track.duration_s}
         if reference is not None:
             lengths_s["reference"] = reference.duration_s
         said = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in lengths_s.items())
-        shortest_s = min(lengths_s.values())
+        shortest_s, longest_s = min(lengths_s.values()), max(lengths_s.values())
         if shortest_s < LEAST_S:
             raise InputError(f"at least {LEAST_S:g} s of motion with its sound", f"{path}: {said}", "name longer ones")
-        warnings = []
-        if max(lengths_s.values()) - shortest_s > MOST_APART_S:
-            warnings.append(f"lengths differ: {said}; the first {shortest_s:.2f} s are scored")
+        warning = f"lengths differ: {said}; the first {shortest_s:.2f} s are scored"
+        warnings = [warning] if longest_s - shortest_s > MOST_APART_S else []
         missing = [name for name, there in zip(ARKIT.channels, curves.present, strict=True) if not there]
         scores = measure_motion(curves, track, head, reference)
         found.append(Scored(path, speech, truth, scores, missing, warnings))

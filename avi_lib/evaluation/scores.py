@@ -13,11 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
+from scipy.spatial.distance import cdist, pdist
+from scipy.special import softmax
 
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.measure import measure_units, neutral_face
@@ -82,27 +86,15 @@ def retrieval(similar: Float[np.ndarray, "n columns"], k: int) -> Bool[np.ndarra
 
 def energy_distance(drawn: Styles, true: Others) -> float:
     """Energy distance of two samples (Szekely and Rizzo 2013): 0 when they are of one distribution, in style units."""
-    between = distances(drawn, true).mean()
-    within = [distances(each, each).sum() / (len(each) * max(len(each) - 1, 1)) for each in (drawn, true)]
-    return float(2 * between - within[0] - within[1])
+    within = pdist(drawn).mean() + pdist(true).mean()
+    return float(2 * cdist(drawn, true).mean() - within)
 
 
 def diversity(samples: Float[np.ndarray, "texts samples style"]) -> Float[np.ndarray, " texts"]:
-    """Mean distance of all pairs of samples of one text, as the public AVI-Talking code takes it over ten samples.
-
-    The sum over ordered pairs divided by their number: with K = 10 samples, sum_ij |s_i - s_j| / (10 * 9).
-    """
-    count = samples.shape[1]
-    if count < 2:
-        raise InputError("at least two samples of every text", f"{count}", "draw ten")
-    apart = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=-1)
-    return np.asarray(apart.sum(axis=(1, 2)) / (count * (count - 1)))
-
-
-def distances(first: Styles, second: Others) -> Float[np.ndarray, "n m"]:
-    """Euclidean distances of all to all."""
-    squared = np.square(first).sum(axis=1)[:, None] + np.square(second).sum(axis=1) - 2 * first @ second.T
-    return np.sqrt(np.maximum(squared, 0.0))
+    """Mean distance of all pairs of samples of one text, as the public AVI-Talking code takes it over ten samples."""
+    if samples.shape[1] < 2:
+        raise InputError("at least two samples of every text", f"{samples.shape[1]}", "draw ten")
+    return np.array([pdist(each).mean() for each in samples])
 
 
 def _unit(styles: Styles) -> Styles:
@@ -204,10 +196,8 @@ def move(
     generator: LearnedGenerator, clips: Sequence[Spoken], styles: Sequence[Float32[np.ndarray, " style"]], seed: int = 0
 ) -> list[MotionClip]:
     """Every style over one of the clips in turn."""
-    turns = [clips[i % len(clips)] for i in range(len(styles))]
     return [
-        generator.perform(*clip, PLAIN, seed + i, style)
-        for i, (clip, style) in enumerate(zip(turns, styles, strict=True))
+        generator.perform(*clip, PLAIN, seed + i, style) for i, (style, clip) in enumerate(zip(styles, cycle(clips)))
     ]
 
 
@@ -219,14 +209,11 @@ def asked_and_moved(
     What moves is measured above the face that the same generator makes in a plain style.
     """
     plain = prior_sampler.style(PLAIN.text, seed=0)
-    motions = move(generator, clips, list(styles))
     rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
     neutral = neutral_face([(motion.values, motion.present) for motion in rest])
-    pairs: list[tuple[Strengths, Strengths]] = []
-    for script, motion in zip(bank.scripts, motions, strict=True):
-        moved = measure_units(motion, neutral)
-        pairs.append((asked_units(script), {n: s for n, s in moved.items() if not ACTION_UNITS[n].rhythm}))
-    return pairs
+    moved = [measure_units(motion, neutral) for motion in move(generator, clips, list(styles))]
+    steady = [{name: v for name, v in units.items() if not ACTION_UNITS[name].rhythm} for units in moved]
+    return [(asked_units(script), units) for script, units in zip(bank.scripts, steady, strict=True)]
 
 
 def asked_units(script: StyleScript) -> dict[str, float]:
@@ -252,16 +239,11 @@ def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
 # Attribution: which phrase of a sentence moved what.
 
 
-@dataclass(frozen=True, eq=False)
-class Attributed:
-    """A phrase, the sentence without it, the motion without it, and what it changed.
-
-    `change` by group of channels: mean over frames and channels of the absolute difference, weights or radians.
-    """
+class Attributed(NamedTuple):
+    """A phrase, the sentence without it, and what it changed by group of channels, see `group_change`."""
 
     phrase: str
     rest: str
-    motion: MotionClip
     change: dict[str, float]
 
 
@@ -286,17 +268,14 @@ def attribute(
         plain = Instruction(text, action_units={n: v for n, v in asked.action_units.items() if n.startswith("head_")})
         return generator.perform(features, performer, plain, seed, prior_sampler.style(text, seed, how))
 
-    sentence, rows = instruction.text, []
-    whole = motion_of(sentence)
-    for phrase in phrases(sentence) or (Phrase(0, len(sentence), sentence),):
-        rest = without(sentence, phrase)
-        motion = motion_of(rest)
-        rows.append(Attributed(phrase.text, rest, motion, group_change(whole, motion)))
-    return rows
+    sentence, whole = instruction.text, motion_of(instruction.text)
+    said = phrases(sentence) or (Phrase(0, len(sentence), sentence),)
+    parts = [(phrase.text, without(sentence, phrase)) for phrase in said]
+    return [Attributed(phrase, rest, group_change(whole, motion_of(rest))) for phrase, rest in parts]
 
 
 def group_change(first: MotionClip, second: MotionClip) -> dict[str, float]:
-    """Mean absolute difference of two motions by group of channels."""
+    """Mean absolute difference of two motions by group of channels, over its frames; weights, or radians."""
     apart = np.abs(first.values - second.values)
     return {group: float(apart[:, list(members)].mean()) for group, members in first.space.groups.items()}
 
@@ -402,9 +381,7 @@ class Predictions:
 
     def shares(self, temperature: float = 1.0) -> Float[np.ndarray, "clips classes"]:
         """Probabilities of `EMOTION_CLASSES`."""
-        scores = self.classes.astype(np.float64) / temperature
-        scores -= scores.max(axis=1, keepdims=True)
-        return np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        return np.asarray(softmax(self.classes.astype(np.float64) / temperature, axis=1))
 
     def written(self, temperature: float) -> list[tuple[str | None, int | None]]:
         """Emotion and level that sentences name, unsure ones nearer to neutral."""

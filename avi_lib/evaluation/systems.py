@@ -26,7 +26,7 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MEASURES, SpeechTrack, eve_mm, fdd_mm, lve_mm, measure_motion, speech_track
 from avi_lib.evaluation.report import Row, Table, tabulate
 from avi_lib.face.head import Head
-from avi_lib.face.tracking import UNMOVED, head_angles
+from avi_lib.face.tracking import UNMOVED
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
@@ -44,7 +44,10 @@ LIPS, EYES = (13, 14), (33, 263)
 
 @dataclass(frozen=True)
 class Clip:
-    """A tracked talking clip: its sound, what is said, reference phones and the real lip gap in eye distances."""
+    """A real video that was tracked: its sound, what is said, reference phones, lip gap in eye distances, and motion.
+
+    Channels that the tracker does not move are not there.
+    """
 
     name: str
     audio: Path
@@ -52,6 +55,7 @@ class Clip:
     phones: tuple[Phone, ...]
     gap: Float[np.ndarray, " frames"]
     fps: float
+    tracked: MotionClip
 
 
 def read_clips(source: Path) -> list[Clip]:
@@ -64,24 +68,19 @@ def read_clips(source: Path) -> list[Clip]:
         for row in rows:
             with np.load(source / f"{row['clip']}.npz", allow_pickle=False) as track:
                 marks, fps = track["landmarks"][..., :2], float(track["fps"])
+                names, weights = track["arkit_names"].tolist(), track["arkit"]
             gap, eyes = (np.linalg.norm(marks[:, b] - marks[:, a], axis=1) for a, b in (LIPS, EYES))
             phones = tuple(Phone(phone, float(start), float(end)) for _, phone, start, end in references[row["clip"]])
-            found.append(Clip(row["clip"], source / f"{row['clip']}.flac", row["text"], phones, gap / eyes, fps))
+            there = [name for name in ARKIT.channels if name in names]
+            values = np.zeros((len(gap), len(ARKIT)), np.float32)
+            values[:, [ARKIT.index(name) for name in there]] = weights[:, [names.index(name) for name in there]]
+            present = np.array([name in there and name not in UNMOVED for name in ARKIT.channels])
+            motion, sound = MotionClip(values, fps, ARKIT, present), source / f"{row['clip']}.flac"
+            found.append(Clip(row["clip"], sound, row["text"], phones, gap / eyes, fps, motion))
     except (OSError, KeyError, ValueError) as error:
         expected = "a folder with index.csv, phones.json and an npz and a flac for every clip"
         raise InputError(expected, f"{source}: {error}", "check the path") from error
     return found
-
-
-def read_track(path: Path) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "frames 3"]]:
-    """Weights (frames,) by channel and head angles of a given track."""
-    try:
-        with np.load(path, allow_pickle=False) as track:
-            names, values = track["arkit_names"].tolist(), track["arkit"].astype(np.float64)
-            angles = np.stack([head_angles(matrix[:3, :3].astype(np.float64)) for matrix in track["head"]])
-        return {name: values[:, names.index(name)] for name in ARKIT.channels if name in names}, angles
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError("an npz with arkit, arkit_names and head", f"{path}: {error}", "check the folder") from error
 
 
 CALM = "A person speaks calmly."
@@ -122,20 +121,6 @@ def read_spoken(source: Path, encoder: SpeechEncoder) -> list[Spoken]:
     return found
 
 
-def tracked(clip: Clip) -> MotionClip:
-    """The motion of a real video, with the channels that the tracker moves."""
-    values, present = np.zeros((len(clip.gap), len(ARKIT)), np.float32), np.zeros(len(ARKIT), bool)
-    for channel, curve in read_track(clip.audio.with_suffix(".npz"))[0].items():
-        values[:, ARKIT.index(channel)] = curve
-        present[ARKIT.index(channel)] = channel not in UNMOVED
-    return MotionClip(values, clip.fps, ARKIT, present)
-
-
-def features_of(item: Item) -> Float32[np.ndarray, "steps dim"]:
-    """Features of a clip's speech."""
-    return item.corpus.features(item.clip).astype(np.float32)
-
-
 def motion_of(item: Item, script: int = 0) -> MotionClip:
     """A clip's own motion, or its performance of another script."""
     values = item.corpus.motion(item.clip, script).astype(np.float32)
@@ -144,14 +129,10 @@ def motion_of(item: Item, script: int = 0) -> MotionClip:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """A recording and what every system makes of it.
+    """A recording, what its motion is held against, and what every system makes of it.
 
-    Attributes:
-        name, speaker: of the recording.
-        speech: what motion is held against.
-        motions: by system.
-        reference: the true motion, where there is one; the system it is of is not compared with itself.
-        gap: lip gap of the reference measured otherwise than on a mesh, at 25 frames a second, in any unit.
+    `reference` is the true motion, where there is one; the system it is of is not compared with itself. `gap` is its
+    lip gap measured otherwise than on a mesh, at 25 frames a second, in any unit.
     """
 
     name: str
@@ -185,7 +166,7 @@ def grid_comparisons(
     asked, style = [], prior_sampler.style(CALM, seed)
     for clip, wave, features, performed in read_spoken(folder, generator.encoder):
         speech, motions = speech_track(wave, clip.phones), {PERFORMER: performed}
-        asked.append((Comparison(clip.name, clip.name, speech, motions, tracked(clip), clip.gap), features, style))
+        asked.append((Comparison(clip.name, clip.name, speech, motions, clip.tracked, clip.gap), features, style))
     return _spoken(asked, generator)
 
 
@@ -215,7 +196,8 @@ def real_motion(corpora: Sequence[Corpus]) -> list[Item]:
 def _asked(item: Item, style: Float32[np.ndarray, " style"], performed: MotionClip, reference: MotionClip) -> Asked:
     corpus, clip = item.corpus, item.clip
     speech = SpeechTrack(corpus.phones(clip), corpus.prosody(clip).energy_db, clip.duration_s)
-    return Comparison(clip.clip, clip.speaker, speech, {PERFORMER: performed}, reference), features_of(item), style
+    comparison = Comparison(clip.clip, clip.speaker, speech, {PERFORMER: performed}, reference)
+    return comparison, corpus.features(clip).astype(np.float32), style
 
 
 def _spoken(asked: Sequence[Asked], generator: LearnedGenerator) -> list[Comparison]:
@@ -237,12 +219,7 @@ def _spoken(asked: Sequence[Asked], generator: LearnedGenerator) -> list[Compari
 
 
 def score_comparisons(
-    name: str,
-    title: str,
-    how: str,
-    comparisons: Sequence[Comparison],
-    head: Head,
-    seed: int = 0,
+    name: str, title: str, how: str, comparisons: Sequence[Comparison], head: Head, seed: int = 0
 ) -> Table:
     """Every measure of every system over the recordings, with intervals over speakers."""
     rows = []
@@ -274,12 +251,13 @@ def score_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> di
     """
     rows: dict[str, list[float]] = {}
     for item in items:
-        corpus, clip, features = item.corpus, item.clip, features_of(item)
-        shown = motion_of(item)
+        corpus, clip = item.corpus, item.clip
+        features, shown = corpus.features(clip).astype(np.float32), motion_of(item)
         own, plain = shown.values, model.motion_of(features, model.style_of(shown)).values[: clip.frames]
         for partner in corpus.partners(clip):
             true = motion_of(item, corpus.number(clip, partner.scripts[0])).values
-            made = model.motion_of(features, model.style_of(motion_of(Item(corpus, partner)))).values[: clip.frames]
+            style = model.style_of(motion_of(Item(corpus, partner)))
+            made = model.motion_of(features, style).values[: clip.frames]
             for name, value in {
                 "EVE exchanged": eve_mm(made, true, head),
                 "EVE distance": eve_mm(own, true, head),
@@ -324,12 +302,11 @@ def still_sounds(seconds: float = 4.0) -> dict[str, Float32[np.ndarray, " sample
 
 def must_fit(model: TalkingModel, corpora: Sequence[Corpus]) -> None:
     """Raise InputError unless the corpora have the motion space and the speech features of the model."""
+    said = "motion in the space {} and {} features of {}"
+    expected = said.format(model.shape.space, model.shape.features, model.shape.encoder)
     for corpus in corpora:
-        if corpus.space is not model.space:
-            got = f"{corpus.space.name} in {corpus.folder}"
-            raise InputError(f"motion in the space {model.shape.space}", got, "choose others")
         features = corpus.description["features"]
-        if features["name"] != model.shape.encoder or features["dim"] != model.shape.features:
-            expected = f"{model.shape.features} features of {model.shape.encoder}, which the model was trained with"
-            got = f"{features['dim']} of {features['name']} in {corpus.folder}"
-            raise InputError(expected, got, "prepare the corpus with that encoder")
+        got = said.format(corpus.space.name, features["dim"], features["name"])
+        if got != expected:
+            do = "choose another corpus, or prepare it with that encoder"
+            raise InputError(f"{expected}, as the model was trained with", f"{got} in {corpus.folder}", do)

@@ -9,29 +9,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import nn
 from torch.func import functional_call
 
 from avi_lib.corpus.dataset import Item, Mixture, performer_of
 from avi_lib.corpus.scripts import draw_instruction
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
+from avi_lib.files import content_sha256
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionSpace
 from avi_lib.motion.generator import Shape, TalkingModel, valid_frames, whiten_styles
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.settings import TalkingSettings
-from avi_lib.training.loop import LogLine, train
+from avi_lib.training.loop import How, LogLine, Losses, train
 from avi_lib.weights import fingerprint
 
 MM = 1000.0
@@ -198,13 +196,12 @@ def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, to
 
 @dataclass(frozen=True, eq=False)
 class MotionError:
-    """Quadratic errors of motion by region, of one motion space.
+    """Quadratic errors of motion by region.
 
     `factors` maps a region to L (channels, rank); `gap` (channels,) is the lip gap in millimetres of every channel at
     full weight, None in a space without a mesh.
     """
 
-    space: MotionSpace
     factors: dict[str, torch.Tensor]
     gap: torch.Tensor | None
 
@@ -223,7 +220,7 @@ def motion_error(space: MotionSpace) -> MotionError:
     rotation = every[:, list(space.groups["head"])]
     if space is not ARKIT:
         named = {"face": every[:, list(space.groups["expression"])], "lips": every[:, list(space.groups["lips"])]}
-        return MotionError(space, {**named, "head": rotation}, None)
+        return MotionError({**named, "head": rotation}, None)
     head, shapes, factors = load_head(), len(ARKIT_BLENDSHAPES), {}
     for region in FACE_REGIONS:
         basis = MM * head.shapes[:, head.regions[region]].astype(np.float64)
@@ -232,7 +229,7 @@ def motion_error(space: MotionSpace) -> MotionError:
         factor[:shapes] = np.linalg.cholesky(form)
         factors[region] = torch.from_numpy(factor.astype(np.float32))
     gap = MM * head.lip_gap(np.eye(len(ARKIT), dtype=np.float32))
-    return MotionError(ARKIT, {**factors, "head": rotation}, torch.from_numpy(gap))
+    return MotionError({**factors, "head": rotation}, torch.from_numpy(gap))
 
 
 def with_channels(error: MotionError, deviation: Float[torch.Tensor, " channels"]) -> MotionError:
@@ -254,8 +251,7 @@ class Scale:
     @classmethod
     def of(cls, error: MotionError, motion: Motion, present: Present, valid: Valid) -> Scale:
         """The scale of some clips; a region that does not move counts as if it moved by a thousandth."""
-        weights = (valid[:, :, None] & present[:, None]).float()
-        mean = (motion * weights).sum(dim=(0, 1)) / weights.sum(dim=(0, 1)).clamp_min(1)
+        mean = _channel_mean(motion, present, valid)
         spread, steps = (motion - mean) * present[:, None], motion.diff(dim=1) * present[:, None]
         pairs = valid[:, 1:] & valid[:, :-1]
         gap = 1.0 if error.gap is None else float(_mean((spread @ error.gap).square(), valid))
@@ -268,7 +264,7 @@ class Scale:
 
 def motion_losses(
     error: MotionError, scale: Scale, generated: Motion, true: Motion, present: Present, valid: Valid, closed: float
-) -> dict[str, torch.Tensor]:
+) -> Losses:
     """Errors of every region, of their velocity together and of the lip gap, each about 1 for a guess of the mean.
 
     Channels that are not present have no part; frames where the true lips are closed count `closed` times for the gap.
@@ -308,6 +304,11 @@ def _standardised(curve: Float[torch.Tensor, "clips frames"], valid: Valid) -> F
     return curve / (curve.square().sum(dim=1, keepdim=True) / count + 1e-4).sqrt()
 
 
+def _channel_mean(motion: Motion, present: Present, valid: Valid) -> Float[torch.Tensor, " channels"]:
+    weights = (valid[:, :, None] & present[:, None]).float()
+    return (motion * weights).sum(dim=(0, 1)) / weights.sum(dim=(0, 1)).clamp_min(1)
+
+
 def _mean(values: Float[torch.Tensor, "clips frames"], valid: Valid) -> torch.Tensor:
     """The mean over clips of the mean over their valid frames, so that shares of a batch can be put together."""
     return ((values * valid).sum(dim=1) / valid.sum(dim=1).clamp_min(1)).mean()
@@ -328,26 +329,18 @@ class TalkingLosses:
         features = speech.features[speech.valid.repeat_interleave(2, dim=1)]
         model.generator.mean.copy_(features.mean(dim=0))
         model.generator.deviation.copy_(features.std(dim=0).clamp_min(1e-3))
-        weights = (speech.valid[:, :, None] & speech.present[:, None]).float()
-        count = weights.sum(dim=(0, 1)).clamp_min(1)
-        mean = (speech.motion * weights).sum(dim=(0, 1)) / count
-        variance = ((speech.motion - mean).square() * weights).sum(dim=(0, 1)) / count
+        mean = _channel_mean(speech.motion, speech.present, speech.valid)
+        variance = _channel_mean((speech.motion - mean).square(), speech.present, speech.valid)
         deviation = variance.sqrt().clamp_min(LEAST_DEVIATION)
-        for buffer, value in (
-            (model.style.mean, mean),
-            (model.style.deviation, deviation),
-            (model.generator.motion_mean, mean),
-            (model.generator.motion_deviation, deviation),
-        ):
-            buffer.copy_(value)
+        for part in (model.style.mean, model.generator.motion_mean):
+            part.copy_(mean)
+        for part in (model.style.deviation, model.generator.motion_deviation):
+            part.copy_(deviation)
         self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, speech.motion, speech.present, speech.valid)
 
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
+    def __call__(self, model: TalkingModel, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         """Named losses of the items of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, TalkingModel)
         settings, mixture = self.settings, self.mixture
         chosen = [mixture.items[int(number)] for number in items]
         speech, shown = draw(mixture, chosen, settings, rng)
@@ -362,7 +355,7 @@ class TalkingLosses:
         speech: MotionBatch,
         shown: MotionBatch,
         unlabelled: tuple[MotionBatch, MotionBatch] | None = None,
-    ) -> dict[str, torch.Tensor]:
+    ) -> Losses:
         """Named losses of a batch and of speech under real styles, for which there is no true motion."""
         device = model.generator.mean.device
         speech, shown = speech.to(device), shown.to(device)
@@ -378,7 +371,7 @@ class TalkingLosses:
         losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros(()))
         return losses
 
-    def _unlabelled(self, model: TalkingModel, speech: MotionBatch, shown: MotionBatch) -> dict[str, torch.Tensor]:
+    def _unlabelled(self, model: TalkingModel, speech: MotionBatch, shown: MotionBatch) -> Losses:
         """Speech under another's real style: the style must be found again in the motion, and the lips keep time."""
         assert speech.features is not None
         with torch.no_grad():
@@ -402,34 +395,23 @@ def untrained(mixture: Mixture, settings: TalkingSettings) -> TalkingModel:
 
 
 def train_talking(
-    mixture: Mixture,
-    settings: TalkingSettings,
-    folder: Path,
-    device: torch.device | None = None,
-    progress: bool | None = None,
-    on_log: Callable[[LogLine], None] | None = None,
-    board: Path | None = None,
-    start: TalkingModel | None = None,
+    mixture: Mixture, settings: TalkingSettings, folder: Path, start: TalkingModel | None = None, **how: Unpack[How]
 ) -> tuple[TalkingModel, list[LogLine]]:
-    """Train, or go on training, in a folder; the averaged model and the log's lines.
+    """Train, or go on training, in a folder; the averaged model and the log's lines. `how`, and errors: see `train`.
 
-    start: a model whose weights and normalisation are begun with, its styles whitened; it stays as it is.
-
-    Raises:
-        AviError: a loss is not finite.
-        InputError: the folder holds a checkpoint of something else, or `start` is of another shape.
+    start: a model whose weights and normalisation are begun with, its styles whitened; it stays as it is. InputError
+    when it is of another shape.
     """
     model = untrained(mixture, settings)
     if start is not None and start.shape != model.shape:
-        raise InputError(
-            f"weights to begin with of the shape {model.shape}", f"{start.shape}", "choose others, or none"
-        )
+        expected = f"weights to begin with of the shape {model.shape}"
+        raise InputError(expected, f"{start.shape}", "choose others, or none")
     losses = TalkingLosses(mixture, settings, model)
     if start is not None:
         model.load_state_dict(start.state_dict())
         whiten_styles(model, _styles_shown(model, mixture, settings))
-    count, digest = len(mixture.items), recipe(mixture, settings, start)
-    model, log = train(model, losses, count, settings.train, folder, digest, device, progress, on_log, board)
+    digest = recipe(mixture, settings, start)
+    model, log = train(model, losses, len(mixture.items), settings.train, folder, digest, **how)
     return model.eval(), log
 
 
@@ -452,7 +434,7 @@ def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | No
     held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
     kept = settings.model_dump(exclude={"train"})
     begun = [] if start is None else [fingerprint(start)]
-    return hashlib.sha256(json.dumps([held, kept, *begun], sort_keys=True).encode()).hexdigest()
+    return content_sha256([held, kept, *begun])
 
 
 def about(

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Unpack, cast
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import nn
 from torch.nn import functional
 
+from avi_lib.files import content_sha256
 from avi_lib.instruction.action_units import EMOTION_CLASSES, prototype
 from avi_lib.instruction.grammar import OPENING, QUESTIONS, answer, describe, worded
 from avi_lib.instruction.instructor import answer_tokens, class_tokens, dialogue
@@ -44,7 +45,7 @@ from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
 from avi_lib.speech.voice import AcousticFeatures, Voice
 from avi_lib.training.instructor_data import BankClip, FeatureBank
-from avi_lib.training.loop import LogLine, train
+from avi_lib.training.loop import How, LogLine, Losses, train
 from avi_lib.weights import fingerprint
 
 ROUNDS = 4096
@@ -69,7 +70,6 @@ DIRECTIONS = 24
 AT_ONCE = 64
 
 OnLog = Callable[[str, LogLine], None]
-Losses = dict[str, torch.Tensor]
 
 
 class FrozenModels(NamedTuple):
@@ -163,9 +163,8 @@ class AlignLosses:
         for number, clip in enumerate(bank.clips):
             self.fits[number, fitting(clip)] = True
 
-    def __call__(self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+    def __call__(self, model: InstructorModel, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         """Named losses of the items of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, InstructorModel)
         settings, device, count = self.settings, model.temperature.device, len(items)
         numbers = self.order[items]
         clips = [varied(self.bank.views[number], rng, settings) for number in numbers]
@@ -234,11 +233,11 @@ def train_instructor(
     settings: InstructorSettings,
     folder: Path,
     device: torch.device | None = None,
+    spoken: Path | None = None,
     progress: bool | None = None,
     on_log: OnLog | None = None,
-    spoken: Path | None = None,
 ) -> TrainedInstructor:
-    """Align, then learn to write, or go on with either, in a folder.
+    """Align, then learn to write, or go on with either, in a folder; errors as in `train`.
 
     Args:
         bank: the clips of training, with features of the models' speech encoder.
@@ -247,18 +246,19 @@ def train_instructor(
         settings: the recipe.
         folder: where checkpoints and logs are kept, in `align`, `speak` and `write`.
         device: where the alignment is computed; the processor when None.
-        progress: as in `train`.
-        on_log: called with "align", "speak" or "write" and every line of its log.
         spoken: where the checkpoint of `speak` is kept, below `folder` when None; it depends on no clip, so that
             several trainings may share it.
-
-    Raises:
-        AviError: a loss is not finite.
-        InputError: the folder holds a checkpoint of something else.
+        progress: as in `train`.
+        on_log: called with "align", "speak" or "write" and every line of its log.
     """
-    model, aligned = align(bank, sounds, models, settings, folder, device, progress, on_log)
-    model.prompter, said = speak(models.language, model.shape, settings, spoken or folder / "speak", progress, on_log)
-    written = write(model, bank, models.language, settings, folder, progress, on_log)
+
+    def how(part: str) -> How:
+        named = partial(on_log, part) if on_log else None
+        return {"device": device if part == "align" else None, "progress": progress, "on_log": named}
+
+    model, aligned = align(bank, sounds, models, settings, folder, **how("align"))
+    model.prompter, said = speak(models.language, model.shape, settings, spoken or folder / "speak", **how("speak"))
+    written = write(model, bank, models.language, settings, folder, **how("write"))
     return TrainedInstructor(model, aligned, said, written)
 
 
@@ -318,9 +318,7 @@ def align(
     models: FrozenModels,
     settings: InstructorSettings,
     folder: Path,
-    device: torch.device | None = None,
-    progress: bool | None = None,
-    on_log: OnLog | None = None,
+    **how: Unpack[How],
 ) -> tuple[InstructorModel, list[LogLine]]:
     """The first part of `train_instructor`: a model whose acoustic part is trained, and the log's lines.
 
@@ -330,12 +328,9 @@ def align(
     model = untrained(bank, models, settings)
     log: list[LogLine] = []
     if settings.contrast:
-        losses, digest = (
-            AlignLosses(bank, sounds, sentences, settings),
-            recipe("align", bank, settings, vars(model.shape)),
-        )
-        place, log_part = folder / "align", partial(on_log, "align") if on_log else None
-        model, log = train(model, losses, ROUNDS, settings.align, place, digest, device, progress, log_part)
+        losses = AlignLosses(bank, sounds, sentences, settings)
+        digest = recipe("align", bank, settings, vars(model.shape))
+        model, log = train(model, losses, ROUNDS, settings.align, folder / "align", digest, **how)
     place_anchors(model.cpu().eval(), sentences)
     return model, log
 
@@ -345,8 +340,7 @@ def speak(
     shape: InstructorShape,
     settings: InstructorSettings,
     folder: Path,
-    progress: bool | None = None,
-    on_log: OnLog | None = None,
+    **how: Unpack[How],
 ) -> tuple[Prompter, list[LogLine]]:
     """The second part: a projection through which the language model says what probabilities it is given."""
     with torch.random.fork_rng(devices=()):
@@ -358,9 +352,8 @@ def speak(
     digest = hashlib.sha256(content.encode()).hexdigest()
     opening, names = len(language.tokens(OPENING)), class_tokens(language)
 
-    def losses(learner: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
+    def losses(learner: nn.ModuleDict, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         # sentences of as many drawn probabilities of the emotion classes as there are items
-        assert isinstance(learner, nn.ModuleDict)
         logits = drawn_logits(len(items), rng)
         shares = logits.softmax(dim=1)
         classes = [int(rng.choice(len(EMOTION_CLASSES), p=(row / row.sum()).numpy())) for row in shares.double()]
@@ -371,11 +364,8 @@ def speak(
         return {"loss": loss + name_loss(scores.log_softmax(dim=2)[:, opening:], shares, classes, names)}
 
     learner = nn.ModuleDict({"prompter": prompter})
-    log_part = partial(on_log, "speak") if on_log else None
-    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, progress=progress, on_log=log_part)
-    learned = learner["prompter"]
-    assert isinstance(learned, Prompter)
-    return learned, log
+    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, **how)
+    return cast(Prompter, learner["prompter"]), log
 
 
 def name_loss(
@@ -405,8 +395,7 @@ def write(
     language: LanguageModel,
     settings: InstructorSettings,
     folder: Path,
-    progress: bool | None = None,
-    on_log: OnLog | None = None,
+    **how: Unpack[How],
 ) -> list[LogLine]:
     """The third part: the projection of an aligned model is trained on clips, in place; the log's lines.
 
@@ -421,12 +410,10 @@ def write(
         acoustic.prompter = nn.Identity()  # type: ignore[assignment]
         learner["acoustic"] = acoustic
 
-    def losses(learner: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
-        assert isinstance(learner, nn.ModuleDict)
+    def losses(learner: nn.ModuleDict, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         numbers = order[items]
         clips = [bank.clips[number] for number in numbers]
-        reads = model if settings.contrast else learner["acoustic"]
-        assert isinstance(reads, InstructorModel)
+        reads = model if settings.contrast else cast(InstructorModel, learner["acoustic"])
         reads.train()  # with features left out, as in alignment
         with torch.set_grad_enabled(reads is not model):
             embedding = reads.embed_speech(stack([varied(bank.views[number], rng, settings) for number in numbers]))
@@ -441,11 +428,8 @@ def write(
         open_levels = [at if clip.level is None else range(0) for (_, at), clip in zip(answers, clips, strict=True)]
         return {"loss": written_loss(language, prompts, question, [ids for ids, _ in answers], open_levels)[0]}
 
-    place, log_part = folder / "write", partial(on_log, "write") if on_log else None
-    learner, log = train(learner, losses, ROUNDS, settings.write, place, digest, progress=progress, on_log=log_part)
-    learned = learner["prompter"]
-    assert isinstance(learned, Prompter)
-    model.prompter = learned
+    learner, log = train(learner, losses, ROUNDS, settings.write, folder / "write", digest, **how)
+    model.prompter = cast(Prompter, learner["prompter"])
     if not settings.contrast:
         model.load_state_dict({**model.state_dict(), **learner["acoustic"].state_dict()})
     model.eval()
@@ -462,7 +446,7 @@ def _answer(clip: BankClip, rng: np.random.Generator) -> str:
 def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Mapping[str, object]) -> str:
     """What is trained on what: settings but those of the loops, shape, and the bank's content."""
     kept = settings.model_dump(exclude={"align", "speak", "write"})
-    return hashlib.sha256(json.dumps([part, bank.digest, kept, dict(shape)], sort_keys=True).encode()).hexdigest()
+    return content_sha256([part, bank.digest, kept, dict(shape)])
 
 
 def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:

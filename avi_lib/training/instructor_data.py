@@ -11,7 +11,6 @@ digest, the encoder's fingerprint and the seed are their address.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import worker_pool
 from avi_lib.errors import InputError
-from avi_lib.files import cached, file_sha256
+from avi_lib.files import cached, content_sha256, file_sha256
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.loading import load_voice
@@ -65,7 +64,7 @@ class FeatureBank:
     def select(self, keep: Sequence[bool]) -> FeatureBank:
         """Those clips that are to be kept."""
         chosen = [number for number, kept in enumerate(keep) if kept]
-        digest = hashlib.sha256(json.dumps([self.digest, chosen]).encode()).hexdigest()
+        digest = content_sha256([self.digest, chosen])
         return FeatureBank(tuple(self.clips[i] for i in chosen), tuple(self.views[i] for i in chosen), digest)
 
 
@@ -135,8 +134,7 @@ def make_feature_bank(
             every += [tuple(own[i : i + views]) for i in range(0, len(own), views)]
             shown.update(len(tasks))
     clips = tuple(clip for clip, _ in found)
-    content = json.dumps([keys, clips])
-    return FeatureBank(clips, tuple(every), hashlib.sha256(content.encode()).hexdigest())
+    return FeatureBank(clips, tuple(every), content_sha256([keys, clips]))
 
 
 def _clips(corpus: Corpus, views: int, seed: int) -> Iterator[tuple[BankClip, _Task]]:

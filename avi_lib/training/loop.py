@@ -5,8 +5,8 @@
 
 `loss_of(model, items, rng, way)` gives named losses of a batch, each a mean over its items, of which "loss" is
 minimised. `items` are numbers of the training items, `rng` is the step's own random stream, `way` is how far training
-is, 0 to 1. The folder holds the checkpoint, `last.safetensors`, and `log.jsonl`. Under `torchrun` several processes
-share every batch.
+is, 0 to 1. The folder holds the checkpoint, `last.safetensors`, and `log.jsonl`. Random numbers and the order of
+batches follow from seed and step, so no generator's state is kept. Under `torchrun` processes share every batch.
 
 On CUDA `loss_of` runs under autocast to bfloat16: linear layers, convolutions and matrix products round, and give
 bfloat16. A loss keeps float32 by taking what the networks give as `.float()` and computing from there on inside
@@ -16,30 +16,44 @@ bfloat16. A loss keeps float32 by taking what the networks give as `.float()` an
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import AviError, InputError, OutputError
 from avi_lib.files import atomic_path, check_writable, make_folder
-from avi_lib.settings import TrainSettings
-from avi_lib.training.checkpoint import load_checkpoint, recipe_digest, save_checkpoint
+from avi_lib.settings import Settings, TrainSettings
 
 LogLine = dict[str, Any]
-LossOf = Callable[[nn.Module, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
 M = TypeVar("M", bound=nn.Module)
+LossOf = Callable[[M, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
+Losses = dict[str, torch.Tensor]
+REMEDY = "train into another folder, or remove this one"
+
+
+class How(TypedDict, total=False):
+    """How a training runs and is watched, whatever is trained; see `train`."""
+
+    device: torch.device | None
+    progress: bool | None
+    on_log: Callable[[LogLine], None] | None
+    board: Path | None
 
 
 def learning_rate_at(step: int, settings: TrainSettings) -> float:
@@ -59,14 +73,9 @@ def batch_at(step: int, items: int, batch: int, seed: int) -> Int[np.ndarray, " 
     Every epoch is a permutation of all items, drawn from seed and epoch alone; epochs follow on without a rest, so a
     batch may begin in one and end in the next.
     """
-    places = np.arange(step * batch, (step + 1) * batch)
-    epochs = {int(epoch): epoch_order(int(epoch), items, seed) for epoch in np.unique(places // items)}
-    return np.array([epochs[int(place // items)][place % items] for place in places])
-
-
-def epoch_order(epoch: int, items: int, seed: int) -> Int[np.ndarray, " items"]:
-    """The permutation of all items in an epoch."""
-    return np.random.default_rng([seed, 0, epoch]).permutation(items)
+    epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), items)
+    orders = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(items) for epoch in set(epochs.tolist())}
+    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
 
 
 def rng_at(step: int, seed: int, process: int = 0) -> np.random.Generator:
@@ -147,12 +156,12 @@ class Processes:
         """
         if self.count == 1:
             return
-        device = next(model.parameters()).device
-        steps = [torch.zeros((), dtype=torch.int64, device=device) for _ in range(self.count)]
-        distributed.all_gather(steps, torch.tensor(step, device=device))
-        if len({int(other) for other in steps}) > 1:
-            got = ", ".join(str(int(other)) for other in steps)
-            raise InputError("the same checkpoint for every process", f"steps {got}", "train in a folder all can read")
+        steps = torch.zeros(self.count, dtype=torch.int64, device=next(model.parameters()).device)
+        steps[self.rank] = step
+        distributed.all_reduce(steps)
+        if len(set(steps.tolist())) > 1:
+            got = f"steps {', '.join(map(str, steps.tolist()))}"
+            raise InputError("the same checkpoint for every process", got, "train in a folder all can read")
         for value in model.state_dict().values():
             distributed.broadcast(value, 0)
 
@@ -246,9 +255,72 @@ def read_log(path: Path, step: int) -> list[LogLine]:
         raise InputError("the log of a training", f"{path}: {error}", "remove it, or take another folder") from error
 
 
+# Checkpoints: everything that training needs to go on as if it had never stopped, in one safetensors file.
+
+
+def save_checkpoint(
+    path: Path, step: int, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write step, recipe, weights, averaged weights and the optimizer's state, atomically."""
+    tensors = _weights_of(model, average)
+    for number, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
+    written = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    content = save(written, {"avi": json.dumps({"step": step, "recipe": recipe})})
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_checkpoint(
+    path: Path, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:
+    """Put a checkpoint into model, average and optimizer; its step.
+
+    Raises InputError when it is damaged, of another recipe or of another model; all three are as they were then.
+    """
+    try:
+        with safe_open(path, "pt") as stored:
+            header = json.loads((stored.metadata() or {})["avi"])
+            step = int(header["step"])
+            if header["recipe"] != recipe:
+                raise InputError("a checkpoint of this recipe", f"{path} of another one", REMEDY)
+            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError("a whole checkpoint", f"{path}: {error}", REMEDY) from error
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name in [name for name in found if name.startswith("optimizer/")]:
+        _, number, moment = name.split("/")
+        moments.setdefault(int(number), {})[moment] = found.pop(name)
+    own = _weights_of(model, average)
+    for name in [*own, *sorted(found.keys() - own.keys())]:
+        has, got = (tuple(where[name].shape) if name in where else "nothing" for where in (own, found))
+        if has != got:
+            raise InputError(f"a checkpoint of this model, which has {has} for {name}", f"{got} in {path}", REMEDY)
+    for name, value in found.items():
+        own[name].copy_(value)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def _weights_of(model: nn.Module, average: nn.Module) -> dict[str, torch.Tensor]:
+    parts = {"model": model, "average": average}
+    return {f"{part}/{name}": value for part, each in parts.items() for name, value in each.state_dict().items()}
+
+
+def about_training(
+    corpora: Sequence[Corpus], settings: Settings, licences: Mapping[str, str], digest: str
+) -> dict[str, object]:
+    """For the header of a file of weights: corpora with their licences, settings, digest of the training data.
+
+    licences: by the name of the corpus.
+    """
+    named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
+    return {"corpora": named, "settings": settings.model_dump(), "bank": digest}
+
+
 def train(
     model: M,
-    loss_of: LossOf,
+    loss_of: LossOf[M],
     items: int,
     settings: TrainSettings,
     folder: Path,
@@ -288,7 +360,8 @@ def train(
     processes = Processes.join(device)
     first = processes.rank == 0
     make_folder(folder)
-    kept, digest = folder / "last.safetensors", recipe_digest(recipe, items, settings)
+    kept, numbers = folder / "last.safetensors", settings.model_dump_json(exclude={"save_every", "log_every"})
+    digest = hashlib.sha256(f"{recipe}\n{items}\n{numbers}".encode()).hexdigest()
     check_writable(kept)
     model.to(device).train()
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average))

@@ -10,22 +10,22 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import torch
 from jaxtyping import Float32
-from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
 from avi_lib.corpus.dataset import Corpus, shared_voices
 from avi_lib.corpus.scripts import Draw, Kind, StyleScript, draw_style_script, is_held_combination, said_in_training
 from avi_lib.errors import InputError
+from avi_lib.files import content_sha256
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.language_model import TextEncoder, TextStates, encode_texts
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -33,7 +33,7 @@ from avi_lib.motion.generator import FPS, TalkingModel
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import TIMES, PriorModel, PriorShape, scheduler_of
 from avi_lib.settings import PriorSettings
-from avi_lib.training.loop import LogLine, train
+from avi_lib.training.loop import How, LogLine, Losses, train
 from avi_lib.weights import fingerprint
 
 SPREAD = 0.04
@@ -129,7 +129,7 @@ def make_bank(
     texts_of = tuple(range(end - len(script.texts), end) for script, end in zip(drawn, ends, strict=True))
     states = encode_texts(said, encoder, folder, progress)
     content = [encoder.fingerprint, fingerprint(talking), hashlib.sha256(np.stack(styles).tobytes()).hexdigest()]
-    digest = hashlib.sha256(json.dumps([*content, *said]).encode("utf-8", "replace")).hexdigest()
+    digest = content_sha256([*content, *said])
     return StyleBank(tuple(drawn), np.stack(styles), np.stack(levels), states, texts_of, digest)
 
 
@@ -165,11 +165,8 @@ class PriorLosses:
         self.styles = model.normal(torch.from_numpy(bank.styles))
         self.scheduler = scheduler_of()
 
-    def __call__(
-        self, model: nn.Module, items: np.ndarray, rng: np.random.Generator, way: float
-    ) -> dict[str, torch.Tensor]:
+    def __call__(self, model: PriorModel, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         """Named losses of the scripts of these numbers; "loss" is their weighted sum."""
-        assert isinstance(model, PriorModel)
         settings, device = self.settings, model.mean.device
         texts = [int(rng.choice(self.bank.texts_of[int(item)])) for item in items]
         states, mask = (torch.from_numpy(array).to(device) for array in self.bank.texts.batch(texts))
@@ -216,11 +213,7 @@ def untrained(bank: StyleBank, encoder: TextEncoder, talking: TalkingModel, sett
         text=encoder.dim,
         space=talking.shape.space,
         styles=fingerprint(talking),
-        width=settings.width,
-        blocks=settings.blocks,
-        heads=settings.heads,
-        words=settings.words,
-        regression=settings.regression,
+        **{name: getattr(settings, name) for name in ("width", "blocks", "heads", "words", "regression")},
     )
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
@@ -245,24 +238,15 @@ def train_prior(
     talking: TalkingModel,
     settings: PriorSettings,
     folder: Path,
-    device: torch.device | None = None,
-    progress: bool | None = None,
-    on_log: Callable[[LogLine], None] | None = None,
-    board: Path | None = None,
+    **how: Unpack[How],
 ) -> tuple[PriorModel, list[LogLine]]:
-    """Train, or go on training, in a folder; the averaged model and the log's lines.
-
-    Raises:
-        AviError: a loss is not finite.
-        InputError: the folder holds a checkpoint of something else.
-    """
+    """Train, or go on training, in a folder; the averaged model and the log's lines. `how`, and errors: see `train`."""
     model = untrained(bank, encoder, talking, settings)
-    losses, digest = PriorLosses(bank, settings, model), recipe(bank, settings)
-    model, log = train(model, losses, len(bank), settings.train, folder, digest, device, progress, on_log, board)
+    losses = PriorLosses(bank, settings, model)
+    model, log = train(model, losses, len(bank), settings.train, folder, recipe(bank, settings), **how)
     return model.eval(), log
 
 
 def recipe(bank: StyleBank, settings: PriorSettings) -> str:
     """What is trained on what: settings but the loop's own, and the bank's content."""
-    kept = settings.model_dump(exclude={"train"})
-    return hashlib.sha256(json.dumps([bank.digest, kept], sort_keys=True).encode()).hexdigest()
+    return content_sha256([bank.digest, settings.model_dump(exclude={"train"})])

@@ -6,6 +6,7 @@ python -m tools.benchmarks.ablations exchange --corpus data/prepared/samples --p
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from avi_lib.corpus.dataset import Corpus, Mixture, held_out, shared_voices
 from avi_lib.errors import AviError
 from avi_lib.evaluation.ablations import ablate_alignment, ablate_diffusion, ablate_exchange, shortened
-from avi_lib.evaluation.report import Report, Table, markdown_of
+from avi_lib.evaluation.report import Estimate, Report, Table, markdown_table
 from avi_lib.face.head import load_head
 from avi_lib.files import make_folder
 from avi_lib.instruction.language_model import load_language_model, load_text_encoder
@@ -48,6 +49,25 @@ def ablate(
         return ablate_diffusion(corpora, generator, encoder, sizes.prior, folder / part, texts, device, seed)
     mixture = Mixture.of(corpora, "train", sizes.talking.frames, without=shared_voices(corpora))
     return ablate_exchange(mixture, held_out(corpora, known), sizes.talking, folder / part, load_head(), device, seed)
+
+
+def markdown_of(table: Table) -> str:
+    """The table in Markdown: a row a measure, a column a system, intervals in brackets."""
+
+    def cell(found: Estimate | None) -> str:
+        if found is None or not math.isfinite(found.value):
+            return "-"
+        between = f" ({found.low:.3f} to {found.high:.3f})" if math.isfinite(found.low) else ""
+        return f"{found.value:.3f}{between}"
+
+    rows = [
+        (
+            f"{each.title}{each.unit and f', {each.unit}'}",
+            *(cell(table.estimates.get((name, s))) for s in table.systems),
+        )
+        for name, each in table.measures.items()
+    ]
+    return markdown_table((table.title, *table.systems), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from scipy.spatial.distance import cdist
 from scipy.stats import spearmanr
 
 from avi_lib.corpus.dataset import Corpus
@@ -22,7 +23,6 @@ from avi_lib.evaluation.scores import (
     Strengths,
     Styles,
     asked_and_moved,
-    distances,
     draw_bank,
     f1,
     guidance_curve,
@@ -208,4 +208,4 @@ def score_emotion(
 
 def nearest_centroid(styles: Styles, centroids: Others, labels: list[str]) -> list[str]:
     """The label of the centroid nearest to each style."""
-    return [labels[int(i)] for i in distances(styles, centroids).argmin(axis=1)]
+    return [labels[int(i)] for i in cdist(styles, centroids).argmin(axis=1)]

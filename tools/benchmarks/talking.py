@@ -15,14 +15,12 @@ from avi_lib.evaluation.systems import (
     CALM,
     Clip,
     Spoken,
-    features_of,
     motion_of,
     must_fit,
     read_spoken,
     real_motion,
     score_exchange,
     still_sounds,
-    tracked,
 )
 from avi_lib.face.head import Head, load_head
 from avi_lib.instruction.instruction import Instruction
@@ -141,7 +139,7 @@ def _measure_grid(model: TalkingModel, source: Path, encoder: SpeechEncoder, hea
     ):
         yield Figure(name, learned[score], unit, must, f"GRID; performer {baseline[score]:.2f}; real {truth}")
     every = [[motion.values for motion in motions], [motion.values for motion in performed]]
-    every.append([tracked(clip).values for clip in clips])
+    every.append([clip.tracked.values for clip in clips])
     jitters = [float(np.mean([jitter_mm(each, head) for each in curves])) for curves in every]
     how = f"GRID, lips; performer {jitters[1] / jitters[2]:.2f}; real tracks {jitters[2]:.2f} mm per frame^3"
     yield Figure("jitter against real tracks", jitters[0] / jitters[2], "x", "<= 1.5", how)
@@ -198,7 +196,7 @@ def _measure_rig(model: TalkingModel, corpora: Sequence[Corpus], without: Sequen
         got = f"{len(kept)} and {len(others)} clips"
         raise InputError("a recording of a rig with sound, and others that show its style", got, "check the names")
     style, calm = rig_style(model, others), Instruction.parse(CALM)
-    made = [model.motion_of(features_of(item), style) for item in kept]
+    made = [model.motion_of(item.corpus.features(item.clip).astype(np.float32), style) for item in kept]
     performed = [item.corpus.performer(item.clip).perform_with_still(calm, seed=0)[1] for item in kept]
     seconds, baseline = sum(item.clip.duration_s for item in kept), score_rig(performed, kept)
     how = f"{', '.join(without)}, {seconds:.0f} s; style from other recordings; performer {baseline:.2f}"

@@ -16,9 +16,8 @@ from jaxtyping import Float
 
 from avi_lib.corpus.layouts import VIDEO_SUFFIXES
 from avi_lib.errors import InputError
-from avi_lib.evaluation.systems import read_track
-from avi_lib.face.tracking import Lag, Track, measure_lag, track_video
-from avi_lib.motion.clip import HEAD_ROTATION
+from avi_lib.face.tracking import Lag, Track, head_angles, measure_lag, track_video
+from avi_lib.motion.clip import ARKIT, HEAD_ROTATION
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from tools.benchmarks.measuring import Figure, Options, there
@@ -63,6 +62,17 @@ def agreement(video: Path) -> Agreement:
     lag, errors, lag_s = _lags(track, video)
     picture_ms = 1000 * (taken_s - lag_s) / track.report.frames
     return Agreement(video.stem, correlation, float(apart.max()), lag, errors, picture_ms)
+
+
+def read_track(path: Path) -> tuple[dict[str, np.ndarray], Float[np.ndarray, "frames 3"]]:
+    """Weights (frames,) by channel and head angles of a given track."""
+    try:
+        with np.load(path, allow_pickle=False) as track:
+            names, values = track["arkit_names"].tolist(), track["arkit"].astype(np.float64)
+            angles = np.stack([head_angles(matrix[:3, :3].astype(np.float64)) for matrix in track["head"]])
+        return {name: values[:, names.index(name)] for name in ARKIT.channels if name in names}, angles
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError("an npz with arkit, arkit_names and head", f"{path}: {error}", "check the folder") from error
 
 
 def _lags(track: Track, video: Path) -> tuple[Lag, tuple[float, ...], float]:

@@ -58,7 +58,7 @@ def test_the_real_gap_itself_is_correlated_by_one_and_closes_and_anothers_or_a_s
         motion, said = spoken_clip(50, seed)
         motions.append(motion)
         gap = 3.0 + 0.01 * MM * head.lip_gap(motion.values)[:frames]  # in a video's own unit
-        clips.append(Clip(f"c{seed}", Path("none.flac"), "", said, gap.astype(np.float64), 25.0))
+        clips.append(Clip(f"c{seed}", Path("none.flac"), "", said, gap.astype(np.float64), 25.0, motion))
     scores = score_lips(motions, clips, head)
     assert scores["r"] == pytest.approx(1.0, abs=1e-5)
     assert scores["r spoken"] == pytest.approx(1.0, abs=1e-5)
