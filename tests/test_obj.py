@@ -20,8 +20,8 @@ from avi_lib.face.head import Head, check_mesh, head_behind_wall
 from avi_lib.heads import obj
 from avi_lib.heads.gltf_head import read_gltf_head
 from avi_lib.heads.obj import read_obj, read_obj_head, write_obj_sequence
-from avi_lib.heads.placing import MATERIAL_WORDS, describe, match_channels, material_of
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
+from avi_lib.heads.placing import MATERIAL_WORDS, describe, material_of
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip, match_channels
 
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
 load_obj_head = partial(head_behind_wall, read_obj_head)
@@ -344,19 +344,21 @@ def test_all_52_channels_are_found_however_a_tool_writes_them(names: list[str]) 
     match = match_channels(names)
     assert match.places == {channel: place for place, channel in enumerate(ARKIT_BLENDSHAPES)}
     assert match.unused == ()
-    assert describe(match) == ("52 of 52 ARKit channels found",)
+    assert describe(match, names) == ("52 of 52 ARKit channels found",)
 
 
 def test_missing_channels_unused_names_and_halves_of_a_channel_are_reported():
-    match = match_channels(["Basis", "jawOpen", "viseme_aa", "eyeBlink_L"])
+    names = ["Basis", "jawOpen", "viseme_aa", "eyeBlink_L"]
+    match = match_channels(names)
     assert match.places == {"eyeBlinkLeft": 3, "jawOpen": 1}
     assert match.unused == ("Basis", "viseme_aa")
-    found, missing = describe(match)
+    found, missing = describe(match, names)
     assert found == "2 of 52 ARKit channels found"
     assert "tongueOut" in missing and "eyeBlinkRight" in missing and "jawOpen" not in missing
-    match = match_channels(["browInnerUp_L", "browInnerUp_R", "jawOpen"])
-    assert match.unused == ("browInnerUp_L", "browInnerUp_R")
-    assert any("browInnerUp_L and browInnerUp_R: halves of browInnerUp" in note for note in describe(match))
+    names = ["browInnerUp_L", "jawOpen", "browInnerUp_R", "Basis"]
+    match = match_channels(names)
+    assert match.halves == {"browInnerUp": (0, 2)} and match.unused == ("Basis",)
+    assert any("browInnerUp_L and browInnerUp_R: halves of browInnerUp" in note for note in describe(match, names))
 
 
 @pytest.mark.parametrize("names", [["jawOpen", "jaw_open"], ["mouthSmile_L", "MouthSmileLeft"], ["jawOpen"] * 2])
@@ -378,7 +380,7 @@ def test_only_names_of_the_commonest_prefix_count_and_a_side_of_the_jaw_is_a_dir
 def test_names_of_nothing_match_nothing(names: list[str]) -> None:
     match = match_channels(names)
     assert match.places == {} and match.unused == tuple(names)
-    assert describe(match)[0].startswith("0 of 52")
+    assert describe(match, names)[0].startswith("0 of 52")
 
 
 NAMES = {

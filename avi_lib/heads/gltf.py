@@ -22,8 +22,8 @@ from jaxtyping import Bool, Float64, Shaped
 from scipy.spatial.transform import Rotation, Slerp
 
 from avi_lib.errors import InputError
-from avi_lib.heads.placing import inside, match_channels, words
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
+from avi_lib.heads.placing import inside
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip, match_channels, words
 from avi_lib.wall import behind_wall
 
 MAX_FRAMES = 500_000

@@ -27,13 +27,13 @@ from avi_lib.heads.placing import (
     Neck,
     Picture,
     atlas_of,
-    match_channels,
     material_of,
     missing_among,
     placed_head,
     plain_picture,
     read_picture,
 )
+from avi_lib.motion.clip import match_channels
 
 MAX_VERTICES = 200_000
 GREY = 0.01

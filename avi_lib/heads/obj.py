@@ -33,14 +33,13 @@ from avi_lib.heads.placing import (
     atlas_of,
     describe,
     inside,
-    match_channels,
     material_of,
     placed_head,
     plain_picture,
     read_picture,
     words,
 )
-from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.clip import MotionClip, match_channels
 
 # One mesh, read from text by own code: trimesh tells no line of what it refuses, keeps no order of points, has no
 # limits and leaves the several textures to be joined.
@@ -263,7 +262,8 @@ def read_obj_head(path: str) -> dict[str, Any]:
     """
     folder = Path(path)
     neutral, others = _sorted_files(folder)
-    match = match_channels([path.stem for path in others])
+    names = [path.stem for path in others]
+    match = match_channels(names)
     if not match.places:
         raise InputError(
             f"OBJ files named after ARKit blendshapes in {folder}, such as jawOpen.obj",
@@ -296,7 +296,7 @@ def read_obj_head(path: str) -> dict[str, Any]:
     )
     shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
     name = folder.name or folder.resolve().name
-    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes, *texture_notes)))
+    return parts_of(placed_head(name, mesh, shapes, (*describe(match, names), *notes, *texture_notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:

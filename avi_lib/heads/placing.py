@@ -8,13 +8,11 @@ eyes.
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Collection, Mapping, Sequence
-from functools import cache
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, Int64, UInt8
@@ -22,7 +20,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError
 from avi_lib.face.head import Head, RenderMesh, with_gaze
-from avi_lib.motion.clip import ARKIT_BLENDSHAPES
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES, ChannelMatch, words
 
 EYES_APART_M = 0.063
 """Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
@@ -161,59 +159,18 @@ def _middle(places: Float32[np.ndarray, "V 3"], moved: Float32[np.ndarray, "V 3"
     return middle
 
 
-# Which of a head's shapes is which ARKit blendshape, whatever its tool calls them.
-
-MAX_NAME = 200
-"""Characters of the longest name that is looked at."""
-_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
+# What a person should know of the shapes that were found.
 
 
-class ChannelMatch(NamedTuple):
-    """Channels found among names: `places` maps a channel to its name's index; `unused` names are no channel's."""
-
-    places: dict[str, int]
-    unused: tuple[str, ...]
-
-
-def match_channels(names: Sequence[str]) -> ChannelMatch:
-    """ARKit's 52 channels among the names of a head's shapes: those with the prefix under which most are found.
-
-    Raises InputError, which tells both, when two names are one channel's.
-    """
-    readings = [_readings(name) for name in names]
-    found_by: dict[str, set[str]] = {}
-    for reading in readings:
-        for prefix, channel in reading.items():
-            found_by.setdefault(prefix, set()).add(channel)
-    prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
-    places: dict[str, int] = {}
-    for index, reading in enumerate(readings):
-        channel = reading.get(prefix, "")
-        if channel in places:
-            both = f"{names[places[channel]]!r} and {names[index]!r}"
-            raise InputError(f"one shape for {channel}", both, "rename or remove one of them")
-        if channel:
-            places[channel] = index
-    used = set(places.values())
-    return ChannelMatch(
-        places={channel: places[channel] for channel in ARKIT_BLENDSHAPES if channel in places},
-        unused=tuple(name for index, name in enumerate(names) if index not in used),
-    )
-
-
-def describe(match: ChannelMatch) -> tuple[str, ...]:
-    """What a person should know of a match: how many channels it found, what is missing, which names are halves."""
-    halves: dict[str, list[str]] = {}
-    for name in match.unused:
-        for channel in list(_readings(name, _spellings()[1]).values())[:1]:
-            halves.setdefault(channel, []).append(name[:MAX_NAME])
+def describe(match: ChannelMatch, names: Sequence[str]) -> tuple[str, ...]:
+    """What a person should know of a match of names: how many channels it found, what is missing, which are halves."""
+    parts = {channel: " and ".join(names[place] for place in places) for channel, places in match.halves.items()}
     return (
         f"{len(match.places)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found",
         *missing_among(match.places),
         *(
-            f"{' and '.join(parts)}: halves of {channel}, which are not merged; add them up into one shape"
-            for channel, parts in halves.items()
+            f"{both}: halves of {channel}, which are not merged; add them up into one shape"
+            for channel, both in parts.items()
         ),
     )
 
@@ -222,42 +179,6 @@ def missing_among(found: Collection[str]) -> tuple[str, ...]:
     """The note on channels that a head lacks; none where it has all 52."""
     missing = [channel for channel in ARKIT_BLENDSHAPES if channel not in found]
     return (f"missing, so they do not move: {', '.join(missing)}",) if missing else ()
-
-
-def words(name: str) -> list[str]:
-    """A name cut where case, separators or digits change, in lower case: "headJaw_L01" is head, jaw, l, 01."""
-    return [word.lower() for word in _WORDS.findall(name[: MAX_NAME + 1])]
-
-
-def _readings(name: str, spellings: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Every way to read a name as a prefix and a channel.
-
-    A prefix is taken without what a tool counts its shapes with, which differs from name to name: "00" or "A25".
-    """
-    readings, parts = {}, words(name) if len(name) <= MAX_NAME else []
-    counted = {i for i, part in enumerate(parts) if part.isdigit()}
-    counted |= {i - 1 for i in counted if i > 0 and len(parts[i - 1]) == 1}
-    for start in range(len(parts)):
-        channel = (spellings or _spellings()[0]).get("".join(parts[start:]))
-        if channel is not None:
-            readings[" ".join(part for i, part in enumerate(parts[:start]) if i not in counted)] = channel
-    return readings
-
-
-@cache
-def _spellings() -> tuple[dict[str, str], dict[str, str]]:
-    """Channels by their lower-case spellings without separators, and whole channels by the spellings of halves."""
-    spellings: dict[str, str] = {}
-    halves: dict[str, str] = {}
-    for channel in ARKIT_BLENDSHAPES:
-        spellings[channel.lower()] = channel
-        side = next((side for side in _SIDES if channel.endswith(side)), "")
-        stem, into = channel.removesuffix(side).lower(), spellings if side else halves
-        for mark in _SIDES[side] if side else sum(_SIDES.values(), ()):
-            into[stem + mark] = channel
-            if stem not in ("jaw", "mouth"):  # which move to a side as a whole: the side is a direction
-                into[mark + stem] = channel
-    return spellings, halves
 
 
 MATERIAL_WORDS = {

@@ -8,14 +8,15 @@
 from __future__ import annotations
 
 import math
+import re
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
@@ -111,6 +112,92 @@ FACTORS = _starting(
     blink="eyeBlink", gaze="eyeLook", pose="head",
 )  # fmt: skip
 """Channels of each factor: `lips` shape sounds, `expression` is brows, cheeks, nose, tense lids and mouth corners."""
+
+# Which channel a name is: of a head's shape, a table's column, a rig's weight, however it is written.
+
+MAX_NAME = 200
+"""Characters of the longest name that is looked at."""
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
+
+
+class ChannelMatch(NamedTuple):
+    """Channels found among names: `places` maps a channel to its name's index; `unused` names are no channel's.
+
+    `halves` maps a channel that is not in `places` to the indices of its left and right halves, such as browInnerUp_L.
+    """
+
+    places: dict[str, int]
+    halves: dict[str, tuple[int, ...]]
+    unused: tuple[str, ...]
+
+
+def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLENDSHAPES) -> ChannelMatch:
+    """Channels among names in any spelling: those with the prefix under which most are found.
+
+    Raises InputError, which tells both, when two names are one channel's.
+    """
+    whole, half = ([_readings(name, spellings) for name in names] for spellings in _spellings(channels))
+    found_by: dict[str, set[str]] = {}
+    for reading in whole if any(whole) else half:
+        for prefix, channel in reading.items():
+            found_by.setdefault(prefix, set()).add(channel)
+    prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
+    places: dict[str, int] = {}
+    for index, reading in enumerate(whole):
+        channel = reading.get(prefix, "")
+        if channel in places:
+            both = f"{names[places[channel]]!r} and {names[index]!r}"
+            raise InputError(f"one name for {channel}", both, "rename or remove one of them")
+        if channel:
+            places[channel] = index
+    halves: dict[str, tuple[int, ...]] = {}
+    for index, reading in enumerate(half):
+        if (channel := reading.get(prefix, "")) and channel not in places:
+            halves[channel] = (*halves.get(channel, ()), index)
+    used = set(places.values()).union(*halves.values())
+    return ChannelMatch(
+        places={channel: places[channel] for channel in channels if channel in places},
+        halves=halves,
+        unused=tuple(name for index, name in enumerate(names) if index not in used),
+    )
+
+
+def words(name: str) -> list[str]:
+    """A name cut where case, separators or digits change, in lower case: "headJaw_L01" is head, jaw, l, 01."""
+    return [word.lower() for word in _WORDS.findall(name[: MAX_NAME + 1])]
+
+
+def _readings(name: str, spellings: Mapping[str, str]) -> dict[str, str]:
+    """Every way to read a name as a prefix and a channel.
+
+    A prefix is taken without what a tool counts its shapes with, which differs from name to name: "00" or "A25".
+    """
+    readings, parts = {}, words(name) if len(name) <= MAX_NAME else []
+    counted = {i for i, part in enumerate(parts) if part.isdigit()}
+    counted |= {i - 1 for i in counted if i > 0 and len(parts[i - 1]) == 1}
+    for start in range(len(parts)):
+        channel = spellings.get("".join(parts[start:]))
+        if channel is not None:
+            readings[" ".join(part for i, part in enumerate(parts[:start]) if i not in counted)] = channel
+    return readings
+
+
+@cache
+def _spellings(channels: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """Channels by their lower-case spellings without separators, and whole channels by the spellings of halves."""
+    spellings: dict[str, str] = {}
+    halves: dict[str, str] = {}
+    for channel in channels:
+        spellings[channel.lower()] = channel
+        side = next((side for side in _SIDES if channel.endswith(side)), "")
+        stem, into = channel.removesuffix(side).lower(), spellings if side else halves
+        for mark in _SIDES[side] if side else sum(_SIDES.values(), ()):
+            into[stem + mark] = channel
+            if stem not in ("jaw", "mouth"):  # which move to a side as a whole: the side is a direction
+                into[mark + stem] = channel
+    return spellings, halves
+
 
 # Arrays from files of others: the header is checked before anything of the size it claims is allocated.
 
