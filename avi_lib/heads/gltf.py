@@ -338,9 +338,9 @@ class _Curve:
         return _rotations(self.at(times))
 
 
-def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[str, int]]]:
-    """Curves of weights, and the place of each ARKit channel in them, of the first mesh that has the channel."""
-    curves: list[tuple[_Curve, dict[str, int]]] = []
+def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[str, list[int]]]]:
+    """Curves of weights, and the places of each ARKit channel in them, of the first mesh that has the channel."""
+    curves: list[tuple[_Curve, dict[str, list[int]]]] = []
     found: set[str] = set()
     for channel in animation["channels"]:
         if channel["target"]["path"] != "weights" or "node" not in channel["target"]:
@@ -348,7 +348,7 @@ def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[s
         node = file.part("nodes", channel["target"]["node"])
         mesh = file.part("meshes", node["mesh"])
         targets = max((len(primitive.get("targets", ())) for primitive in mesh["primitives"]), default=0)
-        places = match_channels(target_names(mesh)[:targets]).places
+        places = match_channels(target_names(mesh)[:targets]).parts
         new = {name: place for name, place in places.items() if name not in found}
         if new:
             curves.append((_Curve(file, animation, channel["sampler"], targets), new))
@@ -356,7 +356,7 @@ def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[s
     return curves
 
 
-def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[str, int]]]) -> dict[str, Any]:
+def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[str, list[int]]]]) -> dict[str, Any]:
     """Frames at an even rate of an animation: its weights, and the turns of the head."""
     scene = GltfScene(file)
     turns = {c["target"].get("node"): c["sampler"] for c in animation["channels"] if c["target"]["path"] == "rotation"}
@@ -375,7 +375,9 @@ def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[s
     times = np.where(np.abs(nearest - times) < grain / fps, nearest, times)
     values = np.zeros((count, len(ARKIT)), np.float32)
     for curve, places in weights:
-        values[:, [ARKIT_BLENDSHAPES.index(name) for name in places]] = curve.at(times)[:, list(places.values())]
+        weight = curve.at(times)
+        for name, parts in places.items():
+            values[:, ARKIT_BLENDSHAPES.index(name)] = weight[:, parts].mean(axis=1)
     for node, curve in zip(heads, turned, strict=True):
         above = scene.parent[node]
         frame = Rotation.identity() if above < 0 else _rotation(scene.world[above])

@@ -127,15 +127,15 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
 
     targets = primitive.get("targets", ())
     match = match_channels(target_names(mesh)[: len(targets)])
-    channels = {place: channel for channel, place in match.places.items()}
+    channels = {place: channel for channel, parts in match.parts.items() for place in parts}
     weights = node.get("weights") or mesh.get("weights", ())
-    shapes, rest = {}, np.zeros((len(kept), 3), np.float32)
+    shapes, rest = dict[str, np.ndarray](), np.zeros((len(kept), 3), np.float32)
     for place, target in enumerate(targets):
         weight = weights[place] if place < len(weights) else 0.0
         if "POSITION" in target and (place in channels or weight):
             moved = np.einsum("vij,vj->vi", turn[:, :3, :3], file.numbers(target["POSITION"], 3, count)[kept])
             if place in channels:
-                shapes[channels[place]] = moved
+                shapes[channels[place]] = shapes.get(channels[place], 0.0) + moved
             else:
                 rest += np.float32(weight) * moved
 
@@ -151,7 +151,7 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
         triangles=triangles,
         uv=uv,
         normals=np.einsum("vij,vj->vi", turn[:, :3, :3], attribute("NORMAL", 3, 0.0)),
-        shapes={channel: shapes[channel] for channel in match.places if channel in shapes},
+        shapes={channel: shapes[channel] for channel in match.parts if channel in shapes},
         occlusion=colours[:, 0].copy() if grey else np.ones(len(kept), np.float32),
         coloured=not grey,
         head=carried[0].astype(np.float32),

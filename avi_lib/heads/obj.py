@@ -262,9 +262,8 @@ def read_obj_head(path: str) -> dict[str, Any]:
     """
     folder = Path(path)
     neutral, others = _sorted_files(folder)
-    names = [path.stem for path in others]
-    match = match_channels(names)
-    if not match.places:
+    match = match_channels([path.stem for path in others])
+    if not match.parts:
         raise InputError(
             f"OBJ files named after ARKit blendshapes in {folder}, such as jawOpen.obj",
             ", ".join(path.name for path in others[:5]) or f"only {neutral.name}",
@@ -273,7 +272,9 @@ def read_obj_head(path: str) -> dict[str, Any]:
     rest = read_obj(neutral)
     if not len(rest.corners):
         raise InputError(f"faces in {neutral}", "points only", "export the mesh with its faces")
-    moved = {channel: _moved(rest, neutral, others[place]) for channel, place in match.places.items()}
+    moved = {
+        channel: sum(_moved(rest, neutral, others[place]) for place in parts) for channel, parts in match.parts.items()
+    }
     still = [channel for channel, moves in moved.items() if not moves.any()]
     notes = [f"the same as {neutral.name}, so they do not move: {', '.join(still)}"] if still else []
     atlas, material, uv, texture_notes = _textured(rest, folder)
@@ -296,7 +297,7 @@ def read_obj_head(path: str) -> dict[str, Any]:
     )
     shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
     name = folder.name or folder.resolve().name
-    return parts_of(placed_head(name, mesh, shapes, (*describe(match, names), *notes, *texture_notes)))
+    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes, *texture_notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:

@@ -162,17 +162,10 @@ def _middle(places: Float32[np.ndarray, "V 3"], moved: Float32[np.ndarray, "V 3"
 # What a person should know of the shapes that were found.
 
 
-def describe(match: ChannelMatch, names: Sequence[str]) -> tuple[str, ...]:
-    """What a person should know of a match of names: how many channels it found, what is missing, which are halves."""
-    parts = {channel: " and ".join(names[place] for place in places) for channel, places in match.halves.items()}
-    return (
-        f"{len(match.places)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found",
-        *missing_among(match.places),
-        *(
-            f"{both}: halves of {channel}, which are not merged; add them up into one shape"
-            for channel, both in parts.items()
-        ),
-    )
+def describe(match: ChannelMatch) -> tuple[str, ...]:
+    """What a person should know of a match: how many channels it found, what is missing, merged and not used."""
+    found = f"{len(match.parts)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found"
+    return (found, *missing_among(match.parts), *match.notes)
 
 
 def missing_among(found: Collection[str]) -> tuple[str, ...]:

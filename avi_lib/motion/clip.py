@@ -122,14 +122,22 @@ _SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
 
 
 class ChannelMatch(NamedTuple):
-    """Channels found among names: `places` maps a channel to its name's index; `unused` names are no channel's.
+    """Channels found among names.
 
-    `halves` maps a channel that is not in `places` to the indices of its left and right halves, such as browInnerUp_L.
+    `places` maps a channel to its name's index, `halves` one that is not there whole to those of its left and its right
+    half, which add up to it; `unused` names are no channel's.
     """
 
     places: dict[str, int]
-    halves: dict[str, tuple[int, ...]]
+    halves: dict[str, tuple[int, int]]
     unused: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def parts(self) -> dict[str, list[int]]:
+        """Every channel and the indices of the names whose shapes add up to it."""
+        parts = {channel: [place] for channel, place in self.places.items()}
+        return parts | {channel: list(both) for channel, both in self.halves.items()}
 
 
 def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLENDSHAPES) -> ChannelMatch:
@@ -139,7 +147,7 @@ def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLEND
     """
     whole, half = ([_readings(name, spellings) for name in names] for spellings in _spellings(channels))
     found_by: dict[str, set[str]] = {}
-    for reading in whole if any(whole) else half:
+    for reading in whole:
         for prefix, channel in reading.items():
             found_by.setdefault(prefix, set()).add(channel)
     prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
@@ -151,15 +159,25 @@ def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLEND
             raise InputError(f"one name for {channel}", both, "rename or remove one of them")
         if channel:
             places[channel] = index
-    halves: dict[str, tuple[int, ...]] = {}
-    for index, reading in enumerate(half):
-        if (channel := reading.get(prefix, "")) and channel not in places:
-            halves[channel] = (*halves.get(channel, ()), index)
-    used = set(places.values()).union(*halves.values())
+    sided = {reading[prefix]: index for index, reading in enumerate(half) if prefix in reading}
+    halves = {
+        channel: (sided[f"{channel}Left"], sided[f"{channel}Right"])
+        for channel in channels
+        if channel not in places and {f"{channel}Left", f"{channel}Right"} <= sided.keys()
+    }
+    used = {*places.values(), *sum(halves.values(), ())}
+    unused = tuple(name for index, name in enumerate(names) if index not in used)
+    told = [
+        re.sub(r"[^\w.-]+", " ", name)[:60] for name in (*unused[:5], *(f"{len(unused) - 5} more" for _ in unused[5:6]))
+    ]
     return ChannelMatch(
         places={channel: places[channel] for channel in channels if channel in places},
         halves=halves,
-        unused=tuple(name for index, name in enumerate(names) if index not in used),
+        unused=unused,
+        notes=(
+            *(f"{names[a]} and {names[b]} are merged into {channel}" for channel, (a, b) in halves.items()),
+            *([f"no channels of ARKit, so they are not used: {', '.join(told)}"] if unused else []),
+        ),
     )
 
 
@@ -169,7 +187,7 @@ def words(name: str) -> list[str]:
 
 
 def _readings(name: str, spellings: Mapping[str, str]) -> dict[str, str]:
-    """Every way to read a name as a prefix and a channel.
+    """Every way to read a name as a prefix and one of the spellings.
 
     A prefix is taken without what a tool counts its shapes with, which differs from name to name: "00" or "A25".
     """
@@ -185,17 +203,18 @@ def _readings(name: str, spellings: Mapping[str, str]) -> dict[str, str]:
 
 @cache
 def _spellings(channels: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """Channels by their lower-case spellings without separators, and whole channels by the spellings of halves."""
+    """Channels by their lower-case spellings without separators, and their halves, such as cheekPuffLeft, by theirs."""
     spellings: dict[str, str] = {}
     halves: dict[str, str] = {}
     for channel in channels:
         spellings[channel.lower()] = channel
         side = next((side for side in _SIDES if channel.endswith(side)), "")
         stem, into = channel.removesuffix(side).lower(), spellings if side else halves
-        for mark in _SIDES[side] if side else sum(_SIDES.values(), ()):
-            into[stem + mark] = channel
-            if stem not in ("jaw", "mouth"):  # which move to a side as a whole: the side is a direction
-                into[mark + stem] = channel
+        for way in [side] if side else _SIDES:
+            for mark in _SIDES[way]:
+                into[stem + mark] = channel if side else channel + way
+                if stem not in ("jaw", "mouth"):  # which move to a side as a whole: the side is a direction
+                    into[mark + stem] = into[stem + mark]
     return spellings, halves
 
 
