@@ -273,7 +273,8 @@ def read_obj_head(path: str) -> dict[str, Any]:
     if not len(rest.corners):
         raise InputError(f"faces in {neutral}", "points only", "export the mesh with its faces")
     moved = {
-        channel: sum(_moved(rest, neutral, others[place]) for place in parts) for channel, parts in match.parts.items()
+        channel: np.sum([_moved(rest, neutral, others[place]) for place in parts], axis=0)
+        for channel, parts in match.parts.items()
     }
     still = [channel for channel, moves in moved.items() if not moves.any()]
     notes = [f"the same as {neutral.name}, so they do not move: {', '.join(still)}"] if still else []
