@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gltf_files import Builder
-from obj_folders import write_folder, write_obj
+from obj_folders import STRANGERS_COLOURS, write_folder, write_obj, write_strangers_folder
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
@@ -20,7 +20,7 @@ from avi_lib.face.head import Head, check_mesh, head_behind_wall
 from avi_lib.heads import obj
 from avi_lib.heads.gltf_head import read_gltf_head
 from avi_lib.heads.obj import read_obj, read_obj_head, write_obj_sequence
-from avi_lib.heads.placing import MATERIAL_WORDS, describe, material_of
+from avi_lib.heads.placing import MATERIAL_WORDS, clear_shells, describe, material_of
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip, match_channels
 
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
@@ -185,7 +185,7 @@ def test_a_folder_without_a_neutral_says_what_was_looked_for(tmp_path: Path) -> 
 def test_a_head_without_texture_is_painted_plain_and_shapes_that_move_nothing_are_noted(tmp_path: Path) -> None:
     still, moved = (text + "f 1 2 3\n" for text in (TRIANGLE, TRIANGLE.replace("1", "2")))
     loaded = load_obj_head(small_folder(tmp_path / "a", jawOpen=still, jawLeft=moved))
-    assert "the same as neutral.obj, so they do not move: jawOpen" in loaded.notes
+    assert "the same as at rest, so they do not move: jawOpen" in loaded.notes
     assert "no texture found: plain colours" in loaded.notes
     assert len(np.unique(loaded.atlas.reshape(-1, 3), axis=0)) == 1
     assert loaded.atlas.shape[0] % 4 == loaded.atlas.shape[1] % 4 == 0
@@ -219,6 +219,89 @@ def test_textures_outside_the_folder_are_not_read(tmp_path: Path) -> None:
         (folder / "a.mtl").write_text(f"newmtl face\nmap_Kd {name}\nmap_Kd\n")
         notes = load_obj_head(folder).notes
         assert any("is not in the folder" in note for note in notes) and "no texture found: plain colours" in notes
+
+
+def test_files_that_lead_out_of_the_folder_are_told_as_links_and_large_ones_as_large(tmp_path: Path) -> None:
+    body = f"mtllib a.mtl\nusemtl face\n{TRIANGLE}f 1 2 3\n"
+    folder = small_folder(tmp_path / "a", jawOpen=body.replace("v 1", "v 2"))
+    (folder / "neutral.obj").write_text(body)
+    assert "the material file a.mtl is not in the folder" in load_obj_head(folder).notes
+    (tmp_path / "a.mtl").write_text("newmtl face\nKd 0.9 0.1 0.1\n")
+    (folder / "a.mtl").symlink_to(tmp_path / "a.mtl")
+    assert "the material file a.mtl is not in the folder but a link to elsewhere" in load_obj_head(folder).notes
+    (folder / "a.mtl").unlink()
+    (folder / "a.mtl").write_text("#" * (200 << 10))
+    assert "the material file a.mtl has 200 KiB, of at most 128" in load_obj_head(folder).notes
+    (tmp_path / "jaw.obj").write_text("v 1 secret\n")
+    (folder / "jawLeft.obj").symlink_to(tmp_path / "jaw.obj")
+    with pytest.raises(InputError, match=r"jawLeft\.obj, a link to elsewhere"):
+        load_obj_head(folder)
+
+
+COLOURED: list[tuple[str, list[tuple[int, int, int]], str]] = [
+    (
+        "Kd 1 0 0|Kd 0 0.2 0|Kd 0 0 1",
+        [(255, 0, 0), (0, 51, 0), (0, 0, 255)],
+        "no texture found: colours of its materials",
+    ),
+    ("Kd .8 .8 .8|Kd .8 .8 .8|Kd .8 .8 .8", [(203, 158, 134), (92, 68, 50), (228, 220, 204)], "plain colours"),
+    (
+        "Kd 203 158 134|Kd 1 nan 0|Kd 1 0 0",
+        [(203, 158, 134), (92, 68, 50), (255, 0, 0)],
+        "Kd 203 158 134 is not from 0",
+    ),
+    ("Kd 1 0 0|Kd 0 1 0\nd 0.1\nTr 0|Kd 0 0 1", [(255, 0, 0), (0, 0, 255)], "its .mtl makes them transparent: iris"),
+    ("Kd 1 0 0|Kd 0 1 0\nd 0\nmap_d b.png|Kd 0 0 1", [(255, 0, 0), (0, 255, 0), (0, 0, 255)], "colours of its"),
+    ("Kd 1 0 0|Kd 0 1 0\nTr 0.9|Kd 0 0 1", [(255, 0, 0), (0, 0, 255)], "its .mtl makes them transparent: iris"),
+    ("Kd 1 0 0\nTr 1|Kd 0 1 0\nTr 1|Kd 0 0 1", [(255, 0, 0), (0, 255, 0), (0, 0, 255)], "which does not count"),
+    ("Kd 1 0 0\nmap_Kd a.png|Kd 0 1 0|", [(203, 158, 134), (0, 255, 0), (228, 220, 204)], "the texture a.png is not"),
+]
+
+
+@pytest.mark.parametrize(("looks", "colours", "told"), COLOURED)
+def test_colours_and_opacities_of_the_mtl_are_used_where_they_tell_something(tmp_path, looks, colours, told):
+    faces = "".join(f"usemtl {name}\nf 1 2 3\n" for name in ("face", "iris", "teeth"))
+    folder = small_folder(tmp_path / "a", jawOpen=TRIANGLE.replace("v 1", "v 2") + faces)
+    (folder / "neutral.obj").write_text(f"mtllib a.mtl\n{TRIANGLE}{faces}")
+    named = zip(("face", "iris", "teeth"), looks.split("|"), strict=True)
+    (folder / "a.mtl").write_text("".join(f"newmtl {name}\n{look}\n" for name, look in named))
+    loaded = load_obj_head(folder)
+    places = (loaded.uv[loaded.triangles[:, 0]] * loaded.atlas.shape[1::-1]).astype(int)
+    assert loaded.atlas[places[:, 1], places[:, 0]].tolist() == [list(rgb) for rgb in colours]
+    assert any(told in note for note in loaded.notes)
+
+
+def test_a_strangers_head_has_eyes_gums_whole_brows_and_still_shoulders(tmp_path: Path, head: Head) -> None:
+    channels = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "browInnerUp", "cheekPuff")
+    loaded = load_obj_head(write_strangers_folder(tmp_path / "ada", head, channels))
+    for note in (
+        "5 of 52 ARKit channels found",
+        "cheekPuff_L and cheekPuff_R are merged into cheekPuff",
+        "no channels of ARKit, so they are not used: PupilDilate_L",
+        "left out, since one sees the eyes through them: M_EyeOcclusion",
+        "no texture found: colours of its materials",
+        "without a neck joint its neck bends over still shoulders",
+    ):
+        assert note in loaded.notes
+    assert len(loaded.triangles) == len(head.triangles)
+    places = (loaded.uv[loaded.triangles[:, 0]] * loaded.atlas.shape[1::-1]).astype(int)
+    seen = {MATERIAL_NAMES[kind]: set() for kind in np.unique(loaded.material)}
+    for kind, rgb in zip(loaded.material, loaded.atlas[places[:, 1], places[:, 0]].tolist(), strict=True):
+        seen[MATERIAL_NAMES[kind]].add(tuple(rgb))
+    rgb = {name: tuple(round(255 * float(part)) for part in Kd.split()) for name, Kd in STRANGERS_COLOURS.items()}
+    assert seen["eye"] == {rgb["M_IrisLeft"], rgb["M_ScleraLeft"]}
+    assert seen["tongue"] == {rgb["M_GumsTongue"]} and seen["teeth"] == {rgb["M_Teeth"]}
+    apart, wide = (float(np.ptp(each.vertices[:, 0])) for each in (head, loaded))
+    for channel in channels:
+        mine, theirs = (np.linalg.norm(each.shapes[ARKIT.index(channel)], axis=1).max() for each in (head, loaded))
+        assert theirs == pytest.approx(mine * wide / apart, rel=0.01)
+    values = np.zeros((1, len(ARKIT)), np.float32)
+    values[0, ARKIT.index("headRoll")] = 0.4
+    moved = np.linalg.norm(loaded.deform(values)[0] - loaded.vertices, axis=1)
+    shoulders, face = loaded.vertices[:, 1] < -0.19, loaded.vertices[:, 1] > -0.08
+    shoulders &= np.abs(loaded.vertices[:, 0]) > 0.15
+    assert moved[shoulders].max() == 0.0 and shoulders.sum() > 100
+    np.testing.assert_array_equal(loaded.head_weight[face & (loaded.vertices[:, 2] > -0.05)], 1.0)
 
 
 def test_damaged_and_huge_textures_are_refused(tmp_path: Path) -> None:
@@ -352,12 +435,17 @@ def test_missing_channels_unused_names_and_halves_of_a_channel_are_reported():
     assert match.places == {"eyeBlinkLeft": 3, "jawOpen": 1}
     assert match.unused == ("Basis", "viseme_aa")
     found, missing, unused = describe(match)
+    assert unused == "no channels of ARKit, so they are not used: Basis, viseme_aa"
     assert found == "2 of 52 ARKit channels found"
     assert "tongueOut" in missing and "eyeBlinkRight" in missing and "jawOpen" not in missing
-    assert unused.endswith("not used: Basis, viseme_aa")
-    match = match_channels(["browInnerUp_L", "jawOpen", "browInnerUp_R", "Basis"])
-    assert match.halves == {"browInnerUp": (0, 2)} and match.unused == ("Basis",)
-    assert match.notes[0] == "browInnerUp_L and browInnerUp_R are merged into browInnerUp"
+    assert match_channels(list("abcdefg")).notes[0].endswith("a, b, c, d, e, 2 more")
+    halves = ["f_browInnerUp_L", "f_browInnerUp_R", "f_jawOpen"]
+    match = match_channels(halves)
+    assert match.unused == () and match.parts == {"jawOpen": [2], "browInnerUp": [0, 1]}
+    assert describe(match)[0] == "2 of 52 ARKit channels found"
+    assert "f_browInnerUp_L and f_browInnerUp_R are merged into browInnerUp" in describe(match)
+    assert match_channels([*halves, "f_browInnerUp"]).parts == {"browInnerUp": [3], "jawOpen": [2]}
+    assert match_channels(halves[1:]).unused == ("f_browInnerUp_R",)
 
 
 @pytest.mark.parametrize("names", [["jawOpen", "jaw_open"], ["mouthSmile_L", "MouthSmileLeft"], ["jawOpen"] * 2])
@@ -415,6 +503,18 @@ def test_a_name_speaks_of_one_material_in_every_format(tmp_path: Path) -> None:
 
 
 def test_the_first_telling_name_counts() -> None:
+    notes: list[str] = []
+    surfaces = [
+        ["Iris", "Eye_Shell"],
+        ["Cornea", "Eye"],
+        ["Eye_L", "Head_Blend"],
+        ["Eye_Lash_Blend"],
+        ["Face"],
+        ["Tear"],
+    ]
+    assert clear_shells(surfaces, notes) == [False, True, False, False, False, True]
+    assert notes == ["left out, since one sees the eyes through them: Cornea, Tear"]
+    assert clear_shells([["Cornea"], ["EyeLashes"], ["Face"]], notes) == [False] * 3
     assert material_of("Mat_07", "Eyelash_Mesh", "Teeth") == "hair"
     assert material_of() == material_of("", "007") == "skin"
     assert set(MATERIAL_WORDS) <= set(MATERIAL_NAMES)

@@ -191,11 +191,9 @@ class GltfFile:
             if uri.startswith("data:"):
                 head, _, body = uri.partition(",")
                 return base64.b64decode(body, validate=True) if head.endswith(";base64") else unquote(body).encode()
-            if (path := inside(self.path.parent, unquote(uri))) is None:
-                raise ValueError("which is none")
-            return path.read_bytes()
+            return inside(self.path.parent, unquote(uri)).read_bytes()
         except (OSError, ValueError) as error:
-            raise InputError(expected, f"{uri[:80]!r}, {error}", do) from error
+            raise InputError(expected, f"{uri[:80]!r}, which {error}", do) from error
 
 
 class GltfScene:

@@ -27,6 +27,7 @@ from avi_lib.heads.placing import (
     Neck,
     Picture,
     atlas_of,
+    clear_shells,
     material_of,
     missing_among,
     placed_head,
@@ -48,7 +49,8 @@ class Piece:
 
     Grey vertex colours are baked `occlusion`; a `coloured` piece has others, which are not kept. `head` is how much of
     each vertex the head's joint carries, `eye` the eyeball (0, 1) that it belongs to, else -1. `look` is one of
-    `camera.MATERIALS`, `material` the file's number of one.
+    `camera.MATERIALS`, as `names` of material, mesh and node tell; `material` is the file's number of one. `notes` tell
+    how names of shapes were matched.
     """
 
     vertices: Float32[np.ndarray, "V 3"]
@@ -60,8 +62,10 @@ class Piece:
     coloured: bool
     head: Float32[np.ndarray, " V"]
     eye: Int64[np.ndarray, " V"]
+    names: tuple[str, ...]
     look: int
     material: int | None
+    notes: tuple[str, ...]
 
 
 def read_gltf_head(path: str) -> dict[str, Any]:
@@ -99,6 +103,9 @@ def read_gltf_head(path: str) -> dict[str, Any]:
         names = ", ".join(name for mesh in file.document["meshes"] for name in target_names(mesh))[:120]
         got = f"only the targets {names}" if names else "no named morph targets"
         raise file.refused("morph targets with ARKit's names (mesh.extras.targetNames)", got)
+    notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
+    shells = clear_shells([piece.names for piece in pieces], notes)
+    pieces = [piece for piece, shell in zip(pieces, shells, strict=True) if not shell]
     atlas, pieces = _painted(file, pieces, notes)
     return parts_of(_joined(file, scene, pieces, atlas, notes))
 
@@ -145,6 +152,7 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
     colours = np.clip(attribute("COLOR_0", None, 1.0), 0.0, 1.0)
     if colours.shape[1] not in (3, 4):
         raise file.refused("three or four numbers a vertex as COLOR_0", str(colours.shape[1]))
+    names = tuple(part.get("name", "") for part in (material, mesh, node))
     grey = bool(np.ptp(colours[:, :3], axis=1).max() < GREY)
     return Piece(
         vertices=vertices + rest,
@@ -152,11 +160,13 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
         uv=uv,
         normals=np.einsum("vij,vj->vi", turn[:, :3, :3], attribute("NORMAL", 3, 0.0)),
         shapes={channel: shapes[channel] for channel in match.parts if channel in shapes},
+        notes=match.notes,
         occlusion=colours[:, 0].copy() if grey else np.ones(len(kept), np.float32),
         coloured=not grey,
         head=carried[0].astype(np.float32),
         eye=np.where(carried[1] > 0.99, 0, np.where(carried[2] > 0.99, 1, -1)),
-        look=MATERIAL_NAMES.index(material_of(*(part.get("name", "") for part in (material, mesh, node)))),
+        look=MATERIAL_NAMES.index(material_of(*names)),
+        names=names,
         material=primitive.get("material"),
     )
 

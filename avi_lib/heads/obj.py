@@ -16,6 +16,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder
 from avi_lib.heads.placing import (
     atlas_of,
+    clear_shells,
     describe,
     inside,
     material_of,
@@ -183,7 +185,11 @@ def _points_alone(text: bytes, count: int) -> Float64[np.ndarray, "P 3"] | None:
 # The texture of an OBJ head: what its .mtl files name, put together into one atlas, or plain colours.
 
 MAX_MTL_BYTES = 1 << 17
+CLEAR = 0.5
+"""Surfaces of less opacity are left out."""
 PLAIN_RGB = {
+    "pupil": (18, 15, 14),
+    "iris": (92, 68, 50),
     "skin": (203, 158, 134),
     "lips": (176, 104, 98),
     "eye": (226, 222, 216),
@@ -192,24 +198,36 @@ PLAIN_RGB = {
     "hair": (58, 44, 36),
     "cloth": (92, 98, 108),
 }
-"""Of a material without a picture."""
+"""Of a material without a picture and without a colour, by a word in its name or by its kind."""
+
+
+Look = Path | tuple[int, int, int]
 
 
 def _textured(
     mesh: ObjMesh, folder: Path
-) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, " T"], Float64[np.ndarray, "T 3 2"], list[str]]:
-    """Atlas, material of each triangle, places of its corners in the atlas, and notes."""
-    maps, notes = _maps(mesh, folder)
+) -> tuple[ObjMesh, UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, " T"], Float64[np.ndarray, "T 3 2"], list[str]]:
+    """The mesh without what one sees through, atlas, material of each triangle, its corners in the atlas, and notes."""
+    looks, clear, notes = _looks(mesh, folder)
+    hidden = clear_shells([[name] for name in mesh.materials], notes)
+    hidden = [shell or name in clear for shell, name in zip(hidden, mesh.materials, strict=True)]
+    kept = ~np.array(hidden)[mesh.material]
+    kept |= not kept.any()
+    mesh = replace(mesh, corners=mesh.corners[kept], material=mesh.material[kept])
     used, of_triangle = np.unique(mesh.material, return_inverse=True)
     names = [mesh.materials[index] for index in used]
     kinds = [material_of(name) for name in names]
-    if not any(name in maps for name in names):
-        notes.append("no texture found: plain colours")
-    elif bare := [name or "faces without a material" for name in names if name not in maps]:
+    plain = [
+        next((part for part in PLAIN_RGB if part in words(name)), kind) for name, kind in zip(names, kinds, strict=True)
+    ]
+    bare = [name or "faces without a material" for name in names if name not in looks]
+    if not any(isinstance(looks.get(name), Path) for name in names):
+        notes.append(f"no texture found: {'plain colours' if len(bare) == len(names) else 'colours of its materials'}")
+    if bare and len(bare) < len(names):
         notes.append(f"plain colours for {', '.join(bare)}")
-    sources = [maps.get(name, kind) for name, kind in zip(names, kinds, strict=True)]
+    sources = [looks.get(name, PLAIN_RGB[part]) for name, part in zip(names, plain, strict=True)]
     pictures = {
-        source: read_picture(source, str(source)) if isinstance(source, Path) else plain_picture(PLAIN_RGB[source])
+        source: read_picture(source, str(source)) if isinstance(source, Path) else plain_picture(source)
         for source in dict.fromkeys(sources)
     }
     atlas, places = atlas_of(pictures)
@@ -221,30 +239,73 @@ def _textured(
     corner, size = np.array([places[source] for source in sources])[of_triangle].swapaxes(0, 1)
     uv = (np.clip(uv, 0.0, 1.0) * size[:, None] + corner[:, None]) / atlas.shape[1::-1]
     material = np.array([MATERIAL_NAMES.index(kind) for kind in kinds], np.uint8)[of_triangle]
-    return atlas, material, uv, notes
+    return mesh, atlas, material, uv, notes
 
 
-def _maps(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """The picture of every material that has one, and notes on those that were not found."""
-    maps: dict[str, Path] = {}
-    lost: dict[str, None] = {}
+def _looks(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Look], set[str], list[str]]:
+    """The picture or the colour of every material that has one, materials that one sees through, and notes.
+
+    One grey for all is what exporters write for want of a colour, and none.
+    """
+    maps: dict[str, Path | None] = {}
+    colours: dict[str, tuple[int, int, int]] = {}
+    opacity, masked = dict[str, float](), set[str]()
+    notes: dict[str, None] = {}
     for library in dict.fromkeys(mesh.libraries):
-        path = inside(folder, library)
-        if path is None or path.stat().st_size > MAX_MTL_BYTES:
-            lost[f"the material file {library[:80]} is not in the folder or above {MAX_MTL_BYTES >> 10} KiB"] = None
+        try:
+            path = inside(folder, library)
+            if (size := path.stat().st_size) > MAX_MTL_BYTES:
+                raise ValueError(f"has {size >> 10} KiB, of at most {MAX_MTL_BYTES >> 10}")
+            text = path.read_bytes().decode("utf-8", "replace")
+        except (OSError, ValueError) as error:
+            notes[f"the material file {library[:80]} {getattr(error, 'strerror', None) or error}"] = None
             continue
         material = ""
-        for line in path.read_bytes().decode("utf-8", "replace").splitlines():
+        for line in text.splitlines():
             keyword, _, name = line.strip().partition(" ")
             name = name.strip()
             if keyword == "newmtl":
                 material = name
             elif keyword == "map_Kd" and name:
-                if found := inside(folder, name) or inside(folder, name.split()[-1]):  # options may stand before it
-                    maps[material] = found
-                else:
-                    lost[f"the texture {name[:80]} is not in the folder"] = None
-    return maps, list(lost)
+                try:
+                    maps[material] = inside(folder, name)
+                except ValueError as error:
+                    maps[material] = None
+                    with suppress(ValueError):  # options may stand before it
+                        maps[material] = inside(folder, name.split()[-1])
+                    if maps[material] is None:
+                        notes[f"the texture {name[:80]} {error}"] = None
+            elif keyword == "map_d":
+                masked.add(material)
+            elif keyword in ("Kd", "d", "Tr") and material in mesh.materials:
+                numbers = _fractions(name)
+                if len(numbers) != (3 if keyword == "Kd" else 1):
+                    notes[f"{material[:80]}: {line.strip()[:40]} is not from 0 to 1, so it does not count"] = None
+                elif keyword == "Kd":
+                    red, green, blue = (round(255.0 * number) for number in numbers)
+                    colours[material] = red, green, blue
+                elif keyword == "d" or material not in opacity:
+                    opacity[material] = numbers[0] if keyword == "d" else 1.0 - numbers[0]
+    colours = {name: rgb for name, rgb in colours.items() if name not in maps}
+    if len({part for rgb in colours.values() for part in rgb}) == 1:
+        colours = {}
+    clear = {name for name, share in opacity.items() if share < CLEAR and name not in masked}
+    if clear and np.isin(mesh.material, [mesh.materials.index(name) for name in clear]).mean() > 0.5:
+        notes[f"its .mtl makes most of it transparent, which does not count: {', '.join(sorted(clear))[:200]}"] = None
+        clear = set()
+    elif clear:
+        notes[f"left out, since its .mtl makes them transparent: {', '.join(sorted(clear))[:200]}"] = None
+    pictures = {name: picture for name, picture in maps.items() if picture is not None}
+    return {**colours, **pictures}, clear, list(notes)
+
+
+def _fractions(text: str) -> list[float]:
+    """The numbers in a text; none where one is not from 0 to 1."""
+    numbers = []
+    for word in text.split():
+        with suppress(ValueError):
+            numbers.append(float(word))
+    return numbers if all(0.0 <= number <= 1.0 for number in numbers) else []
 
 
 NEUTRAL_NAMES = ("neutral", "rest", "base", "basis")
@@ -276,9 +337,7 @@ def read_obj_head(path: str) -> dict[str, Any]:
         channel: np.sum([_moved(rest, neutral, others[place]) for place in parts], axis=0)
         for channel, parts in match.parts.items()
     }
-    still = [channel for channel, moves in moved.items() if not moves.any()]
-    notes = [f"the same as {neutral.name}, so they do not move: {', '.join(still)}"] if still else []
-    atlas, material, uv, texture_notes = _textured(rest, folder)
+    rest, atlas, material, uv, notes = _textured(rest, folder)
     # one vertex for each pair of a point and a texture place, in the order of points
     places = uv.reshape(-1, 2)
     point = rest.corners[..., 0].reshape(-1)
@@ -298,7 +357,7 @@ def read_obj_head(path: str) -> dict[str, Any]:
     )
     shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
     name = folder.name or folder.resolve().name
-    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes, *texture_notes)))
+    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
@@ -309,6 +368,10 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
         raise InputError("a folder of OBJ files", f"{folder}: {error.strerror or error}", "check the path") from error
     if len(paths) > MAX_FILES:
         raise InputError(f"at most {MAX_FILES} OBJ files in {folder}", str(len(paths)), "give the head its own folder")
+    if outside := [path.name for path in paths if not path.resolve().is_relative_to(folder.resolve())]:
+        raise InputError(
+            f"OBJ files that lie in {folder}", f"{outside[0]}, a link to elsewhere", "copy it into the folder"
+        )
     whole = [path for path in paths if path.stem.lower() in NEUTRAL_NAMES]
     neutrals = whole or [path for path in paths if set(words(path.stem)) & set(NEUTRAL_NAMES)]
     if len(neutrals) != 1:

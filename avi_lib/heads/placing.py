@@ -8,14 +8,15 @@ eyes.
 
 from __future__ import annotations
 
+import os
 import struct
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
 from PIL import Image
 
 from avi_lib.errors import InputError
@@ -26,9 +27,18 @@ EYES_APART_M = 0.063
 """Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
 EYES_APART_RANGE_M = (0.050, 0.076)
 """A head whose eyes are this far apart is taken to be in metres, and keeps its size."""
-HEAD_HEIGHT_M = 0.23
+WIDEST_EYE = 0.45
+"""How far from its middle what a shape moves at one eye lies on average, at most, in distances between the eyes: 0.25
+for the lids of the open head, more where the shape moves the other eye as well."""
+HEAD_HEIGHT_M, LEAST_HEAD_M, MOST_FACE_M = 0.23, 0.10, 0.40
+"""Of a human head; the largest side of a mesh is at least so long, and that of what its shapes move well at most."""
+STILL = 5e-5
+"""A shape moves nothing when no point goes further than this, in largest sides of the mesh: numbers were rounded."""
 NECK = np.array([0.0, -0.893, -1.460])
 """Where the open head's neck bends, from midway between its eyes, in distances between them."""
+NECK_TOP, NECK_FOOT, NECK_SLOPE, SHOULDER_SLOPE = -1.924, -2.439, 0.45, 0.5
+"""Heights at which a neck begins and ends below the eyes, in distances between them; backwards it grows longer by the
+slope at either end, and its end rises towards the shoulders, from one distance beside the middle."""
 LIDS_FROM_BALLS, BALLS_NARROWER = np.array([0.0, -0.046, 0.186]), 0.939
 """Where the blinks of the open head move skin, from the middles of its eyeballs, in distances between the two places;
 and how much nearer to each other the eyeballs are."""
@@ -50,30 +60,38 @@ def placed_head(
 ) -> Head:
     """A head made of a file's mesh, which is turned upright, moved, and scaled unless it is in metres.
 
-    The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box. Without
-    `neck` the whole head turns rigidly about a point where the open head's neck bends. What was chosen is in the
-    head's notes. Raises InputError for a mesh without extent and for numbers that are not finite.
+    The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box; what would
+    make no human head is passed over. Without `neck` the head turns about a point where the open head's neck bends, and
+    over shoulders that stay, where it has such. What was chosen is in the head's notes. Raises InputError for a mesh
+    without extent and for numbers that are not finite.
     """
     if not all(np.isfinite(array).all() for array in (mesh.vertices, mesh.uv, *shapes.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
-    notes, nobody, vertices = list(notes), np.empty(0, np.int32), mesh.vertices
-    eyeballs, centres = eyes or ([nobody, nobody], None)
+    notes, vertices, least = list(notes), mesh.vertices, STILL * float(np.ptp(mesh.vertices, axis=0).max())
+    if still := [channel for channel, moved in shapes.items() if not np.abs(moved).max() > least]:
+        notes.append(f"the same as at rest, so they do not move: {', '.join(still)}")
+        shapes = {channel: moved for channel, moved in shapes.items() if channel not in still}
+    eyeballs, known = eyes or (None, None)
     head_weight, pivot = neck or (np.ones(len(vertices)), None)
     axes = _axes(vertices, mesh.triangles, shapes)
     if not np.array_equal(axes, np.eye(3)):
         notes.append("turned upright and to the front by what its shapes move")
         vertices = vertices @ axes.T
         shapes = {channel: moved @ axes.T for channel, moved in shapes.items()}
-        centres, pivot = (None if place is None else place @ axes.T for place in (centres, pivot))
-    if centres is None:
-        centres = _seen_eyes(vertices, shapes)
-    centres, scale = _sized_eyes(vertices, centres, notes)
-    origin = centres.mean(axis=0)
+        known, pivot = (None if place is None else place @ axes.T for place in (known, pivot))
+    sign, centres, scale = _sized_eyes(vertices, shapes, known, notes)
+    if eyeballs is None or sign != "names":
+        eyeballs = [np.empty(0, np.int32)] * 2
+    origin, apart = centres.mean(axis=0), float(np.linalg.norm(centres[0] - centres[1]))
     if pivot is None:
-        pivot = origin + NECK * np.linalg.norm(centres[0] - centres[1])
-        notes.append("the head turns as one rigid piece")
-    still = np.zeros_like(vertices)
-    dense = np.stack([(shapes.get(channel, still) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES])
+        pivot = origin + NECK * apart
+        if sign and shapes:
+            head_weight = _neck_weight((vertices - origin) / apart, shapes)
+        bends = (head_weight < 1.0).any()
+        how = "its neck bends over still shoulders" if bends else "the head turns as one rigid piece"
+        notes.append(f"without a neck joint {how}")
+    resting = np.zeros_like(vertices)
+    dense = np.stack([(shapes.get(channel, resting) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES])
     placed = {
         "vertices": ((vertices - origin) * scale).astype(np.float32),
         "shapes": dense,
@@ -112,18 +130,31 @@ def _nearest_axis(direction: Float[np.ndarray, " 3"]) -> Float[np.ndarray, " 3"]
 
 
 def _sized_eyes(
-    vertices: Float32[np.ndarray, "V 3"], centres: Float[np.ndarray, "2 3"] | None, notes: list[str]
-) -> tuple[Float[np.ndarray, "2 3"], float]:
-    """Middles of both eyes in the file's units, and metres per unit; halfway up the box where no eyes are seen."""
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
-    apart = 0.0 if centres is None else float(np.linalg.norm(centres[0] - centres[1]))
-    if centres is not None and apart >= 1e-3 * float((high - low).max()):
-        if EYES_APART_RANGE_M[0] <= apart <= EYES_APART_RANGE_M[1]:
-            return centres, 1.0
-        notes.append(f"scaled so that its eyes, {apart:.4g} apart, are {EYES_APART_M} m apart")
-        return centres, EYES_APART_M / apart
-    low, high = low.astype(float), high.astype(float)
-    height = high[1] - low[1]
+    vertices: Float32[np.ndarray, "V 3"], shapes: Shapes, known: Float[np.ndarray, "2 3"] | None, notes: list[str]
+) -> tuple[str, Float[np.ndarray, "2 3"], float]:
+    """By which sign the eyes are found, their middles in the file's units, and metres per unit.
+
+    The first sign is taken that tells the left eye from the right and makes a head of human size; the others are noted.
+    Where there is none the sign is "", and the eyes are supposed halfway up the box.
+    """
+    low, high = vertices.min(axis=0).astype(float), vertices.max(axis=0).astype(float)
+    size, height = float((high - low).max()), high[1] - low[1]
+    face = float(np.ptp(vertices[_face(shapes)], axis=0).max()) if shapes else 0.0
+    for sign, centres, wide in _seen_eyes(vertices, shapes, known):
+        apart = float(np.linalg.norm(centres[0] - centres[1]))
+        metric = EYES_APART_RANGE_M[0] <= apart <= EYES_APART_RANGE_M[1]
+        scale = 1.0 if metric else EYES_APART_M / max(apart, 1e-12 * size)
+        if wide > WIDEST_EYE * apart:
+            notes.append(f"eyes not placed by {sign}: those of the left and of the right eye move the same places")
+        elif size * scale < LEAST_HEAD_M or face * scale > MOST_FACE_M:
+            got = f"{apart:.2g} apart in a mesh of {size:.2g} whose shapes move {face:.2g}"
+            notes.append(f"eyes not placed by {sign}: {got} is no human head")
+        else:
+            if scale != 1.0:
+                notes.append(f"scaled so that its eyes, {apart:.4g} apart, are {EYES_APART_M} m apart")
+            if centres[0, 0] < centres[1, 0]:
+                notes.append("its left eye is on its right: names of sides exchanged, or the mesh turned inside out")
+            return sign, centres, scale
     if not height > 0.0:
         raise InputError("a head with some height", "a flat mesh", "check which axis is up: it should be y")
     scale = 1.0 if 0.8 <= height / HEAD_HEIGHT_M <= 1.25 else HEAD_HEIGHT_M / height
@@ -131,32 +162,59 @@ def _sized_eyes(
     reach = np.array([0.5 * EYES_APART_M / scale, 0.0, 0.0])
     scaled = f", scaled by {scale:.4g}" if scale != 1.0 else ""
     notes.append(f"its eyes were not found: placed by its bounding box{scaled}")
-    return np.stack([middle + reach, middle - reach]), scale
+    return "", np.stack([middle + reach, middle - reach]), scale
 
 
-def _seen_eyes(vertices: Float32[np.ndarray, "V 3"], shapes: Shapes) -> Float[np.ndarray, "2 3"] | None:
-    """Middles of the eyes from what moves there: lids half closed, else what looks turn."""
-    lids = [shapes[f"eyeBlink{side}"] for side in ("Left", "Right") if f"eyeBlink{side}" in shapes]
-    if len(lids) == 2 and all(lid.any() for lid in lids):
-        seen = np.stack([_middle(vertices + 0.5 * lid, lid) for lid in lids])
+def _seen_eyes(
+    vertices: Float32[np.ndarray, "V 3"], shapes: Shapes, known: Float[np.ndarray, "2 3"] | None
+) -> Iterator[tuple[str, Float[np.ndarray, "2 3"], float]]:
+    """Signs of the eyes, their middles, how wide each is: where names say, lids half closed, what looks turn."""
+    if known is not None:
+        yield "names", known, 0.0
+    sides = ("Left", "Right")
+    lids = [shapes[f"eyeBlink{side}"] for side in sides if f"eyeBlink{side}" in shapes]
+    if len(lids) == 2:
+        seen, wide = _middles([vertices + 0.5 * lid for lid in lids], lids)
         middle = seen.mean(axis=0)
         balls: np.ndarray = middle - LIDS_FROM_BALLS * np.linalg.norm(seen[0] - seen[1])
-        return balls + BALLS_NARROWER * (seen - middle)
-    middles = []
-    for side in ("Left", "Right"):
-        looks = [name for way in ("In", "Out", "Up", "Down") if (name := f"eyeLook{way}{side}") in shapes]
-        moved = np.sum([np.abs(shapes[name]) for name in looks], axis=0)
-        if not np.any(moved):
-            return None
-        middles.append(_middle(vertices, moved))
-    return np.stack(middles)
+        yield "blinks", balls + BALLS_NARROWER * (seen - middle), wide
+    looks = [[f"eyeLook{way}{side}" for way in ("In", "Out", "Up", "Down")] for side in sides]
+    turned = [np.sum([np.abs(shapes[name]) for name in names if name in shapes], axis=0) for names in looks]
+    if all(map(np.any, turned)):
+        yield "looks", *_middles([vertices] * 2, turned)
 
 
-def _middle(places: Float32[np.ndarray, "V 3"], moved: Float32[np.ndarray, "V 3"]) -> Float[np.ndarray, " 3"]:
-    """The mean place, weighted by how far each vertex moves."""
-    weights = np.linalg.norm(moved.astype(np.float64), axis=1)
-    middle: np.ndarray = weights @ places / weights.sum()
-    return middle
+def _middles(
+    places: Sequence[Float32[np.ndarray, "V 3"]], moved: Sequence[Float32[np.ndarray, "V 3"]]
+) -> tuple[Float[np.ndarray, "2 3"], float]:
+    """Mean places, weighted by how far each vertex moves, and the larger of the mean distances from them."""
+    middles, wide = [], 0.0
+    for place, shape in zip(places, moved, strict=True):
+        weights = np.linalg.norm(shape.astype(np.float64), axis=1)
+        middles.append(weights @ place / weights.sum())
+        wide = max(wide, float(weights @ ((place - middles[-1]) ** 2).sum(axis=1) / weights.sum()) ** 0.5)
+    return np.stack(middles), wide
+
+
+def _face(shapes: Shapes) -> Bool[np.ndarray, " V"]:
+    """Which vertices some shape moves nearly as far as any."""
+    reaches = [np.linalg.norm(moved, axis=1) for moved in shapes.values()]
+    face: np.ndarray = np.any([reach > 0.7 * reach.max() for reach in reaches], axis=0)
+    return face
+
+
+def _neck_weight(places: Float[np.ndarray, "V 3"], shapes: Shapes) -> Float[np.ndarray, " V"]:
+    """How much of the head's rotation each vertex takes: 1 above the neck, 0 below; 1 all over where nothing is below.
+
+    `places` are from midway between the eyes in distances between them. Above is at least what a shape moves well.
+    """
+    x, y, z = places.T
+    lower = max(NECK_TOP - float((y + NECK_SLOPE * z)[_face(shapes)].min()), 0.0)
+    under = NECK_TOP - lower - (y + NECK_SLOPE * z)
+    foot = NECK_FOOT - lower + NECK_SLOPE * z + SHOULDER_SLOPE * np.maximum(np.abs(x) - 1.0, 0.0)
+    over = np.maximum(y - foot, 0.0)
+    weight: np.ndarray = np.where(under > 0.0, over / np.maximum(under + over, 1e-9), 1.0)
+    return weight if (weight == 0.0).any() else np.ones(len(places))
 
 
 # What a person should know of the shapes that were found.
@@ -177,12 +235,15 @@ def missing_among(found: Collection[str]) -> tuple[str, ...]:
 MATERIAL_WORDS = {
     "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
     "lips": {"lip", "lips"},
-    "teeth": {"teeth", "tooth", "gum", "gums"},
-    "tongue": {"tongue"},
+    "teeth": {"teeth", "tooth"},
+    "tongue": {"tongue", "gum", "gums"},
     "eye": {"eye", "eyes", "eyeball", "eyeballs", "sclera", "iris", "cornea", "pupil"},
     "cloth": {"cloth", "clothes", "shirt", "jacket", "suit", "outfit", "top", "garment"},
 }
 """Words that make a name one of `camera.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
+CLEAR_WORDS = {"cornea", "lacrimal", "tear", "tears", "tearline", "eyeshell"}
+CLEAR_AT_EYES = {"occlusion", "blend", "shell", "edge", "wet", "fluid"}
+"""Words of shells over an eye that one sees through, and such as are where the name speaks of an eye as well."""
 
 
 def material_of(*names: str) -> str:
@@ -193,6 +254,30 @@ def material_of(*names: str) -> str:
             if spoken & marks:
                 return material
     return "skin"
+
+
+def clear_shells(surfaces: Sequence[Sequence[str]], notes: list[str]) -> list[bool]:
+    """Which surfaces, by their names, are shells over the eyes that one sees through, with a note on them.
+
+    None is where there is nothing else of the eyes.
+    """
+    shells = [_shell(names) for names in surfaces]
+    if not any(material_of(*names) == "eye" for names, shell in zip(surfaces, shells, strict=True) if not shell):
+        return [False] * len(shells)
+    if told := ", ".join(dict.fromkeys(filter(None, shells))):
+        notes.append(f"left out, since one sees the eyes through them: {told}")
+    return list(map(bool, shells))
+
+
+def _shell(names: Sequence[str]) -> str:
+    """The name that makes a surface a shell over an eye; none where an earlier one speaks of something else."""
+    for name in names:
+        said, kind = set(words(name)), material_of(name)
+        if kind in ("eye", "skin") and (said & CLEAR_WORDS or ("eye" in said and said & CLEAR_AT_EYES)):
+            return name
+        if kind != "skin":
+            break
+    return ""
 
 
 # The files beside a head, and one atlas of all its pictures.
@@ -209,16 +294,22 @@ Picture = UInt8[np.ndarray, "h w 4"]
 Key = TypeVar("Key")
 
 
-def inside(folder: Path, name: str) -> Path | None:
-    """The file of this name below `folder`; a path from another machine is looked for by its last part."""
+def inside(folder: Path, name: str) -> Path:
+    """The file of this name below `folder`; a path from another machine is looked for by its last part.
+
+    Raises ValueError, which says why, for one that is not there or leads out of the folder, as by a link.
+    """
+    why = "is not in the folder"
     for part in (name, PureWindowsPath(name).name):
         try:
             path = (folder / part).resolve()
             if path.is_file() and path.is_relative_to(folder.resolve()):
                 return path
+            if os.path.lexists(folder / part) and Path(part).name == part:
+                why = "is not in the folder but a link to elsewhere" if (folder / part).is_symlink() else "is no file"
         except (OSError, ValueError):  # too long for a name, or a NUL in it
             continue
-    return None
+    raise ValueError(why)
 
 
 def read_picture(source: Path | BytesIO, called: str) -> Picture:

@@ -167,16 +167,16 @@ def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLEND
     }
     used = {*places.values(), *sum(halves.values(), ())}
     unused = tuple(name for index, name in enumerate(names) if index not in used)
-    told = [
-        re.sub(r"[^\w.-]+", " ", name)[:60] for name in (*unused[:5], *(f"{len(unused) - 5} more" for _ in unused[5:6]))
-    ]
+    told = [re.sub(r"[^\w.-]+", " ", name)[:60] for name in names]
+    rest = [name for index, name in enumerate(told) if index not in used]
+    rest[5:] = [f"{len(rest) - 5} more" for _ in rest[5:6]]
     return ChannelMatch(
         places={channel: places[channel] for channel in channels if channel in places},
         halves=halves,
         unused=unused,
         notes=(
-            *(f"{names[a]} and {names[b]} are merged into {channel}" for channel, (a, b) in halves.items()),
-            *([f"no channels of ARKit, so they are not used: {', '.join(told)}"] if unused else []),
+            *(f"{told[a]} and {told[b]} are merged into {channel}" for channel, (a, b) in halves.items()),
+            *([f"no channels of ARKit, so they are not used: {', '.join(rest)}"] if unused else []),
         ),
     )
 
