@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import time
@@ -282,3 +283,16 @@ def test_models_load_one_at_a_time():
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(load, range(4)))
     assert most == [1] * 4
+
+
+def test_one_sentence_is_read_from_the_cache_and_without_one_again(bert, monkeypatch, tmp_path):
+    encoder = copy.copy(bert)
+    encoder.named = True
+    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
+    (states,) = encoder.encode(["She is furious."])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(encoder), "each", None)
+        np.testing.assert_array_equal(encoder.encode(["She is furious."])[0], states)
+    (tmp_path / "full").write_text("no folder")
+    monkeypatch.setenv("AVI_CACHE", str(tmp_path / "full"))
+    np.testing.assert_array_equal(encoder.encode(["She is furious."])[0], states)

@@ -32,7 +32,7 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, OutputError
 from avi_lib.files import atomic_folder, cached, file_sha256, make_folder
 from avi_lib.models import Resolved, cache_folder, load_pretrained, loading, locate, read_config
 
@@ -75,9 +75,11 @@ class TextEncoder:
         reason: where it came from, and why.
         dim: numbers in a token's state.
         fingerprint: digest of weights and tokenizer: the same fingerprint gives the same states.
+        named: whether it is a frozen model of the manifest, not a person's own folder.
     """
 
     def __init__(self, found: Resolved) -> None:
+        self.named = found.source != "path"
         config = read_config(found.folder / "config.json")
         self._folder, self._kind = found.folder, str(config.get("model_type"))
         self.name, self.reason = found.name, found.described
@@ -115,16 +117,23 @@ class TextEncoder:
         """States (tokens, dim) of every text, in order; any text has some, an empty one those of start and end.
 
         Texts of like length are computed together; each alone gives the same but for the last digits. The states of one
-        text alone are kept in the user's cache. Raises InputError for something that is no string.
+        text alone, of a model that was named, are kept in the user's cache where it can be written. Raises InputError
+        for something that is no string.
         """
         if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
             raise InputError("a list of texts", type(texts).__name__, "pass [text] for one")
-        if len(texts) != 1:
+        if len(texts) != 1 or not self.named:
             found = dict(self.each(texts))
             return [found[i] for i in range(len(texts))]
         key = ["sentence", self.fingerprint, texts[0].encode("utf-8", "replace").decode("utf-8")]
-        kept = cached(cache_folder() / "sentences", key, lambda: {"states": dict(self.each(texts))[0]})
-        return [kept["states"]]
+
+        def states() -> dict[str, States]:
+            return {"states": dict(self.each(texts))[0]}
+
+        try:
+            return [cached(cache_folder() / "sentences", key, states)["states"]]
+        except OutputError:  # a full or protected cache is no reason not to answer
+            return [states()["states"]]
 
     def each(self, texts: Sequence[str]) -> Iterator[tuple[int, States]]:
         """The number of every text and its states, the shortest texts first."""
@@ -153,7 +162,7 @@ def load_text_encoder(name_or_path: str = "minilm") -> TextEncoder:
     """
     found = locate(name_or_path, "text encoder")
     encoder = TextEncoder(found)
-    return encoder.load() if found.source == "path" else encoder
+    return encoder if encoder.named else encoder.load()
 
 
 @dataclass(frozen=True, eq=False)
