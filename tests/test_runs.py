@@ -350,8 +350,8 @@ def test_records_add_up_and_say_what_they_were_computed_with(tmp_path: Path):
 # Parameters
 
 DEFAULTS = {"00_a": {"SEED": 0, "SIZE": 512, "PROFILE": "smoke", "NAME": "a", "OUT": "x"}, "01_b": {"NAME": "b"}}
-TEXTS = ["007", "true", "1e3", "", "null", "a = 'b'", '"quoted"', "None|str", "ü\n"]
-NUMBERS = [("7", 1, 7), ("-3", 1, -3), ("0.5", 1.0, 0.5), ("2", 1.0, 2.0), ("3", None, 3)]
+TEXTS = ["007", "true", "1e3", "", "nullify", "a = 'b'", '"quoted"', "None|str", "ü\n"]
+NUMBERS = [("7", 1, 7), ("-3", 1, -3), ("0.5", 1.0, 0.5), ("2", 1.0, 2.0), ("3", None, 3), ("null", None, None)]
 OTHERS = [("true", False, True), ("False", True, False), ("[1, 2]", [], [1, 2]), ('{"a": "b"}', {}, {"a": "b"})]
 
 
@@ -364,8 +364,10 @@ def test_a_text_becomes_a_value_of_its_default_s_kind(text: str, default: object
 def test_a_value_of_another_kind_is_refused():
     wrong: list[tuple[object, str]] = [(1, "many"), (1, "1.5"), (1, "true"), (1, ""), (1.0, "nan"), (1.0, "1e999")]
     wrong += [(1.0, "false"), (1.0, "9" * 400), (True, "1"), ([], "{}"), ([], "[" * 100000), ({}, "[]")]
+    wrong += [(default, "null") for default in (1, 1.0, True, [], {}, "a text")] + [("a text", "None"), (None, "a")]
+    kinds = {int: "whole number", float: "a number", bool: "true or false", list: "list", dict: "object", str: "text"}
     for default, text in wrong:
-        with pytest.raises(InputError, match=f"expected a value of kind {type(default).__name__} .* for COUNT"):
+        with pytest.raises(InputError, match=f"expected .*{kinds.get(type(default), 'a value')}.* for COUNT"):
             runs.value_of("COUNT", text, default)
 
 

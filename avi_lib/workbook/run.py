@@ -46,6 +46,8 @@ VARIABLES = {
 """What a run keeps of the environment and sets in its kernels: sums of floats depend on the number of threads."""
 _TIME = re.compile(r"(^|_)(s|ms|seconds)$")
 _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?<=0x)[0-9a-f]{6,}")
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
+_KINDS |= {type(None): "a value"}
 Values = dict[str, Any]
 
 
@@ -160,13 +162,15 @@ def value_of(name: str, text: str, default: Any) -> Any:
     from avi_lib.settings import PROFILES, RenderSettings, TalkSettings, validated
 
     value, kind = text, type(default)
+    if kind is str and text in ("null", "None"):
+        raise InputError(f"a text for {name}", f"{text}, which is none", f"write {name}= for an empty text")
     if kind is not str:
         numbers = Annotated[float, Field(allow_inf_nan=False)]
         checked: Any = {float: numbers, type(None): Any}.get(kind, kind)
         try:
             value = TypeAdapter(checked).validate_json(text.lower() if kind is bool else text, strict=True)
         except ValidationError:
-            wanted = f"a value of kind {kind.__name__} as JSON for {name}"
+            wanted = f"{_KINDS[kind]} as JSON for {name}"
             raise InputError(wanted, repr(text[:80]), f"write it like its default {json.dumps(default)}") from None
     if name == "PROFILE" and value not in PROFILES:
         raise InputError(f"a profile of {', '.join(PROFILES)}", repr(text), _nearest(text, PROFILES))
