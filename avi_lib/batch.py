@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.face.video import CONTAINERS
+from avi_lib.face.video import CONTAINERS, lettering
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
@@ -212,6 +212,8 @@ def _report(
     made_by = generator.reason if generator else "performer: asked for"
     warnings = [model.warning for model in (generator, sampler) if model and model.warning]
     phones, report = talk.phones, talk.speech.report
+    captions = [each.text for each in talk.timeline.instructions] if others or talker.settings.render.caption else []
+    notes = [*talk.notes, *filter(None, (lettering(text)[2] for text in [*captions, *(each.text for each in others)]))]
     lines = [*report.lines(), f"phones: {phones.method} ({phones.reason})"]
     for entry in talk.timeline.entries:
         lines += _instruction_lines(entry.instruction, entry.at_s)
@@ -222,6 +224,7 @@ def _report(
     lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"beside it: {other.text}" for other in others]
     lines += [f"head: {note}" for note in talker.head.notes]
+    lines += [f"note: {note}" for note in notes]
     lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in job.files.items())]
     lines += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
     values = {
@@ -237,6 +240,7 @@ def _report(
         "factors": list(talk.factors),
         "beside": [asdict(other) for other in others],
         "head": list(talker.head.notes),
+        **({"notes": notes} if notes else {}),
         "speech": report.model_dump(mode="json"),
         "frames": len(talk.motion),
         "fps": talk.motion.fps,

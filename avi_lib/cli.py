@@ -11,7 +11,9 @@ Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -20,8 +22,10 @@ import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -60,25 +64,91 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; a mistyped command line raises SystemExit with code 2."""
+    codecs.register_error("escaped", lambda error: (json.dumps(error.object[error.start : error.end])[1:-1], error.end))  # type: ignore[attr-defined]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started this
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what a terminal cannot show is escaped as in JSON
+        sys.stdout.reconfigure(errors="escaped")
     options = _parser().parse_args(arguments)
+    stopped: list[int] = []
+
+    def stop(number: int, frame: object) -> NoReturn:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = {}
     with suppress(ValueError):  # SIGTERM ends the work as Ctrl-C does and leaves no half files; in the main thread only
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, stop)
     try:
-        code: int = options.command(options)
+        with _progress() if options.progress and not sys.stderr.isatty() else nullcontext():
+            code: int = options.command(options)
         sys.stdout.flush()
-        return code
-    except AviError as error:
-        print(f"avi: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("avi: stopped", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads; nothing is left to flush
-        return 141
-    except OSError as error:
-        print(f"avi: {error.strerror or error}: {error.filename or 'standard output'}", file=sys.stderr)
+        return code or options.unsaid
+    except BaseException as problem:
+        if stopped or isinstance(problem, KeyboardInterrupt):  # an import that is stopped may raise anything
+            _say("stopped")
+            exec("")  # clears Python's mark that an `exec` was stopped, for which it would end itself by the signal
+            return 130
+        if isinstance(problem, AviError):
+            _say(str(problem))
+            return problem.exit_code
+        if not isinstance(problem, OSError):
+            raise
+        _say(f"{problem.strerror or problem}: {problem.filename or 'standard output'}")
         return 2
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _say(line: str) -> None:
+    """A line on standard error, if anybody reads it."""
+    with suppress(OSError):
+        print(f"avi: {line}", file=sys.stderr, flush=True)
+
+
+EVERY_S = 10.0
+
+
+class _Bars(io.TextIOBase):
+    """A stream on which bars are drawn as on a terminal: the latest is kept, all else goes on to another stream."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream, self._line_begins, self.bar = stream, True, ""
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if text.startswith("\r"):
+            self.bar = text.strip()
+        elif text.strip("\n\x1b[A") or not self._line_begins:  # else a move between bars
+            self._stream.write(text)
+            self._line_begins = text.endswith("\n")
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+
+@contextmanager
+def _progress() -> Iterator[None]:
+    """Meanwhile a line every ten seconds on standard error, with the bar that a terminal would show."""
+    bars, begun_s, ended = _Bars(sys.stderr), time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(EVERY_S):
+            _say(f"{time.monotonic() - begun_s:.0f} s: {bars.bar or 'at work'}")
+
+    with redirect_stderr(bars):
+        threading.Thread(target=tell, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +159,8 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, command: Callable[[Options], int], what: str, json_of: str = "one JSON object") -> Any:
         added = commands.add_parser(name, help=what)
         added.add_argument("--json", action="store_true", help=f"print {json_of} and nothing else")
-        added.set_defaults(command=command)
+        added.add_argument("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
+        added.set_defaults(command=command, unsaid=0)
         return added.add_argument
 
     each = "one JSON object a recording"
@@ -188,8 +259,17 @@ def _settings_options(option: Callable[..., Any], kind: type[Settings], *names: 
             option(flag, dest=name, metavar=metavar, help=f"{field.description}{default}")
 
 
-def _print(options: Options, as_json: object, lines: Iterable[str]) -> None:
-    print(json.dumps(as_json, ensure_ascii=False) if options.json else "\n".join(lines), flush=True)
+def _print(options: Options, as_json: object, lines: Iterable[str]) -> bool:
+    """Print what was found and say whether anybody reads it; the work goes on in any case."""
+    try:
+        print(json.dumps(as_json, ensure_ascii=False) if options.json else "\n".join(lines), flush=True)
+        return True
+    except OSError as problem:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be said goes nowhere
+        if not isinstance(problem, BrokenPipeError):
+            options.unsaid = 2
+            _say(f"{problem.strerror}: standard output")
+        return False
 
 
 def _settings(kind: type[S], options: Options, base: Mapping[str, Any] | None = None, **others: Any) -> S:
@@ -240,11 +320,12 @@ def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -
     """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on."""
     failed = 0
     for outcome in work(options):
-        if options.json or outcome.error is None:
-            _print(options, outcome.values, outcome.lines)
+        heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, outcome.lines)
+        if not heard and work is _instruct:  # nothing else comes of it
+            return 141
         if outcome.error is not None:
             failed = 1
-            print(f"avi: {outcome.path}: {outcome.error}", file=sys.stderr)
+            _say(f"{outcome.path}: {outcome.error}")
             if outcome.alone:
                 return outcome.error.exit_code
     return failed

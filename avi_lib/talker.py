@@ -73,6 +73,13 @@ class Talk:
         """What was asked for first."""
         return self.timeline.instructions[0]
 
+    @property
+    def notes(self) -> list[str]:
+        """What was asked for and is not to be seen, in words."""
+        end_s, entries = self.speech.duration_s, self.timeline.entries
+        late = [entry for entry in entries[1:] if entry.at_s >= end_s]
+        return [f"the recording ends at {end_s:.2f} s, before the instruction at {each.at_s:g} s" for each in late]
+
 
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
@@ -357,7 +364,7 @@ class Talker:
             speech,
             speech.phones(text),
             speech.prosody(self.settings.performer.fps),
-            as_timeline(asked),
+            as_timeline(asked, speech.duration_s),
             self.settings.seed if seed is None else seed,
             features=speech.features(self.generator.encoder) if self.generator else None,
             written=written,
@@ -380,7 +387,7 @@ class Talker:
         if sample is not None and self.prior_sampler is None:
             raise InputError("a sample where the prior draws the style", "one for the performer", "leave it out")
         seed = talk.seed if seed is None else seed
-        draft = replace(talk, timeline=as_timeline(asked), seed=seed, written=None, factors=())
+        draft = replace(talk, timeline=as_timeline(asked, talk.speech.duration_s), seed=seed, written=None, factors=())
         return self._carry_out(draft, factors or self.settings.factors, sample or self.settings.sample)
 
     def _carry_out(self, draft: Talk, factors: Factors, sample: SampleSettings) -> Talk:
@@ -391,12 +398,15 @@ class Talker:
             if self.generator is None:
                 return performer.perform_timeline(timeline, seed), None
             assert draft.features is not None, "the learned generator reads them"
-            styles = []
+            drawn = {}
             for each in timeline.instructions:
+                if each in drawn:
+                    continue
                 if self.prior_sampler is None:
-                    styles.append(self.generator.style_of(performer, each, seed))
+                    drawn[each] = self.generator.style_of(performer, each, seed)
                 else:
-                    styles.append(self.prior_sampler.style(each.text, seed, sample))
+                    drawn[each] = self.prior_sampler.style(each.text, seed, sample)
+            styles = [drawn[each] for each in timeline.instructions]
             motion = self.generator.perform_timeline(draft.features, performer, timeline, seed, styles)
             return motion, np.stack(styles)
 
@@ -411,7 +421,7 @@ class Talker:
                 clips[factor], what = perform(draft.timeline, int(value))[0], f"seed {value}"
             else:
                 asked = Instruction.parse(value)
-                clips[factor], what = perform(as_timeline(asked), draft.seed)[0], asked.text
+                clips[factor], what = perform(as_timeline(asked, draft.speech.duration_s), draft.seed)[0], asked.text
             words.append(f"{factor}: {what}")
         strengths = {name: float(getattr(factors, name).strength) for name in FACTORS}
         words += [f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0]

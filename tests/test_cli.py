@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from avi_lib import cli
 from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor
@@ -226,11 +228,65 @@ def test_a_stopped_command_leaves_nothing_behind(number: signal.Signals, recordi
     assert left(tmp_path) == []
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("module", ["pydantic", "torch", "av"])
+def test_a_command_stopped_while_modules_are_imported_says_so_in_one_line(module: str, tmp_path: Path):
+    code = f"""if True:
+        import builtins, os, sys
+        real = builtins.__import__
+        def stopping(name, *rest, **more):
+            if name.partition(".")[0] == {module!r}:
+                builtins.__import__ = real
+                os.killpg(0, 2)
+            return real(name, *rest, **more)
+        builtins.__import__ = stopping
+        from avi_lib.__main__ import main
+        sys.exit(main())"""
+    command = [sys.executable, "-c", code, "talk", str(SPOKEN), "-o", str(tmp_path / "a.mp4"), "--instruction", "Sad."]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, start_new_session=True)
+    assert (result.returncode, result.stderr, left(tmp_path)) == (130, "avi: stopped\n", [])
+
+
 def test_a_reader_that_leaves_early_is_no_error():
     run = f"{sys.executable} -m avi_lib models"
     command = f"{run} --json | head -c 1 >/dev/null; {run} | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert result.stderr == ""
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("reader", "code", "words"),
+    [("| cat", 0, ""), ("| head -c 9", 0, ""), (">/dev/full", 2, "avi: No space left on device: standard output\n")],
+)
+def test_a_batch_goes_on_whatever_becomes_of_its_report(
+    reader: str, code: int, words: str, recording: Path, tmp_path: Path
+):
+    for name in ("a_голос\udcff.wav", "b.wav"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(recording.read_bytes())
+    talk = f"{sys.executable} -m avi_lib talk {tmp_path}/in --motion {tmp_path}/out --instruction 'Sad 😀.'"
+    command = ["bash", "-o", "pipefail", "-c", f"{talk} --json --no-video --generator performer {reader}"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (result.returncode, result.stderr) == (code, words)
+    assert left(tmp_path / "out") == ["a_голос\udcff.npz", "b.npz"]
+    if reader == "| cat":
+        made = [json.loads(line) for line in result.stdout.splitlines()]
+        assert [Path(each["path"]).name for each in made] == ["a_голос\udcff.wav", "b.wav"]
+
+
+def test_progress_is_told_in_lines_where_there_is_no_terminal(
+    recording: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(cli, "EVERY_S", 0.05)
+    arguments = ["talk", str(recording), "--instruction", ANGRY, "--size", "256", "--progress", "--json"]
+    assert main([*arguments, "-o", str(tmp_path / "a.mp4")]) == 0
+    printed = capsys.readouterr()
+    lines = printed.err.splitlines()
+    assert all(re.fullmatch(r"avi: \d+ s: (at work|rendering: .*/50 .*)", line) for line in lines), lines
+    assert any("rendering: " in line for line in lines)
+    assert json.loads(printed.out)["frames"] == 50
 
 
 def test_models_and_doctor_print_json(capsys: Capture):
@@ -328,13 +384,16 @@ def test_samples_are_numbered_and_each_is_what_its_seed_makes_alone(recording: P
 def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_path: Path, capsys: Capture):
     timeline = tmp_path / "timeline.json"
     timeline.write_text(
-        '[{"at_s": 0, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is furious.", "fade_s": 0.3}]'
+        '[{"at_s": 0, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is furious.", "fade_s": 0.3},'
+        '{"at_s": 99, "instruction": "She is sad."}]'
     )
     for kind in ("learned", "performer"):
         motion = tmp_path / f"{kind}.npz"
         arguments = ["--timeline", str(timeline), "--no-video", "--motion", str(motion), "--generator", kind]
         assert main(["talk", str(recording), *arguments]) == 0
-        assert "instruction from 1 s: She is furious." in capsys.readouterr().out
+        printed = capsys.readouterr().out
+        assert "instruction from 1 s: She is furious." in printed
+        assert "note: the recording ends at 2.00 s, before the instruction at 99 s" in printed
         brows = load_npz(motion)["browDownLeft"]
         assert brows[35:45].mean() > brows[:15].mean() + 0.3, kind
 

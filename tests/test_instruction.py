@@ -31,6 +31,7 @@ from avi_lib.instruction.instruction import (
     Instruction,
     Timeline,
     as_json,
+    as_timeline,
     evenly,
     expression_targets,
     load_timeline,
@@ -345,6 +346,27 @@ def test_weights_add_up_and_half_of_an_entry_has_come_on_at_its_time():
     assert Timeline((Entry(1.5, CALM), Entry(2.0, SAD))).weights(25, 25.0)[0].tolist() == [1, 0], "from the start on"
     sudden = Timeline((Entry(0.0, CALM), Entry(1.0, SAD, 0.0))).weights(50, 25.0)
     assert set(np.round(sudden[:, 1], 3)) <= {0.0, 0.5, 1.0}, "a fade of no time takes one frame"
+
+
+@pytest.mark.parametrize(
+    ("sentence", "parts"),
+    [
+        ("First she is sad, then she becomes furious.", ["she is sad", "she becomes furious."]),
+        ("He goes from calm to angry to glad, and finally he frowns", ["He goes calm", "He goes angry", "He goes glad",
+         "he frowns"]),
+        ("Sad, then she explodes, then happy", ["Sad", "she explodes, then happy"]),
+        ("a smile from ear to ear, now and then", None),
+        ("First she explodes, then she is sad.", None),
+        ("Finally she is happy.", None),
+    ],
+)  # fmt: skip
+def test_what_a_sentence_asks_for_one_after_the_other_shares_the_time(sentence, parts):
+    asked = Instruction.parse(sentence)
+    entries = as_timeline(asked, 6.0).entries
+    assert [entry.instruction.text for entry in entries] == (parts or [sentence])
+    assert [entry.at_s for entry in entries] == [6.0 * i / len(entries) for i in range(len(entries))]
+    assert parts or entries[0].instruction is asked
+    assert as_timeline(evenly([CALM, SAD], 3.0), 9.0) == evenly([CALM, SAD], 3.0)
 
 
 def test_a_file_comes_back_as_it_was_written(tmp_path):

@@ -9,6 +9,7 @@ import re
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -17,7 +18,8 @@ import pytest
 from PIL import Image
 
 from avi_lib.cli import main
-from avi_lib.errors import InputError
+from avi_lib.errors import AssetError, InputError
+from avi_lib.face import video
 from avi_lib.face.video import COLOURS, Strip, captioned, columns_of, save_picture, tiled, titled, write_video
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
@@ -204,6 +206,35 @@ def test_a_caption_is_white_over_the_foot_in_at_most_three_lines_without_control
     assert clear[..., 3].max() == 255 and clear[0, 0, 3] == 0
     assert np.array_equal(captioned(GREY, "S\x00a\x07d\x1b.\n\tNow\x9f\ud800"), captioned(GREY, "Sad. Now"))
     assert captioned(GREY, "\x00 \x1b\n") is GREY and captioned(GREY, "  ") is GREY
+
+
+@pytest.mark.parametrize(
+    ("text", "fonts", "fribidi", "drawn", "words"),
+    [
+        ("她 Sad.", False, True, " Sad.", "captions are without 她: run `avi models noto-sans-cjk`"),
+        ("彼女は 그녀", False, True, " ", "noto-sans-cjk"),
+        ("彼女は 그녀", True, True, "彼女は 그녀", ""),
+        ("هي Happy é Она", False, True, "هي Happy é Она", ""),
+        ("היא Sad", False, False, " Sad", "fribidi"),
+        ("खुश Sad 🥹.", False, True, " Sad .", "no typeface"),
+    ],
+)
+def test_letters_of_any_script_are_drawn_or_left_out_with_a_note(text, fonts, fribidi, drawn, words, monkeypatch):
+    def found(name: str) -> Any:
+        if not fonts:
+            raise AssetError("a typeface", "none", f"run `avi models {name}`")
+        return SimpleNamespace(files={"any": video.lettering("a")[0].with_name("LastResortHE-Regular.ttf")})
+
+    monkeypatch.setattr(video, "resolve", found)
+    monkeypatch.setattr(video.features, "check", lambda _: fribidi)
+    for each in (video.lettering, video._caption):
+        each.cache_clear()
+    _, kept, note = video.lettering(text)
+    assert kept == drawn and words in note and bool(note) == bool(words)
+    assert note or not np.array_equal(captioned(GREY, text), GREY)
+    assert np.array_equal(captioned(GREY, text), captioned(GREY, drawn))
+    for each in (video.lettering, video._caption):
+        each.cache_clear()
 
 
 WIDE = ("WWWW " * 40, "W" * 300, "MMMM MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM MMM", "iiii " * 300, "x" * 100_000)

@@ -17,6 +17,7 @@ from preparing import contiguous
 from small_encoders import tone
 
 from avi_lib.errors import InputError
+from avi_lib.speech import phones as phone_module
 from avi_lib.speech import voice as module
 from avi_lib.speech.augment import Room, put_in_room
 from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
@@ -457,6 +458,15 @@ def test_a_text_of_another_recording_is_not_used_and_said_so(real_data):
     track = align_phones(wave, "She bought a new computer yesterday")
     assert "the text may not be what is said" in track.warning
     assert track.phones == recognise_phones(wave).phones
+
+
+def test_a_long_transcript_is_matched_in_parts_as_it_is_as_a_whole(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    said = [sorted(ARPABET)[k] for k in rng.integers(39, size=1500)]
+    heard = [phone for phone in said if rng.random() > 0.1 for phone in [phone] * (1 + (rng.random() < 0.1))]
+    whole = phone_module._match(said, heard)
+    monkeypatch.setattr(phone_module, "_MOST_CELLS", 20_000)
+    assert len(set(phone_module._match(said, heard)) ^ set(whole)) < 0.01 * len(whole)
 
 
 def test_a_long_recording_keeps_its_words_in_their_sections(real_data):

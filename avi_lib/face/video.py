@@ -20,7 +20,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
-from unicodedata import category
+from unicodedata import bidirectional, category, east_asian_width
 
 import av
 import numpy as np
@@ -29,10 +29,11 @@ from av.container import OutputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, features
 
-from avi_lib.errors import InputError
+from avi_lib.errors import AssetError, InputError
 from avi_lib.files import atomic_path
+from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip
 from avi_lib.speech import decode
 
@@ -262,9 +263,9 @@ def captioned(
 ) -> UInt8[np.ndarray, "height width channels"]:
     """A copy of the picture with a text over its foot, in at most three lines; the same picture for an empty text.
 
-    Control characters are left out.
+    Control characters and letters that no typeface has are left out.
     """
-    if not _words(text):
+    if not _words(lettering(text)[1]):
         return picture
     height, width = picture.shape[:2]
     layer = _caption(text, width, height)
@@ -281,19 +282,48 @@ def titled(picture: UInt8[np.ndarray, "height width 3"], title: str) -> UInt8[np
     return np.concatenate([_title(title, picture.shape[1]), picture])
 
 
-def font(size_px: int) -> ImageFont.FreeTypeFont:
-    """The typeface of all words in pictures: DejaVu Sans, as it comes with matplotlib."""
+def font(size_px: int, text: str = "") -> ImageFont.FreeTypeFont:
+    """The typeface of a text in a picture, which `lettering` chooses."""
+    return ImageFont.truetype(str(lettering(text)[0]), max(size_px, 11))
+
+
+@lru_cache(maxsize=64)
+def lettering(text: str) -> tuple[Path, str, str]:
+    """The typeface of a text, the text in the letters that can be drawn, and which are left out and why, "" where none.
+
+    DejaVu Sans, as it comes with matplotlib; Noto Sans CJK for Chinese, Japanese and Korean.
+    """
     spec = find_spec("matplotlib")
     assert spec is not None and spec.origin is not None, "matplotlib is one of the packages of this one"
-    face = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-    return ImageFont.truetype(str(face), max(size_px, 11))
+    face, why = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf", "no typeface has them"
+    if text.isascii():
+        return face, text, ""
+    lacking = _lacking(face, text)
+    if any(east_asian_width(sign) in "WF" and category(sign) != "So" for sign in lacking):
+        try:
+            (asian,) = resolve("noto-sans-cjk").files.values()
+            face, lacking = min((face, lacking), (asian, _lacking(asian, text)), key=lambda pair: len(pair[1]))
+        except AssetError as error:
+            why = error.do
+    if not features.check("fribidi") and (leftward := {sign for sign in text if bidirectional(sign) in ("R", "AL")}):
+        lacking, why = lacking | leftward, "install the library fribidi for letters from right to left"
+    note = f"captions are without {''.join(sorted(lacking))}: {why}" if lacking else ""
+    return face, "".join(sign for sign in text if sign not in lacking), note
+
+
+def _lacking(face: Path, text: str) -> set[str]:
+    """The signs of a text that a typeface lacks."""
+    from matplotlib.ft2font import FT2Font
+
+    known = FT2Font(str(face)).get_charmap()
+    return {sign for sign in "".join(_words(text)) if ord(sign) not in known}
 
 
 @lru_cache(maxsize=64)
 def _caption(text: str, width: int, height: int) -> UInt8[np.ndarray, "lines width 4"]:
     """The text as a layer over the picture's foot: white letters with a dark rim, readable before any backdrop."""
-    letters = font(round(min(width, height) / 24))
-    lines = _wrapped(text, letters, 0.92 * width, MOST_LINES)
+    letters = font(round(min(width, height) / 24), text)
+    lines = _wrapped(lettering(text)[1], letters, 0.92 * width, MOST_LINES)
     step = round(1.35 * letters.size)
     layer = Image.new("RGBA", (width, step * len(lines) + step // 2), (*HALO, 0))
     pen = ImageDraw.Draw(layer)
@@ -306,9 +336,9 @@ def _caption(text: str, width: int, height: int) -> UInt8[np.ndarray, "lines wid
 
 @lru_cache(maxsize=64)
 def _title(title: str, width: int) -> UInt8[np.ndarray, "bar width 3"]:
-    letters = font(round(width / 28))
+    letters = font(round(width / 28), title)
     bar = Image.new("RGB", (width, 2 * round(letters.size)), PAPER)
-    text = "".join(_wrapped(title, letters, 0.96 * width, 1))
+    text = "".join(_wrapped(lettering(title)[1], letters, 0.96 * width, 1))
     ImageDraw.Draw(bar).text((width / 2, bar.height / 2), text, font=letters, fill=INK, anchor="mm")
     return np.asarray(bar)
 

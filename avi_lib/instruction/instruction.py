@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -212,10 +213,14 @@ class Timeline:
         times_s = (np.arange(frames) + 0.5) / fps
         weights = np.zeros((frames, len(self.entries)), np.float32)
         weights[:, 0] = 1.0
+        settled = 0  # from here on the entry before holds alone
         for number, entry in enumerate(self.entries[1:], 1):
             way = np.clip((times_s - entry.at_s) / max(entry.fade_s, 1 / fps) + 0.5, 0.0, 1.0)
             share = (0.5 - 0.5 * np.cos(np.pi * way)).astype(np.float32)
-            weights *= 1.0 - share[:, None]
+            begins, ends = np.searchsorted(way, 0.0, "right"), np.searchsorted(way, 1.0)
+            settled = max(settled, int(ends))
+            weights[begins:settled] *= 1.0 - share[begins:settled, None]
+            weights[settled:, number - 1] = 0.0
             weights[:, number] = share
         return weights
 
@@ -275,6 +280,34 @@ def _entry(stored: Any, number: int, path: Path) -> Entry:
     return Entry(float(stored["at_s"]), instruction, float(stored.get("fade_s", FADE_S)))
 
 
-def as_timeline(asked: Instruction | Timeline) -> Timeline:
-    """A single instruction as a timeline of one entry."""
-    return asked if isinstance(asked, Timeline) else Timeline((Entry(0.0, asked),))
+_THEN = re.compile(
+    r"[\s,;.]*\b(?:and\s+|but\s+)?(?:then|finally|afterwards|after that|followed by)\b[\s,]*", re.IGNORECASE
+)
+_FIRST = re.compile(r"^(?:at first|first of all|first|initially|to begin with)\b[\s,]*", re.IGNORECASE)
+_FROM, _TO = re.compile(r"\bfrom\s+", re.IGNORECASE), re.compile(r"\s+(?:in)?to\s+", re.IGNORECASE)
+
+
+def in_order(instruction: Instruction) -> tuple[Instruction, ...]:
+    """What a sentence asks for one after the other: "first ..., then ...", "from sad to happy"; else itself alone.
+
+    A part without anything that is understood goes with the one before or after it.
+    """
+    text, begun, texts = instruction.text, 0, list[str]()
+    for gap in _THEN.finditer(text):
+        if all(said.emotion or said.units for said in map(scan, (text[begun : gap.start()], text[gap.end() :]))):
+            texts.append(_FIRST.sub("", text[begun : gap.start()]))
+            begun = gap.end()
+    texts.append(text[begun:])
+    for number, each in reversed(list(enumerate(texts))):
+        before, *rest = _FROM.split(each, maxsplit=1)
+        for most in (0, 1) if rest else ():
+            moods = _TO.split(rest[0], maxsplit=most)
+            if len(moods) > 1 and all(scan(mood).emotion for mood in moods):
+                texts[number : number + 1] = [before + mood for mood in moods]
+                break
+    return tuple(map(Instruction.parse, texts)) if len(texts) > 1 else (instruction,)
+
+
+def as_timeline(asked: Instruction | Timeline, duration_s: float) -> Timeline:
+    """A single instruction as a timeline: what it asks for in order, in equal shares of the time."""
+    return asked if isinstance(asked, Timeline) else evenly(in_order(asked), duration_s)

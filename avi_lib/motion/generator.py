@@ -392,7 +392,8 @@ class LearnedGenerator:
         blinks = {name: strength for name, strength in first.action_units.items() if name.startswith("blink")}
         added = performer.idle(Instruction(first.text, first.emotion, first.level, blinks), seed)
         for weight, instruction in zip(weights.T, timeline.instructions, strict=True):
-            added = added + weight[:, None] * performer.rhythm(instruction, seed)
+            if {"head_nod", "head_shake"} & instruction.action_units.keys():
+                added = added + weight[:, None] * performer.rhythm(instruction, seed)
         style = styles[0]
         if len(styles) > 1:
             style = _as_long(weights @ np.stack(styles), (len(features) + 1) // 2)

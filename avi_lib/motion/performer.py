@@ -269,8 +269,9 @@ class Performer:
         """Motion under a timeline: performances of its instructions that fade into one another."""
         values = np.zeros((len(self), len(ARKIT)), np.float32)
         weights = timeline.weights(len(self), self.settings.fps)
-        for weight, instruction in zip(weights.T, timeline.instructions, strict=True):
-            values += weight[:, None] * self.perform(instruction, seed).values
+        for instruction in dict.fromkeys(timeline.instructions):
+            same = [number for number, each in enumerate(timeline.instructions) if each == instruction]
+            values += weights[:, same].sum(axis=1, keepdims=True) * self.perform(instruction, seed).values
         return MotionClip(values, self.settings.fps, ARKIT)
 
     def idle(self, instruction: Instruction, seed: int) -> Values:

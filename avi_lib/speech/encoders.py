@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32, Num
 from scipy.sparse import csr_array
+from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.files import file_sha256
@@ -89,7 +90,8 @@ class SpeechEncoder(ABC):
         weights = np.zeros((frames, 1), np.float32)
         rise = np.minimum(1, (np.arange(self.window) + 0.5) / self.overlap)
         fade = np.minimum(rise, rise[::-1]).astype(np.float32)[:, None]
-        for start in window_starts(frames, self.window, self.overlap):
+        starts = window_starts(frames, self.window, self.overlap)
+        for start in tqdm(starts, "encoding speech", unit=" windows", leave=False, disable=None, delay=5):
             stop = start + self.window
             sums[:, start:stop] += fade * self._encode_window(prepared, start, stop, every_layer)
             weights[start:stop] += fade

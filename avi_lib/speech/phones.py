@@ -12,11 +12,11 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import chain, count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 from jaxtyping import Float32, Int, Num
+from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.speech.encoders import RATE_HZ, check_wave
@@ -424,6 +425,10 @@ def sections(wave: Wave) -> list[Section]:
     return [Section(a / RATE_HZ, wave[a:b]) for a, b in pairwise([*cuts, len(wave)])]
 
 
+_bar = partial(tqdm, desc="phones", unit=" sections", leave=False, disable=None, delay=5)
+"""How far a long recording is, on a terminal."""
+
+
 def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     """Phones of a recording (samples,) float32 at 16 kHz without a transcript.
 
@@ -433,7 +438,7 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     check_wave(wave, SHORTEST_S)
     phones: list[Phone] = []
     failures = []
-    for section in sections(wave):
+    for section in _bar(sections(wave)):
         if section.audible:
             found, failure = _recognise(section, phone_posteriors(section.wave))
             phones += found
@@ -455,15 +460,16 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
     words = pronounce(text)
     if not words:
         raise InputError("a transcript of what is said", repr(text[:60]), "give the words, or leave the text out")
-    parts = [(section, phone_posteriors(section.wave)) for section in sections(wave)]
+    parts = [(section, phone_posteriors(section.wave)) for section in _bar(sections(wave))]
     recognised = [shift(chain.from_iterable(found.words()), section.start_s) for section, found in parts]
     times_s = _word_times(words, list(chain.from_iterable(recognised)), len(wave) / RATE_HZ)
     edges_s = [section.start_s for section, _ in parts[1:]]
     phones: list[Phone] = []
     methods: Counter[str] = Counter()
     reasons, agreements = [], []
-    for number, (section, posteriors) in enumerate(parts):
-        own = [word for word, time_s in zip(words, times_s, strict=True) if bisect_right(edges_s, time_s) == number]
+    places = [bisect_right(edges_s, time_s) for time_s in times_s]
+    for number, (section, posteriors) in enumerate(_bar(parts)):
+        own = [word for word, place in zip(words, places, strict=True) if place == number]
         agreements.append(agreement(_flat(own), [phone.phone for phone in recognised[number]]))
         found, method, reason = _align(section, posteriors, own if agreements[-1] >= TEXT_FITS else [])
         phones += found
@@ -564,8 +570,36 @@ def _flat(words: Sequence[Word]) -> list[str]:
     return [phone for word in words for phone in word.pronunciations[0]]
 
 
+_MOST_CELLS, _RUN = 1 << 24, 6
+
+
 def _match(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Indices of equal items along the cheapest edit path, in order."""
+    """Indices of equal items along the cheapest edit path, in order.
+
+    Long sequences, as of more than some six minutes of speech, are first parted at runs of `_RUN` items that each has
+    just once: time and memory stay linear in length. What is too long even then is left without partners.
+    """
+    if len(a) * len(b) > _MOST_CELLS:
+        runs = []
+        for items in (a, b):
+            places = {tuple(items[i : i + _RUN]): i for i in range(len(items) - _RUN + 1)}
+            often = Counter(zip(*(items[k:] for k in range(_RUN)), strict=False))
+            runs.append({run: place for run, place in places.items() if often[run] == 1})
+        lowest: list[int] = []  # patience sorting: the longest chain of runs that rises in both
+        chains: list[Any] = []
+        for i, j in sorted((runs[0][run], runs[1][run]) for run in runs[0].keys() & runs[1].keys()):
+            place = bisect_left(lowest, j)
+            lowest[place : place + 1] = [j]
+            chains[place : place + 1] = [((i, j), chains[place - 1] if place else None)]
+        edges, chain_ = [(len(a), len(b))], chains[-1] if chains else None
+        while chain_:
+            edge, chain_ = chain_
+            edges.append(edge)
+        pairs = []
+        for (i, j), (end_i, end_j) in pairwise([(0, 0), *reversed(edges)]):
+            if (end_i - i) * (end_j - j) <= _MOST_CELLS:
+                pairs += [(i + m, j + n) for m, n in _match(a[i:end_i], b[j:end_j])]
+        return pairs
     table = _edit_table(a, b)
     i, j = len(a), len(b)
     pairs = []

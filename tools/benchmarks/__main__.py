@@ -25,6 +25,7 @@ from tools.benchmarks.results import HEADER, row, with_section
 
 SECTIONS = (
     "talk",
+    "length",
     "rendering",
     "phones",
     "tracks",
@@ -70,6 +71,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache" / "features", help="acoustic features")
     parser.add_argument("--across", nargs="*", default=[], metavar="FROM:TO", help="corpora that folds go between")
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="demonstration clips for the instructor")
+    lengths = {"type": float, "default": [1, 8, 64], "metavar": "N", "help": "lengths of recordings"}
+    parser.add_argument("--minutes", nargs="+", **lengths)
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="runs that are killed")
     return parser
 

@@ -45,6 +45,7 @@ class Options:
     cache: Path
     across: Sequence[str]
     demo: Path | None
+    minutes: Sequence[float]
     kills: int
     work: Path
 
