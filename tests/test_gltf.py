@@ -279,6 +279,15 @@ def test_eyes_and_shapes_that_are_not_human_are_told(tmp_path: Path) -> None:
     notes = load_gltf_head(builder.mesh().save(tmp_path / "still.glb")).notes
     assert "the same as at rest, so they do not move: eyeBlinkLeft, eyeBlinkRight" in notes
     assert any("bounding box" in note for note in notes)
+    for name in builder.targets:
+        builder.targets[name] = np.zeros_like(builder.points)
+    with pytest.raises(InputError, match="shapes that move the face; got none but the same as at rest"):
+        load_gltf_head(builder.mesh().save(tmp_path / "still.glb"))
+    builder = Builder()
+    builder.triangles = np.concatenate([builder.triangles, builder.triangles[:, ::-1]])
+    both = load_gltf_head(builder.mesh().save(tmp_path / "both.glb"))
+    assert any("its front is where its shapes move it" in note for note in both.notes)
+    assert both.eye_centres[0, 0] > 0.029 and not any("turned" in note for note in both.notes)
     builder = Builder()
     builder.points[16:] *= 100.0
     notes = load_gltf_head(builder.mesh().save(tmp_path / "far.glb")).notes

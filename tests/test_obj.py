@@ -136,6 +136,14 @@ def test_an_obj_head_moves_as_the_head_it_was_made_of(loaded: Head, head: Head) 
     np.testing.assert_allclose(offset, np.tile(offset.mean(axis=0), (len(offset), 1)), atol=5e-6)
 
 
+def test_a_bust_whose_eyes_are_not_seen_keeps_its_size_and_bends_its_neck(tmp_path: Path, head: Head) -> None:
+    loaded = load_obj_head(write_folder(tmp_path / "ada", head, ("jawOpen",), textured=False))
+    assert any("not found: placed by the uppermost 0.23 m" in note for note in loaded.notes)
+    np.testing.assert_allclose(np.ptp(loaded.vertices, axis=0), np.ptp(head.vertices, axis=0), atol=1e-5)
+    np.testing.assert_allclose(loaded.vertices.max(axis=0), head.vertices.max(axis=0), atol=0.015)
+    assert 0.0 == loaded.head_weight.min() < loaded.head_weight.max() == 1.0
+
+
 def test_eyes_lie_63_mm_apart_the_texture_is_kept_and_missing_shapes_are_noted(loaded: Head, head: Head) -> None:
     blinks = [np.linalg.norm(loaded.shapes[ARKIT.index(f"eyeBlink{side}")], axis=1) for side in ("Left", "Right")]
     left, right = (np.average(loaded.vertices, axis=0, weights=moved) for moved in blinks)

@@ -30,8 +30,10 @@ EYES_APART_RANGE_M = (0.050, 0.076)
 WIDEST_EYE = 0.45
 """How far from its middle what a shape moves at one eye lies on average, at most, in distances between the eyes: 0.25
 for the lids of the open head, more where the shape moves the other eye as well."""
-HEAD_HEIGHT_M, LEAST_HEAD_M, MOST_FACE_M = 0.23, 0.10, 0.40
-"""Of a human head; the largest side of a mesh is at least so long, and that of what its shapes move well at most."""
+HEAD_HEIGHT_M, TALLEST_M, LEAST_HEAD_M, MOST_FACE_M = 0.23, 2.1, 0.10, 0.40
+"""Of a human head, of a person; a mesh's largest side is at least so long, that of what its shapes move at most."""
+LEAST_FACING = 0.05
+"""The share of moving skin that looks to the front, more than to the back, where a front is seen."""
 STILL = 5e-5
 """A shape moves nothing when no point goes further than this, in largest sides of the mesh: numbers were rounded."""
 NECK = np.array([0.0, -0.893, -1.460])
@@ -63,7 +65,7 @@ def placed_head(
     The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box; what would
     make no human head is passed over. Without `neck` the head turns about a point where the open head's neck bends, and
     over shoulders that stay, where it has such. What was chosen is in the head's notes. Raises InputError for a mesh
-    without extent and for numbers that are not finite.
+    without extent, shapes that move nothing and numbers that are not finite.
     """
     if not all(np.isfinite(array).all() for array in (mesh.vertices, mesh.uv, *shapes.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
@@ -71,9 +73,11 @@ def placed_head(
     if still := [channel for channel, moved in shapes.items() if not np.abs(moved).max() > least]:
         notes.append(f"the same as at rest, so they do not move: {', '.join(still)}")
         shapes = {channel: moved for channel, moved in shapes.items() if channel not in still}
+    if not shapes:
+        raise InputError("shapes that move the face", f"none but the same as at rest in {name}", "export them anew")
     eyeballs, known = eyes or (None, None)
     head_weight, pivot = neck or (np.ones(len(vertices)), None)
-    axes = _axes(vertices, mesh.triangles, shapes)
+    axes = _axes(vertices, mesh.triangles, shapes, notes)
     if not np.array_equal(axes, np.eye(3)):
         notes.append("turned upright and to the front by what its shapes move")
         vertices = vertices @ axes.T
@@ -85,7 +89,7 @@ def placed_head(
     origin, apart = centres.mean(axis=0), float(np.linalg.norm(centres[0] - centres[1]))
     if pivot is None:
         pivot = origin + NECK * apart
-        if sign and shapes:
+        if sign:
             head_weight = _neck_weight((vertices - origin) / apart, shapes)
         bends = (head_weight < 1.0).any()
         how = "its neck bends over still shoulders" if bends else "the head turns as one rigid piece"
@@ -105,20 +109,25 @@ def placed_head(
 
 
 def _axes(
-    vertices: Float32[np.ndarray, "V 3"], triangles: Int32[np.ndarray, "T 3"], shapes: Shapes
+    vertices: Float32[np.ndarray, "V 3"], triangles: Int32[np.ndarray, "T 3"], shapes: Shapes, notes: list[str]
 ) -> Float32[np.ndarray, "3 3"]:
     """Rows: the person's left, up and front among the file's axes, as columns of a turn by right angles.
 
     Lids close downwards, and jaws open downwards; moving skin faces the front. Nothing is turned without such shapes.
+    Where such skin faces all ways alike, as with both sides of every triangle, it lies in front of the middle.
     """
     falling = [shapes[channel] for channel in ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen") if channel in shapes]
-    falling = [shape for shape in falling if shape.any()]
     if not falling:
         return np.eye(3, dtype=np.float32)
     up = _nearest_axis(-falling[0].sum(axis=0))
     moved = np.sum([np.linalg.norm(shape, axis=1) for shape in shapes.values()], axis=0)
     a, b, c = vertices[triangles].swapaxes(0, 1)
-    facing = (np.cross(b - a, c - a) * moved[triangles].sum(axis=1)[:, None]).sum(axis=0)
+    faces = np.cross(b - a, c - a) * moved[triangles].sum(axis=1)[:, None]
+    facing = np.where(up == 0.0, faces.sum(axis=0), 0.0)
+    if not np.abs(facing).max() > LEAST_FACING * np.linalg.norm(faces, axis=1).sum():
+        middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0
+        facing = np.where(up == 0.0, moved @ (vertices - middle), 0.0)
+        notes.append("its front is where its shapes move it, since that skin looks to no side")
     front = _nearest_axis(np.where(up == 0.0, facing, 0.0))
     return np.stack([np.cross(up, front), up, front]).astype(np.float32)
 
@@ -135,11 +144,12 @@ def _sized_eyes(
     """By which sign the eyes are found, their middles in the file's units, and metres per unit.
 
     The first sign is taken that tells the left eye from the right and makes a head of human size; the others are noted.
-    Where there is none the sign is "", and the eyes are supposed halfway up the box.
+    Where there is none the eyes are supposed halfway up a head: the top of a bust or a body in metres, where the sign
+    is its height, else the whole box, where it is "".
     """
     low, high = vertices.min(axis=0).astype(float), vertices.max(axis=0).astype(float)
     size, height = float((high - low).max()), high[1] - low[1]
-    face = float(np.ptp(vertices[_face(shapes)], axis=0).max()) if shapes else 0.0
+    face = float(np.ptp(vertices[_face(shapes)], axis=0).max())
     for sign, centres, wide in _seen_eyes(vertices, shapes, known):
         apart = float(np.linalg.norm(centres[0] - centres[1]))
         metric = EYES_APART_RANGE_M[0] <= apart <= EYES_APART_RANGE_M[1]
@@ -157,12 +167,18 @@ def _sized_eyes(
             return sign, centres, scale
     if not height > 0.0:
         raise InputError("a head with some height", "a flat mesh", "check which axis is up: it should be y")
+    sign = "height" if 1.25 * HEAD_HEIGHT_M < height <= TALLEST_M else ""
+    if sign:  # a bust or a body in metres, whose head is at its top
+        top, height = vertices[vertices[:, 1] >= high[1] - HEAD_HEIGHT_M], HEAD_HEIGHT_M
+        low = high - [0.0, HEAD_HEIGHT_M, 0.0]
+        low[[0, 2]], high[[0, 2]] = top.min(axis=0)[[0, 2]], top.max(axis=0)[[0, 2]]
     scale = 1.0 if 0.8 <= height / HEAD_HEIGHT_M <= 1.25 else HEAD_HEIGHT_M / height
     middle = np.array([(low[0] + high[0]) / 2.0, (low[1] + high[1]) / 2.0, high[2] - 0.19 * height])
     reach = np.array([0.5 * EYES_APART_M / scale, 0.0, 0.0])
     scaled = f", scaled by {scale:.4g}" if scale != 1.0 else ""
-    notes.append(f"its eyes were not found: placed by its bounding box{scaled}")
-    return "", np.stack([middle + reach, middle - reach]), scale
+    box = f"the uppermost {HEAD_HEIGHT_M} m" if sign else "its bounding box"
+    notes.append(f"its eyes were not found: placed by {box}{scaled}")
+    return sign, np.stack([middle + reach, middle - reach]), scale
 
 
 def _seen_eyes(
