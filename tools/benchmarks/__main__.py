@@ -36,6 +36,7 @@ SECTIONS = (
     "instructor",
     "folds",
     "runs",
+    "siege",
 )
 RESULTS = ROOT / "docs" / "results.md"
 
@@ -74,6 +75,7 @@ def arguments() -> argparse.ArgumentParser:
     lengths = {"type": float, "default": [1, 8, 64], "metavar": "N", "help": "lengths of recordings"}
     parser.add_argument("--minutes", nargs="+", **lengths)
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="runs that are killed")
+    parser.add_argument("--siege", type=float, default=1.0, metavar="SHARE", help="of the counts of a whole siege")
     return parser
 
 

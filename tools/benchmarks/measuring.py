@@ -47,6 +47,7 @@ class Options:
     demo: Path | None
     minutes: Sequence[float]
     kills: int
+    siege: float
     work: Path
 
 
