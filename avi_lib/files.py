@@ -22,7 +22,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from avi_lib.errors import InputError, OutputError
+from avi_lib.errors import InputError, OutputError, cause
 
 _MAKING = ".avi-making"
 """Ending of the folder in which another one is made."""
@@ -47,7 +47,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _CANNOT_WRITE:
             raise
-        got = error.strerror or str(error)
+        got = cause(error)
         raise OutputError(f"room and permission to write {path}", got, "free space or choose another place") from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -76,21 +76,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 def check_writable(path: Path) -> None:
     """Raise OutputError unless a file can be created or replaced at `path`; nothing is left behind."""
-    if path.is_dir():
-        raise OutputError("a file to write", f"the folder {path}", "give a file name inside it")
     folder = path.parent
-    if not folder.is_dir():
-        raise OutputError("an existing folder to write into", str(folder), "create it or choose another place")
     probe = folder / f".{path.stem}.{secrets.token_hex(4)}.probe"
     try:
+        if path.is_dir():
+            raise OutputError("a file to write", f"the folder {path}", "give a file name inside it")
+        if not folder.is_dir():
+            raise OutputError("an existing folder to write into", str(folder), "create it or choose another place")
         try:
             probe.touch(exist_ok=False)
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(
-            f"a writable folder {folder}", error.strerror or str(error), "choose another place"
-        ) from error
+        raise OutputError(f"a writable folder {folder}", cause(error), "choose another place") from error
 
 
 def keep_inputs(inputs: Iterable[Path], targets: Iterable[Path]) -> None:
@@ -106,7 +104,7 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        got = error.strerror or str(error)
+        got = cause(error)
         raise OutputError(f"a folder {folder} for the results", got, "choose another place") from error
 
 

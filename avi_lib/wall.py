@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import AviError, InputError, cause
 
 _SAID: dict[str, Any] = {"value": dict, "end": int, "exit": int, "failed": str, "memory": str}
 _SAID |= {"InputError": list, "AviError": list}
@@ -66,10 +66,10 @@ def behind_wall(
     if kind == "memory" or (kind == "exit" and said == -signal.SIGKILL):
         raise InputError(f"reading to need at most {memory_mb} MB", f"{name}, which wants more", do)
     if kind in ("exit", "failed"):
-        why = _printable(said if kind == "failed" else f"its reader broke off, exit {said}")
+        why = said if kind == "failed" else f"its reader broke off, exit {said}"
         raise InputError(expected, f"{name}, which could not be decoded ({why})", do)
     if kind != "end":
-        raise (InputError if kind == "InputError" else AviError)(*map(_printable, said))
+        raise (InputError if kind == "InputError" else AviError)(*said)
 
 
 def _ask_server(request: Connection, order: bytes, fds: list[int]) -> None:
@@ -103,10 +103,6 @@ def _forget_server() -> None:
 
 os.register_at_fork(after_in_child=_forget_server)
 atexit.register(_forget_server)
-
-
-def _printable(text: object) -> str:
-    return "".join(c if c.isprintable() else " " for c in str(text)[:1000])
 
 
 def _receive(request: Connection, left: int) -> tuple[str, Any]:
@@ -195,4 +191,4 @@ def _run(request: Connection, files: list[int], module: str, parse: str, plain: 
         _send(request, "AviError", ["a process that reads files", str(error), "repair the installation"])
     except Exception as error:
         memory_error = isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM
-        _send(request, "memory" if memory_error else "failed", getattr(error, "strerror", None) or str(error))
+        _send(request, "memory" if memory_error else "failed", cause(error))

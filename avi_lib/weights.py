@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.files import atomic_path
 
 UNREADABLE = (OSError, SafetensorError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError)
@@ -89,7 +89,7 @@ def weights_of(kind: str, path: Path, remedy: str) -> Iterator[None]:
         yield
     except UNREADABLE as error:
         article = "an" if kind.startswith(("a", "e", "i", "o", "u")) else "a"
-        raise InputError(f"weights of {article} {kind}", f"{path}: {error}", remedy) from error
+        raise InputError(f"weights of {article} {kind}", f"{path}: {cause(error)}", remedy) from error
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -163,6 +163,12 @@ def test_damaged_tables_and_shards_are_input_errors(tmp_path):
     assert shards.load_contents(shard) == contents
 
 
+@pytest.mark.parametrize("way", ["../../x", "{}/x", "/dev/null", "../shards/x"])
+def test_a_shard_elsewhere_is_not_read(corpus, tmp_path, way):
+    with pytest.raises(InputError, match="a shard's name"):
+        corpus.features(replace(corpus.clips[0], shard=way.format(tmp_path)))
+
+
 def test_reading_finds_each_motion_and_what_idle_adds(corpus):
     clip = corpus.clips[0]
     assert corpus.motion(clip, 1)[:, 0] == pytest.approx([0.5, 0.6, 0.7, 0.8, 0.9], abs=1e-3)

@@ -148,10 +148,13 @@ def test_a_generator_that_fails_midway_leaves_nothing_behind(tmp_path: Path) -> 
     assert kept.read_bytes() == b"the film of yesterday"
 
 
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(tmp_path: Path, files_of_at_most: Callable[[int], None]):
+@pytest.mark.parametrize("room", [0, 20_000])
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
+    room: int, tmp_path: Path, files_of_at_most: Callable[[int], None]
+):
     rng = np.random.default_rng(0)
     frames = (rng.integers(0, 256, (128, 128, 3), np.uint8) for _ in range(100))
-    files_of_at_most(20_000)
+    files_of_at_most(room)
     with pytest.raises(InputError, match="room and permission to write"):
         write_video(tmp_path / "a.mp4", frames, 25.0, np.zeros(16_000, np.float32), 16_000)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ import pytest
 import wall_parsers
 from bad_audio import encoded, mp3_with_huge_picture, save, voice
 
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import AviError, InputError, cause
 from avi_lib.files import atomic_folder, atomic_path, cached, check_writable
 from avi_lib.speech import loading as audio
 from avi_lib.speech.loading import load_voice
@@ -51,6 +51,30 @@ def test_whatever_goes_wrong_behind_the_wall_is_one_error(parse, error: type[Avi
     with pytest.raises(error, match=words) as caught:
         list(behind_wall(parse, **TERMS, seconds=0.5 if parse is wall_parsers.hang else 20.0, memory_mb=300))
     assert isinstance(caught.value, InputError) == (error is InputError)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "it is not text in UTF-8"),
+        (KeyError("fps"), "fps is missing"),
+        (IndexError("list index out of range"), "a part of it is missing"),
+        (AttributeError("'int' object has no attribute 'items'"), "a part of it is of another kind"),
+        (ValueError("invalid literal for int() with base 10: '3,5'"), "'3,5' is no number"),
+        (ValueError("could not convert string to float: 'x'"), "'x' is no number"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError("Error writing bytes to file. Detail: [errno 28] No space left on device"), "No space left on device"),
+        (RuntimeError("no room\n" + "frame #0: c10::Error\n" * 40), "no room"),
+        (ValueError(""), "it is damaged"),
+    ],
+)
+def test_what_a_library_says_of_a_file_is_told_without_the_words_of_programmers(error: Exception, words: str) -> None:
+    assert cause(error) == words
+
+
+def test_an_error_is_one_line_that_a_terminal_can_show_however_long_what_came_is() -> None:
+    said = str(InputError("a name", "\x1b[31m\ud800\n" + "x" * 10_000 + "!", "shorten it"))
+    assert said.isprintable() and len(said) < 1000 and "x!; shorten it" in said
 
 
 def message(text: str) -> str:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from avi_lib.corpus import layouts, rigs
 from avi_lib.corpus.layouts import Found, MotionFile, Recording, Refusal, RuleError, Scan, of_suffix, printable, stem
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.motion.clip import FLAME, SPACES, UNREADABLE, load_npz, read_header
 from avi_lib.motion.formats import EXPRESSION_NAMES, load_flame, require_coefficients
 
@@ -251,7 +251,7 @@ def _live_link_takes(found: Found, refused: list[Refusal]) -> Found:
         except UnicodeDecodeError:
             continue
         except (OSError, csv.Error) as error:
-            refused.append(Refusal(name, f"a CSV that cannot be read: {error}"))
+            refused.append(Refusal(name, f"a CSV that cannot be read: {cause(error)}"))
             continue
         if [cell.strip().lower() for cell in header[:2]] == ["timecode", "blendshapecount"]:
             base = re.sub("_(cal|raw)$", "", stem(name))
@@ -285,7 +285,7 @@ def _flame_motion(_: Path, path: Path) -> MotionFile:
             with zipfile.ZipFile(path) as archive:
                 require_coefficients([stem(name) for name in archive.namelist()])
     except (OSError, zipfile.BadZipFile) as error:
-        raise RuleError(f"no npz: {error}") from error
+        raise RuleError(f"no npz: {cause(error)}") from error
     except ValueError as error:
         raise RuleError(str(error)) from error
     return MotionFile(path, load_flame, FLAME.name, tuple(file for file in beside if file != path))
@@ -353,7 +353,7 @@ def _table_motion(cell: str, name: str, motions: Found) -> MotionFile | None:
                 whole = {"values.npy", "fps.npy", "channels.npy"} <= set(archive.namelist())
                 shape = read_header(partial(archive.open, "channels.npy"))[0] if whole else ()
         except UNREADABLE as error:
-            raise RuleError(f"{path.name} cannot be read as npz: {error}") from error
+            raise RuleError(f"{path.name} cannot be read as npz: {cause(error)}") from error
         for space in SPACES.values():
             if shape == (len(space),):
                 return MotionFile(path, load_npz, space.name)
@@ -427,7 +427,7 @@ def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
                     raise RuleError(got)
                 text = " ".join(content.decode("utf-8-sig").split()) or None
             except (OSError, UnicodeDecodeError) as error:
-                raise RuleError(f"its transcript {transcript.name} cannot be read as UTF-8: {error}") from error
+                raise RuleError(f"its transcript {transcript.name} cannot be read as UTF-8: {cause(error)}") from error
         return Recording(clip, layouts.speaker_folder(name), sounds.get(clip, path), path, text=text)
 
     return {name: partial(read, name, path) for name, path in of_suffix(found, *layouts.VIDEO_SUFFIXES).items()}

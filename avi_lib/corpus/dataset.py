@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from avi_lib.corpus.adapters import RawCorpus
 from avi_lib.corpus.scripts import Script
 from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, read_description, read_rows
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
@@ -214,7 +214,7 @@ class Corpus:
         try:
             rows: np.ndarray = _shard(self, clip.shard).get_slice(name)[at : at + count]
         except (OSError, SafetensorError) as error:
-            got = f"{clip.shard}{SHARD_SUFFIX}: {error}"
+            got = f"{clip.shard}{SHARD_SUFFIX}: {cause(error)}"
             raise InputError(f"the shard of {clip.clip}", got, "prepare the corpus again") from error
         return rows
 
@@ -222,6 +222,8 @@ class Corpus:
 @lru_cache(maxsize=256)
 def _shard(corpus: Corpus, name: str) -> Any:
     """A shard, mapped into memory; the last ones asked for stay so."""
+    if name != Path(name).name:
+        raise InputError("a shard's name", repr(name), "prepare the corpus again: it reads files elsewhere")
     return safe_open(corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}", "np")
 
 

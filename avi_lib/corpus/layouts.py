@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
@@ -135,7 +135,7 @@ def find(source: Path, suffixes: Iterable[str]) -> tuple[Found, list[Refusal]]:
         try:
             status, entries = folder.stat(), sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
-            refused.append(Refusal(printable(prefix) or ".", f"the folder cannot be read: {error.strerror}"))
+            refused.append(Refusal(printable(prefix) or ".", f"the folder cannot be read: {cause(error)}"))
             continue
         if (status.st_dev, status.st_ino) in seen:
             continue
@@ -227,7 +227,7 @@ def read_json(path: Path) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError("a readable JSON file", f"{path}: {error}", "mend it or remove it") from error
+        raise InputError("a readable JSON file", f"{path}: {cause(error)}", "mend it or remove it") from error
 
 
 def read_table(path: Path, *needed: str) -> list[tuple[int, dict[str, str]]]:
@@ -241,7 +241,7 @@ def read_table(path: Path, *needed: str) -> list[tuple[int, dict[str, str]]]:
             reader = csv.reader(io.StringIO(stream.read().decode("utf-8-sig"), newline=""))
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("a readable CSV", f"{path}: {error}", "write it again as CSV in UTF-8") from error
+        raise InputError("a readable CSV", f"{path}: {cause(error)}", "write it again as CSV in UTF-8") from error
     columns = [column.lower() for column in rows[0][1]] if rows else []
     missing = [column for column in needed if column not in columns]
     if missing or len(set(columns)) < len(columns):
@@ -342,7 +342,7 @@ def load_lablaut(path: Path) -> tuple[Phone, ...] | None:
     try:
         lines = [line.strip() for line in path.read_bytes().decode("latin-1").splitlines()]
     except OSError as error:
-        raise RuleError(f"{where} cannot be read: {error.strerror}") from error
+        raise RuleError(f"{where} cannot be read: {cause(error)}") from error
     if "#" not in lines:
         raise RuleError(f"{where} has no line # after the header")
     marks: list[tuple[list[str], float]] = []

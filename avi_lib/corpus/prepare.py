@@ -40,7 +40,7 @@ from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
 from avi_lib.corpus.segments import IDLE_CHANNELS, PHONES, Plan, Segment, assemble, make_segments, motion_of
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
-from avi_lib.errors import AviError, InputError, OutputError
+from avi_lib.errors import AviError, InputError, OutputError, cause
 from avi_lib.files import atomic_path, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
@@ -295,7 +295,7 @@ def source_digests(recordings: Sequence[Recording], memory: Path, hidden: bool |
             *before, found = known.get(str(path), [None])
             found = found if before == state else file_sha256(path)
         except OSError as error:
-            got = f"{path}: {error.strerror or error}"
+            got = f"{path}: {cause(error)}"
             raise InputError("a readable file", got, "check its permissions") from error
         if time.time() - max(status.st_mtime, status.st_ctime) > _SETTLED_S:
             kept[str(path)] = [*state, found]

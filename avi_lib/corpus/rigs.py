@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float32
 from pydantic import BaseModel, Field, ValidationError
 
 from avi_lib.corpus.layouts import RuleError, read_json
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.motion.clip import ARKIT, UNREADABLE, MotionClip, read_array
 from avi_lib.motion.formats import load_livelink
 
@@ -188,4 +188,4 @@ def _read_arrays(path: Path, *wanted: str) -> list[np.ndarray]:
             return [read_array(partial(archive.open, f"{name}.npy"), name, *_ARRAYS[name]) for name in wanted]
     except UNREADABLE as error:
         expected = "an npz with weights, fps and names"
-        raise InputError(expected, f"{path}: {error}", "write it without pickles") from error
+        raise InputError(expected, f"{path}: {cause(error)}", "write it without pickles") from error

@@ -29,7 +29,7 @@ from safetensors.numpy import save
 
 from avi_lib.corpus.layouts import Refusal
 from avi_lib.corpus.scripts import Script
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.files import atomic_path, make_folder
 
 # The two tables, `clips.parquet` and `scripts.parquet`; a row of the second is a `Script`.
@@ -104,7 +104,7 @@ def read_rows(path: Path, kind: type[_Row]) -> list[_Row]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
-        got = f"{path}: {(str(error) or type(error).__name__).splitlines()[0]}"
+        got = f"{path}: {cause(error)}"
         raise InputError(expected, got, "make it with `avi prepare`") from error
     if not table.schema.equals(_schema(kind)):
         raise InputError(expected, f"{path} with other columns", "make it again with `avi prepare`")
@@ -143,7 +143,7 @@ def load_contents(path: Path) -> Contents:
         with safe_open(path, "np") as shard:
             return TypeAdapter(Contents).validate_json((shard.metadata() or {})["avi"])
     except (OSError, SafetensorError, KeyError, ValueError) as error:
-        got = f"{path}: {str(error).partition(chr(10))[0]}"
+        got = f"{path}: {cause(error)}"
         raise InputError("a shard of a prepared corpus", got, "remove it and prepare again") from error
 
 
@@ -330,7 +330,7 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        got = f"{path}: {error}"
+        got = f"{path}: {cause(error)}"
         raise InputError("a readable description of a corpus", got, "remove it and prepare again") from error
     if not isinstance(held, dict) or not {"adapter", "source", "settings", "features"} <= held.keys():
         raise InputError("a description of a corpus", f"{path} with something else", "remove it and prepare again")

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from avi_lib.corpus.dataset import Corpus, Item, held_out
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.evaluation.metrics import MEASURES, SpeechTrack, eve_mm, fdd_mm, lve_mm, measure_motion, speech_track
 from avi_lib.evaluation.report import Row, Table, tabulate
 from avi_lib.face.head import Head
@@ -79,7 +79,7 @@ def read_clips(source: Path) -> list[Clip]:
             found.append(Clip(row["clip"], sound, row["text"], phones, gap / eyes, fps, motion))
     except (OSError, KeyError, ValueError) as error:
         expected = "a folder with index.csv, phones.json and an npz and a flac for every clip"
-        raise InputError(expected, f"{source}: {error}", "check the path") from error
+        raise InputError(expected, f"{source}: {cause(error)}", "check the path") from error
     return found
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, UInt8
 from PIL import Image
 
-from avi_lib.errors import AssetError, InputError
+from avi_lib.errors import AssetError, InputError, cause
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 from avi_lib.wall import behind_wall
@@ -285,7 +285,7 @@ def load_head(name_or_path: str | Path = "open") -> Head:
             return replace(read_baked_head(HEADS[name]), name=name)
         except Exception as error:
             expected = f"the shipped head {HEADS[name]}"
-            raise AssetError(expected, f"a damaged one ({error})", "install the package again") from error
+            raise AssetError(expected, f"a damaged one ({cause(error)})", "install the package again") from error
     path = Path(name_or_path)
     if not path.is_file():
         raise InputError(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "check the path")

@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 from scipy.ndimage import gaussian_filter1d, label
 from tqdm import tqdm
 
-from avi_lib.errors import AssetError, InputError
+from avi_lib.errors import AssetError, InputError, cause
 from avi_lib.face.video import read_pictures
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionClip
@@ -209,7 +209,7 @@ class Footage:
                 raise InputError(expected, f"{self.path}, which is {state}", "check the path")
             file = self.path.open("rb")
         except OSError as error:
-            raise InputError(expected, f"{self.path}: {error.strerror}", "check the path") from error
+            raise InputError(expected, f"{self.path}: {cause(error)}", "check the path") from error
         do, name = "convert what plays, for example with `ffmpeg -i IN OUT.mp4`", str(self.path)
         limits: dict[str, Any] = {"seconds": min(60 + self.path.stat().st_size / 25e3, 7200.0), "memory_mb": 4096}
         parts = behind_wall(read_pictures, file, name, name=name, expected=expected, do=do, **limits)
@@ -260,7 +260,7 @@ class FaceFollower:
                 self._mediapipe, self._close = mediapipe, stack.pop_all().close
         except (zipfile.BadZipFile, KeyError, OSError, ValueError, RuntimeError) as error:
             expected, do = "MediaPipe's face_landmarker.task", "leave the path out to use the pinned model"
-            raise AssetError(expected, f"{self._bundle}: {error}", do) from error
+            raise AssetError(expected, f"{self._bundle}: {cause(error)}", do) from error
         return self
 
     def __exit__(self, *_: object) -> None:

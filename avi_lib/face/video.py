@@ -112,6 +112,16 @@ def write_video(
             audio.sample_rate, audio.pts, audio.time_base = rate_hz, start, Fraction(1, rate_hz)
             container.mux(sound.encode(audio))
 
+        whole = True
+
+        def encode_unless_broken(number: int, picture: np.ndarray) -> None:
+            """FFmpeg ends the process over pictures for a file whose header found no room."""
+            nonlocal whole
+            if whole:
+                whole = False
+                encode(number, picture)
+                whole = True
+
         behind: deque[Future[None]] = deque()
         for number, picture in enumerate(frames):
             if number == 0:
@@ -119,7 +129,7 @@ def write_video(
             if picture.shape != first or picture.dtype != np.uint8:
                 got = f"frame {number} is {picture.shape} {picture.dtype}"
                 raise InputError(f"every frame to be {first} uint8 as the first", got, "render all frames at one size")
-            behind.append(encoder.submit(encode, number, picture))
+            behind.append(encoder.submit(encode_unless_broken, number, picture))
             if len(behind) > AHEAD:
                 behind.popleft().result()
         if not behind:

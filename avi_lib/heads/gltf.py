@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 from scipy.spatial.transform import Rotation, Slerp
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.heads.placing import inside
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip, match_channels, words
 from avi_lib.wall import behind_wall
@@ -97,7 +97,7 @@ class GltfFile:
         try:
             self.document: Part = json.loads(text, object_pairs_hook=Part, parse_float=_number)
         except (ValueError, RecursionError) as error:
-            raise self.refused("a glTF 2.0 document", str(error)) from error
+            raise self.refused("a glTF 2.0 document", cause(error)) from error
         version = self.document["asset"]["version"]
         if not version.startswith("2."):
             raise self.refused("glTF 2.0", f"version {version[:20]}", "convert it to glTF 2.0")

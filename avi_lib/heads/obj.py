@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Integer, UInt8
 from PIL import Image
 
-from avi_lib.errors import InputError, OutputError
+from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
 from avi_lib.face.raster import kernel
@@ -94,7 +94,7 @@ def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
             raise InputError(f"an OBJ file of at most {MAX_BYTES >> 20} MiB", f"{size >> 20} MiB in {path}", "thin it")
         text = path.read_bytes()
     except OSError as error:
-        raise InputError("an OBJ file", f"{path}: {error.strerror or error}", "check the path") from error
+        raise InputError("an OBJ file", f"{path}: {cause(error)}", "check the path") from error
     same = _BESIDE_FACES.sub(rb"\1", text)
     if like is not None and same == like.faces and (beside := _points_alone(text, len(like.points))) is not None:
         return replace(like, points=beside)
@@ -365,7 +365,7 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
     try:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".obj" and path.is_file())
     except OSError as error:
-        raise InputError("a folder of OBJ files", f"{folder}: {error.strerror or error}", "check the path") from error
+        raise InputError("a folder of OBJ files", f"{folder}: {cause(error)}", "check the path") from error
     if len(paths) > MAX_FILES:
         raise InputError(f"at most {MAX_FILES} OBJ files in {folder}", str(len(paths)), "give the head its own folder")
     if outside := [path.name for path in paths if not path.resolve().is_relative_to(folder.resolve())]:
@@ -444,7 +444,7 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
             parts = [range(len(motion))[i : i + FRAMES_AT_ONCE] for i in range(0, len(motion), FRAMES_AT_ONCE)]
             list(pool.map(write, [room] * len(parts), parts))
     except OSError as error:
-        expected, got = f"room and permission to write {folder}", error.strerror or str(error)
+        expected, got = f"room and permission to write {folder}", cause(error)
         raise OutputError(expected, got, "free space or choose another place") from error
 
 

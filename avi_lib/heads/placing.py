@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
 from PIL import Image
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.face.head import Head, RenderMesh, with_gaze
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES, ChannelMatch, words
 
@@ -337,7 +337,7 @@ def read_picture(source: Path | BytesIO, called: str) -> Picture:
                 raise InputError(f"a picture of at most {MAX_PIXELS} pixels", got, "make it smaller")
             return np.asarray(picture.convert("RGBA"))
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise InputError("a PNG, JPEG or WebP picture", f"{called}: {error}", "save it again as PNG") from error
+        raise InputError("a PNG, JPEG or WebP picture", f"{called}: {cause(error)}", "save it again as PNG") from error
 
 
 def plain_picture(rgb: tuple[int, int, int]) -> Picture:

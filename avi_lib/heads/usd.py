@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from avi_lib.errors import InputError, OutputError
+from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head
 from avi_lib.files import atomic_path
@@ -229,5 +229,6 @@ def _clear(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:  # pxr.Tf.ErrorException is a RuntimeError
-        causes = re.findall(r" : '(.+)'$", str(error), re.MULTILINE) or [str(error).strip().splitlines()[-1]]
-        raise OutputError(f"to write {path}", causes[0][:200], "free space or choose another place") from error
+        causes = re.findall(r" : '(.+)'$", str(error), re.MULTILINE) or [str(error)]
+        got = cause(error if isinstance(error, OSError) else RuntimeError(causes[0]))
+        raise OutputError(f"to write {path}", got, "free space or choose another place") from error

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause, kind_of
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTIONS,
@@ -52,7 +52,7 @@ def normalise_text(text: object) -> str:
         InputError: not a string, empty, or longer than `MAX_LENGTH`.
     """
     if not isinstance(text, str):
-        got, do = type(text).__name__, 'write a sentence such as "She is furious."'
+        got, do = kind_of(text), 'write a sentence such as "She is furious."'
         raise InputError("an instruction as text", got, do)
     kept = []
     for char in unicodedata.normalize("NFKC", text):
@@ -240,11 +240,11 @@ def load_timeline(path: Path) -> Timeline:
             raise InputError(expected, f"{path} of more than {MOST_BYTES} bytes", "shorten it")
         stored = json.loads(content)
     except OSError as error:
-        raise InputError(expected, f"{path}: {error.strerror or error}", "check the path") from error
+        raise InputError(expected, f"{path}: {cause(error)}", "check the path") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(expected, f"{path}, which is no JSON: {error}", "correct it") from error
+        raise InputError(expected, f"{path}, which is no JSON: {cause(error)}", "correct it") from error
     if not isinstance(stored, list):
-        raise InputError(expected, f"{path} with {type(stored).__name__}", "write a list")
+        raise InputError(expected, f"{path} with {kind_of(stored)}", "write a list")
     return Timeline(tuple(_entry(each, number, path) for number, each in enumerate(stored, 1)))
 
 
@@ -265,14 +265,14 @@ def evenly(instructions: Sequence[Instruction], duration_s: float, fade_s: float
 def _entry(stored: Any, number: int, path: Path) -> Entry:
     where = f"number {number} of {path}"
     if not isinstance(stored, dict) or not {"at_s", "instruction"} <= stored.keys() <= _NAMES:
-        got = f"{', '.join(map(str, stored)) if isinstance(stored, dict) else type(stored).__name__} in {where}"
+        got = f"{', '.join(map(str, stored)) if isinstance(stored, dict) else kind_of(stored)} in {where}"
         raise InputError("at_s, instruction and, at will, fade_s", got, "correct the timeline")
     for name in ("at_s", "fade_s"):
         value = stored.get(name, 0)
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_S:
             raise InputError(f"a number of seconds as {name}", f"{value!r:.40} in {where}", "correct the timeline")
     if not isinstance(text := stored["instruction"], str):
-        raise InputError("an instruction as text", f"{type(text).__name__} in {where}", "correct the timeline")
+        raise InputError("an instruction as text", f"{kind_of(text)} in {where}", "correct the timeline")
     try:
         instruction = Instruction.parse(text)
     except InputError as error:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 from numpy.lib import format as npy
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.files import atomic_path
 
 FPS_RANGE = (1.0, 1000.0)  # frame rates of cameras and trackers
@@ -375,7 +375,7 @@ def load_npz(path: Path) -> MotionClip:
             raise ValueError(f"present of the shape {present.shape} for {len(channels)} channels, or without any")
     except UNREADABLE as error:
         expected = "a motion npz with values, fps and channels"
-        raise InputError(expected, f"{path}: {error}", "write one with `avi talk --motion`") from error
+        raise InputError(expected, f"{path}: {cause(error)}", "write one with `avi talk --motion`") from error
     for space in SPACES.values():
         if channels == space.channels:
             clip = MotionClip(values, fps, space, present)

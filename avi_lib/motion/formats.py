@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.face.head import Head, RiggedHead, load_head
 from avi_lib.files import atomic_path
 from avi_lib.motion.clip import (
@@ -219,7 +219,7 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             header, *rows = [row for row in csv.reader(stream) if row] or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("a Live Link Face CSV", f"{path}: {error}", "export it again from the app") from error
+        raise InputError("a Live Link Face CSV", f"{path}: {cause(error)}", "export it again from the app") from error
     wanted = [f"{channel[0].upper()}{channel[1:]}" for channel in ARKIT.channels]
     if missing := [title for title in ["Timecode", *wanted] if title not in header]:
         expected, got = "the 52 blendshapes and head rotation", f"{path} without {', '.join(missing[:4])}"
@@ -233,7 +233,9 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
             values, fps = _steady(values, [row[header.index("Timecode")] for row in rows], path)
         return MotionClip(values, fps, ARKIT)
     except (ValueError, IndexError) as error:
-        raise InputError("numbers in every column of every row", f"{path}: {error}", "export it again") from error
+        raise InputError(
+            "numbers in every column of every row", f"{path}: {cause(error)}", "export it again"
+        ) from error
 
 
 def _steady(
@@ -358,7 +360,7 @@ def load_bvh(path: Path) -> MotionClip:
         with path.open(encoding="utf-8", errors="replace") as stream:
             text = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise InputError("a BVH file", f"{path}: {error.strerror or error}", "check the path") from error
+        raise InputError("a BVH file", f"{path}: {cause(error)}", "check the path") from error
     if len(text) > MAX_BYTES:
         raise InputError(f"a BVH of at most {MAX_BYTES >> 20} MiB", f"more in {path}", "cut it")
     try:
@@ -366,7 +368,9 @@ def load_bvh(path: Path) -> MotionClip:
         numbers, fps = _frames(rest, sum(len(joint.channels) for joint in joints))
         yaw, pitch, roll = _head_angles(joints, numbers).T
     except (ValueError, IndexError, StopIteration) as error:
-        raise InputError("a BVH file with a head's rotation", f"{path}: {error}", "export it again as BVH") from error
+        raise InputError(
+            "a BVH file with a head's rotation", f"{path}: {cause(error)}", "export it again as BVH"
+        ) from error
     values = np.zeros((len(numbers), len(ARKIT)), np.float32)
     for channel, angles in zip(HEAD_ROTATION, (pitch, np.unwrap(yaw), np.unwrap(roll)), strict=True):
         values[:, ARKIT.index(channel)] = angles
@@ -482,7 +486,7 @@ def load_flame(path: Path) -> MotionClip:
             return _coefficients({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()})
     except UNREADABLE as error:
         expected = "FLAME coefficients with expression and jaw"
-        raise InputError(expected, f"{path}: {error}", "write them as plain arrays of numbers") from error
+        raise InputError(expected, f"{path}: {cause(error)}", "write them as plain arrays of numbers") from error
 
 
 def require_coefficients(names: list[str]) -> None:

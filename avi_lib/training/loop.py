@@ -36,7 +36,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.errors import AviError, InputError, OutputError
+from avi_lib.errors import AviError, InputError, OutputError, cause
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.settings import Settings, TrainSettings
 
@@ -240,7 +240,7 @@ class TrainingLog:
                     self._board.add_scalar(name, value, step)
                 self._board.flush()
         except OSError as error:
-            got = error.strerror or str(error)
+            got = cause(error)
             raise OutputError(f"room to write {self.path}", got, "free space; training goes on from there") from error
         return line
 
@@ -252,7 +252,9 @@ def read_log(path: Path, step: int) -> list[LogLine]:
         lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if line["step"] <= step and line["s"] >= 0]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("the log of a training", f"{path}: {error}", "remove it, or take another folder") from error
+        raise InputError(
+            "the log of a training", f"{path}: {cause(error)}", "remove it, or take another folder"
+        ) from error
 
 
 # Checkpoints: everything that training needs to go on as if it had never stopped, in one safetensors file.
@@ -286,7 +288,7 @@ def load_checkpoint(
                 raise InputError("a checkpoint of this recipe", f"{path} of another one", REMEDY)
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError("a whole checkpoint", f"{path}: {error}", REMEDY) from error
+        raise InputError("a whole checkpoint", f"{path}: {cause(error)}", REMEDY) from error
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name in [name for name in found if name.startswith("optimizer/")]:
         _, number, moment = name.split("/")

@@ -28,9 +28,10 @@ from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 import avi_lib
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.files import atomic_path, file_sha256, folder_sha256, make_folder
 
 MANIFEST, RECORD, LOCK = "manifest.json", "record.json", ".lock"
@@ -172,11 +173,39 @@ def value_of(name: str, text: str, default: Any) -> Any:
         except ValidationError:
             wanted = f"{_KINDS[kind]} as JSON for {name}"
             raise InputError(wanted, repr(text[:80]), f"write it like its default {json.dumps(default)}") from None
-    if name == "PROFILE" and value not in PROFILES:
+    if name == "PROFILE" and (not isinstance(value, str) or value not in PROFILES):
         raise InputError(f"a profile of {', '.join(PROFILES)}", repr(text), _nearest(text, PROFILES))
     if name in ("SEED", "SIZE"):
         validated(TalkSettings if name == "SEED" else RenderSettings, **{name.lower(): value})
     return value
+
+
+class _Stage(TypedDict):
+    address: str
+    inputs: dict[str, str]
+
+
+class _Finished(_Stage):
+    outputs: dict[str, str]
+    seconds: float
+    device: str | None
+    threads: int | None
+
+
+class _Failure(TypedDict):
+    kind: str
+
+
+class _Manifest(TypedDict):
+    """What is relied on of a manifest."""
+
+    parameters: dict[str, Values]
+    environment: dict[str, str]
+    packages: dict[str, str | None]
+    library: str
+    system: Any
+    stages: dict[str, _Stage]
+    failure: _Failure | None
 
 
 def read_manifest(run: Path, root: Path | None = None) -> dict[str, Any]:
@@ -187,13 +216,15 @@ def read_manifest(run: Path, root: Path | None = None) -> dict[str, Any]:
     path = run / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
-        kinds = {"parameters": dict, "environment": dict, "stages": dict, "packages": dict, "library": str}
-        if manifest["format"] != 2 or not all(isinstance(manifest[key], kind) for key, kind in kinds.items()):
+        if manifest["format"] != 2:
             raise ValueError("another format")
+        TypeAdapter(_Manifest).validate_python(manifest, strict=True)
+        finished = [stage for stage in manifest["stages"].values() if "outputs" in stage]
+        TypeAdapter(list[_Finished]).validate_python(finished, strict=True)
     except FileNotFoundError as error:
         raise InputError("the folder of a run", f"{run} without {MANIFEST}", "name a folder below outputs/") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError("a whole manifest", f"{path}: {error!r}", "start another run") from error
+        raise InputError("a whole manifest", f"{path}: {cause(error)}", "start another run") from error
     if root is not None:
         now, then = find_stages(root, [name[:2] for name in manifest["parameters"]]), manifest["parameters"]
         kinds_now, kinds_then = (

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from IPython.core.getipython import get_ipython
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, cause
 from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
@@ -283,4 +283,4 @@ def decode_recording(sent: str) -> bytes:
     try:
         return b64decode(body, validate=True)
     except ValueError as error:
-        raise InputError(expected, f"damaged data: {error}", "record it again") from error
+        raise InputError(expected, f"damaged data: {cause(error)}", "record it again") from error

@@ -3,8 +3,8 @@
     python -m tools.benchmarks --only siege --siege 0.02
 
 A reader may take what it is handed or refuse it by an error of ours in one line, within LIMIT_S, in bounded memory. A
-writer leaves the whole new file, or the old one and nothing beside it. Whatever else happens counts as wrong and is told
-on standard error. `--siege` scales all counts.
+writer leaves the whole new file, or the old one and nothing beside it. Whatever else happens counts as wrong and is
+told on standard error. `--siege` scales all counts.
 """
 
 from __future__ import annotations
@@ -23,21 +23,35 @@ import time
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from PIL import Image
 
 from avi_lib.errors import AviError
 from avi_lib.files import file_sha256, folder_files
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
-from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options, left_out, own_peak_mb
+from tools.benchmarks.damage import (
+    CONTAINERS,
+    JUNK,
+    RATE_HZ,
+    VIDEOS,
+    encoded,
+    fuzzed,
+    mutated,
+    mutated_archive,
+    mutated_glb,
+    mutated_json,
+    mutated_text,
+    picture_of,
+    voice,
+)
+from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options, own_peak_mb
 from tools.benchmarks.runs import Killing
 
 LIMIT_S, STUCK_S = 5.0, 60.0
@@ -50,21 +64,6 @@ PROGRAMMERS = re.compile(
     r"|\bdtype\(|not enough values|unpack|codec can't|list index|pickle\b|literal for"
 )
 """What a sentence for a person does not hold."""
-RATE_HZ = 16_000
-CONTAINERS = {
-    "wav": ("wav", "pcm_s16le"), "flac": ("flac", "flac"), "mp3": ("mp3", "libmp3lame"), "m4a": ("ipod", "aac"),
-    "ogg": ("ogg", "libopus"), "webm": ("webm", "libopus"), "aiff": ("aiff", "pcm_s16be"), "caf": ("caf", "pcm_s16le"),
-    "w64": ("w64", "pcm_s16le"), "mpg": ("mpeg", "mp2"),
-}  # fmt: skip
-VIDEOS = {
-    "mp4": ("mp4", "libx264"), "mov": ("mov", "libx264"), "mkv": ("matroska", "libx264"), "webm": ("webm", "libvpx"),
-    "avi": ("avi", "mpeg4"), "mpg": ("mpeg", "mpeg2video"),
-}  # fmt: skip
-JUNK = [
-    None, True, -1, 0, 0.5, 2**31, 10**30, 1e308, float("nan"), float("-inf"), "", "x", "x" * 5000, "../..", "\0", "\ud800",
-    [], {}, [[]], [None], {"x": []}, "9" * 400, "\x1b[31m",
-]  # fmt: skip
-NUMBERS = "nan inf -inf 1e309 -1 0 1e30 0x10 ١٢ 3,5 99999999999999999999 - .. 1_0".split()
 
 
 def measure(options: Options) -> Iterator[Figure]:
@@ -91,7 +90,7 @@ Attack = tuple[str, Callable[[], object]]
 """What is tried, in words, and the trial; an AssertionError of the trial says what went wrong."""
 
 
-class Stuck(BaseException):  # noqa: N818 (no library may catch it)
+class Stuck(BaseException):
     """Raised in an attack that does not end."""
 
 
@@ -103,7 +102,7 @@ def besiege(what: str, attacks: Iterable[Attack], stuck_s: float = STUCK_S, limi
 
     ends: Counter[str] = Counter()
     slowest_s, before_mb = 0.0, own_peak_mb()
-    signal.signal(signal.SIGALRM, stuck)
+    handler = signal.signal(signal.SIGALRM, stuck)
     for name, attack in attacks:
         begun = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, stuck_s)
@@ -127,6 +126,7 @@ def besiege(what: str, attacks: Iterable[Attack], stuck_s: float = STUCK_S, limi
         ends[end] += 1
         if end not in ("taken", "refused"):
             print(f"{what}: {name}: {end}: {told!r:.600}", file=sys.stderr, flush=True)
+    signal.signal(signal.SIGALRM, handler)
     grown_mb = own_peak_mb() - before_mb
     wrong = sum(count for end, count in ends.items() if end not in ("taken", "refused")) + (grown_mb > GROWTH_MB)
     counts = ", ".join(f"{number} {end}" for end, number in sorted(ends.items()))
@@ -143,135 +143,7 @@ def refusal(told: str) -> str:
     return "a programmer's words" if PROGRAMMERS.search(told) else "refused"
 
 
-# Damage.
-
-
-def mutated(content: bytes, rng: np.random.Generator, lead: int = 256) -> bytes:
-    """Bytes with one to three damages, every other one in the first `lead` bytes, where headers are."""
-    data = bytearray(content)
-    for _ in range(rng.integers(1, 4)):
-        end = len(data) if rng.random() < 0.5 else min(lead, len(data))
-        at, size = int(rng.integers(0, max(end, 1))), int(2 ** rng.uniform(0, 10))
-        kind = rng.integers(0, 7)
-        if kind == 0:
-            for place in rng.integers(at, max(len(data), at + 1), 8):
-                if place < len(data):
-                    data[place] ^= 1 << int(rng.integers(0, 8))
-        elif kind == 1:
-            del data[at:]
-        elif kind == 2:
-            del data[at : at + size]
-        elif kind == 3:
-            data[at:at] = data[at : at + size]
-        elif kind == 4:
-            data[at:at] = rng.bytes(size)
-        elif kind == 5:
-            data[at : at + size] = bytes(size)
-        else:
-            extreme = (0, 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFF)[rng.integers(0, 6)]
-            data[at : at + 4] = extreme.to_bytes(4, ("little", "big")[rng.integers(0, 2)])
-    return bytes(data)
-
-
-def mutated_text(content: bytes, rng: np.random.Generator) -> bytes:
-    """A text with numbers, lines or delimiters that are others."""
-    text = content.decode("utf-8", "replace")
-    for _ in range(rng.integers(1, 4)):
-        lines = text.split("\n")
-        at, kind = int(rng.integers(0, len(lines))), rng.integers(0, 7)
-        if kind <= 2:
-            places = [found.span() for found in re.finditer(r"-?\d+(?:\.\d+)?", text)] or [(0, 0)]
-            start, end = places[rng.integers(0, min(len(places), 10**6 if kind else 12))]
-            text = text[:start] + NUMBERS[rng.integers(0, len(NUMBERS))] + text[end:]
-            continue
-        if kind == 3:
-            del lines[at]
-        elif kind == 4:
-            lines.insert(at, lines[rng.integers(0, len(lines))])
-        elif kind == 5:
-            lines[at] = lines[at][: len(lines[at]) // 2]
-        else:
-            lines[at] = lines[at].replace(",", (";", "\t", ",,", '"')[rng.integers(0, 4)])
-        text = "\n".join(lines)
-    return text.encode("utf-8", "replace")
-
-
-def mutated_archive(content: bytes, rng: np.random.Generator) -> bytes:
-    """A zip with a damaged member, whose sum is right again."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        held = {name: archive.read(name) for name in archive.namelist()}
-    name = sorted(held)[rng.integers(0, len(held))]
-    held[name] = mutated_text(held[name], rng) if rng.random() < 0.3 else mutated(held[name], rng, 128)
-    if rng.random() < 0.1:
-        del held[name]
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, each in held.items():
-            archive.writestr(name, each)
-    return file.getvalue()
-
-
-def mutated_json(document: Any, rng: np.random.Generator) -> Any:
-    """A document with one to three of its parts replaced or removed."""
-    whole = [json.loads(json.dumps(document))]
-    for _ in range(rng.integers(1, 4)):
-        part: Any = whole
-        while True:
-            keys = list(part) if isinstance(part, dict) else range(len(part))
-            key = keys[rng.integers(0, len(keys))]
-            if not isinstance(part[key], dict | list) or not part[key] or rng.random() < 0.1:
-                break
-            part = part[key]
-        if rng.random() < 0.2 and part is not whole:
-            del part[key]
-        else:
-            part[key] = JUNK[rng.integers(0, len(JUNK))]
-    return whole[0]
-
-
-def mutated_glb(content: bytes, rng: np.random.Generator) -> bytes:
-    """A GLB whose document is mutated, with lengths that are right again."""
-    size = int.from_bytes(content[12:16], "little")
-    text = json.dumps(mutated_json(json.loads(content[20 : 20 + size]), rng)).encode()
-    text += b" " * (-len(text) % 4)
-    rest = content[20 + size :]
-    head = b"glTF" + (2).to_bytes(4, "little") + (20 + len(text) + len(rest)).to_bytes(4, "little")
-    return head + len(text).to_bytes(4, "little") + b"JSON" + text + rest
-
-
 # Files that are handed in.
-
-
-def voice(seconds: float) -> np.ndarray:
-    """A buzz that swells three times a second (samples,) float32, like speech to every check."""
-    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
-    buzz = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 12))
-    return np.asarray(buzz * np.clip(np.sin(2 * np.pi * 3 * t + 0.3), 0, None) / 4, np.float32)
-
-
-def encoded(container: str, codec: str, wave: np.ndarray | None) -> bytes:
-    """A wave as a sound file, or ten small pictures as a video."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        if wave is None:
-            video: Any = output.add_stream(codec, rate=25)
-            video.width = video.height = 64
-            for number in range(10):
-                shade = np.full((64, 64, 3), 20 * number, np.uint8)
-                output.mux(video.encode(av.VideoFrame.from_ndarray(shade)))
-            output.mux(video.encode(None))
-            return file.getvalue()
-        sound: Any = output.add_stream(codec, rate=48_000 if codec == "libopus" else RATE_HZ, layout="mono")
-        context = sound.codec_context
-        context.open()
-        frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
-        frame.rate, frame.pts = RATE_HZ, 0
-        size = context.frame_size or 1024
-        convert = av.AudioResampler(context.format, "mono", context.rate, frame_size=size)
-        for piece in (*convert.resample(frame), *convert.resample(None)):
-            output.mux(sound.encode(piece))
-        output.mux(sound.encode(None))
-    return file.getvalue()
 
 
 def sounds(count: int, folder: Path) -> Iterator[Attack]:
@@ -357,13 +229,6 @@ def motions(count: int, folder: Path) -> Iterator[Attack]:
     yield from _files(count, folder, whole, ways, load, seed=2)
 
 
-def picture_of(path: str) -> dict[str, Any]:
-    """What a head's texture is read by, behind the wall."""
-    from avi_lib.heads.placing import read_picture
-
-    return {"picture": read_picture(Path(path), path)}
-
-
 def pictures(count: int, folder: Path) -> Iterator[Attack]:
     """Pictures, and videos of ten pictures."""
     from avi_lib.face.tracking import Footage
@@ -391,12 +256,12 @@ def weights(count: int, folder: Path) -> Iterator[Attack]:
     import torch
     from torch.optim.swa_utils import AveragedModel
 
-    from avi_lib.evaluation.judge import load_network
+    from avi_lib.evaluation.judge import load_judge
     from avi_lib.face.head import load_head
     from avi_lib.instruction.instructor_network import load_instructor_model
     from avi_lib.motion.generator import load_talking_model
     from avi_lib.motion.prior import load_prior
-    from avi_lib.training.checkpoint import load_checkpoint, save_checkpoint
+    from avi_lib.training.loop import load_checkpoint, save_checkpoint
 
     assets = ROOT / "avi_lib" / "assets"
     network = torch.nn.Linear(4, 4)
@@ -411,7 +276,7 @@ def weights(count: int, folder: Path) -> Iterator[Attack]:
     def checkpoint(path: Path) -> None:
         load_checkpoint(path, "recipe", network, average, optimizer)
 
-    loaders = dict(zip(_WEIGHTS, (load_talking_model, load_prior, load_instructor_model, load_network), strict=True))
+    loaders = dict(zip(_WEIGHTS, (load_talking_model, load_prior, load_instructor_model, load_judge), strict=True))
     loaders |= {"head": load_head, "ckpt": checkpoint}
 
     def load(path: Path) -> None:
@@ -441,36 +306,6 @@ _WEIGHTS = ("talking", "prior", "instructor", "judge")
 
 
 # Texts.
-
-
-def fuzzed(rng: np.random.Generator) -> str:
-    """A sentence of the grammar, of its words or of any characters, and mixtures of these."""
-    from avi_lib.instruction.action_units import EMOTIONS
-    from avi_lib.instruction.grammar import describe
-    from avi_lib.instruction.parser import lexicon_entries
-
-    global _PHRASES
-    _PHRASES = _PHRASES or [phrase for phrase, _ in lexicon_entries()]
-    parts: list[str] = []
-    for _ in range(rng.integers(1, 5)):
-        kind = rng.integers(0, 6)
-        if kind == 0:
-            parts.append(describe({}, list(EMOTIONS)[rng.integers(0, len(EMOTIONS))], 1, rng=rng))
-        elif kind in (1, 2):
-            words = [_PHRASES[i] for i in rng.integers(0, len(_PHRASES), rng.integers(1, 12))]
-            parts.append((" ", ", ", " and ", ". ", " then ", "")[rng.integers(0, 6)].join(words))
-        elif kind == 3:
-            parts.append("".join(map(chr, rng.integers(0, 0x3000, rng.integers(1, 40)))))
-        elif kind == 4:
-            points = rng.integers(0, 0x110000, rng.integers(1, 20))
-            parts.append("".join(map(chr, points)))
-        else:
-            odd = ("%s", "{0}", "100 %", "level 9", "9" * 50 + " %", "not " * 30, "(" * 40, "\n", "-", "½ %", "²%", "١٢ %")
-            parts.append(odd[rng.integers(0, len(odd))])
-    return " ".join(parts)
-
-
-_PHRASES: list[str] = []
 
 
 def sentences(count: int) -> Iterator[Attack]:
@@ -552,7 +387,7 @@ def parameters(count: int, folder: Path) -> Iterator[Attack]:
 
 
 class Watch:
-    """What happens in a folder, seen by the system: files that are opened, made, changed or removed there; Linux only."""
+    """What the system sees in a folder: files that are opened, made, changed or removed there; Linux only."""
 
     def __init__(self, folder: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -588,11 +423,12 @@ def hostile_paths(count: int, folder: Path) -> Iterator[Attack]:
         inside.mkdir()
         treasure = sorted(outside.iterdir())
         before = folder_files(outside).keys()
-        path = treasure[rng.integers(0, len(treasure))]
-        named = _ways_out(path, inside, rng)
+        suited = [each for each in treasure if each.suffix in _SUITED.get(kind, each.suffix)]
+        path = suited[rng.integers(0, len(suited))]
+        named = _ways_out(path, inside, rng, kind not in ("table", "captions"))  # a corpus may be linked together
         watch.seen()
 
-        def attack(kind: str = kind, path: Path = path, named: str = named) -> None:
+        def attack(kind: str = kind, path: Path = path, named: str = named, before: Any = before) -> None:
             try:
                 attacks[kind](named, path.suffix)
             finally:
@@ -602,6 +438,13 @@ def hostile_paths(count: int, folder: Path) -> Iterator[Attack]:
         yield f"{kind}: {named!r:.200}", attack
     shutil.rmtree(outside)
     shutil.rmtree(inside)
+
+
+_SUITED = {
+    "obj": (".mtl", ".png"), "gltf": (".bin", ".png"), "table": (".wav", ".npz"), "captions": (".wav",),
+    "archive": (".npz",), "playlist": (".wav",), "corpus": (".safetensors",),
+}  # fmt: skip
+"""Suffixes of what such a file may name."""
 
 
 def _treasure(folder: Path) -> None:
@@ -616,16 +459,17 @@ def _treasure(folder: Path) -> None:
     shutil.copy(ROOT / "avi_lib" / "assets" / "judge.safetensors", folder / "secret.safetensors")
 
 
-def _ways_out(path: Path, inside: Path, rng: np.random.Generator) -> str:
-    """One of the ways to name a file outside of a folder."""
+def _ways_out(path: Path, inside: Path, rng: np.random.Generator, linked: bool) -> str:
+    """One of the ways to name a file outside of a folder; over links only where they are laid."""
     name = path.name
-    (inside / "way").symlink_to(path.parent)
-    (inside / f"link{path.suffix}").symlink_to(path)
+    if linked:
+        (inside / "way").symlink_to(path.parent)
+        (inside / f"link{path.suffix}").symlink_to(path)
     ways = [
-        f"../outside/{name}", str(path), f"file://{path}", f"..\\outside\\{name}", f"a/../../outside/{name}",
-        f"%2e%2e/outside/{name}", f"..%2foutside%2f{name}", f"way/{name}", f"link{path.suffix}", f"./way/../outside/{name}",
-        f"/proc/self/root{path}", f"/proc/self/cwd/{path}", f"..//outside//{name}", f"\u2025/outside/{name}",
-        f"../outside/{name}\0.png", f"{path}#x", f"~/../{path}", f"../outside/{name} ", f"|cat {path}", f"concat:{path}",
+        f"../outside/{name}", f"../../outside/{name}", f"..//outside//{name}", f"..\\outside\\{name}", f"{path}",
+        f"a/../../outside/{name}", f"%2e%2e/outside/{name}", f"..%2foutside%2f{name}", f"\u2025/outside/{name}",
+        f"way/{name}", f"link{path.suffix}", f"./way/../outside/{name}", f"/proc/self/root{path}", f"file://{path}",
+        f"../outside/{name}\0.png", f"{path}#x", f"~/../{path}", f"../outside/{name} ", f"|cat {path}", f"{path}",
     ]  # fmt: skip
     return ways[rng.integers(0, len(ways))]
 
@@ -673,7 +517,12 @@ def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, st
         import csv
 
         with (inside / "index.csv").open("w", newline="", encoding="utf-8") as stream:
-            rows = [["clip", "file", "motion", "text"], ["a", named, "", "x"], ["b", "", named, "x"], [named, "", "", "x"]]
+            rows = [
+                ["clip", "file", "motion", "text"],
+                ["a", named, "", "x"],
+                ["b", "", named, "x"],
+                [named, "", "", "x"],
+            ]
             csv.writer(stream).writerows(rows)
         scan_source("table", inside)
 
@@ -690,7 +539,11 @@ def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, st
                 (load_motion if motion else load_head)(inside / name)
 
     def playlist(named: str, suffix: str) -> None:
-        lines = ("#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile '{}'\n", "[playlist]\nFile1={}\n")
+        lines = (
+            "#EXTM3U\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n",
+            "ffconcat version 1.0\nfile '{}'\n",
+            "[playlist]\nFile1={}\n",
+        )
         for text in lines:
             (inside / "list.wav").write_text(text.format(named), "utf-8")
             with suppress(AviError):
@@ -739,19 +592,25 @@ def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, st
 
 def full_disks(folder: Path) -> Iterator[Attack]:
     """Every writer where files may have no byte, a half of theirs, or the folder may not be written."""
+    for each in (folder.parent, folder):
+        each.chmod(0o755)  # else nobody but root would get as far
     for name, suffix, write in _writers():
         whole = folder / f"whole{suffix}"
         write(whole)
         size = max((path.stat().st_size for path in folder.rglob("*") if path.is_file()), default=0)
         room = folder / "room"
-        for left in (0, size // 2, None):
+        for left, state in (
+            (0, "no byte left"),
+            (size // 2, "half of its bytes left"),
+            (None, "a folder to be read only"),
+        ):
             for old in (False, True):
                 _clear(room)
                 room.mkdir()
                 place = room / f"x{suffix}"
                 if old and suffix:
                     place.write_bytes(b"old")
-                yield f"{name}, {'read only' if left is None else f'{left} bytes left'}", partial(_denied, write, place, left)
+                yield f"{name}, {state}", partial(_denied, write, place, left)
         _clear(room)
         for path in folder.iterdir():
             _clear(path)
@@ -803,15 +662,14 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
     import torch
     from torch.optim.swa_utils import AveragedModel
 
-    from avi_lib.corpus.shards import Contents, Destination, Script, save_shard, write_rows
+    from avi_lib.corpus.shards import Contents, Script, save_shard, write_rows
     from avi_lib.evaluation.report import Report
     from avi_lib.face.head import load_head
     from avi_lib.face.video import save_picture, write_video
     from avi_lib.files import cached
     from avi_lib.heads.flame import save_flame_npz
     from avi_lib.motion.formats import save_motion, writable_here
-    from avi_lib.training.checkpoint import save_checkpoint
-    from avi_lib.training.loop import TrainingLog
+    from avi_lib.training.loop import save_checkpoint
     from avi_lib.weights import save_weights
     from avi_lib.workbook.run import record
 
@@ -821,10 +679,9 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
     shades = np.random.default_rng(0).integers(0, 255, (10, 64, 64, 3), np.uint8)
     arrays = {"x": np.zeros((100, 100), np.float32)}
 
-    def log(path: Path) -> None:
-        TrainingLog(path, 0).add(1, {"loss": 1.0}, 1.0)
-
-    writers = [(f"motion {suffix}", suffix, lambda path: save_motion(made["ARKIT"], path, head)) for suffix in writable_here()]
+    writers = [
+        (f"motion {suffix}", suffix, lambda path: save_motion(made["ARKIT"], path, head)) for suffix in writable_here()
+    ]
     writers += [
         ("motion as OBJ", "", lambda path: save_motion(short, path, head)),
         ("FLAME coefficients", ".npz", lambda path: save_motion(made["FLAME"], path)),
@@ -834,13 +691,11 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
         ("webm", ".webm", lambda path: write_video(path, shades, 25.0, voice(0.4), RATE_HZ)),
         ("weights", ".safetensors", lambda path: save_weights(network, path, {})),
         ("checkpoint", ".safetensors", lambda path: save_checkpoint(path, 1, "x", network, average, optimizer)),
-        ("log", ".jsonl", log),
         ("table", ".parquet", lambda path: write_rows(path, Script, [])),
         ("shard", ".safetensors", lambda path: save_shard(path, arrays, Contents((), (), (), True))),
-        ("corpus", "", lambda path: Destination(path.parent).describe({"adapter": "x"})),
         ("record", "", lambda path: record(path.parent, loss=1.0)),
         ("cache", "", lambda path: cached(path.parent, {}, lambda: arrays)),
-        ("report", ".html", lambda path: Report("Scores", []).write_html(path)),
+        ("report", ".html", lambda path: Report("Scores", {}).write_html(path)),
     ]
     return writers
 

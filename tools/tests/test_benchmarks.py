@@ -20,8 +20,9 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.report import one_thread
 from avi_lib.motion.generator import STYLE, LearnedGenerator
 from tools.benchmarks import __main__ as bench
-from tools.benchmarks import peer_prior, phones
+from tools.benchmarks import peer_prior, phones, siege
 from tools.benchmarks.autoregressive import HEADS, PERIOD, AutoregressiveDecoder, causal_bias, decode, decode_cached
+from tools.benchmarks.damage import mutated
 from tools.benchmarks.generator import measure_speed
 from tools.benchmarks.measuring import Figure, in_turns_ms
 from tools.benchmarks.results import is_missed, with_section
@@ -183,3 +184,28 @@ def test_recordings_are_scored_at_16_khz_and_timed_by_their_own_seconds(labelled
         "audio": (3, 1.0),
         "text": (2, 1.0),
     }
+
+
+@pytest.mark.parametrize(("part", "count"), [("sounds", 20), ("motions", 30), ("sentences", 200), ("parameters", 100)])
+def test_a_small_siege_finds_nothing(part: str, count: int, tmp_path: Path) -> None:
+    given = (count, tmp_path) if part != "sentences" else (count,)
+    figure = siege.besiege(part, getattr(siege, part)(*given))
+    assert figure.value == 0, figure.how
+    assert int(re.match(r"of (\d+)", figure.how)[1]) >= count
+
+
+def test_a_siege_tells_hangs_foreign_exceptions_and_refusals_of_several_lines(capsys: pytest.CaptureFixture) -> None:
+    def refuse(words: str) -> None:
+        raise InputError("a file", words, "mend it")
+
+    attacks = [("fine", lambda: None), ("refused", lambda: refuse("none")), ("foreign", lambda: {}["x"])]
+    attacks += [("words", lambda: refuse("'int' object is not iterable")), ("hang", lambda: time.sleep(9))]
+    figure = siege.besiege("readers", attacks, stuck_s=0.2, limit_s=0.1)
+    assert figure.value == 3 and "1 refused, 1 taken" in figure.how
+    assert [line.split(":")[1] for line in capsys.readouterr().err.splitlines()] == [" foreign", " words", " hang"]
+
+
+def test_damage_follows_from_the_seed() -> None:
+    whole = bytes(range(256)) * 4
+    again = [[mutated(whole, np.random.default_rng([7, n])) for n in range(50)] for _ in range(2)]
+    assert again[0] == again[1] and whole not in again[0] and len(set(again[0])) == 50
