@@ -123,11 +123,14 @@ def test_a_text_that_is_not_understood_is_used_with_a_warning(instructor, monkey
     assert len(instructor.instruct(wave(), free=True).instruction.text) <= 400
 
 
-def test_a_long_recording_is_read_in_parts(instructor):
-    parts = instructor.acoustic_features(wave(21.0))
+def test_a_long_recording_is_read_in_parts(instructor, monkeypatch):
+    parts = [features for _, features in instructor._groups(wave(21.0))]
     assert len(parts) >= 3
     assert sum(len(part.contour) for part in parts) == pytest.approx(21 * 25, abs=len(parts))
-    assert instructor.instruct(wave(21.0)).instruction.text.startswith(OPENING)
+    together = instructor.instruct(wave(21.0))
+    assert together.instruction.text.startswith(OPENING)
+    monkeypatch.setattr(module, "PARTS", 2)
+    assert instructor.instruct(wave(21.0)).probabilities == pytest.approx(together.probabilities, abs=1e-5)
 
 
 def test_a_timeline_has_an_entry_for_every_change(instructor, monkeypatch):

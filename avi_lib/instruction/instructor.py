@@ -13,13 +13,15 @@ the likeliest of the sentences that the grammar has for the class, or writes fre
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
+from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
@@ -41,7 +43,9 @@ SPEECH = 0.5
 MOST_TOKENS = 64
 """Tokens of an answer."""
 GROUP_S = 8.0
-"""Longest stretch that is embedded at once; longer recordings are cut at pauses."""
+"""Longest stretch that is embedded by itself; longer recordings are cut at pauses."""
+PARTS = 64
+"""Stretches that are embedded at once."""
 NEUTRAL = EmotionClass("neutral", 1)
 
 Wave = Float32[np.ndarray, " samples"]
@@ -168,7 +172,8 @@ class Instructor:
 
         Raises InputError for an empty wave or samples that are not finite.
         """
-        return self.write(self.classify([self.acoustic_features(voice)]), temperature, seed, free)[0]
+        groups = (features for _, features in self._groups(voice))
+        return self.write(self.classify([groups]), temperature, seed, free)[0]
 
     def timeline(self, voice: Voice | Wave) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row with the same sentence share one."""
@@ -181,25 +186,27 @@ class Instructor:
                 every.append(written)
         return Timeline(tuple(entries)), every
 
-    def acoustic_features(self, voice: Voice | Wave) -> list[AcousticFeatures]:
-        """Features of each breath group of a voice."""
-        return [features for _, features in self._groups(voice)]
-
-    def _groups(self, voice: Voice | Wave) -> list[tuple[float, AcousticFeatures]]:
-        """Where each breath group of up to `GROUP_S` starts, in seconds, and its features."""
-        voice = voice if isinstance(voice, Voice) else Voice(voice)
-        return [(start_s, group.acoustic_features(self.encoder)) for start_s, group in voice.groups(GROUP_S)]
+    def _groups(self, voice: Voice | Wave) -> Iterator[tuple[float, AcousticFeatures]]:
+        """Where each breath group of up to `GROUP_S` starts, in seconds, and its features; a group is kept no longer."""
+        groups = (voice if isinstance(voice, Voice) else Voice(voice)).groups(GROUP_S)
+        for _ in tqdm(range(len(groups)), "listening", unit=" breath groups", leave=False, disable=None, delay=5):
+            start_s, group = groups.pop(0)
+            yield start_s, group.acoustic_features(self.encoder)
 
     @torch.inference_mode()
-    def classify(self, recordings: Sequence[Sequence[AcousticFeatures]]) -> ClassProbabilities:
+    def classify(self, recordings: Sequence[Iterable[AcousticFeatures]]) -> ClassProbabilities:
         """How likely every emotion class is for recordings, from the parts of each, which count by their length."""
         places, speech = [], []
-        for parts in recordings:
-            embedding = self.model.embed_speech(stack(parts))
-            shares = torch.tensor([float(len(part.contour)) for part in parts])
-            shares = shares / shares.sum()
-            places.append((self.model.align(embedding) * shares[:, None]).sum(dim=0))
-            speech.append(float((embedding.speech.sigmoid() * shares).sum()))
+        for parts in map(iter, recordings):
+            aligned, heard, steps = list[torch.Tensor](), list[torch.Tensor](), list[float]()
+            while some := list(islice(parts, PARTS)):
+                embedding = self.model.embed_speech(stack(some))
+                aligned.append(self.model.align(embedding))
+                heard.append(embedding.speech.sigmoid())
+                steps += [float(len(part.contour)) for part in some]
+            shares = torch.tensor(steps) / sum(steps)
+            places.append((torch.cat(aligned) * shares[:, None]).sum(dim=0))
+            speech.append(float((torch.cat(heard) * shares).sum()))
         asked = dialogue(self.language, self.model.prompt(torch.stack(places)), QUESTIONS[0])
         opening = self.language.embed(self.language.tokens(OPENING)).expand(len(places), -1, -1)
         kv_cache = self.language.read(torch.cat([asked, opening], dim=1))
