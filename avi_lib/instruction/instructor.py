@@ -187,7 +187,7 @@ class Instructor:
         return Timeline(tuple(entries)), every
 
     def _groups(self, voice: Voice | Wave) -> Iterator[tuple[float, AcousticFeatures]]:
-        """Where each breath group of up to `GROUP_S` starts, in seconds, and its features; a group is kept no longer."""
+        """Where each breath group of up to `GROUP_S` starts, in seconds, and its features; none is kept longer."""
         groups = (voice if isinstance(voice, Voice) else Voice(voice)).groups(GROUP_S)
         for _ in tqdm(range(len(groups)), "listening", unit=" breath groups", leave=False, disable=None, delay=5):
             start_s, group = groups.pop(0)
