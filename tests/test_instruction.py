@@ -198,6 +198,8 @@ def test_what_is_no_sentence_is_refused(text, words):
 
 def test_text_is_cleaned_and_its_length_counts_afterwards():
     assert normalise_text("don’t\x00 smile\u202e,\n“ever”\x1b ﬁne") == 'don\'t smile, "ever" fine'
+    torn = normalise_text("smile e\u200b\u0301")  # what stood between a letter and its accent is gone
+    assert torn == normalise_text(torn) == "smile é"
     assert Instruction.parse("smile" + " " * 1000 + "!").text == "smile !"
     assert len(Instruction.parse("a" * 400).text) == 400
 

@@ -247,7 +247,9 @@ def test_what_a_missing_channel_holds_is_read_as_0(tmp_path: Path):
 def test_empty_damaged_and_other_npz_are_refused_by_name_and_never_crash(tmp_path: Path):
     np.savez(tmp_path / "empty.npz", values=np.zeros((2, 55), np.float32))
     (tmp_path / "text.npz").write_text("hello")
-    for name in ("empty.npz", "text.npz", "absent.npz"):
+    letters = np.frombuffer(np.array([0x110000, 0xFFFFFFFF] * 3, "<u4").tobytes(), "<U2")
+    stored(tmp_path / "letters.npz", channels=letters)
+    for name in ("empty.npz", "text.npz", "absent.npz", "letters.npz"):
         with pytest.raises(InputError, match=name):
             load_npz(tmp_path / name)
     path, rng = tmp_path / "a.npz", np.random.default_rng(1)

@@ -61,7 +61,7 @@ def normalise_text(text: object) -> str:
             kept.append(" ")
         elif category not in ("Cc", "Cf", "Cs", "Co", "Cn"):
             kept.append({"‘": "'", "’": "'", "“": '"', "”": '"'}.get(char, char))
-    plain = " ".join("".join(kept).split())
+    plain = unicodedata.normalize("NFKC", " ".join("".join(kept).split()))  # what was removed may have stood between
     if not plain:
         do = 'write for example "She is furious."'
         raise InputError("an instruction with at least one word", "an empty text", do)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -247,7 +248,11 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
     if math.prod(shape) * dtype.itemsize > most_bytes:
         raise ValueError(f"{name} of the shape {shape} and type {dtype}, more than {most_bytes} bytes")
     with opened() as stream:
-        return npy.read_array(stream, allow_pickle=False)
+        found: np.ndarray = npy.read_array(stream, allow_pickle=False)
+    letters = dtype.kind == "U" and found.nbytes
+    if letters and np.frombuffer(found.tobytes(), dtype.byteorder + "u4").max() > sys.maxunicode:
+        raise ValueError(f"{name} with letters that are none")
+    return found
 
 
 # Clips.
