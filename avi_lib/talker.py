@@ -24,7 +24,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
-from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline
+from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
 from avi_lib.motion.performer import Performer
@@ -75,10 +75,13 @@ class Talk:
 
     @property
     def notes(self) -> list[str]:
-        """What was asked for and is not to be seen, in words."""
+        """What was asked for and is not to be seen as it was asked for, in words."""
         end_s, entries = self.speech.duration_s, self.timeline.entries
         late = [entry for entry in entries[1:] if entry.at_s >= end_s]
-        return [f"the recording ends at {end_s:.2f} s, before the instruction at {each.at_s:g} s" for each in late]
+        notes = [f"the recording ends at {end_s:.2f} s, before the instruction at {each.at_s:g} s" for each in late]
+        mixed = [entry for entry in entries if len(in_order(entry.instruction)) > 1]
+        do = "give each part a time of its own"
+        return notes + [f"what the instruction at {each.at_s:g} s asks for in order is mixed: {do}" for each in mixed]
 
 
 CHUNK_FRAMES = 100

@@ -385,7 +385,7 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
     timeline = tmp_path / "timeline.json"
     timeline.write_text(
         '[{"at_s": 0, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is furious.", "fade_s": 0.3},'
-        '{"at_s": 99, "instruction": "She is sad."}]'
+        '{"at_s": 99, "instruction": "Sad, then glad."}]'
     )
     for kind in ("learned", "performer"):
         motion = tmp_path / f"{kind}.npz"
@@ -394,6 +394,7 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
         printed = capsys.readouterr().out
         assert "instruction from 1 s: She is furious." in printed
         assert "note: the recording ends at 2.00 s, before the instruction at 99 s" in printed
+        assert "note: what the instruction at 99 s asks for in order is mixed" in printed
         brows = load_npz(motion)["browDownLeft"]
         assert brows[35:45].mean() > brows[:15].mean() + 0.3, kind
 

@@ -493,7 +493,7 @@ class Playground:
         self.video.value = video
         self.talks, self.requests = talks, requests
         first = next(iter(talks.values()))
-        notes = (f"made in {time.monotonic() - begun:.1f} s", *first.factors)
+        notes = (f"made in {time.monotonic() - begun:.1f} s", *first.factors, *first.notes)
         self._done = f"{first.motion.duration_s:.1f} s, seed {first.seed}, {' · '.join(notes)}"
         self._look()
 
