@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT
 
@@ -46,35 +45,26 @@ def write_folder(folder: Path, head: Head, channels: Iterable[str], unit: float 
     return folder
 
 
-STRANGERS_COLOURS = {
-    **{"M_Face": "0.60 0.60 0.60", "M_GumsTongue": "0.30 0.03 0.06", "M_Teeth": "0.80 0.80 0.80"},
-    **{"M_ScleraLeft": "0.60 0.60 0.60", "M_IrisLeft": "0.20 0.20 0.20", "M_EyeOcclusion": "0.50 0.50 0.50"},
-}
+COLOURS = {"Face": "0.6 0.6 0.6", "GumsTongue": ".30 .03 .06", "Teeth": "0.8 0.8 0.8", "Sclera": "0.6 0.6 0.6"}
+COLOURS |= {"Iris": "0.2 0.2 0.2", "EyeOcclusion": "0.5 0.5 0.5"}
 
 
 def write_strangers_folder(folder: Path, head: Head, channels: Iterable[str]) -> Path:
     """As scanned heads come: in centimetres, coloured by its .mtl, shells over the eyes, both-sided shapes halved."""
     folder.mkdir()
-    balls = np.isin(head.triangles, np.concatenate(head.eyeballs)).all(axis=1)
-    front = head.vertices[head.triangles].mean(axis=1) - head.eye_centres[:, None]
-    radius = np.linalg.norm(front, axis=2).min(axis=0)
-    iris = balls & (front[0, :, 2] > 0.88 * radius)
-    named = np.array(["M_Face", "M_Face", "M_ScleraLeft", "M_Teeth", "M_GumsTongue", "M_Face", "M_Face"])[head.material]
-    assert MATERIAL_NAMES[2:5] == ("eye", "teeth", "tongue")
-    named[iris] = "M_IrisLeft"
-    shells, count = head.triangles[balls & (front[0, :, 2] > 0.0)], len(head.vertices)
-    members, shell = np.unique(shells, return_inverse=True)
-    nearest = np.linalg.norm(head.vertices[members] - head.eye_centres[:, None], axis=2).argmin(axis=0)
-    over = head.eye_centres[nearest] + 1.03 * (head.vertices[members] - head.eye_centres[nearest])
+    named = np.array(["M_Face", "M_Face", "M_Sclera", "M_Teeth", "M_GumsTongue", "M_Face", "M_Face"])[head.material]
+    front = head.vertices[head.triangles].mean(axis=1)[:, 2] > head.eye_centres[:, 2].mean() + 0.0148
+    named[(named == "M_Sclera") & front] = "M_Iris"
+    members, shell = np.unique(head.triangles[named == "M_Iris"], return_inverse=True)
     shelled = SimpleNamespace(
-        vertices=np.concatenate([head.vertices, over]),
-        triangles=np.concatenate([head.triangles, count + shell.reshape(-1, 3)]),
+        vertices=np.concatenate([head.vertices, head.vertices[members] + np.float32([0.0, 0.0, 0.0005])]),
+        triangles=np.concatenate([head.triangles, len(head.vertices) + shell.reshape(-1, 3)]),
         uv=np.concatenate([head.uv, head.uv[members]]),
         weld=np.concatenate([head.weld, head.weld.max() + 1 + np.arange(len(members))]),
         shapes=np.pad(head.shapes, ((0, 0), (0, len(members)), (0, 0))),
     )
-    named = np.append(named, ["M_EyeOcclusion"] * len(shells))
-    (folder / "head.mtl").write_text("".join(f"newmtl {name}\nKd {rgb}\n" for name, rgb in STRANGERS_COLOURS.items()))
+    named = np.append(named, ["M_EyeOcclusion"] * (len(shell.ravel()) // 3))
+    (folder / "head.mtl").write_text("".join(f"newmtl M_{name}\nKd {rgb}\n" for name, rgb in COLOURS.items()))
 
     def write(name: str, moved: np.ndarray | float) -> None:
         write_obj(folder / f"{name}.obj", shelled, 100.0 * (shelled.vertices + moved), "head.mtl", named)
