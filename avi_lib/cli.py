@@ -182,6 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     option("output", type=Path, metavar="OUT", help="by its suffix; without one a folder with an OBJ a frame")
     option("--head", default="open", metavar="NAME-or-PATH", help="what glb, USD and OBJ show; FLAME for --space")
     option("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head")
+    option("--animation", metavar="NAME", help="which animation of a glTF file to read; the first without")
     option("--space", metavar="ARKIT|FLAME", help="convert to this space through the FLAME head")
 
     option = add("evaluate", _evaluate, "score anyone's motion against its speech, with intervals")
@@ -363,10 +364,10 @@ def _export(options: Options) -> int:
             raise InputError("an npz for a FLAME model", str(options.output), "change the suffix")
         save_flame_npz(load_flame_file(options.motion), options.output)
         return 0
-    motion = load_motion(options.motion)
+    motion = load_motion(options.motion, options.animation).whole()
     head = load_any_head(options.head, validated(TalkSettings, identity=_pairs(options.identity)).identity)
     check_motion(options.output, head)
-    notes = [f"head: {note}" for note in head.notes]
+    notes = [*motion.lines(), *(f"head: {note}" for note in head.notes)]
     if options.space:
         motion, lost = converted(motion, options.space.upper(), head)
         notes += [f"converted: {lost}"] if lost else []

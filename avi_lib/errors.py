@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 MOST_LETTERS = 600
 """Of each part of an error: of a longer one the beginning and the end are kept."""
@@ -81,3 +82,12 @@ def cause(error: BaseException) -> str:
     for pattern, words in _TURNS.items():
         line = re.sub(pattern, words, line)
     return one_line(line)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found in a file: a stable name, the number that tells how much, and a sentence for a person."""
+
+    name: str
+    value: float
+    text: str

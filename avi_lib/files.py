@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import errno
 import hashlib
+import io
 import json
 import os
 import re
@@ -153,6 +156,36 @@ def folder_sha256(folder: Path) -> str:
     """SHA-256 over the relative path and the SHA-256 of every file below a folder, in the order of the paths."""
     lines = sorted(f"{name}\n{file_sha256(path)}" for name, path in folder_files(folder).items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def decoded(content: bytes, errors: str = "strict", whole: bool = True) -> str:
+    """Text in UTF-8, or UTF-16 where a byte order mark says so; the last character may be cut unless it is `whole`."""
+    marked = content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return codecs.getincrementaldecoder("utf-16" if marked else "utf-8-sig")(errors).decode(content, whole)
+
+
+def table_rows(content: bytes, whole: bool = True) -> Iterator[tuple[int, list[str]]]:
+    """Line number and stripped cells of every row with a cell that is not empty, the header first.
+
+    Cells are parted by what parts most of the header: a comma, a semicolon, a tab or a bar. A spreadsheet's first line
+    `sep=;` is passed over. Raises UnicodeDecodeError and csv.Error.
+    """
+    text = decoded(content, whole=whole)
+    spoken = re.match(r"sep=.\s*\n", text)
+    head = text[spoken.end() if spoken else 0 :].lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t|", key=head.count), skipinitialspace=True)
+    for row in reader:
+        cells = [cell.strip() for cell in row]
+        if any(cells) and not (reader.line_num == 1 and spoken):
+            yield reader.line_num, cells
+
+
+def number(cell: str) -> float:
+    """The number of a table's cell, with a decimal point or comma; NaN for an empty one, ValueError for no number."""
+    try:
+        return float(cell.replace(",", ".") or "nan")
+    except ValueError:
+        raise ValueError(f"{cell[:40]!r}, which is no number") from None
 
 
 def _sync(path: Path) -> None:

@@ -240,7 +240,8 @@ def load_factor(path: Path, factor: str, frames: int, fps: float) -> tuple[Motio
 def _motion(path: Path, changed_ns: int, fps: float) -> tuple[MotionClip, str]:
     """Motion of a file at a frame rate, and what it is in words; kept until the file changes."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        return load_arkit(path).at_fps(fps), ""
+        clip = load_arkit(path).at_fps(fps)
+        return clip, "".join(f"; {line}" for line in clip.lines())
     from avi_lib.face.tracking import track_video
 
     track = track_video(path, fps)

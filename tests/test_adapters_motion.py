@@ -73,6 +73,18 @@ def test_of_the_files_of_one_take_the_calibrated_one_is_read_and_other_csv_files
     assert recording.motion and recording.motion.read(recording.motion.path)["jawOpen"][-1] == pytest.approx(0.4)
 
 
+def test_takes_of_other_dialects_are_found_and_what_is_clipped_or_rescaled_is_a_repair(tmp_path: Path) -> None:
+    take(tmp_path / "one.csv", jawOpen=0.5)
+    (tmp_path / "two.csv").write_text((tmp_path / "one.csv").read_text().replace(",", ";"), "utf-16")
+    take(tmp_path / "high.csv", jawOpen=1.4)
+    take(tmp_path / "percent.csv", jawOpen=80.0, eyeBlinkLeft=90.0)
+    found = {r.name: r.motion.read(r.motion.path) for r in scan_source("livelink", tmp_path).recordings if r.motion}
+    assert np.array_equal(found["one"].values, found["two"].values) and not found["one"].repairs
+    assert [f.name for f in found["high"].repairs] == ["weights_clipped"] and found["high"].values.max() == 1.0
+    assert [f.name for f in found["percent"].repairs] == ["weights_in_percent"]
+    assert found["percent"]["jawOpen"][-1] == pytest.approx(0.8)
+
+
 def test_the_speaker_is_the_folder_above_the_apps_own(tmp_path: Path) -> None:
     take(tmp_path / "anna" / "20240101_MySlate_1" / "MySlate_1_iPhone.csv", jawOpen=0.5)
     take(tmp_path / "20240101_MySlate_2" / "MySlate_2_iPhone.csv", jawOpen=0.5)
@@ -112,6 +124,9 @@ def test_arkit_names_decide_whatever_their_order_and_case_and_weights_end_at_one
     assert curves["jawOpen"][-1] == pytest.approx(listed.index("JawOpen") / len(listed))
     assert curves["headYaw"][-1] == pytest.approx(listed.index("HeadYaw") / len(listed))
     assert curves.present.all() and curves.fps == 60.0
+    sided = [name.replace("Left", "_L") if name != "JawLeft" and name != "MouthLeft" else name for name in listed]
+    again = load_rig(rig_file(tmp_path / "c.npz", sided[:-1], 100.0 * weights[:, :-1] * (np.arange(54, -1, -1) < 52)))
+    assert again["eyeBlinkLeft"][-1] == pytest.approx(curves["eyeBlinkLeft"][-1]) and again.repairs
     weights = np.array([[0.0, 0.0], [1.2, -1.3]], np.float32)
     curves = load_rig(rig_file(tmp_path / "b.npz", ["jawOpen", "headPitch"], weights))
     assert curves["jawOpen"][1] == 1.0 and curves["headPitch"][1] == pytest.approx(-1.3), "no rotation"
@@ -222,6 +237,7 @@ def test_flame_coefficients_are_read_under_the_names_of_the_fields_tools(tmp_pat
             "global_pose": np.zeros((FRAMES, 3)),
         },
         "diffposetalk": {"exp": arrays["exp"], "pose": pose, "shape": np.zeros(100)},
+        "vhap": {"expr": arrays["exp"], "jaw_pose": np.degrees(arrays["jaw_pose"]), "neck_pose": arrays["jaw_pose"]},
         "deca": {"expcode": arrays["exp"][:, None], "posecode": pose, "fps": np.float64(30.0)},
     }
     for name, stored in variants.items():
@@ -230,7 +246,9 @@ def test_flame_coefficients_are_read_under_the_names_of_the_fields_tools(tmp_pat
         assert curves.space is FLAME and curves.fps == (30.0 if name == "deca" else 25.0)
         assert np.allclose(curves.values[:, :50], arrays["exp"][:, :50], atol=1e-6)
         assert np.allclose(curves.values[:, 50:53], arrays["jaw_pose"], atol=1e-6)
-        assert curves.present[53:].all() == (name != "emote") and curves.present[:53].all()
+        assert curves.present[53:].all() == (name not in ("emote", "vhap")) and curves.present[:53].all()
+        assert [f.text for f in curves.warnings] == (["not read: neck_pose"] if name == "vhap" else [])
+        assert [f.name for f in curves.repairs] == (["rotations_in_degrees"] if name == "vhap" else [])
 
 
 def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(tmp_path: Path) -> None:
@@ -255,6 +273,7 @@ def test_flame_folders_of_npy_files_and_npz_files_find_their_sound_and_speaker(t
         ({"jaw_pose": np.zeros((FRAMES, 6))}, r"jaw_pose of the shape \(40, 6\)"),
         ({"jaw_pose": np.zeros((7, 3))}, "40 frames of expression, 7 of jaw"),
         ({"exp": np.full((FRAMES, 50), np.inf)}, "NaN or infinity"),
+        ({"exp": np.full((FRAMES, 50), 50.0)}, "expression coefficient of at most 20"),
         ({"exp": np.array([{}])}, "exp of the type object"),
         ({"fps": np.float64(-1.0)}, "positive frame rate"),
     ],

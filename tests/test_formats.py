@@ -234,9 +234,18 @@ def test_a_head_that_turns_round_and_round_does_not_jump(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("ending", ["\r\n", "\r", "\n\n"])
-def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path, ending: str) -> None:
-    (tmp_path / "a.bvh").write_bytes(body(turn="0 15 0").replace("\n", ending).encode())
-    assert formats.load_bvh(tmp_path / "a.bvh")["headYaw"][0] == pytest.approx(np.radians(15.0))
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_line_endings_blank_lines_and_marks_of_bytes_or_decimals_do_not_matter(tmp_path, ending, encoding) -> None:
+    for text in (body(turn="0 15.5 0"), body(turn="0 15,5 0").replace("0.0083333", "0,0083333")):
+        (tmp_path / "a.bvh").write_bytes(text.replace("\n", ending).encode(encoding))
+        assert formats.load_bvh(tmp_path / "a.bvh")["headYaw"][0] == pytest.approx(np.radians(15.5))
+
+
+def test_a_last_row_of_a_bvh_that_is_cut_is_left_out(tmp_path: Path) -> None:
+    formats.save_bvh(nodding(50), tmp_path / "a.bvh")
+    lines = (tmp_path / "a.bvh").read_text().splitlines()
+    clip = load_text(tmp_path, "\n".join([*lines[:-3], lines[-3][:30]]))
+    assert len(clip) == 47 and "row 48 of 50 is cut" in clip.repairs[0].text
 
 
 @pytest.mark.parametrize(
@@ -258,7 +267,7 @@ def test_line_endings_and_blank_lines_do_not_matter(tmp_path: Path, ending: str)
         (body().replace("0.0083333", "0"), "frame time"),
         (body().replace("0.0083333", "1e-300"), "frame time"),
         (body().replace("0.0083333", "nan"), "Frame Time"),
-        (body(turn="0 0"), "columns changed from 11 to 12"),
+        (body(turn="0 0"), "11 numbers in frame 1 for 12 channels"),
         (body(turn="0 0 x"), "x"),
         (body(turn="0 0 nan"), "NaN"),
         (body().split("MOTION")[0] + "MOTION\n", "Frames: N"),

@@ -363,6 +363,24 @@ def test_keys_of_every_kind_are_sampled_evenly(tmp_path: Path, kind: str, expect
     np.testing.assert_allclose(motion["headPitch"], 0.0, atol=1e-6)
 
 
+def test_animations_of_one_face_are_merged_and_others_are_listed_or_chosen_by_name(written, motion, tmp_path) -> None:
+    glb = Glb(written)
+    (whole,) = glb.json["animations"]
+    parts = [[c for c in whole["channels"] if (c["target"]["path"] == "weights") == face] for face in (True, False)]
+    names = ("Key", "Head", "Other")
+    moved = zip(names, [*parts, parts[0]], strict=True)
+    glb.json["animations"] = [whole | {"name": name, "channels": channels} for name, channels in moved]
+    glb.json["buffers"][0]["uri"] = "face.bin"
+    (tmp_path / "face.bin").write_bytes(glb.blob)
+    (tmp_path / "two.gltf").write_text(json.dumps(glb.json), "utf-8-sig")
+    for name, left in ((None, "beside Key: Other;"), ("Other", "beside Other: Key;")):
+        again = read_glb_motion(tmp_path / "two.gltf", name)
+        np.testing.assert_allclose(again.values, read_glb_motion(written).values, atol=1e-6)
+        assert again.present.all() and left in " ".join(again.lines())
+    with pytest.raises(InputError, match=r"an animation 'Walk'.*Key, Head, Other"):
+        read_glb_motion(tmp_path / "two.gltf", "Walk")
+
+
 # Hostile and damaged files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from avi_lib.motion.clip import (
     FLAME,
     MotionClip,
     MotionSpace,
+    in_units,
     load_npz,
     save_npz,
 )
-from avi_lib.motion.formats import HEADER, load_livelink, save_livelink
+from avi_lib.motion.formats import HEADER, load_livelink, load_motion, save_livelink, save_motion
 
 
 def random_clip(frames: int = 130, fps: float = 25.0, space: MotionSpace = ARKIT) -> MotionClip:
@@ -111,6 +113,114 @@ def test_live_link_csv_is_read_by_name_whatever_the_order_and_spelling(tmp_path:
     np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
 
 
+def apple(title: str) -> str:
+    sided = title not in ("JawLeft", "JawRight", "MouthLeft", "MouthRight")
+    return title.replace("Left", "_L").replace("Right", "_R") if sided else title
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: text.replace(",", ";"),
+        lambda text: "sep=;\r\n" + text.replace(",", ";").replace(".", ","),
+        lambda text: text.replace(",", "\t"),
+        lambda text: text.replace(",", ", "),
+        lambda text: ",".join(title[0].lower() + title[1:] for title in text.split(",")),
+        lambda text: ",".join(map(apple, text.split(","))),
+        lambda text: text.replace("JawOpen", "face_ctrl.jawOpen") if text.startswith("x") else text.upper(),
+    ],
+    ids=["semicolons", "german", "tabs", "spaces", "camel", "apple", "capitals"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_of_other_writers_are_read_as_ours(tmp_path: Path, written: Callable[[str], str], encoding: str):
+    clip = random_clip(60)
+    (tmp_path / "b.csv").write_text(written("\n".join(lines_of(tmp_path / "a.csv", clip))), encoding)
+    again = load_livelink(tmp_path / "b.csv")
+    np.testing.assert_allclose(again.values, clip.values, atol=1e-6)
+    assert again.fps == 25.0 and again.present.all() and not list(again.lines())
+
+
+def test_missing_and_unknown_columns_are_told_and_halves_are_averaged(tmp_path: Path):
+    clip = random_clip(60)
+    head, *rows = lines_of(tmp_path / "a.csv", clip)
+    again = load_lines(tmp_path / "b.csv", [head.replace("TongueOut", "Tung").replace("JawOpen", ""), *rows])
+    assert np.flatnonzero(~again.present).tolist() == [ARKIT.index("jawOpen"), ARKIT.index("tongueOut")]
+    told = " ".join(again.lines())
+    assert "not used: Tung" in told and "missing: jawOpen, tongueOut" in told
+    sided = head.replace("BrowInnerUp", "BrowInnerUp_L").replace("CheekPuff", "BrowInnerUp_R")
+    both = load_lines(tmp_path / "b.csv", [sided, *rows])
+    np.testing.assert_allclose(both["browInnerUp"], (clip["browInnerUp"] + clip["cheekPuff"]) / 2, atol=1e-6)
+
+
+def test_rows_without_a_face_are_filled_in_and_a_last_row_that_is_cut_is_left_out(tmp_path: Path):
+    clip = swaying_clip(120, 30.0)
+    lines = lines_of(tmp_path / "a.csv", clip)
+    cells = [line.split(",") for line in lines]
+    for empty in ([cells[1][0], "0"], [*cells[1][:2], *[""] * 61]):
+        spoilt = [
+            ",".join([row[0], *empty[1:]]) if place in range(40, 46) else ",".join(row)
+            for place, row in enumerate(cells)
+        ]
+        again = load_lines(tmp_path / "b.csv", spoilt)
+        np.testing.assert_allclose(again.values, clip.values, atol=0.13)
+        np.testing.assert_allclose(again.values[:39], clip.values[:39], atol=1e-6)
+        (finding,) = again.repairs
+        assert finding.name == "gaps_filled" and "6 of 120 frames" in finding.text and "(row 40)" in finding.text
+    for length in (3, 14, 200, len(lines[-1]) - 3):
+        again = load_lines(tmp_path / "b.csv", [*lines[:-1], lines[-1][:length]])
+        assert len(again) == 119 and again.repairs, length
+    begun = [lines[0], *(f"{row[0]},0" for row in cells[1:31]), *lines[31:]]
+    late = load_lines(tmp_path / "b.csv", begun)
+    assert late.start_s == 1.0 and len(late) == 90 and len(late.whole()) == 120
+    np.testing.assert_allclose(late.whole().values[30:], clip.values[30:], atol=1e-6)
+    with pytest.raises(InputError, match=r"0\.70 s after 00:00:01:09\.000 \(row 41\)"):
+        load_lines(tmp_path / "b.csv", [*lines[:41], *(f"{row[0]},0" for row in cells[41:61]), *lines[61:]])
+
+
+@pytest.mark.parametrize("count", [30, 60])
+def test_drop_frame_timecodes_run_evenly_over_the_minute(tmp_path: Path, count: int):
+    numbers, dropped = np.arange(count * 55, count * 65), count // 15
+    numbers = numbers + np.where(numbers >= 60 * count, dropped, 0)
+    codes = [f"00:{n // (60 * count):02d}:{n // count % 60:02d};{n % count:02d}" for n in numbers]
+    again = load_retimed(tmp_path / "a.csv", random_clip(len(codes)), codes)
+    assert again.fps == pytest.approx(count / 1.001, abs=1e-3) and len(again) == len(codes) and not again.repairs
+
+
+def test_what_counts_to_100_or_in_degrees_is_rescaled_and_named_and_the_implausible_refused(tmp_path: Path):
+    clip = swaying_clip(60, 30.0)
+    clip.values[:, 52:] = 0.18 * clip.values[:, 52:] - 0.09
+    percent, degrees, yaw = (clip.values.copy() for _ in range(3))
+    percent[:, :52] *= 100
+    degrees[:, 52:] = np.degrees(degrees[:, 52:])
+    yaw[:, ARKIT.index("headYaw")] = degrees[:, ARKIT.index("headYaw")]
+    named = ("weights_in_percent", "rotations_in_degrees", "rotations_in_degrees")
+    for values, name in zip((percent, degrees, yaw), named, strict=True):
+        for suffix in (".csv", ".npz"):
+            save_motion(replace(clip, values=values), tmp_path / f"a{suffix}")
+            again = load_motion(tmp_path / f"a{suffix}")
+            np.testing.assert_allclose(again.values, clip.values, atol=1e-5)
+            assert [finding.name for finding in again.repairs] == [name]
+    yaw[:, 52] *= 2.0
+    with pytest.raises(InputError, match="headYaw in degrees"):
+        in_units(yaw, ARKIT.channels, [], [((place,), 3.2) for place in range(52, 55)], Path("a.csv"))
+    for channel, value in ((3, 37.0), (0, -2.5), (53, 9.0), (54, 1640.0)):
+        spoilt = clip.values.copy()
+        spoilt[7 if value < 1000 else slice(None), channel] = value
+        save_npz(replace(clip, values=spoilt), tmp_path / "a.npz")
+        with pytest.raises(InputError, match=rf"{ARKIT.channels[channel]}, frame \d+ of .*a\.npz"):
+            load_npz(tmp_path / "a.npz")
+
+
+def test_the_share_of_weights_outside_their_range_is_told_from_one_percent_of_the_frames_on(tmp_path: Path):
+    clip = random_clip(200)
+    for frames, told in ((2, 0), (3, 1)):
+        clip.values[:frames, 5] = 1.5
+        save_npz(clip, tmp_path / "a.npz")
+        again = load_npz(tmp_path / "a.npz")
+        assert len(again.warnings) == told and np.array_equal(again.values, clip.values)
+    assert again.warnings[0].text.startswith("1.5 % of the frames have weights outside 0-1, most in eyeSquintLeft")
+
+
 def swaying_clip(frames: int, fps: float) -> MotionClip:
     phase = np.arange(frames)[:, None] / fps * 2 * np.pi + np.arange(len(ARKIT))
     return MotionClip((0.5 + 0.5 * np.sin(phase)).astype(np.float32), fps, ARKIT)
@@ -174,10 +284,14 @@ def test_files_that_are_no_live_link_csv_are_refused(tmp_path: Path):
         ([""], "Timecode"),
         (["Timecode"], "EyeBlinkLeft"),
         (["not,a,csv", "1,2,3"], "Timecode"),
-        ([lines[0].replace("JawOpen", "JawAjar"), *lines[1:]], "JawOpen"),
-        ([*lines[:9], lines[9][:200], *lines[10:]], "numbers in every column"),
-        ([*lines[:9], lines[9].replace("0.", "x."), *lines[10:]], "numbers in every column"),
+        ([lines[0].replace("JawOpen", "EyeBlinkLeft"), *lines[1:]], "one name for eyeBlinkLeft"),
+        ([*lines[:9], lines[9][:200], *lines[10:]], r"numbers in every column.* row 10 .* \d+ of 55 values"),
+        (
+            [*lines[:9], lines[9].replace("0.", "x."), *lines[10:]],
+            r"numbers in every .* row 10 .*'x\.\d+', which is no",
+        ),
         (lines[:2], "two frames"),
+        ([lines[0], *(f"{line[:15]},0" for line in lines[1:])], "a face in two rows at least"),
     ):
         with pytest.raises(InputError, match=named):
             load_lines(tmp_path / "b.csv", content)
@@ -215,6 +329,19 @@ def test_what_a_csv_cannot_tell_is_not_written(tmp_path: Path, frames: int, fps:
 
 
 # npz
+
+
+def test_npz_with_other_names_or_frames_without_values_is_read_by_name_and_filled(tmp_path: Path):
+    clip = swaying_clip(60, 30.0)
+    values, names = clip.values[:, ::-1].copy(), [apple(name[0].upper() + name[1:]) for name in ARKIT.channels[::-1]]
+    values[20:24] = np.nan
+    again = load_npz(stored(tmp_path / "a.npz", values=values[:, :-1], channels=np.array(names[:-1])))
+    np.testing.assert_allclose(again.values[:, 1:], clip.values[:, 1:], atol=0.07)
+    assert not again.present[0] and again.present[1:].all()
+    assert "4 of 60 frames" in again.repairs[0].text and "frame 20" in again.repairs[0].text
+    values[20:40] = np.nan
+    with pytest.raises(InputError, match=r"0\.70 s after frame 20"):
+        load_npz(stored(tmp_path / "a.npz", values=values, channels=np.array(names)))
 
 
 def stored(path: Path, **changes: object) -> Path:

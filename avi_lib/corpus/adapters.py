@@ -21,11 +21,14 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from avi_lib.corpus import layouts, rigs
 from avi_lib.corpus.layouts import Found, MotionFile, Recording, Refusal, RuleError, Scan, of_suffix, printable, stem
 from avi_lib.errors import InputError, cause
-from avi_lib.motion.clip import FLAME, SPACES, UNREADABLE, load_npz, read_header
-from avi_lib.motion.formats import EXPRESSION_NAMES, load_flame, require_coefficients
+from avi_lib.files import table_rows
+from avi_lib.motion.clip import ARRAYS, FLAME, UNREADABLE, load_npz, read_array, space_of
+from avi_lib.motion.formats import flame_part, load_flame, require_coefficients
 
 Entries = dict[str, Callable[[], Recording]]
 """Files or rows of a source by name, and for each the call that reads it or raises RuleError or InputError."""
@@ -246,14 +249,14 @@ def _live_link_takes(found: Found, refused: list[Refusal]) -> Found:
     variants: dict[str, Found] = {}
     for name, path in of_suffix(found, ".csv").items():
         try:
-            with path.open(newline="", encoding="utf-8-sig") as stream:
-                header = next(csv.reader([stream.readline(1 << 16)]), [])
+            with path.open("rb") as stream:
+                _, header = next(table_rows(stream.read(1 << 16), whole=False), (0, []))
         except UnicodeDecodeError:
             continue
         except (OSError, csv.Error) as error:
             refused.append(Refusal(name, f"a CSV that cannot be read: {cause(error)}"))
             continue
-        if [cell.strip().lower() for cell in header[:2]] == ["timecode", "blendshapecount"]:
+        if "timecode" in map(str.lower, header) and "blendshapecount" in map(str.lower, header):
             base = re.sub("_(cal|raw)$", "", stem(name))
             variants.setdefault(base, {})[stem(name).removeprefix(base)] = path
     return {base: next(of[ending] for ending in _ENDINGS if ending in of) for base, of in variants.items()}
@@ -271,7 +274,7 @@ def _rig_motion(source: Path, path: Path) -> MotionFile:
 
 
 def _flame_takes(found: Found, _: list[Refusal]) -> Found:
-    expressions = {n: path for n, path in of_suffix(found, ".npy").items() if path.stem.lower() in EXPRESSION_NAMES}
+    expressions = {n: path for n, path in of_suffix(found, ".npy").items() if flame_part(path.stem) == "expression"}
     folders = {posixpath.dirname(name) or stem(name): path for name, path in expressions.items()}
     return of_suffix(found, ".npz") | folders
 
@@ -351,12 +354,12 @@ def _table_motion(cell: str, name: str, motions: Found) -> MotionFile | None:
         try:
             with zipfile.ZipFile(path) as archive:
                 whole = {"values.npy", "fps.npy", "channels.npy"} <= set(archive.namelist())
-                shape = read_header(partial(archive.open, "channels.npy"))[0] if whole else ()
+                opened = partial(archive.open, "channels.npy")
+                channels = read_array(opened, "channels", *ARRAYS["channels"]) if whole else np.empty(0, "U")
         except UNREADABLE as error:
             raise RuleError(f"{path.name} cannot be read as npz: {cause(error)}") from error
-        for space in SPACES.values():
-            if shape == (len(space),):
-                return MotionFile(path, load_npz, space.name)
+        if space := space_of(channels.ravel().tolist()):
+            return MotionFile(path, load_npz, space.name)
     if cell:
         raise RuleError(f"{'no motion npz in' if paths else 'no motion named'} {cell}")
     return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import itertools
 import json
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from avi_lib.errors import InputError, cause
+from avi_lib.files import table_rows
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
@@ -238,8 +238,7 @@ def read_table(path: Path, *needed: str) -> list[tuple[int, dict[str, str]]]:
     """
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
-            reader = csv.reader(io.StringIO(stream.read().decode("utf-8-sig"), newline=""))
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+            rows = list(table_rows(stream.read()))
     except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise InputError("a readable CSV", f"{path}: {cause(error)}", "write it again as CSV in UTF-8") from error
     columns = [column.lower() for column in rows[0][1]] if rows else []

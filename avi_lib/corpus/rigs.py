@@ -15,6 +15,7 @@ from __future__ import annotations
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +25,20 @@ from jaxtyping import Bool, Float32
 from pydantic import BaseModel, Field, ValidationError
 
 from avi_lib.corpus.layouts import RuleError, read_json
-from avi_lib.errors import InputError, cause
-from avi_lib.motion.clip import ARKIT, UNREADABLE, MotionClip, read_array
+from avi_lib.errors import Finding, InputError, cause
+from avi_lib.motion.clip import (
+    ARKIT,
+    HEAD_ROTATION,
+    MOST_HEAD_RAD,
+    UNREADABLE,
+    MotionClip,
+    MotionSpace,
+    in_units,
+    match_channels,
+    outside,
+    read_array,
+    read_clip,
+)
 from avi_lib.motion.formats import load_livelink
 
 RIG_MAPS = Path(__file__).parent / "rig_maps"
@@ -62,8 +75,8 @@ class RigMap(BaseModel, frozen=True, strict=True):
 
     def apply(
         self, weights: Float32[np.ndarray, "frames names"], names: Sequence[str]
-    ) -> tuple[Float32[np.ndarray, "frames 55"], Bool[np.ndarray, " 55"]]:
-        """ARKIT values and which channels are present; names that a channel needs and the rig lacks count as still."""
+    ) -> tuple[Float32[np.ndarray, "frames 55"], Bool[np.ndarray, " 55"], list[Finding]]:
+        """ARKIT values, which channels are present, and how much was clipped; names that the rig lacks are still."""
         curves = {name.lower(): weights[:, i] for i, name in enumerate(names)}
         moving = {name for name, curve in curves.items() if np.ptp(curve) >= MOVES}
         moving |= curves.keys() & {name.lower() for name in self.animated}
@@ -76,11 +89,12 @@ class RigMap(BaseModel, frozen=True, strict=True):
                 values[:, i] += np.float32(weight) * curves[name]
             present[i] = bool(given) if self.tracker else not feeds or any(name in moving for name, _ in given)
         head = ARKIT.groups["head"][0]
+        clipped = outside(values[:, :head], ARKIT.channels)
         values[:, :head] = np.clip(values[:, :head], 0.0, 1.0)  # trackers step over it by a few hundredths
         if self.tracker:
             for group in map(list, ARKIT.groups.values()):
                 present[group] &= (np.ptp(values[:, group], axis=0) >= MOVES).any()
-        return values, present
+        return values, present, clipped
 
 
 ARKIT_MAP = RigMap(
@@ -124,6 +138,10 @@ def map_for(names: Sequence[str], own: Path | None = None) -> RigMap:
             raise InputError("names of the rig", got, "write them as the npz has them")
         return chosen
     nearest = max(shipped_maps(), key=lambda rig: len(given & rig.known()))
+    match = match_channels(names, ARKIT.channels)
+    if {name.lower() for name in match.unused} <= ARKIT_MAP.known() and given - nearest.known():
+        fed = {channel: {names[i]: 1.0 / len(parts) for i in parts} for channel, parts in match.parts.items()}
+        return ARKIT_MAP.model_copy(update={"channels": fed})
     if strangers := sorted(name for name in names if name.lower() not in nearest.known()):
         got = f"{', '.join(strangers[:4])} ({len(strangers)} of {len(given)} are not of {nearest.name})"
         known = ", ".join(rig.name for rig in shipped_maps())
@@ -144,13 +162,17 @@ def load_rig(path: Path, rig_map: Path | None = None) -> MotionClip:
     if weights.ndim != 2 or weights.shape[1] != len(names) or not len(weights):
         got = f"shape {weights.shape} in {path}"
         raise InputError(f"weights (frames, {len(names)})", got, "one column for each name")
-    with np.errstate(over="ignore"):
-        weights = weights.astype(np.float32)
-    if bad := int((~np.isfinite(weights)).any(axis=1).sum()):
-        raise InputError("finite weights", f"{bad} frames with NaN or infinity in {path}", "repair or cut those frames")
     if fps.size != 1:
         raise InputError("one frame rate", f"{fps.size} in {path}", "write fps as a single number")
-    return _curves(path, rig, weights, names, float(fps.item()))
+    with np.errstate(over="ignore"):
+        space = MotionSpace(rig.name, tuple(names), {}, ())
+        clip = read_clip(weights.astype(np.float32), float(fps.item()), space, path)
+    turning = {name.lower() for channel in HEAD_ROTATION for name in rig.channels.get(channel, {})}
+    eyes = {name.lower() for name in rig.ignored}
+    heads = [i for i, name in enumerate(names) if name.lower() in turning]
+    others = [i for i, name in enumerate(names) if name.lower() not in turning | eyes]
+    values, repairs = in_units(clip.values, names, others, [((i,), MOST_HEAD_RAD) for i in heads], path)
+    return _curves(path, rig, replace(clip, values=values, repairs=(*clip.repairs, *repairs)), names)
 
 
 def load_take(path: Path) -> MotionClip:
@@ -159,15 +181,17 @@ def load_take(path: Path) -> MotionClip:
     The app tracks a whole face: all channels are present, but for groups that never move at all. Raises InputError for
     a damaged CSV or a face that never moves.
     """
-    clip = load_livelink(path)
-    return _curves(path, ARKIT_MAP, clip.values, ARKIT.channels, clip.fps)
+    return _curves(path, ARKIT_MAP, load_livelink(path), ARKIT.channels)
 
 
-def _curves(path: Path, rig: RigMap, weights: np.ndarray, names: Sequence[str], fps: float) -> MotionClip:
-    values, present = rig.apply(weights, names)
+def _curves(path: Path, rig: RigMap, clip: MotionClip, names: Sequence[str]) -> MotionClip:
+    """ARKIT curves of a clip whose columns are names of the rig; what is cut off from 0-1 is a repair of them."""
+    there = np.flatnonzero(clip.present).tolist()
+    values, present, clipped = rig.apply(clip.values[:, there], [names[i] for i in there])
     if not present.any():
         raise InputError("a rig that moves", f"{path}, in which no weight of {rig.name} does", "leave it out")
-    return MotionClip(values, fps, ARKIT, present)
+    warnings = tuple(finding for finding in clip.warnings if finding.name != "weights_clipped")
+    return MotionClip(values, clip.fps, ARKIT, present, clip.start_s, (*clip.repairs, *clipped), warnings)
 
 
 def rig_names(path: Path) -> list[str]:

@@ -126,6 +126,7 @@ def make_segments(
     known, phones_from, doubts = _known_phones(recording, speech)
     segments = []
     for first, last, length, curves in _parts(speech, pieces, settings):
+        mended, noted = (curves.repairs, curves.warnings) if curves else ((), ())
         samples = min(last * SAMPLES, length) - first * SAMPLES
         start_s, duration_s = first / VIDEO_FPS, samples / RATE_HZ
         whole = first == 0 and length - samples < LOOSE_END_S * RATE_HZ
@@ -137,7 +138,8 @@ def make_segments(
             frames=last - first,
             curves=curves,
             phones_from=phones_from,
-            warnings=(*findings, *doubts),
+            repairs=tuple(finding.name for finding in mended),
+            warnings=(*findings, *doubts, *dict.fromkeys(finding.name for finding in noted)),
         )
         if speech is not None:
             wave = speech.wave[first * SAMPLES : last * SAMPLES]
@@ -146,7 +148,7 @@ def make_segments(
                 features=encoder.encode(wave).astype(np.float16),
                 phones=recognise_phones(wave).phones if known is None else tidy(shift(known, -start_s), duration_s),
                 prosody=prosody(wave, fps=float(VIDEO_FPS)),
-                repairs=tuple(finding.name for finding in speech.report.repairs),
+                repairs=(*(finding.name for finding in speech.report.repairs), *segment.repairs),
                 warnings=(*(finding.name for finding in speech.report.warnings), *segment.warnings),
             )
         segments.append(segment)

@@ -326,7 +326,8 @@ def rescore(
         if len(paths) not in (1, len(motions)):
             got = f"{len(paths)} for {len(motions)}"
             raise InputError(f"one {what} for all motions, or one for each", got, "name as many")
-    read = {path: load_arkit(path) for path in dict.fromkeys([*motions, *references])}  # refused before all else
+    named = dict.fromkeys([*motions, *references])
+    read = {path: load_arkit(path).whole() for path in named}  # refused before all else
     head, tracks, found = load_head(), {}, []
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave
@@ -341,7 +342,7 @@ def rescore(
         if shortest_s < LEAST_S:
             raise InputError(f"at least {LEAST_S:g} s of motion with its sound", f"{path}: {said}", "name longer ones")
         warning = f"lengths differ: {said}; the first {shortest_s:.2f} s are scored"
-        warnings = [warning] if longest_s - shortest_s > MOST_APART_S else []
+        warnings = [*curves.lines(), *([warning] if longest_s - shortest_s > MOST_APART_S else [])]
         missing = [name for name, there in zip(ARKIT.channels, curves.present, strict=True) if not there]
         scores = measure_motion(curves, track, head, reference)
         found.append(Scored(path, speech, truth, scores, missing, warnings))

@@ -21,9 +21,17 @@ import numpy as np
 from jaxtyping import Bool, Float64, Shaped
 from scipy.spatial.transform import Rotation, Slerp
 
-from avi_lib.errors import InputError, cause
+from avi_lib.errors import Finding, InputError, cause
 from avi_lib.heads.placing import inside
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip, match_channels, words
+from avi_lib.motion.clip import (
+    ARKIT,
+    ARKIT_BLENDSHAPES,
+    HEAD_ROTATION,
+    MotionClip,
+    match_channels,
+    read_clip,
+    words,
+)
 from avi_lib.wall import behind_wall
 
 MAX_FRAMES = 500_000
@@ -275,27 +283,58 @@ def target_names(mesh: Part) -> tuple[str, ...]:
     return ()
 
 
-def read_glb_motion(path: Path) -> MotionClip:
+def read_glb_motion(path: Path, animation: str | None = None) -> MotionClip:
     """The first animation of a file that moves morph targets with ARKit's names, as frames at an even rate.
 
+    With the name of an `animation` that one. Others are merged with it in order where they move something else, as
+    exporters write one an action; those that are not are warned of, and so are shapes that are no channels.
     The rate is the one that `write_glb` notes beside the keys, else that of their usual distance. The head's rotation
     is that of the topmost animated node named head, against its rest, seen in the file's world. Channels that nothing
-    moves are zero; rotations of eyes are not read, since eyeLook weights tell the gaze. Raises InputError for a file
-    without such an animation, for keys out of order, and for more than MAX_FRAMES frames.
+    moves are zero and not present; rotations of eyes are not read, since eyeLook weights tell the gaze. Raises
+    InputError for a file without such an animation, for keys out of order, for more than MAX_FRAMES frames, and for
+    what `read_clip` refuses.
     """
     terms = {"name": str(path), "expected": "a glTF file with an animation", "do": "export it again"}
-    (clip,) = behind_wall(read_animation, str(Path(path).absolute()), **terms, seconds=120.0, memory_mb=4096)
-    return MotionClip(clip["values"], float(clip["fps"]), ARKIT)
+    given = (str(Path(path).absolute()), animation)
+    (clip,) = behind_wall(read_animation, *given, **terms, seconds=120.0, memory_mb=4096)
+    warnings = tuple(Finding("not_read", 1.0, note) for note in clip["notes"])
+    present = np.isin(ARKIT.channels, clip["moved"])
+    return read_clip(clip["values"], float(clip["fps"]), ARKIT, Path(path), present=present, warnings=warnings)
 
 
-def read_animation(path: str) -> dict[str, Any]:
-    """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, and fps."""
+def read_animation(path: str, name: str | None) -> dict[str, Any]:
+    """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, fps, channels moved, notes."""
     file = GltfFile(Path(path))
-    for animation in file.document.get("animations", ()):
-        curves = _weight_curves(file, animation)
-        if curves:
-            return _sampled(file, animation, curves)
-    raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
+    scene, animations = GltfScene(file), file.document.get("animations", [])
+    called = [str(each.get("name", f"number {number}"))[:80] for number, each in enumerate(animations)]
+    if name is not None and name not in called:
+        raise file.refused(f"an animation {name[:80]!r}", ", ".join(called)[:400] or "none", "name one of them")
+    chosen = (place for place in range(len(called)) if name in (None, called[place]))
+    first = next((place for place in chosen if _weight_curves(file, animations[place])[0]), None)
+    if first is None:
+        raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
+    merged, taken, left = Part(animations[first].items()), _targets(scene, animations[first]), []
+    for place, other in enumerate(animations):
+        targets = _targets(scene, other)
+        if place == first or not other["channels"]:
+            continue
+        if not targets or targets & taken:
+            left.append(called[place])
+            continue
+        before = len(merged["samplers"])
+        shifted = [Part({**each, "sampler": each["sampler"] + before}.items()) for each in other["channels"]]
+        merged["channels"], merged["samplers"] = merged["channels"] + shifted, merged["samplers"] + other["samplers"]
+        taken |= targets
+    weights, notes = _weight_curves(file, merged)
+    if left:
+        notes.append(f"animations that are not read beside {called[first]}: {', '.join(left)}; --animation chooses one")
+    return _sampled(file, scene, merged, weights) | {"notes": notes}
+
+
+def _targets(scene: GltfScene, animation: Part) -> set[tuple[int, str]]:
+    """Nodes and properties of an animation that are of a face: weights, and rotations of heads."""
+    every = {(each["target"].get("node", -1), each["target"]["path"]) for each in animation["channels"]}
+    return {(node, path) for node, path in every if path == "weights" or (path == "rotation" and node in scene.heads)}
 
 
 class _Curve:
@@ -336,9 +375,10 @@ class _Curve:
         return _rotations(self.at(times))
 
 
-def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[str, list[int]]]]:
-    """Curves of weights, and the places of each ARKit channel in them, of the first mesh that has the channel."""
+def _weight_curves(file: GltfFile, animation: Part) -> tuple[list[tuple[_Curve, dict[str, list[int]]]], list[str]]:
+    """Curves of weights, and the places of each ARKit channel in them, of the first mesh that has it; and notes."""
     curves: list[tuple[_Curve, dict[str, list[int]]]] = []
+    notes: dict[str, None] = {}
     found: set[str] = set()
     for channel in animation["channels"]:
         if channel["target"]["path"] != "weights" or "node" not in channel["target"]:
@@ -346,17 +386,19 @@ def _weight_curves(file: GltfFile, animation: Part) -> list[tuple[_Curve, dict[s
         node = file.part("nodes", channel["target"]["node"])
         mesh = file.part("meshes", node["mesh"])
         targets = max((len(primitive.get("targets", ())) for primitive in mesh["primitives"]), default=0)
-        places = match_channels(target_names(mesh)[:targets]).parts
-        new = {name: place for name, place in places.items() if name not in found}
+        match = match_channels(target_names(mesh)[:targets])
+        new = {name: places for name, places in match.parts.items() if name not in found}
         if new:
+            notes |= dict.fromkeys(match.notes)
             curves.append((_Curve(file, animation, channel["sampler"], targets), new))
             found |= new.keys()
-    return curves
+    return curves, list(notes)
 
 
-def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[str, list[int]]]]) -> dict[str, Any]:
+def _sampled(
+    file: GltfFile, scene: GltfScene, animation: Part, weights: list[tuple[_Curve, dict[str, list[int]]]]
+) -> dict[str, Any]:
     """Frames at an even rate of an animation: its weights, and the turns of the head."""
-    scene = GltfScene(file)
     turns = {c["target"].get("node"): c["sampler"] for c in animation["channels"] if c["target"]["path"] == "rotation"}
     heads = scene.topmost(scene.heads & turns.keys())[:1]
     turned = [_Curve(file, animation, turns[node], 4) for node in heads]
@@ -381,7 +423,8 @@ def _sampled(file: GltfFile, animation: Part, weights: list[tuple[_Curve, dict[s
         frame = Rotation.identity() if above < 0 else _rotation(scene.world[above])
         turn = frame * curve.turned(times) * _rotation(local_matrix(scene.nodes[node])).inv() * frame.inv()
         values[:, len(ARKIT_BLENDSHAPES) :] = turn.as_euler("YXZ")[:, [1, 0, 2]]  # pitch, yaw, roll
-    return {"values": values, "fps": fps}
+    moved = [name for _, places in weights for name in places]
+    return {"values": values, "fps": fps, "moved": [*moved, *(HEAD_ROTATION if heads else ())]}
 
 
 def _rate(animation: Part, keys: Float64[np.ndarray, " keys"]) -> float:

@@ -13,7 +13,7 @@ import sys
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 from numpy.lib import format as npy
 
-from avi_lib.errors import InputError, cause
+from avi_lib.errors import Finding, InputError, cause
 from avi_lib.files import atomic_path
 
 FPS_RANGE = (1.0, 1000.0)  # frame rates of cameras and trackers
@@ -264,8 +264,9 @@ class MotionClip:
 
     `values` is (frames, channels) float32: blendshape weights in 0-1, rotations in radians. `present` (channels,) is
     False for channels that a recording does not have or does not move; their values are 0 and mean nothing. Motion
-    begins `start_s` seconds into its recording. Raises InputError when shapes do not fit the space, there is no frame
-    or no channel, a value is not finite, or the frame rate is not positive. A clip is equal only to itself.
+    begins `start_s` seconds into its recording. `repairs` changed what a file had, `warnings` left it as it is. Raises
+    InputError when shapes do not fit the space, there is no frame or no channel, a value is not finite, or the frame
+    rate is not positive. A clip is equal only to itself.
     """
 
     values: Float32[np.ndarray, "frames channels"]
@@ -273,6 +274,8 @@ class MotionClip:
     space: MotionSpace
     present: Bool[np.ndarray, " _"] = field(default_factory=lambda: np.ones((), bool))
     start_s: float = 0.0
+    repairs: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse curves that no face can carry out."""
@@ -304,6 +307,16 @@ class MotionClip:
         """The frames with these numbers, in this order."""
         picks = np.asarray(frames, np.int64)
         return replace(self, values=self.values[picks], start_s=self.start_s + float(picks[0]) / self.fps)
+
+    def lines(self) -> Iterator[str]:
+        """What a person should know of how it was read: a line for each repair and each warning."""
+        yield from (f"repaired: {finding.text}" for finding in self.repairs)
+        yield from (f"note: {finding.text}" for finding in self.warnings)
+
+    def whole(self) -> MotionClip:
+        """The same from the start of its recording, the first frame held until it begins."""
+        before = np.repeat(self.values[:1], round(self.start_s * self.fps), axis=0)
+        return replace(self, values=np.concatenate([before, self.values]), start_s=0.0) if len(before) else self
 
     @property
     def duration_s(self) -> float:
@@ -347,9 +360,174 @@ def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray,
     return continuous
 
 
+# Motion as a stranger's file has it: gaps are filled, units told from each other, and what is implausible is refused.
+
+MAX_GAP_S = 0.5
+"""Longest time without values that is filled in; a longer one is refused."""
+MOST_WEIGHT, MOST_PERCENT = 2.0, 150.0
+"""Largest weights of a blendshape that are believed, counted to 1 and to 100: animators exaggerate."""
+MOST_EXPRESSION = 20.0
+"""Largest FLAME expression coefficient that is believed, in standard deviations of faces."""
+CUT_OFF, CUT_SHARE = 0.05, 0.01
+"""Trackers step out of 0-1 by less than the first; from the second share of frames on, more than that is told."""
+MOST_HEAD_RAD = 3.2
+_TURNS = {
+    "ARKIT": tuple(((channel,), MOST_HEAD_RAD) for channel in ARKIT.groups["head"]),
+    "FLAME": ((FLAME.groups["lips"], 1.6), (FLAME.groups["head"], 6.3)),
+}
+"""Channels of rotations that count in one unit, and the most radians of each that are believed."""
+_DEGREES_SHARE, _SWAY_DEG = 0.05, (0.2, 0.6)
+"""Share of frames with more radians than are believed that proves degrees. Beside them a channel with less range than
+the first counts in radians, since no head that moves is so still, and one with more than the second in degrees too."""
+
+
+def read_clip(
+    values: Float32[np.ndarray, "frames channels"], fps: float, space: MotionSpace, source: Path, **traits: Any
+) -> MotionClip:
+    """A clip of a file's values, NaN where it has none, with `repairs` and `warnings` for all that is not as it was.
+
+    Frames without a value are filled in, those before the first and after the last whole one left out; weights that
+    count to 100 and rotations in degrees are rescaled. Raises InputError, which names the frame, for gaps of more than
+    MAX_GAP_S, magnitudes that no face has, and whatever a MotionClip refuses.
+    """
+    void = np.isnan(values).all(axis=0) if values.ndim == 2 else np.zeros(1, bool)
+    if void.any() and not void.all():
+        values = np.where(void, np.float32(0), values)
+        traits["present"] = traits.get("present", True) & ~void
+        names = ", ".join(channel for channel, nothing in zip(space.channels, void, strict=True) if nothing)
+        empty = Finding("empty_channels", float(void.sum()), f"missing, for want of any value: {names}")
+        traits["warnings"] = (*traits.get("warnings", ()), empty)
+    lost = np.isnan(values).any(axis=1) if values.ndim == 2 else void
+    if lost.any() and not lost.all() and fps > 0:
+        seen = np.flatnonzero(~lost)
+        values, _, found = evenly(values[seen], seen / fps, lambda row: f"frame {seen[row] + 1}", source, fps)
+        traits["repairs"] = (*traits.get("repairs", ()), *found)
+        traits["start_s"] = traits.get("start_s", 0.0) + seen[0] / fps
+    try:
+        clip = MotionClip(values, fps, space, **traits)
+    except InputError as error:
+        raise InputError(error.expected, f"{error.got} in {source}", error.do) from error
+    weights = range(len(ARKIT_BLENDSHAPES)) if space is ARKIT else ()
+    values, repairs = in_units(clip.values, space.channels, weights, _TURNS.get(space.name, ()), source)
+    if space is FLAME:
+        _refuse_above(values, space.channels, range(50), MOST_EXPRESSION, "an expression coefficient", source)
+    beyond = outside(values[:, list(weights)], space.channels)
+    return replace(clip, values=values, repairs=(*clip.repairs, *repairs), warnings=(*clip.warnings, *beyond))
+
+
+def evenly(
+    values: Float32[np.ndarray, "rows channels"],
+    times_s: Float64[np.ndarray, " rows"],
+    called: Callable[[int], str],
+    source: Path,
+    fps: float | None = None,
+) -> tuple[Float32[np.ndarray, "frames channels"], float, list[Finding]]:
+    """Values at a steady rate, the one that the times show without `fps`; rows that step evenly stay as they are.
+
+    `called` names a row for a person. Raises InputError for times that go back and a gap of more than MAX_GAP_S.
+    """
+    if len(times_s) < 2:
+        return values, fps or 0.0, []
+    steps_s = np.diff(times_s)
+    step_s, longest = 1 / fps if fps else np.median(steps_s), int(steps_s.argmax())
+    if steps_s.min() < 0 or step_s == 0:
+        raise InputError("timecodes that run forward", f"{source}, where they do not", "export the take again")
+    regular = np.abs(steps_s - step_s) < step_s / 2
+    if regular.all():
+        return values, fps or round(float(len(steps_s) / (times_s[-1] - times_s[0])), 3), []
+    if steps_s[longest] > MAX_GAP_S:
+        got = f"{source} with {steps_s[longest]:.2f} s after {called(longest)}"
+        raise InputError(f"no gap of more than {MAX_GAP_S:g} s between rows", got, "cut the take there")
+    rate = fps or round(float(1 / steps_s[regular].mean()), 3)
+    grid_s = times_s[0] + np.arange(round((times_s[-1] - times_s[0]) * rate) + 1) / rate
+    filled = np.stack([np.interp(grid_s, times_s, channel) for channel in values.T], axis=1)
+    missing = len(grid_s) - len(values)
+    text = f"{missing} of {len(grid_s)} frames had no values and were filled in, the most after {called(longest)}"
+    return filled.astype(np.float32), rate, [Finding("gaps_filled", missing / len(grid_s), text)] if missing > 0 else []
+
+
+def in_units(
+    values: Float32[np.ndarray, "frames names"],
+    names: Sequence[str],
+    weights: Sequence[int],
+    turns: Sequence[tuple[Sequence[int], float]],
+    source: Path,
+) -> tuple[Float32[np.ndarray, "frames names"], list[Finding]]:
+    """Values whose columns `weights` count to 1 and whose `turns` are radians, rescaled where the file proves another.
+
+    `turns` are columns that count in one unit, and the most radians of them. Raises InputError for what is neither.
+    """
+    repairs: list[Finding] = []
+    weights, most = list(weights), np.abs(values[:, list(weights)]).max(axis=1, initial=0.0)
+    if MOST_WEIGHT < most.max() <= MOST_PERCENT and np.median(most) > MOST_WEIGHT:
+        values = values.copy()
+        values[:, weights] /= np.float32(100.0)
+        text = f"weights count to 100 (the largest is {most.max():.4g}): divided by 100"
+        repairs.append(Finding("weights_in_percent", float(most.max()), text))
+    _refuse_above(values, names, weights, MOST_WEIGHT, "a weight", source)
+    moves = not weights or bool(most.any())  # the head of a body, which comes without a face, turns round and round
+    far = [np.abs(values[:, list(group)]).max(axis=1) for group, _ in turns]
+    beyond = [reach > limit for reach, (_, limit) in zip(far, turns, strict=True)] if moves else []
+    if any(each.mean() >= _DEGREES_SHARE for each in beyond) and max(reach.max() for reach in far) <= 180.0:
+        ranges = [np.ptp(values[:, list(group)], axis=0).max() for group, _ in turns]
+        sure = [off.any() or moved >= _SWAY_DEG[1] for off, moved in zip(beyond, ranges, strict=True)]
+        degrees = [column for (group, _), yes in zip(turns, sure, strict=True) if yes for column in group]
+        called, most = ", ".join(names[column] for column in degrees), float(np.abs(values[:, degrees]).max())
+        if any(_SWAY_DEG[0] < moved for moved, yes in zip(ranges, sure, strict=True) if not yes):
+            got = f"{called} in degrees (up to {most:.4g}) beside others that may be in radians in {source}"
+            raise InputError("one unit for all rotations", got, "write all in radians")
+        text = f"{called} count in degrees (up to {most:.4g}): turned into radians"
+        repairs.append(Finding("rotations_in_degrees", most, text))
+        values = values.copy()
+        values[:, degrees] = np.radians(values[:, degrees])
+    for group, limit in turns if moves else ():
+        _refuse_above(values, names, group, limit, "a rotation in radians", source)
+    return values, repairs
+
+
+def _refuse_above(
+    values: np.ndarray, names: Sequence[str], columns: Sequence[int], most: float, what: str, source: Path
+) -> None:
+    reach = np.abs(values[:, list(columns)])
+    if reach.size and reach.max() > most:
+        frame, column = np.unravel_index(reach.argmax(), reach.shape)
+        at = columns[int(column)]
+        got = f"{values[frame, at]:.4g} in {names[at]}, frame {frame + 1} of {source}"
+        raise InputError(f"{what} of at most {most:g}", got, "rescale the file, or cut those frames")
+
+
+def outside(values: Float32[np.ndarray, "frames names"], names: Sequence[str]) -> list[Finding]:
+    """A finding where more than CUT_SHARE of the frames have weights that leave 0-1 by more than CUT_OFF."""
+    off = np.maximum(values - 1.0, -values)
+    share = float((off > CUT_OFF).any(axis=1).mean()) if off.size else 0.0
+    if share <= CUT_SHARE:
+        return []
+    frame, column = np.unravel_index(off.argmax(), off.shape)
+    worst = f"most in {names[column]} with {values[frame, column]:.3g} in frame {frame + 1}"
+    return [Finding("weights_clipped", share, f"{100 * share:.1f} % of the frames have weights outside 0-1, {worst}")]
+
+
+def by_channel(
+    values: Float32[np.ndarray, "frames names"], names: Sequence[str]
+) -> tuple[Float32[np.ndarray, "frames 55"], dict[str, Any]]:
+    """ARKIT values of columns with these names, and the clip's `present` and `warnings`; halves are averaged.
+
+    Raises InputError when two names are one channel's.
+    """
+    match = match_channels(names, ARKIT.channels)
+    arranged, present = np.zeros((len(values), len(ARKIT)), np.float32), np.zeros(len(ARKIT), bool)
+    for channel, parts in match.parts.items():
+        present[ARKIT.index(channel)] = True
+        arranged[:, ARKIT.index(channel)] = values[:, parts].mean(axis=1)
+    missing = [channel for channel, there in zip(ARKIT.channels, present, strict=True) if not there]
+    notes = [*match.notes, *([f"missing: {', '.join(missing)}"] if missing else [])]
+    warnings = tuple(Finding("names_of_channels", float(len(missing)), note) for note in notes)
+    return arranged, {"present": present, "warnings": warnings}
+
+
 # Clips as files.
 
-_ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 << 16), "present": ("b", 1 << 16)}
+ARRAYS = {"values": ("fiu", 1 << 30), "fps": ("fiu", 64), "channels": ("U", 1 << 16), "present": ("b", 1 << 16)}
 """Types and largest size of each array that is read; 1 GiB of values is 22 hours at 60 frames per second."""
 
 
@@ -364,29 +542,45 @@ def save_npz(clip: MotionClip, path: Path) -> None:
         np.savez(stream, values=clip.values, fps=np.float64(clip.fps), channels=names, **mask)
 
 
+def space_of(channels: Sequence[str]) -> MotionSpace | None:
+    """The space that these are channels of, ARKit's in any spelling; None for neither."""
+    if tuple(channels) == FLAME.channels:
+        return FLAME
+    return ARKIT if match_channels(channels, ARKIT.channels).parts else None
+
+
 def load_npz(path: Path) -> MotionClip:
     """Read a motion npz, its space recognised by the channels' names; what a missing channel holds is read as 0.
 
-    Raises InputError for no motion npz, a `present` of another type or length, or one without a channel.
+    ARKit's channels may come in any order and spelling, and some may be missing; of values see `read_clip`. Raises
+    InputError for no motion npz, a `present` of another type or length, or one without a channel.
     """
     try:
         with zipfile.ZipFile(path) as archive, np.errstate(over="ignore"):
-            names = [name for name in _ARRAYS if name != "present" or "present.npy" in archive.namelist()]
-            found = {name: read_array(partial(archive.open, f"{name}.npy"), name, *_ARRAYS[name]) for name in names}
+            held = [name.removesuffix(".npy") for name in archive.namelist()]
+            if missing := [name for name in ARRAYS if name != "present" and name not in held]:
+                raise ValueError(f"{', '.join(held[:12])[:200] or 'nothing'} in it, but not {' or '.join(missing)}")
+            names = [name for name in ARRAYS if name in held]
+            found = {name: read_array(partial(archive.open, f"{name}.npy"), name, *ARRAYS[name]) for name in names}
             values, fps = np.ascontiguousarray(found["values"], np.float32), float(found["fps"].item())
             channels = tuple(found["channels"].ravel().tolist())
         present = found.get("present", np.ones(len(channels), bool))
         if present.shape != (len(channels),) or not present.any():
             raise ValueError(f"present of the shape {present.shape} for {len(channels)} channels, or without any")
     except UNREADABLE as error:
-        expected = "a motion npz with values, fps and channels"
+        expected = "a motion npz with values, fps and channels, or one of FLAME's expression and jaw"
         raise InputError(expected, f"{path}: {cause(error)}", "write one with `avi talk --motion`") from error
-    for space in SPACES.values():
-        if channels == space.channels:
-            clip = MotionClip(values, fps, space, present)
-            return replace(clip, values=np.where(present, values, np.float32(0)))
-    got = f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}"
-    raise InputError(f"the channels of {' or '.join(SPACES)}", got, "convert it with `avi export`")
+    if values.ndim == 2 and values.shape[1] == len(channels):
+        values = np.where(present, values, np.float32(0))
+    space = space_of(channels)
+    if space and channels == space.channels:
+        return read_clip(values, fps, space, path, present=present)
+    if not space or values.ndim != 2 or values.shape[1] != len(channels):
+        got = f"{path} with {len(channels)} channels beginning {', '.join(channels[:3])}"
+        raise InputError(f"the channels of {' or '.join(SPACES)}", got, "convert it with `avi export`")
+    kept = np.flatnonzero(present)
+    values, traits = by_channel(values[:, kept], [channels[place] for place in kept])
+    return read_clip(values, fps, ARKIT, path, **traits)
 
 
 # Factors of a face, lips, expression, blink, gaze and pose, each from a source of its own.

@@ -10,7 +10,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from itertools import count, islice, takewhile
@@ -21,9 +21,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from avi_lib.errors import InputError, cause
+from avi_lib.errors import Finding, InputError, cause
 from avi_lib.face.head import Head, RiggedHead, load_head
-from avi_lib.files import atomic_path
+from avi_lib.files import atomic_path, decoded, number, table_rows
 from avi_lib.motion.clip import (
     ARKIT,
     ARKIT_BLENDSHAPES,
@@ -33,9 +33,14 @@ from avi_lib.motion.clip import (
     UNREADABLE,
     MotionClip,
     MotionSpace,
+    by_channel,
+    evenly,
     load_npz,
+    match_channels,
     read_array,
+    read_clip,
     save_npz,
+    words,
 )
 
 WRITABLE = {
@@ -79,8 +84,12 @@ def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None 
         {".csv": save_livelink, ".bvh": save_bvh, ".npz": plain}[suffix](motion, output)
 
 
-def load_motion(path: Path | str) -> MotionClip:
-    """Read motion by the suffix of `path`; an npz may be this library's or hold FLAME coefficients."""
+def load_motion(path: Path | str, animation: str | None = None) -> MotionClip:
+    """Read motion by the suffix of `path`; an npz may be this library's or hold FLAME coefficients.
+
+    `animation` names the one of a glTF file to read. What was mended on the way, and what was left out, are the clip's
+    `repairs` and `warnings`. Raises InputError for another suffix, a damaged file, and what no face does.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in READABLE:
@@ -88,7 +97,9 @@ def load_motion(path: Path | str) -> MotionClip:
     if suffix in (".glb", ".gltf"):
         from avi_lib.heads.gltf import read_glb_motion
 
-        return read_glb_motion(path)
+        return read_glb_motion(path, animation)
+    if animation is not None:
+        raise InputError("a glTF file for an animation's name", str(path), "leave the name out")
     plain = load_flame if suffix == ".npz" and _holds_coefficients(path) else load_npz
     return {".csv": load_livelink, ".bvh": load_bvh, ".npz": plain}[suffix](path)
 
@@ -149,19 +160,19 @@ def check_motion(output: Path, head: RiggedHead | None = None) -> None:
 
 def _must_be(clip: MotionClip, space: MotionSpace) -> None:
     if clip.space is not space:
-        do = "export it as npz, or convert it with a FLAME model file first"
+        do = f"convert it: --space {space.name}, with a FLAME model file as --head"
         raise InputError(f"motion in the {space.name} space", f"the space {clip.space.name}", do)
 
 
 # Live Link Face CSV: the file Apple's face capture leaves on an iPhone, in and out.
 
 EYE_RANGE_RAD = 0.6  # eye rotation at a gaze blendshape of 1
-MAX_GAP_S = 0.5  # longest time without a row that is filled in; a longer one is refused
 USUAL_COUNTS = (24, 25, 30, 48, 50, 60)  # frames a second that phones and editors count; the app counts 60 at most
 SLOWEST_FPS = 0.5  # rows at this rate or below pass over so many seconds that none is seen to change into the next
 
 _DAY_S = 86_400
-_TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)", re.ASCII)
+_TIMECODE = re.compile(r"(\d+)[:;](\d+)[:;](\d+)([:;])(\d+(?:[.,]\d+)?)", re.ASCII)
+_BESIDE = re.compile("^timecode$|^blendshapecount$|eye(yaw|pitch|roll)$")  # columns known to be of no channel
 _MIRRORED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
 _COLUMNS = (*(_MIRRORED.get(name, name) for name in ARKIT_BLENDSHAPES), "headYaw", "headPitch", "headRoll")
 _EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
@@ -209,69 +220,88 @@ def _timecode(frame: int, fps: float) -> str:
 def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
     """Read Live Link Face CSV into the ARKIT space at the steady frame rate that its timecodes show.
 
-    Dropped frames are filled in by linear interpolation. With `fps` the timecodes are not looked at and the rows are
-    taken as evenly spaced. Columns are found by name, so either order of left and right is read rightly. Raises
-    InputError for a missing column, a row of another length, a value that is no number, fewer than two frames, a gap
-    of more than MAX_GAP_S, and timecodes that run backwards or, within one second, could be of several rates.
+    Any delimiter, decimal mark and spelling of the columns will do. Dropped frames and rows without a face are filled
+    in by linear interpolation, those before the first and after the last face left out, and so is a last row that is
+    cut. With `fps` the timecodes are not looked at and the rows are taken as evenly spaced. Raises InputError for a
+    table without timecodes or blendshapes, a row that is cut, a value that is no number, fewer than two frames, a gap
+    of more than MAX_GAP_S, timecodes that run backwards or, within one second, could be of several rates, and what
+    `read_clip` refuses.
     """
-    path = Path(path)
+    path, expected = Path(path), "a Live Link Face CSV with Timecode and blendshapes such as EyeBlinkLeft"
     try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            header, *rows = [row for row in csv.reader(stream) if row] or [[]]
+        table = table_rows(path.read_bytes())
+        _, header = next(table, (0, []))
+        known = ["".join(words(title)) for title in header]
+        others = [title for title, plain in zip(header, known, strict=True) if plain and not _BESIDE.search(plain)]
+        match = match_channels(others, ARKIT.channels)
+        names = [others[place] for places in match.parts.values() for place in places]
+        columns, names = [header.index(name) for name in names], [*names, *match.unused]
+        if "timecode" not in known or not match.parts:
+            got = f"{path} with the columns {', '.join(header[:6])[:120] or 'of nothing'}"
+            raise InputError(expected, got, "export it again from the app, or name its columns so")
+        time, rows, cut = known.index("timecode"), list[tuple[int, str, np.ndarray]](), tuple[Finding, ...]()
+        width, torn = len(header), False
+        for line, cells in table:
+            torn, width = len(cells) < width == len(header), len(cells)
+            rows.append((line, *_row(cells, time, columns)))
+        if torn and not (np.isnan(rows[-1][2]).all() and _TIMECODE.fullmatch(rows[-1][1])):
+            rows.pop()
+            raise ValueError(f"{width} of {len(header)} cells")
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError("a Live Link Face CSV", f"{path}: {cause(error)}", "export it again from the app") from error
-    wanted = [f"{channel[0].upper()}{channel[1:]}" for channel in ARKIT.channels]
-    if missing := [title for title in ["Timecode", *wanted] if title not in header]:
-        expected, got = "the 52 blendshapes and head rotation", f"{path} without {', '.join(missing[:4])}"
-        raise InputError(f"a Live Link Face CSV with {expected}", got, "switch on head rotation and export again")
+        raise InputError(expected, f"{path}: {cause(error)}", "export it again from the app") from error
+    except ValueError as error:
+        if next(table, None) is not None or len(rows) < 2:
+            got = f"row {line} of {path} with {error}"
+            raise InputError("numbers in every column of every row", got, "export it again") from error
+        cut = (Finding("cut_row", float(line), f"row {line}, the last, is cut ({error}) and left out"),)
     if len(rows) < 2:
         raise InputError("at least two frames", f"{len(rows)} in {path}", "record a longer take")
-    picks = [header.index(title) for title in wanted]
-    try:
-        values = np.array([[row[pick] for pick in picks] for row in rows], dtype=np.float32)
-        if fps is None:
-            values, fps = _steady(values, [row[header.index("Timecode")] for row in rows], path)
-        return MotionClip(values, fps, ARKIT)
-    except (ValueError, IndexError) as error:
-        raise InputError(
-            "numbers in every column of every row", f"{path}: {cause(error)}", "export it again"
-        ) from error
+    lines, timecodes, found = zip(*rows, strict=True)
+    times_s = _times(timecodes, path) if fps is None else np.arange(len(rows)) / fps
+    values, traits = by_channel(np.stack(found), names)
+    lost = np.isnan(values[:, traits["present"]])
+    seen = np.flatnonzero(~lost[:, ~lost.all(axis=0)].any(axis=1) & ~lost.all(axis=1))
+    if len(seen) < 2:
+        raise InputError("a face in two rows at least", f"{len(seen)} in {path}", "record it again")
+    last = len(rows) - 1 - seen[-1]
+    if seen[0] or last:
+        text = f"{seen[0]} rows before and {last} after all with a face are left out"
+        cut += (Finding("rows_without_face", float(seen[0] + last), text),)
+
+    def called(row: int) -> str:
+        return f"{timecodes[seen[row]]} (row {lines[seen[row]]})"
+
+    even, rate, filled = evenly(values[seen], times_s[seen], called, path, fps)
+    traits |= {"repairs": (*cut, *filled), "start_s": float(times_s[seen[0]] - times_s[0])}
+    return read_clip(even, rate, ARKIT, path, **traits)
 
 
-def _steady(
-    values: Float32[np.ndarray, "rows channels"], timecodes: list[str], path: Path
-) -> tuple[Float32[np.ndarray, "frames channels"], float]:
-    """Values at a steady rate and that rate; rows that step evenly, as those of a whole take do, stay as they are."""
-    times_s = _times(timecodes, path)
-    steps_s = np.diff(times_s)
-    step_s, longest = np.median(steps_s), int(steps_s.argmax())
-    if steps_s.min() < 0 or step_s == 0:
-        raise InputError("timecodes that run forward", f"{path}, where they do not", "export the take again")
-    regular = np.abs(steps_s - step_s) < step_s / 2
-    if regular.all():
-        return values, round(float(len(steps_s) / (times_s[-1] - times_s[0])), 3)
-    if steps_s[longest] > MAX_GAP_S:
-        got = f"{path} with {steps_s[longest]:.2f} s after {timecodes[longest]}"
-        raise InputError(f"no gap of more than {MAX_GAP_S:g} s between rows", got, "cut the take there")
-    rate = round(float(1 / steps_s[regular].mean()), 3)
-    grid_s = times_s[0] + np.arange(round((times_s[-1] - times_s[0]) * rate) + 1) / rate
-    filled = np.stack([np.interp(grid_s, times_s, channel) for channel in values.T], axis=1)
-    return filled.astype(np.float32), rate
+def _row(cells: list[str], time: int, columns: list[int]) -> tuple[str, Float32[np.ndarray, " columns"]]:
+    """Timecode and values of a row, NaN where it has none; ValueError for a row that is cut or has no numbers."""
+    there = [place for place in columns if place < len(cells)]
+    if any(cells[place] for place in there) and len(there) < len(columns):
+        raise ValueError(f"{len(there)} of {len(columns)} values")
+    values = np.array([number(cells[place]) for place in there] or [np.nan] * len(columns), np.float32)
+    if len(values) < len(columns):
+        values = np.full(len(columns), np.nan, np.float32)
+    return cells[time] if time < len(cells) else "", values
 
 
-def _times(timecodes: list[str], path: Path) -> Float64[np.ndarray, " rows"]:
+def _times(timecodes: Sequence[str], path: Path) -> Float64[np.ndarray, " rows"]:
     """Seconds of every row, going on after midnight.
 
     How many frames a second has follows from the rows where the second changes: one step on from the last frame of a
     second is that many frames past the first of the next, or fewer where rows are missing, hence the upper quartile.
     All of three such places or less may lack rows; the highest frame counts too then. A take within one second has the
-    only one of USUAL_COUNTS above its highest frame.
+    only one of USUAL_COUNTS above its highest frame. A semicolon before the frame marks drop-frame timecode of 29.97 or
+    59.94 frames a second: the first 2 or 4 numbers of every minute but each tenth are skipped (SMPTE ST 12-1).
     """
     found = [_TIMECODE.fullmatch(timecode.strip()) for timecode in timecodes]
     if None in found:
         bad = timecodes[found.index(None)]
         raise InputError("timecodes HH:MM:SS:FF.mmm", f"{bad!r} in {path}", "export the take again")
-    hours, minutes, seconds, frames = np.array([match.groups() for match in found if match], np.float64).T
+    fields = [match.groups() for match in found if match]
+    hours, minutes, seconds, frames = np.array([(*each[:3], each[4].replace(",", ".")) for each in fields], float).T
     clock_s = 3600 * hours + 60 * minutes + seconds
     clock_s[1:] += _DAY_S * np.cumsum(np.diff(clock_s) < -_DAY_S / 2)
     steps, within, change = np.diff(frames), np.diff(clock_s) == 0, np.diff(clock_s) == 1
@@ -286,6 +316,10 @@ def _times(timecodes: list[str], path: Path) -> Float64[np.ndarray, " rows"]:
             do = "record longer, or name its rate in Python: load_livelink(path, fps=...)"
             raise InputError(expected, f"{path} within one second", do)
         per_second = possible[0]
+    if fields[0][3] == ";" and per_second in (30, 60):
+        minute = clock_s // 60
+        skipped = per_second / 15 * (minute - minute // 10)
+        return np.asarray((clock_s * per_second + frames - skipped) * 1.001 / per_second)
     return np.asarray(clock_s + frames / per_second)
 
 
@@ -357,24 +391,25 @@ def load_bvh(path: Path) -> MotionClip:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            text = stream.read(MAX_BYTES + 1)
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError("a BVH file", f"{path}: {cause(error)}", "check the path") from error
-    if len(text) > MAX_BYTES:
+    if len(content) > MAX_BYTES:
         raise InputError(f"a BVH of at most {MAX_BYTES >> 20} MiB", f"more in {path}", "cut it")
+    text = io.StringIO(decoded(content, "replace"), newline=None).read()
+    text = text.replace(",", " " if re.search(r"\d\.\d", text) else ".")
     try:
         joints, rest = _hierarchy(text)
-        numbers, fps = _frames(rest, sum(len(joint.channels) for joint in joints))
+        numbers, fps, repairs = _frames(rest, sum(len(joint.channels) for joint in joints))
         yaw, pitch, roll = _head_angles(joints, numbers).T
     except (ValueError, IndexError, StopIteration) as error:
-        raise InputError(
-            "a BVH file with a head's rotation", f"{path}: {cause(error)}", "export it again as BVH"
-        ) from error
+        got = f"{path}: {cause(error)}"
+        raise InputError("a BVH file with a head's rotation", got, "export it again as BVH") from error
     values = np.zeros((len(numbers), len(ARKIT)), np.float32)
     for channel, angles in zip(HEAD_ROTATION, (pitch, np.unwrap(yaw), np.unwrap(roll)), strict=True):
         values[:, ARKIT.index(channel)] = angles
-    return MotionClip(values, fps, ARKIT, np.isin(ARKIT.channels, HEAD_ROTATION))
+    return read_clip(values, fps, ARKIT, path, present=np.isin(ARKIT.channels, HEAD_ROTATION), repairs=repairs)
 
 
 def _hierarchy(text: str) -> tuple[list[_Joint], str]:
@@ -396,9 +431,9 @@ def _hierarchy(text: str) -> tuple[list[_Joint], str]:
         elif word == "}" and len(stack) > 1:
             stack.pop()
         elif word == "OFFSET" and len(stack) > 1:
-            [float(each) for each in islice(words, 3)]
+            [number(each) for each in islice(words, 3)]
         elif word == "CHANNELS" and stack[-1] == len(joints) - 1 >= 0 and not joints[-1].channels:
-            channels = list(islice(words, int(next(words))))
+            channels = list(islice(words, round(number(next(words)))))
             if not all(map(_CHANNEL.fullmatch, channels)):
                 raise ValueError(f"channels {' '.join(channels)[:60]} of {joints[-1].name}")
             joints[-1].channels.update((place, channel) for channel, place in zip(channels, places, strict=False))
@@ -422,9 +457,9 @@ def _head_angles(
         raise ValueError(f"{len(heads)} joints named after the head ({names})")
     turn, place, turned = Rotation.identity(len(numbers)), heads[0], False
     while place >= 0:
-        for number, channel in reversed(joints[place].channels.items()):
+        for column, channel in reversed(joints[place].channels.items()):
             if channel.endswith("rotation"):
-                turn = Rotation.from_euler(channel[0].lower(), numbers[:, [number]], degrees=True) * turn
+                turn = Rotation.from_euler(channel[0].lower(), numbers[:, [column]], degrees=True) * turn
                 turned = True
         place = joints[place].parent
     if not turned:
@@ -433,8 +468,8 @@ def _head_angles(
     return angles
 
 
-def _frames(text: str, channels: int) -> tuple[Float64[np.ndarray, "frames channels"], float]:
-    """Numbers of every frame and frames a second, from the text after MOTION."""
+def _frames(text: str, channels: int) -> tuple[Float64[np.ndarray, "frames channels"], float, tuple[Finding, ...]]:
+    """Numbers of every frame and frames a second, from the text after MOTION; a last row that is cut is left out."""
     found = re.match(r"\s*Frames\s*:\s*(\d{1,9})\s*^\s*Frame Time\s*:\s*([\d.eE+-]{1,30})\s*$", text, re.ASCII | re.M)
     if not found:
         raise ValueError("no 'Frames: N' and 'Frame Time: seconds' after MOTION")
@@ -442,28 +477,44 @@ def _frames(text: str, channels: int) -> tuple[Float64[np.ndarray, "frames chann
     if not 1 / FPS_RANGE[1] <= step_s <= 1 / FPS_RANGE[0]:
         raise ValueError(f"a frame time of {found[2]} s")
     rows = [line for line in text[found.end() :].splitlines() if line.strip()]
-    if len(rows) != frames or not frames:
+    repairs: tuple[Finding, ...] = ()
+    if 1 < len(rows) <= frames and len(rows[-1].split()) < channels:
+        text = f"row {len(rows)} of {frames} is cut: it and what should follow are left out"
+        repairs = (Finding("cut_row", float(len(rows)), text),)
+        frames = len(rows) - 1
+    elif len(rows) != frames or not frames:
         raise ValueError(f"{len(rows)} rows, but 'Frames: {frames}'")
-    numbers = np.loadtxt(rows, np.float64, comments=None, ndmin=2)
-    if numbers.shape[1] != channels:
-        raise ValueError(f"{numbers.shape[1]} numbers a frame for {channels} channels")
+    numbers = np.empty((frames, channels))
+    for frame, row in enumerate(map(str.split, rows[:frames])):
+        if len(row) != channels:
+            raise ValueError(f"{len(row)} numbers in frame {frame + 1} for {channels} channels")
+        numbers[frame] = [number(word) for word in row]
     if not np.isfinite(numbers).all():
         raise ValueError("NaN or infinity")
-    return numbers, round(1 / step_s, 3 if step_s <= 1.0 else 6)
+    return numbers, round(1 / step_s, 3 if step_s <= 1.0 else 6), repairs
 
 
 # FLAME motion as an npz of coefficients under the names that the field's tools use.
 
 COEFFICIENTS_FPS = 25.0  # frame rate of files without one
-EXPRESSION_NAMES = ("expression", "exp", "expcode", "expression_params")
 _PARTS = {
-    "expression": (EXPRESSION_NAMES, 50),
-    "jaw": (("jaw", "jaw_pose", "jawpose", "jaw_params"), 3),
-    "global": (("global", "global_pose", "global_orient", "globalpose"), 3),
+    "expression": (("expression", "exp", "expcode", "expressionparams", "expr"), 50),
+    "jaw": (("jaw", "jawpose", "jawparams"), 3),
+    "global": (("global", "globalpose", "globalorient", "rotation"), 3),
     "pose": (("pose", "posecode"), 6),
+    "fps": (("fps",), 1),
 }
-"""Names of each part of a clip, and its coefficients; `pose` is the global rotation and the jaw together."""
+"""Names of each part of a clip, the best first, and its coefficients; `pose` is the global rotation and the jaw."""
 _MOST_BYTES = 1 << 30
+
+
+def flame_part(name: str) -> str:
+    """Which part of FLAME motion an array of this name is, whatever its case and separators; "" for none."""
+    return next((part for part, (names, _) in _PARTS.items() if _plain(name) in names), "")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())
 
 
 def save_flame_coefficients(clip: MotionClip, path: Path) -> None:
@@ -477,51 +528,55 @@ def save_flame_coefficients(clip: MotionClip, path: Path) -> None:
 def load_flame(path: Path) -> MotionClip:
     """FLAME motion of a clip: its npz, or any npy file of its folder.
 
-    Raises InputError for no expression or no jaw, arrays of other shapes or of objects, NaN, or lengths that differ.
+    Rotations of the neck and the eyes are not read, which a warning says. Raises InputError for no expression or no
+    jaw, arrays of other shapes or of objects, lengths that differ, and what `read_clip` refuses.
     """
     try:
         if path.suffix.lower() == ".npy":
-            return _coefficients({file.stem: partial(io.FileIO, file) for file in sorted(path.parent.glob("*.npy"))})
+            files = sorted(path.parent.glob("*.npy"))
+            return _coefficients({file.stem: partial(io.FileIO, file) for file in files}, path)
         with zipfile.ZipFile(path) as archive:
-            return _coefficients({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()})
+            return _coefficients({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()}, path)
     except UNREADABLE as error:
         expected = "FLAME coefficients with expression and jaw"
         raise InputError(expected, f"{path}: {cause(error)}", "write them as plain arrays of numbers") from error
 
 
-def require_coefficients(names: list[str]) -> None:
+def require_coefficients(names: Sequence[str]) -> None:
     """ValueError unless the arrays that a clip has are those of an expression and a jaw."""
-    has = {name.lower() for name in names}
+    has = set(map(flame_part, names))
     for parts in (("expression",), ("jaw", "pose")):
-        wanted = [name for part in parts for name in _PARTS[part][0]]
-        if not has.intersection(wanted):
-            raise ValueError(f"no {', '.join(wanted[:-1])} or {wanted[-1]} among {', '.join(sorted(has)[:6])}")
+        if not has.intersection(parts):
+            wanted = [name for part in parts for name in _PARTS[part][0]]
+            raise ValueError(f"no {', '.join(wanted[:-1])} or {wanted[-1]} among {', '.join(sorted(names)[:12])[:200]}")
 
 
 def _holds_coefficients(path: Path) -> bool:
     """Whether a file is an npz with expression coefficients, judged by the names of its arrays."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(splitext(name)[0].lower() in EXPRESSION_NAMES for name in archive.namelist())
+            return any(flame_part(splitext(name)[0]) == "expression" for name in archive.namelist())
     except (zipfile.BadZipFile, OSError):
         return False
 
 
-def _coefficients(openers: Mapping[str, Callable[[], IO[bytes]]]) -> MotionClip:
+def _coefficients(openers: Mapping[str, Callable[[], IO[bytes]]], path: Path) -> MotionClip:
     """Motion from the arrays of one clip; ValueError says what does not fit."""
     require_coefficients(list(openers))
-    lower = {name.lower(): name for name in openers}
+    plain = {_plain(name): name for name in openers}
+    picks = {part: next((plain[name] for name in names if name in plain), None) for part, (names, _) in _PARTS.items()}
     parts: dict[str, np.ndarray] = {}
-    for part, (names, width) in _PARTS.items():
-        if name := next((lower[name] for name in names if name in lower), None):
-            found = read_array(openers[name], name, "fiu", _MOST_BYTES)
-            if found.ndim == 3 and 1 in found.shape[:2]:
-                found = found.reshape(-1, found.shape[2])
-            columns = found.shape[1] if found.ndim == 2 else 0
-            if columns < width or (columns != width and part != "expression"):
-                raise ValueError(f"{name} of the shape {found.shape}, not (frames, {width}) axis-angle or coefficients")
-            with np.errstate(over="ignore"):
-                parts[part] = found[:, :width].astype(np.float32)
+    for part, name in picks.items():
+        if name is None or part == "fps":
+            continue
+        found, width = read_array(openers[name], name, "fiu", _MOST_BYTES), _PARTS[part][1]
+        if found.ndim == 3 and 1 in found.shape[:2]:
+            found = found.reshape(-1, found.shape[2])
+        columns = found.shape[1] if found.ndim == 2 else 0
+        if columns < width or (columns != width and part != "expression"):
+            raise ValueError(f"{name} of the shape {found.shape}, not (frames, {width}) axis-angle or coefficients")
+        with np.errstate(over="ignore"):
+            parts[part] = found[:, :width].astype(np.float32)
     expression, pose = parts["expression"], parts.get("pose")
     jaw = parts["jaw"] if pose is None or "jaw" in parts else pose[:, 3:]
     turn = parts.get("global", np.zeros_like(jaw) if pose is None else pose[:, :3])
@@ -529,8 +584,11 @@ def _coefficients(openers: Mapping[str, Callable[[], IO[bytes]]]) -> MotionClip:
         raise ValueError(f"{len(expression)} frames of expression, {len(jaw)} of jaw, {len(turn)} of global rotation")
     present = np.ones(len(FLAME), dtype=bool)
     present[list(FLAME.groups["head"])] = turn.any()
-    fps = np.array(COEFFICIENTS_FPS)
-    if "fps" in lower:
-        fps = read_array(openers[lower["fps"]], "fps", "fiu", 64)
+    rate = picks["fps"]
+    fps = np.array(COEFFICIENTS_FPS) if rate is None else read_array(openers[rate], rate, "fiu", 64)
     values = np.concatenate([expression, jaw, turn], axis=1)
-    return MotionClip(values, float(fps.item()), FLAME, present)
+    joints = [name for name in openers if {"neck", "eye", "eyes"} & set(words(name))]
+    unread = [*joints, *(name for name in openers if flame_part(name) and name not in picks.values())]
+    text = f"not read: {', '.join(unread)}"
+    warnings = (Finding("arrays_not_read", float(len(unread)), text),) if unread else ()
+    return read_clip(values, float(fps.item()), FLAME, path, present=present, warnings=warnings)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float16, Float32
 from pydantic import BaseModel, ConfigDict, Field
 
+from avi_lib.errors import Finding
 from avi_lib.speech.encoders import FPS, RATE_HZ, SpeechEncoder
 from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
 from avi_lib.speech.prosody import PitchTrack, Prosody, functionals, track_pitch
@@ -36,15 +36,6 @@ _LEVEL_DB = 20.0
 _FLOOR_DB = -60.0
 
 Wave = Float32[np.ndarray, " samples"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found in a recording: a stable name, the number that tells how much, and a sentence for a person."""
-
-    name: str
-    value: float
-    text: str
 
 
 class SpeechReport(BaseModel):
