@@ -476,7 +476,7 @@ def in_units(
         if any(_SWAY_DEG[0] < moved for moved, yes in zip(ranges, sure, strict=True) if not yes):
             got = f"{called} in degrees (up to {most:.4g}) beside others that may be in radians in {source}"
             raise InputError("one unit for all rotations", got, "write all in radians")
-        text = f"{called} count in degrees (up to {most:.4g}): turned into radians"
+        text = f"counted in degrees: {called} (up to {most:.4g}); turned into radians"
         repairs.append(Finding("rotations_in_degrees", most, text))
         values = values.copy()
         values[:, degrees] = np.radians(values[:, degrees])
