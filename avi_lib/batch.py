@@ -11,12 +11,13 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from avi_lib.corpus.layouts import find, printable, stem
 from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, lettering
 from avi_lib.files import check_writable, keep_inputs, make_folder
@@ -24,16 +25,12 @@ from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
+from avi_lib.speech.decode import SOUND_SUFFIXES
 from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
 
 if TYPE_CHECKING:
     from avi_lib.instruction.instructor import Written
-
-RECORDING_SUFFIXES = frozenset(
-    ".wav .flac .ogg .opus .mp3 .m4a .aac .aif .aiff .mp4 .mov .mkv .webm .mpg .mpeg .avi".split()
-)
-"""Files taken from a folder; a file named on its own may have any name."""
 
 TALK_SUFFIX = ".talk.mp4"
 KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
@@ -55,7 +52,7 @@ class Job(NamedTuple):
 class Outcome(NamedTuple):
     """What became of one recording, or of one sample of it: `values` for JSON and `lines` for a person, or an `error`.
 
-    `alone` when it was the only recording asked for.
+    `alone` when it was the only recording asked for. The `notes` of the first say what its folders hold beside.
     """
 
     path: Path
@@ -63,28 +60,47 @@ class Outcome(NamedTuple):
     values: dict[str, Any]
     lines: Sequence[str] = ()
     error: AviError | None = None
+    notes: Sequence[str] = ()
 
 
-def find_recordings(sources: Sequence[Path]) -> tuple[list[Path], bool]:
-    """The files to work on, each once, and whether it is a single file named on its own.
+def find_recordings(
+    sources: Sequence[Path], results: Iterable[Path | None] = ()
+) -> tuple[dict[Path, str], bool, list[str]]:
+    """The files to work on, each once, with their names below the folder that was given.
 
-    Of a folder hidden files and the videos that `avi talk` leaves there are passed over; InputError where none is left.
+    And whether it is a single file named on its own, and notes on what was passed over. Folders are searched with all
+    below them but what is hidden. The videos that `avi talk` leaves there are passed over, and folders of `results`
+    within. InputError where none is left.
     """
-    recordings: dict[str, Path] = {}
+    recordings: dict[str, tuple[Path, str]] = {}
+    notes = []
+    made = {os.path.realpath(place) for place in results if place}
     for source in sources:
-        found = [source]
+        found = {source.name: source}
         if os.path.isdir(source):  # noqa: PTH112 (a name may be too long)
-            files = sorted(path for path in source.iterdir() if path.suffix.lower() in RECORDING_SUFFIXES)
-            found = [path for path in files if path.is_file() and path.name[0] != "." and not _TALK.search(path.name)]
+            within = made - {os.path.realpath(source)}
+            files, refused = find(source, None)
+            found = {
+                name: path
+                for name, path in sorted(files.items())
+                if path.suffix.lower() in SOUND_SUFFIXES
+                and not _TALK.search(name)
+                and within.isdisjoint(map(str, Path(os.path.realpath(path)).parents))
+            }
+            others = [f"{each.name} ({each.reason})" for each in refused] + sorted(files.keys() - found.keys())
+            more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+            over = f"{', '.join(map(printable, others[:5]))}{more}"
             if not found:
-                raise InputError("a folder with recordings", f"none in {source}", "name the files or another folder")
-        for recording in found:
-            recordings.setdefault(os.path.realpath(recording), recording)
-    return list(recordings.values()), len(sources) == 1 and not os.path.isdir(sources[0])  # noqa: PTH112
+                got = f"none in {source}" + (f", which holds {over}" if others else "")
+                raise InputError("a folder with recordings", got, "name the files or another folder")
+            notes += [f"{source}: passed over {over}"] if others else []
+        for name, recording in found.items():
+            recordings.setdefault(os.path.realpath(recording), (recording, name))
+    return dict(recordings.values()), len(sources) == 1 and not os.path.isdir(sources[0]), notes  # noqa: PTH112
 
 
-def plan_jobs(recordings: Sequence[Path], alone: bool, places: Places, samples: int = 1) -> list[Job]:
-    """Where everything goes: names as they are given for a recording alone, else names of recordings in folders.
+def plan_jobs(recordings: Mapping[Path, str], alone: bool, places: Places, samples: int = 1) -> list[Job]:
+    """Where everything goes: as it is given for a recording alone, else in folders under the names of recordings.
 
     Of several samples each has its number before the suffix of its files: face.2.mp4.
     """
@@ -97,10 +113,10 @@ def plan_jobs(recordings: Sequence[Path], alone: bool, places: Places, samples: 
         dot = {kind: "." if path.suffix else "_" for kind, path in files.items()}
         return {kind: path.with_name(f"{path.stem}{dot[kind]}{sample}{path.suffix}") for kind, path in files.items()}
 
-    stems = Counter(recording.stem for recording in recordings)
+    stems = Counter(map(stem, recordings.values()))
     jobs = []
-    for recording in recordings:
-        name = recording.stem if stems[recording.stem] == 1 else recording.name
+    for recording, found_as in recordings.items():
+        name = stem(found_as) if stems[stem(found_as)] == 1 else found_as
         files = {}
         for kind, place in places.items():
             named = place if alone or place is None else place / f"{name}{KINDS[kind]}"
@@ -119,6 +135,7 @@ def talk_all(
     timeline: Path | None = None,
     samples: int = 1,
     beside: Sequence[str] = (),
+    track: int | None = None,
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
@@ -126,10 +143,11 @@ def talk_all(
     a place go into the working folder as `<recording>.talk.mp4`. With several samples each has the seed after
     the last one's, and its number before the suffix of its files. Without instruction and timeline the instruction is
     written from the speech. With sentences `beside` it, the video shows the same recording under each of them too, side
-    by side from the same noise. Raises InputError, before any work and with nothing written, for arguments that suit
-    no recording.
+    by side from the same noise. Of several sound tracks `track` is heard, see `load_voice`. Folders are searched with
+    all below them, and results lie as recordings do. Raises InputError, before any work and with nothing written, for
+    arguments that suit no recording.
     """
-    recordings, alone = find_recordings(sources)
+    recordings, alone, notes = find_recordings(sources, places.values())
     if instruction is not None and timeline is not None:
         raise InputError("an instruction or a timeline", "both", "write the instruction into the timeline")
     asked = load_timeline(timeline) if timeline else None if instruction is None else Instruction.parse(instruction)
@@ -174,7 +192,7 @@ def talk_all(
         def make(job: Job) -> tuple[dict[str, Any], list[str]]:
             nonlocal first
             begun = time.perf_counter()
-            first = first or talker.listen(job.recording, asked, text)
+            first = first or talker.listen(load_voice(job.recording, track=track), asked, text)
             seed = settings.seed + job.sample - 1
             talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
             if "motion" in job.files:
@@ -190,7 +208,8 @@ def talk_all(
             if job.sample == 1:
                 first = None
             if job.sample == 1 or first:  # a recording that cannot be used is reported with its first sample
-                yield _outcome(job.recording, alone, partial(make, job), sample=job.sample)
+                yield _outcome(job.recording, alone, partial(make, job), sample=job.sample)._replace(notes=notes)
+                notes = []
 
 
 def _outcome(path: Path, alone: bool, make: Callable[[], tuple[dict[str, Any], list[str]]], **about: Any) -> Outcome:
@@ -249,20 +268,22 @@ def _report(
     return values, lines
 
 
-def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: bool = False) -> Iterator[Outcome]:
+def instruct_all(
+    sources: Sequence[Path], settings: InstructSettings, timeline: bool = False, track: int | None = None
+) -> Iterator[Outcome]:
     """Write an instruction for every recording among `sources` (files, or folders of them), or a timeline each.
 
     A recording without speech has a neutral instruction with a warning.
     """
     from avi_lib.instruction.instructor import load_instructor
 
-    recordings, alone = find_recordings(sources)
+    recordings, alone, notes = find_recordings(sources)
     weights = None if settings.instructor == "learned" else Path(settings.instructor)
     instructor = load_instructor(weights, settings.encoder, settings.language_model)
 
     def write(path: Path) -> tuple[dict[str, Any], list[str]]:
         begun = time.perf_counter()
-        speech = load_voice(path, refuse_silence=False)
+        speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
         if timeline:
             entries, written = instructor.timeline(speech)
@@ -279,7 +300,8 @@ def instruct_all(sources: Sequence[Path], settings: InstructSettings, timeline: 
         return values | {"speech": speech.report.model_dump(mode="json")}, lines
 
     for path in recordings:
-        yield _outcome(path, alone, partial(write, path))
+        yield _outcome(path, alone, partial(write, path))._replace(notes=notes)
+        notes = []
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:

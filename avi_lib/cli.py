@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 S = TypeVar("S", bound=Settings)
+TRACK = "of several sound tracks the one to hear (default: the one with speech)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -169,10 +170,12 @@ def _parser() -> argparse.ArgumentParser:
     option = add("instruct", partial(_print_all, _instruct), "write what the face should do for a recording", each)
     option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
     option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
+    option("--track", type=int, metavar="N", help=TRACK)
     _settings_options(option, InstructSettings, *InstructSettings.model_fields)
 
     option = add("track", _track, "follow the face in a video: ARKit weights and head rotation")
     option("video", type=Path, metavar="VIDEO")
+    option("--track", type=int, metavar="N", help=TRACK)
     help_ = "as in `avi export`; OUT-1, OUT-2, … where it is cut. Only npz says which channels are missing"
     option("-o", "--output", type=Path, required=True, metavar="OUT", help=help_)
 
@@ -226,6 +229,7 @@ def _talk_options(option: Callable[..., Any]) -> None:
     option("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
     option("--instruction", metavar="TEXT", help="what the face should do; else written from the speech")
     option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
+    option("--track", type=int, metavar="N", help=TRACK)
     option("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
     models = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model")
     _settings_options(option, TalkSettings, *models, "seed", "head")
@@ -307,20 +311,22 @@ def _talk(options: Options) -> Iterable[Outcome]:
     )
     places = {} if options.no_video else {"video": options.output}
     places |= {kind: place for kind, place in (("motion", options.motion), ("sheet", options.sheet)) if place}
-    more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside")}
+    more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside", "track")}
     return talk_all(options.speech, settings, places, **more)
 
 
 def _instruct(options: Options) -> Iterable[Outcome]:
     from avi_lib.batch import instruct_all
 
-    return instruct_all(options.speech, _settings(InstructSettings, options), options.timeline)
+    return instruct_all(options.speech, _settings(InstructSettings, options), options.timeline, options.track)
 
 
 def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -> int:
     """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on."""
     failed = 0
     for outcome in work(options):
+        for note in outcome.notes:
+            _say(note)
         heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, outcome.lines)
         if not heard and work is _instruct:  # nothing else comes of it
             return 141
@@ -340,7 +346,7 @@ def _track(options: Options) -> int:
     output: Path = options.output
     check_motion(output)
     check_writable(output)
-    track = track_video(options.video)
+    track = track_video(options.video, track=options.track)
     written = []
     for number, piece in enumerate(track.pieces, 1):
         path = output if len(track.pieces) == 1 else output.with_stem(f"{output.stem}-{number}")

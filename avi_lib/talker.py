@@ -29,6 +29,7 @@ from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
+from avi_lib.speech.decode import VIDEO_SUFFIXES
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import PhoneTrack
 from avi_lib.speech.prosody import Prosody
@@ -196,7 +197,6 @@ class Renderer:
 
 
 SPEECH, OFF, SEED, TEXT, FILE = "speech", "off", "seed", "text", "file"
-VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".avi", ".m4v"))
 
 
 def parse_source(text: str) -> tuple[str, str]:
@@ -208,7 +208,7 @@ def parse_source(text: str) -> tuple[str, str]:
     is_seed = kind == SEED and value.isdecimal() and len(value) < 20 and int(value) < 2**63
     if text in (SPEECH, OFF) or is_seed or (colon and kind == TEXT and value.strip()):
         return kind, value
-    if Path(text).suffix.lower() not in VIDEO_SUFFIXES | set(READABLE) or not Path(text).is_file():
+    if Path(text).suffix.lower() not in {*VIDEO_SUFFIXES, *READABLE} or not Path(text).is_file():
         do = f"write {SPEECH}, {OFF}, {SEED}:7, {TEXT}:SENTENCE, or a file of motion or video"
         raise InputError("a source of a factor", repr(text[:200]), do)
     return FILE, text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import av
@@ -26,6 +26,15 @@ FORMATS = {
     "caf": ("caf", "pcm_s16le"),
     "w64": ("w64", "pcm_s16le"),
     "mpg": ("mpeg", "mp2"),
+    "au": ("au", "pcm_s16be"),
+    "wv": ("wv", "wavpack"),
+    "ac3": ("ac3", "ac3"),
+    "ec3": ("eac3", "eac3"),
+    "oga": ("ogg", "flac"),
+    "flv": ("flv", "aac"),
+    "ts": ("mpegts", "mp2"),
+    "avi": ("avi", "libmp3lame"),
+    "loas": ("latm", "aac"),
 }
 """Suffix -> FFmpeg's container and encoder; WAV comes from `wav_bytes`."""
 
@@ -69,7 +78,8 @@ def encoded(wave: np.ndarray, suffix: str, rate_hz: int = RATE_HZ, options: dict
     container, codec = FORMATS[suffix]
     file = io.BytesIO()
     with av.open(file, "w", format=container, options=options or {}) as output:
-        stream = output.add_stream(codec, rate=48_000 if codec == "libopus" else rate_hz, layout="mono")
+        wide = codec in ("libopus", "ac3", "eac3")
+        stream = output.add_stream(codec, rate=48_000 if wide else rate_hz, layout="mono")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave[None], np.float32), format="fltp", layout="mono")
         frame.rate, frame.pts = rate_hz, 0
         context = stream.codec_context
@@ -97,6 +107,27 @@ def write_video(path: Path, wave: np.ndarray | None, rate_hz: int = RATE_HZ) -> 
             output.mux(sound.encode(frame))
         if sound:
             output.mux(sound.encode(None))
+    return path
+
+
+def stamped(path: Path, *tracks: Sequence[tuple[float, np.ndarray]], picture: bool = False) -> Path:
+    """PCM tracks in Matroska of parts whose time stamps begin at so many seconds."""
+    with av.open(str(path), "w") as output:
+        streams = [output.add_stream("pcm_s16le", rate=RATE_HZ, layout="mono") for _ in tracks]
+        if picture:
+            output.add_stream("libx264", rate=25, width=64, height=64)
+        for stream, parts in zip(streams, tracks, strict=True):
+            for start_s, wave in parts:
+                for first in range(0, len(wave), RATE_HZ // 10):
+                    samples = np.round(32767 * wave[None, first : first + RATE_HZ // 10]).astype(np.int16)
+                    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+                    frame.rate, frame.pts = RATE_HZ, round(start_s * RATE_HZ) + first
+                    output.mux(stream.encode(frame))
+            output.mux(stream.encode(None))
+        if picture:
+            pictures = output.streams.video[0]
+            output.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))))
+            output.mux(pictures.encode(None))
     return path
 
 

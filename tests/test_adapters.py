@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from preparing import contiguous
 
 from avi_lib.corpus.adapters import ADAPTERS, scan_source
-from avi_lib.corpus.layouts import SPEECH_SUFFIXES, RuleError, Scan, find, load_lablaut, phones_of, read_table
+from avi_lib.corpus.layouts import RuleError, Scan, find, load_lablaut, phones_of, read_table
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace, save_npz
+from avi_lib.speech.decode import SPEECH_SUFFIXES
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, tidy
 
 CLIP = "03-01-05-02-01-01-12"

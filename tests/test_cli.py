@@ -104,17 +104,21 @@ def test_export_turns_npz_into_live_link_csv_and_back(recording: Path, tmp_path:
 
 
 def test_a_folder_of_recordings_goes_on_after_one_fails(recording: Path, tmp_path: Path, capsys: Capture):
-    source, motions = tmp_path / "in", tmp_path / "motions"
+    source = tmp_path / "in"
     source.mkdir()
     (source / "b_broken.wav").write_bytes(b"RIFF....WAVEjunk")
-    for name in ("a.wav", "c.wav"):
+    (source / "sub").mkdir()
+    for name in ("a.wav", "c.m4v", "sub/a.au"):
         (source / name).write_bytes(recording.read_bytes())
+    (source / "notes.txt").write_text("Monday")
+    motions = source / "motions"
     assert main(["talk", str(source), "--instruction", ANGRY, "--no-video", "--motion", str(motions), "--json"]) == 1
     printed = capsys.readouterr()
     made = [json.loads(line) for line in printed.out.splitlines()]
-    assert [Path(each["path"]).name for each in made] == ["a.wav", "b_broken.wav", "c.wav"]
-    assert "error" in made[1] and "b_broken.wav" in printed.err and len(printed.err.splitlines()) == 1
-    assert left(motions) == ["a.npz", "c.npz"]
+    assert [Path(each["path"]).name for each in made] == ["a.wav", "b_broken.wav", "c.m4v", "a.au"]
+    over, failed = printed.err.splitlines()
+    assert "error" in made[1] and "b_broken.wav" in failed and "passed over notes.txt" in over
+    assert left(motions) == ["a.npz", "c.npz", "sub"] and left(motions / "sub") == ["a.npz"]
 
 
 @pytest.mark.parametrize(

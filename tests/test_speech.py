@@ -8,18 +8,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bad_audio import FORMATS, NO_ERROR_TALK, REFUSED, REPAIRED, encoded, save, voice, wav_bytes, write_video
+from bad_audio import FORMATS, NO_ERROR_TALK, REFUSED, REPAIRED, encoded, save, stamped, voice, wav_bytes, write_video
 
 from avi_lib.errors import InputError
-from avi_lib.speech.decode import MAX_CHANNELS
+from avi_lib.speech.decode import MAX_CHANNELS, SOUND_SUFFIXES, timed
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import SpeechReport
 
 ROOT = Path(__file__).resolve().parents[1]
-LOSSLESS = ("wav", "flac", "aiff", "caf", "w64")
+LOSSLESS = ("wav", "flac", "aiff", "caf", "w64", "au", "oga")
+UNTRIMMED = ("mpg", "ts", "flv", "avi", "loas", "ac3", "ec3")
+"""Formats that keep the silence with which their codecs begin."""
 
 
 def lag_and_snr_db(wave: np.ndarray, reference: np.ndarray) -> tuple[int, float]:
@@ -38,13 +41,14 @@ def lag_and_snr_db(wave: np.ndarray, reference: np.ndarray) -> tuple[int, float]
 def test_every_format_gives_the_same_wave_in_place(tmp_path: Path, suffix: str) -> None:
     wave = voice(1.0)
     speech = load_voice(save(tmp_path / f"a.{suffix}", encoded(wave, suffix)))
+    assert f".{suffix}" in SOUND_SUFFIXES
     assert speech.wave.dtype == np.float32
     assert speech.rate_hz == 16_000
-    assert speech.duration_s == pytest.approx(1.0, abs=0.05)
+    assert speech.duration_s == pytest.approx(1.0, abs=0.1 if suffix in UNTRIMMED else 0.05)
     if suffix in LOSSLESS:
         np.testing.assert_allclose(speech.wave, wave, atol=1.5 / 32768)
         assert speech.report.repairs == ()
-    elif suffix != "mpg":
+    elif suffix not in UNTRIMMED:
         lag, snr_db = lag_and_snr_db(speech.wave, wave)
         assert abs(lag) <= 1
         assert snr_db > 10
@@ -108,6 +112,87 @@ def test_streams_that_break_off_or_change_on_the_way_are_loaded_and_recorded(tmp
     speech = load_voice(save(tmp_path / "joined.mp3", b"".join(parts)))
     assert speech.report.finding("changes").value >= 1
     assert speech.duration_s == pytest.approx(2.1, abs=0.1)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0xFFFFFFFF, "caf", "avi"])
+def test_a_file_that_was_written_to_a_pipe_is_whole(tmp_path: Path, size: int | str) -> None:
+    content = bytearray(encoded(voice(1.0), size) if isinstance(size, str) else wav_bytes(voice(1.0), claim_bytes=size))
+    if size == "caf":
+        content[(first := content.index(b"data") + 4) : first + 8] = b"\xff" * 8
+    elif size == "avi":
+        content[4:8] = b"\xff" * 4
+    report = load_voice(save(tmp_path / "a.wav", bytes(content))).report
+    assert report.duration_s == pytest.approx(1.0, abs=0.1)
+    assert (report.repairs, report.claimed_s) == ((), None)
+    assert report.finding("open_length") is not None
+
+
+PARTS = {
+    "filled": ([(0.0, 1.0), (2.0, 0.5)], 2.5, 1.0),
+    "cut": ([(0.0, 1.0), (0.95, 0.55)], 1.5, 0.05),
+    "late": ([(1.0, 1.0)], 1.0, 0.0),
+    "close": ([(0.0, 0.5), (0.53, 0.5)], 1.0, 0.0),
+    "stray": ([(0.0, 0.5), (0.58, 0.1), (0.6, 0.4)], 1.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("picture", [False, True])
+@pytest.mark.parametrize("case", PARTS)
+def test_sound_comes_when_its_time_stamps_say(tmp_path: Path, case: str, picture: bool) -> None:
+    parts, duration_s, value = PARTS[case]
+    waves = [voice(seconds) for _, seconds in parts]
+    timed_parts = [(start_s, wave) for (start_s, _), wave in zip(parts, waves, strict=True)]
+    speech = load_voice(stamped(tmp_path / "a.mkv", timed_parts, picture=picture))
+    assert speech.duration_s == pytest.approx(duration_s, abs=0.002)
+    assert [(each.name, each.value) for each in speech.report.repairs] == (
+        [(case, pytest.approx(value, abs=0.002))] if value else []
+    )
+    np.testing.assert_allclose(speech.wave[-3200:], waves[-1][-3200:], atol=2e-4)
+    if case == "filled":
+        assert not speech.wave[16_100:31_900].any()
+
+
+STAMPS: dict[str, tuple[list[float | None], list[float], int]] = {
+    "a gap": ([0, 1, 5, 6], [0, 1, 5, 6], 0),
+    "joined files": ([10, 11, 0, 1], [10, 11, 12, 13], 1),
+    "hours ahead": ([0, 1, 9000, 9001], [0, 1, 2, 3], 1),
+    "a stray stamp": ([0, 1, 7, 3, 4], [0, 1, 2, 3, 4], 0),
+    "one far back": ([10, 11, 0, 13], [10, 11, 12, 13], 0),
+    "none": ([None, None, 2], [0, 1, 2], 0),
+}
+
+
+@pytest.mark.parametrize("name", STAMPS)
+def test_stamps_that_stray_or_begin_anew_do_not_move_what_follows(name: str) -> None:
+    stamps, expected, anew = STAMPS[name]
+    counts = {"anew": 0}
+    frames = (SimpleNamespace(time=stamp) for stamp in stamps)
+    assert [at_s for _, at_s in timed(frames, None, lambda frame: 1.0, counts)] == expected
+    assert counts["anew"] == anew
+
+
+def test_joined_recordings_are_read_one_after_the_other(tmp_path: Path) -> None:
+    speech = load_voice(save(tmp_path / "a.ogg", encoded(voice(2.0), "ogg") + encoded(voice(1.0), "ogg")))
+    assert speech.duration_s == pytest.approx(3.0, abs=0.1)
+    assert speech.report.finding("anew").value == 1
+
+
+def test_of_several_tracks_the_one_with_speech_is_used_and_the_others_are_listed(tmp_path: Path) -> None:
+    spoken = load_voice(ROOT / "data" / "samples" / "arctic.flac").wave
+    seconds = np.arange(len(spoken)) / 16_000
+    chord = sum(np.sin(2 * np.pi * hz * seconds) for hz in (220, 277, 330)) * np.exp(-2 * (seconds % 0.5)) / 6
+    tracks = [[(0.0, wave.astype(np.float32))] for wave in (chord, 0 * spoken, spoken)]
+    path = stamped(tmp_path / "a.mka", *tracks)
+    speech = load_voice(path)
+    np.testing.assert_allclose(speech.wave, spoken, atol=2e-4)
+    finding = speech.report.finding("tracks")
+    assert finding.value == 3 and "track 1 (pcm" in finding.text and "track 2 (pcm" in finding.text
+    np.testing.assert_allclose(load_voice(path, track=1).wave, tracks[0][0][1], atol=2e-4)
+    for track, words in ((2, "silent throughout"), (4, "from 1 to 3"), (0, "from 1 on")):
+        with pytest.raises(InputError, match=words):
+            load_voice(path, track=track)
+    with pytest.raises(InputError, match=r"2 tracks, none of which.*track 1.*silent.*track 2.*silent"):
+        load_voice(stamped(tmp_path / "b.mka", tracks[1], tracks[1]))
 
 
 def test_paths_that_are_no_recordings_are_refused_at_once(tmp_path: Path) -> None:

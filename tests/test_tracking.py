@@ -251,6 +251,18 @@ def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path)
     assert 5 <= len(pictures) < 30 and footage.damaged
 
 
+def test_joined_videos_go_on_and_a_long_last_picture_is_no_loss(tmp_path: Path):
+    grey = [np.full((64, 64, 3), 6 * i, np.uint8) for i in range(40)]
+    part = write(tmp_path / "part.ts", grey).read_bytes()
+    (tmp_path / "two.ts").write_bytes(part + part)
+    footage = tracking.Footage(tmp_path / "two.ts")
+    starts_s = [start_s for start_s, _ in footage.pictures()]
+    assert (len(starts_s), footage.anew, footage.unordered) == (80, 1, 0)
+    np.testing.assert_allclose(np.diff(starts_s), 0.04, atol=0.002)
+    slow = tracking.Footage(write(tmp_path / "slow.mp4", grey, [0.5 * i for i in range(40)]))
+    assert len([*slow.pictures()]) == 40 and slow.truncated_s == 0
+
+
 def test_a_missing_system_library_is_named_with_its_package_and_a_model_of_another_kind_refused(tmp_path, monkeypatch):
     (tmp_path / "mediapipe.py").write_text(
         "raise ImportError('libGLESv2.so.2: cannot open shared object file: No such file or directory')"

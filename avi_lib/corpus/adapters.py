@@ -29,6 +29,7 @@ from avi_lib.errors import InputError, cause
 from avi_lib.files import table_rows
 from avi_lib.motion.clip import ARRAYS, FLAME, UNREADABLE, load_npz, read_array, space_of
 from avi_lib.motion.formats import flame_part, load_flame, require_coefficients
+from avi_lib.speech.decode import SOUND_SUFFIXES, SPEECH_SUFFIXES, VIDEO_SUFFIXES
 
 Entries = dict[str, Callable[[], Recording]]
 """Files or rows of a source by name, and for each the call that reads it or raises RuleError or InputError."""
@@ -45,7 +46,7 @@ class Adapter:
 
 
 def _video(path: Path) -> Path | None:
-    return path if path.suffix.lower() in layouts.VIDEO_SUFFIXES else None
+    return path if path.suffix.lower() in VIDEO_SUFFIXES else None
 
 
 # Corpora whose file names or folders are their labels: the rules of `corpora.json`.
@@ -212,7 +213,7 @@ def _recorded(
         raise InputError("one row for each clip", f"{twice} again in {index}", "remove one")
     takes = takes_of(found, refused)
     folders = Counter(map(posixpath.dirname, takes))
-    sounds = of_suffix(found, *layouts.SOUND_SUFFIXES)
+    sounds = of_suffix(found, *SOUND_SUFFIXES)
     by_stem = {stem(name): path for name, path in reversed(sounds.items())}
 
     def sound(name: str) -> Path | None:
@@ -308,7 +309,7 @@ def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
     if rows and not {"clip", "file"} & rows[0][1].keys():
         raise InputError("a column clip or file", f"{index} without", "name the sound of every row")
     motions = layouts.by_written_name(of_suffix(found, ".npz"))
-    sounds = layouts.by_written_name(of_suffix(found, *layouts.SOUND_SUFFIXES))
+    sounds = layouts.by_written_name(of_suffix(found, *SOUND_SUFFIXES))
     phones = layouts.read_phones(source)
 
     def read(clip: str, row: Mapping[str, str]) -> Recording:
@@ -373,7 +374,7 @@ def _captioned(source: Path, found: Found, refused: list[Refusal]) -> Entries:
             captions += _captions(path, posixpath.dirname(name))
         except InputError as error:
             refused.append(Refusal(printable(name), printable(str(error))))
-    sounds = layouts.by_written_name(of_suffix(found, *layouts.SOUND_SUFFIXES))
+    sounds = layouts.by_written_name(of_suffix(found, *SOUND_SUFFIXES))
 
     def read(folder: str, clip: object, sentence: object) -> Recording:
         for what, value in (("path of its clip", clip), ("sentence", sentence)):
@@ -417,7 +418,7 @@ MAX_TRANSCRIPT_BYTES = 100_000
 
 def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
     texts = {stem(name): path for name, path in of_suffix(found, ".txt").items()}
-    sounds = {stem(name): path for name, path in reversed(of_suffix(found, *layouts.SPEECH_SUFFIXES).items())}
+    sounds = {stem(name): path for name, path in reversed(of_suffix(found, *SPEECH_SUFFIXES).items())}
 
     def read(name: str, path: Path) -> Recording:
         clip, text = stem(name), None
@@ -433,7 +434,7 @@ def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
                 raise RuleError(f"its transcript {transcript.name} cannot be read as UTF-8: {cause(error)}") from error
         return Recording(clip, layouts.speaker_folder(name), sounds.get(clip, path), path, text=text)
 
-    return {name: partial(read, name, path) for name, path in of_suffix(found, *layouts.VIDEO_SUFFIXES).items()}
+    return {name: partial(read, name, path) for name, path in of_suffix(found, *VIDEO_SUFFIXES).items()}
 
 
 # All layouts, and the scan of a source by one of them.
@@ -442,7 +443,7 @@ ADAPTERS = {
     **{
         name: Adapter(
             rule.layout,
-            layouts.SOUND_SUFFIXES if rule.video else layouts.SPEECH_SUFFIXES,
+            SOUND_SUFFIXES if rule.video else SPEECH_SUFFIXES,
             partial(_named, name),
             rule.licence,
         )
@@ -450,32 +451,32 @@ ADAPTERS = {
     },
     "livelink": Adapter(
         "Live Link Face takes: TAKE.csv as the app writes it, sound or video of the same name beside",
-        (*layouts.SOUND_SUFFIXES, ".csv"),
+        (*SOUND_SUFFIXES, ".csv"),
         partial(_recorded, _live_link_takes, lambda _, path: MotionFile(path, rigs.load_take), True),
     ),
     "rig": Adapter(
         "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside",
-        (*layouts.SOUND_SUFFIXES, ".npz"),
+        (*SOUND_SUFFIXES, ".npz"),
         partial(_recorded, _npz_files, _rig_motion, False),
     ),
     "flame": Adapter(
         "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside",
-        (*layouts.SOUND_SUFFIXES, ".npz", ".npy"),
+        (*SOUND_SUFFIXES, ".npz", ".npy"),
         partial(_recorded, _flame_takes, _flame_motion, False),
     ),
     "table": Adapter(
         "a folder with index.csv (a column clip or file) and the sound it names",
-        (*layouts.SOUND_SUFFIXES, ".npz"),
+        (*SOUND_SUFFIXES, ".npz"),
         _table,
     ),
     "captioned": Adapter(
         "captions: a JSON file of clip to sentence beside the sound, or a folder with captions.json or a JSON a clip",
-        (*layouts.SOUND_SUFFIXES, ".json"),
+        (*SOUND_SUFFIXES, ".json"),
         _captioned,
     ),
     "videos": Adapter(
-        f"videos ({', '.join(layouts.VIDEO_SUFFIXES)}), in one folder for each speaker",
-        (*layouts.SOUND_SUFFIXES, ".txt"),
+        "videos, in one folder for each speaker",
+        (*SOUND_SUFFIXES, ".txt"),
         _videos,
     ),
 }

@@ -26,11 +26,9 @@ from avi_lib.files import table_rows
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import MotionClip
+from avi_lib.speech.decode import SOUND_SUFFIXES
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone
 
-SPEECH_SUFFIXES = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac", ".aif", ".aiff")
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".avi", ".mpg", ".mpeg", ".webm", ".m4v")
-SOUND_SUFFIXES = SPEECH_SUFFIXES + VIDEO_SUFFIXES
 UNKNOWN_SPEAKER = "unknown"
 """Speaker of recordings that nobody is named for: one speaker for the splits, since people must not cross them."""
 
@@ -115,13 +113,13 @@ Found = dict[str, Path]
 # Files of a source.
 
 
-def find(source: Path, suffixes: Iterable[str]) -> tuple[Found, list[Refusal]]:
-    """Files below a folder whose suffix, in any case, is one of `suffixes`; hidden files and folders are left alone.
+def find(source: Path, suffixes: Iterable[str] | None) -> tuple[Found, list[Refusal]]:
+    """Files below a folder whose suffix, in any case, is one of `suffixes`, or all files; hidden ones are left.
 
     Links are followed. A folder that several links lead to is searched once, so links in a circle do no harm. Files
     come one format after the other, lossless before lossy and sound before video, then by name. Refused are folders
-    that cannot be read, links that lead nowhere, and names with control characters or bytes that are not UTF-8. Raises
-    InputError for no folder.
+    that cannot be read, links that lead nowhere, and, where `suffixes` choose, names with control characters or bytes
+    that are not UTF-8. Raises InputError for no folder.
     """
     if not source.is_dir():
         state = "a file" if source.exists() else "missing"
@@ -143,9 +141,9 @@ def find(source: Path, suffixes: Iterable[str]) -> tuple[Found, list[Refusal]]:
         for entry in entries:
             name, path = prefix + entry.name, Path(entry.path)
             is_folder = os.path.isdir(path)  # noqa: PTH112 (False for links that cannot be followed, never an error)
-            if entry.name.startswith(".") or not (is_folder or path.suffix.lower() in suffixes):
+            if entry.name.startswith(".") or not (is_folder or suffixes is None or path.suffix.lower() in suffixes):
                 continue
-            if _unusable(entry.name):
+            if suffixes is not None and _unusable(entry.name):
                 refused.append(Refusal(printable(name), "the name has control characters or is not UTF-8; rename it"))
             elif is_folder:  # links wait until every real folder is searched, so that names follow the real ones
                 waiting.insert(0 if entry.is_symlink() else len(waiting), (name + "/", path))

@@ -31,6 +31,7 @@ from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, SPACES, MotionClip
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
+from avi_lib.speech.decode import decode_sound
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import ARPABET, SILENCE, Phone, align_phones, recognise_phones, shift, tidy
@@ -76,7 +77,7 @@ def motion_of(
 @cache
 def tracker_digest() -> str:
     """SHA-256 of the tracker: its model and the code that runs it."""
-    code = (Path(inspect.getfile(part)) for part in (tracking.track_video, tracking.read_pictures))
+    code = (Path(inspect.getfile(part)) for part in (tracking.track_video, tracking.read_pictures, decode_sound))
     files = (*sorted(resolve("face-landmarker").files.values()), *code)
     return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
 

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -111,7 +111,9 @@ class Track:
     report: TrackReport
 
 
-def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound: Path | None = None) -> Track:
+def track_video(
+    path: Path, fps: float = 25.0, model: Path | None = None, sound: Path | None = None, track: int | None = None
+) -> Track:
     """Follow the largest face of a video.
 
     Times without it of up to MAX_GAP_S are interpolated, or held at the video's ends; longer ones, and changes from one
@@ -122,13 +124,20 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
         fps: frame rate of the motion.
         model: a face_landmarker.task of your own.
         sound: another file that holds the video's sound from its first sample on; for the lag alone.
+        track: which sound track is the video's; see `load_voice`.
 
     Raises:
         InputError: no video, or no face in it.
         AssetError: the model or a system library is missing.
     """
     bundle = resolve("face-landmarker", model).files["face_landmarker.task"]
-    footage, seen = Footage(path), []
+    voice, lag = None, Lag(None, None)
+    try:
+        voice = load_voice(sound or path, track=track)
+    except InputError as error:
+        lag = Lag(None, None, f"no sound: {error.got}")
+    tracks = voice.report.finding("tracks") if voice else None
+    footage, seen = Footage(path, track=int(tracks.value) if tracks and sound is None else 0), []
     with FaceFollower(bundle) as follower, tqdm(desc="tracking", unit=" frames", leave=False, disable=None) as bar:
         for start_s, rgb in footage.pictures():
             seen.append((start_s, *follower.follow(start_s, rgb)))
@@ -141,15 +150,14 @@ def track_video(path: Path, fps: float = 25.0, model: Path | None = None, sound:
     if not pieces:
         got = f"{path} with one in {(sightings.person >= 0).sum()} of {len(seen)} pictures"
         raise InputError("a face that stays in view", got, "choose a video of a face that looks towards the camera")
-    longest = max(pieces, key=len)
-    try:
-        lag = measure_lag(longest, load_voice(sound or path).wave)
-    except InputError as error:
-        lag = Lag(None, None, f"no sound: {error.got}")
-    return Track(pieces, _report(footage, sightings, pieces, lag))
+    if voice:
+        lag = measure_lag(max(pieces, key=len), voice.wave)
+    return Track(pieces, _report(footage, sightings, pieces, lag, tracks.text if tracks else ""))
 
 
-def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ...], lag: Lag) -> TrackReport:
+def _report(
+    footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ...], lag: Lag, tracks: str
+) -> TrackReport:
     found, middle_s = sightings.person >= 0, (sightings.start_s + sightings.end_s) / 2
     spans_s = [(piece.start_s, piece.start_s + piece.duration_s) for piece in pieces]
     kept = np.zeros(len(found), bool)
@@ -162,6 +170,9 @@ def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ..
         (crowded, f"up to {faces_seen} faces, more than one in {crowded:.0%} of the pictures{chosen}"),
         (footage.damaged, f"damaged: {footage.damaged} packets or pictures could not be decoded and were left out"),
         (footage.unordered, f"{footage.unordered} pictures whose time does not follow the one before were left out"),
+        (footage.anew, f"time stamps begin anew {footage.anew} times on the way; joined without a gap"),
+        (footage.others, f"the largest picture track was followed; not used: {'; '.join(footage.others)}"),
+        (tracks, tracks),
         (footage.truncated_s, f"truncated: {footage.truncated_s:.2f} s less than the header promises"),
         (lag.reason, f"the lag of the sound is not known: {lag.reason}"),
     )
@@ -191,14 +202,19 @@ def _report(footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ..
 class Footage:
     """A video; `expected` pictures are promised, None where nothing is, which is known from the first picture on.
 
+    Times are counted from the beginning of its sound `track`, from 1 on; 0 for the only one.
+
     Known after the last picture: what `video.read_pictures` counts.
     """
 
     path: Path
+    track: int = 0
     expected: int | None = None
     damaged: int = 0
     unordered: int = 0
+    anew: int = 0
     truncated_s: float = 0.0
+    others: Sequence[str] = ()
 
     def pictures(self) -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
         """When each picture begins to be shown, and the picture, in order, once; InputError for what is no video."""
@@ -212,7 +228,7 @@ class Footage:
             raise InputError(expected, f"{self.path}: {cause(error)}", "check the path") from error
         do, name = "convert what plays, for example with `ffmpeg -i IN OUT.mp4`", str(self.path)
         limits: dict[str, Any] = {"seconds": min(60 + self.path.stat().st_size / 25e3, 7200.0), "memory_mb": 4096}
-        parts = behind_wall(read_pictures, file, name, name=name, expected=expected, do=do, **limits)
+        parts = behind_wall(read_pictures, file, name, self.track, name=name, expected=expected, do=do, **limits)
         with file, closing(parts):
             for part in parts:
                 if "rgb" in part:

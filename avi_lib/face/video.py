@@ -181,39 +181,43 @@ LONGEST_SIDE = 1280  # larger pictures are scaled down to this; face detectors l
 TRUNCATED_S = 0.15  # a video that ends this much before the length its header promises is called truncated
 
 
-def read_pictures(video: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+def read_pictures(video: BinaryIO, name: str, track: int) -> Iterator[dict[str, Any]]:
     """The number of pictures `expected` (None where the header promises none), each picture, then the counts.
 
     A picture is `rgb` (height, width, 3), upright and with square pixels, shown from `start_s` on, counted from the
-    beginning of the video's sound. The counts are of `damaged` packets and pictures, which are left out, of pictures
-    `unordered`, whose time does not follow the one before, and `truncated_s`, the seconds missing of what is promised.
+    beginning of the video's sound, of several tracks that of `track`, see `decode_sound`. The counts are of `damaged`
+    packets and pictures, which are left out, of pictures `unordered`, whose time does not follow the one before, how
+    often time stamps begin `anew`, and `truncated_s`, the seconds missing of what is promised; `others` are tracks of
+    pictures that were not read.
     """
     options = {"format_whitelist": ",".join(decode.CONTAINERS), "protocol_whitelist": "none"}
     with av.open(video, options=options, metadata_errors="replace") as container:
-        stream = _picture_stream(container, name)
+        stream, others = _picture_stream(container, name)
         yield {"expected": stream.frames or None}
-        counts = {"damaged": 0, "unordered": 0, "truncated_s": 0.0}
+        counts: dict[str, Any] = {"damaged": 0, "unordered": 0, "anew": 0, "truncated_s": 0.0, "others": others}
         step_s = 1 / float(stream.average_rate or 25)
-        sound: Any = container.streams.best("audio") if container.streams.audio else None
+        sound: Any = decode.sound_track(container, track, name) if container.streams.audio else None
         zero_s = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
-        before_s = shown_s = -math.inf
-        for frame in _frames(container, stream, counts, name):
-            shown_s = frame.time if frame.time is not None else max(before_s, -step_s) + step_s
+
+        def lasts_s(frame: Any) -> float:
+            return float(frame.duration * frame.time_base) if frame.duration else step_s
+
+        before_s, end_s = -math.inf, 0.0
+        for frame, shown_s in decode.timed(_frames(container, stream, counts, name), None, lasts_s, counts):
             if shown_s <= before_s:
                 counts["unordered"] += 1
                 continue
-            before_s = shown_s
+            before_s, end_s = shown_s, shown_s + max(lasts_s(frame), step_s)
             zero_s = shown_s if zero_s is None else zero_s
             yield {"start_s": float(shown_s - zero_s), "rgb": _upright(frame, stream)}
         if stream.duration is not None and container.format.name not in ("mpeg", "mpegts"):
-            promised_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base)
-            missing_s = promised_s - max(shown_s, 0.0) - step_s
+            missing_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base) - max(end_s, step_s)
             counts["truncated_s"] = missing_s if missing_s > TRUNCATED_S else 0.0
         yield counts
 
 
-def _picture_stream(container: Any, name: str) -> Any:
-    """The largest video stream; the cover picture of a song is none."""
+def _picture_stream(container: Any, name: str) -> tuple[Any, list[str]]:
+    """The largest video stream, and what the others are; the cover picture of a song is none."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         sound = "a sound track and no pictures" if container.streams.audio else "neither pictures nor sound"
@@ -222,7 +226,7 @@ def _picture_stream(container: Any, name: str) -> Any:
     if stream.codec_context is None:
         raise InputError("a video in a known codec", f"{name} in an unknown one", "convert it to MP4")
     stream.codec_context.thread_count = 1
-    return stream
+    return stream, [f"{other.width} x {other.height}" for other in streams if other is not stream]
 
 
 def _frames(container: Any, stream: Any, counts: dict[str, Any], name: str) -> Iterator[Any]:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from avi_lib.corpus.layouts import VIDEO_SUFFIXES
 from avi_lib.errors import InputError
 from avi_lib.face.tracking import Lag, Track, head_angles, measure_lag, track_video
 from avi_lib.motion.clip import ARKIT, HEAD_ROTATION
+from avi_lib.speech.decode import VIDEO_SUFFIXES
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from tools.benchmarks.measuring import Figure, Options, there
