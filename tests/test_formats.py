@@ -259,6 +259,7 @@ def test_a_last_row_of_a_bvh_that_is_cut_is_left_out(tmp_path: Path) -> None:
         (body().replace("LeftLeg", "Head"), "2 joints"),
         (body().replace("CHANNELS 3 X", "CHANNELS 4 X"), "channels Xrotation"),
         (body().replace("CHANNELS 3 X", "CHANNELS three X"), "three"),
+        (body().replace("CHANNELS 3 X", "CHANNELS inf X"), "of another kind"),
         (body().replace("Yrotation Zrotation", "Yrotation Wrotation"), "Wrotation of mixamorig:Head"),
         (body().replace("MOTION", "}\nMOTION"), "'}'"),
         (body().replace("Frames: 2", "Frames: 3"), "2 rows"),

@@ -403,7 +403,7 @@ def load_bvh(path: Path) -> MotionClip:
         joints, rest = _hierarchy(text)
         numbers, fps, repairs = _frames(rest, sum(len(joint.channels) for joint in joints))
         yaw, pitch, roll = _head_angles(joints, numbers).T
-    except (ValueError, IndexError, StopIteration) as error:
+    except (ValueError, IndexError, StopIteration, OverflowError) as error:
         got = f"{path}: {cause(error)}"
         raise InputError("a BVH file with a head's rotation", got, "export it again as BVH") from error
     values = np.zeros((len(numbers), len(ARKIT)), np.float32)

@@ -24,7 +24,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -230,7 +230,9 @@ def motions(count: int, folder: Path) -> Iterator[Attack]:
                 save_motion(clip.at_fps(25.0), folder / f"again{suffix}")
         finally:
             for again in folder.glob("again.*"):
-                assert load_motion(again).space is clip.space
+                unclear = again.suffix == ".csv" and clip.duration_s <= 1  # timecodes show no rate within a second
+                with suppress(AviError) if unclear else nullcontext():
+                    assert load_motion(again).space is clip.space
                 again.unlink()
 
     ways = {"npz": mutated_archive, "f.npz": mutated_archive, "csv": mutated_text, "bvh": mutated_text}
