@@ -234,9 +234,9 @@ def test_nothing_outside_the_folder_is_read_and_links_are_told_as_links_and_larg
     assert "the material file a.mtl has 200 KiB, of at most 128" in load_obj_head(folder).notes
     (folder / "a.mtl").rename(tmp_path / "a.mtl")
     (folder / "a.mtl").symlink_to(tmp_path / "a.mtl")
-    assert "the material file a.mtl is not in the folder but a link to elsewhere" in load_obj_head(folder).notes
+    assert "the material file a.mtl is not in the folder but a link out of it" in load_obj_head(folder).notes
     (folder / "jawLeft.obj").symlink_to(tmp_path / "a.mtl")
-    with pytest.raises(InputError, match=r"jawLeft\.obj, a link to elsewhere"):
+    with pytest.raises(InputError, match=r"jawLeft\.obj, a link out of the folder"):
         load_obj_head(folder)
 
 

@@ -223,7 +223,7 @@ class Corpus:
 def _shard(corpus: Corpus, name: str) -> Any:
     """A shard, mapped into memory; the last ones asked for stay so."""
     if name != Path(name).name:
-        raise InputError("a shard's name", repr(name), "prepare the corpus again: it reads files elsewhere")
+        raise InputError("a shard's name", repr(name), "prepare the corpus again: it names files outside its folder")
     return safe_open(corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}", "np")
 
 

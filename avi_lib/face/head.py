@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -67,15 +68,15 @@ class RenderMesh:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RiggedHead(RenderMesh):
+class RiggedHead(RenderMesh, ABC):
     """A mesh that motion moves, whichever file it comes from; it stands as the open head does, for the same camera."""
 
     name: str
     notes: tuple[str, ...] = ()  # what a person should know of it: channels it lacks, how well it follows
 
+    @abstractmethod
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame; InputError for motion of a space that the head cannot follow."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

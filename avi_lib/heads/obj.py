@@ -370,7 +370,7 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
         raise InputError(f"at most {MAX_FILES} OBJ files in {folder}", str(len(paths)), "give the head its own folder")
     if outside := [path.name for path in paths if not path.resolve().is_relative_to(folder.resolve())]:
         raise InputError(
-            f"OBJ files that lie in {folder}", f"{outside[0]}, a link to elsewhere", "copy it into the folder"
+            f"OBJ files that lie in {folder}", f"{outside[0]}, a link out of the folder", "copy it into the folder"
         )
     whole = [path for path in paths if path.stem.lower() in NEUTRAL_NAMES]
     neutrals = whole or [path for path in paths if set(words(path.stem)) & set(NEUTRAL_NAMES)]

@@ -322,7 +322,7 @@ def inside(folder: Path, name: str) -> Path:
             if path.is_file() and path.is_relative_to(folder.resolve()):
                 return path
             if os.path.lexists(folder / part) and Path(part).name == part:
-                why = "is not in the folder but a link to elsewhere" if (folder / part).is_symlink() else "is no file"
+                why = "is not in the folder but a link out of it" if (folder / part).is_symlink() else "is no file"
         except (OSError, ValueError):  # too long for a name, or a NUL in it
             continue
     raise ValueError(why)
