@@ -318,20 +318,44 @@ def test_a_slanted_edge_has_at_least_three_steps_between_surface_and_wall() -> N
     assert share.max() <= 1.05
 
 
+def joined(*meshes: RenderMesh) -> RenderMesh:
+    """Squares as one mesh, each with the first one's atlas."""
+    several = {
+        name: np.concatenate([getattr(each, name) for each in meshes])
+        for name in ("vertices", "uv", "material", "occlusion")
+    }
+    triangles = np.concatenate([each.triangles + 4 * number for number, each in enumerate(meshes)])
+    weld = np.arange(4 * len(meshes), dtype=np.int32)
+    return replace(meshes[0], triangles=triangles.astype(np.int32), weld=weld, **several)
+
+
 def test_the_nearer_surface_hides_the_farther_whatever_their_order() -> None:
-    front, back = square(0.1, z=0.1), square(0.1, z=-0.1)
     bright, dark = np.full(4, 0.9, np.float32), np.full(4, 0.2, np.float32)
-    for first, second, light in ((front, back, (bright, dark)), (back, front, (dark, bright))):
-        both = RenderMesh(
-            vertices=np.concatenate([first.vertices, second.vertices]),
-            triangles=np.concatenate([first.triangles, second.triangles + 4]),
-            uv=np.concatenate([first.uv, second.uv]),
-            weld=np.arange(8, dtype=np.int32),
-            material=np.concatenate([first.material, second.material]),
-            occlusion=np.concatenate(light),
-            atlas=front.atlas,
-        )
-        assert np.array_equal(picture(both)[64, 64], picture(replace(front, occlusion=bright))[64, 64])
+    front, back = replace(square(0.1, z=0.1), occlusion=bright), replace(square(0.1, z=-0.1), occlusion=dark)
+    for both in (joined(front, back), joined(back, front)):
+        assert np.array_equal(picture(both)[64, 64], picture(front)[64, 64])
+
+
+def test_what_is_half_transparent_mixes_with_what_is_behind_it_whatever_the_order_of_triangles() -> None:
+    alpha = np.full((4, 4), 255, np.uint8)
+    alpha[:, :2] = 128  # the left half of the atlas
+    uv = square().uv * np.float32([0.2, 1.0])
+    veil = replace(square(0.1, z=0.1, material="hair", flipped=True), uv=uv, alpha=alpha)
+    wall = replace(
+        square(0.2, z=-0.1), uv=uv + np.float32([0.8, 0]), alpha=alpha, occlusion=np.full(4, 0.3, np.float32)
+    )
+    hidden = replace(veil, vertices=veil.vertices - np.float32([0, 0, 0.3]))
+    farther = replace(veil, vertices=veil.vertices - np.float32([0, 0, 0.1]), occlusion=np.zeros(4, np.float32))
+    ground = picture(wall).astype(int)
+    hair = picture(replace(veil, alpha=None)).astype(int)[64, 64]
+    half, black = (ground[64, 64] + hair) / 2, ground[64, 64] / 2
+    cases = ((veil, wall), half), ((farther, veil, wall), (black + hair) / 2), ((hidden, wall), ground[64, 64])
+    for parts, expected in cases:
+        several = [picture(joined(*order)).astype(int) for order in (parts, parts[::-1])]
+        assert np.array_equal(*several)
+        assert np.abs(several[0][50:78, 50:78] - expected).max() <= 3, "nor do edges between triangles show"
+    clear = picture(veil, View.square(128, AHEAD, "transparent"))
+    assert clear[64, 64, 3] == pytest.approx(128, abs=1) and np.abs(clear[64, 64, :3] - hair).max() <= 1
 
 
 def test_backs_are_hidden_for_skin_and_lit_for_cloth_and_occluded_surfaces_are_darker():

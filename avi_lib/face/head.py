@@ -65,6 +65,7 @@ class RenderMesh:
     material: UInt8[np.ndarray, " T"]  # places in `camera.MATERIALS`
     occlusion: Float32[np.ndarray, " V"]  # ambient occlusion, 1 = open, 0 = no light gets there
     atlas: UInt8[np.ndarray, "H W 3"]  # one sRGB texture
+    alpha: UInt8[np.ndarray, "H W"] | None = None  # how opaque each texel of the atlas is; None where all are
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -224,6 +225,8 @@ def check_mesh(mesh: RenderMesh) -> None:
     count, triangles = len(mesh.vertices), len(mesh.triangles)
     shapes = {"vertices": (count, 3), "uv": (count, 2), "weld": (count,), "occlusion": (count,)}
     shapes |= {"triangles": (triangles, 3), "material": (triangles,), "atlas": (*mesh.atlas.shape[:2], 3)}
+    if mesh.alpha is not None:
+        shapes["alpha"] = mesh.atlas.shape[:2]
     _check_arrays(mesh, shapes)
     for name, most in (("triangles", count - 1), ("weld", count - 1), ("material", len(MATERIAL_NAMES) - 1)):
         numbers = getattr(mesh, name)
@@ -348,6 +351,7 @@ def read_baked_head(path: Path) -> Head:
         if max(picture.size) > MAX_ATLAS_SIDE:
             raise refuse(f"an atlas of at most {MAX_ATLAS_SIDE} pixels a side", max(picture.size))
         atlas = np.asarray(picture.convert("RGB"))
+        alpha = np.asarray(picture.getchannel("A")) if picture.mode == "RGBA" else None
     left, right = (np.arange(low, high, dtype=np.int32) for low, high in held["eyeball_bounds"])
     head = Head(
         name=path.stem,
@@ -366,6 +370,7 @@ def read_baked_head(path: Path) -> Head:
         eye_centres=held["eye_centres"].astype(np.float32),
         regions={region: held[f"region_{region}"].astype(np.int32) for region in REGIONS},
         atlas=atlas,
+        alpha=alpha,
     )
     for array in (head.vertices, head.shapes, head.identity, head.pivot, head.eye_centres):
         if not (np.abs(array) <= REACH_M).all():

@@ -4,6 +4,10 @@
 ...     picture = rasteriser.draw(vertices)              # (512, 512, 3) uint8
 
 The kernels are compiled at the first picture, which takes some seconds, and kept on disk for later processes.
+
+Triangles that the atlas's alpha makes see-through in part (hair cards, brows, lashes) are chained per pixel, nearest
+first, and blended sample by sample before what lies behind them: neither their order nor an edge between two of them
+shows.
 """
 
 from __future__ import annotations
@@ -52,6 +56,8 @@ class Surface(NamedTuple):
     """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6)."""
 
     triangles: np.ndarray
+    solid: np.ndarray
+    veils: np.ndarray
     material: np.ndarray
     part: np.ndarray
     two_sided: np.ndarray
@@ -70,8 +76,19 @@ class Layers(NamedTuple):
     down: np.ndarray
 
 
+class Veils(NamedTuple):
+    """See-through triangles as chains of nodes, one a pixel: its nearest node (first, -1 for none) and their number."""
+
+    first: np.ndarray
+    in_row: np.ndarray
+    following: np.ndarray
+    depth: np.ndarray
+    samples: np.ndarray
+    owner: np.ndarray
+
+
 class Found(NamedTuple):
-    """Surfaces seen in one row of pixels, in order of pixel."""
+    """Surfaces seen in one row of pixels, in order of pixel; `share` says how much of the pixel each of them gives."""
 
     pixel: np.ndarray
     share: np.ndarray
@@ -115,8 +132,8 @@ class Studio(NamedTuple):
 # What is prepared once for a mesh and a view.
 
 
-def atlas_levels(atlas: UInt8[np.ndarray, "H W 3"]) -> tuple[np.ndarray, ...]:
-    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code.
+def atlas_levels(atlas: UInt8[np.ndarray, "H W 4"]) -> tuple[np.ndarray, ...]:
+    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code and its alpha.
 
     Raises InputError when the sides are not multiples of four.
     """
@@ -164,6 +181,19 @@ def connected_parts(mesh: RenderMesh) -> np.ndarray:
     return parts.astype(np.uint32)
 
 
+def see_through(mesh: RenderMesh) -> np.ndarray:
+    """Which triangles have texels that are not opaque, or lie beside such ones."""
+    if mesh.alpha is None:
+        return np.zeros(len(mesh.triangles), bool)
+    clear = np.pad(np.cumsum(np.cumsum(mesh.alpha < 255, axis=0), axis=1), ((1, 0), (1, 0)))
+    size = np.array(mesh.alpha.shape[::-1])
+    texels = mesh.uv[mesh.triangles] * size
+    left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T
+    right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
+    found: np.ndarray = clear[bottom, right] - clear[top, right] - clear[bottom, left] + clear[top, left] > 0
+    return found
+
+
 def material_table() -> Float32[np.ndarray, "materials 9"]:
     """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim.
 
@@ -198,6 +228,17 @@ def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -
 
 
 @kernel
+def _slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[float, float, float, float, float, float]:
+    """How the shares of the corners b and c and the inverse distance grow to the right and downwards."""
+    inverse = np.float32(1) / area
+    ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+    bdx, bdy = (screen[c, 1] - ay) * inverse, (ax - screen[c, 0]) * inverse
+    cdx, cdy = (ay - screen[b, 1]) * inverse, (screen[b, 0] - ax) * inverse
+    bz, cz = screen[b, 2] - az, screen[c, 2] - az
+    return bdx, bdy, cdx, cdy, bdx * bz + cdx * cz, bdy * bz + cdy * cz
+
+
+@kernel
 def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers) -> None:
     """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of rows top to bottom."""
     triangles, two_sided = surface.triangles, surface.two_sided
@@ -205,7 +246,7 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
     depth[top:bottom] = 0
     half, one = np.float32(0.5), np.float32(1)
     width = depth.shape[1] // 4
-    for t in range(triangles.shape[0]):
+    for t in surface.solid:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
@@ -217,10 +258,7 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area == 0 or (area > 0 and not two_sided[t]):
             continue
-        inverse = one / area
-        bdx, bdy = (cy - ay) * inverse, (ax - cx) * inverse
-        cdx, cdy = (ay - by) * inverse, (bx - ax) * inverse
-        zdx, zdy = bdx * (bz - az) + cdx * (cz - az), bdy * (bz - az) + cdy * (cz - az)
+        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
         left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
         for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
             middle = np.float32(y) + half - ay
@@ -237,72 +275,142 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
                 owners[i] = t if nearer else shown
 
 
+@kernel
+def chain_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils) -> int:
+    """Chain what is see-through before the nearest solid surface in these rows, nearest first; how many nodes it takes.
+
+    Where it takes more than there are, the chains are not whole.
+    """
+    triangles, depth, across, down = surface.triangles, layers.depth, layers.across, layers.down
+    first, following = veils.first, veils.following
+    half, one, width, count = np.float32(0.5), np.float32(1), layers.depth.shape[1] // 4, 0
+    first[top:bottom], veils.in_row[top:bottom] = -1, 0
+    for t in surface.veils:
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
+        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        far, near = min(az, bz, cz), max(az, bz, cz)
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or far <= 0 or area == 0:
+            continue
+        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
+        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
+        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+            middle = np.float32(y) + half - ay
+            for x in range(left, right + 1):
+                samples = 0
+                for s in range(4):
+                    dx, dy = across[4 * x + s] - ax, middle + down[s]
+                    wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
+                    if wb >= 0 and wc >= 0 and wb + wc <= one and az + zdx * dx + zdy * dy > depth[y, 4 * x + s]:
+                        samples |= 1 << s
+                if samples:
+                    if count < following.shape[0]:
+                        z = min(max(az + zdx * (np.float32(x) + half - ax) + zdy * middle, far), near)
+                        nearer, at = -1, first[y, x]
+                        while at >= 0 and veils.depth[at] > z:
+                            nearer, at = at, following[at]
+                        if nearer < 0:
+                            first[y, x] = count
+                        else:
+                            following[nearer] = count
+                        following[count], veils.depth[count] = at, z
+                        veils.samples[count], veils.owner[count] = samples, t
+                        veils.in_row[y] += 1
+                    count += 1
+    return count
+
+
 # Shading: from samples to colours.
 
 
 @kernel
-def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, found: Found) -> int:
+def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, found: Found) -> int:
     """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
 
     Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
     """
-    zero, half, one, quarter = np.float32(0), np.float32(0.5), np.float32(1), np.float32(0.25)
-    triangles, material, part = surface.triangles, surface.material, surface.part
-    attributes = surface.attributes
+    zero, one, quarter, faint = np.float32(0), np.float32(1), np.float32(0.25), np.float32(1 / 255)
+    part = surface.part
     depth, owner = layers.depth[y], layers.owner[y]
-    line = np.float32(y) + half
+    veiled, left = surface.veils.shape[0] > 0, np.ones(4, np.float32)
     count = 0
     for x in range(owner.shape[0] // 4):
         first = 4 * x
+        if veiled:
+            left[:] = one
+            at = veils.first[y, x]
+            while at >= 0 and max(left[0], left[1], left[2], left[3]) > faint:
+                alpha = _sample(x, y, veils.owner[at], screen, surface, found, count)
+                if alpha > faint:
+                    share = zero
+                    for s in range(4):
+                        if veils.samples[at] & (1 << s):
+                            share += quarter * left[s] * alpha
+                            left[s] *= one - alpha
+                    found.share[count] = share
+                    count += 1
+                at = veils.following[at]
+        if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
+            continue
         deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
         t = owner[first]
         whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
-        if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
-            continue
         done = 14 if whole else 0
         for s in range(first, first + 4):
             here = depth[s]
             if here <= zero or done & (1 << (s - first)):
                 continue
-            t, share = owner[s], one if whole else quarter
+            t, share = owner[s], quarter * left[s - first]
             for other in range(s + 1, first + 4):
-                if depth[other] > zero and not done & (1 << (other - first)):
+                if whole:
+                    share += quarter * left[other - first]
+                elif depth[other] > zero and not done & (1 << (other - first)):
                     o = owner[other]
                     if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
                         done |= 1 << (other - first)
-                        share += quarter
-            found.pixel[count], found.share[count], found.material[count] = x, share, material[t]
-
-            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-            ax, ay = screen[a, 0], screen[a, 1]
-            ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
-            px, py = np.float32(x) + half - ax, line - ay
-            inverse = one / (ux * vy - uy * vx)
-            wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-            wa = max(zero, one - wb - wc) * screen[a, 2]
-            wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
-            scale = one / (wa + wb + wc)
-            wa, wb, wc = wa * scale, wb * scale, wc * scale
-            nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
-            nz, clear = _mix(attributes, 2, a, b, c, wa, wb, wc), _mix(attributes, 3, a, b, c, wa, wb, wc)
-            u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
-
-            atlas = surface.atlases[surface.levels[material[t]]]
-            wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
-            u = min(max(u * (wide + one) - half, zero), wide)
-            v = min(max(v * (high + one) - half, zero), high)
-            left, up = np.uint32(u), np.uint32(v)
-            right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
-            u, v = u - np.float32(left), v - np.float32(up)
-            red = _texel(atlas, 0, left, right, up, low, u, v)
-            green = _texel(atlas, 1, left, right, up, low, u, v)
-            blue = _texel(atlas, 2, left, right, up, low, u, v)
-            values, side = found.values, one if inverse < zero else -one
-            values[0, count], values[1, count], values[2, count] = side * nx, side * ny, side * nz
-            values[3, count] = max(zero, clear)
-            values[4, count], values[5, count], values[6, count] = red, green, blue
-            count += 1
+                        share += quarter * left[other - first]
+            if share > zero:
+                _sample(x, y, t, screen, surface, found, count)
+                found.share[count] = share
+                count += 1
     return count
+
+
+@kernel
+def _sample(x: int, y: int, t: int, screen: np.ndarray, surface: Surface, found: Found, count: int) -> np.float32:
+    """Enter triangle t at the middle of pixel (x, y) as surface number `count`; its alpha there."""
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    triangles, attributes = surface.triangles, surface.attributes
+    found.pixel[count], found.material[count] = x, surface.material[t]
+    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+    ax, ay = screen[a, 0], screen[a, 1]
+    ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
+    px, py = np.float32(x) + half - ax, np.float32(y) + half - ay
+    inverse = one / (ux * vy - uy * vx)
+    wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
+    wa = max(zero, one - wb - wc) * screen[a, 2]
+    wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
+    scale = one / (wa + wb + wc)
+    wa, wb, wc = wa * scale, wb * scale, wc * scale
+    nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
+    nz, clear = _mix(attributes, 2, a, b, c, wa, wb, wc), _mix(attributes, 3, a, b, c, wa, wb, wc)
+    u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
+
+    atlas = surface.atlases[surface.levels[surface.material[t]]]
+    wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
+    u = min(max(u * (wide + one) - half, zero), wide)
+    v = min(max(v * (high + one) - half, zero), high)
+    left, up = np.uint32(u), np.uint32(v)
+    right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
+    u, v = u - np.float32(left), v - np.float32(up)
+    values, side = found.values, one if inverse < zero else -one
+    values[0, count], values[1, count], values[2, count] = side * nx, side * ny, side * nz
+    values[3, count] = max(zero, clear)
+    for channel in range(3):
+        values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
+    return _texel(atlas, 3, left, right, up, low, u, v)
 
 
 @kernel
@@ -360,19 +468,19 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
 
 @kernel
 def paint_rows(
-    top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, rays: np.ndarray, studio: Studio,
-    picture: np.ndarray,
+    top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, rays: np.ndarray,
+    studio: Studio, picture: np.ndarray,
 ) -> None:  # fmt: skip
     """Draw what the rows top to bottom show of the mesh over `picture`, which is the backdrop.
 
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
-    most = layers.owner.shape[1]
+    most = layers.owner.shape[1] + (veils.in_row[top:bottom].max() if surface.veils.shape[0] else 0) + 1
     pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
     found = Found(pixel, share, material, np.empty((7, most), np.float32), np.empty((3, most), np.float32))
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
     for y in range(top, bottom):
-        count = _list(y, screen, surface, layers, found)
+        count = _list(y, screen, surface, layers, veils, found)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -386,7 +494,7 @@ def paint_rows(
             while i < count and found.pixel[i] == x:
                 rest -= found.share[i]
                 i += 1
-            scale = one / max(one - rest, np.float32(0.25))
+            scale = one / max(one - rest, np.float32(1e-3))
             for channel in range(3):
                 light = half
                 for s in range(first, i):
@@ -441,13 +549,18 @@ class Rasteriser:
         attributes = np.zeros((len(mesh.vertices), 8), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
         self._weld = mesh.weld.astype(np.uint32)
+        veiled = see_through(mesh)
+        solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
+        alpha = np.zeros(mesh.atlas.shape[:2], np.uint8) if mesh.alpha is None else mesh.alpha
         self._surface = Surface(
             mesh.triangles.astype(np.uint32),
+            solid,
+            veils,
             mesh.material,
             connected_parts(mesh),
             np.array([material.two_sided for material in MATERIALS])[mesh.material],
             attributes,
-            tuple(np.dstack([level, np.zeros(level.shape[:2], np.uint8)]) for level in atlas_levels(mesh.atlas)),
+            atlas_levels(np.dstack([mesh.atlas, alpha])),
             material_levels(mesh, view),
             material_table(),
         )
@@ -455,6 +568,9 @@ class Rasteriser:
         samples = (view.height, 4 * view.width)
         rows = np.tile(SAMPLES[:, 1], view.width)
         self._layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
+        self._first = np.full((view.height, view.width) if len(veils) else (0, 0), -1, np.int32)
+        self._in_row = np.zeros(view.height, np.int32)
+        self._nodes: dict[int, int] = {}
         self._matrix, self._wall = view.matrix(), view.wall()
         self._light = view.camera.rays(view.width, view.height), Studio()
         threads = os.cpu_count() or 1
@@ -472,10 +588,24 @@ class Rasteriser:
         def draw_band(top: int) -> None:
             bottom = min(top + self._band_rows, height)
             cover_rows(top, bottom, screen, surface, layers)
-            paint_rows(top, bottom, screen, surface, layers, *self._light, picture)
+            veils = self._chain(top, bottom, screen)
+            paint_rows(top, bottom, screen, surface, layers, veils, *self._light, picture)
 
         list(self._pool.map(draw_band, range(0, height, self._band_rows)))
         return picture
+
+    def _chain(self, top: int, bottom: int, screen: np.ndarray) -> Veils:
+        """What is see-through in these rows, with room for as much as was found there before, or is found now."""
+        while True:
+            room = self._nodes.get(top, 0)
+            kinds = (np.int32, np.float32, np.uint8, np.uint32)
+            veils = Veils(self._first, self._in_row, *(np.empty(room, kind) for kind in kinds))
+            if len(self._surface.veils):
+                count = chain_rows(top, bottom, screen, self._surface, self._layers, veils)
+                if count > room:
+                    self._nodes[top] = count + count // 8
+                    continue
+            return veils
 
     def close(self) -> None:
         """Stop the worker threads."""
