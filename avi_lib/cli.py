@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     option("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
     option("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
     option("--profile", choices=("smoke", "full"), help="take scripts and texts from a profile")
-    _settings_options(option, PrepareSettings, "encoder", "scripts", "texts", "limit", "seed")
+    _settings_options(option, PrepareSettings, "encoder", "scripts", "texts", "limit", "seed", "test_speakers")
     option("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
 
     option = add("run", _run, "execute numbered notebooks through papermill")
@@ -259,7 +259,7 @@ def _settings_options(option: Callable[..., Any], kind: type[Settings], *names: 
             option(flag, dest=name, action="store_true", default=None, help=field.description)
         else:
             choices = [each for each in get_args(field.annotation) if isinstance(each, str)]
-            default = "" if field.default is None else f" (default {field.default})"
+            default = "" if field.default in (None, "") else f" (default {field.default})"
             metavar = "|".join(choices) or name.removesuffix("_deg").upper()
             option(flag, dest=name, metavar=metavar, help=f"{field.description}{default}")
 

@@ -122,6 +122,7 @@ class PrepareSettings(Settings):
     longest_s: float = Field(12.0, ge=2, le=25, description="longer recordings are cut at pauses into clips this long")
     validation_share: float = Field(0.1, ge=0, lt=0.5, description="share of speakers kept for validation")
     test_share: float = Field(0.1, ge=0, lt=0.5, description="share of speakers kept for the test")
+    test_speakers: str = Field("", description="speakers kept for the test instead, with commas between them")
     limit: int = Field(0, ge=0, description="prepare this many recordings only, drawn by the seed; 0 for all")
 
 

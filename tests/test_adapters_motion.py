@@ -6,14 +6,16 @@ import itertools
 import json
 import pickle
 import zipfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from test_adapters import names, reason, tree
 
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.rigs import RIG_MAPS, load_rig, load_take, map_for
+from avi_lib.corpus.rigs import RIG_MAPS, load_action_units, load_rig, load_take, map_for
 from avi_lib.errors import InputError
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import load_flame, save_livelink
@@ -323,3 +325,66 @@ def test_real_iphone_takes_are_whole_faces_with_a_head_where_it_was_tracked(real
     silent = load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
     assert talking.present.all() and silent.present[:52].all() and not silent.present[52:].any()
     assert 0.01 < talking["headPitch"].std() < 0.1  # radians
+
+
+# Tracked talk of one speaker, and action units of actors
+
+
+def indexed(folder: Path, rows: list[dict[str, str]], **arrays: object) -> Path:
+    """A corpus of takes with the same arrays, half a second of silence each, and their labels in `index.csv`."""
+    columns = list(rows[0])
+    for row in rows:
+        np.savez(folder / f"{row['clip']}.npz", **arrays)
+        soundfile.write(folder / f"{row['clip']}.flac", np.zeros(8000), 16_000)
+    lines = [",".join(row[column] for column in columns) for row in rows]
+    (folder / "index.csv").write_text("\n".join([",".join(columns), *lines]), "utf-8")
+    return folder
+
+
+def test_clips_of_one_tracked_speaker_are_split_by_name_and_keep_their_mask(tmp_path: Path) -> None:
+    rows = [
+        {"clip": f"c{i}", "speaker": "S", "gender": "male", "language": "en-GB", "emotion": "neutral"}
+        for i in range(64)
+    ]
+    arrays = {"values": np.full((5, 55), 0.25, np.float16), "fps": np.float32(25), "channels": np.array(ARKIT.channels)}
+    present = np.arange(55) != ARKIT.index("cheekPuff")
+    found = scan_source("av_grid_s1", indexed(tmp_path, rows, **arrays, present=present)).recordings
+    splits = Counter(recording.split for recording in found)
+    assert 8 <= splits["test"] <= 24 and 1 <= splits["validation"] <= 8 and splits["train"] >= 36
+    first = found[0]
+    assert (first.speaker, first.language, first.emotion, first.gender) == ("S", "en", "neutral", "male")
+    assert first.speech == tmp_path / "c0.flac" and first.motion is not None
+    clip = first.motion.read(first.motion.path)
+    assert (clip.present == present).all() and clip["cheekPuff"].max() == 0 and clip["jawOpen"].max() == 0.25
+    assert [again.split for again in scan_source("av_grid_s1", tmp_path).recordings] == [r.split for r in found]
+
+
+def test_action_units_become_channels_later_by_the_delay_of_the_sound_and_the_rest_is_missing(tmp_path: Path) -> None:
+    units = np.zeros((30, 2), np.float16)
+    units[10:, 0] = 1.0
+    arrays = {"au_restored": units, "au_names": np.array(["AU04", "AU12"]), "fps": np.float32(30)}
+    labels = [("angry", "strong", 3), ("sad", "normal", 2), ("calm", "strong", 1), ("fearful", "strong", 3)]
+    rows = [
+        {"clip": f"c{i}", "speaker": f"RAVDESS_0{i}", "emotion": emotion, "intensity": intensity}
+        for i, (emotion, intensity, _) in enumerate(labels)
+    ]
+    found = scan_source("av_ravdess_au", indexed(tmp_path, rows, **arrays, sound_delay_s=np.float32(0.1))).recordings
+    assert [recording.level for recording in found] == [level for *_, level in labels]
+    assert [recording.speaker for recording in found] == ["00", "01", "02", "03"] and found[3].emotion == "fear"
+    clip = load_action_units(tmp_path / "c0.npz")
+    brows = clip["browDownLeft"]
+    assert clip.fps == 30 and 0.1 < brows[-1] < 1 and np.allclose(brows, np.repeat([0, brows[-1]], [13, 17]), atol=1e-4)
+    assert {ARKIT.channels[i] for i in np.flatnonzero(clip.present)} == {
+        f"{name}{side}" for name in ("browDown", "mouthSmile") for side in ("Left", "Right")
+    }
+    np.savez(tmp_path / "c0.npz", values=units)
+    with pytest.raises(InputError, match="no au_restored"):
+        load_action_units(tmp_path / "c0.npz")
+
+
+def test_real_tracks_and_action_units_are_all_read(real_data: Path) -> None:
+    talk = scan_source("av_grid_s1", real_data / "av_grid_s1")
+    acted = scan_source("av_ravdess_au", real_data / "av_ravdess_au")
+    assert len(talk.recordings) == 399 and talk.refused == acted.refused == () and len(acted.recordings) == 180
+    assert sum(recording.split == "test" for recording in talk.recordings) >= 80
+    assert Counter(recording.speaker for recording in acted.recordings) == {"01": 60, "04": 60, "05": 60}

@@ -111,6 +111,13 @@ def test_every_speaker_has_one_split_and_three_speakers_make_all_three(speakers,
         assert len({frozenset(fingerprint.split_speakers(speakers, other, 0.1, 0.1).items()) for other in range(9)}) > 5
 
 
+def test_named_speakers_are_the_test_and_an_unknown_one_is_refused():
+    split = fingerprint.split_speakers(["a", "b", "c"], 0, 0.1, 0.1, "b")
+    assert split == {"a": "train", "b": "test", "c": "train"}
+    with pytest.raises(InputError, match="x among 3"):
+        fingerprint.split_speakers(["a", "b", "c"], 0, 0.1, 0.1, "b, x")
+
+
 def test_sentences_do_not_guess_who_speaks():
     def said(gender):
         writer = ScriptWriter("c", "train", "happy", 3, gender, 4, np.random.default_rng(0))
@@ -233,7 +240,7 @@ def test_a_job_has_another_address_for_another_label_file_split_or_setting():
     louder = Recording("a", "s", speech=Path("a.wav"), emotion="happy", level=3)
 
     def key(given, digest="d", split="train", common="c", neutral=()):
-        return make_jobs([given], {Path("a.wav"): digest}, {"s": split}, dict(neutral), common)[0].key
+        return make_jobs([given], {Path("a.wav"): digest}, {"a": split}, dict(neutral), common)[0].key
 
     keys = [
         key(recording), key(louder), key(recording, "e"), key(recording, split="test"), key(recording, common="x"),

@@ -483,3 +483,5 @@ def test_a_voice_that_another_corpus_holds_out_is_named_for_leaving_out():
     other.clips = [replace(trained, recording="other", speaker=test.speaker, language=test.language)]
     assert shared_voices([corpus, other]) == {"other"}
     assert shared_voices([corpus]) == frozenset()
+    other.clips += [replace(trained, speaker="one", split=split) for split in ("train", "test")]
+    assert shared_voices([other]) == frozenset()

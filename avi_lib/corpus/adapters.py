@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import posixpath
@@ -27,6 +28,7 @@ from avi_lib.corpus import layouts, rigs
 from avi_lib.corpus.layouts import Found, MotionFile, Recording, Refusal, RuleError, Scan, of_suffix, printable, stem
 from avi_lib.errors import InputError, cause
 from avi_lib.files import table_rows
+from avi_lib.instruction.action_units import levels
 from avi_lib.motion.clip import ARRAYS, FLAME, UNREADABLE, load_npz, read_array, space_of
 from avi_lib.motion.formats import flame_part, load_flame, require_coefficients
 from avi_lib.speech.decode import SOUND_SUFFIXES, SPEECH_SUFFIXES, VIDEO_SUFFIXES
@@ -191,6 +193,9 @@ _BESIDE: dict[str, Callable[[Path], Beside]] = {
 _ENDINGS = ("_cal", "", "_raw")
 """Endings of the files that Live Link Face writes of one take, best first: calibration subtracts the face at rest."""
 _TAKE_FOLDER = re.compile(r"\d{8}_.+_\d+", re.ASCII)
+_INTENSITIES = {"normal": 2, "strong": 3}
+_TEST_SHARE, _VALIDATION_SHARE = 1 / 4, 1 / 16
+"""Shares of a lone speaker's clips that are kept for the test and for validation."""
 
 
 def _recorded(
@@ -200,10 +205,12 @@ def _recorded(
     source: Path,
     found: Found,
     refused: list[Refusal],
+    by_clip: bool = False,
 ) -> Entries:
     """The takes of a source, `takes_of` by name; `index.csv` labels them where there is one.
 
-    With `lone_sound` the only sound beside the only take of a folder is the take's, whatever its name.
+    With `lone_sound` the only sound beside the only take of a folder is the take's, whatever its name. `by_clip` parts
+    the clips of a corpus of one speaker by a digest of their names.
     """
     index = source / "index.csv"
     rows = [row for _, row in layouts.read_table(index, "clip")] if index.is_file() else []
@@ -231,15 +238,21 @@ def _recorded(
             emotion = layouts.emotion_of(row.get("emotion") or row.get("label") or "")
         except RuleError:
             emotion = None  # a label such as "neutral_idle" leaves it open
+        level = _INTENSITIES.get(row.get("intensity", "")) or row.get("level")
+        place = hashlib.sha256(name.encode()).digest()[0] / 256
         return Recording(
-            name,
-            speaker=row.get("speaker") or (own[0] if own else layouts.UNKNOWN_SPEAKER),
+            name,  # RAVDESS' actors are named as by its own adapter: a voice held out by one is held out by both
+            speaker=row.get("speaker", "").removeprefix("RAVDESS_") or (own[0] if own else layouts.UNKNOWN_SPEAKER),
             speech=sound(name),
             motion=motion_of(source, path),
             emotion=emotion,
-            level=layouts.level_of(emotion, row.get("level")) if emotion else None,
+            level=layouts.level_of(emotion, None if levels(emotion) == (1,) else level) if emotion else None,
             text=row.get("text") or None,
-            language=row.get("language") or "en",
+            language=row.get("language", "").split("-")[0] or "en",
+            gender=_GENDERS.get(row.get("gender", "").lower()),
+            split=["test", "validation", "train"][(place >= _TEST_SHARE) + (place >= _TEST_SHARE + _VALIDATION_SHARE)]
+            if by_clip
+            else None,
         )
 
     return {label: partial(read, label, path) for label, path in takes.items()}
@@ -458,6 +471,18 @@ ADAPTERS = {
         "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside",
         (*SOUND_SUFFIXES, ".npz"),
         partial(_recorded, _npz_files, _rig_motion, False),
+    ),
+    "av_grid_s1": Adapter(
+        "tracked talk of one speaker: CLIP.npz with values, fps, channels and present, sound beside, index.csv",
+        (*SOUND_SUFFIXES, ".npz"),
+        partial(_recorded, _npz_files, lambda _, path: MotionFile(path, load_npz), False, by_clip=True),
+        "CC-BY-4.0",
+    ),
+    "av_ravdess_au": Adapter(
+        "action units of actors: CLIP.npz with au_restored, au_names, fps and sound_delay_s, sound beside, index.csv",
+        (*SOUND_SUFFIXES, ".npz"),
+        partial(_recorded, _npz_files, lambda _, path: MotionFile(path, rigs.load_action_units), False),
+        "CC-BY-NC-SA-4.0",
     ),
     "flame": Adapter(
         "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside",

@@ -353,7 +353,13 @@ def held_out(corpora: Sequence[Corpus], known_words: bool = False) -> list[Item]
 
 
 def shared_voices(corpora: Sequence[Corpus]) -> frozenset[str]:
-    """Recordings in training of voices that another corpus holds out: every corpus splits its speakers on its own."""
+    """Recordings in training of voices that another corpus holds out: every corpus splits its speakers on its own.
+
+    A voice that a corpus holds out in some clips and trains on in others is nobody held out.
+    """
     clips = [clip for corpus in corpora for clip in corpus.clips]
-    voices = {(clip.language, clip.speaker) for clip in clips if clip.split != "train"}
+    voices: set[tuple[str, str]] = set()
+    for corpus in corpora:
+        trained = {(clip.language, clip.speaker) for clip in corpus.clips if clip.split == "train"}
+        voices |= {(clip.language, clip.speaker) for clip in corpus.clips} - trained
     return frozenset(c.recording for c in clips if c.split == "train" and (c.language, c.speaker) in voices)

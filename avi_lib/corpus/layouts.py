@@ -71,6 +71,7 @@ class Recording:
     caption: str | None = None  # an instruction for the face that comes with the corpus, None when there is none
     # the speaker's, "female" or "male" as the corpus says, None when it does not; it is never guessed
     gender: str | None = None
+    split: str | None = None  # train, validation or test where the corpus parts one speaker's clips, else None
 
     @property
     def face(self) -> str:

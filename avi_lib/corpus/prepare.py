@@ -81,17 +81,17 @@ def make_jobs(
     """Jobs in order of split and bucket.
 
     A recording's bucket follows from its name and the rough size of its split, so one more recording changes one job
-    and leaves the addresses of the others as they are. `splits` is by speaker, `neutrals` holds the digest of the
-    neutral face by `Recording.face`, `common` is the digest of all else that decides: settings, code, encoder.
+    and leaves the addresses of the others as they are. `splits` is by name of recording, `neutrals` holds the digest of
+    the neutral face by `Recording.face`, `common` is the digest of all else that decides: settings, code, encoder.
     """
 
     def number(recording: Recording) -> int:
         return int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:8], "big")
 
-    sizes = Counter(splits[recording.speaker] for recording in recordings)
+    sizes = Counter(splits[recording.name] for recording in recordings)
     buckets: dict[tuple[str, int], list[Recording]] = {}
     for recording in sorted(recordings, key=number):
-        split = splits[recording.speaker]
+        split = splits[recording.name]
         count = 1 << max((sizes[split] // RECORDINGS_PER_JOB).bit_length() - 1, 0)  # a power of two: buckets last
         buckets.setdefault((split, number(recording) % count), []).append(recording)
     jobs = []
@@ -351,7 +351,9 @@ def prepare(
     with claim(destination, adapter, source) as place, worker_pool(workers) as pool:
         place.refused += scan.refused
         speakers = {recording.speaker for recording in scan.recordings}
-        splits = split_speakers(speakers, settings.seed, settings.validation_share, settings.test_share)
+        shares = settings.validation_share, settings.test_share
+        by_speaker = split_speakers(speakers, settings.seed, *shares, settings.test_speakers)
+        splits = {recording.name: recording.split or by_speaker[recording.speaker] for recording in scan.recordings}
         space, recordings = _chosen(scan.recordings, settings, place.refused)
         digests = source_digests(recordings, place.folder / "sources.json", hidden)
         first: dict[tuple[str, ...], Recording] = {}
@@ -367,7 +369,7 @@ def prepare(
         left_out = {refusal.name for refusal in unusable}
         recordings = [recording for recording in recordings if recording.name not in left_out]
         faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
-        decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share"})
+        decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share", "test_speakers"})
         common = json.dumps([FORMAT, decides, encoder["fingerprint"], space, code_digest()], sort_keys=True)
         jobs = make_jobs(recordings, digests, splits, faces, hashlib.sha256(common.encode()).hexdigest())
         channels = SPACES[space].channels
@@ -391,8 +393,13 @@ def prepare(
         return place.finish({job.key for job in jobs})
 
 
-def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, test_share: float) -> dict[str, str]:
+def split_speakers(
+    speakers: Iterable[str], seed: int, validation_share: float, test_share: float, test_speakers: str = ""
+) -> dict[str, str]:
     """The split of each speaker, so that nobody is in two; the same for the same speakers and seed.
+
+    `test_speakers`, with commas between them, are kept for the test instead of a share of all; InputError when one of
+    them is unknown.
 
     Speakers are put in an order that depends on the seed and their names only. The test takes its share of them,
     rounded, and at least one speaker when there are three or more and the share is above 0; then validation likewise;
@@ -400,6 +407,12 @@ def split_speakers(speakers: Iterable[str], seed: int, validation_share: float, 
     """
     order = sorted(set(speakers), key=lambda speaker: hashlib.sha256(f"{seed}/{speaker}".encode()).hexdigest())
     split = dict.fromkeys(sorted(order), "train")
+    if chosen := [name.strip() for name in test_speakers.split(",") if name.strip()]:
+        if unknown := sorted(set(chosen) - set(order)):
+            got = f"{', '.join(unknown)} among {len(order)} beginning {', '.join(sorted(order)[:3])}"
+            raise InputError("speakers of the corpus to keep for the test", got, "name them as the corpus does")
+        split |= dict.fromkeys(chosen, "test")
+        order, test_share = [name for name in order if name not in chosen], 0.0
     kept = 0
     for name, share in (("test", test_share), ("validation", validation_share)):
         count = max(round(share * len(order)), 1) if share and len(order) >= 3 else 0

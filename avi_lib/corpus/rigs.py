@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -184,6 +185,35 @@ def load_take(path: Path) -> MotionClip:
     return _curves(path, ARKIT_MAP, load_livelink(path), ARKIT.channels)
 
 
+_OPENFACE = Path(__file__).with_name("openface.json")
+_OPENFACE_ARRAYS = {
+    **{"au_restored": ("f", 1 << 30), "au_names": ("U", 1 << 16)},
+    **dict.fromkeys(("fps", "sound_delay_s"), ("fiu", 64)),
+}
+
+
+def load_action_units(path: Path) -> MotionClip:
+    """ARKIT curves of action units a frame as OpenFace counts them, 0-5, at their own frame rate.
+
+    The npz holds `au_restored` (frames, units), held units put back and the person's neutral taken off, `au_names`,
+    `fps` and `sound_delay_s`, by which the sound comes after the face; the curves come as much later. What no unit
+    shows is missing: `openface.json` says which channels units feed. Raises InputError for another npz.
+    """
+    try:
+        units, names, fps, delay_s = _read_arrays(path, *_OPENFACE_ARRAYS, arrays=_OPENFACE_ARRAYS)
+    except RuleError as error:
+        raise InputError("action units a frame", f"{path} with {error}", "leave other files out") from error
+    if units.ndim != 2 or not len(units) or names.shape != units.shape[1:] or fps.size != 1 or delay_s.size != 1:
+        got = f"{units.shape} of {names.size} names in {path}"
+        raise InputError("au_restored (frames, units) with one fps and delay", got, "one column for each name")
+    rate = float(fps.item())
+    own = read_clip(units.astype(np.float32), rate, MotionSpace("OpenFace", tuple(names.tolist()), {}, ()), path)
+    times_s = np.arange(len(own)) / rate
+    later = np.stack([np.interp(times_s - float(delay_s.item()), times_s, unit) for unit in own.values.T], axis=1)
+    values, present, _ = load_rig_map(_OPENFACE).apply(later.astype(np.float32), own.space.channels)
+    return MotionClip(values, rate, ARKIT, present, own.start_s, own.repairs, own.warnings)
+
+
 def _curves(path: Path, rig: RigMap, clip: MotionClip, names: Sequence[str]) -> MotionClip:
     """ARKIT curves of a clip whose columns are names of the rig; what is cut off from 0-1 is a repair of them."""
     there = np.flatnonzero(clip.present).tolist()
@@ -204,12 +234,15 @@ def rig_names(path: Path) -> list[str]:
     return listed
 
 
-def _read_arrays(path: Path, *wanted: str) -> list[np.ndarray]:
+def _read_arrays(
+    path: Path, *wanted: str, arrays: Mapping[str, tuple[str, int]] = MappingProxyType(_ARRAYS)
+) -> list[np.ndarray]:
+    needed = " and ".join((", ".join(list(arrays)[:-1]), list(arrays)[-1]))
     try:
         with zipfile.ZipFile(path) as archive:
-            if missing := [name for name in _ARRAYS if f"{name}.npy" not in archive.namelist()]:
-                raise RuleError(f"no {missing[0]}; a rig file has weights, fps and names")
-            return [read_array(partial(archive.open, f"{name}.npy"), name, *_ARRAYS[name]) for name in wanted]
+            if missing := [name for name in arrays if f"{name}.npy" not in archive.namelist()]:
+                raise RuleError(f"no {missing[0]}; a rig file has {needed}")
+            return [read_array(partial(archive.open, f"{name}.npy"), name, *arrays[name]) for name in wanted]
     except UNREADABLE as error:
-        expected = "an npz with weights, fps and names"
+        expected = f"an npz with {needed}"
         raise InputError(expected, f"{path}: {cause(error)}", "write it without pickles") from error

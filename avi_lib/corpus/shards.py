@@ -194,7 +194,7 @@ class Health:
         left = len(self.refused) - most
         people = {split: some(len(names), "speaker") for split, names in self.speakers.items()}
         rows = [
-            ("kept", f"{kept}, {some(sum(map(len, self.speakers.values())), 'speaker')}"),
+            ("kept", f"{kept}, {some(len(set().union(*self.speakers.values())), 'speaker')}"),
             ("repaired", listed(self.repaired)),
             ("noted", listed(self.warned)),
             ("refused", some(len(self.refused), "recording")),
