@@ -375,6 +375,40 @@ def test_the_face_is_neither_overexposed_nor_dark(head: Head) -> None:
     assert skin[..., 0].mean() > skin[..., 2].mean() + 15
 
 
+def test_what_stands_in_the_light_of_a_wall_darkens_it_where_the_light_comes_from_and_nowhere_else() -> None:
+    wall, above = square(0.3), square(0.05, z=0.06)
+    towards = np.float32([-0.5, 0.55, 0.75]) / 0.75 * 0.06
+    above = replace(above, vertices=above.vertices + towards * np.float32([1, 1, 0]))
+    lit, shaded = (picture(mesh).astype(int) for mesh in (wall, joined(wall, above)))
+    assert shaded[64, 64].mean() < 0.8 * lit[64, 64].mean(), "the square's shadow falls on the middle"
+    assert np.array_equal(shaded[100, 100], lit[100, 100])
+
+
+def test_a_coarse_ball_is_drawn_with_a_round_outline() -> None:
+    turns = np.arange(12) * np.pi / 6.0
+    ring = np.column_stack([np.cos(turns), np.sin(turns), np.zeros(12)])
+    points = np.float32(0.1) * np.concatenate([ring, [(0, 0, 1), (0, 0, -1)]]).astype(np.float32)
+    after = np.roll(np.arange(12), -1)
+    front, back = (
+        np.column_stack(corners)
+        for corners in ((np.arange(12), after, np.full(12, 12)), (after, np.arange(12), np.full(12, 13)))
+    )
+    ball = RenderMesh(
+        vertices=points,
+        triangles=np.concatenate([front, back]).astype(np.int32),
+        uv=np.full((14, 2), 0.5, np.float32),
+        weld=np.arange(14, dtype=np.int32),
+        material=np.zeros(24, np.uint8),
+        occlusion=np.ones(14, np.float32),
+        atlas=square().atlas,
+    )
+    covered = (picture(ball, View.square(256, AHEAD)).astype(int) != background(256, 256)).any(axis=2).sum()
+    radius = 0.1 / (2.0 * np.tan(np.radians(12.0))) * 256
+    assert covered == pytest.approx(np.pi * radius**2, rel=0.012), (
+        "twelve corners alone leave out four and a half percent"
+    )
+
+
 def test_normals_are_smooth_across_a_welded_seam_and_sharp_without() -> None:
     vertices = np.array([(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 1, 0), (0, 0, 1)], np.float32)
     triangles = np.array([(0, 1, 2), (3, 4, 5)], np.int32)

@@ -92,24 +92,25 @@ FRAMINGS = {
 
 
 class Material(NamedTuple):
-    """How one kind of surface answers light."""
+    """How one kind of surface answers light; `contact` says how much of all light what lies close before it keeps."""
 
     name: str
     wrap_rgb: tuple[float, float, float]
     specular: float
     roughness: float
     rim: float
+    contact: float
     two_sided: bool = False
 
 
 MATERIALS = (
-    Material("skin", (0.42, 0.20, 0.12), 0.0095, 0.50, 0.35),
-    Material("lips", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.25),
-    Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0),
-    Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0),
-    Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0),
-    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.12, two_sided=True),
-    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.0, two_sided=True),
+    Material("skin", (0.42, 0.20, 0.12), 0.0095, 0.50, 0.35, 0.25),
+    Material("lips", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.25, 0.25),
+    Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0, 0.75),
+    Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0, 0.50),
+    Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0, 0.50),
+    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.12, 0.30, two_sided=True),
+    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.0, 0.25, two_sided=True),
 )
 """Triangles name their material by its place in this table."""
 

@@ -21,22 +21,28 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 from numba import njit
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIALS, View
 from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
+from avi_lib.face.surface import (
+    ShadowMap,
+    Studio,
+    Surface,
+    atlas_levels,
+    connected_parts,
+    material_levels,
+    material_table,
+    see_through,
+    shadow_maps,
+    split_long_edges,
+)
 
 BANDS_A_THREAD = 3
-LEVELS = 3  # sizes of the atlas: full, half and quarter
-SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
+ROUNDS = 2  # of splitting long edges
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
-
-Rgb = tuple[np.float32, np.float32, np.float32]
 
 
 def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,21 +56,6 @@ def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # numba: "cannot cache function: no locator available"
         compiled = njit(**options)(unwrap(function))
     return compiled
-
-
-class Surface(NamedTuple):
-    """What the mesh looks like. Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6)."""
-
-    triangles: np.ndarray
-    solid: np.ndarray
-    veils: np.ndarray
-    material: np.ndarray
-    part: np.ndarray
-    two_sided: np.ndarray
-    attributes: np.ndarray
-    atlases: tuple[np.ndarray, ...]
-    levels: np.ndarray
-    materials: np.ndarray
 
 
 class Layers(NamedTuple):
@@ -95,116 +86,6 @@ class Found(NamedTuple):
     material: np.ndarray
     values: np.ndarray
     rgb: np.ndarray
-
-
-EXPOSURE = 0.62
-
-
-def _rgb(values: Any) -> Rgb:
-    x, y, z = np.asarray(values, np.float32)
-    return x, y, z
-
-
-def _towards(*direction: float) -> Rgb:
-    return _rgb(np.divide(direction, np.linalg.norm(direction)))
-
-
-def _exposed(*rgb: float) -> Rgb:
-    return _rgb(np.multiply(rgb, EXPOSURE))
-
-
-class Studio(NamedTuple):
-    """The shading formula: unit directions towards distant lights, their linear colours exposed, the display curve."""
-
-    key: Rgb = _towards(-0.50, 0.55, 0.75)
-    key_rgb: Rgb = _exposed(2.10, 1.98, 1.82)
-    fill: Rgb = _towards(0.75, 0.05, 0.60)
-    fill_rgb: Rgb = _exposed(0.48, 0.54, 0.64)
-    rim: Rgb = _towards(0.55, 0.45, -0.60)
-    rim_rgb: Rgb = _exposed(1.30, 1.36, 1.45)
-    sky_rgb: Rgb = _exposed(0.46, 0.48, 0.52)
-    ground_rgb: Rgb = _exposed(0.26, 0.23, 0.21)
-    decode: Rgb = _rgb((0.0324, 0.6004, 0.3762))
-    curve: tuple[np.float32, np.float32] = (np.float32(0.7), np.float32(1.9))
-    rim_reach: np.float32 = np.float32(0.3)
-
-
-# What is prepared once for a mesh and a view.
-
-
-def atlas_levels(atlas: UInt8[np.ndarray, "H W 4"]) -> tuple[np.ndarray, ...]:
-    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code and its alpha.
-
-    Raises InputError when the sides are not multiples of four.
-    """
-    if atlas.shape[0] % 4 or atlas.shape[1] % 4:
-        raise InputError("an atlas whose sides are multiples of 4", f"{atlas.shape[1]} x {atlas.shape[0]}", "resize it")
-    levels = [np.ascontiguousarray(atlas)]
-    for _ in range(LEVELS - 1):
-        fine = levels[-1].astype(np.uint16)
-        four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
-        levels.append(((four + 2) // 4).astype(np.uint8))
-    return tuple(levels)
-
-
-def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
-    """The level for each material in a picture of the mesh at rest, 0 for what is not seen."""
-    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
-    places = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
-    texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
-    pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
-    levels = np.zeros(len(MATERIALS), np.uint8)
-    for material in np.unique(mesh.material):
-        facing = (mesh.material == material) & (pixel_area > 0.0)
-        order = np.argsort(texel_area[facing] / pixel_area[facing])
-        shares = np.cumsum(pixel_area[facing][order])
-        if len(shares) == 0:
-            continue
-        middle = order[np.searchsorted(shares, 0.5 * shares[-1])]
-        density = np.sqrt(texel_area[facing][middle] / pixel_area[facing][middle])
-        levels[material] = np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1)
-    return levels
-
-
-def _signed_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    a, b, c = (points[triangles[:, corner]] for corner in range(3))
-    areas: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    return areas
-
-
-def connected_parts(mesh: RenderMesh) -> np.ndarray:
-    """A number for each triangle's part: triangles of one material that hang together through welded points."""
-    points = mesh.weld[mesh.triangles]
-    links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
-    _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
-    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
-    return parts.astype(np.uint32)
-
-
-def see_through(mesh: RenderMesh) -> np.ndarray:
-    """Which triangles have texels that are not opaque, or lie beside such ones."""
-    if mesh.alpha is None:
-        return np.zeros(len(mesh.triangles), bool)
-    clear = np.pad(np.cumsum(np.cumsum(mesh.alpha < 255, axis=0), axis=1), ((1, 0), (1, 0)))
-    size = np.array(mesh.alpha.shape[::-1])
-    texels = mesh.uv[mesh.triangles] * size
-    left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T
-    right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
-    found: np.ndarray = clear[bottom, right] - clear[top, right] - clear[bottom, left] + clear[top, left] > 0
-    return found
-
-
-def material_table() -> Float32[np.ndarray, "materials 9"]:
-    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim.
-
-    Wrapped light is max(0, scale * n.l + offset).
-    """
-    wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
-    rows = [
-        [*(1.0 + wrap) ** -2, *wrap * (1.0 + wrap) ** -2, material.specular, material.roughness**4, material.rim]
-        for material, wrap in zip(MATERIALS, wraps, strict=True)
-    ]
-    return np.array(rows, np.float32)
 
 
 # The z-buffer: which triangle each sample sees, and how far away it is.
@@ -273,6 +154,76 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
                 nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
                 depths[i] = z if nearer else seen
                 owners[i] = t if nearer else shown
+
+
+@kernel
+def cast_rows(top: int, bottom: int, places: np.ndarray, triangles: np.ndarray, heights: np.ndarray) -> None:
+    """Rows of a light's map from the vertices' columns, rows and heights in it."""
+    heights[top:bottom] = np.float32(-1e6)
+    one, width = np.float32(1), heights.shape[1]
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = places[a, 0], places[a, 1], places[a, 2]
+        bx, by, cx, cy = places[b, 0], places[b, 1], places[c, 0], places[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or area == 0:
+            continue
+        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(places, a, b, c, area)
+        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
+        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+            dy = np.float32(y) - ay
+            for x in range(left, right + 1):
+                dx = np.float32(x) - ax
+                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
+                if wb >= 0 and wc >= 0 and wb + wc <= one:
+                    heights[y, x] = max(heights[y, x], az + zdx * dx + zdy * dy)
+
+
+@kernel
+def _shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> np.float32:
+    """Which share of a distant light is kept from a point with this normal: the mean over 3 x 3 texels.
+
+    The surface's own slope is told from its normal. Where it turns away from the light, the point is lifted off it.
+    """
+    zero, one, m, heights = np.float32(0), np.float32(1), shadow.place, shadow.heights
+    facing = m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz
+    lift = shadow.lift_m * (one - facing) * (one - facing)
+    x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
+    column = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+    row = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+    if column < one or row < one or column >= heights.shape[1] - 3 or row >= heights.shape[0] - 3:
+        return zero
+    left, up = int(column) - 1, int(row) - 1
+    steep = -shadow.texel_m * shadow.texel_m / max(facing, np.float32(0.3))
+    across = (m[0, 0] * nx + m[0, 1] * ny + m[0, 2] * nz) * steep
+    down = (m[1, 0] * nx + m[1, 1] * ny + m[1, 2] * nz) * steep
+    plane = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
+    plane += across * (np.float32(left) - column) + down * (np.float32(up) - row)
+    u, v = column - np.float32(left + 1), row - np.float32(up + 1)
+    rise, fall = one / shadow.rise_m, one / shadow.end_m
+    total = zero
+    for j in range(4):
+        part, under = zero, plane + shadow.start_m + down * np.float32(j)
+        for i in range(4):
+            over = heights[up + j, left + i] - under - across * np.float32(i)
+            blocked = min(max(over * rise, zero), one) - min(max(over * fall - one, zero), one)
+            part += blocked * (one - u if i == 0 else (u if i == 3 else one))
+        total += part * (one - v if j == 0 else (v if j == 3 else one))
+    return total * np.float32(1 / 9)
+
+
+@kernel
+def shade_vertices(first: int, stop: int, surface: Surface) -> None:
+    """How much far blockers keep of the key light from these vertices, and how close lies what is before them."""
+    attributes = surface.attributes
+    for v in range(first, stop):
+        x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
+        nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
+        for number in (1, 2):
+            m, side = surface.shadows[number].place, np.float32(1)
+            if surface.thin[v] and m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz < 0:
+                side = -side
+            attributes[v, 8 + number] = _shaded(surface.shadows[number], x, y, z, side * nx, side * ny, side * nz)
 
 
 @kernel
@@ -406,8 +357,11 @@ def _sample(x: int, y: int, t: int, screen: np.ndarray, surface: Surface, found:
     right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
     u, v = u - np.float32(left), v - np.float32(up)
     values, side = found.values, one if inverse < zero else -one
-    values[0, count], values[1, count], values[2, count] = side * nx, side * ny, side * nz
+    nx, ny, nz = side * nx, side * ny, side * nz
+    values[0, count], values[1, count], values[2, count] = nx, ny, nz
     values[3, count] = max(zero, clear)
+    for number in range(6, 11):
+        values[number + 1, count] = _mix(attributes, number, a, b, c, wa, wb, wc)
     for channel in range(3):
         values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
     return _texel(atlas, 3, left, right, up, low, u, v)
@@ -434,7 +388,7 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
     x0, y0, z0 = rays[0, 0] + row * rays[2, 0], rays[0, 1] + row * rays[2, 1], rays[0, 2] + row * rays[2, 2]
     x1, y1, z1 = rays[1, 0], rays[1, 1], rays[1, 2]
     slope, offset = (material[0], material[1], material[2]), (material[3], material[4], material[5])
-    specular, width, rim_share = material[6], material[7], material[8]
+    specular, width, rim_share, contact = material[6], material[7], material[8], material[9]
     pixel, values, rgb = found.pixel, found.values, found.rgb
     for i in range(np.uint64(first), np.uint64(stop)):
         column = np.float32(pixel[i]) + half
@@ -454,14 +408,15 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
         edge = one - max(zero, nx * ex + ny * ey + nz * ez)
         rim = rim_share * edge * edge * edge * max(zero, back + studio.rim_reach)
         sky = half + half * ny
+        lit = one - min(one, values[10, i])
         for channel in range(3):
             coded = values[4 + channel, i]
             albedo = coded * (studio.decode[0] + coded * (studio.decode[1] + coded * studio.decode[2]))
-            diffuse = max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
+            diffuse = lit * max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
             diffuse += max(zero, slope[channel] * fill + offset[channel]) * studio.fill_rgb[channel]
             ambient = studio.ground_rgb[channel] + (studio.sky_rgb[channel] - studio.ground_rgb[channel]) * sky
-            light = albedo * (diffuse + ambient) + gloss * studio.key_rgb[channel] + rim * studio.rim_rgb[channel]
-            light *= values[3, i]
+            light = albedo * (diffuse + ambient) + lit * gloss * studio.key_rgb[channel] + rim * studio.rim_rgb[channel]
+            light *= values[3, i] * (one - contact * values[11, i])
             bent = studio.curve[1] * light
             rgb[channel, i] = min(one, (studio.curve[0] * np.sqrt(light) + bent) / (one + bent))
 
@@ -477,10 +432,13 @@ def paint_rows(
     """
     most = layers.owner.shape[1] + (veils.in_row[top:bottom].max() if surface.veils.shape[0] else 0) + 1
     pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
-    found = Found(pixel, share, material, np.empty((7, most), np.float32), np.empty((3, most), np.float32))
+    found = Found(pixel, share, material, np.empty((12, most), np.float32), np.empty((3, most), np.float32))
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
     for y in range(top, bottom):
-        count = _list(y, screen, surface, layers, veils, found)
+        count, values = _list(y, screen, surface, layers, veils, found), found.values
+        for i in range(count):
+            x, z, nx, nz = values[7, i], values[9, i], values[0, i], values[2, i]
+            values[10, i] += _shaded(surface.shadows[0], x, values[8, i], z, nx, values[1, i], nz)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -536,6 +494,29 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray
     return normals
 
 
+@kernel
+def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The vertices, and after them a point for each pair: the middle of the curve between them that normals tell.
+
+    Vlachos, Peters, Boyd and Mitchell, Curved PN triangles, 2001.
+    """
+    count = vertices.shape[0]
+    finer = np.empty((count + pairs.shape[0], 3), np.float32)
+    finer[:count] = vertices
+    half, eighth = np.float32(0.5), np.float32(0.125)
+    for m in range(pairs.shape[0]):
+        a, b = pairs[m, 0], pairs[m, 1]
+        rise = fall = np.float32(0)
+        for axis in range(3):
+            step = vertices[b, axis] - vertices[a, axis]
+            rise += step * normals[a, axis]
+            fall -= step * normals[b, axis]
+        for axis in range(3):
+            middle = half * (vertices[a, axis] + vertices[b, axis])
+            finer[count + m, axis] = middle - eighth * (rise * normals[a, axis] + fall * normals[b, axis])
+    return finer
+
+
 class Rasteriser:
     """Draws a view of a mesh; `draw` is not to be called from two threads at once.
 
@@ -546,23 +527,34 @@ class Rasteriser:
     def __init__(self, mesh: RenderMesh, view: View) -> None:
         check_mesh(mesh)
         self.view = view
-        attributes = np.zeros((len(mesh.vertices), 8), np.float32)
+        self._count, self._rounds = len(mesh.vertices), []
+        self._casters = mesh.triangles[~see_through(mesh)].astype(np.uint32)
+        for _ in range(ROUNDS):
+            finer, pairs = split_long_edges(mesh, view)
+            self._rounds.append((mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32), pairs))
+            mesh = finer
+        attributes = np.zeros((len(mesh.vertices), 11), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
         self._weld = mesh.weld.astype(np.uint32)
         veiled = see_through(mesh)
         solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
         alpha = np.zeros(mesh.atlas.shape[:2], np.uint8) if mesh.alpha is None else mesh.alpha
+        two_sided = np.array([material.two_sided for material in MATERIALS])[mesh.material] | veiled
+        thin = np.zeros(len(mesh.vertices), bool)
+        thin[mesh.triangles[two_sided]] = True
         self._surface = Surface(
             mesh.triangles.astype(np.uint32),
             solid,
             veils,
             mesh.material,
             connected_parts(mesh),
-            np.array([material.two_sided for material in MATERIALS])[mesh.material],
+            two_sided,
+            thin,
             attributes,
             atlas_levels(np.dstack([mesh.atlas, alpha])),
             material_levels(mesh, view),
             material_table(),
+            shadow_maps(mesh),
         )
         columns = np.arange(view.width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
         samples = (view.height, 4 * view.width)
@@ -573,26 +565,36 @@ class Rasteriser:
         self._nodes: dict[int, int] = {}
         self._matrix, self._wall = view.matrix(), view.wall()
         self._light = view.camera.rays(view.width, view.height), Studio()
-        threads = os.cpu_count() or 1
-        self._band_rows = -(-view.height // (BANDS_A_THREAD * threads))
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="raster")
+        self._bands = BANDS_A_THREAD * (os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "height width channels"]:
         """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.wall`."""
-        surface, layers, height = self._surface, self._layers, self.view.height
-        vertices = check_vertices(vertices, len(self._weld))
+        surface, layers = self._surface, self._layers
+        vertices = check_vertices(vertices, self._count)
+        for shadow in surface.shadows:
+            places = vertices @ shadow.place[:, :3].T + shadow.place[:, 3]
+            self._banded(cast_rows, len(shadow.heights), places, self._casters, shadow.heights)
+        for triangles, weld, pairs in self._rounds:
+            vertices = with_middles(vertices, vertex_normals(vertices, triangles, weld), pairs)
         surface.attributes[:, :3] = vertex_normals(vertices, surface.triangles, self._weld)
-        screen = project(vertices, self._matrix, self.view.width, height)
+        surface.attributes[:, 6:9] = vertices
+        self._banded(shade_vertices, len(vertices), surface)
+        screen = project(vertices, self._matrix, self.view.width, self.view.height)
         picture = self._wall.copy()
 
-        def draw_band(top: int) -> None:
-            bottom = min(top + self._band_rows, height)
+        def draw_band(top: int, bottom: int) -> None:
             cover_rows(top, bottom, screen, surface, layers)
             veils = self._chain(top, bottom, screen)
             paint_rows(top, bottom, screen, surface, layers, veils, *self._light, picture)
 
-        list(self._pool.map(draw_band, range(0, height, self._band_rows)))
+        self._banded(draw_band, self.view.height)
         return picture
+
+    def _banded(self, work: Callable[..., None], rows: int, *given: object) -> None:
+        """Do the work for all rows, in bands that worker threads take."""
+        step = -(-rows // self._bands)
+        list(self._pool.map(lambda top: work(top, min(top + step, rows), *given), range(0, rows, step)))
 
     def _chain(self, top: int, bottom: int, screen: np.ndarray) -> Veils:
         """What is see-through in these rows, with room for as much as was found there before, or is found now."""

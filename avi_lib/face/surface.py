@@ -1,0 +1,262 @@
+"""Surfaces as the rasteriser needs them: what is prepared once for a mesh, a view and the lights of the studio.
+
+>>> finer, middles = split_long_edges(head, View.square(1024))  # curved where the mesh is coarse: a round outline
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32, UInt8
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from avi_lib.errors import InputError
+from avi_lib.face.camera import MATERIAL_NAMES, MATERIALS, View
+from avi_lib.face.head import RenderMesh
+
+LEVELS = 3  # sizes of the atlas: full, half and quarter
+SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
+LONG_PX = 7.0
+"""Edges that are longer than this in a picture of the mesh at rest are split."""
+MARGIN_M = 0.06
+"""How far a head may move within the maps of its shadows."""
+MOST_TEXELS = 1024
+"""Longest side of such a map."""
+
+Rgb = tuple[np.float32, np.float32, np.float32]
+
+
+class ShadowMap(NamedTuple):
+    """Heights (metres) of what is nearest to a light; `place` (3, 4) takes a point to column, row and height."""
+
+    place: np.ndarray
+    heights: np.ndarray
+    texel_m: np.float32
+    lift_m: np.float32
+    start_m: np.float32
+    rise_m: np.float32
+    end_m: np.float32
+
+
+class Surface(NamedTuple):
+    """What the mesh looks like.
+
+    Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6), point (6:9), how much far blockers
+    keep of the key light (9), how close it lies to what is before it (10).
+    """
+
+    triangles: np.ndarray
+    solid: np.ndarray
+    veils: np.ndarray
+    material: np.ndarray
+    part: np.ndarray
+    two_sided: np.ndarray
+    thin: np.ndarray
+    attributes: np.ndarray
+    atlases: tuple[np.ndarray, ...]
+    levels: np.ndarray
+    materials: np.ndarray
+    shadows: tuple[ShadowMap, ...]
+
+
+EXPOSURE = 0.62
+
+
+def _rgb(values: Any) -> Rgb:
+    x, y, z = np.asarray(values, np.float32)
+    return x, y, z
+
+
+def _towards(*direction: float) -> Rgb:
+    return _rgb(np.divide(direction, np.linalg.norm(direction)))
+
+
+def _exposed(*rgb: float) -> Rgb:
+    return _rgb(np.multiply(rgb, EXPOSURE))
+
+
+class Studio(NamedTuple):
+    """The shading formula: unit directions towards distant lights, their linear colours exposed, the display curve."""
+
+    key: Rgb = _towards(-0.50, 0.55, 0.75)
+    key_rgb: Rgb = _exposed(2.10, 1.98, 1.82)
+    fill: Rgb = _towards(0.75, 0.05, 0.60)
+    fill_rgb: Rgb = _exposed(0.48, 0.54, 0.64)
+    rim: Rgb = _towards(0.55, 0.45, -0.60)
+    rim_rgb: Rgb = _exposed(1.30, 1.36, 1.45)
+    ahead: Rgb = _towards(-0.05, 0.50, 0.80)
+    sky_rgb: Rgb = _exposed(0.46, 0.48, 0.52)
+    ground_rgb: Rgb = _exposed(0.26, 0.23, 0.21)
+    decode: Rgb = _rgb((0.0324, 0.6004, 0.3762))
+    curve: tuple[np.float32, np.float32] = (np.float32(0.7), np.float32(1.9))
+    rim_reach: np.float32 = np.float32(0.3)
+
+
+SHADOWS = (
+    (Studio().key, 0.0010, 0.002, 0.0006, 0.001, 0.008),
+    (Studio().key, 0.0040, 0.008, 0.0080, 0.008, 1e6),
+    (Studio().ahead, 0.0016, 0.003, 0.0002, 0.001, 1e6),
+)
+"""Of each map its light; in metres: a texel; how far points of surfaces that turn away from the light are lifted; from
+where and over what distance a blocker grows effective; from where to twice where it ceases to be."""
+
+
+def atlas_levels(atlas: UInt8[np.ndarray, "H W 4"]) -> tuple[np.ndarray, ...]:
+    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code and its alpha.
+
+    Raises InputError when the sides are not multiples of four.
+    """
+    if atlas.shape[0] % 4 or atlas.shape[1] % 4:
+        raise InputError("an atlas whose sides are multiples of 4", f"{atlas.shape[1]} x {atlas.shape[0]}", "resize it")
+    levels = [np.ascontiguousarray(atlas)]
+    for _ in range(LEVELS - 1):
+        fine = levels[-1].astype(np.uint16)
+        four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
+        levels.append(((four + 2) // 4).astype(np.uint8))
+    return tuple(levels)
+
+
+def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
+    """The level for each material in a picture of the mesh at rest, 0 for what is not seen."""
+    places = _places(mesh, view)
+    texels = mesh.uv * np.array(mesh.atlas.shape[1::-1], np.float32)
+    pixel_area, texel_area = -_signed_areas(places, mesh.triangles), np.abs(_signed_areas(texels, mesh.triangles))
+    levels = np.zeros(len(MATERIALS), np.uint8)
+    for material in np.unique(mesh.material):
+        facing = (mesh.material == material) & (pixel_area > 0.0)
+        order = np.argsort(texel_area[facing] / pixel_area[facing])
+        shares = np.cumsum(pixel_area[facing][order])
+        if len(shares) == 0:
+            continue
+        middle = order[np.searchsorted(shares, 0.5 * shares[-1])]
+        density = np.sqrt(texel_area[facing][middle] / pixel_area[facing][middle])
+        levels[material] = np.clip(np.floor(np.log2(max(density, 1e-6) / SHARPNESS)) + 1, 0, LEVELS - 1)
+    return levels
+
+
+def _places(mesh: RenderMesh, view: View) -> np.ndarray:
+    """Where the vertices at rest lie in the picture, in pixels from its middle."""
+    clip = np.column_stack([mesh.vertices, np.ones(len(mesh.vertices), np.float32)]) @ view.matrix().T
+    places: np.ndarray = clip[:, :2] / clip[:, 3:] * (0.5 * np.array([view.width, view.height], np.float32))
+    return places
+
+
+def _signed_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    areas: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return areas
+
+
+def connected_parts(mesh: RenderMesh) -> np.ndarray:
+    """A number for each triangle's part: triangles of one material that hang together through welded points."""
+    points = mesh.weld[mesh.triangles]
+    links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
+    _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
+    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
+    return parts.astype(np.uint32)
+
+
+def see_through(mesh: RenderMesh) -> np.ndarray:
+    """Which triangles have texels that are not opaque, or lie beside such ones."""
+    if mesh.alpha is None:
+        return np.zeros(len(mesh.triangles), bool)
+    clear = np.pad(np.cumsum(np.cumsum(mesh.alpha < 255, axis=0), axis=1), ((1, 0), (1, 0)))
+    size = np.array(mesh.alpha.shape[::-1])
+    texels = mesh.uv[mesh.triangles] * size
+    left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T
+    right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
+    found: np.ndarray = clear[bottom, right] - clear[top, right] - clear[bottom, left] + clear[top, left] > 0
+    return found
+
+
+def material_table() -> Float32[np.ndarray, "materials 10"]:
+    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim, contact.
+
+    Wrapped light is max(0, scale * n.l + offset).
+    """
+    wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
+    rows = [
+        [
+            *(1.0 + wrap) ** -2,
+            *wrap * (1.0 + wrap) ** -2,
+            material.specular,
+            material.roughness**4,
+            material.rim,
+            material.contact,
+        ]
+        for material, wrap in zip(MATERIALS, wraps, strict=True)
+    ]
+    return np.array(rows, np.float32)
+
+
+# Finer meshes: edges split where they are long, new points on the curved surface that the normals tell.
+
+
+def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np.ndarray, "M 2"]]:
+    """The mesh with edges above LONG_PX halved, and the two vertices between which each of its new ones lies.
+
+    Open edges and those of see-through triangles stay, so that no crack opens beside them.
+    """
+    sides = mesh.triangles[:, [[0, 1], [1, 2], [2, 0]]]
+    points = np.sort(mesh.weld[sides], axis=2)
+    keys = points[..., 0].astype(np.int64) * (mesh.weld.max() + 1) + points[..., 1]
+    _, edge, count = np.unique(keys, return_inverse=True, return_counts=True)
+    edge = edge.reshape(keys.shape)
+    places = _places(mesh, view)
+    long = np.linalg.norm(places[sides[..., 0]] - places[sides[..., 1]], axis=2) > LONG_PX
+    wanted = np.zeros(len(count), bool)
+    wanted[edge[long]] = True
+    wanted[edge[see_through(mesh)]] = False
+    split = (wanted & (count > 1))[edge]
+    ends, middle = np.unique(np.sort(sides[split], axis=1), axis=0, return_inverse=True)
+    number = np.full(split.shape, -1, np.int64)
+    number[split] = len(mesh.vertices) + middle.ravel()
+    triangles, parents = [], []
+    for turn in range(3):
+        (a, b, c), (ab, bc, ca) = (np.roll(each, -turn, axis=1).T for each in (mesh.triangles, number))
+        one, two = (ab >= 0) & (bc < 0) & (ca < 0), (ab >= 0) & (bc >= 0) & (ca < 0)
+        three, none = (ab >= 0) & (bc >= 0) & (ca >= 0), (ab < 0) & (bc < 0) & (ca < 0)
+        cuts = [(one, (a, ab, c)), (one, (ab, b, c)), (two, (ab, b, bc)), (two, (a, ab, bc)), (two, (a, bc, c))]
+        cuts += [(three, (a, ab, ca))] + ([(three, (ab, bc, ca)), (none, (a, b, c))] if turn == 0 else [])
+        for which, corners in cuts:
+            triangles.append(np.stack(corners, axis=1)[which])
+            parents.append(np.flatnonzero(which))
+    welds = np.sort(mesh.weld[ends], axis=1)
+    _, weld = np.unique(welds, axis=0, return_inverse=True)
+    parent = np.concatenate(parents)
+    finer = RenderMesh(
+        vertices=np.concatenate([mesh.vertices, mesh.vertices[ends].mean(axis=1)]),
+        triangles=np.concatenate(triangles).astype(np.int32),
+        uv=np.concatenate([mesh.uv, mesh.uv[ends].mean(axis=1)]),
+        weld=np.concatenate([mesh.weld, mesh.weld.max() + 1 + weld.ravel()]).astype(np.int32),
+        material=mesh.material[parent],
+        occlusion=np.concatenate([mesh.occlusion, mesh.occlusion[ends].mean(axis=1)]),
+        atlas=mesh.atlas,
+        alpha=mesh.alpha,
+    )
+    return finer, ends.astype(np.int32)
+
+
+# Shadows: what a distant light sees of the solid surfaces, as maps of heights towards it.
+
+
+def shadow_maps(mesh: RenderMesh) -> tuple[ShadowMap, ...]:
+    """Empty maps of the key light, for what is near and what is far, and of the sky; they hold all but cloth."""
+    casts = mesh.material != MATERIAL_NAMES.index("cloth")
+    points = mesh.vertices[np.unique(mesh.triangles[casts if casts.any() else ~casts])]
+    maps = []
+    for towards, texel_m, *limits_m in SHADOWS:
+        right = np.cross((0.0, 1.0, 0.0), towards)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(towards, right), towards])
+        places = points @ axes.T
+        low, high = places.min(axis=0) - MARGIN_M, places.max(axis=0) + MARGIN_M
+        texel_m = max(texel_m, float((high - low)[:2].max()) / MOST_TEXELS)
+        columns, rows = np.ceil((high - low)[:2] / texel_m).astype(int)
+        place = np.column_stack([axes, [-low[0], -low[1], 0.0]])
+        place[:2] /= texel_m
+        heights = np.empty((rows, columns), np.float32)
+        maps.append(ShadowMap(place.astype(np.float32), heights, *map(np.float32, (texel_m, *limits_m))))
+    return tuple(maps)
