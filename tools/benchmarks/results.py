@@ -29,7 +29,8 @@ def is_missed(figure: Figure) -> bool:
 def row(figure: Figure) -> str:
     """A line of the table."""
     mark = "**missed**" if is_missed(figure) else ""
-    return f"| {figure.name} | {figure.value:.2f} {figure.unit} | {figure.must} | {mark} | {figure.how} |"
+    value = f"{figure.value:d}" if isinstance(figure.value, int) else f"{figure.value:.2f}"
+    return f"| {figure.name} | {value} {figure.unit} | {figure.must} | {mark} | {figure.how} |"
 
 
 def with_section(text: str, name: str, figures: Sequence[Figure], machine: str) -> str:
