@@ -20,6 +20,7 @@ from avi_lib.instruction.action_units import (
     STRENGTH_WORDS,
     TABLES,
     WORDINGS,
+    draw_realisation,
     levels,
     opposites,
     prototype,
@@ -279,6 +280,24 @@ def test_prototypes_grow_with_the_level_and_differ():
     assert distances[~np.eye(len(EMOTIONS), dtype=bool)].min() > 0.25
     with pytest.raises(ValueError, match="levels"):
         prototype("calm", 2)
+
+
+def takes_of(emotion: str, level: int, count: int) -> list[dict[str, float]]:
+    return [draw_realisation(emotion, level, np.random.default_rng(seed)) for seed in range(count)]
+
+
+def test_takes_of_an_emotion_differ_stay_in_range_and_repeat_with_their_seed():
+    for emotion in EMOTIONS:
+        takes = takes_of(emotion, levels(emotion)[-1], 40)
+        assert takes == takes_of(emotion, levels(emotion)[-1], 40)
+        assert all(set(take) <= set(ACTION_UNITS) and all(0.0 < v <= 1.0 for v in take.values()) for take in takes)
+        assert len({tuple(take.items()) for take in takes}) > 10 or emotion == "neutral"
+    reached = [np.mean([sum(take.values()) for take in takes_of("angry", level, 200)]) for level in (1, 2, 3)]
+    assert reached[0] < reached[1] < reached[2]
+    eyes = [
+        (take.get("upper_lid_raise", 0) > 0.2, take.get("lid_tighten", 0) > 0.2) for take in takes_of("angry", 3, 200)
+    ]
+    assert {(True, False), (False, True)} <= set(eyes) and (True, True) not in eyes
 
 
 def test_named_units_win_over_the_emotion_and_forbidden_ones_are_off():

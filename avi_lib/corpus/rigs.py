@@ -185,7 +185,7 @@ def load_take(path: Path) -> MotionClip:
     return _curves(path, ARKIT_MAP, load_livelink(path), ARKIT.channels)
 
 
-_OPENFACE = Path(__file__).with_name("openface.json")
+OPENFACE = Path(__file__).with_name("openface.json")
 _OPENFACE_ARRAYS = {
     **{"au_restored": ("f", 1 << 30), "au_names": ("U", 1 << 16)},
     **dict.fromkeys(("fps", "sound_delay_s"), ("fiu", 64)),
@@ -210,7 +210,7 @@ def load_action_units(path: Path) -> MotionClip:
     own = read_clip(units.astype(np.float32), rate, MotionSpace("OpenFace", tuple(names.tolist()), {}, ()), path)
     times_s = np.arange(len(own)) / rate
     later = np.stack([np.interp(times_s - float(delay_s.item()), times_s, unit) for unit in own.values.T], axis=1)
-    values, present, _ = load_rig_map(_OPENFACE).apply(later.astype(np.float32), own.space.channels)
+    values, present, _ = load_rig_map(OPENFACE).apply(later.astype(np.float32), own.space.channels)
     return MotionClip(values, rate, ARKIT, present, own.start_s, own.repairs, own.warnings)
 
 

