@@ -119,7 +119,7 @@ def fit(said: Mapping[str, float]) -> float:
 def main() -> None:
     """Print the table and write the map."""
     found = views(Path(sys.argv[1]))
-    channels = {}
+    channels: dict[str, dict[str, float]] = {}
     print("unit  channel          divisor  " + "  ".join(f"{view:>6}" for view in VIEWS))
     for name, said in found.items():
         divisor = fit(said)

@@ -29,6 +29,7 @@ SECTIONS = (
     "rendering",
     "phones",
     "tracks",
+    "dynamics",
     "units",
     "corpora",
     "generator",
