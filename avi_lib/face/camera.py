@@ -92,7 +92,11 @@ FRAMINGS = {
 
 
 class Material(NamedTuple):
-    """How one kind of surface answers light; `contact` says how much of all light what lies close before it keeps."""
+    """How one kind of surface answers light.
+
+    `contact` says how much of all light is kept by what lies close before it, `shadow` how much of the key light by
+    what stands in it, `strands` how far it answers as hair along the atlas's columns (Kajiya and Kay, 1989).
+    """
 
     name: str
     wrap_rgb: tuple[float, float, float]
@@ -100,17 +104,19 @@ class Material(NamedTuple):
     roughness: float
     rim: float
     contact: float
+    shadow: float
+    strands: float = 0.0
     two_sided: bool = False
 
 
 MATERIALS = (
-    Material("skin", (0.42, 0.20, 0.12), 0.0095, 0.50, 0.35, 0.25),
-    Material("lips", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.25, 0.25),
-    Material("eye", (0.25, 0.22, 0.20), 0.0100, 0.13, 0.0, 0.75),
-    Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0, 0.50),
-    Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0, 0.50),
-    Material("hair", (0.15, 0.13, 0.12), 0.0060, 0.50, 0.12, 0.30, two_sided=True),
-    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.0, 0.25, two_sided=True),
+    Material("skin", (0.32, 0.18, 0.12), 0.0095, 0.50, 0.30, 0.20, 0.90),
+    Material("lips", (0.32, 0.18, 0.14), 0.0090, 0.42, 0.20, 0.25, 0.85),
+    Material("eye", (0.25, 0.22, 0.20), 0.0200, 0.15, 0.0, 0.75, 0.80),
+    Material("teeth", (0.30, 0.26, 0.22), 0.0100, 0.28, 0.0, 0.25, 0.55),
+    Material("tongue", (0.36, 0.18, 0.14), 0.0120, 0.36, 0.0, 0.40, 0.75),
+    Material("hair", (0.15, 0.13, 0.12), 0.0040, 0.46, 0.12, 0.30, 0.85, strands=0.5, two_sided=True),
+    Material("cloth", (0.10, 0.10, 0.10), 0.0, 0.80, 0.0, 0.25, 0.90, two_sided=True),
 )
 """Triangles name their material by its place in this table."""
 

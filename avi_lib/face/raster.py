@@ -35,6 +35,7 @@ from avi_lib.face.surface import (
     see_through,
     shadow_maps,
     split_long_edges,
+    strand_directions,
 )
 
 BANDS_A_THREAD = 3
@@ -295,6 +296,8 @@ def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: V
             while at >= 0 and max(left[0], left[1], left[2], left[3]) > faint:
                 alpha = _sample(x, y, veils.owner[at], screen, surface, found, count)
                 if alpha > faint:
+                    for channel in range(4, 7):
+                        found.values[channel, count] = min(one, found.values[channel, count] / alpha)
                     share = zero
                     for s in range(4):
                         if veils.samples[at] & (1 << s):
@@ -364,6 +367,9 @@ def _sample(x: int, y: int, t: int, screen: np.ndarray, surface: Surface, found:
         values[number + 1, count] = _mix(attributes, number, a, b, c, wa, wb, wc)
     for channel in range(3):
         values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
+    if surface.materials[surface.material[t], 11] > zero:
+        for number in range(11, 14):
+            values[number + 1, count] = _mix(attributes, number, a, b, c, wa, wb, wc)
     return _texel(atlas, 3, left, right, up, low, u, v)
 
 
@@ -389,6 +395,7 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
     x1, y1, z1 = rays[1, 0], rays[1, 1], rays[1, 2]
     slope, offset = (material[0], material[1], material[2]), (material[3], material[4], material[5])
     specular, width, rim_share, contact = material[6], material[7], material[8], material[9]
+    shadow, strands = material[10], material[11]
     pixel, values, rgb = found.pixel, found.values, found.rgb
     for i in range(np.uint64(first), np.uint64(stop)):
         column = np.float32(pixel[i]) + half
@@ -403,19 +410,28 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
         back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
         hx, hy, hz = ex + studio.key[0], ey + studio.key[1], ez + studio.key[2]
         cosine = nx * hx + ny * hy + nz * hz
-        spread = cosine * cosine / (hx * hx + hy * hy + hz * hz) * (width - one) + one
-        gloss = specular * max(zero, key) * width / (spread * spread)
+        square, facing = cosine * cosine / (hx * hx + hy * hy + hz * hz), max(zero, key)
+        if strands > zero:
+            tx, ty, tz = values[12, i], values[13, i], values[14, i]
+            along = tx * hx + ty * hy + tz * hz
+            square = max(zero, tx * tx + ty * ty + tz * tz - along * along / (hx * hx + hy * hy + hz * hz))
+            along = tx * studio.key[0] + ty * studio.key[1] + tz * studio.key[2]
+            facing = np.sqrt(max(zero, one - along * along)) * (half + half * key)
+            key += strands * (facing - key)
+        spread = square * (width - one) + one
+        gloss = specular * facing * width / (spread * spread)
         edge = one - max(zero, nx * ex + ny * ey + nz * ez)
-        rim = rim_share * edge * edge * edge * max(zero, back + studio.rim_reach)
+        rim = rim_share * edge * edge * edge * max(zero, back + studio.rim_reach) * values[3, i] * values[3, i]
         sky = half + half * ny
-        lit = one - min(one, values[10, i])
+        lit = one - shadow * min(one, values[10, i])
         for channel in range(3):
             coded = values[4 + channel, i]
             albedo = coded * (studio.decode[0] + coded * (studio.decode[1] + coded * studio.decode[2]))
             diffuse = lit * max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
             diffuse += max(zero, slope[channel] * fill + offset[channel]) * studio.fill_rgb[channel]
             ambient = studio.ground_rgb[channel] + (studio.sky_rgb[channel] - studio.ground_rgb[channel]) * sky
-            light = albedo * (diffuse + ambient) + lit * gloss * studio.key_rgb[channel] + rim * studio.rim_rgb[channel]
+            glint = lit * gloss * (one + strands * (half + coded + coded - one)) * studio.key_rgb[channel]
+            light = albedo * (diffuse + ambient) + glint + rim * studio.rim_rgb[channel]
             light *= values[3, i] * (one - contact * values[11, i])
             bent = studio.curve[1] * light
             rgb[channel, i] = min(one, (studio.curve[0] * np.sqrt(light) + bent) / (one + bent))
@@ -432,7 +448,7 @@ def paint_rows(
     """
     most = layers.owner.shape[1] + (veils.in_row[top:bottom].max() if surface.veils.shape[0] else 0) + 1
     pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
-    found = Found(pixel, share, material, np.empty((12, most), np.float32), np.empty((3, most), np.float32))
+    found = Found(pixel, share, material, np.empty((15, most), np.float32), np.empty((3, most), np.float32))
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
     for y in range(top, bottom):
         count, values = _list(y, screen, surface, layers, veils, found), found.values
@@ -495,26 +511,29 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray
 
 
 @kernel
-def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The vertices, and after them a point for each pair: the middle of the curve between them that normals tell.
+def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices, and after them a point for each pair: the middle of the curve between them; and all the normals.
 
-    Vlachos, Peters, Boyd and Mitchell, Curved PN triangles, 2001.
+    Positions as in Vlachos, Peters, Boyd and Mitchell, Curved PN triangles, 2001; normals are the means.
     """
     count = vertices.shape[0]
-    finer = np.empty((count + pairs.shape[0], 3), np.float32)
-    finer[:count] = vertices
+    finer, smooth = np.empty((count + pairs.shape[0], 3), np.float32), np.empty((count + pairs.shape[0], 3), np.float32)
+    finer[:count], smooth[:count] = vertices, normals
     half, eighth = np.float32(0.5), np.float32(0.125)
     for m in range(pairs.shape[0]):
         a, b = pairs[m, 0], pairs[m, 1]
-        rise = fall = np.float32(0)
+        rise = fall = length = np.float32(0)
         for axis in range(3):
             step = vertices[b, axis] - vertices[a, axis]
             rise += step * normals[a, axis]
             fall -= step * normals[b, axis]
+            length += (normals[a, axis] + normals[b, axis]) ** 2
+        scale = np.float32(1) / np.sqrt(length + np.float32(1e-12))
         for axis in range(3):
             middle = half * (vertices[a, axis] + vertices[b, axis])
             finer[count + m, axis] = middle - eighth * (rise * normals[a, axis] + fall * normals[b, axis])
-    return finer
+            smooth[count + m, axis] = (normals[a, axis] + normals[b, axis]) * scale
+    return finer, smooth
 
 
 class Rasteriser:
@@ -528,17 +547,18 @@ class Rasteriser:
         check_mesh(mesh)
         self.view = view
         self._count, self._rounds = len(mesh.vertices), []
+        self._coarse = mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32)
         self._casters = mesh.triangles[~see_through(mesh)].astype(np.uint32)
         for _ in range(ROUNDS):
-            finer, pairs = split_long_edges(mesh, view)
-            self._rounds.append((mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32), pairs))
-            mesh = finer
-        attributes = np.zeros((len(mesh.vertices), 11), np.float32)
+            mesh, pairs = split_long_edges(mesh, view)
+            self._rounds.append(pairs)
+        attributes = np.zeros((len(mesh.vertices), 14), np.float32)
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
-        self._weld = mesh.weld.astype(np.uint32)
         veiled = see_through(mesh)
         solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
-        alpha = np.zeros(mesh.atlas.shape[:2], np.uint8) if mesh.alpha is None else mesh.alpha
+        self._strands = strand_directions(mesh)
+        alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
+        shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
         two_sided = np.array([material.two_sided for material in MATERIALS])[mesh.material] | veiled
         thin = np.zeros(len(mesh.vertices), bool)
         thin[mesh.triangles[two_sided]] = True
@@ -551,7 +571,7 @@ class Rasteriser:
             two_sided,
             thin,
             attributes,
-            atlas_levels(np.dstack([mesh.atlas, alpha])),
+            atlas_levels(np.dstack([shown, alpha])),
             material_levels(mesh, view),
             material_table(),
             shadow_maps(mesh),
@@ -575,10 +595,13 @@ class Rasteriser:
         for shadow in surface.shadows:
             places = vertices @ shadow.place[:, :3].T + shadow.place[:, 3]
             self._banded(cast_rows, len(shadow.heights), places, self._casters, shadow.heights)
-        for triangles, weld, pairs in self._rounds:
-            vertices = with_middles(vertices, vertex_normals(vertices, triangles, weld), pairs)
-        surface.attributes[:, :3] = vertex_normals(vertices, surface.triangles, self._weld)
+        normals = vertex_normals(vertices, *self._coarse)
+        for pairs in self._rounds:
+            vertices, normals = with_middles(vertices, normals, pairs)
+        surface.attributes[:, :3] = normals
         surface.attributes[:, 6:9] = vertices
+        runs = self._strands @ vertices
+        surface.attributes[:, 11:] = runs / np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
         self._banded(shade_vertices, len(vertices), surface)
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
         picture = self._wall.copy()

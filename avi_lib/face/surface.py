@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from avi_lib.errors import InputError
@@ -44,7 +44,7 @@ class Surface(NamedTuple):
     """What the mesh looks like.
 
     Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6), point (6:9), how much far blockers
-    keep of the key light (9), how close it lies to what is before it (10).
+    keep of the key light (9), how close it lies to what is before it (10), where its hair runs to (11:14).
     """
 
     triangles: np.ndarray
@@ -171,10 +171,22 @@ def see_through(mesh: RenderMesh) -> np.ndarray:
     return found
 
 
-def material_table() -> Float32[np.ndarray, "materials 10"]:
-    """One row a material: scale (3) and offset (3) of n.l for wrapped light; specular, roughness^4, rim, contact.
+def strand_directions(mesh: RenderMesh) -> csr_array:
+    """What takes the vertices to directions in which hair runs there, down the atlas; zero where none is."""
+    hair = np.array([material.strands > 0.0 for material in MATERIALS])[mesh.material]
+    corners = mesh.triangles[hair]
+    (bu, bv), (cu, cv) = ((mesh.uv[corners[:, number]] - mesh.uv[corners[:, 0]]).T for number in (1, 2))
+    turn = np.sign(bu * cv - cu * bv)
+    to_b, to_c = -cu * turn, bu * turn
+    weights = np.tile(np.stack([-to_b - to_c, to_b, to_c], axis=1), (1, 3)).ravel()
+    rows, columns = np.repeat(corners, 3, axis=1).ravel(), np.tile(corners, (1, 3)).ravel()
+    return csr_array((weights, (rows, columns)), shape=2 * (len(mesh.vertices),))
 
-    Wrapped light is max(0, scale * n.l + offset).
+
+def material_table() -> Float32[np.ndarray, "materials 12"]:
+    """One row a material: scale (3) and offset (3) of n.l for wrapped light, which is max(0, scale * n.l + offset).
+
+    Then specular, roughness^4, rim, contact, shadow, strands.
     """
     wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
     rows = [
@@ -185,6 +197,8 @@ def material_table() -> Float32[np.ndarray, "materials 10"]:
             material.roughness**4,
             material.rim,
             material.contact,
+            material.shadow,
+            material.strands,
         ]
         for material, wrap in zip(MATERIALS, wraps, strict=True)
     ]
