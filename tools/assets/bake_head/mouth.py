@@ -16,7 +16,7 @@ from scipy.spatial import cKDTree
 
 from tools.assets.bake_head.atlas import place
 from tools.assets.bake_head.body import Body
-from tools.assets.bake_head.part import TEETH, TONGUE, Part
+from tools.assets.bake_head.part import TEETH, TONGUE, Part, smoothstep
 
 SAMPLES = 3
 """Columns a tooth."""
@@ -26,6 +26,9 @@ FLATNESS = 0.82
 
 TONGUE_WIDTH = 0.80
 """Share of MakeHuman's tongue kept sideways, so that it lies within the lower teeth."""
+
+TONGUE_TIP_M = 0.020
+"""Length of the tongue's rounded tip."""
 
 GUM_SHARE = 0.42
 """Share of the tile's rows, from its top, that shows gum."""
@@ -94,11 +97,24 @@ def tongue_part(body: Body) -> Part:
     triangles = source.triangles[picked]
     members, faces = np.unique(triangles, return_inverse=True)
     points = body.vertices[members] * np.array([TONGUE_WIDTH, 1.0, 1.0])
+    points = _rounded(points)
     low, high = points.min(axis=0), points.max(axis=0)
     local = (points - low) / (high - low)
     binding = sparse.identity(len(body.vertices), format="csr")[members]
     uv = place(np.column_stack([local[:, 0], 1.0 - local[:, 2]]), "tongue")
     return Part(points, binding, np.arange(len(points)), uv, faces.reshape(-1, 3), np.full(len(triangles), TONGUE))
+
+
+def _rounded(points: np.ndarray) -> np.ndarray:
+    """The tongue's tip drawn back at its sides, its back raised in the middle, with a groove along it."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    side = points[:, 0] / high[0]
+    front = smoothstep(points[:, 2], high[2] - TONGUE_TIP_M, high[2])
+    above = smoothstep(points[:, 1], 0.6 * low[1] + 0.4 * high[1], high[1])
+    rounded: np.ndarray = points.copy()
+    rounded[:, 2] -= 0.017 * front * side**2
+    rounded[:, 1] += above * (0.0022 * np.cos(0.5 * np.pi * side) - 0.0011 * np.exp(-((side / 0.10) ** 2)))
+    return rounded
 
 
 def depth_openness(points: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from tools.assets.bake_head.part import smoothstep
 from tools.assets.bake_head.texels import Texels, bleed
 
 PUPIL_DEG = 8.5
-SCLERA_RGB = np.array([0.845, 0.815, 0.785])
+SCLERA_RGB, VEIN_RGB = np.array([0.690, 0.645, 0.620]), np.array([0.70, 0.42, 0.39])
 IRIS_RGB, IRIS_INNER_RGB, LIMBUS_RGB = (
     np.array([0.30, 0.37, 0.36]),
     np.array([0.46, 0.36, 0.22]),
@@ -76,10 +76,13 @@ def _eye(rng: np.random.Generator) -> np.ndarray:
     iris = _blend(iris, LIMBUS_RGB, smoothstep(radius, 0.74, 0.98) * 0.92)
     iris = _blend(iris, np.array([0.012, 0.011, 0.011]), smoothstep(polar, PUPIL_DEG + 1.2, PUPIL_DEG - 0.6))
     sclera = _blend(
-        np.broadcast_to(SCLERA_RGB, iris.shape), np.array([0.78, 0.56, 0.52]), 0.55 * smoothstep(polar, 42.0, 80.0)
+        np.broadcast_to(SCLERA_RGB, iris.shape), np.array([0.72, 0.50, 0.46]), 0.60 * smoothstep(polar, 36.0, 78.0)
     )
-    sclera = _blend(sclera, np.array([0.56, 0.53, 0.52]), 0.45 * smoothstep(polar, IRIS_DEG + 6.0, IRIS_DEG))
-    return _blend(sclera, iris, smoothstep(polar, IRIS_DEG + 1.3, IRIS_DEG - 1.3))
+    winding = gaussian_filter(rng.spawn(1)[0].normal(size=polar.shape), 7.0) * 25.0
+    veins = np.exp(-((winding / 0.10) ** 2)) * smoothstep(polar, IRIS_DEG + 5.0, 65.0)
+    sclera = _blend(sclera, VEIN_RGB, 0.32 * veins)
+    sclera = _blend(sclera, np.array([0.52, 0.50, 0.50]), 0.50 * smoothstep(polar, IRIS_DEG + 7.0, IRIS_DEG))
+    return _blend(sclera, iris, smoothstep(polar, IRIS_DEG + 2.0, IRIS_DEG - 2.0))
 
 
 def _teeth(rng: np.random.Generator) -> np.ndarray:
@@ -94,8 +97,8 @@ def _teeth(rng: np.random.Generator) -> np.ndarray:
     colour = _blend(colour, np.array([0.83, 0.74, 0.60]), 0.5 * smoothstep(along, 0.45, 0.0))
     colour = _blend(colour, np.array([0.80, 0.81, 0.81]), 0.35 * smoothstep(along, 0.78, 1.0))
     colour = colour * (1.0 - 0.16 * smoothstep(along, 0.96, 1.1))[..., None]
-    gap = smoothstep(middle, 0.30, 0.04) * (0.55 + 0.45 * smoothstep(along, 0.0, 0.3))
-    colour = _blend(colour, np.array([0.34, 0.20, 0.16]), 0.72 * gap)
+    gap = smoothstep(middle, 0.22, 0.02) * (0.55 + 0.45 * smoothstep(along, 0.0, 0.3))
+    colour = _blend(colour, np.array([0.42, 0.29, 0.23]), 0.72 * gap)
     gum_line = GUM_SHARE + 0.10 * (1.0 - middle) ** 1.5 - 0.03
     gum = GUM_RGB * (1.0 + 0.06 * (middle - 0.5))[..., None]
     edge = np.exp(-(((down - gum_line) / 0.02) ** 2))
