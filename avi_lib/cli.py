@@ -233,6 +233,7 @@ def _talk_options(option: Callable[..., Any]) -> None:
     option("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
     models = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model")
     _settings_options(option, TalkSettings, *models, "seed", "head")
+    option("--portrait", metavar="PHOTO", help="a photograph that talks, in place of a head")
     _settings_options(option, SampleSettings, *SampleSettings.model_fields)
     option("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
     option("--motion", type=Path, metavar="OUT", help="also write the motion, in a format of `avi export`")
@@ -301,6 +302,13 @@ def _talk(options: Options) -> Iterable[Outcome]:
     size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
     if not size:
         raise InputError("a size in pixels as 512 or 1920x1080", repr(options.size), "write one of these")
+    if options.portrait is not None:
+        from avi_lib.face.portrait import PHOTO_SUFFIXES, is_photo
+
+        if options.head is not None or not is_photo(options.portrait):
+            got = f"{options.portrait} beside the head {options.head}" if options.head else options.portrait
+            raise InputError(f"one photograph ending in {', '.join(PHOTO_SUFFIXES)}", got, "name one of these")
+        options.head = options.portrait
     settings = _settings(
         TalkSettings,
         options,

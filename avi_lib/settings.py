@@ -91,7 +91,7 @@ class TalkSettings(Settings):
     instructor: str = Field("learned", min_length=1, description="writes where nothing is asked: learned, or weights")
     language_model: str | None = Field(None, description="language model of the instructor: a name, or a path to one")
     sample: SampleSettings = SampleSettings()
-    head: str = Field("open", description="name of a shipped head, or a path to one")
+    head: str = Field("open", description="name of a shipped head, a path to one, or a photograph")
     identity: dict[str, FiniteFloat] = Field({}, description="sliders of the open head, about -1 to 1")
     factors: Factors = Factors()
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
+from avi_lib.face.portrait import SYNTHETIC, Portrait, is_photo, load_portrait
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
@@ -97,7 +98,7 @@ class Renderer:
     """A head and its renderer, each made when first needed; a context manager.
 
     Args:
-        head: name of a shipped head, or a path to one's own.
+        head: name of a shipped head, or a path to one's own or to a photograph.
         settings: size, camera and backdrop of the picture, and what is written over it.
         identity: sliders of the open head.
     """
@@ -109,11 +110,17 @@ class Renderer:
     @cached_property
     def head(self) -> RiggedHead:
         """The head that is named."""
-        return load_any_head(self._name, self._identity)
+        if not is_photo(self._name):
+            return load_any_head(self._name, self._identity)
+        if self._identity:
+            raise InputError("a head with identity sliders, such as open", self._name, "leave the sliders out")
+        return load_portrait(Path(self._name), self.settings)
 
     @cached_property
     def view(self) -> View:
         """The camera and the size of the picture."""
+        if isinstance(self.head, Portrait):
+            return self.head.view
         chosen = self.settings
         camera = FRAMINGS[chosen.framing].orbit(chosen.turn_deg, chosen.tilt_deg)
         return View(chosen.width or chosen.size, chosen.size, camera, chosen.backdrop)
@@ -123,7 +130,7 @@ class Renderer:
         """What draws the head; numba is loaded for it."""
         from avi_lib.face.raster import Rasteriser
 
-        return Rasteriser(self.head, self.view)
+        return self.head.rasteriser() if isinstance(self.head, Portrait) else Rasteriser(self.head, self.view)
 
     def check_video(self, path: Path, abreast: int = 1) -> None:
         """Raise InputError unless a video of these pictures, so many abreast, can have this name."""
@@ -172,7 +179,8 @@ class Renderer:
         frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
         bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
         pictures = (tiled(shown, columns_of(len(talks))) if several else shown[0] for shown in bar)
-        write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz)
+        mark = SYNTHETIC if isinstance(self.head, Portrait) else ""
+        write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 
     def contact_sheet(self, talk: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""

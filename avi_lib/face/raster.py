@@ -13,7 +13,7 @@ shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from inspect import unwrap
 from typing import Any, NamedTuple
@@ -453,6 +453,8 @@ def paint_rows(
     for y in range(top, bottom):
         count, values = _list(y, screen, surface, layers, veils, found), found.values
         for i in range(count):
+            if surface.materials[found.material[i], 12] > 0:
+                continue
             x, z, nx, nz = values[7, i], values[9, i], values[0, i], values[2, i]
             values[10, i] += _shaded(surface.shadows[0], x, values[8, i], z, nx, values[1, i], nz)
         first = 0
@@ -460,7 +462,10 @@ def paint_rows(
             kind, stop = found.material[first], first + 1
             while stop < count and found.material[stop] == kind:
                 stop += 1
-            _light(y, first, stop, found, surface.materials[kind], rays, studio)
+            if surface.materials[kind, 12] > 0:
+                found.rgb[:, first:stop] = values[4:7, first:stop]
+            else:
+                _light(y, first, stop, found, surface.materials[kind], rays, studio)
             first = stop
         i = 0
         while i < count:
@@ -540,16 +545,21 @@ class Rasteriser:
     """Draws a view of a mesh; `draw` is not to be called from two threads at once.
 
     The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter
-    lock), so the result does not depend on the number of threads. Raises InputError for a mesh whose arrays do not fit.
+    lock), so the result does not depend on the number of threads. A `backdrop` takes the place of the view's own.
+    Materials that are `pictured` are drawn without light and cast no shadow; edges stay straight then. Raises
+    InputError for a mesh whose arrays do not fit.
     """
 
-    def __init__(self, mesh: RenderMesh, view: View) -> None:
+    def __init__(
+        self, mesh: RenderMesh, view: View, backdrop: np.ndarray | None = None, pictured: Collection[int] = ()
+    ) -> None:
         check_mesh(mesh)
         self.view = view
         self._count, self._rounds = len(mesh.vertices), []
         self._coarse = mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32)
-        self._casters = mesh.triangles[~see_through(mesh)].astype(np.uint32)
-        for _ in range(ROUNDS):
+        casts = ~see_through(mesh) & ~np.isin(mesh.material, list(pictured))
+        self._casters = mesh.triangles[casts].astype(np.uint32)
+        for _ in range(0 if pictured else ROUNDS):
             mesh, pairs = split_long_edges(mesh, view)
             self._rounds.append(pairs)
         attributes = np.zeros((len(mesh.vertices), 14), np.float32)
@@ -573,7 +583,7 @@ class Rasteriser:
             attributes,
             atlas_levels(np.dstack([shown, alpha])),
             material_levels(mesh, view),
-            material_table(),
+            material_table(pictured),
             shadow_maps(mesh),
         )
         columns = np.arange(view.width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
@@ -583,7 +593,7 @@ class Rasteriser:
         self._first = np.full((view.height, view.width) if len(veils) else (0, 0), -1, np.int32)
         self._in_row = np.zeros(view.height, np.int32)
         self._nodes: dict[int, int] = {}
-        self._matrix, self._wall = view.matrix(), view.wall()
+        self._matrix, self._wall = view.matrix(), view.wall() if backdrop is None else backdrop
         self._light = view.camera.rays(view.width, view.height), Studio()
         self._bands = BANDS_A_THREAD * (os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")

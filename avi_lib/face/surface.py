@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -183,10 +184,10 @@ def strand_directions(mesh: RenderMesh) -> csr_array:
     return csr_array((weights, (rows, columns)), shape=2 * (len(mesh.vertices),))
 
 
-def material_table() -> Float32[np.ndarray, "materials 12"]:
+def material_table(pictured: Collection[int] = ()) -> Float32[np.ndarray, "materials 13"]:
     """One row a material: scale (3) and offset (3) of n.l for wrapped light, which is max(0, scale * n.l + offset).
 
-    Then specular, roughness^4, rim, contact, shadow, strands.
+    Then specular, roughness^4, rim, contact, shadow, strands, and 1 for what is `pictured`: drawn without light.
     """
     wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
     rows = [
@@ -199,8 +200,9 @@ def material_table() -> Float32[np.ndarray, "materials 12"]:
             material.contact,
             material.shadow,
             material.strands,
+            float(number in pictured),
         ]
-        for material, wrap in zip(MATERIALS, wraps, strict=True)
+        for number, (material, wrap) in enumerate(zip(MATERIALS, wraps, strict=True))
     ]
     return np.array(rows, np.float32)
 

@@ -248,12 +248,14 @@ class FaceFollower:
     """Follows a face through pictures given in order of time; a context manager.
 
     The largest face is chosen, and kept for as long as it is seen; another is chosen MAX_GAP_S after it is lost. `box`
-    holds left, top, right and bottom in pixels of its landmarks, as last seen; None without one. Raises AssetError when
-    `bundle` is no face landmarker file or a system library is missing.
+    holds left, top, right and bottom in pixels of its `landmarks`, as last seen; None without one. The landmarks are
+    (478, 3): column, row, and depth in pixels, which grows away from the camera. Raises AssetError when `bundle` is no
+    face landmarker file or a system library is missing.
     """
 
     def __init__(self, bundle: Path) -> None:
         self.box: Float[np.ndarray, " 4"] | None = None
+        self.landmarks = np.zeros((0, 3))
         self._bundle, self._person = bundle, -1
         self._seen_s, self._stamp_ms = -np.inf, -1
         self._first_s: float | None = None
@@ -306,8 +308,9 @@ class FaceFollower:
             result = self._landmarker.detect_for_video(shown, self._stamp_ms)
         if not result.face_landmarks:
             return nothing
-        marks = np.array([(mark.x, mark.y) for mark in result.face_landmarks[0]]) * (rgb.shape[1], rgb.shape[0])
-        face = np.concatenate([marks.min(axis=0), marks.max(axis=0)])
+        marks = np.array([(mark.x, mark.y, mark.z) for mark in result.face_landmarks[0]])
+        marks *= (rgb.shape[1], rgb.shape[0], rgb.shape[1])
+        face = np.concatenate([marks[:, :2].min(axis=0), marks[:, :2].max(axis=0)])
         if overlap(face, own) < MIN_OVERLAP:
             return nothing
         weights = {category.category_name: category.score for category in result.face_blendshapes[0]}
@@ -315,7 +318,7 @@ class FaceFollower:
         values[_COLUMNS] = [weights[channel] for channel in _TRACKED]
         values[_TURNS] = head_angles(result.facial_transformation_matrixes[0][:3, :3])
         self._person += self.box is None
-        self.box, self._seen_s = face, start_s
+        self.box, self.landmarks, self._seen_s = face, marks, start_s
         score = float(detections[chosen].categories[0].score) if chosen is not None else 0.0
         return self._person, values, score, len(boxes)
 

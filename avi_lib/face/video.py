@@ -74,11 +74,13 @@ def write_video(
     fps: float,
     wave: Float[np.ndarray, " samples"],
     rate_hz: int,
+    comment: str = "",
 ) -> None:
     """Write sRGB pictures, taken one by one, and the mono wave (-1 to 1, clipped beyond) that they are shown with.
 
     The file appears when all is written; nothing is left behind otherwise. Pictures with a fourth channel are
-    transparent where it is 0; only .webm keeps that. A second thread encodes, in order and at most `AHEAD` behind.
+    transparent where it is 0; only .webm keeps that. A second thread encodes, in order and at most `AHEAD` behind. The
+    `comment` stands in the file's metadata.
 
     Raises InputError when there are no frames, when frames differ in size or have odd sides, when fps, rate or wave
     cannot be used, for another suffix, and when `path` cannot be written.
@@ -97,6 +99,8 @@ def write_video(
         av.open(str(temporary), "w", format=kind.muxer, options=kind.container_options) as container,
         ThreadPoolExecutor(max_workers=1, thread_name_prefix="encoder") as encoder,
     ):
+        if comment:
+            container.metadata["comment"] = comment
 
         def encode(number: int, picture: np.ndarray) -> None:
             """Encode a picture followed by the sound that plays while it is seen, so that the file is interleaved."""

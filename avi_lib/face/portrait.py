@@ -1,0 +1,333 @@
+"""A photograph as a head: its face found, the open head fitted to it, and the photograph laid over the fit.
+
+>>> portrait = load_portrait(Path("me.jpg"), RenderSettings())      # a Head: `move`, shapes, eyeballs, notes
+>>> with portrait.rasteriser() as rasteriser:
+...     picture = rasteriser.draw(portrait.move(motion)[0])
+
+The tracker's landmarks of the photograph and those of a picture of the open head name the same points of a face. A thin
+plate through them carries the open head, its 52 shapes, its lids and its lips over to the person (expression
+cloning, Noh and Neumann 2001); teeth, tongue and the inside of the mouth follow by a similarity. The expression
+that the photograph shows is part of the fit and taken out of the rest pose. World as in `face.head`: metres, the origin
+between the person's eyes; a weight of 0 is the person at rest, a turn of 0 the turn of the photograph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from avi_lib.errors import InputError
+from avi_lib.face.camera import FRAMINGS, MATERIAL_NAMES, STUDIO, Camera, View
+from avi_lib.face.head import Head, load_head
+from avi_lib.files import cached, file_sha256
+from avi_lib.models import cache_folder, resolve
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionClip
+from avi_lib.settings import RenderSettings
+from avi_lib.wall import behind_wall
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
+RECIPE = 1
+"""Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
+LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
+LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
+SMALLEST_FACE_PX, SMALL_FACE_PX = 48, 120  # from cheek to cheek in the photograph
+MOST_TURNED_RAD, TURNED_RAD = np.radians(30.0), np.radians(15.0)
+SHUT, AJAR, AGAPE = 0.6, 0.12, 0.5  # scores of closed eyes, of a mouth a little open, of one too far open
+DISTANCE_M = 1.2  # from the person to the camera, which no photograph tells
+MOST_TURN_RAD = np.radians([8.0, 12.0, 10.0]).astype(np.float32)
+"""Pitch, yaw and roll beyond which the photograph has nothing to show."""
+PICTURED = MATERIAL_NAMES.index("skin")
+"""The material of all that the photograph shows."""
+_LIPS = ("mouthSmile", "mouthUpperUp", "mouthLowerDown", "mouthStretch", "mouthPucker", "mouthFunnel")
+OWN = tuple(channel for channel in ARKIT_BLENDSHAPES if channel.startswith(_LIPS))
+"""Channels of the photograph's own expression that are taken out; jawOpen beside them, by the gap of the lips."""
+
+LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
+RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
+LEFT_IRIS, RIGHT_IRIS = (473, 474, 475, 476, 477), (468, 469, 470, 471, 472)
+UPPER_LIP, LOWER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415), (95, 88, 178, 87, 14, 317, 402, 318, 324)
+LIP_CORNERS = (78, 308)
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
+        150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+"""Landmarks of MediaPipe's canonical face by what they lie on, in order around it; left is the person's."""
+_MESH = 468  # landmarks without the irises
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Portrait(Head):
+    """A person of one photograph, before the camera and the backdrop of that photograph."""
+
+    view: View
+    backdrop: UInt8[np.ndarray, "height width 3"]  # what is seen where nothing moves
+
+    def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
+        """`Head.move` with turns that come to rest before what the photograph does not show."""
+        if motion.space is ARKIT:
+            values, turns = motion.values.copy(), [ARKIT.index(channel) for channel in HEAD_ROTATION]
+            values[:, turns] = MOST_TURN_RAD * np.tanh(values[:, turns] / MOST_TURN_RAD)
+            motion = replace(motion, values=values)
+        return super().move(motion)
+
+    def rasteriser(self) -> Any:
+        """What draws the portrait over its own backdrop; numba is loaded for it."""
+        from avi_lib.face.raster import Rasteriser
+
+        return Rasteriser(self, self.view, self.backdrop, pictured=(PICTURED,))
+
+
+def is_photo(name: str) -> bool:
+    """Whether the name of a head is that of a photograph."""
+    return Path(name).suffix.lower() in PHOTO_SUFFIXES
+
+
+# The photograph and its face.
+
+
+def read_photo(file: BinaryIO) -> dict[str, np.ndarray]:
+    """The picture `rgb` (height, width, 3) of a file, upright, at most LONGEST_SIDE; what runs behind the wall."""
+    from PIL import Image, ImageOps
+
+    with Image.open(file, formats=("JPEG", "PNG", "WEBP", "BMP", "TIFF")) as picture:
+        picture.draft("RGB", (LONGEST_SIDE, LONGEST_SIDE))
+        upright: Any = ImageOps.exif_transpose(picture)
+        if upright.mode in ("RGBA", "LA", "PA", "P"):
+            flat = Image.new("RGBA", upright.size, (128, 128, 128, 255))
+            upright = Image.alpha_composite(flat, upright.convert("RGBA"))
+        upright = upright.convert("RGB")
+        upright.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        return {"rgb": np.ascontiguousarray(upright)}
+
+
+def load_photo(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """The picture of a photograph, decoded behind the wall; InputError for what is none."""
+    terms: dict[str, Any] = {"expected": "a photograph as JPEG, PNG, WebP, BMP or TIFF", "do": "save it anew as PNG"}
+    if not path.is_file() or not 0 < path.stat().st_size <= MOST_BYTES:
+        raise InputError(terms["expected"], f"{path}, which is not there, empty or over 100 MB", "check the path")
+    with path.open("rb") as file:
+        (parts,) = behind_wall(read_photo, file, name=str(path), **terms, seconds=30.0, memory_mb=1500)
+    rgb: np.ndarray = parts["rgb"]
+    if min(rgb.shape[:2]) < 64:
+        raise InputError("a photograph of 64 pixels a side or more", f"{rgb.shape[1]} x {rgb.shape[0]}", "use another")
+    return rgb
+
+
+class Face(NamedTuple):
+    """What the tracker sees in one picture."""
+
+    landmarks: Float[np.ndarray, "478 3"]  # column, row, depth away from the camera, in pixels
+    values: Float32[np.ndarray, " channels"]  # ARKIT
+    score: float
+    faces: int
+
+
+def find_face(rgb: UInt8[np.ndarray, "height width 3"], name: str) -> Face:
+    """The largest face of a picture; InputError where there is none."""
+    from avi_lib.face.tracking import FaceFollower
+
+    with FaceFollower(resolve("face-landmarker").files["face_landmarker.task"]) as follower:
+        seen = [follower.follow(look / 25, rgb) for look in range(LOOKS)][-1]
+        landmarks = follower.landmarks
+    if seen[0] < 0:
+        do = "choose a photograph of a person, or of a drawing that is drawn like one, who looks at the camera"
+        raise InputError("a photograph of a face", f"{name} with none that is found", do)
+    return Face(landmarks, seen[1], seen[2], seen[3])
+
+
+def check_face(face: Face, name: str) -> tuple[str, ...]:
+    """What a person should know of a face that is to talk; InputError for one that cannot."""
+    turns = face.values[[ARKIT.index(channel) for channel in HEAD_ROTATION]]
+    width = float(np.linalg.norm(face.landmarks[234, :2] - face.landmarks[454, :2]))
+    blink = min(face.values[ARKIT.index(f"eyeBlink{side}")] for side in ("Left", "Right"))
+    jaw = float(face.values[ARKIT.index("jawOpen")])
+    turned = float(np.degrees(np.abs(turns[:2]).max()))
+    refused = (
+        (width < SMALLEST_FACE_PX, f"a face of {width:.0f} pixels", "use a larger picture of it"),
+        (np.abs(turns[:2]).max() > MOST_TURNED_RAD, f"one turned by {turned:.0f}°", "use one that looks at the camera"),
+        (blink > SHUT, "one with the eyes shut", "use one with open eyes"),
+        (jaw > AGAPE, "one with the mouth wide open", "use one with closed lips"),
+    )
+    for due, got, do in refused:
+        if due:
+            raise InputError("a photograph of a face that can be moved", f"{name}: {got}", do)
+    notes = (
+        (face.faces > 1, f"{face.faces} faces: the largest talks"),
+        (width < SMALL_FACE_PX, f"the face is {width:.0f} pixels wide; from {SMALL_FACE_PX} on it is sharp"),
+        (np.abs(turns[:2]).max() > TURNED_RAD, f"the face is turned by {turned:.0f}°; the far cheek may smear"),
+        (jaw > AJAR, "the mouth is open: closed lips move better"),
+        (0 < face.score < 0.6, f"the face is found with a confidence of {face.score:.2f} only: is it covered?"),
+    )
+    return tuple(f"photograph: {note}" for due, note in notes if due)
+
+
+# The open head's own landmarks.
+
+
+class Anchors(NamedTuple):
+    """Where the landmarks lie on the open head at rest."""
+
+    points: Float[np.ndarray, "468 3"]
+    vertices: np.ndarray  # (468,) the vertex beside each
+    irises: Float[np.ndarray, "2 3"]  # middles, left and right, on the eyeballs' fronts
+    depth: float  # how many metres nearer a point is for each metre that the tracker says
+
+
+def anchors_of(head: Head) -> Anchors:
+    """The landmarks that the tracker finds in a picture of the head, on its skin; kept once found."""
+    from avi_lib.face import portrait_layers as layers
+
+    def find() -> dict[str, np.ndarray]:
+        from avi_lib.face.raster import Rasteriser
+
+        view = View.square(1024, FRAMINGS["face"])
+        with Rasteriser(head, view) as rasteriser:
+            return {"landmarks": find_face(rasteriser.draw(head.vertices), head.name).landmarks}
+
+    key = {"what": "anchors", "recipe": RECIPE, "head": head.name, "points": head.vertices.tobytes().hex()[:4096]}
+    view = View.square(1024, FRAMINGS["face"])
+    marks = cached(cache_folder() / "portraits", key, find)["landmarks"]
+    skin = head.triangles[head.material <= 1]
+    seen = layers.facing(head.vertices, skin, view)
+    front = np.unique(skin[seen])
+    pixels = layers.project(head.vertices, view)
+    depth_m, hit = layers.surface(pixels, head.vertices[:, 2], skin[seen], marks[:_MESH, :2])
+    near = front[np.argmin(np.linalg.norm(pixels[front] - marks[:_MESH, None, :2], axis=2), axis=1)]
+    depth_m = np.where(hit & (np.abs(depth_m - head.vertices[near, 2]) < 0.012), depth_m, head.vertices[near, 2])
+    points = layers.unproject(marks[:_MESH, :2], depth_m, view)
+    lips = np.unique(head.triangles[head.material == 1])
+    drop = head.shapes[ARKIT.index("jawOpen"), :, 1]
+    for marks_of, members in ((UPPER_LIP, lips[drop[lips] > -0.006]), (LOWER_LIP, lips[drop[lips] < -0.012])):
+        far = np.linalg.norm(head.vertices[members] - points[list(marks_of), None], axis=2)
+        near[list(marks_of)] = members[np.argmin(far, axis=1)]
+    irises = np.stack([
+        layers.unproject(marks[[iris[0]], :2], np.array([centre[2] + 0.015]), view)[0]
+        for iris, centre in zip((LEFT_IRIS, RIGHT_IRIS), head.eye_centres, strict=True)
+    ])  # fmt: skip
+    told = -marks[:_MESH, 2] * np.linalg.norm(points[234] - points[454]) / np.linalg.norm(marks[234] - marks[454])
+    slope = float(np.polyfit(told, points[:, 2], 1)[0])
+    return Anchors(points, near, irises, slope)
+
+
+# From a photograph to a portrait.
+
+
+def crop_of(
+    face: Face, size: tuple[int, int], settings: RenderSettings
+) -> tuple[Float[np.ndarray, "2 3"], tuple[int, int]]:
+    """The part of a picture (width, height) that is shown: an affine map of its pixels, and the size shown.
+
+    A bust where the picture has one, as the open head is framed; never beyond the picture.
+    """
+    width, height = settings.width or settings.size, settings.size
+    marks = face.landmarks[:, :2]
+    tall = float(np.linalg.norm(marks[10] - marks[152]))
+    middle = marks[[10, 152]].mean(axis=0)
+    base, chosen = FRAMINGS["portrait"], FRAMINGS[settings.framing]
+    share = np.tan(np.radians(chosen.fov_deg) / 2) / np.tan(np.radians(base.fov_deg) / 2)
+    if settings.framing == "mouth":
+        middle = marks[[13, 14]].mean(axis=0)
+    elif settings.framing == "eyes":
+        middle = marks[[33, 263]].mean(axis=0)
+    shown = share * min(2.9 * tall, min(size[1] / height, size[0] / width) * min(width, height))
+    scale = min(width, height) / shown
+    corner = middle - 0.5 * np.array([width, height]) / scale
+    corner = np.clip(corner, 0, np.maximum(np.array(size) - np.array([width, height]) / scale, 0))
+    return np.array([[scale, 0.0, -scale * corner[0]], [0.0, scale, -scale * corner[1]]]), (width, height)
+
+
+def own_expression(head: Head, face: Face, gap_m: float) -> Float32[np.ndarray, " channels"]:
+    """The expression of a face as ARKIT values without turns: what the tracker reads of its lips, and their gap."""
+    own = np.zeros(len(ARKIT), np.float32)
+    for channel in OWN:
+        own[ARKIT.index(channel)] = max(float(face.values[ARKIT.index(channel)]) - 0.1, 0.0) / 0.9
+    jaw = np.zeros_like(own)
+    jaw[ARKIT.index("jawOpen")] = 1.0
+    slope = float(head.lip_gap(jaw[None])[0])
+    left = gap_m - float(head.lip_gap(own[None])[0])
+    own[ARKIT.index("jawOpen")] = np.clip(left / slope, 0.0, 1.0)
+    if left < 0:
+        own *= max(gap_m, 0.0) / max(gap_m - left, 1e-6)
+    return own
+
+
+def similarity(
+    source: Float[np.ndarray, "N 3"], target: Float[np.ndarray, "N 3"]
+) -> tuple[float, Float[np.ndarray, "3 3"], Float[np.ndarray, " 3"]]:
+    """Scale, rotation and shift that carry points nearest to others in the mean square (Umeyama 1991)."""
+    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+    left, strength, right = np.linalg.svd(b.T @ a)
+    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    rotation = left @ flip @ right
+    scale = float((strength * np.diag(flip)).sum() / (a**2).sum())
+    return scale, rotation, target.mean(axis=0) - scale * rotation @ source.mean(axis=0)
+
+
+def load_portrait(path: Path, settings: RenderSettings) -> Portrait:
+    """The person of a photograph, prepared for pictures of one size; what is prepared is kept by content.
+
+    Raises:
+        InputError: no photograph, or no face in it that can be moved.
+        AssetError: the tracker's model or a system library is missing.
+    """
+    if settings.backdrop != STUDIO or settings.turn_deg or settings.tilt_deg:
+        do = "leave out the backdrop, the turn and the tilt"
+        raise InputError("a photograph before its own backdrop", "another backdrop or camera", do)
+    if not path.is_file():
+        raise InputError("a photograph", f"{path}, which is not there", "check the path")
+    head = load_head()
+    shown = settings.model_dump(include={"size", "width", "framing"})
+    key = {"what": "portrait", "recipe": RECIPE, "photo": file_sha256(path), **shown}
+    arrays = dict(cached(cache_folder() / "portraits", key, lambda: _prepare(path, settings, head)))
+    target, fov_deg = arrays.pop("target"), float(arrays.pop("fov_deg")[0])
+    notes = tuple(bytes(arrays.pop("notes")).decode().strip().splitlines())
+    x, y = map(float, target)
+    height, width = arrays["backdrop"].shape[:2]
+    camera = Camera((x, y, DISTANCE_M), (x, y, 0.0), fov_deg)
+    eyeballs = arrays.pop("left_eyeball"), arrays.pop("right_eyeball")
+    plain: dict[str, Any] = {each.name: arrays[each.name] for each in fields(Portrait) if each.name in arrays}
+    return Portrait(
+        name=path.stem, notes=notes, view=View(width, height, camera), eyeballs=eyeballs,
+        identity=np.zeros((0, *plain["vertices"].shape), np.float32), **plain,
+    )  # fmt: skip
+
+
+def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.ndarray]:
+    """Everything of a portrait as arrays."""
+    from avi_lib.face import portrait_layers as layers
+
+    rgb = load_photo(path)
+    face = find_face(rgb, str(path))
+    notes = check_face(face, str(path))
+    onto, (width, height) = crop_of(face, (rgb.shape[1], rgb.shape[0]), settings)
+    picture = layers.resample(rgb, onto, width, height)
+    marks = face.landmarks * onto[0, 0] + np.array([onto[0, 2], onto[1, 2], 0.0])
+    anchors = anchors_of(head)
+
+    def world(m_a_pixel: float, depth_m: np.ndarray) -> tuple[View, np.ndarray]:
+        """The camera, and the landmarks before it, where a pixel at the eyes' depth is so wide."""
+        middle = marks[[*LEFT_EYE, *RIGHT_EYE], :2].mean(axis=0)
+        x, y = (np.array([width, height]) / 2 - middle) * m_a_pixel * (1, -1)
+        fov_deg = 2 * np.degrees(np.arctan(min(width, height) / 2 * m_a_pixel / DISTANCE_M))
+        view = View(width, height, Camera((float(x), float(y), DISTANCE_M), (float(x), float(y), 0.0), float(fov_deg)))
+        return view, layers.unproject(marks[:_MESH, :2], depth_m, view)
+
+    m_a_pixel, own = 0.14 / float(np.linalg.norm(marks[234] - marks[454])), np.zeros(len(ARKIT), np.float32)
+    eyes = marks[[*LEFT_EYE, *RIGHT_EYE], 2].mean()
+    for _ in range(4):  # the photograph's scale, its expression and its turn depend on each other
+        depth_m = (eyes - marks[:_MESH, 2]) * m_a_pixel * anchors.depth
+        view, target = world(m_a_pixel, depth_m)
+        posed = anchors.points + np.tensordot(own[: len(head.shapes)], head.shapes[:, anchors.vertices], axes=1)
+        scale, rotation, shift = similarity(posed, target)
+        m_a_pixel /= scale
+        gap_m = float((target[13] - target[14]) @ rotation[:, 1]) / scale
+        own = own_expression(head, face, gap_m)
+    fit = layers.Fit(posed, target, scale, rotation, shift)
+    regions = layers.Landmarks(OVAL, (LEFT_EYE, RIGHT_EYE), (LEFT_IRIS, RIGHT_IRIS), (13, 14), LIP_CORNERS)
+    made = layers.build(head, fit, own[: len(head.shapes)], picture, marks, anchors.irises, view, regions)
+    lines = np.frombuffer("\n".join(notes).encode() or b" ", np.uint8)
+    camera = {"target": np.array(view.camera.position[:2]), "fov_deg": np.array([view.camera.fov_deg])}
+    return {**made, **camera, "notes": lines}

@@ -1,0 +1,512 @@
+"""What is drawn of a portrait, back to front: the backdrop, a sheet of hair, neck and shoulders; mouth, eyeballs, face.
+
+All of it is one mesh of the open head's kind: its shapes, eyeballs and neck move it and the rasteriser draws it.
+Face, eyeballs and sheet take their colours from the photograph as they are; teeth, tongue and the inside of the mouth
+are the open head's, lit, in the tone of the person's skin.
+
+>>> made = build(head, fit, own, picture, marks, irises, view, regions)      # the arrays of a `portrait.Portrait`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from scipy.interpolate import RBFInterpolator
+from scipy.spatial import cKDTree
+
+from avi_lib.face.camera import MATERIAL_NAMES, View
+from avi_lib.face.head import Head
+from avi_lib.motion.clip import ARKIT
+
+PICTURED, LIPS, EYE, TEETH, TONGUE = (MATERIAL_NAMES.index(name) for name in ("skin", "lips", "eye", "teeth", "tongue"))
+CELLS = 56  # cells of the sheet along the shorter side
+FEATHER = 0.035  # width of the face's soft edge, as a share of its width
+INNER_M = 0.0025  # what lies so far behind the seen surface of the lips belongs to the inside of the mouth
+REACH_M = {"up": 0.17, "side": 0.10, "down": 0.055}  # from the face's edge to where nothing moves with the head
+UNFOLDS = 2.5  # a lid's triangle that a blink makes so many times larger is drawn as smooth skin
+LID_TONE = 0.25  # share of the skin's colour below the eye in that of a shut lid, whose own surroundings lie in shadow
+CHEEKS = (50, 280, 205, 425)  # landmarks where the light on the face is read
+CHEEK_RGB = np.array([205.0, 160.0, 138.0])  # of a cheek in the light of the studio that lights the mouth
+MOUTH_LIGHT = 0.7  # share of that light that reaches the teeth
+STIFFNESS = (1.0, 100.0)  # of the thin plate across the face, and of its depth, against the noise of landmarks
+BEHIND_M = 0.005  # how much deeper eyeballs and teeth lie than the open head's, so that no lid or lip cuts into them
+SPREAD_M = 0.035  # how far beyond the face's edge its expression is felt
+
+
+class Landmarks(NamedTuple):
+    """Numbers of the landmarks around the face, the eyes and irises (left, right) and within the mouth."""
+
+    oval: Sequence[int]
+    eyes: tuple[Sequence[int], Sequence[int]]
+    irises: tuple[Sequence[int], Sequence[int]]
+    lips: tuple[int, int]
+    lip_corners: tuple[int, int]
+
+
+# Geometry of one picture.
+
+
+def project(points: Float[np.ndarray, "N 3"], view: View) -> Float[np.ndarray, "N 2"]:
+    """Column and row, in pixels from the upper left corner, of points in the world."""
+    clip = np.column_stack([points, np.ones(len(points))]) @ view.matrix().astype(np.float64).T
+    places: np.ndarray = (clip[:, :2] / clip[:, 3:] + 1) / 2 * (view.width, view.height)
+    return places
+
+
+def unproject(
+    pixels: Float[np.ndarray, "N 2"], depth_m: Float[np.ndarray, " N"], view: View
+) -> Float[np.ndarray, "N 3"]:
+    """The points of the world that pixels show at the z coordinates `depth_m`."""
+    rays = view.camera.rays(view.width, view.height).astype(np.float64)
+    towards = rays[0] + pixels[:, :1] * rays[1] + pixels[:, 1:] * rays[2]
+    position = np.asarray(view.camera.position)
+    points: np.ndarray = position - ((position[2] - depth_m) / towards[:, 2])[:, None] * towards
+    return points
+
+
+def facing(vertices: np.ndarray, triangles: np.ndarray, view: View) -> Bool[np.ndarray, " T"]:
+    """Which triangles turn their outside to the camera."""
+    turned: np.ndarray = _area(project(vertices, view), triangles) < 0
+    return turned
+
+
+def surface(
+    pixels: Float[np.ndarray, "V 2"], depth_m: np.ndarray, triangles: np.ndarray, places: Float[np.ndarray, "N 2"]
+) -> tuple[Float[np.ndarray, " N"], Bool[np.ndarray, " N"]]:
+    """The nearest surface's z coordinate at places of the picture, and whether there is one."""
+    a, b, c = (pixels[triangles[:, corner]] for corner in range(3))
+    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    found = np.full(len(places), -np.inf)
+    for number, place in enumerate(places):
+        to = place - a
+        wb = (to[:, 0] * (c - a)[:, 1] - to[:, 1] * (c - a)[:, 0]) / area
+        wc = ((b - a)[:, 0] * to[:, 1] - (b - a)[:, 1] * to[:, 0]) / area
+        within = (wb >= -1e-6) & (wc >= -1e-6) & (wb + wc <= 1 + 1e-6)
+        if within.any():
+            corners = depth_m[triangles[within]]
+            at = (
+                corners[:, 0]
+                + wb[within] * (corners[:, 1] - corners[:, 0])
+                + wc[within] * (corners[:, 2] - corners[:, 0])
+            )
+            found[number] = at.max()
+    return np.where(np.isfinite(found), found, 0.0), np.isfinite(found)
+
+
+def resample(
+    rgb: UInt8[np.ndarray, "H W 3"], onto: Float[np.ndarray, "2 3"], width: int, height: int
+) -> UInt8[np.ndarray, "height width 3"]:
+    """The part of a picture that the scale and shift `onto` (of pixel edges) bring into width x height."""
+    scale = float(onto[0, 0])
+    if scale < 1:  # a mean over what falls into a pixel
+        rgb = cv2.GaussianBlur(rgb, (0, 0), 0.42 * np.sqrt(1 / scale**2 - 1) + 1e-3)
+    centred = onto.copy()
+    centred[:, 2] += 0.5 * scale - 0.5
+    made: np.ndarray = cv2.warpAffine(
+        rgb, centred, (width, height), flags=cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )  # fmt: skip
+    return made
+
+
+def polygon(points: Float[np.ndarray, "N 2"], width: int, height: int) -> UInt8[np.ndarray, "height width"]:
+    """How much of each pixel lies within a polygon, 0-255; points in pixels from the upper left corner."""
+    mask = np.zeros((height * 4, width * 4), np.uint8)
+    cv2.fillPoly(mask, [np.round(points * 4 - 0.5).astype(np.int32)], 255)
+    covered: np.ndarray = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    return covered
+
+
+# From the open head to the person.
+
+
+class Fit:
+    """Carries points of the open head, in the expression of the photograph, over to the person.
+
+    A similarity, and on it a thin plate through the landmarks over the plane of the face (Bookstein 1989), so that what
+    lies behind the skin goes with the skin before it, and what meets on the open head meets on the person.
+    """
+
+    def __init__(
+        self, posed: np.ndarray, target: np.ndarray, scale: float, rotation: np.ndarray, shift: np.ndarray
+    ) -> None:
+        self.posed, self.target, self.shift = posed, target, shift
+        self.rotation = scale * rotation
+        off = (target - self.similar(posed)) @ rotation
+        self._across, self._ahead = (
+            RBFInterpolator(100 * posed[:, :2], part, kernel="thin_plate_spline", smoothing=stiffness, degree=1)
+            for part, stiffness in zip((off[:, :2], off[:, 2:]), STIFFNESS, strict=True)
+        )
+        self._turn = rotation
+
+    def similar(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """Points carried over by the similarity alone."""
+        carried: np.ndarray = points @ self.rotation.T + self.shift
+        return carried
+
+    def __call__(self, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
+        """Points of the open head, on the person."""
+        places = 100 * points[:, :2]
+        off = np.concatenate([self._across(places), self._ahead(places)], axis=1)
+        carried: np.ndarray = self.similar(points) + off @ self._turn.T
+        return carried
+
+
+class Piece(NamedTuple):
+    """A part of the mesh: at rest, moved by the shapes, seen at `uv` of a page of the atlas."""
+
+    vertices: np.ndarray
+    shapes: np.ndarray
+    triangles: np.ndarray
+    uv: np.ndarray
+    occlusion: np.ndarray
+    head_weight: np.ndarray
+    material: int | np.ndarray
+
+
+def build(
+    head: Head, fit: Fit, own: Float[np.ndarray, " shapes"], picture: UInt8[np.ndarray, "H W 3"],
+    marks: Float[np.ndarray, "478 3"], irises: Float[np.ndarray, "2 3"], view: View, regions: Landmarks,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """The arrays of a portrait.
+
+    Args:
+        head: the open head.
+        fit: what carries it over to the person.
+        own: its weights for the expression of the photograph.
+        picture: the photograph as it is shown.
+        marks: its landmarks in these pixels.
+        irises: middles of the irises on the open head at rest.
+        view: the photograph's camera.
+        regions: which landmark is what.
+    """
+    height, width = picture.shape[:2]
+    size = np.array([width, height])
+    oval = marks[list(regions.oval), :2]
+    head = replace(head, shapes=_meeting_lids(head))
+    face, inside = _parts_of_face(head, fit, oval, view)
+    unfolds = _unfolding(head, face)
+    skin = _face_piece(head, fit, own, face[~unfolds], view, size)
+    lids = _face_piece(head, fit, own, face[unfolds], view, size)
+    mouth = _mouth_piece(head, fit, inside, regions)
+    eyes, centres = zip(
+        *(_eye_piece(head, fit, side, marks, irises, view, regions, size) for side in range(2)), strict=True
+    )
+    sheet = _sheet_piece(skin, oval, view, size)
+    pages = [
+        _skin_page(picture, marks, regions), _face_page(picture, oval), _eye_page(picture, marks, regions),
+        _mouth_page(head, picture, marks),
+    ]  # fmt: skip
+    made = _join([*eyes, skin, lids, mouth, sheet], [2, 2, 1, 0, 3, 0], pages) | _rest(
+        head, fit, pages[0], marks, regions
+    )
+    return {**made, "eye_centres": np.stack(centres).astype(np.float32)}
+
+
+def _rest(head: Head, fit: Fit, page: np.ndarray, marks: np.ndarray, regions: Landmarks) -> dict[str, np.ndarray]:
+    """Where the neck bends, and the backdrop: the photograph with skin behind the eyes and the dark behind the lips."""
+    height, width = page.shape[:2]
+    backdrop = page.copy()
+    corners = marks[list(regions.lip_corners), :2]
+    middle, wide = corners.mean(axis=0), np.linalg.norm(corners[0] - corners[1])
+    turns = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    hole = middle + np.stack([0.85 * np.cos(turns), 0.1 + 0.6 * np.sin(turns)], axis=1) * wide
+    lips = page[tuple(np.clip(marks[list(regions.lips), 1::-1].astype(int), 0, (height - 1, width - 1)).T)]
+    backdrop[polygon(hole, width, height) > 127] = 0.3 * lips.mean(axis=0)
+    return {"pivot": fit.similar(head.pivot[None])[0].astype(np.float32), "backdrop": backdrop}
+
+
+def _parts_of_face(head: Head, fit: Fit, oval: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles of the face with its lids and lips, and those inside the mouth, which closed lips hide."""
+    skin = head.triangles[head.material <= 1]
+    vertices = head.vertices.astype(np.float64)
+    members = np.unique(skin)
+    places = project(fit.similar(vertices), view)
+    fitted = np.full((len(vertices), 2), -1e6)
+    front = members[vertices[members, 2] > -0.09]
+    fitted[front] = project(fit(vertices[front]), view)
+    outline = oval.astype(np.float32).reshape(-1, 1, 2)
+    within = np.zeros(len(vertices), bool)
+    within[front] = [cv2.pointPolygonTest(outline, tuple(map(float, at)), False) >= 0 for at in fitted[front]]
+    near = vertices[:, 2] > -0.062
+    lips = vertices[np.unique(head.triangles[head.material == LIPS])]
+    low, high = lips.min(axis=0), lips.max(axis=0)
+    beside = ((vertices >= low) & (vertices <= high)).all(axis=1)
+    behind = (np.abs(vertices[:, 0]) < high[0] + 0.007) & (vertices[:, 1] < -0.04) & (vertices[:, 1] > -0.098)
+    behind &= near & (vertices[:, 2] < low[2])
+    asked = np.flatnonzero((beside | behind) & np.isin(np.arange(len(vertices)), members))
+    outer = skin[facing(fit.similar(vertices), skin, view)]
+    depth_m, _ = surface(places, vertices[:, 2], outer, places[asked])
+    hidden = np.zeros(len(vertices), bool)
+    hidden[asked] = depth_m - vertices[asked, 2] > INNER_M
+    inner = hidden[skin].all(axis=1)
+    return skin[within[skin].all(axis=1) & near[skin].all(axis=1) & ~inner], skin[inner]
+
+
+def _meeting_lids(head: Head) -> np.ndarray:
+    """The open head's shapes with a blink in which the lids meet: its own passes the lower lid by a fifth."""
+    shapes = head.shapes.copy()
+    for side in ("Left", "Right"):
+        blink, squint = ARKIT.index(f"eyeBlink{side}"), ARKIT.index(f"eyeSquint{side}")
+        shapes[blink] = 0.82 * head.shapes[blink] + 0.25 * head.shapes[squint]
+    return shapes
+
+
+def _unfolding(head: Head, triangles: np.ndarray) -> Bool[np.ndarray, " T"]:
+    """Which triangles of the lids a blink draws out of a fold, to many times what the photograph shows of them."""
+    found = np.zeros(len(triangles), bool)
+    for side in ("Left", "Right"):
+        shut = head.vertices + head.shapes[ARKIT.index(f"eyeBlink{side}")]
+        before, after = (_area(points[:, :2], triangles) for points in (head.vertices, shut))
+        found |= after > np.maximum(UNFOLDS * before, 1e-8)
+    return found
+
+
+def _area(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    a, b, c = (points[triangles[:, corner]] for corner in range(3))
+    area: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
+    return area
+
+
+def _face_piece(head: Head, fit: Fit, own: np.ndarray, triangles: np.ndarray, view: View, size: np.ndarray) -> Piece:
+    """The face with its lids and lips, coloured by where it lies in the photograph."""
+    members, local = np.unique(triangles, return_inverse=True)
+    rest = head.vertices[members].astype(np.float64)
+    vertices = fit(rest)
+    shapes = np.zeros((len(head.shapes), len(members), 3))
+    for number, shape in enumerate(head.shapes[:, members].astype(np.float64)):
+        moved = np.flatnonzero(np.abs(shape).max(axis=1) > 2e-5)
+        if len(moved):
+            shapes[number, moved] = fit(rest[moved] + shape[moved]) - vertices[moved]
+    shown = fit(rest + np.tensordot(own, head.shapes[:, members], axes=1))
+    ones = np.ones(len(members))
+    return Piece(vertices, shapes, local.reshape(-1, 3), project(shown, view) / size, ones, ones, PICTURED)
+
+
+def _mouth_piece(head: Head, fit: Fit, inside: np.ndarray, regions: Landmarks) -> Piece:
+    """Teeth, tongue and the inside of the mouth: the open head's, as wide as the person's mouth and at its place."""
+    kinds = np.isin(head.material, (TEETH, TONGUE))
+    triangles = np.concatenate([head.triangles[kinds], inside])
+    material = np.concatenate([head.material[kinds], np.full(len(inside), TONGUE)])
+    members, local = np.unique(triangles, return_inverse=True)
+    rest = head.vertices[members].astype(np.float64)
+    corners, lips = list(regions.lip_corners), list(regions.lips)
+    wide = [
+        np.linalg.norm(points[corners[0]] - points[corners[1]]) for points in (fit.posed @ fit.rotation.T, fit.target)
+    ]
+    grown = float(np.clip(wide[1] / wide[0], 0.75, 1.25))
+    middle = fit.similar(fit.posed[lips + corners]).mean(axis=0)
+    offset = fit.target[lips + corners].mean(axis=0) - middle
+
+    def placed(points: np.ndarray) -> np.ndarray:
+        carried: np.ndarray = (fit.similar(points) - middle) * grown + middle + offset
+        return carried
+
+    vertices = placed(rest) - (0, 0, BEHIND_M)
+    behind = np.isin(members, np.unique(inside))
+    front = head.vertices[np.unique(head.triangles[head.material == LIPS]), 2].max()
+    share = np.where(behind, np.clip((front - 0.006 - rest[:, 2]) / 0.022, 0.0, 1.0), 1.0)[:, None]
+    vertices = share * vertices + (1 - share) * fit(rest)
+    shapes = head.shapes[:, members].astype(np.float64) @ (grown * fit.rotation.T)
+    ones = np.ones(len(members))
+    tongue = np.isin(members, np.unique(head.triangles[head.material == TONGUE]))
+    occlusion = np.maximum(head.occlusion[members], np.where(tongue, 0.5, 0.12))
+    uv = head.uv[members].astype(np.float64)
+    return Piece(vertices, shapes, local.reshape(-1, 3), uv, occlusion, ones, material)
+
+
+def _eye_piece(
+    head: Head, fit: Fit, side: int, marks: np.ndarray, irises: np.ndarray, view: View, regions: Landmarks,
+    size: np.ndarray,
+) -> tuple[Piece, np.ndarray]:  # fmt: skip
+    """An eyeball behind the lids, coloured by where it lies in the photograph without lids; and its centre."""
+    balls = head.eyeballs[side]
+    triangles = head.triangles[(head.material == EYE) & np.isin(head.triangles, balls).all(axis=1)]
+    members, local = np.unique(triangles, return_inverse=True)
+    rest = head.vertices[members].astype(np.float64)
+    eye = list(regions.eyes[side])
+    around = fit.target[eye].mean(axis=0)
+    iris = marks[list(regions.irises[side]), :2].mean(axis=0)
+    front = unproject(iris[None], np.array([around[2]]), view)[0]
+    offset = front - fit.similar(irises[[side]])[0] - (0, 0, BEHIND_M)
+    vertices, centre = fit.similar(rest) + offset, fit.similar(head.eye_centres[[side]])[0] + offset
+    shapes = np.zeros((len(head.shapes), len(members), 3))
+    ones, uv = np.ones(len(members)), project(vertices, view) / size
+    return Piece(vertices, shapes, local.reshape(-1, 3), uv, ones, ones, PICTURED), centre
+
+
+def _sheet_piece(face: Piece, oval: np.ndarray, view: View, size: np.ndarray) -> Piece:
+    """Hair, ears, neck and shoulders around the face: a net that follows its edge and fades to rest."""
+    step = size.min() / CELLS
+    counts = np.ceil(size / step).astype(int)
+    columns, rows = (np.linspace(0, extent, count + 1) for extent, count in zip(size, counts, strict=True))
+    nodes = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    corner = (np.arange(counts[1])[:, None] * (counts[0] + 1) + np.arange(counts[0])).ravel()
+    right, below = corner + 1, corner + counts[0] + 1
+    triangles = np.concatenate([np.stack([corner, below, right], 1), np.stack([right, below, below + 1], 1)])
+    outline = oval.astype(np.float32).reshape(-1, 1, 2)
+    inside = np.array([cv2.pointPolygonTest(outline, tuple(map(float, node)), True) for node in nodes])
+    m_a_pixel = 2 * np.tan(np.radians(view.camera.fov_deg) / 2) * view.camera.position[2] / size.min()
+    away = np.maximum(-inside, 0.0) * m_a_pixel
+
+    pixels = face.uv * size
+    edge = np.array([cv2.pointPolygonTest(outline, tuple(map(float, at)), True) for at in pixels])
+    border = np.flatnonzero((edge < 2.5 * step) & (edge > -1))
+    far, nearest = cKDTree(pixels[border]).query(nodes, k=12)
+    share = 1 / (far + 0.5 * step) ** 2
+    share /= share.sum(axis=1, keepdims=True)
+    of = border[nearest]
+    depth_m = (share * face.vertices[of, 2]).sum(axis=1) - 0.7 * away - 0.0015
+    vertices = unproject(nodes, np.maximum(depth_m, -0.11), view)
+    felt = np.exp(-((away / SPREAD_M) ** 2))[:, None]
+    shapes = np.einsum("nk,snkd->snd", share, face.shapes[:, of]) * felt
+
+    middle = oval.mean(axis=0)
+    towards = (nodes - middle) / np.maximum(np.linalg.norm(nodes - middle, axis=1, keepdims=True), 1e-6)
+    upright = -towards[:, 1]
+    reach = np.where(upright > 0, REACH_M["up"], REACH_M["down"]) * upright**2 + REACH_M["side"] * (1 - upright**2)
+    left = np.clip(1 - away / reach, 0.0, 1.0)
+    rim = np.clip(np.minimum(nodes, size - nodes).min(axis=1) / size.min() / 0.06 - 0.75, 0.0, 1.0)
+    rim = rim * rim * (3 - 2 * rim)
+    weight = left * left * (3 - 2 * left) * rim
+    shapes *= rim[None, :, None]
+    kept = (weight[triangles].max(axis=1) > 0) & (inside[triangles].min(axis=1) < 2.2 * step)
+    members, local = np.unique(triangles[kept], return_inverse=True)
+    ones = np.ones(len(members))
+    return Piece(
+        vertices[members], shapes[:, members], local.reshape(-1, 3), nodes[members] / size, ones, weight[members],
+        PICTURED,
+    )  # fmt: skip
+
+
+# Pages of the atlas.
+
+
+def _skin_page(picture: np.ndarray, marks: np.ndarray, regions: Landmarks) -> np.ndarray:
+    """The photograph, with smooth skin where the eyes are: the colour of lids that are shut."""
+    height, width = picture.shape[:2]
+    page = picture.copy()
+    for eye in regions.eyes:
+        contour = marks[list(eye), :2]
+        wide = np.ptp(contour[:, 0])
+        left, top = np.maximum((contour.mean(axis=0) - wide).astype(int), 0)
+        part = np.s_[top : top + int(2 * wide) + 1, left : left + int(2 * wide) + 1]
+        hidden = polygon((contour - contour.mean(axis=0)) * (1.1, 1.6) + contour.mean(axis=0), width, height) > 0
+        filled = cv2.inpaint(picture[part], hidden[part].astype(np.uint8), 3, cv2.INPAINT_TELEA)
+        smooth = cv2.GaussianBlur(filled, (0, 0), sigmaX=wide / 9 + 0.5, sigmaY=wide / 14 + 0.5)
+        below = np.clip((contour.mean(axis=0) + np.array([0, 0.55 * wide])).astype(int), 0, (width - 1, height - 1))
+        under = cv2.GaussianBlur(picture, (0, 0), wide / 7 + 0.5)[below[1], below[0]]
+        smooth = LID_TONE * under + (1 - LID_TONE) * smooth
+        near = cv2.GaussianBlur(hidden[part].astype(np.float32), (0, 0), wide / 8 + 0.5)[..., None]
+        share = np.clip(3 * near, 0, 1)
+        page[part] = np.round(share * smooth + (1 - share) * picture[part])
+    return page
+
+
+def _face_page(picture: np.ndarray, oval: np.ndarray) -> np.ndarray:
+    """The photograph, clear beyond the face's edge."""
+    height, width = picture.shape[:2]
+    within = polygon(oval, width, height)
+    soft = FEATHER * np.ptp(oval[:, 0])
+    away = cv2.distanceTransform((within > 127).astype(np.uint8), cv2.DIST_L2, 5)
+    alpha = np.clip(away / soft, 0.0, 1.0)
+    return np.dstack([picture, np.round(255 * alpha * alpha * (3 - 2 * alpha)).astype(np.uint8)])
+
+
+def _eye_page(picture: np.ndarray, marks: np.ndarray, regions: Landmarks) -> np.ndarray:
+    """The photograph with eyes whose lids are away: irises made whole, white carried on."""
+    height, width = picture.shape[:2]
+    page = picture.copy()
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    for eye, iris in zip(regions.eyes, regions.irises, strict=True):
+        contour = marks[list(eye), :2]
+        middle = marks[list(iris), :2].mean(axis=0)
+        radius = np.linalg.norm(marks[list(iris[1:]), :2] - middle, axis=1).mean()
+        open_to = polygon((contour - contour.mean(axis=0)) * (0.94, 0.86) + contour.mean(axis=0), width, height) > 127
+        far = np.hypot(columns - middle[0], rows - middle[1])
+        white = open_to & (far > 1.15 * radius)
+        reach = 3.0 * np.ptp(contour[:, 0])
+        left, top = np.maximum((contour.mean(axis=0) - reach / 2).astype(int), 0)
+        part = np.s_[top : top + int(reach), left : left + int(reach)]
+        known = picture[part][white[part]].astype(np.float64)
+        if len(known) < 4:
+            known = np.array([[200.0, 195, 190]])
+        tone = np.percentile(known, 60, axis=0)
+        filled = cv2.inpaint(picture[part], (~white[part]).astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float64)
+        off = cv2.distanceTransform((~white[part]).astype(np.uint8), cv2.DIST_L2, 5)[..., None] / max(radius, 1)
+        filled = tone + (filled - tone) * np.exp(-off)
+        seen = open_to & (far <= 1.15 * radius)
+        disc = _whole_iris(picture, seen, middle, radius)
+        share = np.clip((1.12 * radius - far) / max(0.16 * radius, 1.0), 0.0, 1.0)[part][..., None]
+        made = share * disc[part] + (1 - share) * filled
+        made[open_to[part]] = picture[part][open_to[part]]
+        page[part] = np.clip(np.round(made), 0, 255)
+    return page
+
+
+def _whole_iris(picture: np.ndarray, seen: np.ndarray, middle: np.ndarray, radius: float) -> np.ndarray:
+    """The picture with what lids hide of an iris filled: from the point opposite, or the mean at that radius."""
+    height, width = picture.shape[:2]
+    rows, columns = np.mgrid[:height, :width] + 0.5
+    ring = np.minimum((np.hypot(columns - middle[0], rows - middle[1]) / radius * 6).astype(int), 7)
+    made = picture.astype(np.float64)
+    whole = picture[seen].mean(axis=0) if seen.any() else np.array([60.0, 50, 45])
+    for number in range(8):
+        members = seen & (ring == number)
+        tone = picture[members].mean(axis=0) if members.sum() > 3 else whole
+        made[(ring == number) & ~seen] = tone
+    return made
+
+
+def _mouth_page(head: Head, picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
+    """The open head's atlas at half its size, in the light that falls on the person's cheeks."""
+    page: np.ndarray = cv2.resize(head.atlas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(picture, (0, 0), max(np.ptp(marks[:, 0]) / 30, 1.0))
+    places = np.clip(marks[list(CHEEKS), :2].astype(int), 0, np.array(picture.shape[1::-1]) - 1)
+    light = (smooth[places[:, 1], places[:, 0]].mean(axis=0) / CHEEK_RGB) ** 2.2
+    tone = light.mean() * (light / light.mean()) ** 0.6
+    linear = (page / 255.0) ** 2.2 * np.clip(MOUTH_LIGHT * tone, 0.02, 2.0)
+    tinted: np.ndarray = np.round(255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    return tinted
+
+
+def _join(pieces: Sequence[Piece], page_of: Sequence[int], pages: Sequence[np.ndarray]) -> dict[str, Any]:
+    """One mesh of the pieces, and one atlas of the pages side by side."""
+    high = -(-max(page.shape[0] for page in pages) // 4) * 4
+    lefts = np.cumsum([0, *(page.shape[1] for page in pages)])
+    wide = -(-int(lefts[-1]) // 4) * 4
+    atlas, alpha = np.zeros((high, wide, 3), np.uint8), np.full((high, wide), 255, np.uint8)
+    for left, page in zip(lefts[:-1], pages, strict=True):
+        part = np.s_[: page.shape[0], left : left + page.shape[1]]
+        atlas[part] = page[..., :3]
+        if page.shape[2] == 4:
+            alpha[part] = page[..., 3]
+    uv, triangles, material, first = [], [], [], 0
+    for piece, number in zip(pieces, page_of, strict=True):
+        page = pages[number]
+        uv.append((piece.uv * page.shape[1::-1] + (lefts[number], 0)) / (wide, high))
+        triangles.append(piece.triangles + first)
+        material.append(np.broadcast_to(piece.material, len(piece.triangles)))
+        first += len(piece.vertices)
+    starts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])
+    eyes = [np.arange(starts[side], starts[side + 1], dtype=np.int32) for side in range(2)]
+    vertices = np.concatenate([piece.vertices for piece in pieces]).astype(np.float32)
+    return {
+        "vertices": vertices,
+        "shapes": np.concatenate([piece.shapes for piece in pieces], axis=1).astype(np.float32),
+        "triangles": np.concatenate(triangles).astype(np.int32),
+        "uv": np.concatenate(uv).astype(np.float32),
+        "weld": np.arange(len(vertices), dtype=np.int32),
+        "material": np.concatenate(material).astype(np.uint8),
+        "occlusion": np.concatenate([piece.occlusion for piece in pieces]).astype(np.float32),
+        "head_weight": np.concatenate([piece.head_weight for piece in pieces]).astype(np.float32),
+        "left_eyeball": eyes[0],
+        "right_eyeball": eyes[1],
+        "atlas": atlas,
+        "alpha": alpha,
+    }
