@@ -22,13 +22,14 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numba import njit
 
-from avi_lib.face.camera import MATERIALS, View
+from avi_lib.face.camera import View
 from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.surface import (
     ShadowMap,
     Studio,
     Surface,
     atlas_levels,
+    casters,
     connected_parts,
     material_levels,
     material_table,
@@ -36,6 +37,7 @@ from avi_lib.face.surface import (
     shadow_maps,
     split_long_edges,
     strand_directions,
+    two_sided,
 )
 
 BANDS_A_THREAD = 3
@@ -83,6 +85,8 @@ class Found(NamedTuple):
     """Surfaces seen in one row of pixels, in order of pixel; `share` says how much of the pixel each of them gives."""
 
     pixel: np.ndarray
+    triangle: np.ndarray
+    samples: np.ndarray
     share: np.ndarray
     material: np.ndarray
     values: np.ndarray
@@ -159,7 +163,7 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
 
 @kernel
 def cast_rows(top: int, bottom: int, places: np.ndarray, triangles: np.ndarray, heights: np.ndarray) -> None:
-    """Rows of a light's map from the vertices' columns, rows and heights in it."""
+    """Rows of a light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
     heights[top:bottom] = np.float32(-1e6)
     one, width = np.float32(1), heights.shape[1]
     for t in range(triangles.shape[0]):
@@ -167,7 +171,7 @@ def cast_rows(top: int, bottom: int, places: np.ndarray, triangles: np.ndarray, 
         ax, ay, az = places[a, 0], places[a, 1], places[a, 2]
         bx, by, cx, cy = places[b, 0], places[b, 1], places[c, 0], places[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or area == 0:
+        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or area <= 0:
             continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(places, a, b, c, area)
         left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
@@ -278,99 +282,95 @@ def chain_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
 
 
 @kernel
-def _list(y: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, found: Found) -> int:
-    """List what row y shows, each surface of a pixel once: pixel, share of its samples, attributes, texture colour.
-
-    Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
-    """
-    zero, one, quarter, faint = np.float32(0), np.float32(1), np.float32(0.25), np.float32(1 / 255)
-    part = surface.part
-    depth, owner = layers.depth[y], layers.owner[y]
-    veiled, left = surface.veils.shape[0] > 0, np.ones(4, np.float32)
-    count = 0
+def _list(y: int, surface: Surface, layers: Layers, veils: Veils, found: Found) -> int:
+    """List what row y shows: in each pixel the nearest first, each surface once, with the samples it covers."""
+    part, depth, owner = surface.part, layers.depth[y], layers.owner[y]
+    veiled, count = surface.veils.shape[0] > 0, 0
     for x in range(owner.shape[0] // 4):
+        at = veils.first[y, x] if veiled else -1
+        while at >= 0:
+            found.pixel[count], found.triangle[count], found.samples[count] = x, veils.owner[at], veils.samples[at]
+            count += 1
+            at = veils.following[at]
         first = 4 * x
-        if veiled:
-            left[:] = one
-            at = veils.first[y, x]
-            while at >= 0 and max(left[0], left[1], left[2], left[3]) > faint:
-                alpha = _sample(x, y, veils.owner[at], screen, surface, found, count)
-                if alpha > faint:
-                    for channel in range(4, 7):
-                        found.values[channel, count] = min(one, found.values[channel, count] / alpha)
-                    share = zero
-                    for s in range(4):
-                        if veils.samples[at] & (1 << s):
-                            share += quarter * left[s] * alpha
-                            left[s] *= one - alpha
-                    found.share[count] = share
-                    count += 1
-                at = veils.following[at]
-        if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= zero:
+        t = owner[first]
+        if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= 0:
             continue
         deepest = min(depth[first], depth[first + 1], depth[first + 2], depth[first + 3])
-        t = owner[first]
-        whole = deepest > zero and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]
-        done = 14 if whole else 0
-        for s in range(first, first + 4):
-            here = depth[s]
-            if here <= zero or done & (1 << (s - first)):
+        if deepest > 0 and t == owner[first + 1] and t == owner[first + 2] and t == owner[first + 3]:
+            found.pixel[count], found.triangle[count], found.samples[count] = x, t, 15
+            count += 1
+            continue
+        done = 0
+        for s in range(4):
+            here = depth[first + s]
+            if here <= 0 or done & (1 << s):
                 continue
-            t, share = owner[s], quarter * left[s - first]
-            for other in range(s + 1, first + 4):
-                if whole:
-                    share += quarter * left[other - first]
-                elif depth[other] > zero and not done & (1 << (other - first)):
-                    o = owner[other]
-                    if o == t or (part[o] == part[t] and abs(depth[other] - here) < here * SAME_SURFACE):
-                        done |= 1 << (other - first)
-                        share += quarter * left[other - first]
-            if share > zero:
-                _sample(x, y, t, screen, surface, found, count)
-                found.share[count] = share
-                count += 1
+            t, samples = owner[first + s], 1 << s
+            for other in range(s + 1, 4):
+                if depth[first + other] > 0 and not done & (1 << other):
+                    o = owner[first + other]
+                    if o == t or (part[o] == part[t] and abs(depth[first + other] - here) < here * SAME_SURFACE):
+                        samples |= 1 << other
+            done |= samples
+            found.pixel[count], found.triangle[count], found.samples[count] = x, t, samples
+            count += 1
     return count
 
 
 @kernel
-def _sample(x: int, y: int, t: int, screen: np.ndarray, surface: Surface, found: Found, count: int) -> np.float32:
-    """Enter triangle t at the middle of pixel (x, y) as surface number `count`; its alpha there."""
-    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
-    triangles, attributes = surface.triangles, surface.attributes
-    found.pixel[count], found.material[count] = x, surface.material[t]
-    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-    ax, ay = screen[a, 0], screen[a, 1]
-    ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
-    px, py = np.float32(x) + half - ax, np.float32(y) + half - ay
-    inverse = one / (ux * vy - uy * vx)
-    wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-    wa = max(zero, one - wb - wc) * screen[a, 2]
-    wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
-    scale = one / (wa + wb + wc)
-    wa, wb, wc = wa * scale, wb * scale, wc * scale
-    nx, ny = _mix(attributes, 0, a, b, c, wa, wb, wc), _mix(attributes, 1, a, b, c, wa, wb, wc)
-    nz, clear = _mix(attributes, 2, a, b, c, wa, wb, wc), _mix(attributes, 3, a, b, c, wa, wb, wc)
-    u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
+def _look(y: int, count: int, screen: np.ndarray, surface: Surface, found: Found) -> None:
+    """Enter attributes, texture colour and share in the pixel of what row y shows.
 
-    atlas = surface.atlases[surface.levels[surface.material[t]]]
-    wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
-    u = min(max(u * (wide + one) - half, zero), wide)
-    v = min(max(v * (high + one) - half, zero), high)
-    left, up = np.uint32(u), np.uint32(v)
-    right, low = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
-    u, v = u - np.float32(left), v - np.float32(up)
-    values, side = found.values, one if inverse < zero else -one
-    nx, ny, nz = side * nx, side * ny, side * nz
-    values[0, count], values[1, count], values[2, count] = nx, ny, nz
-    values[3, count] = max(zero, clear)
-    for number in range(6, 11):
-        values[number + 1, count] = _mix(attributes, number, a, b, c, wa, wb, wc)
-    for channel in range(3):
-        values[4 + channel, count] = _texel(atlas, channel, left, right, up, low, u, v)
-    if surface.materials[surface.material[t], 11] > zero:
-        for number in range(11, 14):
-            values[number + 1, count] = _mix(attributes, number, a, b, c, wa, wb, wc)
-    return _texel(atlas, 3, left, right, up, low, u, v)
+    Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
+    """
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    triangles, attributes, values, left = surface.triangles, surface.attributes, found.values, np.ones(4, np.float32)
+    for i in range(count):
+        t, x = found.triangle[i], found.pixel[i]
+        kind = surface.material[t]
+        found.material[i] = kind
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay = screen[a, 0], screen[a, 1]
+        ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
+        px, py = np.float32(x) + half - ax, np.float32(y) + half - ay
+        inverse = one / (ux * vy - uy * vx)
+        wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
+        wa = max(zero, one - wb - wc) * screen[a, 2]
+        wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
+        scale = one / (wa + wb + wc)
+        wa, wb, wc = wa * scale, wb * scale, wc * scale
+        side = one if inverse < zero else -one
+        for number in range(3):
+            values[number, i] = side * _mix(attributes, number, a, b, c, wa, wb, wc)
+        values[3, i] = max(zero, _mix(attributes, 3, a, b, c, wa, wb, wc))
+        u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
+        for number in range(6, 11):
+            values[number + 1, i] = _mix(attributes, number, a, b, c, wa, wb, wc)
+        if surface.materials[kind, 11] > zero:
+            for number in range(11, 14):
+                values[number + 1, i] = _mix(attributes, number, a, b, c, wa, wb, wc)
+
+        atlas = surface.atlases[surface.levels[kind]]
+        wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
+        u = min(max(u * (wide + one) - half, zero), wide)
+        v = min(max(v * (high + one) - half, zero), high)
+        west, north = np.uint32(u), np.uint32(v)
+        east, south = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
+        u, v = u - np.float32(west), v - np.float32(north)
+        alpha = _texel(atlas, 3, west, east, north, south, u, v)
+        scale = one / max(alpha, np.float32(1 / 255))
+        for channel in range(3):
+            values[4 + channel, i] = min(one, _texel(atlas, channel, west, east, north, south, u, v) * scale)
+
+        if i == 0 or found.pixel[i - 1] != x:
+            left[:] = one
+        share = zero
+        for s in range(4):
+            if found.samples[i] & (1 << s):
+                share += alpha * left[s]
+                left[s] -= alpha * left[s]
+        found.share[i] = np.float32(0.25) * share
 
 
 @kernel
@@ -447,16 +447,19 @@ def paint_rows(
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
     most = layers.owner.shape[1] + (veils.in_row[top:bottom].max() if surface.veils.shape[0] else 0) + 1
-    pixel, share, material = np.empty(most, np.uint32), np.empty(most, np.float32), np.empty(most, np.uint8)
-    found = Found(pixel, share, material, np.empty((15, most), np.float32), np.empty((3, most), np.float32))
+    pixel, triangle = np.empty(most, np.uint32), np.empty(most, np.uint32)
+    samples, share, material = np.empty(most, np.uint8), np.empty(most, np.float32), np.empty(most, np.uint8)
+    values, rgb = np.empty((15, most), np.float32), np.empty((3, most), np.float32)
+    found = Found(pixel, triangle, samples, share, material, values, rgb)
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
     for y in range(top, bottom):
-        count, values = _list(y, screen, surface, layers, veils, found), found.values
+        count = _list(y, surface, layers, veils, found)
+        _look(y, count, screen, surface, found)
         for i in range(count):
-            if surface.materials[found.material[i], 12] > 0:
-                continue
-            x, z, nx, nz = values[7, i], values[9, i], values[0, i], values[2, i]
-            values[10, i] += _shaded(surface.shadows[0], x, values[8, i], z, nx, values[1, i], nz)
+            lit = surface.materials[found.material[i], 12] == 0
+            if lit and found.share[i] > 0 and values[10, i] < one:
+                x, z, nx, nz = values[7, i], values[9, i], values[0, i], values[2, i]
+                values[10, i] += _shaded(surface.shadows[0], x, values[8, i], z, nx, values[1, i], nz)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -557,8 +560,7 @@ class Rasteriser:
         self.view = view
         self._count, self._rounds = len(mesh.vertices), []
         self._coarse = mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32)
-        casts = ~see_through(mesh) & ~np.isin(mesh.material, list(pictured))
-        self._casters = mesh.triangles[casts].astype(np.uint32)
+        self._casters = casters(mesh, pictured)
         for _ in range(0 if pictured else ROUNDS):
             mesh, pairs = split_long_edges(mesh, view)
             self._rounds.append(pairs)
@@ -566,19 +568,18 @@ class Rasteriser:
         attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
         veiled = see_through(mesh)
         solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
-        self._strands = strand_directions(mesh)
+        self._hairy, self._strands = strand_directions(mesh)
         alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
         shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
-        two_sided = np.array([material.two_sided for material in MATERIALS])[mesh.material] | veiled
         thin = np.zeros(len(mesh.vertices), bool)
-        thin[mesh.triangles[two_sided]] = True
+        thin[mesh.triangles[two_sided(mesh)]] = True
         self._surface = Surface(
             mesh.triangles.astype(np.uint32),
             solid,
             veils,
             mesh.material,
             connected_parts(mesh),
-            two_sided,
+            two_sided(mesh),
             thin,
             attributes,
             atlas_levels(np.dstack([shown, alpha])),
@@ -611,7 +612,8 @@ class Rasteriser:
         surface.attributes[:, :3] = normals
         surface.attributes[:, 6:9] = vertices
         runs = self._strands @ vertices
-        surface.attributes[:, 11:] = runs / np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
+        runs /= np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
+        surface.attributes[self._hairy, 11:] = runs
         self._banded(shade_vertices, len(vertices), surface)
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
         picture = self._wall.copy()

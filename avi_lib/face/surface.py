@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32, UInt8
+from jaxtyping import Float32, Int32, UInt8, UInt32
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -19,8 +19,8 @@ from avi_lib.face.head import RenderMesh
 
 LEVELS = 3  # sizes of the atlas: full, half and quarter
 SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
-LONG_PX = 7.0
-"""Edges that are longer than this in a picture of the mesh at rest are split."""
+LONG_PX = 8.0
+"""Edges that are longer than this in a picture of the mesh at rest are split; hair and cloth may be twice as coarse."""
 MARGIN_M = 0.06
 """How far a head may move within the maps of its shadows."""
 MOST_TEXELS = 1024
@@ -172,8 +172,8 @@ def see_through(mesh: RenderMesh) -> np.ndarray:
     return found
 
 
-def strand_directions(mesh: RenderMesh) -> csr_array:
-    """What takes the vertices to directions in which hair runs there, down the atlas; zero where none is."""
+def strand_directions(mesh: RenderMesh) -> tuple[np.ndarray, csr_array]:
+    """The vertices of hair, and what takes all vertices to the directions in which hair runs there, down the atlas."""
     hair = np.array([material.strands > 0.0 for material in MATERIALS])[mesh.material]
     corners = mesh.triangles[hair]
     (bu, bv), (cu, cv) = ((mesh.uv[corners[:, number]] - mesh.uv[corners[:, 0]]).T for number in (1, 2))
@@ -181,7 +181,21 @@ def strand_directions(mesh: RenderMesh) -> csr_array:
     to_b, to_c = -cu * turn, bu * turn
     weights = np.tile(np.stack([-to_b - to_c, to_b, to_c], axis=1), (1, 3)).ravel()
     rows, columns = np.repeat(corners, 3, axis=1).ravel(), np.tile(corners, (1, 3)).ravel()
-    return csr_array((weights, (rows, columns)), shape=2 * (len(mesh.vertices),))
+    hairy, rows = np.unique(rows, return_inverse=True)
+    return hairy, csr_array((weights, (rows, columns)), shape=(len(hairy), len(mesh.vertices)))
+
+
+def two_sided(mesh: RenderMesh) -> np.ndarray:
+    """Which triangles are seen from behind, too."""
+    found: np.ndarray = np.array([material.two_sided for material in MATERIALS])[mesh.material] | see_through(mesh)
+    return found
+
+
+def casters(mesh: RenderMesh, pictured: Collection[int] = ()) -> UInt32[np.ndarray, "C 3"]:
+    """The triangles that cast shadows: what is solid except cloth, with both its sides where it has two."""
+    casts = ~np.isin(mesh.material, [MATERIAL_NAMES.index("cloth"), *pictured]) & ~see_through(mesh)
+    backs = mesh.triangles[casts & two_sided(mesh), ::-1]
+    return np.concatenate([mesh.triangles[casts], backs]).astype(np.uint32)
 
 
 def material_table(pictured: Collection[int] = ()) -> Float32[np.ndarray, "materials 13"]:
@@ -221,7 +235,8 @@ def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np
     _, edge, count = np.unique(keys, return_inverse=True, return_counts=True)
     edge = edge.reshape(keys.shape)
     places = _places(mesh, view)
-    long = np.linalg.norm(places[sides[..., 0]] - places[sides[..., 1]], axis=2) > LONG_PX
+    lengths = np.linalg.norm(places[sides[..., 0]] - places[sides[..., 1]], axis=2)
+    long = lengths > np.where(two_sided(mesh), 2.0 * LONG_PX, LONG_PX)[:, None]
     wanted = np.zeros(len(count), bool)
     wanted[edge[long]] = True
     wanted[edge[see_through(mesh)]] = False
@@ -259,9 +274,9 @@ def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np
 
 
 def shadow_maps(mesh: RenderMesh) -> tuple[ShadowMap, ...]:
-    """Empty maps of the key light, for what is near and what is far, and of the sky; they hold all but cloth."""
-    casts = mesh.material != MATERIAL_NAMES.index("cloth")
-    points = mesh.vertices[np.unique(mesh.triangles[casts if casts.any() else ~casts])]
+    """Empty maps of the key light, for what is near and what is far, and of the light ahead; they hold what casts."""
+    casting = casters(mesh)
+    points = mesh.vertices[np.unique(casting if len(casting) else mesh.triangles)]
     maps = []
     for towards, texel_m, *limits_m in SHADOWS:
         right = np.cross((0.0, 1.0, 0.0), towards)
