@@ -5,7 +5,8 @@
 >>> prototype("happy", 1)
 {'lip_corner_pull': 0.4, 'cheek_raise': 0.25}
 
-Everything is read from words.yaml. Codes follow Ekman, Friesen & Hager, "Facial Action Coding System" (2002).
+Everything is read from words.yaml and realisations.yaml. Codes follow Ekman, Friesen & Hager, "Facial Action Coding
+System" (2002).
 """
 
 from __future__ import annotations
@@ -225,7 +226,8 @@ REALISED = {
 """Realisations by real people of the emotions that were recorded; realisations.yaml says how they were measured."""
 _ALIKE, _USUAL_SPREAD = 0.5, 0.4
 """Share of the variance between takes that all units have in common; the spread where nobody was recorded."""
-_LEAST_DRAWN = 0.05
+_LEAST = 0.075
+"""Half of the faintest word is nothing."""
 
 
 def draw_realisation(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
@@ -245,7 +247,7 @@ def draw_realisation(emotion: str, level: int, rng: np.random.Generator) -> dict
         name: strength * (1.0 + spreads[name] * (np.sqrt(_ALIKE) * common + np.sqrt(1.0 - _ALIKE) * alone))
         for (name, strength), alone in zip(usual.items(), own.tolist(), strict=True)
     }
-    return {name: round(float(min(value, 1.0)), 3) for name, value in drawn.items() if value >= _LEAST_DRAWN}
+    return {name: round(float(min(value, 1.0)), 3) for name, value in drawn.items() if value > _LEAST}
 
 
 class EmotionClass(NamedTuple):

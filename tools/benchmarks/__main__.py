@@ -30,6 +30,7 @@ SECTIONS = (
     "phones",
     "tracks",
     "dynamics",
+    "amplitudes",
     "units",
     "corpora",
     "generator",
