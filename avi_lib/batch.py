@@ -196,7 +196,7 @@ def talk_all(
             seed = settings.seed + job.sample - 1
             talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
             if "motion" in job.files:
-                save_motion(talk.motion, job.files["motion"], talker.head)
+                save_motion(talk.motion, job.files["motion"], talker.renderer.head_of(talk))
             if "sheet" in job.files:
                 talker.renderer.write_sheet(talk, job.files["sheet"])
             talks = [talk, *(talker.direct(talk, other) for other in others)]
@@ -242,7 +242,9 @@ def _report(
     lines += [f"generator: {made_by}", *([f"prior: {prior}"] if prior else []), *talk.factors]
     lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"beside it: {other.text}" for other in others]
-    lines += [f"head: {note}" for note in talker.head.notes]
+    head = talker.renderer.head_of(talk)
+    who = [f"head: {talk.speaker.name}: {talk.speaker.reason}"] if talk.speaker else []
+    lines += [*who, *(f"head: {note}" for note in head.notes)]
     lines += [f"note: {note}" for note in notes]
     lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in job.files.items())]
     lines += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
@@ -258,7 +260,8 @@ def _report(
         "generator": {"reason": made_by, "prior": prior, "warnings": warnings},
         "factors": list(talk.factors),
         "beside": [asdict(other) for other in others],
-        "head": list(talker.head.notes),
+        "head": list(head.notes),
+        "speaker": talk.speaker and talk.speaker._asdict(),
         **({"notes": notes} if notes else {}),
         "speech": report.model_dump(mode="json"),
         "frames": len(talk.motion),

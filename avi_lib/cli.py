@@ -3,7 +3,7 @@
     avi talk my.wav --instruction "She is furious." -o angry.mp4
     avi instruct my.wav · avi track my.mp4 -o motion.csv · avi export motion.npz motion.csv
     avi evaluate motion.csv --speech my.wav · avi prepare ravdess raw/ prepared/
-    avi run 00 · avi verify outputs/RUN · avi models · avi doctor
+    avi run 00 · avi verify outputs/RUN · avi heads · avi models · avi doctor
 
 Exit 0 when done; 2 for a bad argument or input, with one line on stderr; 1 when something else stopped the work.
 """
@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     option("motion", type=Path, metavar="MOTION", help="npz, csv, glb or bvh; a FLAME .pkl becomes npz")
     option("output", type=Path, metavar="OUT", help="by its suffix; without one a folder with an OBJ a frame")
     option("--head", default="open", metavar="NAME-or-PATH", help="what glb, USD and OBJ show; FLAME for --space")
-    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head")
+    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head, see `avi heads`")
     option("--animation", metavar="NAME", help="which animation of a glTF file to read; the first without")
     option("--space", metavar="ARKIT|FLAME", help="convert to this space through the FLAME head")
 
@@ -214,6 +214,8 @@ def _parser() -> argparse.ArgumentParser:
 
     option = add("verify", _verify, "repeat a run and say what differs")
     option("run", type=Path, metavar="RUN", help="the folder of a finished run")
+
+    add("heads", _heads, "show the cast: who can speak, and the sliders that change a face")
 
     option = add("models", _models, "fetch and check the frozen models")
     option("names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out")
@@ -246,7 +248,7 @@ def _talk_options(option: Callable[..., Any]) -> None:
         option(f"--{factor}", default="speech", metavar="SOURCE", help=f"where the {factor} comes from: {source}")
     help_ = "0 is rest, 1 as it is, up to 3; may be repeated"
     option("--strength", action="append", default=[], metavar="FACTOR=X", help=help_)
-    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of the open head; may be repeated")
+    option("--identity", action="append", default=[], metavar="SLIDER=X", help="see `avi heads`; may be repeated")
     option("--size", default="512", metavar="PIXELS", help="side, or 1920x1080 (default 512)")
     _settings_options(option, RenderSettings, "framing", "turn_deg", "tilt_deg", "backdrop", "caption", "strip")
 
@@ -449,6 +451,18 @@ def _verify(options: Options) -> int:
     found = verify_run(options.run)
     _print(options, found, report_lines(found))
     return 0 if found["repeats"] else 1
+
+
+def _heads(options: Options) -> int:
+    from avi_lib.face.people import cast, sliders
+
+    people, bounds = cast(), sliders()
+    rows = [("name", "sex", "age", "skin", "hair"), *people]
+    lines = [f"{name:8s} {sex:6s} {age:12s} {skin:12s} {hair}" for name, sex, age, skin, hair in rows]
+    lines += ["", "slider            from    to   (--identity SLIDER=X)"]
+    lines += [f"{name:16s} {least:5g} {most:5g}" for name, (least, most) in bounds.items()]
+    _print(options, {"people": [person._asdict() for person in people], "sliders": bounds}, lines)
+    return 0
 
 
 def _models(options: Options) -> int:

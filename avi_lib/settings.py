@@ -91,8 +91,10 @@ class TalkSettings(Settings):
     instructor: str = Field("learned", min_length=1, description="writes where nothing is asked: learned, or weights")
     language_model: str | None = Field(None, description="language model of the instructor: a name, or a path to one")
     sample: SampleSettings = SampleSettings()
-    head: str = Field("open", description="name of a shipped head, a path to one, or a photograph")
-    identity: dict[str, FiniteFloat] = Field({}, description="sliders of the open head, about -1 to 1")
+    head: str = Field(
+        "voice", description="voice: whom its pitch suggests; one of `avi heads`; a path to a head or photo"
+    )
+    identity: dict[str, FiniteFloat] = Field({}, description="sliders of the head, see `avi heads`")
     factors: Factors = Factors()
     seed: int = Field(0, ge=0, lt=2**63, description="source of every random choice")
     performer: PerformerSettings = PerformerSettings()

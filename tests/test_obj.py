@@ -16,7 +16,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, check_mesh, head_behind_wall
+from avi_lib.face.head import Head, check_mesh, head_behind_wall, load_head
 from avi_lib.heads import obj
 from avi_lib.heads.gltf_head import read_gltf_head
 from avi_lib.heads.obj import read_obj, read_obj_head, write_obj_sequence
@@ -26,6 +26,12 @@ from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip, mat
 CHANNELS = ("eyeBlinkLeft", "eyeBlinkRight", "jawOpen", "mouthSmileLeft", "mouthSmileRight", "tongueOut")
 load_obj_head = partial(head_behind_wall, read_obj_head)
 TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\n"
+
+
+@pytest.fixture(scope="module", params=["open", "ben"])
+def either(request: pytest.FixtureRequest) -> Head:
+    """Two shipped heads, one of them with see-through hair."""
+    return load_head(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -327,29 +333,31 @@ def clip(frames: int) -> MotionClip:
 
 
 @pytest.fixture(scope="module")
-def sequence(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def sequence(either: Head, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sequence") / "talk"
-    write_obj_sequence(head, clip(19), folder)
+    write_obj_sequence(either, clip(19), folder)
     yield folder
     shutil.rmtree(folder)
 
 
-def test_there_is_one_file_a_frame_with_one_material_and_texture(sequence: Path, head: Head) -> None:
+def test_there_is_one_file_a_frame_with_one_material_and_texture(sequence: Path, either: Head) -> None:
     names = sorted(path.name for path in sequence.iterdir())
-    assert names == [*(f"frame_{i:06d}.obj" for i in range(19)), "head.mtl", "head.png"]
-    np.testing.assert_array_equal(np.asarray(Image.open(sequence / "head.png")), head.atlas)
+    clear = ["alpha.png"] if either.alpha is not None else []
+    assert names == [*clear, *(f"frame_{i:06d}.obj" for i in range(19)), "head.mtl", "head.png"]
+    np.testing.assert_array_equal(np.asarray(Image.open(sequence / "head.png")), either.atlas)
     material = (sequence / "head.mtl").read_text()
     assert "map_Kd head.png" in material and "25 frames a second" in material
+    assert ("map_d alpha.png" in material) == bool(clear)
 
 
 @pytest.mark.parametrize("frame", [0, 7, 8, 18])
-def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimetre(sequence, head, frame):
+def test_every_frame_holds_the_vertices_of_the_head_to_a_hundredth_of_a_millimetre(sequence, either, frame):
     mesh = read_obj(sequence / f"frame_{frame:06d}.obj")
-    expected = head.move(clip(19))[frame]
-    assert len(mesh.points) == head.weld.max() + 1 and len(mesh.uv) == len(head.vertices)
-    np.testing.assert_allclose(mesh.points[mesh.corners[..., 0]], expected[head.triangles], atol=6e-6)
-    np.testing.assert_array_equal(mesh.corners[..., 1], head.triangles)
-    upwards = np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1)
+    expected = either.move(clip(19))[frame]
+    assert len(mesh.points) == either.weld.max() + 1 and len(mesh.uv) == len(either.vertices)
+    np.testing.assert_allclose(mesh.points[mesh.corners[..., 0]], expected[either.triangles], atol=6e-6)
+    np.testing.assert_array_equal(mesh.corners[..., 1], either.triangles)
+    upwards = np.stack([either.uv[:, 0], 1.0 - either.uv[:, 1]], axis=1)
     np.testing.assert_allclose(mesh.uv, upwards, atol=6e-6)
     assert mesh.libraries == ("head.mtl",)
 

@@ -316,6 +316,7 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
     assert main([*arguments, "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made["factors"] == ["gaze: off", "blink: 0.5 times"] and made["beside"][0]["text"] == "She is happy."
+    assert made["speaker"]["name"] == "ben" and "pitch" in made["speaker"]["reason"]
     assert decoded(tmp_path / "a.mp4")[0].shape == (128 + 24, 192, 3)
     with Image.open(tmp_path / "a.png") as sheet:
         assert sheet.size[0] == 4 * 96

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
 from PIL import Image
 
 from avi_lib.errors import AssetError, InputError, cause
@@ -32,7 +32,10 @@ from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 from avi_lib.wall import behind_wall
 
-HEADS = {"open": Path(__file__).resolve().parents[1] / "assets" / "head_open.npz"}
+_SHIPPED = sorted((Path(__file__).resolve().parents[1] / "assets").glob("head_*.npz"))
+HEADS = {path.stem.removeprefix("head_"): path for path in _SHIPPED}
+"""Shipped heads: the open head, and the people of the cast."""
+
 FORMAT = 1
 REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "face")
 MAX_ATLAS_SIDE = 8192
@@ -41,8 +44,6 @@ REACH_M = 10.0
 FRAMES_AT_ONCE = 8
 """Frames deformed together, so that their vertices stay in the processor's cache."""
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
-MOST_IDENTITY = 3.0
-"""Largest strength of an identity slider, either way; the sliders are made for -1 to 1."""
 
 _WEIGHTS = len(ARKIT_BLENDSHAPES)
 _GAZE = np.zeros((2, 2, _WEIGHTS), np.float32)
@@ -91,6 +92,11 @@ class Head(RiggedHead):
     eye_centres: Float32[np.ndarray, "2 3"]
     identity_names: tuple[str, ...] = ()
     identity: Float32[np.ndarray, "K V 3"]  # displacements in metres of each identity slider at 1
+    identity_bounds: Float32[np.ndarray, "K 2"] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    identity_dyes: Float32[np.ndarray, "K 2 3"] = field(default_factory=lambda: np.ones((0, 2, 3), np.float32))
+    """By what each slider at 1 multiplies the colours of skin and of hair."""
+    dyed_tiles: Int32[np.ndarray, "N 5"] = field(default_factory=lambda: np.zeros((0, 5), np.int32))
+    """Where the atlas shows skin (0) or hair (1): which, left, top, width, height."""
     regions: dict[str, Int32[np.ndarray, " _"]] = field(default_factory=dict)  # named vertex numbers
 
     @cached_property
@@ -141,22 +147,40 @@ class Head(RiggedHead):
         return gap
 
     def with_identity(self, sliders: Mapping[str, float]) -> Head:
-        """The same head with another face: slider name (see `identity_names`) to strength, about -1 to 1; 0 leaves it.
+        """The same head with another face and its colours: slider (see `identity_names`) to strength; 0 leaves it.
 
-        Raises InputError for a name that is no slider, and for a strength that is not within MOST_IDENTITY.
+        Raises InputError for a name that is no slider, and for a strength that is not within its `identity_bounds`.
         """
+        bounds = dict(zip(self.identity_names, self.identity_bounds.tolist(), strict=True))
         for name, strength in sliders.items():
-            if name not in self.identity_names:
-                raise InputError(f"an identity slider of {', '.join(self.identity_names)}", name, "rename it")
-            if not abs(strength) <= MOST_IDENTITY:
-                expected = f"identity sliders from {-MOST_IDENTITY:g} to {MOST_IDENTITY:g}"
-                raise InputError(expected, f"{name}={strength:g}", "stay within about -1 to 1")
+            if name not in bounds:
+                raise InputError(f"an identity slider of {', '.join(bounds)}", name, "rename it; see `avi heads`")
+            least, most = bounds[name]
+            if not least <= strength <= most:
+                expected = f"{name} from {least:g} to {most:g}"
+                raise InputError(expected, f"{name}={strength:g}", "stay within these bounds; see `avi heads`")
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
         moved = np.tensordot(strengths, self.identity, axes=1)
-        centres = np.stack([moved[members].mean(axis=0) if len(members) else np.zeros(3) for members in self.eyeballs])
+        balls = [members for members in self.eyeballs if len(members)]
+        centres = [_centre((self.vertices + moved)[each]) - _centre(self.vertices[each]) for each in balls]
+        dyes = np.prod(self.identity_dyes ** strengths[:, None, None], axis=0)
+        atlas = self.atlas if (dyes == 1.0).all() else self.atlas.copy()
+        for kind, left, top, width, height in self.dyed_tiles.tolist() if atlas is not self.atlas else ():
+            tile = atlas[top : top + height, left : left + width]
+            tile[:] = np.clip(tile * dyes[kind] + 0.5, 0.0, 255.0)
         return replace(
-            self, vertices=self.vertices + moved, eye_centres=(self.eye_centres + centres).astype(np.float32)
+            self,
+            vertices=self.vertices + moved,
+            eye_centres=(self.eye_centres + np.array(centres or 0.0)).astype(np.float32),
+            atlas=atlas,
         )
+
+
+def _centre(points: Float32[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 3"]:
+    """The middle of the sphere nearest to points."""
+    system = np.column_stack([2.0 * points.astype(np.float64), np.ones(len(points))])
+    centre: np.ndarray = np.linalg.lstsq(system, np.square(points, dtype=np.float64).sum(axis=1), rcond=None)[0][:3]
+    return centre
 
 
 def _clip_of(values: Float[np.ndarray, "frames channels"]) -> MotionClip:
@@ -265,6 +289,26 @@ def _check_arrays(mesh: RenderMesh, shapes: Mapping[str, tuple[int, ...]]) -> No
             raise InputError(f"finite {name} of the head {called}", "NaN or infinity", "bake or export it again")
 
 
+def see_through(mesh: RenderMesh) -> Bool[np.ndarray, " T"]:
+    """Which triangles have texels that are not opaque, or lie beside such ones."""
+    if mesh.alpha is None:
+        return np.zeros(len(mesh.triangles), bool)
+    return with_texels(mesh.alpha < 255, mesh.uv, mesh.triangles)
+
+
+def with_texels(
+    chosen: Bool[np.ndarray, "H W"], uv: Float32[np.ndarray, "V 2"], triangles: Int32[np.ndarray, "T 3"]
+) -> Bool[np.ndarray, " T"]:
+    """Which triangles have a chosen texel in their box of the atlas, or beside it."""
+    sums = np.pad(np.cumsum(np.cumsum(chosen, axis=0), axis=1), ((1, 0), (1, 0)))
+    size = np.array(chosen.shape[::-1])
+    texels = uv[triangles] * size
+    left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T
+    right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
+    found: np.ndarray = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0
+    return found
+
+
 def check_vertices(vertices: Float32[np.ndarray, "V 3"], count: int) -> Float32[np.ndarray, "V 3"]:
     """The vertices as contiguous float32; InputError unless they are `count` finite points."""
     vertices = np.ascontiguousarray(vertices, np.float32)
@@ -279,14 +323,19 @@ def check_vertices(vertices: Float32[np.ndarray, "V 3"], count: int) -> Float32[
 
 
 def load_head(name_or_path: str | Path = "open") -> Head:
-    """The head shipped under a name (HEADS) or a person's own, baked at a path and read behind the wall.
+    """The head shipped under a name (HEADS; see `avi heads`) or one's own, baked at a path and read behind the wall.
 
     Raises InputError when there is no such file of a person's own or it is no baked head, AssetError when that is so of
     a shipped one; pickled arrays are refused.
     """
     if (name := str(name_or_path)) in HEADS:
         try:
-            return replace(read_baked_head(HEADS[name]), name=name)
+            open_head = replace(read_baked_head(HEADS["open"]), name="open")
+            if name == "open":
+                return open_head
+            from avi_lib.face.people import read_person
+
+            return read_person(HEADS[name], open_head)
         except Exception as error:
             expected = f"the shipped head {HEADS[name]}"
             raise AssetError(expected, f"a damaged one ({cause(error)})", "install the package again") from error
@@ -333,12 +382,7 @@ def read_baked_head(path: Path) -> Head:
         return held[name].astype(np.float32) / np.float32(np.iinfo(kind).max)
 
     def displacements(kind: str) -> np.ndarray:
-        """Kept as the moved points of each shape and 16-bit steps."""
-        counts = np.diff(held[f"{kind}_starts"])
-        dense = np.zeros((len(counts), len(held["points"]), 3), np.float32)
-        steps = held[f"{kind}_steps"].astype(np.float32) * held[f"{kind}_step_m"]
-        dense[np.repeat(np.arange(len(counts)), counts), held[f"{kind}_points"]] = steps
-        return dense[:, weld]
+        return dense_displacements(held, kind, len(held["points"]))[:, weld]
 
     with np.load(path, allow_pickle=False) as archive:
         if not np.array_equal(archive["format"], FORMAT):
@@ -362,6 +406,9 @@ def read_baked_head(path: Path) -> Head:
         shapes=displacements("shape"),
         identity_names=tuple(map(str, held["identity_names"])),
         identity=displacements("identity"),
+        identity_bounds=held["identity_bounds"].astype(np.float32),
+        identity_dyes=held["identity_dyes"].astype(np.float32),
+        dyed_tiles=held["dyed_tiles"].astype(np.int32),
         material=held["material"].astype(np.uint8),
         occlusion=fraction("occlusion", np.uint8),
         head_weight=fraction("head_weight", np.uint16),
@@ -378,13 +425,23 @@ def read_baked_head(path: Path) -> Head:
     for region, members in head.regions.items():
         if not len(members) or not 0 <= members.min() <= members.max() < len(weld):
             raise refuse(f"vertices of the region {region}", f"{len(members)} of others")
-    if len(head.identity_names) != len(head.identity) or not "".join(head.identity_names).isprintable():
-        raise refuse(f"{len(head.identity)} printable names of identity sliders", head.identity_names)
+    sliders = {len(head.identity), len(head.identity_bounds), len(head.identity_dyes)}
+    if {len(head.identity_names)} != sliders or not "".join(head.identity_names).isprintable():
+        raise refuse(f"{len(head.identity)} printable names of identity sliders, with bounds", head.identity_names)
     try:
         check_head(head)
     except InputError as error:
         raise refuse(error.expected, error.got) from error
     return with_gaze(head)
+
+
+def dense_displacements(held: Mapping[str, np.ndarray], kind: str, points: int) -> Float32[np.ndarray, "K P 3"]:
+    """Displacements in metres, kept as the moved points of each shape and 16-bit steps."""
+    counts = np.diff(held[f"{kind}_starts"])
+    dense = np.zeros((len(counts), points, 3), np.float32)
+    steps = held[f"{kind}_steps"].astype(np.float32) * held[f"{kind}_step_m"]
+    dense[np.repeat(np.arange(len(counts)), counts), held[f"{kind}_points"]] = steps
+    return dense
 
 
 # Any head: the open head, FLAME, glTF, a folder of OBJ shapes.

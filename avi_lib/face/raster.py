@@ -23,7 +23,7 @@ from jaxtyping import Float32, UInt8
 from numba import njit
 
 from avi_lib.face.camera import View
-from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
+from avi_lib.face.head import RenderMesh, check_mesh, check_vertices, see_through
 from avi_lib.face.surface import (
     ShadowMap,
     Studio,
@@ -33,7 +33,6 @@ from avi_lib.face.surface import (
     connected_parts,
     material_levels,
     material_table,
-    see_through,
     shadow_maps,
     split_long_edges,
     strand_directions,

@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, MATERIALS, View
-from avi_lib.face.head import RenderMesh
+from avi_lib.face.head import RenderMesh, see_through
 
 LEVELS = 3  # sizes of the atlas: full, half and quarter
 SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
@@ -159,26 +159,28 @@ def connected_parts(mesh: RenderMesh) -> np.ndarray:
     return parts.astype(np.uint32)
 
 
-def see_through(mesh: RenderMesh) -> np.ndarray:
-    """Which triangles have texels that are not opaque, or lie beside such ones."""
-    if mesh.alpha is None:
-        return np.zeros(len(mesh.triangles), bool)
-    clear = np.pad(np.cumsum(np.cumsum(mesh.alpha < 255, axis=0), axis=1), ((1, 0), (1, 0)))
-    size = np.array(mesh.alpha.shape[::-1])
-    texels = mesh.uv[mesh.triangles] * size
-    left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T
-    right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
-    found: np.ndarray = clear[bottom, right] - clear[top, right] - clear[bottom, left] + clear[top, left] > 0
-    return found
+CROWN_M = np.array([0.0, 0.100, -0.110])
+"""Where the hair of cards runs from: their pictures lie in the atlas as it suits, unlike those of painted locks."""
 
 
 def strand_directions(mesh: RenderMesh) -> tuple[np.ndarray, csr_array]:
-    """The vertices of hair, and what takes all vertices to the directions in which hair runs there, down the atlas."""
+    """The vertices of hair, and what takes all vertices to the directions in which hair runs there.
+
+    Painted locks run down the atlas, see-through cards away from the crown.
+    """
     hair = np.array([material.strands > 0.0 for material in MATERIALS])[mesh.material]
     corners = mesh.triangles[hair]
-    (bu, bv), (cu, cv) = ((mesh.uv[corners[:, number]] - mesh.uv[corners[:, 0]]).T for number in (1, 2))
-    turn = np.sign(bu * cv - cu * bv)
-    to_b, to_c = -cu * turn, bu * turn
+    if mesh.alpha is None:
+        (bu, bv), (cu, cv) = ((mesh.uv[corners[:, number]] - mesh.uv[corners[:, 0]]).T for number in (1, 2))
+        turn = np.sign(bu * cv - cu * bv)
+        to_b, to_c = -cu * turn, bu * turn
+    else:
+        first, *others = (mesh.vertices[corners[:, number]].astype(np.float64) for number in range(3))
+        b, c, away = others[0] - first, others[1] - first, first - CROWN_M
+        away /= np.linalg.norm(away, axis=1, keepdims=True)
+        bb, bc, cc, ba, ca = ((x * y).sum(axis=1) for x, y in ((b, b), (b, c), (c, c), (b, away), (c, away)))
+        size = np.maximum(bb * cc - bc * bc, 1e-18)
+        to_b, to_c = (ba * cc - ca * bc) / size, (ca * bb - ba * bc) / size
     weights = np.tile(np.stack([-to_b - to_c, to_b, to_c], axis=1), (1, 3)).ravel()
     rows, columns = np.repeat(corners, 3, axis=1).ravel(), np.tile(corners, (1, 3)).ravel()
     hairy, rows = np.unique(rows, return_inverse=True)

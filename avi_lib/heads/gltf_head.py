@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, RenderMesh, parts_of
+from avi_lib.face.head import Head, RenderMesh, parts_of, with_texels
 from avi_lib.heads.gltf import GltfFile, GltfScene, Part, target_names
 from avi_lib.heads.placing import (
     PLAIN_SIDE,
@@ -221,8 +221,8 @@ def _skinned(
     return turn / total[:, None, None], carried / total
 
 
-def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UInt8[np.ndarray, "H W 3"], list[Piece]]:
-    """Base colours of all materials as one atlas, and the pieces placed in it, without what one sees through.
+def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UInt8[np.ndarray, "H W 4"], list[Piece]]:
+    """Base colours and opacity of all materials as one atlas, and the pieces placed in it, without what is not seen.
 
     A texture that cannot be read gives way to the plain colour, and a note.
     """
@@ -240,7 +240,9 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
             pictures[key] = _tinted(plain_picture((255, 255, 255)) if rgba is None else rgba, factor)
         cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
         looks[number] = key, cutoffs[material.get("alphaMode", "OPAQUE")], _uv_matrix(info)
-    atlas, places = atlas_of(pictures)
+    veils = {key for key, cutoff, _ in looks.values() if cutoff}
+    solid = {key: rgba if key in veils else rgba | np.array([0, 0, 0, 255], np.uint8) for key, rgba in pictures.items()}
+    atlas, places = atlas_of(solid)
     placed, clear, repeated = [], 0, False
     for piece in pieces:
         key, cutoff, matrix = looks[piece.material]
@@ -251,9 +253,7 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
         if (moved.max(axis=0) > 1.0 + SLACK).any():
             moved = moved - np.floor(moved)
         moved = np.clip(moved, 0.0, 1.0)
-        sides = np.array(pictures[key].shape[1::-1])
-        columns, rows = np.minimum((moved * sides).astype(int), sides - 1).T
-        unseen = (pictures[key][rows, columns, 3] < 255 * cutoff)[piece.triangles].all(axis=1)
+        unseen = ~with_texels(pictures[key][..., 3] >= 255 * cutoff, moved, piece.triangles)
         clear += int(unseen.sum())
         uv = ((moved * size + corner) / atlas.shape[1::-1]).astype(np.float32)
         placed.append(replace(piece, uv=uv, triangles=piece.triangles[~unseen]))
@@ -323,7 +323,8 @@ def _joined(file: GltfFile, scene: GltfScene, pieces: list[Piece], atlas: np.nda
         weld=_weld(vertices, arrays["normals"], shapes),
         material=np.repeat([piece.look for piece in pieces], [len(each) for each in triangles]).astype(np.uint8),
         occlusion=arrays["occlusion"],
-        atlas=atlas,
+        atlas=np.ascontiguousarray(atlas[..., :3]),
+        alpha=None if (atlas[..., 3] == 255).all() else np.ascontiguousarray(atlas[..., 3]),
     )
     eyes, neck = _eyes(scene, arrays["eye"], vertices), _neck(scene, arrays["head"], shapes)
     return placed_head(file.path.stem, mesh, shapes, (*notes, *missing_among(shapes)), eyes, neck)

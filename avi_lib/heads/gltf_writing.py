@@ -23,7 +23,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIALS
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions, see_through
 from avi_lib.face.raster import vertex_normals
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
@@ -34,6 +34,9 @@ JOINTS = ("body", "head", "leftEye", "rightEye")
 FACE_NODE = len(JOINTS)
 JPEG_QUALITY = 95
 """Within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG."""
+
+CUTOFF = 0.35
+"""Hair is shown from this opacity on: players sort blended triangles by their middles, and hair is many layers."""
 NORMAL_GRAIN = 1e-3
 """Smaller changes of a normal by a morph target are left out."""
 
@@ -142,8 +145,12 @@ def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
     ]
     inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
     inverse[1:, 3, :3] = -np.stack([head.pivot, *head.eye_centres])
-    jpeg = io.BytesIO()
-    Image.fromarray(head.atlas).save(jpeg, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    picture = io.BytesIO()
+    if head.alpha is None:
+        Image.fromarray(head.atlas).save(picture, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    else:
+        Image.fromarray(np.dstack([head.atlas, head.alpha])).save(picture, "PNG", compress_level=1)
+    image = {"mimeType": "image/jpeg" if head.alpha is None else "image/png"}
     mesh = {
         "name": "face",
         "primitives": primitives,
@@ -155,6 +162,7 @@ def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
         "skeleton": 0,
         "inverseBindMatrices": binary.add("inverse bind matrices", inverse.reshape(-1, 16)),
     }
+    veils = {MATERIALS[kind].name for kind in np.unique(head.material[see_through(head)])}
     materials = [
         {
             "name": material.name,
@@ -164,6 +172,7 @@ def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
                 "roughnessFactor": material.roughness,
             },
             **({"doubleSided": True} if material.two_sided else {}),
+            **({"alphaMode": "MASK", "alphaCutoff": CUTOFF} if material.name in veils else {}),
         }
         for material in (MATERIALS[kind] for kind in np.unique(head.material))
     ]
@@ -177,7 +186,7 @@ def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
         "materials": materials,
         "textures": [{"sampler": 0, "source": 0}],
         "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        "images": [{"mimeType": "image/jpeg", "bufferView": binary.view("atlas", jpeg.getvalue())["bufferView"]}],
+        "images": [image | {"bufferView": binary.view("atlas", picture.getvalue())["bufferView"]}],
     }
     return document, binary
 

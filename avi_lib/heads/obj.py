@@ -239,7 +239,7 @@ def _textured(
     corner, size = np.array([places[source] for source in sources])[of_triangle].swapaxes(0, 1)
     uv = (np.clip(uv, 0.0, 1.0) * size[:, None] + corner[:, None]) / atlas.shape[1::-1]
     material = np.array([MATERIAL_NAMES.index(kind) for kind in kinds], np.uint8)[of_triangle]
-    return mesh, atlas, material, uv, notes
+    return mesh, np.ascontiguousarray(atlas[..., :3]), material, uv, notes
 
 
 def _looks(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Look], set[str], list[str]]:
@@ -439,8 +439,11 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
     try:
         with atomic_folder(folder) as room, ThreadPoolExecutor(os.cpu_count()) as pool:
             material = f"# {motion.fps:g} frames a second\nnewmtl head\nKd 1 1 1\nmap_Kd head.png\n"
-            (room / "head.mtl").write_text(material)
             Image.fromarray(head.atlas).save(room / "head.png", compress_level=1)
+            if head.alpha is not None:
+                material += "map_d alpha.png\n"
+                Image.fromarray(head.alpha).save(room / "alpha.png", compress_level=1)
+            (room / "head.mtl").write_text(material)
             parts = [range(len(motion))[i : i + FRAMES_AT_ONCE] for i in range(0, len(motion), FRAMES_AT_ONCE)]
             list(pool.map(write, [room] * len(parts), parts))
     except OSError as error:

@@ -347,7 +347,7 @@ def plain_picture(rgb: tuple[int, int, int]) -> Picture:
 
 def atlas_of(
     pictures: Mapping[Key, Picture],
-) -> tuple[UInt8[np.ndarray, "H W 3"], dict[Key, Int64[np.ndarray, "2 2"]]]:
+) -> tuple[UInt8[np.ndarray, "H W 4"], dict[Key, Int64[np.ndarray, "2 2"]]]:
     """Pictures in shelves, the highest first, in one atlas; the corner and the size in pixels of each, x and y.
 
     They are made smaller until all fit, and have sides that are multiples of four.
@@ -357,7 +357,7 @@ def atlas_of(
     scale, height = 1.0, MAX_SIDE + 1
     while height > MAX_SIDE:
         framed = {
-            key: np.pad(_resized(rgba, scale, MAX_SIDE - 2 * edge)[:, :, :3], frame, mode="edge")
+            key: np.pad(_resized(rgba, scale, MAX_SIDE - 2 * edge), frame, mode="edge")
             for key, rgba in pictures.items()
         }
         area, widest = sum(tile[:, :, 0].size for tile in framed.values()), max(t.shape[1] for t in framed.values())
@@ -372,7 +372,7 @@ def atlas_of(
             left, shelf, width = left + wide, max(shelf, high), max(width, left + wide)
         height = top + shelf
         scale *= 0.7
-    atlas = np.zeros((height, width, 3), np.uint8)
+    atlas = np.zeros((height, width, 4), np.uint8)
     for key, (left, top) in starts.items():
         high, wide = framed[key].shape[:2]
         atlas[top : top + high, left : left + wide] = framed[key]

@@ -29,7 +29,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIALS
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, see_through
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf_writing import joint_turns
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
@@ -183,6 +183,7 @@ def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> Non
     """A UsdPreviewSurface for each kind of surface, all of one texture, bound to its triangles."""
     types = pxr.Sdf.ValueTypeNames
     binding = pxr.UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
+    veils = np.unique(head.material[see_through(head)])
     for kind in np.unique(head.material):
         look = MATERIALS[kind]
         place = f"/Head/Materials/{look.name}"
@@ -200,6 +201,8 @@ def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> Non
         surface.CreateInput("roughness", types.Float).Set(look.roughness)
         colour = atlas.CreateOutput("rgb", types.Float3)
         surface.CreateInput("diffuseColor", types.Color3f).ConnectToSource(colour)
+        if kind in veils:
+            surface.CreateInput("opacity", types.Float).ConnectToSource(atlas.CreateOutput("a", types.Float))
         material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", types.Token))
         members = _array(pxr, "Int", np.flatnonzero(head.material == kind))
         subset = binding.CreateMaterialBindSubset(look.name, members)
@@ -208,7 +211,8 @@ def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> Non
 
 
 def _export(stage: Any, scene: Path, head: Head, picture: Path) -> None:
-    Image.fromarray(head.atlas).save(picture, compress_level=1)
+    atlas = head.atlas if head.alpha is None else np.dstack([head.atlas, head.alpha])
+    Image.fromarray(atlas).save(picture, compress_level=1)
     if not stage.GetRootLayer().Export(str(scene)):
         raise OSError("USD did not write it")
 

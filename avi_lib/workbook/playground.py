@@ -512,7 +512,7 @@ class Playground:
             "Speech": lambda: plot_recording(neutral.speech, neutral.phones.phones, neutral.prosody),
             "Timeline": lambda: plot_timeline(talk.motion, talk.timeline),
             "Curves": lambda: browse_trajectories({label: each.motion for label, each in self.talks.items()}),
-            "3D": lambda: view_mesh(self.studio.talker.head, talk.motion),
+            "3D": lambda: view_mesh(self.studio.talker.renderer.head_of(talk), talk.motion),
         }
         figure = figures[name]()
         if hasattr(figure, "to_json"):  # of plotly, which JupyterLab draws itself

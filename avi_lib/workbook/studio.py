@@ -190,7 +190,7 @@ class Studio:
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
             for talk in moved:
                 paths.append(folder / f"{name}{f'-{talk.seed}' if len(moved) > 1 else ''}{suffix}")
-                save_motion(talk.motion, paths[-1], self.talker.head)
+                save_motion(talk.motion, paths[-1], self.talker.renderer.head_of(talk))
         if REQUEST in kinds:
             paths.append(folder / f"{name}{REQUEST}")
             with atomic_path(paths[-1]) as temporary:

@@ -27,6 +27,7 @@ SECTIONS = (
     "talk",
     "length",
     "rendering",
+    "cast",
     "phones",
     "tracks",
     "dynamics",

@@ -1,6 +1,6 @@
 """Joins the parts into one head: geometry, displacements, how parts follow the head's rotation, light and paint.
 
->>> fields = bake(MakeHuman(source))  # every field of the asset, see `asset.write_asset`
+>>> fields = bake(Bust.of(MakeHuman(source)))  # every field of the asset, see `asset.write_asset`
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from avi_lib.face.head import FORMAT
 from avi_lib.heads.flame_head import ambient_occlusion
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.asset import pack_displacements, pack_fraction, pack_picture
-from tools.assets.bake_head.body import IDENTITY_NAMES, Body
-from tools.assets.bake_head.complexion import Places
+from tools.assets.bake_head.atlas import TILES
+from tools.assets.bake_head.body import IDENTITY_NAMES, SKIN_RGB, Body, bounds, dyes, sphere
+from tools.assets.bake_head.complexion import Look, Places
 from tools.assets.bake_head.corrections import correct
 from tools.assets.bake_head.eyes import eyeballs
 from tools.assets.bake_head.hair import hair_shell
@@ -75,34 +76,60 @@ class Joined:
         return np.concatenate([part.binding @ of_body * (name not in still) for name, part in self.parts.items()])
 
 
-def bake(source: MakeHuman) -> dict[str, np.ndarray]:
-    """Every field of the asset."""
-    body = Body(source)
-    correct(body)
-    surface = body_surface(body)
-    above = above_shirt(surface)
-    skin = skin_part(above)
-    skin.material = np.where(sample_mask(body, "lips", skin.uv)[skin.triangles].mean(axis=1) > 0.5, LIPS, SKIN)
-    head = Joined.of(
-        {
-            "skin": skin,
-            "eyeballs": eyeballs(body),
-            "upper_teeth": teeth_part(body, UPPER),
-            "lower_teeth": teeth_part(body, LOWER),
-            "tongue": tongue_part(body),
-            "lashes": lash_part(body, SEED),
-            "locks": lock_part(surface, SEED),
-            "hair": hair_shell(surface),
-            "shirt": shirt_part(surface),
-            "collar": collar_part(surface),
-        }
-    )
-    weld, regions = head.weld(), find_regions(body, skin)
-    openness = _openness(body, head)
+@dataclass(frozen=True)
+class Bust:
+    """The open head before it is packed: its body, parts and what they are painted by; people share all of it."""
+
+    body: Body
+    head: Joined
+    surface: Part
+    above: Part
+    regions: dict[str, np.ndarray]
+    openness: np.ndarray
+    shapes: list[np.ndarray]
+    texels: Texels
+    places: Places
+
+    @classmethod
+    def of(cls, source: MakeHuman) -> Bust:
+        """Cut the parts out of MakeHuman's body and join them."""
+        body = Body(source)
+        correct(body)
+        surface = body_surface(body)
+        above = above_shirt(surface)
+        skin = skin_part(above)
+        skin.material = np.where(sample_mask(body, "lips", skin.uv)[skin.triangles].mean(axis=1) > 0.5, LIPS, SKIN)
+        head = Joined.of(
+            {
+                "skin": skin,
+                "eyeballs": eyeballs(body),
+                "upper_teeth": teeth_part(body, UPPER),
+                "lower_teeth": teeth_part(body, LOWER),
+                "tongue": tongue_part(body),
+                "lashes": lash_part(body, SEED),
+                "locks": lock_part(surface, SEED),
+                "hair": hair_shell(surface),
+                "shirt": shirt_part(surface),
+                "collar": collar_part(surface),
+            }
+        )
+        regions, openness = find_regions(body, skin), _openness(body, head)
+        texels = Texels(above.triangles, layout(above.uv)[above.triangles])
+        places = _places(body, above, texels, _carry(above, skin, openness[head.points["skin"]]))
+        shapes = shapes_of(body, head, regions)
+        return cls(body, head, surface, above, regions, openness, shapes, texels, places)
+
+
+def shapes_of(body: Body, head: Joined, regions: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Displacements (P, 3) in metres of all points for each of the 52 shapes of a body."""
     shapes = [head.follow(displacements, still=UNSHAPED) for displacements in body.shapes]
-    _balance_mouth_close(shapes, {name: weld[members] for name, members in regions.items()})
-    texels = Texels(above.triangles, layout(above.uv)[above.triangles])
-    places = _places(body, above, texels, _carry(above, skin, openness[head.points["skin"]]))
+    _balance_mouth_close(shapes, {name: head.weld()[members] for name, members in regions.items()})
+    return shapes
+
+
+def bake(bust: Bust) -> dict[str, np.ndarray]:
+    """Every field of the open head's asset."""
+    body, head, weld = bust.body, bust.head, bust.head.weld()
     balls, half = head.vertices["eyeballs"], len(head.parts["eyeballs"].weld) // 2
     uv = [layout(part.uv) if name in ("skin", "hair") else part.uv for name, part in head.parts.items()]
     return {
@@ -114,18 +141,42 @@ def bake(source: MakeHuman) -> dict[str, np.ndarray]:
         "triangles": head.triangles().astype(np.uint16),
         "uv": pack_fraction(np.concatenate(uv), np.uint16),
         "material": np.concatenate([part.material for part in head.parts.values()]).astype(np.uint8),
-        "occlusion": pack_fraction(openness[weld], np.uint8),
-        "head_weight": pack_fraction(_head_weights(head, surface)[weld], np.uint16),
+        "occlusion": pack_fraction(bust.openness[weld], np.uint8),
+        "head_weight": pack_fraction(_head_weights(head, bust.surface)[weld], np.uint16),
         "pivot": np.array(PIVOT_M, np.float32),
         "eyeball_bounds": balls.start + half * np.array([[0, 1], [1, 2]], np.int32),
         "eye_centres": body.eye_centres.astype(np.float32),
         "shape_names": np.array(ARKIT_BLENDSHAPES),
         "identity_names": np.array(IDENTITY_NAMES),
-        "atlas": pack_picture(paint_atlas(texels, places, SEED)),
-        **pack_displacements("shape", shapes),
-        **pack_displacements("identity", [head.follow(displacements) for displacements in body.identity]),
-        **{f"region_{name}": members.astype(np.uint16) for name, members in regions.items()},
+        "identity_bounds": bounds().astype(np.float32),
+        "identity_dyes": dyes(SKIN_RGB, Look().hair_rgb).astype(np.float32),
+        "dyed_tiles": dyed_tiles(),
+        "about": np.array(["man", "young", "light", "brown, short"]),
+        "atlas": pack_picture(paint_atlas(bust.texels, bust.places, SEED, Look())),
+        **pack_displacements("shape", bust.shapes),
+        **pack_displacements("identity", [_identity(bust, displacements) for displacements in body.identity]),
+        **{f"region_{name}": members.astype(np.uint16) for name, members in bust.regions.items()},
     }
+
+
+def dyed_tiles(*more: tuple[int, int, int, int, int]) -> np.ndarray:
+    """Where the atlas shows skin (0) and hair (1), with `more` of the kind: which, left, top, width, height."""
+    skin = [(0, *TILES[tile]) for tile in ("face", "neck", "left_socket", "right_socket")]
+    return np.array([*skin, (1, *TILES["hair"]), *more], np.int32)
+
+
+def _identity(bust: Bust, displacements: np.ndarray) -> np.ndarray:
+    """What a slider does to all points; the eyeballs grow with MakeHuman's where these change by a hundredth."""
+    moved, body = bust.head.follow(displacements), bust.body
+    points = bust.head.points["eyeballs"]
+    for each, side, centre in zip(
+        np.split(np.arange(points.start, points.stop), 2), "lr", body.eye_centres, strict=True
+    ):
+        helper = body.source.group_vertices(f"helper-{side}-eye")
+        growth = sphere(body.vertices[helper] + displacements[helper])[1] / body.eye_radius_m - 1.0
+        if abs(growth) > 0.01:
+            moved[each] += growth * (bust.head.positions()[each] - centre)
+    return moved
 
 
 def _openness(body: Body, head: Joined) -> np.ndarray:

@@ -10,17 +10,34 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from tools.assets.bake_head.body import SKIN_RGB
 from tools.assets.bake_head.brows import brow_cover
 from tools.assets.bake_head.hair import CROWN_M, hairline_field
 from tools.assets.bake_head.part import smoothstep
 from tools.assets.bake_head.texels import noise
 
-SKIN_RGB = np.array([0.845, 0.655, 0.555])
-RED_RGB = np.array([0.80, 0.47, 0.41])
-LIP_RGB = np.array([0.690, 0.390, 0.365])
-HAIR_RGB = np.array([0.235, 0.155, 0.105])
+RED = np.array([0.947, 0.718, 0.739])
+SOCKET = np.array([0.852, 0.641, 0.685])
+"""Where blood shows, and the lining of the eye sockets: shares of the skin's colour."""
+
 BROW_RGB = np.array([0.215, 0.145, 0.105])
 MOUTH_RGB = np.array([0.42, 0.15, 0.145])
+
+
+@dataclass(frozen=True)
+class Look:
+    """The colours of a person: lips, hair, irises and shirt, and the skin's `tone` at each place where it is not even.
+
+    `roots` is how much of the scalp's hair is painted on the skin at each place; without it the open head's.
+    """
+
+    lip_rgb: tuple[float, float, float] = (0.690, 0.390, 0.365)
+    hair_rgb: tuple[float, float, float] = (0.235, 0.155, 0.105)
+    iris_rgb: tuple[float, float, float] = (0.30, 0.37, 0.36)
+    cloth_rgb: tuple[float, float, float] = (0.205, 0.270, 0.345)
+    beard: float = 1.0
+    tone: Float64[np.ndarray, "N 3"] | None = None
+    roots: Float64[np.ndarray, " N"] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,15 +54,15 @@ class Places:
     lid_margin_m: Float64[np.ndarray, " N"]
 
 
-def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
-    """The colour of each place."""
+def complexion(places: Places, seed: int, look: Look = Look()) -> Float64[np.ndarray, "N 3"]:
+    """The colour of each place; brows are painted where the hair's roots are the open head's."""
     rng = np.random.default_rng(seed)
+    tone = np.broadcast_to(SKIN_RGB, places.points.shape) if look.tone is None else look.tone
     points = places.points
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     mottle = noise(points, 0.012, rng)
     colour = (
-        SKIN_RGB
-        * (1.0 + 0.012 * noise(points, 0.0022, rng) + 0.010 * mottle + 0.010 * noise(points, 0.04, rng))[:, None]
+        tone * (1.0 + 0.012 * noise(points, 0.0022, rng) + 0.010 * mottle + 0.010 * noise(points, 0.04, rng))[:, None]
     )
 
     front = smoothstep(z, -0.045, -0.005)
@@ -53,13 +70,11 @@ def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
     red += 0.34 * _blob(x, y, 0.0, -0.036, 0.014, 0.011) * smoothstep(z, 0.02, 0.035)
     red += 0.16 * _blob(x, y, 0.0, -0.100, 0.018, 0.010) * front + 0.35 * places.ears
     red += 0.14 * _blob(x, y, 0.029, -0.004, 0.020, 0.011) * front
-    colour = _blend(colour, RED_RGB, np.clip(red * (1.0 + 0.18 * mottle), 0.0, 1.0))
-    colour = _blend(
-        colour, SKIN_RGB * np.array([1.03, 1.01, 0.95]), 0.5 * _blob(x, y, 0.0, 0.045, 0.035, 0.018) * front
-    )
+    colour = _blend(colour, tone * RED, np.clip(red * (1.0 + 0.18 * mottle), 0.0, 1.0))
+    colour = _blend(colour, tone * np.array([1.03, 1.01, 0.95]), 0.5 * _blob(x, y, 0.0, 0.045, 0.035, 0.018) * front)
     beard = smoothstep(y, -0.052, -0.075) * smoothstep(y, -0.135, -0.112) * smoothstep(z, -0.06, -0.02)
     beard *= 1.0 - 0.6 * _blob(x, y, 0.045, -0.055, 0.016, 0.014)
-    colour = colour * (1.0 - 0.10 * np.clip(beard, 0.0, 1.0)[:, None] * np.array([1.0, 0.85, 0.65]))
+    colour = colour * (1.0 - 0.10 * look.beard * np.clip(beard, 0.0, 1.0)[:, None] * np.array([1.0, 0.85, 0.65]))
 
     tired = _blob(x, y, 0.027, -0.0145, 0.011, 0.0042) * front
     colour = colour * (1.0 - 0.10 * tired[:, None] * np.array([0.7, 1.0, 0.9]))
@@ -68,11 +83,11 @@ def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
     rim = smoothstep(places.lid_margin_m, 0.0024, 0.0006) * (1.0 - places.socket)
     upper = smoothstep(y, -0.003, 0.001)
     colour = _blend(colour, np.array([0.16, 0.10, 0.08]), rim * (0.25 + 0.5 * upper))
-    colour = _blend(colour, np.array([0.72, 0.42, 0.38]), places.socket)
+    colour = _blend(colour, tone * SOCKET, places.socket)
 
     lips = smoothstep(places.lips, 0.12, 0.88)
     grain = 1.0 + 0.035 * noise(points * np.array([1.0, 0.25, 0.25]), 0.0011, rng) + 0.02 * mottle
-    lip_colour = LIP_RGB * grain[:, None] * np.where(points[:, 1] > -0.069, 0.93, 1.03)[:, None]
+    lip_colour = np.array(look.lip_rgb) * grain[:, None] * np.where(points[:, 1] > -0.069, 0.93, 1.03)[:, None]
     colour = _blend(colour, lip_colour, 0.80 * lips)
     outline = smoothstep(places.lips, 0.02, 0.35) * smoothstep(places.lips, 0.85, 0.45)
     colour = colour * (1.0 - 0.05 * outline)[:, None]
@@ -81,8 +96,9 @@ def complexion(places: Places, seed: int) -> Float64[np.ndarray, "N 3"]:
     hollow = smoothstep(places.openness, 0.34, 0.06) * (1.0 - places.socket) * (1.0 - places.inside_mouth)
     hollow *= smoothstep(hairline_field(points), -0.008, -0.022) * smoothstep(y, -0.13, -0.11)
     colour = _blend(colour, np.array([0.20, 0.08, 0.07]), 0.55 * hollow)
-    colour = _blend(colour, BROW_RGB, 0.94 * brow_cover(points, seed))
-    return _hair_roots(colour, points, rng)
+    if look.roots is None:
+        colour = _blend(colour, BROW_RGB, 0.94 * brow_cover(points, seed))
+    return _hair_roots(colour, points, look, rng)
 
 
 def strand_noise(points: Float64[np.ndarray, "N 3"], rng: np.random.Generator) -> Float64[np.ndarray, " N"]:
@@ -94,11 +110,11 @@ def strand_noise(points: Float64[np.ndarray, "N 3"], rng: np.random.Generator) -
     return result
 
 
-def _hair_roots(colour: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _hair_roots(colour: np.ndarray, points: np.ndarray, look: Look, rng: np.random.Generator) -> np.ndarray:
     streak = strand_noise(points, rng)
     inside = hairline_field(points) + 0.0007 * streak + 0.0005 * noise(points, 0.003, rng)
-    cover = 0.93 * smoothstep(inside, -0.0030, 0.0010)
-    hair = HAIR_RGB * (0.80 + 0.16 * streak)[:, None]
+    cover = 0.93 * smoothstep(inside, -0.0030, 0.0010) if look.roots is None else look.roots
+    hair = np.array(look.hair_rgb) * (0.80 + 0.16 * streak)[:, None]
     return _blend(colour, np.clip(hair, 0.0, 1.0), np.clip(cover, 0.0, 1.0))
 
 

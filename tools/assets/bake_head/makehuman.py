@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import io
 import zipfile
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class MakeHuman:
         self.uv_triangles: Int64[np.ndarray, "T 3"] = np.array(uv_triangles)
         self.groups = np.array(groups)
 
+    @cache  # noqa: B019
     def target(self, name: str) -> Float64[np.ndarray, "N 3"]:
         """Displacements in decimetres of the target file `name`, a path below the body's data folder."""
         return self._parse_target(self._bytes(_BODY + name))

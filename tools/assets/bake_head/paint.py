@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from tools.assets.bake_head.atlas import HEIGHT, TILES, WIDTH, tile_grid
-from tools.assets.bake_head.complexion import HAIR_RGB, Places, complexion
+from tools.assets.bake_head.complexion import Look, Places, complexion
 from tools.assets.bake_head.eyes import IRIS_DEG, SHOWN_DEG
 from tools.assets.bake_head.locks import VARIANTS
 from tools.assets.bake_head.mouth import GUM_SHARE, UPPER
@@ -19,26 +19,22 @@ from tools.assets.bake_head.texels import Texels, bleed
 
 PUPIL_DEG = 8.5
 SCLERA_RGB, VEIN_RGB = np.array([0.690, 0.645, 0.620]), np.array([0.70, 0.42, 0.39])
-IRIS_RGB, IRIS_INNER_RGB, LIMBUS_RGB = (
-    np.array([0.30, 0.37, 0.36]),
-    np.array([0.46, 0.36, 0.22]),
-    np.array([0.07, 0.08, 0.09]),
-)
+IRIS_INNER_RGB, LIMBUS_RGB = np.array([0.46, 0.36, 0.22]), np.array([0.07, 0.08, 0.09])
 ENAMEL_RGB, GUM_RGB = np.array([0.890, 0.860, 0.790]), np.array([0.72, 0.40, 0.39])
 TONGUE_RGB = np.array([0.70, 0.38, 0.37])
-CLOTH_RGB = np.array([0.205, 0.270, 0.345])
 LASH_RGB = np.array([0.075, 0.055, 0.045])
 
 
-def paint_atlas(texels: Texels, places: Places, seed: int) -> UInt8[np.ndarray, "H W 3"]:
+def paint_atlas(texels: Texels, places: Places, seed: int, look: Look) -> UInt8[np.ndarray, "H W 3"]:
     """The whole atlas; `places` describes the texels of the skin."""
     rng = np.random.default_rng(seed)
     atlas = np.zeros((HEIGHT, WIDTH, 3))
-    texels.paint(atlas, complexion(places, seed))
+    texels.paint(atlas, complexion(places, seed, look))
     painted = texels.covered()
     pictures = {
-        "eye": _eye(rng), "teeth": _teeth(rng), "tongue": _tongue(rng), "hair": _strands(rng), "cloth": _cloth(rng),
-        "collar": _collar(), "lash": _plain("lash", LASH_RGB),
+        "eye": _eye(rng, look), "teeth": _teeth(rng), "tongue": _tongue(rng), "hair": _strands(rng, look),
+        "cloth": _cloth(rng, look),
+        "collar": _collar(look), "lash": _plain("lash", LASH_RGB),
     }  # fmt: skip
     for tile, picture in pictures.items():
         left, top, width, height = TILES[tile]
@@ -56,7 +52,7 @@ def _blend(colour: np.ndarray, other: np.ndarray, share: np.ndarray) -> np.ndarr
     return np.asarray(colour * (1.0 - share[..., None]) + other * share[..., None])
 
 
-def _eye(rng: np.random.Generator) -> np.ndarray:
+def _eye(rng: np.random.Generator, look: Look) -> np.ndarray:
     across, down = tile_grid("eye")
     x, y = across - 0.5, down - 0.5
     polar = np.hypot(x, y) / 0.5 * SHOWN_DEG
@@ -66,7 +62,7 @@ def _eye(rng: np.random.Generator) -> np.ndarray:
     fine = gaussian_filter1d(rng.normal(size=spokes), 0.8, mode="wrap")
     at = ((turn / (2.0 * np.pi) + 0.5) * spokes).astype(int) % spokes
     radius = polar / IRIS_DEG
-    iris = IRIS_RGB * (1.0 + 0.22 * fibre[at] + 0.08 * fine[at])[..., None]
+    iris = np.array(look.iris_rgb) * (1.0 + 0.22 * fibre[at] + 0.08 * fine[at])[..., None]
     iris = _blend(
         iris,
         IRIS_INNER_RGB * (1.0 + 0.2 * fibre[at])[..., None],
@@ -114,7 +110,7 @@ def _tongue(rng: np.random.Generator) -> np.ndarray:
     return _blend(colour, TONGUE_RGB * np.array([0.95, 1.05, 1.05]), 0.4 * smoothstep(down, 0.2, 0.6))
 
 
-def _strands(rng: np.random.Generator) -> np.ndarray:
+def _strands(rng: np.random.Generator, look: Look) -> np.ndarray:
     across, down = tile_grid("hair")
     height, width = across.shape
     strands = gaussian_filter(rng.normal(size=(height, width)), (90.0, 1.2), mode="wrap")
@@ -125,19 +121,19 @@ def _strands(rng: np.random.Generator) -> np.ndarray:
     edge = smoothstep(np.minimum(share, 1.0 - share), 0.0, 0.32)
     light = (0.62 + 0.40 * edge) * (0.72 + 0.42 * smoothstep(down, 0.0, 0.45)) + 0.13 * strands + 0.10 * wide
     tips = np.array([1.18, 1.08, 0.98])
-    colour = HAIR_RGB * (1.0 + smoothstep(down, 0.3, 1.0)[..., None] * (tips - 1.0))
+    colour = np.array(look.hair_rgb) * (1.0 + smoothstep(down, 0.3, 1.0)[..., None] * (tips - 1.0))
     return np.asarray(colour * np.clip(light, 0.25, 1.8)[..., None])
 
 
-def _cloth(rng: np.random.Generator) -> np.ndarray:
+def _cloth(rng: np.random.Generator, look: Look) -> np.ndarray:
     across, _ = tile_grid("cloth")
     weave = gaussian_filter(rng.normal(size=across.shape), 0.7)
     patch = gaussian_filter(rng.normal(size=across.shape), 14.0) * 14.0
-    return np.asarray(CLOTH_RGB * (1.0 + 0.05 * weave + 0.02 * patch)[..., None])
+    return np.asarray(np.array(look.cloth_rgb) * (1.0 + 0.05 * weave + 0.02 * patch)[..., None])
 
 
-def _collar() -> np.ndarray:
+def _collar(look: Look) -> np.ndarray:
     across, down = tile_grid("collar")
     ribs = 0.5 + 0.5 * np.cos(2.0 * np.pi * 8.0 * across)
     stitch = np.exp(-(((down - 0.86) / 0.05) ** 2))
-    return np.asarray(CLOTH_RGB * (0.90 + 0.10 * ribs - 0.25 * stitch)[..., None])
+    return np.asarray(np.array(look.cloth_rgb) * (0.90 + 0.10 * ribs - 0.25 * stitch)[..., None])
