@@ -23,20 +23,15 @@ from jaxtyping import Float32, UInt8
 from numba import njit
 
 from avi_lib.face.camera import View
-from avi_lib.face.head import RenderMesh, check_mesh, check_vertices, see_through
+from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
 from avi_lib.face.surface import (
     ShadowMap,
     Studio,
     Surface,
-    atlas_levels,
     casters,
-    connected_parts,
-    material_levels,
-    material_table,
-    shadow_maps,
     split_long_edges,
     strand_directions,
-    two_sided,
+    surface_of,
 )
 
 BANDS_A_THREAD = 3
@@ -563,34 +558,13 @@ class Rasteriser:
         for _ in range(0 if pictured else ROUNDS):
             mesh, pairs = split_long_edges(mesh, view)
             self._rounds.append(pairs)
-        attributes = np.zeros((len(mesh.vertices), 14), np.float32)
-        attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
-        veiled = see_through(mesh)
-        solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
         self._hairy, self._strands = strand_directions(mesh)
-        alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
-        shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
-        thin = np.zeros(len(mesh.vertices), bool)
-        thin[mesh.triangles[two_sided(mesh)]] = True
-        self._surface = Surface(
-            mesh.triangles.astype(np.uint32),
-            solid,
-            veils,
-            mesh.material,
-            connected_parts(mesh),
-            two_sided(mesh),
-            thin,
-            attributes,
-            atlas_levels(np.dstack([shown, alpha])),
-            material_levels(mesh, view),
-            material_table(pictured),
-            shadow_maps(mesh),
-        )
+        self._surface = surface_of(mesh, view, pictured)
         columns = np.arange(view.width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
         samples = (view.height, 4 * view.width)
         rows = np.tile(SAMPLES[:, 1], view.width)
         self._layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
-        self._first = np.full((view.height, view.width) if len(veils) else (0, 0), -1, np.int32)
+        self._first = np.full((view.height, view.width) if len(self._surface.veils) else (0, 0), -1, np.int32)
         self._in_row = np.zeros(view.height, np.int32)
         self._nodes: dict[int, int] = {}
         self._matrix, self._wall = view.matrix(), view.wall() if backdrop is None else backdrop

@@ -104,6 +104,31 @@ SHADOWS = (
 where and over what distance a blocker grows effective; from where to twice where it ceases to be."""
 
 
+def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> Surface:
+    """What is prepared once of a mesh before a camera; materials that are `pictured` are drawn without light."""
+    attributes, thin = np.zeros((len(mesh.vertices), 14), np.float32), np.zeros(len(mesh.vertices), bool)
+    attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
+    thin[mesh.triangles[two_sided(mesh)]] = True
+    veiled = see_through(mesh)
+    solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
+    alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
+    shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
+    return Surface(
+        mesh.triangles.astype(np.uint32),
+        solid,
+        veils,
+        mesh.material,
+        connected_parts(mesh),
+        two_sided(mesh),
+        thin,
+        attributes,
+        atlas_levels(np.dstack([shown, alpha])),
+        material_levels(mesh, view),
+        material_table(pictured),
+        shadow_maps(mesh),
+    )
+
+
 def atlas_levels(atlas: UInt8[np.ndarray, "H W 4"]) -> tuple[np.ndarray, ...]:
     """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code and its alpha.
 
