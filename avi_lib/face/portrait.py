@@ -31,7 +31,7 @@ from avi_lib.wall import behind_wall
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
-RECIPE = 1
+RECIPE = 2
 """Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
 LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
 LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
@@ -64,6 +64,7 @@ class Portrait(Head):
 
     view: View
     backdrop: UInt8[np.ndarray, "height width 3"]  # what is seen where nothing moves
+    own: Float32[np.ndarray, " channels"]  # ARKIT values at which the portrait is its photograph
 
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """`Head.move` with turns that come to rest before what the photograph does not show."""
@@ -330,4 +331,4 @@ def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.n
     made = layers.build(head, fit, own[: len(head.shapes)], picture, marks, anchors.irises, view, regions)
     lines = np.frombuffer("\n".join(notes).encode() or b" ", np.uint8)
     camera = {"target": np.array(view.camera.position[:2]), "fov_deg": np.array([view.camera.fov_deg])}
-    return {**made, **camera, "notes": lines}
+    return {**made, **camera, "own": own, "notes": lines}

@@ -28,6 +28,7 @@ SECTIONS = (
     "length",
     "rendering",
     "cast",
+    "portrait",
     "phones",
     "tracks",
     "dynamics",
