@@ -151,7 +151,7 @@ class Head(RiggedHead):
 
         Raises InputError for a name that is no slider, and for a strength that is not within its `identity_bounds`.
         """
-        bounds = dict(zip(self.identity_names, self.identity_bounds.tolist(), strict=True))
+        bounds = dict(zip(self.identity_names, self.identity_bounds.astype(np.float64).round(6).tolist(), strict=True))
         for name, strength in sliders.items():
             if name not in bounds:
                 raise InputError(f"an identity slider of {', '.join(bounds)}", name, "rename it; see `avi heads`")
