@@ -41,6 +41,8 @@ REGIONS = ("lips", "upper_lip_inner", "lower_lip_inner", "eyes", "upper_face", "
 MAX_ATLAS_SIDE = 8192
 REACH_M = 10.0
 """No point of a baked head lies further from the origin along an axis, and none is moved further."""
+ROUNDING = 1e-6
+"""By which a bound kept in single precision may be passed."""
 FRAMES_AT_ONCE = 8
 """Frames deformed together, so that their vertices stay in the processor's cache."""
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
@@ -151,12 +153,12 @@ class Head(RiggedHead):
 
         Raises InputError for a name that is no slider, and for a strength that is not within its `identity_bounds`.
         """
-        bounds = dict(zip(self.identity_names, self.identity_bounds.astype(np.float64).round(6).tolist(), strict=True))
+        bounds = dict(zip(self.identity_names, self.identity_bounds.tolist(), strict=True))
         for name, strength in sliders.items():
             if name not in bounds:
                 raise InputError(f"an identity slider of {', '.join(bounds)}", name, "rename it; see `avi heads`")
             least, most = bounds[name]
-            if not least <= strength <= most:
+            if not least - ROUNDING <= strength <= most + ROUNDING:
                 expected = f"{name} from {least:g} to {most:g}"
                 raise InputError(expected, f"{name}={strength:g}", "stay within these bounds; see `avi heads`")
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
