@@ -20,7 +20,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "07_playground.ipynb"
-MOST_EDIT_S = 6.0
+MOST_EDIT_S = 4.0
 MOST_WAIT_MS = 90_000
 SRC = "document.querySelector('.avi-page video')?.src"
 READY = f"was => {SRC} && {SRC} !== was && document.querySelector('.avi-page video').readyState >= 3"
