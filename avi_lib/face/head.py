@@ -70,6 +70,13 @@ class RenderMesh:
     atlas: UInt8[np.ndarray, "H W 3"]  # one sRGB texture
     alpha: UInt8[np.ndarray, "H W"] | None = None  # how opaque each texel of the atlas is; None where all are
 
+    @cached_property
+    def see_through(self) -> Bool[np.ndarray, " T"]:
+        """Which triangles have texels that are not opaque, or lie beside such ones."""
+        if self.alpha is None:
+            return np.zeros(len(self.triangles), bool)
+        return with_texels(self.alpha < 255, self.uv, self.triangles)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class RiggedHead(RenderMesh, ABC):
@@ -291,18 +298,11 @@ def _check_arrays(mesh: RenderMesh, shapes: Mapping[str, tuple[int, ...]]) -> No
             raise InputError(f"finite {name} of the head {called}", "NaN or infinity", "bake or export it again")
 
 
-def see_through(mesh: RenderMesh) -> Bool[np.ndarray, " T"]:
-    """Which triangles have texels that are not opaque, or lie beside such ones."""
-    if mesh.alpha is None:
-        return np.zeros(len(mesh.triangles), bool)
-    return with_texels(mesh.alpha < 255, mesh.uv, mesh.triangles)
-
-
 def with_texels(
     chosen: Bool[np.ndarray, "H W"], uv: Float32[np.ndarray, "V 2"], triangles: Int32[np.ndarray, "T 3"]
 ) -> Bool[np.ndarray, " T"]:
     """Which triangles have a chosen texel in their box of the atlas, or beside it."""
-    sums = np.pad(np.cumsum(np.cumsum(chosen, axis=0), axis=1), ((1, 0), (1, 0)))
+    sums = np.pad(np.cumsum(np.cumsum(chosen, axis=0, dtype=np.int32), axis=1), ((1, 0), (1, 0)))
     size = np.array(chosen.shape[::-1])
     texels = uv[triangles] * size
     left, top = np.clip(texels.min(axis=1) - 1.0, 0, size - 1).astype(int).T

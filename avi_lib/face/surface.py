@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, MATERIALS, View
-from avi_lib.face.head import RenderMesh, see_through
+from avi_lib.face.head import RenderMesh
 
 LEVELS = 3  # sizes of the atlas: full, half and quarter
 SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
@@ -109,7 +109,7 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
     attributes, thin = np.zeros((len(mesh.vertices), 14), np.float32), np.zeros(len(mesh.vertices), bool)
     attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
     thin[mesh.triangles[two_sided(mesh)]] = True
-    veiled = see_through(mesh)
+    veiled = mesh.see_through
     solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
     alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
     shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
@@ -214,13 +214,13 @@ def strand_directions(mesh: RenderMesh) -> tuple[np.ndarray, csr_array]:
 
 def two_sided(mesh: RenderMesh) -> np.ndarray:
     """Which triangles are seen from behind, too."""
-    found: np.ndarray = np.array([material.two_sided for material in MATERIALS])[mesh.material] | see_through(mesh)
+    found: np.ndarray = np.array([material.two_sided for material in MATERIALS])[mesh.material] | mesh.see_through
     return found
 
 
 def casters(mesh: RenderMesh, pictured: Collection[int] = ()) -> UInt32[np.ndarray, "C 3"]:
     """The triangles that cast shadows: what is solid except cloth, with both its sides where it has two."""
-    casts = ~np.isin(mesh.material, [MATERIAL_NAMES.index("cloth"), *pictured]) & ~see_through(mesh)
+    casts = ~np.isin(mesh.material, [MATERIAL_NAMES.index("cloth"), *pictured]) & ~mesh.see_through
     backs = mesh.triangles[casts & two_sided(mesh), ::-1]
     return np.concatenate([mesh.triangles[casts], backs]).astype(np.uint32)
 
@@ -266,7 +266,7 @@ def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np
     long = lengths > np.where(two_sided(mesh), 2.0 * LONG_PX, LONG_PX)[:, None]
     wanted = np.zeros(len(count), bool)
     wanted[edge[long]] = True
-    wanted[edge[see_through(mesh)]] = False
+    wanted[edge[mesh.see_through]] = False
     split = (wanted & (count > 1))[edge]
     ends, middle = np.unique(np.sort(sides[split], axis=1), axis=0, return_inverse=True)
     number = np.full(split.shape, -1, np.int64)

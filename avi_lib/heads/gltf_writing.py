@@ -23,7 +23,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIALS
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions, see_through
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions
 from avi_lib.face.raster import vertex_normals
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
@@ -162,7 +162,7 @@ def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
         "skeleton": 0,
         "inverseBindMatrices": binary.add("inverse bind matrices", inverse.reshape(-1, 16)),
     }
-    veils = {MATERIALS[kind].name for kind in np.unique(head.material[see_through(head)])}
+    veils = {MATERIALS[kind].name for kind in np.unique(head.material[head.see_through])}
     materials = [
         {
             "name": material.name,

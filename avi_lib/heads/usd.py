@@ -29,7 +29,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIALS
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, see_through
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf_writing import joint_turns
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
@@ -183,7 +183,7 @@ def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> Non
     """A UsdPreviewSurface for each kind of surface, all of one texture, bound to its triangles."""
     types = pxr.Sdf.ValueTypeNames
     binding = pxr.UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
-    veils = np.unique(head.material[see_through(head)])
+    veils = np.unique(head.material[head.see_through])
     for kind in np.unique(head.material):
         look = MATERIALS[kind]
         place = f"/Head/Materials/{look.name}"
