@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32
+from jaxtyping import Float, Float32, Int32, Int64
 from scipy.sparse import csc_matrix, csr_matrix
 from scipy.spatial.transform import Rotation
 
@@ -221,6 +221,13 @@ class FlameModel:
         blended = (self.weights @ placed.reshape(frames, -1, 12)).reshape(frames, -1, 3, 4)
         moved: np.ndarray = np.einsum("fvij,fvj->fvi", blended[..., :3], flat.reshape(frames, -1, 3)) + blended[..., 3]
         return moved
+
+    def at(self, point: Int64[np.ndarray, " P"], triangles: Int32[np.ndarray, "T 3"]) -> FlameModel:
+        """The model with some vertices, each as often as it stands in `point`, and triangles of them."""
+        moves = (each.reshape(len(each), -1, 3)[:, point] for each in (self.expressions, self.correctives))
+        expressions, correctives = (each.reshape(len(each), -1) for each in moves)
+        changes = {"expressions": expressions, "correctives": correctives, "triangles": triangles}
+        return replace(self, template=self.template[point], weights=self.weights[point], **changes)
 
 
 def flame_model(file: dict[str, np.ndarray], shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameModel:

@@ -4,8 +4,8 @@
 >>> vertices = head.move(motion)                       # (frames, V, 3) float32, metres, as the open head stands
 >>> print(head.notes)                                  # how well it follows ARKit, and what FLAME has not
 
-The file has neither colours nor an inside of the mouth: colours are the open head's (`paint`), and a dark sheet of some
-vertices more than FLAME's 5023 hangs behind the lips.
+The file has neither colours nor an inside of the mouth: colours are the open head's, and a dark sheet of some vertices
+more than FLAME's 5023 hangs behind the lips.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Float64, Int64, UInt8
-from scipy.interpolate import LinearNDInterpolator
-from scipy.ndimage import distance_transform_edt
+from jaxtyping import Bool, Float32, Float64, Int64
 from scipy.sparse import coo_matrix, csc_matrix, diags_array, identity
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
@@ -28,7 +26,7 @@ from scipy.spatial.transform import Rotation
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, RiggedHead, gaze_rotations, load_head, rotations
-from avi_lib.face.raster import kernel, vertex_normals
+from avi_lib.face.raster import vertex_normals
 from avi_lib.heads.flame import (
     EXPRESSIONS,
     JAW,
@@ -146,8 +144,7 @@ def _head_skin(head: Head) -> tuple[cKDTree, np.ndarray, np.ndarray]:
     """Features all over the open head's skin and lips, the vertices (S, 3) around each and their weights (S, 3)."""
     used = head.triangles[np.isin(head.material, (SKIN, LIPS))]
     used = used[(head.vertices[used, 2] > _FACE_CENTRE_M[2] - _FACE_REACH_M).all(axis=1)].astype(np.int64)
-    grid = np.array([(i, j, 3 - i - j) for i in range(4) for j in range(4 - i)]) / 3.0
-    corners, shares = np.repeat(used, len(grid), axis=0), np.tile(grid, (len(used), 1))
+    corners, shares = _sampled(used, 3)
     jaw = _share(head.shapes[ARKIT.index("jawOpen")].astype(np.float64), np.unique(used))
     normals = vertex_normals(head.vertices, head.triangles, head.weld).astype(np.float64)
     spread = (np.einsum("sc,sc...->s...", shares, v[corners]) for v in (head.vertices.astype(np.float64), normals, jaw))
@@ -225,133 +222,40 @@ def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: c
     return points
 
 
-# A skin for a FLAME head, whose file has none: the open head's colours, carried over by the registration.
+# A skin for a FLAME head, whose file has none: the open head's, carried over by the registration.
 
-ATLAS = 1024
-MOUTH_PLACE = (0.89, 0.60)
-"""Middle of the patch that the dark of the mouth shows."""
-
-Disc = tuple[float, float, float]
-_SKIN_DISC, _EYE_DISC = (0.385, 0.385, 0.375), (0.885, 0.115, 0.105)
-"""Middle and radius of the discs."""
-_MIDDLE_M = np.array([0.0, -0.02, -0.075])
-"""The place in a head that the directions of its skin are seen from."""
-_MOUTH_RGB = (52, 20, 20)
-_HIDDEN = 0.12
-"""Openness below which a vertex lies inside."""
-_GRID = 6
-"""Steps along an edge of a triangle at which the open head's colours are looked up."""
-_DIRECTIONS, _DEPTH_SIZE, _BIAS_M = 160, 384, 0.0025
-"""Of ambient occlusion: directions, pixels along a side of a depth picture, depth within which a point is seen."""
+MOUTH_SHADE, LEAST_LIGHT = 0.1, 0.5
+"""How much light gets to the sheet behind the lips, and to the skin at least: the open head's scalp lies under hair."""
+_SEAM_UV = 0.15
+"""A triangle that is wider in the atlas spans a seam of it, and has the colour of one of its corners."""
 
 
-def paint(
-    points: Float[np.ndarray, "V 3"], openness: Float[np.ndarray, " V"], found: Registration, head: Head
-) -> UInt8[np.ndarray, "size size 3"]:
-    """The atlas for a FLAME head with its vertices at these places, each with its ambient occlusion (1 = open).
+def _carried(
+    model: FlameModel, eyes: Bool[np.ndarray, "2 V"], found: Registration, head: Head
+) -> tuple[Float32[np.ndarray, "V 2"], Float32[np.ndarray, " V"]]:
+    """Places in the open head's atlas, and ambient occlusion, of the vertices: of what they lie on there.
 
-    What lies hidden, as the inside of a mouth, is not painted over the skin in front of it.
-    Where a place has no counterpart on the open head, such as the scalp, it takes the nearest colour that there is.
+    A vertex without a counterpart, as on the scalp, has those of the nearest that has one; an eyeball's are found by
+    their directions from its middle.
     """
-    atlas = np.zeros((ATLAS, ATLAS, 3), np.uint8)
-    outside = openness[found.members] > _HIDDEN
-    landed = np.einsum("mc,mci->mi", found.shares, head.vertices[found.corners])[outside]
-    places = _places(points[found.members[outside]] - _MIDDLE_M, _SKIN_DISC)
-    box, texels = _texels(_SKIN_DISC)
-    inside = np.flatnonzero(((texels - _SKIN_DISC[:2]) ** 2).sum(axis=1) < _SKIN_DISC[2] ** 2)
-    there = LinearNDInterpolator(places, landed)(texels[inside])
-    known = np.isfinite(there).all(axis=1)
-    colours, unknown = np.zeros(atlas[box].shape, np.uint8), np.ones(atlas[box].shape[:2], bool)
-    colours.reshape(-1, 3)[inside[known]] = _colours(head, (SKIN, LIPS), there[known])
-    unknown.reshape(-1)[inside[known]] = False
-    atlas[box] = colours[tuple(distance_transform_edt(unknown, return_distances=False, return_indices=True))]
-    box, texels = _texels(_EYE_DISC)
-    x, y, radius = _EYE_DISC
-    a, b = (texels[:, 0] - x) / radius, (y - texels[:, 1]) / radius
-    half = np.minimum(a * a + b * b, 1.0)
-    slope = 2.0 * np.sqrt(1.0 - half)
-    directions = np.column_stack([slope * a, slope * b, 1.0 - 2.0 * half])
-    centre = head.eye_centres[0]
-    shown = directions * np.linalg.norm(head.vertices[head.eyeballs[0]] - centre, axis=1).mean() + centre
-    atlas[box] = _colours(head, (EYE,), shown).reshape(atlas[box].shape)
-    atlas[ATLAS // 2 :, int(ATLAS * 0.80) :] = _MOUTH_RGB
-    return atlas
+    traits = np.column_stack([head.uv, head.occlusion])
+    traits[:, 2] = np.maximum(traits[:, 2], LEAST_LIGHT)
+    own = np.einsum("mc,mci->mi", found.shares, traits[found.corners])
+    carried = own[cKDTree(model.template[found.members]).query(model.template)[1]]
+    for eye, members in enumerate(eyes):
+        ball = head.triangles[np.isin(head.triangles, head.eyeballs[eye]).all(axis=1)]
+        corners, shares = _sampled(ball, 6)
+        spread = np.einsum("sc,sci->si", shares, np.column_stack([traits, head.vertices])[corners])
+        theirs, ours = spread[:, 3:] - head.eye_centres[eye], model.template[members] - model.joints[LEFT_EYE + eye]
+        theirs, ours = (arms / np.linalg.norm(arms, axis=1, keepdims=True) for arms in (theirs, ours))
+        carried[members] = spread[cKDTree(theirs).query(ours)[1], :3]
+    return carried[:, :2].astype(np.float32), carried[:, 2].astype(np.float32)
 
 
-def _places(arms: np.ndarray, disc: Disc) -> np.ndarray:
-    """Places (P, 2) in the atlas of directions (P, 3) from the middle of a head or of an eyeball."""
-    x, y, radius = disc
-    unit = arms / np.maximum(np.linalg.norm(arms, axis=1, keepdims=True), 1e-9)
-    across = np.linalg.norm(unit[:, :2], axis=1)
-    reach = np.sqrt(np.clip(0.5 * (1.0 - unit[:, 2]), 0.0, 1.0)) * radius / np.maximum(across, 1e-9)
-    return np.column_stack([x + reach * unit[:, 0], y - reach * unit[:, 1]]).astype(np.float32)
-
-
-def _texels(disc: Disc) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Rows and columns of the square around a disc, a little wider, and the places (N, 2) of its texels."""
-    x, y, radius = disc
-    rows, columns = (
-        slice(max(round((m - radius) * ATLAS) - 6, 0), min(round((m + radius) * ATLAS) + 6, ATLAS)) for m in (y, x)
-    )
-    down, across = np.mgrid[rows, columns]
-    return (rows, columns), (np.column_stack([across.ravel(), down.ravel()]) + 0.5) / ATLAS
-
-
-def _colours(head: Head, materials: tuple[int, ...], places: np.ndarray) -> np.ndarray:
-    """Colours (N, 3) of the open head's surface nearest to places (N, 3)."""
-    triangles = head.triangles[np.isin(head.material, materials)]
-    steps = [(i, j, _GRID - i - j) for i in range(_GRID + 1) for j in range(_GRID + 1 - i)]
-    shares = np.array(steps, np.float32) / _GRID
-    points = np.einsum("sc,tci->tsi", shares, head.vertices[triangles]).reshape(-1, 3)
-    uv = np.einsum("sc,tci->tsi", shares, head.uv[triangles]).reshape(-1, 2)
-    tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    size = np.array(head.atlas.shape[1::-1])
-    columns, rows = np.minimum((uv[tree.query(places)[1]] * size).astype(np.int64), size - 1).T
-    found: np.ndarray = head.atlas[rows, columns]
-    return found
-
-
-def ambient_occlusion(
-    points: Float64[np.ndarray, "P 3"], normals: Float64[np.ndarray, "P 3"], triangles: Int64[np.ndarray, "T 3"]
-) -> Float64[np.ndarray, " P"]:
-    """The cosine-weighted share of the sky that each point sees, 1 = open; directions from a Fibonacci sphere."""
-    index = np.arange(_DIRECTIONS) + 0.5
-    height = 1.0 - 2.0 * index / _DIRECTIONS
-    turn = np.pi * (1.0 + np.sqrt(5.0)) * index
-    ring = np.sqrt(1.0 - height**2)
-    seen, total = np.zeros(len(points)), np.zeros(len(points))
-    for direction in np.column_stack([ring * np.cos(turn), height, ring * np.sin(turn)]):
-        side = np.cross(direction, (0.3, 0.9, 0.1))
-        side /= np.linalg.norm(side)
-        view = np.column_stack([points @ side, points @ np.cross(direction, side), points @ direction])
-        low, high = view[:, :2].min(axis=0), view[:, :2].max(axis=0)
-        pixels = (view[:, :2] - low) / (high - low).max() * (_DEPTH_SIZE - 1)
-        nearest = _depth(pixels, view[:, 2].copy(), triangles, _DEPTH_SIZE)
-        cells = np.rint(pixels).astype(int)
-        cosine = np.clip(normals @ direction, 0.0, None)
-        total += cosine
-        seen += cosine * (view[:, 2] + _BIAS_M > nearest[cells[:, 1], cells[:, 0]])
-    result: np.ndarray = seen / np.maximum(total, 1e-9)
-    return result
-
-
-@kernel
-def _depth(pixels: np.ndarray, depth: np.ndarray, triangles: np.ndarray, size: int) -> np.ndarray:
-    nearest = np.full((size, size), -1e9)
-    for t in range(triangles.shape[0]):
-        i, j, k = triangles[t]
-        ax, ay, bx, by, cx, cy = pixels[i, 0], pixels[i, 1], pixels[j, 0], pixels[j, 1], pixels[k, 0], pixels[k, 1]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if abs(area) < 1e-12:
-            continue
-        for y in range(int(np.ceil(min(ay, by, cy))), int(np.floor(max(ay, by, cy))) + 1):
-            for x in range(int(np.ceil(min(ax, bx, cx))), int(np.floor(max(ax, bx, cx))) + 1):
-                b = ((x - ax) * (cy - ay) - (y - ay) * (cx - ax)) / area
-                c = ((bx - ax) * (y - ay) - (by - ay) * (x - ax)) / area
-                if b >= 0.0 and c >= 0.0 and b + c <= 1.0:
-                    z = (1.0 - b - c) * depth[i] + b * depth[j] + c * depth[k]
-                    nearest[y, x] = max(nearest[y, x], z)
-    return nearest
+def _sampled(triangles: Int64[np.ndarray, "T 3"], steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points all over triangles, so many steps along an edge: the vertices (S, 3) around each and their weights."""
+    grid = np.array([(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]) / steps
+    return np.repeat(triangles, len(grid), axis=0), np.tile(grid, (len(triangles), 1))
 
 
 # A linear map between ARKit blendshapes and FLAME coefficients, fitted to a FLAME model of a person's own.
@@ -464,8 +368,6 @@ def _bounded(shapes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 MOST_SHAPE = 10.0
 """Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
-MOUTH_SHADE = 0.25
-"""How much light gets to the sheet behind the lips."""
 
 _LIPS_M = 0.009
 """Skin nearer than this to the line between the lips has their gloss."""
@@ -521,18 +423,21 @@ def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
     fitted = fit_flame_map(model, open_head)
     found = fitted.registration
     origin = model.joints[LEFT_EYE:].mean(axis=0)
-    points, triangles = model.template - origin, model.triangles.astype(np.int64)
     eyes = _eyeballs(model)
-    uv = _places(points - _MIDDLE_M, _SKIN_DISC)
-    for eye, members in enumerate(eyes):
-        uv[members] = _places(model.template[members] - model.joints[LEFT_EYE + eye], _EYE_DISC)
-    material = np.full(len(triangles), SKIN, np.uint8)
+    uv, openness = _carried(model, eyes, found, open_head)
+    material = np.full(len(model.triangles), SKIN, np.uint8)
     lips_m = cKDTree(found.seam).query(model.template.astype(np.float64))[0]
-    material[(lips_m[triangles] < _LIPS_M).all(axis=1)] = LIPS
-    material[(eyes[0] | eyes[1])[triangles].all(axis=1)] = EYE
-    openness = ambient_occlusion(points.astype(np.float64), _normals(points, model.triangles), triangles)
-    sheeted = _with_sheet(model, found.seam.astype(np.float32))
-    extra, sheet = len(sheeted.template) - len(points), len(sheeted.triangles) - len(triangles)
+    material[(lips_m[model.triangles] < _LIPS_M).all(axis=1)] = LIPS
+    material[(eyes[0] | eyes[1])[model.triangles].all(axis=1)] = EYE
+    spans = np.ptp(uv[model.triangles], axis=1).max(axis=1) > _SEAM_UV
+    of_spans = model.triangles[spans]
+    point = np.concatenate([np.arange(len(uv)), of_spans.ravel()])
+    triangles = model.triangles.copy()
+    triangles[spans] = np.arange(len(uv), len(point)).reshape(-1, 3)
+    uv = np.concatenate([uv, np.repeat(uv[of_spans[:, 0]], 3, axis=0)])
+    sheeted = _with_sheet(model.at(point, triangles), found.seam.astype(np.float32))
+    extra, sheet = len(sheeted.template) - len(uv), len(sheeted.triangles) - len(material)
+    dark = open_head.uv[open_head.triangles[open_head.material == TONGUE][0, 0]]
     notes = [fitted.describe(), "FLAME has no teeth and no tongue: tongueOut moves nothing"]
     if not eyes.any(axis=1).all():
         notes.append("no eyeball of its own follows an eye joint of this file: eyes are painted as skin")
@@ -544,11 +449,11 @@ def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
         origin=origin,
         vertices=sheeted.template - origin,
         triangles=sheeted.triangles,
-        weld=np.arange(len(sheeted.template), dtype=np.int32),
-        uv=np.concatenate([uv, np.tile(np.array(MOUTH_PLACE, np.float32), (extra, 1))]),
+        weld=np.concatenate([point, np.arange(len(point), len(sheeted.template))]).astype(np.int32),
+        uv=np.concatenate([uv, np.tile(dark, (extra, 1))]),
         material=np.concatenate([material, np.full(sheet, TONGUE, np.uint8)]),
-        occlusion=np.concatenate([openness, np.full(extra, MOUTH_SHADE)]).astype(np.float32),
-        atlas=paint(points, openness, found, open_head),
+        occlusion=np.concatenate([openness[point], np.full(extra, MOUTH_SHADE, np.float32)]),
+        atlas=open_head.atlas,
     )
 
 

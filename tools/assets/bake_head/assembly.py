@@ -11,7 +11,6 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from avi_lib.face.head import FORMAT
-from avi_lib.heads.flame_head import ambient_occlusion
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.asset import pack_displacements, pack_fraction, pack_picture
 from tools.assets.bake_head.atlas import TILES
@@ -21,6 +20,7 @@ from tools.assets.bake_head.corrections import correct
 from tools.assets.bake_head.eyes import eyeballs
 from tools.assets.bake_head.hair import hair_shell
 from tools.assets.bake_head.lashes import lash_part, lid_line, margins
+from tools.assets.bake_head.light import ambient_occlusion
 from tools.assets.bake_head.locks import lock_part
 from tools.assets.bake_head.makehuman import MakeHuman
 from tools.assets.bake_head.mouth import LOWER, UPPER, depth_openness, teeth_part, tongue_part

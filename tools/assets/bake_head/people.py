@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 from scipy.spatial import cKDTree
 
-from avi_lib.heads.flame_head import ambient_occlusion
 from tools.assets.bake_head.assembly import IN_MOUTH, SEED, Bust, dyed_tiles, shapes_of
 from tools.assets.bake_head.asset import pack_displacements, pack_fraction, pack_picture
 from tools.assets.bake_head.atlas import HEIGHT, WIDTH
@@ -26,6 +25,7 @@ from tools.assets.bake_head.complexion import Look
 from tools.assets.bake_head.corrections import correct, fit_lids, meet_lips
 from tools.assets.bake_head.eyes import eyeballs
 from tools.assets.bake_head.hair import hairline_field
+from tools.assets.bake_head.light import ambient_occlusion
 from tools.assets.bake_head.paint import paint_atlas
 from tools.assets.bake_head.part import SKIN, point_normals, smoothstep
 from tools.assets.bake_head.regions import sample_mask
