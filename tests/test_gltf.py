@@ -24,11 +24,10 @@ from PIL import Image
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, head_behind_wall, load_head
+from avi_lib.heads.export import SUFFIXES, companions, write_glb, write_usd
 from avi_lib.heads.gltf import read_glb_motion
 from avi_lib.heads.gltf_head import read_gltf_head
-from avi_lib.heads.gltf_writing import write_glb
 from avi_lib.heads.placing import EYES_APART_M
-from avi_lib.heads.usd import SUFFIXES, companions, write_usd
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 
 load_gltf_head = partial(head_behind_wall, read_gltf_head)

@@ -18,7 +18,7 @@ from PIL import Image
 from avi_lib.face.camera import PORTRAIT, View, background
 from avi_lib.face.head import Head
 from avi_lib.face.raster import Rasteriser
-from avi_lib.heads.gltf_writing import write_glb
+from avi_lib.heads.export import write_glb
 from avi_lib.motion.clip import ARKIT, MotionClip
 
 SIZE = 384

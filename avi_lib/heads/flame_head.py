@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64
+from jaxtyping import Bool, Float32, Float64, Int64, Integer
 from scipy.sparse import coo_matrix, csc_matrix, diags_array, identity
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
@@ -252,7 +252,7 @@ def _carried(
     return carried[:, :2].astype(np.float32), carried[:, 2].astype(np.float32)
 
 
-def _sampled(triangles: Int64[np.ndarray, "T 3"], steps: int) -> tuple[np.ndarray, np.ndarray]:
+def _sampled(triangles: Integer[np.ndarray, "T 3"], steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Points all over triangles, so many steps along an edge: the vertices (S, 3) around each and their weights."""
     grid = np.array([(i, j, steps - i - j) for i in range(steps + 1) for j in range(steps + 1 - i)]) / steps
     return np.repeat(triangles, len(grid), axis=0), np.tile(grid, (len(triangles), 1))
@@ -429,7 +429,7 @@ def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
     lips_m = cKDTree(found.seam).query(model.template.astype(np.float64))[0]
     material[(lips_m[model.triangles] < _LIPS_M).all(axis=1)] = LIPS
     material[(eyes[0] | eyes[1])[model.triangles].all(axis=1)] = EYE
-    spans = np.ptp(uv[model.triangles], axis=1).max(axis=1) > _SEAM_UV
+    spans = (np.ptp(uv[model.triangles], axis=1).max(axis=1) > _SEAM_UV) & (material != EYE)
     of_spans = model.triangles[spans]
     point = np.concatenate([np.arange(len(uv)), of_spans.ravel()])
     triangles = model.triangles.copy()

@@ -11,24 +11,21 @@ Out: a Head that all motion moves; what is missing stands in its notes.
 from __future__ import annotations
 
 import io
-import os
 import re
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Integer, UInt8
+from jaxtyping import Float64, Int32, Integer, UInt8
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
-from avi_lib.face.raster import kernel
 from avi_lib.files import atomic_folder
 from avi_lib.heads.placing import (
     atlas_of,
@@ -396,15 +393,11 @@ def _moved(rest: ObjMesh, neutral: Path, path: Path) -> Float64[np.ndarray, "P 3
 
 # A motion as a sequence of OBJ files, one a frame, for tools that read nothing else.
 
-DECIMALS = 5
-"""Of a coordinate in metres: hundredths of a millimetre."""
 FRAMES_AT_ONCE = 8
 MOST_METRES = 9.99
 """Coordinates that a line has room for."""
-NUMBER_BYTES = 4 + DECIMALS
-LINE_BYTES = 2 + 3 * NUMBER_BYTES
-
-_STEPS = 10**DECIMALS
+_POINT = "v%9.5f%9.5f%9.5f\n"
+"""A line of a point in metres, to hundredths of a millimetre."""
 
 
 def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> None:
@@ -421,31 +414,29 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
         raise OutputError("an existing folder to write into", str(folder.parent), "create it or choose another place")
     _, first, point = np.unique(head.weld, return_index=True, return_inverse=True)
     before, behind = b"mtllib head.mtl\no head\n", _faces(head, point)
-    need = len(motion) * (len(before) + LINE_BYTES * len(first) + len(behind))
+    need = len(motion) * (len(before) + len(_POINT % (0, 0, 0)) * len(first) + len(behind))
     if shutil.disk_usage(folder.parent).free < need:
         got = f"less beside {folder}"
         raise OutputError(f"{need / 1e9:.1f} GB of room for {len(motion)} files", got, "free space or shorten the clip")
 
-    def write(room: Path, numbers: range) -> None:
-        lines = np.empty((len(first), LINE_BYTES), np.uint8)
-        for number, vertices in zip(numbers, head.move(motion.at(numbers)), strict=True):
-            points = vertices[first]
-            if not np.abs(points).max() < MOST_METRES:
-                raise InputError(f"points within {MOST_METRES:g} m", f"others in frame {number}", "check the motion")
-            _point_lines(points, lines)
-            with (room / f"frame_{number:06d}.obj").open("xb") as stream:
-                stream.writelines((before, lines.data, behind))
-
     try:
-        with atomic_folder(folder) as room, ThreadPoolExecutor(os.cpu_count()) as pool:
+        with atomic_folder(folder) as room:
             material = f"# {motion.fps:g} frames a second\nnewmtl head\nKd 1 1 1\nmap_Kd head.png\n"
             Image.fromarray(head.atlas).save(room / "head.png", compress_level=1)
             if head.alpha is not None:
                 material += "map_d alpha.png\n"
                 Image.fromarray(head.alpha).save(room / "alpha.png", compress_level=1)
             (room / "head.mtl").write_text(material)
-            parts = [range(len(motion))[i : i + FRAMES_AT_ONCE] for i in range(0, len(motion), FRAMES_AT_ONCE)]
-            list(pool.map(write, [room] * len(parts), parts))
+            for number in range(len(motion)):
+                if number % FRAMES_AT_ONCE == 0:
+                    frames = head.move(motion.at(range(len(motion))[number : number + FRAMES_AT_ONCE]))
+                points = frames[number % FRAMES_AT_ONCE][first]
+                if not np.abs(points).max() < MOST_METRES:
+                    raise InputError(
+                        f"points within {MOST_METRES:g} m", f"others in frame {number}", "check the motion"
+                    )
+                lines = _POINT * len(points) % tuple(points.ravel().tolist())
+                (room / f"frame_{number:06d}.obj").write_bytes(before + lines.encode() + behind)
     except OSError as error:
         expected, got = f"room and permission to write {folder}", cause(error)
         raise OutputError(expected, got, "free space or choose another place") from error
@@ -457,24 +448,3 @@ def _faces(head: RiggedHead, point: Integer[np.ndarray, " V"]) -> bytes:
     corners = np.stack([point[head.triangles], head.triangles], axis=2) + 1
     text = "vt %.5f %.5f\n" * len(places) % tuple(places.ravel().tolist()) + "usemtl head\n"
     return (text + "f %d/%d %d/%d %d/%d\n" * len(corners) % tuple(corners.ravel().tolist())).encode()
-
-
-@kernel
-def _point_lines(points: Float32[np.ndarray, "P 3"], lines: UInt8[np.ndarray, "P bytes"]) -> None:
-    """Put `v x y z` into `lines`, all of one width, so that no line waits for the length of another."""
-    ten, ascii_zero = np.uint32(10), np.uint32(48)
-    for i in range(points.shape[0]):
-        line = lines[i]
-        line[0], line[LINE_BYTES - 1] = 118, 10  # v, line feed
-        for axis in range(3):
-            value = points[i, axis]
-            start = 1 + NUMBER_BYTES * axis
-            line[start] = 32  # space
-            line[start + 1] = 45 if value < 0 else 32  # minus
-            rest = np.uint32(np.abs(value) * np.float32(_STEPS) + np.float32(0.5))
-            for digit in range(DECIMALS):
-                left = rest // ten
-                line[start + NUMBER_BYTES - 1 - digit] = ascii_zero + (rest - left * ten)
-                rest = left
-            line[start + 3] = 46  # point
-            line[start + 2] = ascii_zero + rest

@@ -68,11 +68,11 @@ def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None 
     suffix = output.suffix.lower()
     shown: Any = head or load_head() if suffix in ("", *_WITH_HEAD) else None
     if suffix == ".glb":
-        from avi_lib.heads.gltf_writing import write_glb
+        from avi_lib.heads.export import write_glb
 
         write_glb(shown, motion, output)
     elif suffix.startswith(".usd"):
-        from avi_lib.heads.usd import write_usd
+        from avi_lib.heads.export import write_usd
 
         write_usd(shown, motion, output)
     elif not suffix:
@@ -136,7 +136,7 @@ def written_files(output: Path) -> tuple[Path, ...]:
     """Every file that is written for a result of this name: USD keeps its texture beside it."""
     if not output.suffix.lower().startswith(".usd"):
         return (output,)
-    from avi_lib.heads.usd import companions
+    from avi_lib.heads.export import companions
 
     return (output, *companions(output))
 

@@ -1,0 +1,507 @@
+"""Writes a head with its motion as one file for browsers, phones and 3D programs: binary glTF 2.0, or USD.
+
+>>> write_glb(load_head(), motion, Path("face.glb"))  # motion in the ARKIT space
+>>> write_usd(load_head(), motion, Path("talk.usdz"))  # needs the package usd-core
+
+Metres, y up, the face looks along +z. A skin turns the head just as `Head.deform` does: the joint `body` stays, `head`
+bends the neck by the head weights, and `leftEye` and `rightEye`, below it, turn the eyeballs rigidly. Blendshapes go by
+Apple's names. The animation has keys for every frame: weights and rotations of head and eyes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import re
+import struct
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Int64, UInt8
+from PIL import Image
+
+from avi_lib.errors import InputError, OutputError, cause
+from avi_lib.face.camera import MATERIALS, Material
+from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions
+from avi_lib.face.raster import vertex_normals
+from avi_lib.files import atomic_path
+from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
+
+JOINTS = ("body", "head", "leftEye", "rightEye")
+PARENTS = (0, 0, 1, 1)
+"""Number of each joint's parent; the first has none."""
+
+
+def _check(head: Head, motion: MotionClip, do: str) -> None:
+    if motion.space is not ARKIT:
+        raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", do)
+    check_head(head)
+    check_eyes_turn_with_head(head)
+
+
+def _joints(head: Head) -> tuple[Float32[np.ndarray, "4 3"], Float32[np.ndarray, "4 3"]]:
+    """Where the joints stand, and where each stands against its parent."""
+    joints = np.stack([np.zeros(3, np.float32), head.pivot, *head.eye_centres])
+    return joints, joints - joints[list(PARENTS)]
+
+
+def _turns(motion: MotionClip) -> list[Float32[np.ndarray, "frames 4"]]:
+    """Quaternions x, y, z, w of the head, the left and the right eye in every frame, each against its parent."""
+    values = motion.values.astype(np.float64)
+    eyes = [quaternions(pitch, yaw, np.zeros_like(yaw)) for pitch, yaw in zip(*gaze(values), strict=True)]
+    return [quaternions(*values[:, len(ARKIT_BLENDSHAPES) :].T), *eyes]
+
+
+def _shapes(head: Head) -> Float32[np.ndarray, "52 V 3"]:
+    """What the blendshapes move but the eyeballs, which turn by their joints."""
+    shapes = head.shapes.copy()
+    shapes[:, np.concatenate(head.eyeballs)] = 0.0
+    return shapes
+
+
+def _surfaces(head: Head) -> list[tuple[int, Material, bool]]:
+    """Number and look of every kind of surface of the head, and whether one sees through some of it."""
+    veils = np.unique(head.material[head.see_through])
+    return [(int(kind), MATERIALS[kind], bool(kind in veils)) for kind in np.unique(head.material)]
+
+
+def _picture(head: Head) -> UInt8[np.ndarray, "H W channels"]:
+    """The atlas, with its opacity where it has any."""
+    return head.atlas if head.alpha is None else np.dstack([head.atlas, head.alpha])
+
+
+# glTF: one mesh, a primitive for each material, with the 52 blendshapes as morph targets.
+
+GENERATOR = "avi_lib"
+FACE_NODE = len(JOINTS)
+JPEG_QUALITY = 95
+"""Within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG."""
+
+CUTOFF = 0.35
+"""Hair is shown from this opacity on: players sort blended triangles by their middles, and hair is many layers."""
+NORMAL_GRAIN = 1e-3
+"""Smaller changes of a normal by a morph target are left out."""
+
+_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
+_COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}
+_VERTICES, _INDICES = 34962, 34963
+
+
+def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
+    """Write a head and its motion to `path`, atomically; the same head and motion give the same bytes.
+
+    Raises InputError, before anything is written, for motion outside the ARKIT space, for a rate outside FPS_RANGE or
+    more than MAX_FRAMES, which `read_glb_motion` would change or refuse, and for a head whose arrays do not fit or are
+    not finite; OutputError where the file cannot be written.
+    """
+    _check(head, motion, "convert it first")
+    if not FPS_RANGE[0] <= motion.fps <= FPS_RANGE[1]:
+        expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames per second for glTF"
+        raise InputError(expected, f"{motion.fps:g}", "export it as npz, or at another rate")
+    if len(motion) > MAX_FRAMES:
+        raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
+    times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
+    still, binary = _still(head)
+    binary = _Binary(binary)
+    animation = _animation(binary, motion, times)
+    views, content = binary.joined()
+    size = len(content)
+    arrays = {"accessors": binary.accessors, "bufferViews": views, "buffers": [{"byteLength": size}]}
+    document = {**still, **arrays, "animations": [animation]}
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    opening = struct.pack("<4sIII4s", b"glTF", 2, 28 + len(text) + size, len(text), b"JSON")
+    with atomic_path(Path(path)) as temporary, temporary.open("wb") as stream:
+        stream.writelines((opening, text, struct.pack("<I4s", size, b"BIN\0"), content))
+
+
+class _Binary:
+    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other.
+
+    `before` is what comes first; kinds that it has are not added to.
+    """
+
+    def __init__(self, before: _Binary | None = None) -> None:
+        self.accessors: list[dict[str, Any]] = [*before.accessors] if before else []
+        self._views: dict[str, tuple[dict[str, int], bytearray]] = {**before._views} if before else {}
+
+    def view(self, kind: str, content: bytes, **traits: int) -> dict[str, int]:
+        """Append bytes to the view of a kind; the view's number and the bytes' place in it, a multiple of four."""
+        _, held = self._views.setdefault(kind, (traits, bytearray()))
+        place = {"bufferView": list(self._views).index(kind), "byteOffset": len(held)}
+        held += content + bytes(-len(content) % 4)
+        return place
+
+    def add(self, kind: str, values: np.ndarray, bounds: bool = False, target: int = 0, **traits: Any) -> int:
+        """Add elements (count, width), of vertices or triangles where `target` says so; the number of the accessor."""
+        values = np.ascontiguousarray(values)
+        of_view = {"target": target} if target else {}
+        if target == _VERTICES:
+            of_view["byteStride"] = values.strides[0]
+        return self._described(values, bounds, **self.view(kind, values.tobytes(), **of_view), **traits)
+
+    def sparse(self, places: Int64[np.ndarray, " N"], values: Float32[np.ndarray, "N 3"], count: int) -> int:
+        """Add an accessor of `count` zeros but for some places, if any; the number of the accessor."""
+        span = values if len(values) == count else np.concatenate([values, np.zeros((1, 3), np.float32)])
+        if not len(places):
+            return self._described(span, True, count=count)
+        kind = np.dtype(np.uint16 if count < 1 << 16 else np.uint32)
+        indices = self.view("sparse indices", places.astype(kind).tobytes())
+        sparse = {
+            "count": len(places),
+            "indices": {**indices, "componentType": _COMPONENTS[kind.name]},
+            "values": self.view("sparse values", values.tobytes()),
+        }
+        return self._described(span, True, count=count, sparse=sparse)
+
+    def _described(self, values: np.ndarray, bounds: bool, **traits: Any) -> int:
+        component, width = _COMPONENTS[values.dtype.name], _TYPES[values.shape[1]]
+        accessor = {"componentType": component, "count": len(values), "type": width}
+        if bounds:
+            accessor |= {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+        self.accessors.append(accessor | traits)
+        return len(self.accessors) - 1
+
+    def joined(self) -> tuple[list[dict[str, int]], bytes]:
+        """The buffer views and the bytes of all of them."""
+        views, start = [], 0
+        for traits, held in self._views.values():
+            views.append({"buffer": 0, "byteOffset": start, "byteLength": len(held), **traits})
+            start += len(held)
+        return views, b"".join(held for _, held in self._views.values())
+
+
+@lru_cache(maxsize=1)
+def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
+    """The document and the bytes of a head that does not move, kept for its next clip."""
+    binary = _Binary()
+    primitives = _primitives(head, binary)
+    places, from_parents = _joints(head)
+    children: tuple[dict[str, Any], ...] = ({"children": [1]}, {"children": [2, 3]}, {}, {})
+    joints = [
+        {"name": name, **({"translation": from_parents[joint].tolist()} if joint else {}), **children[joint]}
+        for joint, name in enumerate(JOINTS)
+    ]
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
+    inverse[1:, 3, :3] = -places[1:]
+    picture = io.BytesIO()
+    form = "jpeg" if head.alpha is None else "png"
+    Image.fromarray(_picture(head)).save(picture, form, quality=JPEG_QUALITY, subsampling=0, compress_level=1)
+    mesh = {
+        "name": "face",
+        "primitives": primitives,
+        "weights": [0.0] * len(ARKIT_BLENDSHAPES),
+        "extras": {"targetNames": list(ARKIT_BLENDSHAPES)},
+    }
+    skin = {
+        "joints": list(range(len(JOINTS))),
+        "skeleton": 0,
+        "inverseBindMatrices": binary.add("inverse bind matrices", inverse.reshape(-1, 16)),
+    }
+    materials = [
+        {
+            "name": material.name,
+            "pbrMetallicRoughness": {
+                "baseColorTexture": {"index": 0},
+                "metallicFactor": 0.0,
+                "roughnessFactor": material.roughness,
+            },
+            **({"doubleSided": True} if material.two_sided else {}),
+            **({"alphaMode": "MASK", "alphaCutoff": CUTOFF} if veil else {}),
+        }
+        for _, material, veil in _surfaces(head)
+    ]
+    atlas = binary.view("atlas", picture.getvalue())
+    document = {
+        "asset": {"version": "2.0", "generator": GENERATOR},
+        "scene": 0,
+        "scenes": [{"nodes": [0, FACE_NODE]}],
+        "nodes": [*joints, {"name": "face", "mesh": 0, "skin": 0}],
+        "meshes": [mesh],
+        "skins": [skin],
+        "materials": materials,
+        "textures": [{"sampler": 0, "source": 0}],
+        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
+        "images": [{"mimeType": f"image/{form}", "bufferView": atlas["bufferView"]}],
+    }
+    return document, binary
+
+
+def _primitives(head: Head, binary: _Binary) -> list[dict[str, Any]]:
+    """One primitive for each material, with vertices of its own; its morph targets tell what moves, and no more."""
+    normals = vertex_normals(head.vertices, head.triangles, head.weld)
+    shapes = _shapes(head)
+    turns = np.stack([vertex_normals(head.vertices + s, head.triangles, head.weld) - normals for s in shapes])
+    lengths = np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True)
+    unit = np.where(lengths > 0.5, normals / np.maximum(lengths, 0.5), (0.0, 0.0, 1.0)).astype(np.float32)
+    colours = np.full((len(head.vertices), 4), 255, np.uint8)
+    colours[:, :3] = np.rint(255.0 * head.occlusion)[:, None]
+    joints, weights = _influences(head)
+    of_vertices: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "POSITION": (head.vertices, {"bounds": True}),
+        "NORMAL": (unit, {}),
+        "TEXCOORD_0": (head.uv, {}),
+        "COLOR_0": (colours, {"normalized": True}),
+        "JOINTS_0": (joints, {}),
+        "WEIGHTS_0": (weights, {}),
+    }
+    primitives = []
+    for place, kind in enumerate(np.unique(head.material)):
+        members, corners = np.unique(head.triangles[head.material == kind], return_inverse=True)
+        attributes = {
+            name: binary.add(name, values[members], target=_VERTICES, **traits)
+            for name, (values, traits) in of_vertices.items()
+        }
+        width = np.uint16 if len(members) < 1 << 16 else np.uint32
+        indices = binary.add("indices", corners.reshape(-1, 1).astype(width), target=_INDICES)
+        zeros = None
+        targets = []
+        for shape, turn in zip(shapes[:, members], turns[:, members], strict=True):
+            target = {}
+            for name, change, grain in (("POSITION", shape, 0.0), ("NORMAL", turn, NORMAL_GRAIN)):
+                moving = np.flatnonzero(np.abs(change).max(axis=1) > grain)
+                if len(moving) or zeros is None:
+                    target[name] = binary.sparse(moving, change[moving], len(members))
+                    zeros = zeros if len(moving) else target[name]
+                else:
+                    target[name] = zeros
+            targets.append(target)
+        primitives.append({"attributes": attributes, "indices": indices, "material": place, "targets": targets})
+    return primitives
+
+
+def _influences(head: Head) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (V, 4) uint8 and weights (V, 4) float32: body and head share a vertex, an eyeball belongs to its eye."""
+    weight = head.head_weight
+    joints, weights = np.zeros((len(weight), 4), np.uint8), np.zeros((len(weight), 4), np.float32)
+    weights[:, 0], weights[:, 1] = 1.0 - weight, weight
+    joints[:, 1] = weight > 0.0
+    alone = np.flatnonzero(weight == 1.0)
+    joints[alone], weights[alone] = (1, 0, 0, 0), (1.0, 0.0, 0.0, 0.0)
+    for eye, members in enumerate(head.eyeballs):
+        joints[members, 0] = 2 + eye
+    return joints, weights
+
+
+def _animation(binary: _Binary, motion: MotionClip, times: Float32[np.ndarray, " frames"]) -> dict[str, Any]:
+    """Keys of the weights and of the three joints that turn, for every frame."""
+    weights = np.ascontiguousarray(motion.values[:, : len(ARKIT_BLENDSHAPES)], np.float32)
+    clock = binary.add("times", times[:, None], bounds=True)
+    keys = [binary.add("weights", weights.reshape(-1, 1))]
+    keys += [binary.add("rotations", turns) for turns in _turns(motion)]
+    targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
+    return {
+        "name": "motion",
+        "channels": [{"sampler": place, "target": target} for place, target in enumerate(targets)],
+        "samplers": [{"input": clock, "output": key, "interpolation": "LINEAR"} for key in keys],
+        "extras": {"fps": motion.fps},
+    }
+
+
+# USD: a skinned mesh with blendshapes and their curves, a time code a frame. A point is a welded one; how points are
+# shared between body and head bends the neck.
+
+SUFFIXES = (".usda", ".usdc", ".usdz")
+_JOINT_PATHS = ("body", "body/head", "body/head/leftEye", "body/head/rightEye")
+
+
+def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
+    """Write a head and its motion as USD, atomically; beside .usda and .usdc lies the texture `<name>_atlas.png`.
+
+    Raises InputError for another suffix, motion that is not of the ARKIT space, a head whose arrays do not fit or are
+    not finite, or where usd-core is not installed, and OutputError where a file cannot be written whole.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(f"a file of the type {', '.join(SUFFIXES)}", path.name, "rename it")
+    _check(head, motion, "export FLAME motion as npz")
+    texture = f"{path.stem}_atlas.png"
+    pxr = _usd()
+    stage = _stage(pxr, head, motion, texture)
+    if path.suffix.lower() == ".usdz":
+        with atomic_path(path) as temporary, _clear(path), tempfile.TemporaryDirectory(prefix="avi-usd-") as folder:
+            scene, picture = Path(folder, "head.usdc"), Path(folder, texture)
+            _export(stage, scene, head, picture)
+            _package((scene, picture), temporary)
+        return
+    with atomic_path(path) as temporary, atomic_path(path.with_name(texture)) as picture, _clear(path):
+        _export(stage, temporary, head, picture)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())  # so that a full disk shows before the first of the two moves
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The files that `write_usd` writes beside `path`: the texture of .usda and .usdc, none of .usdz."""
+    path = Path(path)
+    return () if path.suffix.lower() == ".usdz" else (path.with_name(f"{path.stem}_atlas.png"),)
+
+
+def _usd() -> Any:
+    """The package `pxr` with its modules, loaded when they are needed: it is an extra of this library."""
+    try:
+        for module in ("Gf", "Sdf", "Usd", "UsdGeom", "UsdShade", "UsdSkel", "Vt"):
+            importlib.import_module(f"pxr.{module}")
+        return importlib.import_module("pxr")
+    except ImportError as error:
+        raise InputError("the package usd-core", str(error), "pip install usd-core") from error
+
+
+def _array(pxr: Any, kind: str, values: np.ndarray) -> Any:
+    """A USD array, such as Vec3f or Int, of numbers (count, width) or (count,)."""
+    number = np.int32 if kind == "Int" else np.float32
+    return getattr(pxr.Vt, f"{kind}Array").FromNumpy(np.ascontiguousarray(values, number))
+
+
+def _define(schema: Any, stage: Any, path: str, **attributes: Any) -> Any:
+    """A prim of a schema, such as UsdGeom.Mesh, with these attributes."""
+    prim = schema.Define(stage, path)
+    for name, value in attributes.items():
+        getattr(prim, f"Create{name}Attr")(value)
+    return prim
+
+
+def _stage(pxr: Any, head: Head, motion: MotionClip, texture: str) -> Any:
+    """The whole scene as a stage in memory."""
+    geom, skel, array = pxr.UsdGeom, pxr.UsdSkel, partial(_array, pxr)
+    stage = pxr.Usd.Stage.CreateInMemory()
+    geom.SetStageMetersPerUnit(stage, 1.0)
+    geom.SetStageUpAxis(stage, geom.Tokens.y)
+    stage.SetTimeCodesPerSecond(motion.fps)
+    stage.SetFramesPerSecond(motion.fps)
+    stage.SetStartTimeCode(0)
+    stage.SetEndTimeCode(len(motion) - 1)
+    root = skel.Root.Define(stage, "/Head")
+    stage.SetDefaultPrim(root.GetPrim())
+    pxr.Usd.ModelAPI(root).SetKind("component")
+
+    _, first, point = np.unique(head.weld, return_index=True, return_inverse=True)
+    eyeballs = [np.unique(point[members]) for members in head.eyeballs]
+    points = head.vertices[first]
+    mesh = _define(
+        geom.Mesh,
+        stage,
+        "/Head/Mesh",
+        Points=array("Vec3f", points),
+        Extent=array("Vec3f", np.stack([points.min(axis=0), points.max(axis=0)])),
+        FaceVertexCounts=array("Int", np.full(len(head.triangles), 3)),
+        FaceVertexIndices=array("Int", point[head.triangles].ravel()),
+        SubdivisionScheme=geom.Tokens.none,
+        DoubleSided=any(MATERIALS[kind].two_sided for kind in np.unique(head.material)),
+    )
+    coordinates = pxr.Sdf.ValueTypeNames.TexCoord2fArray
+    places = geom.PrimvarsAPI(mesh).CreatePrimvar("st", coordinates, geom.Tokens.faceVarying)
+    places.Set(array("Vec2f", np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1)))  # v upwards
+    places.SetIndices(array("Int", head.triangles.ravel()))
+    _materials(pxr, stage, head, mesh, texture)
+
+    shapes = _shapes(head)[:, first]
+    channels = []
+    for channel, offsets in zip(ARKIT_BLENDSHAPES, shapes, strict=True):
+        moving = np.flatnonzero(np.abs(offsets).max(axis=1) > 0.0)
+        if len(moving):
+            sparse = {"Offsets": array("Vec3f", offsets[moving]), "PointIndices": array("Int", moving)}
+            _define(skel.BlendShape, stage, f"/Head/Mesh/{channel}", **sparse)
+            channels.append(channel)
+    binding = skel.BindingAPI.Apply(mesh.GetPrim())
+    binding.CreateBlendShapesAttr(channels)
+    binding.CreateBlendShapeTargetsRel().SetTargets([f"/Head/Mesh/{channel}" for channel in channels])
+
+    joints, from_parents = _joints(head)
+    bind, rest = (
+        [pxr.Gf.Matrix4d().SetTranslate(pxr.Gf.Vec3d(*place.tolist())) for place in places]
+        for places in (joints, from_parents)
+    )
+    skeleton = _define(
+        skel.Skeleton, stage, "/Head/Skeleton", Joints=_JOINT_PATHS, BindTransforms=bind, RestTransforms=rest
+    )
+    pairs = np.tile([1, 0], (len(points), 1))  # the joints that share a point: head and body
+    for eye, members in enumerate(eyeballs, 2):
+        pairs[members, 0] = eye
+    share = head.head_weight[first]
+    binding.CreateJointIndicesPrimvar(False, 2).Set(array("Int", pairs.ravel()))
+    binding.CreateJointWeightsPrimvar(False, 2).Set(array("Float", np.stack([share, 1.0 - share], axis=1).ravel()))
+    binding.CreateSkeletonRel().SetTargets(["/Head/Skeleton"])
+    skel.BindingAPI.Apply(skeleton.GetPrim()).CreateAnimationSourceRel().SetTargets(["/Head/Animation"])
+
+    animation = _define(
+        skel.Animation,
+        stage,
+        "/Head/Animation",
+        Joints=_JOINT_PATHS,
+        Translations=array("Vec3f", from_parents),
+        Scales=[pxr.Gf.Vec3h(1.0)] * len(JOINTS),
+        BlendShapes=channels,
+    )
+    weights = motion.values[:, [ARKIT.index(channel) for channel in channels]]
+    turns = np.stack([np.zeros((len(motion), 4)), *_turns(motion)], axis=1)
+    turns[:, [0, *(eye for eye, ball in enumerate(eyeballs, 2) if not len(ball))]] = (0, 0, 0, 1)
+    of_weights, of_turns = animation.CreateBlendShapeWeightsAttr(), animation.CreateRotationsAttr()
+    for frame in range(len(motion)):
+        of_weights.Set(array("Float", weights[frame]), frame)
+        of_turns.Set(array("Quatf", turns[frame]), frame)
+    return stage
+
+
+def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> None:
+    """A UsdPreviewSurface for each kind of surface, all of one texture, bound to its triangles."""
+    types = pxr.Sdf.ValueTypeNames
+    binding = pxr.UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
+    for kind, look, veil in _surfaces(head):
+        place = f"/Head/Materials/{look.name}"
+        material = pxr.UsdShade.Material.Define(stage, place)
+        surface, atlas, reader = (
+            pxr.UsdShade.Shader.Define(stage, f"{place}/{name}") for name in ("Surface", "Atlas", "Places")
+        )
+        reader.CreateIdAttr("UsdPrimvarReader_float2")
+        reader.CreateInput("varname", types.String).Set("st")
+        atlas.CreateIdAttr("UsdUVTexture")
+        atlas.CreateInput("file", types.Asset).Set(f"./{texture}")
+        atlas.CreateInput("sourceColorSpace", types.Token).Set("sRGB")
+        atlas.CreateInput("st", types.Float2).ConnectToSource(reader.CreateOutput("result", types.Float2))
+        surface.CreateIdAttr("UsdPreviewSurface")
+        surface.CreateInput("roughness", types.Float).Set(look.roughness)
+        colour = atlas.CreateOutput("rgb", types.Float3)
+        surface.CreateInput("diffuseColor", types.Color3f).ConnectToSource(colour)
+        if veil:
+            surface.CreateInput("opacity", types.Float).ConnectToSource(atlas.CreateOutput("a", types.Float))
+        material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", types.Token))
+        members = _array(pxr, "Int", np.flatnonzero(head.material == kind))
+        subset = binding.CreateMaterialBindSubset(look.name, members)
+        pxr.UsdShade.MaterialBindingAPI.Apply(subset.GetPrim()).Bind(material)
+    binding.SetMaterialBindSubsetsFamilyType(pxr.UsdGeom.Tokens.partition)
+
+
+def _export(stage: Any, scene: Path, head: Head, picture: Path) -> None:
+    Image.fromarray(_picture(head)).save(picture, compress_level=1)
+    if not stage.GetRootLayer().Export(str(scene)):
+        raise OSError("USD did not write it")
+
+
+def _package(files: tuple[Path, ...], path: Path) -> None:
+    """These files as one .usdz: a zip without compression, in which every file begins at a multiple of 64 bytes."""
+    with path.open("wb") as stream, zipfile.ZipFile(stream, "w") as package:
+        for file in files:
+            info = zipfile.ZipInfo(file.name)  # of 1980, so that two runs write the same bytes
+            gap = -(stream.tell() + 34 + len(os.fsencode(file.name))) % 64
+            info.extra = struct.pack("<HH", 0x1986, gap) + bytes(gap)
+            package.writestr(info, file.read_bytes())
+
+
+@contextmanager
+def _clear(path: Path) -> Iterator[None]:
+    """USD's own errors, and those of the files that are its parts, as ours."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # pxr.Tf.ErrorException is a RuntimeError
+        causes = re.findall(r" : '(.+)'$", str(error), re.MULTILINE) or [str(error)]
+        got = cause(error if isinstance(error, OSError) else RuntimeError(causes[0]))
+        raise OutputError(f"to write {path}", got, "free space or choose another place") from error
