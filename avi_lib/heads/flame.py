@@ -226,7 +226,7 @@ class FlameModel:
         """The model with some vertices, each as often as it stands in `point`, and triangles of them."""
         moves = (each.reshape(len(each), -1, 3)[:, point] for each in (self.expressions, self.correctives))
         expressions, correctives = (each.reshape(len(each), -1) for each in moves)
-        changes = {"expressions": expressions, "correctives": correctives, "triangles": triangles}
+        changes: dict[str, Any] = {"expressions": expressions, "correctives": correctives, "triangles": triangles}
         return replace(self, template=self.template[point], weights=self.weights[point], **changes)
 
 
