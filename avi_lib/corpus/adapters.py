@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -109,8 +108,7 @@ class NameRule:
         }
 
 
-_RULES = Path(__file__).with_name("corpora.json")
-NAME_RULES = {name: NameRule(**entry) for name, entry in json.loads(_RULES.read_text("utf-8")).items()}
+NAME_RULES = {name: NameRule(**entry) for name, entry in layouts.TABLES["named"].items()}
 
 
 def _named(corpus: str, source: Path, found: Found, refused: list[Refusal]) -> Entries:
@@ -249,7 +247,7 @@ def _recorded(
             level=layouts.level_of(emotion, None if levels(emotion) == (1,) else level) if emotion else None,
             text=row.get("text") or None,
             language=row.get("language", "").split("-")[0] or "en",
-            gender=_GENDERS.get(row.get("gender", "").lower()),
+            gender=layouts.TABLES["genders"].get(row.get("gender", "").lower()),
             split=["test", "validation", "train"][(place >= _TEST_SHARE) + (place >= _TEST_SHARE + _VALIDATION_SHARE)]
             if by_clip
             else None,
@@ -310,8 +308,6 @@ def _flame_motion(_: Path, path: Path) -> MotionFile:
 
 # Tables, captions and videos.
 
-_GENDERS = {**dict.fromkeys(("female", "f", "woman"), "female"), **dict.fromkeys(("male", "m", "man"), "male")}
-
 
 def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
     index = source / "index.csv"
@@ -353,7 +349,7 @@ def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
             language=row.get("language") or "en",
             phones=layouts.phones_of(phones[clip]) if clip in phones else None,
             caption=caption,
-            gender=_GENDERS.get(row.get("gender", "").lower()),
+            gender=layouts.TABLES["genders"].get(row.get("gender", "").lower()),
         )
 
     clips = [(row.get("clip") or stem(row.get("file", "")), line, row) for line, row in rows]
@@ -452,58 +448,22 @@ def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
 
 # All layouts, and the scan of a source by one of them.
 
+_ENTRIES: dict[str, Callable[[Path, Found, list[Refusal]], Entries]] = {
+    "livelink": partial(_recorded, _live_link_takes, lambda _, path: MotionFile(path, rigs.load_take), True),
+    "rig": partial(_recorded, _npz_files, _rig_motion, False),
+    "av_grid_s1": partial(_recorded, _npz_files, lambda _, path: MotionFile(path, load_npz), False, by_clip=True),
+    "av_ravdess_au": partial(_recorded, _npz_files, lambda _, path: MotionFile(path, rigs.load_action_units), False),
+    "flame": partial(_recorded, _flame_takes, _flame_motion, False),
+    "table": _table,
+    "captioned": _captioned,
+    "videos": _videos,
+}
 ADAPTERS = {
-    **{
-        name: Adapter(
-            rule.layout,
-            SOUND_SUFFIXES if rule.video else SPEECH_SUFFIXES,
-            partial(_named, name),
-            rule.licence,
-        )
-        for name, rule in NAME_RULES.items()
-    },
-    "livelink": Adapter(
-        "Live Link Face takes: TAKE.csv as the app writes it, sound or video of the same name beside",
-        (*SOUND_SUFFIXES, ".csv"),
-        partial(_recorded, _live_link_takes, lambda _, path: MotionFile(path, rigs.load_take), True),
-    ),
-    "rig": Adapter(
-        "a folder of npz files with weights (frames, names), fps and names, sound of the same name beside",
-        (*SOUND_SUFFIXES, ".npz"),
-        partial(_recorded, _npz_files, _rig_motion, False),
-    ),
-    "av_grid_s1": Adapter(
-        "tracked talk of one speaker: CLIP.npz with values, fps, channels and present, sound beside, index.csv",
-        (*SOUND_SUFFIXES, ".npz"),
-        partial(_recorded, _npz_files, lambda _, path: MotionFile(path, load_npz), False, by_clip=True),
-        "CC-BY-4.0",
-    ),
-    "av_ravdess_au": Adapter(
-        "action units of actors: CLIP.npz with au_restored, au_names, fps and sound_delay_s, sound beside, index.csv",
-        (*SOUND_SUFFIXES, ".npz"),
-        partial(_recorded, _npz_files, lambda _, path: MotionFile(path, rigs.load_action_units), False),
-        "CC-BY-NC-SA-4.0",
-    ),
-    "flame": Adapter(
-        "FLAME coefficients: CLIP.npz or CLIP/*.npy with expression and jaw, sound of the same name beside",
-        (*SOUND_SUFFIXES, ".npz", ".npy"),
-        partial(_recorded, _flame_takes, _flame_motion, False),
-    ),
-    "table": Adapter(
-        "a folder with index.csv (a column clip or file) and the sound it names",
-        (*SOUND_SUFFIXES, ".npz"),
-        _table,
-    ),
-    "captioned": Adapter(
-        "captions: a JSON file of clip to sentence beside the sound, or a folder with captions.json or a JSON a clip",
-        (*SOUND_SUFFIXES, ".json"),
-        _captioned,
-    ),
-    "videos": Adapter(
-        "videos, in one folder for each speaker",
-        (*SOUND_SUFFIXES, ".txt"),
-        _videos,
-    ),
+    name: Adapter(r.layout, SOUND_SUFFIXES if r.video else SPEECH_SUFFIXES, partial(_named, name), r.licence)
+    for name, r in NAME_RULES.items()
+} | {
+    name: Adapter(r["layout"], (*SOUND_SUFFIXES, *r["beside_sound"]), _ENTRIES[name], r.get("licence", ""))
+    for name, r in layouts.TABLES["others"].items()
 }
 """Every adapter by the name that the command takes; `docs/corpora.md` describes the layouts."""
 
@@ -540,14 +500,7 @@ def scan_source(adapter: str, source: Path) -> Scan:
 
 # Raw corpora: those below a folder are recognised by its names, others are named.
 
-FOLDERS = {
-    **{name: name for name in ADAPTERS},
-    "cremad": "crema-d",
-    "emo-db": "emodb",
-    "facegood": "rig",
-    "arkit_iphone": "rig",
-    "synthesised": "table",
-}
+FOLDERS = {name: name for name in ADAPTERS} | layouts.TABLES["folders"]
 """The adapter that reads a folder of a name; letters count in lower case, underscores as hyphens too."""
 
 

@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from avi_lib.errors import InputError, cause
 from avi_lib.files import table_rows
@@ -32,10 +32,8 @@ from avi_lib.speech.phones import ARPABET, SILENCE, Phone
 UNKNOWN_SPEAKER = "unknown"
 """Speaker of recordings that nobody is named for: one speaker for the splits, since people must not cross them."""
 
-_SYNONYMS = {
-    "anger": "angry", "disgust": "disgusted", "fearful": "fear", "happiness": "happy", "sadness": "sad",
-    "surprise": "surprised", "boredom": "bored",
-}  # fmt: skip
+TABLES: dict[str, Any] = json.loads(Path(__file__).with_name("corpora.json").read_text("utf-8"))
+"""What is known of raw corpora: rules of names, layouts, names of folders, genders and emotions."""
 _LONGEST_S = 86_400
 
 
@@ -255,7 +253,7 @@ def read_table(path: Path, *needed: str) -> list[tuple[int, dict[str, str]]]:
 def emotion_of(word: str) -> str:
     """One of EMOTIONS for its name or noun ("anger"), in any case; RuleError for other words."""
     plain = word.strip().lower()
-    emotion = _SYNONYMS.get(plain, plain)
+    emotion = TABLES["emotions"].get(plain, plain)
     if emotion not in EMOTIONS:
         raise RuleError(f"the emotion {word!r}; known are {', '.join(EMOTIONS)}")
     return emotion
