@@ -374,7 +374,7 @@ def test_instruction_alignment_leaves_weights_and_a_record(tmp_path: Path, prepa
     run = run_notebooks(["02"], {"PREPARED": str(prepared)}, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     asked = profile("smoke").instructor
-    assert recorded["clips"] == 96 and 0 < recorded["trained_on"] < 96
+    assert recorded["clips"] == 48 and 0 < recorded["trained_on"] < 48
     assert recorded["unchanged"], "no weight of the language model may change"
     assert {part: len(losses) > 1 for part, losses in recorded["losses"].items()} == dict.fromkeys(
         ("align", "speak", "write"), True
