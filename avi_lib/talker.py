@@ -111,6 +111,7 @@ class Renderer:
         self._name, self._identity = head, dict(identity or {})
         self._heads: dict[str, RiggedHead] = {}
         self._rasterisers: dict[str, Rasteriser] = {}
+        self._drawn: list[tuple[MotionClip, list[Picture]]] = []
 
     def _named(self, talk: Talk | None) -> str:
         if self._name != VOICE:
@@ -159,10 +160,25 @@ class Renderer:
 
     def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
         """Pictures of a motion, one at a time, by the head of a talk."""
+        drawn = next((pictures for clip, pictures in self._drawn if clip is motion), None)
+        if drawn is not None and len(drawn) == len(motion):
+            yield from drawn
+            return
         head, rasteriser = self.head_of(talk), self.rasteriser_of(talk)
-        for start in range(0, len(motion), CHUNK_FRAMES):
-            for vertices in head.move(motion.at(range(start, min(start + CHUNK_FRAMES, len(motion))))):
-                yield rasteriser.draw(vertices)
+        chunks = (range(len(motion))[start : start + CHUNK_FRAMES] for start in range(0, len(motion), CHUNK_FRAMES))
+        pictures = rasteriser.draw_all(vertices for chunk in chunks for vertices in head.move(motion.at(chunk)))
+        if drawn is None:
+            yield from pictures
+            return
+        drawn.clear()
+        for picture in pictures:
+            drawn.append(picture)
+            yield picture
+
+    def remember(self, motions: Sequence[MotionClip]) -> None:
+        """Keep the pictures of these motions once they are drawn, and forget those of all others."""
+        known = {id(clip): (clip, pictures) for clip, pictures in self._drawn}
+        self._drawn = [known.get(id(motion), (motion, [])) for motion in motions]
 
     def pictures(self, talk: Talk, caption: bool = False, picks: Sequence[int] | None = None) -> Iterator[Shown]:
         """Pictures of a talk, or of the frames `picks`: captioned where it is asked for here or by the settings.

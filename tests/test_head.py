@@ -350,7 +350,7 @@ def test_each_pose_has_its_own_picture_whatever_was_drawn_before(head: Head) -> 
     frames = head.deform(values)
     with Rasteriser(head, View.square(128)) as rasteriser:
         forth = [rasteriser.draw(vertices) for vertices in frames]
-        back = [rasteriser.draw(vertices) for vertices in frames[::-1]][::-1]
+        back = list(rasteriser.draw_all(frames[::-1]))[::-1]
     assert np.array_equal(forth, back)
     assert not np.array_equal(forth[0], forth[1]) and not np.array_equal(forth[1], forth[2])
 

@@ -301,8 +301,12 @@ def test_a_comparison_shows_both_talks_frame_by_frame(talk: Talk, tmp_path: Path
         short = Talk(talk.speech, talk.phones, talk.prosody, talk.timeline, 3, talk.motion.at(range(10)))
         with pytest.raises(InputError, match="same recording"):
             renderer.write_comparison([talk, short], tmp_path / "short.mp4")
+        renderer.remember([talk.motion])
         renderer.write_comparison([talk, other], tmp_path / "both.mp4")
+        drawn = list(renderer.frames(talk.motion, talk))
         alone = next(renderer.pictures(talk))
+        renderer.remember([other.motion])
+        assert np.array_equal(drawn, list(renderer.frames(talk.motion, talk)))
     frames = decoded(tmp_path / "both.mp4")
     assert len(frames) == len(talk.motion) and frames[0].shape == (96 + 24, 192, 3)
     assert np.abs(frames[0][:64, :96].astype(int) - alone[:64]).mean() < 4

@@ -2,6 +2,7 @@
 
 >>> with Rasteriser(load_head(), View.square(512)) as rasteriser:
 ...     picture = rasteriser.draw(vertices)              # (512, 512, 3) uint8
+...     pictures = list(rasteriser.draw_all(moved))      # several at a time
 
 The kernels are compiled at the first picture, which takes some seconds, and kept on disk for later processes.
 
@@ -13,8 +14,9 @@ shows.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from inspect import unwrap
 from typing import Any, NamedTuple
 
@@ -34,7 +36,8 @@ from avi_lib.face.surface import (
     surface_of,
 )
 
-BANDS_A_THREAD = 3
+Picture = UInt8[np.ndarray, "height width channels"]
+
 ROUNDS = 2  # of splitting long edges
 SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
 """Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
@@ -119,19 +122,19 @@ def _slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[fl
 
 
 @kernel
-def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers) -> None:
-    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of rows top to bottom."""
+def cover(screen: np.ndarray, surface: Surface, layers: Layers) -> None:
+    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample."""
     triangles, two_sided = surface.triangles, surface.two_sided
     depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
-    depth[top:bottom] = 0
+    depth[:] = 0
     half, one = np.float32(0.5), np.float32(1)
-    width = depth.shape[1] // 4
+    width, height = depth.shape[1] // 4, depth.shape[0]
     for t in surface.solid:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
         cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
-        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or min(az, bz, cz) <= 0:
+        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or min(az, bz, cz) <= 0:
             continue
         if max(ax, bx, cx) < 0 or min(ax, bx, cx) > width:
             continue
@@ -140,7 +143,7 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
             continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
         left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
             middle = np.float32(y) + half - ay
             first, stop = 4 * left, 4 * right + 4
             depths, owners = depth[y, first:stop], owner[y, first:stop]
@@ -156,20 +159,20 @@ def cover_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
 
 
 @kernel
-def cast_rows(top: int, bottom: int, places: np.ndarray, triangles: np.ndarray, heights: np.ndarray) -> None:
-    """Rows of a light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
-    heights[top:bottom] = np.float32(-1e6)
-    one, width = np.float32(1), heights.shape[1]
+def cast_shadows(places: np.ndarray, triangles: np.ndarray, heights: np.ndarray) -> None:
+    """A light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
+    heights[:] = np.float32(-1e6)
+    one, width, height = np.float32(1), heights.shape[1], heights.shape[0]
     for t in range(triangles.shape[0]):
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = places[a, 0], places[a, 1], places[a, 2]
         bx, by, cx, cy = places[b, 0], places[b, 1], places[c, 0], places[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or area <= 0:
+        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or area <= 0:
             continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(places, a, b, c, area)
         left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
             dy = np.float32(y) - ay
             for x in range(left, right + 1):
                 dx = np.float32(x) - ax
@@ -212,10 +215,10 @@ def _shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: floa
 
 
 @kernel
-def shade_vertices(first: int, stop: int, surface: Surface) -> None:
-    """How much far blockers keep of the key light from these vertices, and how close lies what is before them."""
+def shade_vertices(surface: Surface) -> None:
+    """How much far blockers keep of the key light from the vertices, and how close lies what is before them."""
     attributes = surface.attributes
-    for v in range(first, stop):
+    for v in range(attributes.shape[0]):
         x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
         nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
         for number in (1, 2):
@@ -226,15 +229,16 @@ def shade_vertices(first: int, stop: int, surface: Surface) -> None:
 
 
 @kernel
-def chain_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils) -> int:
-    """Chain what is see-through before the nearest solid surface in these rows, nearest first; how many nodes it takes.
+def chain(screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils) -> int:
+    """Chain what is see-through before the nearest solid surface, nearest first; how many nodes it takes.
 
     Where it takes more than there are, the chains are not whole.
     """
     triangles, depth, across, down = surface.triangles, layers.depth, layers.across, layers.down
     first, following = veils.first, veils.following
-    half, one, width, count = np.float32(0.5), np.float32(1), layers.depth.shape[1] // 4, 0
-    first[top:bottom], veils.in_row[top:bottom] = -1, 0
+    half, one, count = np.float32(0.5), np.float32(1), 0
+    width, height = depth.shape[1] // 4, depth.shape[0]
+    first[:], veils.in_row[:] = -1, 0
     for t in surface.veils:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
@@ -242,11 +246,11 @@ def chain_rows(top: int, bottom: int, screen: np.ndarray, surface: Surface, laye
         cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
         far, near = min(az, bz, cz), max(az, bz, cz)
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if max(ay, by, cy) < top or min(ay, by, cy) >= bottom or far <= 0 or area == 0:
+        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or far <= 0 or area == 0:
             continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
         left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(top, int(min(ay, by, cy))), min(bottom - 1, int(max(ay, by, cy))) + 1):
+        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
             middle = np.float32(y) + half - ay
             for x in range(left, right + 1):
                 samples = 0
@@ -432,21 +436,21 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
 
 
 @kernel
-def paint_rows(
-    top: int, bottom: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, rays: np.ndarray,
-    studio: Studio, picture: np.ndarray,
+def paint(
+    screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, rays: np.ndarray, studio: Studio,
+    picture: np.ndarray,
 ) -> None:  # fmt: skip
-    """Draw what the rows top to bottom show of the mesh over `picture`, which is the backdrop.
+    """Draw the mesh over `picture`, which is the backdrop.
 
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
-    most = layers.owner.shape[1] + (veils.in_row[top:bottom].max() if surface.veils.shape[0] else 0) + 1
+    most = layers.owner.shape[1] + (veils.in_row.max() if surface.veils.shape[0] else 0) + 1
     pixel, triangle = np.empty(most, np.uint32), np.empty(most, np.uint32)
     samples, share, material = np.empty(most, np.uint8), np.empty(most, np.float32), np.empty(most, np.uint8)
     values, rgb = np.empty((15, most), np.float32), np.empty((3, most), np.float32)
     found = Found(pixel, triangle, samples, share, material, values, rgb)
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
-    for y in range(top, bottom):
+    for y in range(picture.shape[0]):
         count = _list(y, surface, layers, veils, found)
         _look(y, count, screen, surface, found)
         for i in range(count):
@@ -538,13 +542,20 @@ def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -
     return finer, smooth
 
 
-class Rasteriser:
-    """Draws a view of a mesh; `draw` is not to be called from two threads at once.
+class Canvas(NamedTuple):
+    """What one picture is drawn with: the surface with attributes and shadows of its own, samples, and see-through."""
 
-    The picture is cut into bands of rows that worker threads draw independently (the kernels release the interpreter
-    lock), so the result does not depend on the number of threads. A `backdrop` takes the place of the view's own.
-    Materials that are `pictured` are drawn without light and cast no shadow; edges stay straight then. Raises
-    InputError for a mesh whose arrays do not fit.
+    surface: Surface
+    layers: Layers
+    first: np.ndarray
+    in_row: np.ndarray
+
+
+class Rasteriser:
+    """Draws a view of a mesh, each picture in one thread (the kernels release the interpreter lock).
+
+    A `backdrop` takes the place of the view's own. Materials that are `pictured` are drawn without light and cast no
+    shadow; edges stay straight then. Raises InputError for a mesh whose arrays do not fit.
     """
 
     def __init__(
@@ -559,26 +570,43 @@ class Rasteriser:
             mesh, pairs = split_long_edges(mesh, view)
             self._rounds.append(pairs)
         self._hairy, self._strands = strand_directions(mesh)
-        self._surface = surface_of(mesh, view, pictured)
-        columns = np.arange(view.width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
-        samples = (view.height, 4 * view.width)
-        rows = np.tile(SAMPLES[:, 1], view.width)
-        self._layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
-        self._first = np.full((view.height, view.width) if len(self._surface.veils) else (0, 0), -1, np.int32)
-        self._in_row = np.zeros(view.height, np.int32)
-        self._nodes: dict[int, int] = {}
+        self._surface, self._nodes = surface_of(mesh, view, pictured), 0
         self._matrix, self._wall = view.matrix(), view.wall() if backdrop is None else backdrop
         self._light = view.camera.rays(view.width, view.height), Studio()
-        self._bands = BANDS_A_THREAD * (os.cpu_count() or 1)
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="raster")
+        self._idle: list[Canvas] = []
+        self._threads = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="raster")
 
-    def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> UInt8[np.ndarray, "height width channels"]:
+    def _canvas(self) -> Canvas:
+        """One that no thread draws on."""
+        if self._idle:
+            return self._idle.pop()
+        width, height, surface = self.view.width, self.view.height, self._surface
+        columns = np.arange(width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
+        samples, rows = (height, 4 * width), np.tile(SAMPLES[:, 1], width)
+        layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
+        shadows = tuple(each._replace(heights=np.empty_like(each.heights)) for each in surface.shadows)
+        own = surface._replace(attributes=surface.attributes.copy(), shadows=shadows)
+        first = np.full((height, width) if len(surface.veils) else (0, 0), -1, np.int32)
+        return Canvas(own, layers, first, np.zeros(height, np.int32))
+
+    def draw_all(self, shapes: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[Picture]:
+        """Pictures as `draw` makes them, in order, as many at a time as there are processors."""
+        begun: deque[Future[Picture]] = deque()
+        for vertices in shapes:
+            begun.append(self._pool.submit(self.draw, vertices))
+            if len(begun) > self._threads:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+    def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> Picture:
         """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.wall`."""
-        surface, layers = self._surface, self._layers
         vertices = check_vertices(vertices, self._count)
+        canvas = self._canvas()
+        surface, layers = canvas.surface, canvas.layers
         for shadow in surface.shadows:
-            places = vertices @ shadow.place[:, :3].T + shadow.place[:, 3]
-            self._banded(cast_rows, len(shadow.heights), places, self._casters, shadow.heights)
+            cast_shadows(vertices @ shadow.place[:, :3].T + shadow.place[:, 3], self._casters, shadow.heights)
         normals = vertex_normals(vertices, *self._coarse)
         for pairs in self._rounds:
             vertices, normals = with_middles(vertices, normals, pairs)
@@ -587,33 +615,24 @@ class Rasteriser:
         runs = self._strands @ vertices
         runs /= np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
         surface.attributes[self._hairy, 11:] = runs
-        self._banded(shade_vertices, len(vertices), surface)
+        shade_vertices(surface)
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
-        picture = self._wall.copy()
-
-        def draw_band(top: int, bottom: int) -> None:
-            cover_rows(top, bottom, screen, surface, layers)
-            veils = self._chain(top, bottom, screen)
-            paint_rows(top, bottom, screen, surface, layers, veils, *self._light, picture)
-
-        self._banded(draw_band, self.view.height)
+        cover(screen, surface, layers)
+        veils, picture = self._chained(screen, canvas), self._wall.copy()
+        paint(screen, surface, layers, veils, *self._light, picture)
+        self._idle.append(canvas)
         return picture
 
-    def _banded(self, work: Callable[..., None], rows: int, *given: object) -> None:
-        """Do the work for all rows, in bands that worker threads take."""
-        step = -(-rows // self._bands)
-        list(self._pool.map(lambda top: work(top, min(top + step, rows), *given), range(0, rows, step)))
-
-    def _chain(self, top: int, bottom: int, screen: np.ndarray) -> Veils:
-        """What is see-through in these rows, with room for as much as was found there before, or is found now."""
+    def _chained(self, screen: np.ndarray, canvas: Canvas) -> Veils:
+        """What is see-through, with room for as much as was found before, or is found now."""
         while True:
-            room = self._nodes.get(top, 0)
+            room = self._nodes
             kinds = (np.int32, np.float32, np.uint8, np.uint32)
-            veils = Veils(self._first, self._in_row, *(np.empty(room, kind) for kind in kinds))
-            if len(self._surface.veils):
-                count = chain_rows(top, bottom, screen, self._surface, self._layers, veils)
+            veils = Veils(canvas.first, canvas.in_row, *(np.empty(room, kind) for kind in kinds))
+            if len(canvas.surface.veils):
+                count = chain(screen, canvas.surface, canvas.layers, veils)
                 if count > room:
-                    self._nodes[top] = count + count // 8
+                    self._nodes = max(self._nodes, count + count // 8)
                     continue
             return veils
 

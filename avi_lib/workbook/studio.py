@@ -122,6 +122,8 @@ class Studio:
                     self.samples[path] = row["text"], f"{row['emotion']}, {row['duration_s']} s"
         self._received = tempfile.TemporaryDirectory(prefix="avi-playground-")
         self._neutral: Talk | None = None
+        self._made: list[tuple[Request, Talk, Talk]] = []
+        self._parts: list[tuple[Talk, float, float, Talk]] = []
 
     def recording(self, path: str, words: str = "") -> Recording:
         """The recording at a path; the words of shipped samples are known."""
@@ -151,20 +153,39 @@ class Studio:
         return self._neutral
 
     def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
-        """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
-        made = {}
+        """The recording under named requests: a talk by the name of each, or one for every seed of several samples.
+
+        What was made by the last call is not made again.
+        """
+        made, known, self._made = {}, self._made, []
         for name, request in requests.items():
             sample = request.sample if self.talker.prior_sampler is not None else None
             for seed in range(request.seed, request.seed + request.samples):
-                label = name if request.samples == 1 else f"{name}, seed {seed}"
-                made[label] = self.talker.direct(self.neutral, request.timeline, seed, request.factors, sample)
+                one, label = replace(request, seed=seed, samples=1), name
+                if request.samples > 1:
+                    label = f"{name}, seed {seed}"
+                last = (talk for asked, neutral, talk in known if asked == one and neutral is self.neutral)
+                talk = next(last, None) or self.talker.direct(
+                    self.neutral, request.timeline, seed, request.factors, sample
+                )
+                self._made.append((one, self.neutral, talk))
+                made[label] = talk
         return made
 
     def video(self, talks: Sequence[Talk], start_s: float = 0.0, most_s: float = PREVIEW_S) -> bytes:
-        """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`."""
+        """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`.
+
+        Pictures of the first two are kept: the one that an edit is compared with is not drawn anew.
+        """
+        known, self._parts = self._parts, []
+        for talk in talks:
+            last = (part for of, *where, part in known if of is talk and where == [start_s, most_s])
+            self._parts.append((talk, start_s, most_s, next(last, None) or part_of(talk, start_s, most_s)))
+        parts = [part for *_, part in self._parts]
+        self.talker.renderer.remember([part.motion for part in parts[:2]])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "preview.mp4"
-            self.talker.renderer.write_comparison([part_of(talk, start_s, most_s) for talk in talks], path)
+            self.talker.renderer.write_comparison(parts, path)
             return path.read_bytes()
 
     def save(

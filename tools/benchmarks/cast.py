@@ -54,8 +54,8 @@ def _speed(heads: dict[str, Head], motion: MotionClip) -> Figure:
     at = range(25, 25 + FRAMES)
 
     def draw(rasteriser: Rasteriser, vertices: np.ndarray) -> None:
-        for each in vertices:
-            rasteriser.draw(each)
+        for _ in rasteriser.draw_all(vertices):
+            pass
 
     rasterisers = {name: Rasteriser(head, View.square(SIDE)) for name, head in heads.items()}
     work = {name: partial(draw, each, heads[name].move(motion.at(at))) for name, each in rasterisers.items()}

@@ -74,8 +74,8 @@ def _pictures(motion: MotionClip) -> Iterator[Figure]:
 
 
 def _draw(rasteriser: Rasteriser, vertices: list[np.ndarray]) -> None:
-    for each in vertices:
-        rasteriser.draw(each)
+    for _ in rasteriser.draw_all(vertices):
+        pass
 
 
 def _edits(talker: Talker, talk: Talk, video: Path) -> Iterator[Figure]:
