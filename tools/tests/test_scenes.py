@@ -11,12 +11,12 @@ import pytest
 import soundfile
 from preparing import contiguous, read_quickly
 
-from avi_lib.corpus import scenes as module
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.scenes import compose_scenes
 from avi_lib.errors import InputError
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE
+from tools.assets import compose_scenes as module
+from tools.assets.compose_scenes import compose_scenes
 
 RATE_HZ = 16_000
 SCENES = 23
