@@ -7,6 +7,7 @@ import os
 import pwd
 import resource
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ SCRATCH = tempfile.mkdtemp(prefix="avi-tests-")
 atexit.register(shutil.rmtree, SCRATCH, ignore_errors=True)
 for variable in ("IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_CONFIG_DIR"):
     os.environ[variable] = str(Path(SCRATCH, variable.lower()))  # tests leave a home alone and need none
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # the library is compiled once and not by every program of a test
+sys.dont_write_bytecode = False
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from avi_lib.corpus.dataset import Corpus, Item, Mixture
-from avi_lib.evaluation.metrics import Measure
+from avi_lib.evaluation.metrics import measures_of
 from avi_lib.evaluation.report import DIFFERENCE, Estimate, Row, Table, differences, estimate, tabulate
 from avi_lib.evaluation.scores import (
     asked_and_moved,
@@ -56,28 +56,7 @@ WHOLE = "whole"
 _TEXTS, _RESAMPLES = 40, 200
 """Sentences whose samples' diversity is taken, and resamples of what only all clips together have."""
 S = TypeVar("S", InstructorSettings, PriorSettings, TalkingSettings)
-_SCRIPTS = "scripts whose combinations of action units and strengths training does not hold, held-out speakers"
-_HELD = "clips of held-out speakers"
-_PAIRS = "pairs of held-out clips that perform each other's scripts"
-
-INSTRUCTIONS = {
-    "predicted_right": Measure("emotion predicted", "", "higher", _HELD, "accuracy of the likeliest"),
-    "predicted_share": Measure("probability of it", "", "higher", _HELD, "given to the emotion that was meant"),
-    "recall": Measure("unweighted recall", "", "higher", _HELD, "mean over emotions, whatever their number"),
-}  # fmt: skip
-STYLES = {
-    "cosine": Measure("cosine to the true style", "", "higher", _SCRIPTS, "of normalised styles"),
-    "text_to_style": Measure("text to style, top 1", "", "higher", _SCRIPTS, "retrieval among all scripts"),
-    "diversity": Measure("diversity", "", "higher", "ten samples a sentence", "mean distance, as AVI-Talking's code"),
-    "energy": Measure("energy distance", "", "lower", _SCRIPTS, "drawn and true styles: 0 when alike in distribution"),
-    "f1": Measure("asked units that move, F1", "", "higher", _SCRIPTS, "units measured in generated motion"),
-}  # fmt: skip
-EXCHANGED = {
-    "eve_exchanged": Measure("EVE, exchanged style", "mm", "lower", _PAIRS, "against the performance asked for"),
-    "eve_share": Measure("EVE / distance of the styles", "", "lower", _PAIRS, "1 is a style that is not heeded"),
-    "lve_exchanged": Measure("LVE, exchanged style", "mm", "lower", _PAIRS, "lips under another's style"),
-    "lve_own": Measure("LVE, own style", "mm", "lower", "the same clips in their own style", "lips"),
-}  # fmt: skip
+INSTRUCTIONS, STYLES, EXCHANGED = map(measures_of, ("instructions", "styles", "exchanged"))
 
 
 def shortened(sizes: Profile, steps: int) -> Profile:

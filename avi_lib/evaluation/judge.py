@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from avi_lib.corpus.dataset import Corpus, held_out
 from avi_lib.errors import InputError
-from avi_lib.evaluation.metrics import Measure
+from avi_lib.evaluation.metrics import measures_of
 from avi_lib.evaluation.report import Matrix, Row, Table, tabulate
 from avi_lib.evaluation.systems import LEARNED, PERFORMER, spread
 from avi_lib.face.camera import PORTRAIT
@@ -199,16 +199,7 @@ OTHER = "another's label"
 """The learned system scored on the labels it was not asked for, their mean: what labels shuffled at random come to."""
 PICTURES = 5
 """Pictures of a clip that are judged, evenly spread; their probabilities are averaged."""
-CHANCE = 1 / len(EXPRESSIONS)
-MEASURES = {
-    "judge_right": Measure(
-        "emotion recognised", "", "higher", "clips asked for one of the judge's seven expressions",
-        f"share in which the judge's likeliest expression is the one asked for; chance {CHANCE:.2f}",
-    ),
-    "judge_share": Measure(
-        "probability of it", "", "higher", "the same clips", f"what the judge gives it, mean; chance {CHANCE:.2f}"
-    ),
-}  # fmt: skip
+MEASURES = measures_of("judge")
 
 Pictures = Iterable[UInt8[np.ndarray, "size size 3"]]
 

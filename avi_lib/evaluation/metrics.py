@@ -18,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import yaml
 from jaxtyping import Bool, Float, Float64
 from scipy.signal import find_peaks
 
@@ -232,52 +234,16 @@ class Measure:
     source: str
 
 
-_SHARED = "frames that both have; channels that both have"
-_NEEDS = "against the reference motion"
+_TABLES = yaml.load(Path(__file__).with_name("measures.yaml").read_text("utf-8"), yaml.CBaseLoader)
 
-MEASURES: dict[str, Measure] = {
-    "lip_closure_d": Measure(
-        "lip closure d", "SD", "higher", "frames of open vowels and of /m b p/",
-        "mean lip gap on open vowels less that on /m b p/, in standard deviations of the gap; real videos 2.0 to 2.2",
-    ),
-    "closed_share": Measure(
-        "closed on /m b p/", "", "higher", "every /m b p/",
-        "share on which the gap falls to a fifth of its 90th percentile; real videos 0.92",
-    ),
-    "lip_gap_r": Measure(
-        "lip gap r", "", "higher", "frames with speech",
-        f"Pearson correlation of the lip gap {_NEEDS}, frame by frame at zero lag",
-    ),
-    "jaw_energy_r": Measure(
-        "jaw against level r", "", "near", "frames with speech",
-        "Pearson correlation of jawOpen with the level of the sound; real tracks 0.28",
-    ),
-    "rest_gap_mm": Measure(
-        "lip gap at rest", "mm", "lower", f"silence more than {REST_S:g} s from any sound",
-        "95th percentile of the lip gap on the open head",
-    ),
-    "lve_mm": Measure(
-        "LVE", "mm", "lower", _SHARED,
-        f"largest distance of a lip vertex {_NEEDS}, mean over frames (MeshTalk, FaceFormer; not squared)",
-    ),
-    "eve_mm": Measure("EVE", "mm", "lower", _SHARED, f"the same over eyes, forehead, nose, upper cheeks {_NEEDS}"),
-    "fdd_mm": Measure(
-        "|FDD|", "mm", "lower", _SHARED, f"how much the liveliness of the upper face differs {_NEEDS} (CodeTalker)"
-    ),
-    "jitter_mm": Measure(
-        "jitter of the lips", "mm/frame³", "near", "all frames, at 25 a second",
-        "mean length of the third difference of the lip vertices",
-    ),
-    "blinks_per_min": Measure(
-        "blinks", "1/min", "near", "all frames; NaN without eyelids",
-        f"lids that rise to {SHUT:g} and fall below {OPENED:g}; four real speakers 10 to 44",
-    ),
-    "head_sd_deg": Measure(
-        "head movement", "deg", "near", "all frames; NaN without head rotation",
-        "standard deviation of pitch, yaw and roll, their mean; four real speakers 1.3 to 5.2",
-    ),
-}  # fmt: skip
-"""By name, in the order of tables."""
+
+def measures_of(table: str) -> dict[str, Measure]:
+    """The measures of a table of measures.yaml by name, in its order."""
+    return {name: Measure(*words) for name, words in _TABLES[table].items()}
+
+
+MEASURES = measures_of("motion")
+"""What `measure_motion` finds."""
 
 
 @dataclass(frozen=True, eq=False)
