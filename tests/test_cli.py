@@ -211,7 +211,7 @@ def test_a_video_that_cannot_be_finished_leaves_nothing(recording: Path, tmp_pat
     code = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); import signal;"
     code += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); from avi_lib.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-B", "-c", code, "talk", str(recording), "--instruction", ANGRY]
-    command += ["-o", str(tmp_path / "a.mp4")]
+    command += ["--generator", "performer", "-o", str(tmp_path / "a.mp4")]
     result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 2 and len(result.stderr.strip().splitlines()) == 1
     assert left(tmp_path) == []
@@ -220,8 +220,8 @@ def test_a_video_that_cannot_be_finished_leaves_nothing(recording: Path, tmp_pat
 @pytest.mark.processes
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stopped_command_leaves_nothing_behind(number: signal.Signals, recording: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "--instruction", ANGRY, "--size", "2048"]
-    command += ["-o", str(tmp_path / "a.mp4")]
+    command = [sys.executable, "-m", "avi_lib", "talk", str(recording), "--instruction", ANGRY, "--size", "1024"]
+    command += ["--generator", "performer", "-o", str(tmp_path / "a.mp4")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT) as process:
         until = time.monotonic() + 60
         while process.poll() is None and not left(tmp_path) and time.monotonic() < until:
