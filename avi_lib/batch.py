@@ -245,6 +245,7 @@ def _report(
     head = talker.renderer.head_of(talk)
     who = [f"head: {talk.speaker.name}: {talk.speaker.reason}"] if talk.speaker else []
     lines += [*who, *(f"head: {note}" for note in head.notes)]
+    lines += [f"warning: {deviation}" for deviation in talk.deviations]
     lines += [f"note: {note}" for note in notes]
     lines += [f"seed: {talk.seed}", *(f"{kind}: {path}" for kind, path in job.files.items())]
     lines += [f"took {seconds:.1f} s for {talk.speech.duration_s:.1f} s of speech"]
@@ -263,6 +264,7 @@ def _report(
         "head": list(head.notes),
         "speaker": talk.speaker and talk.speaker._asdict(),
         **({"notes": notes} if notes else {}),
+        "deviations": list(talk.deviations),
         "speech": report.model_dump(mode="json"),
         "frames": len(talk.motion),
         "fps": talk.motion.fps,
@@ -308,8 +310,12 @@ def instruct_all(
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:
-    units = ", ".join(f"{name} {strength:.2f}" for name, strength in asked.action_units.items())
-    emotion = f"{asked.emotion or 'no emotion'}{f' at level {asked.level}' if asked.level else ''}"
+    units = ", ".join(
+        f"{name} {f'{strength:.2f}' if strength else 'not at all'}" for name, strength in asked.action_units.items()
+    )
+    shares = asked.emotions.items()
+    felt = [f"{f'{share:.0%} ' if asked.others else ''}{name} at level {level}" for name, (level, share) in shares]
+    emotion = ", ".join(felt) or "no emotion"
     lines = [f"instruction{f' from {at_s:g} s' if at_s else ''}: {asked.text}"]
     lines.append(f"understood: {emotion}{f'; {units}' if units else ''}")
     return lines + ([f"not understood: {', '.join(asked.unknown)}"] if asked.unknown else [])

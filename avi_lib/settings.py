@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from avi_lib.errors import InputError
 
@@ -65,20 +65,8 @@ class Factors(Settings):
 class SampleSettings(Settings):
     """How the diffusion prior draws a style."""
 
-    sampler: Literal["ddim", "dpm++", "ddpm"] = Field("ddim", description="how noise is taken away")
-    steps: int = Field(20, ge=2, le=1000, description="denoising steps, a divisor of 1000")
+    steps: int = Field(8, ge=2, le=1000, description="steps from noise to a style")
     guidance: float = Field(1.0, ge=0, le=10, description="1 follows the sentence, more exaggerates it")
-    candidates: int = Field(1, ge=1, le=64, description="samples of which the one nearest to the sentence is taken")
-
-    @field_validator("steps")
-    @classmethod
-    def _divides(cls, steps: int) -> int:
-        """Schedulers step evenly through 1000 times: with other numbers they end with too much or too little noise."""
-        if 1000 % steps:
-            divisors = [count for count in range(2, 1001) if 1000 % count == 0]
-            below, above = max(d for d in divisors if d < steps), min(d for d in divisors if d > steps)
-            raise ValueError(f"a divisor of 1000, such as {below} or {above}")
-        return steps
 
 
 class TalkSettings(Settings):
@@ -144,10 +132,9 @@ class TrainSettings(Settings):
 
 
 class TalkingSettings(Settings):
-    """The style encoder and the talking generator, and how they are trained."""
+    """The talking generator and how it is trained."""
 
     width: int = Field(192, ge=16, le=1024, description="features within the generator")
-    style_width: int = Field(160, ge=16, le=1024, description="features within the style encoder")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
     scenes: int = Field(600, ge=0, description="scenes of sentences with pauses and noises that are composed")
     frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
@@ -166,29 +153,41 @@ class TalkingSettings(Settings):
     velocity: float = Field(0.5, ge=0, description="weight of the same errors of the velocity")
     gap: float = Field(1.0, ge=0, description="weight of the error of the lip gap")
     closed: float = Field(3.0, ge=1, description="how much more it counts where the lips are closed")
-    style: float = Field(0.3, ge=0, description="weight of a real style found again in what was made with it")
     content: float = Field(0.3, ge=0, description="weight of the lips keeping their timing under a real style")
-    divergence: float = Field(3e-5, ge=0, description="weight of the styles' divergence from the normal, per nat")
+    jitter: float = Field(0.1, ge=0, le=1, description="noise on styles in training, in units of their deviation")
+    train: TrainSettings = TrainSettings()
+
+
+class FlowSettings(Settings):
+    """The flow, which draws all of the face but the lips, and how it is trained."""
+
+    width: int = Field(112, ge=16, le=1024, description="features of a frame")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
+    frames: int = Field(80, ge=25, le=500, description="frames of a training clip")
+    joined: float = Field(0.6, ge=0, le=1, description="share of clips that another of the same person follows")
+    exaggerated: float = Field(0.5, ge=0, le=1, description="share of clips whose movement is made smaller or larger")
+    raised: float = Field(0.5, ge=0, le=1, description="share of clips set on other levels")
+    hidden: float = Field(0.5, ge=0, le=1, description="share of styles with entries that are not shown")
+    jitter: float = Field(0.15, ge=0, le=1, description="noise on styles in training, in units of their deviation")
     train: TrainSettings = TrainSettings()
 
 
 class PriorSettings(Settings):
     """The diffusion prior, what it is trained on, and how."""
 
-    width: int = Field(256, ge=32, le=2048, multiple_of=32, description="features of the style token")
-    blocks: int = Field(5, ge=1, le=24, description="blocks of attention and network")
+    width: int = Field(192, ge=32, le=2048, multiple_of=32, description="features of the style token")
+    blocks: int = Field(4, ge=1, le=24, description="blocks of attention and network")
     heads: int = Field(8, ge=1, le=32, description="heads of attention")
     words: int = Field(128, ge=16, le=2048, multiple_of=16, description="features of a token of the sentence")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features left out in training")
-    scripts: int = Field(48000, ge=32, description="scripts that are drawn, performed and put into words")
+    scripts: int = Field(7000, ge=32, description="scripts that are drawn, performed and put into words")
     texts: int = Field(2, ge=1, le=32, description="sentences of every script")
     held_out: int = Field(600, ge=8, description="scripts of each evaluation set")
     dropped: float = Field(0.1, ge=0, lt=1, description="share of sentences that are not shown, for guidance")
+    text_alone: float = Field(0.35, ge=0, lt=1, description="share of sentences whose reading is not shown")
+    parse_alone: float = Field(0.15, ge=0, lt=1, description="share of sentences of which only the reading is shown")
+    kept: float = Field(0.05, ge=0, lt=1, description="share of styles of which a group of channels is given")
     regression: bool = Field(False, description="predict the mean style by regression, without diffusion")
-    diffusion: float = Field(30.0, ge=0, description="weight of the error of the style without noise")
-    contrast: float = Field(1.0, ge=0, description="weight of the contrastive loss between sentences and styles")
-    cold: float = Field(0.02, gt=0, description="temperature of the contrastive loss at the start")
-    warm: float = Field(0.05, gt=0, description="temperature of the contrastive loss at the end")
     train: TrainSettings = TrainSettings()
 
 
@@ -222,6 +221,7 @@ class Profile(Settings):
     prepare: PrepareSettings
     instructor: InstructorSettings
     talking: TalkingSettings
+    flow: FlowSettings
     prior: PriorSettings
 
 
@@ -241,9 +241,11 @@ PROFILES = {
             scenes=12,
             fresh=0.2,
             width=96,
-            style_width=64,
             frames=64,
-            train=TrainSettings(steps=100, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
+            train=TrainSettings(steps=80, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
+        ),
+        flow=FlowSettings(
+            width=32, frames=50, train=TrainSettings(steps=40, batch=8, learning_rate=3e-3, warmup=5, average=0.9)
         ),
         prior=PriorSettings(
             width=128,
@@ -264,8 +266,11 @@ PROFILES = {
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
         ),
+        flow=FlowSettings(
+            train=TrainSettings(steps=6000, batch=12, learning_rate=1.5e-3, warmup=60, weight_decay=0.02, average=0.995)
+        ),
         prior=PriorSettings(
-            train=TrainSettings(steps=9000, batch=256, learning_rate=1e-3, warmup=200, average=0.999, save_every=500)
+            train=TrainSettings(steps=6000, batch=64, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=500)
         ),
     ),
 }

@@ -33,7 +33,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
 from avi_lib.speech.decode import VIDEO_SUFFIXES
 from avi_lib.speech.loading import load_voice
-from avi_lib.speech.phones import PhoneTrack
+from avi_lib.speech.phones import SILENCE, PhoneTrack
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
 
@@ -59,6 +59,7 @@ class Talk:
         written: how the instruction was written; None where it was given.
         factors: where factors of the face come from that are not the speech's own, in words.
         speaker: who of the cast speaks; None where the settings name a head.
+        deviations: where the face is not what was understood, in words.
     """
 
     speech: Voice
@@ -72,6 +73,7 @@ class Talk:
     written: Written | None = None
     factors: tuple[str, ...] = ()
     speaker: Chosen | None = None
+    deviations: tuple[str, ...] = ()
 
     @property
     def instruction(self) -> Instruction:
@@ -89,6 +91,8 @@ class Talk:
         return notes + [f"what the instruction at {each.at_s:g} s asks for in order is mixed: {do}" for each in mixed]
 
 
+LEAST_MEASURED_S = 1.0
+"""Speech under an instruction that is long enough to say whether the face is what was understood."""
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
 
@@ -352,7 +356,7 @@ class Talker:
                 raise InputError("an encoder for the learned generator", "one for the performer", f"leave out {name}")
         sampled = not performed and settings.prior != "performer"
         if not sampled and (settings.sample != SampleSettings() or settings.prior not in ("learned", "performer")):
-            do = "leave out --prior, --guidance, --steps, --sampler and --candidates"
+            do = "leave out --prior, --guidance and --steps"
             raise InputError("options of the prior where it draws the style", "them with the performer", do)
         generator_weights = _weights("a generator: learned, performer", settings.generator)
         prior_weights = _weights("a prior: learned, performer", settings.prior)
@@ -370,9 +374,7 @@ class Talker:
                 return None
             from avi_lib.motion.prior import load_prior_sampler
 
-            prior_sampler = load_prior_sampler(prior_weights, settings.text_encoder)
-            prior_sampler.check_fits(loaded.model)
-            return prior_sampler
+            return load_prior_sampler(prior_weights, settings.text_encoder)
 
         generator = self._thread.submit(load_learned)
         return generator, self._thread.submit(load_prior)
@@ -452,7 +454,7 @@ class Talker:
                 if self.prior_sampler is None:
                     drawn[each] = self.generator.style_of(performer, each, seed)
                 else:
-                    drawn[each] = self.prior_sampler.style(each.text, seed, sample)
+                    drawn[each] = self.prior_sampler.style(each, seed, sample)
             styles = [drawn[each] for each in timeline.instructions]
             motion = self.generator.perform_timeline(draft.features, performer, timeline, seed, styles)
             return motion, np.stack(styles)
@@ -472,9 +474,25 @@ class Talker:
             words.append(f"{factor}: {what}")
         strengths = {name: float(getattr(factors, name).strength) for name in FACTORS}
         words += [f"{factor}: {strength:g} times" for factor, strength in strengths.items() if strength != 1.0]
+        found = () if words else self._deviations(draft, motion)
         if words:
             motion = compose(motion, clips, strengths)
-        return replace(draft, motion=motion, styles=styles, factors=tuple(words))
+        return replace(draft, motion=motion, styles=styles, factors=tuple(words), deviations=found)
+
+    def _deviations(self, draft: Talk, motion: MotionClip) -> tuple[str, ...]:
+        """Where the face is not what was understood, while there is speech, entry by entry."""
+        from avi_lib.motion.prior import deviations
+
+        spoken = [each for each in draft.phones.phones if each.phone != SILENCE] or draft.phones.phones
+        entries, found = draft.timeline.entries, dict[str, None]()
+        ends_s = [*(entry.at_s for entry in entries[1:]), spoken[-1].end_s]
+        for entry, end_s in zip(entries, ends_s, strict=True):
+            first, last = max(entry.at_s + entry.fade_s / 2, spoken[0].start_s), min(end_s, spoken[-1].end_s)
+            frames = range(round(first * motion.fps), min(round(last * motion.fps), len(motion)))
+            if len(frames) >= LEAST_MEASURED_S * motion.fps:
+                prior = self.prior_sampler.prior if self.prior_sampler else None
+                found |= dict.fromkeys(deviations(entry.instruction, motion.at(frames), prior))
+        return tuple(found)
 
     def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
         """Pictures of a motion, one at a time, by the head of a talk."""
@@ -528,7 +546,7 @@ def draw_style(asked: Instruction, seed: int = 0) -> Float32[np.ndarray, " style
     """A style (128,) for an instruction, drawn by the diffusion prior."""
     sampler = _talker().prior_sampler
     assert sampler is not None, "the settings have a prior"
-    return sampler.style(asked.text, seed)
+    return sampler.style(asked, seed)
 
 
 def talk(voice: Voice, asked: Instruction | Timeline | None = None, *, text: str | None = None, seed: int = 0) -> Talk:

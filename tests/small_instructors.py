@@ -13,8 +13,8 @@ from small_priors import Letters
 
 from avi_lib.settings import InstructorSettings, TrainSettings
 from avi_lib.speech.encoders import HOP, SpeechEncoder
-from avi_lib.speech.prosody import FUNCTIONALS
-from avi_lib.speech.voice import CONTOUR, AcousticFeatures
+from avi_lib.speech.prosody import CONTOUR, FUNCTIONALS
+from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, TrainedInstructor, train_instructor
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 

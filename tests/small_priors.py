@@ -43,13 +43,12 @@ def network(seed: int = 0) -> PriorNetwork:
     return made.eval().requires_grad_(False)
 
 
-def prior(styles: str = "some styles") -> PriorModel:
-    """The network with a mean, a scale and a map to channels."""
-    shape = PriorShape("letters", "letters", TEXT, "ARKIT", styles, 32, 2, 4, 16)
+def prior() -> PriorModel:
+    """The network with a mean and a scale."""
+    shape = PriorShape("letters", "letters", TEXT, "ARKIT", 32, 2, 4, 16)
     model = PriorModel(shape)
     model.network = network()
     rng = np.random.default_rng(1)
     model.mean.copy_(torch.from_numpy(rng.normal(size=128).astype(np.float32)))
     model.scale.fill_(1.5)
-    model.held.copy_(torch.from_numpy(rng.normal(0, 0.1, (55, 128)).astype(np.float32)))
     return model.eval().requires_grad_(False)

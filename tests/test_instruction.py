@@ -42,6 +42,8 @@ from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, phrases, s
 from avi_lib.motion.clip import ARKIT
 
 BOTH_BROWS = ("inner_brow_raise", "outer_brow_raise")
+STILL_BROWS = dict.fromkeys(("brow_down", *BOTH_BROWS), 0.0)
+NO_ANGER = dict.fromkeys(("brow_down", "upper_lid_raise", "lip_tighten"), 0.0)
 TEMPLATE = "A person feels quite angry and speaks with brow strongly down."
 
 
@@ -63,9 +65,14 @@ def targets(text):
         ("slightly angry", "angry", 1, {}),
         ("angry, level 3", "angry", 3, {}),
         ("She is not very angry.", "angry", 1, {}),
-        ("Not angry", None, None, {}),
-        ("sad rather than angry", "sad", 2, {}),
-        ("She doesn’t look angry anymore, rather bored 😀", "bored", 2, {}),
+        ("Not angry", None, None, NO_ANGER),
+        ("sad rather than angry", "sad", 2, {"upper_lid_raise": 0.0, "lip_tighten": 0.0}),
+        ("Keep your brows still.", None, None, STILL_BROWS),
+        ("She smiles and her brows do not move.", None, None, {"lip_corner_pull": 0.6, **STILL_BROWS}),
+        ("He raises his brows and still talks.", None, None, dict.fromkeys(BOTH_BROWS, 0.6)),
+        ("He refuses to smile.", None, None, {"lip_corner_pull": 0.0}),
+        ("rolls his eyes", None, None, {"gaze_up": 0.6}),
+        ("She doesn’t look angry anymore, rather bored 😀", "bored", 2, NO_ANGER),
         ("he can hardly hide his joy", "happy", 3, {}),
         ("very calm", "calm", 1, {}),
         ("A person feels neutral.", "neutral", 1, {}),
@@ -123,7 +130,13 @@ def test_words_not_understood_are_kept_and_ask_for_nothing():
 
 def test_a_mix_of_emotions_adds_the_units_of_the_second():
     emotion, level, units = parts("happy and surprised")
-    assert (emotion, level) == ("happy", 2) and units["upper_lid_raise"] == pytest.approx(0.42)
+    assert (emotion, level, units) == ("happy", 2, {})
+    asked = Instruction.parse("happy and surprised")
+    assert asked.emotions == {
+        "happy": (2, pytest.approx(0.59, abs=0.01)),
+        "surprised": (2, pytest.approx(0.41, abs=0.01)),
+    }
+    assert asked.folded().action_units["upper_lid_raise"] == pytest.approx(0.42)
     mixed = targets("happy and surprised")
     assert mixed["mouthSmileLeft"] == 0.65 and mixed["browInnerUp"] > 0.4
 

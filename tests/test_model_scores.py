@@ -141,7 +141,7 @@ class Knowing(TalkingModel):
     """
 
     def __init__(self, items: list[Item], heeds: bool = True, off: float = 0.0) -> None:
-        super().__init__(Shape("ARKIT", "still", "0" * 64, 2, 16, 16))
+        super().__init__(Shape("ARKIT", "still", "0" * 64, 2, 16))
         self.heeds, self.off, self.shown, self.true = heeds, np.float32(off), {}, {}
         for corpus, clip in ((item.corpus, item.clip) for item in items):
             features = corpus.features(clip).astype(np.float32).tobytes()

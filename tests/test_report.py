@@ -178,7 +178,7 @@ def test_each_ablation_leaves_out_its_part_and_nothing_else() -> None:
 
 
 def test_the_exchange_ablation_trains_and_scores_whole_and_part(head: Head, tmp_path: Path) -> None:
-    small = {"width": 16, "style_width": 16, "frames": 25, "style_frames": 25, "fresh": 0.0}
+    small = {"width": 16, "frames": 25, "style_frames": 25, "fresh": 0.0}
     settings = ablations.shortened(profile("smoke"), 1).talking.model_copy(update=small)
     items = [Item(performed(), clip) for clip in performed().select(split="test")[:2]]
     with one_thread():

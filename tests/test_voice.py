@@ -41,8 +41,8 @@ from avi_lib.speech.phones import (
     spoken_words,
     tidy,
 )
-from avi_lib.speech.prosody import FUNCTIONALS, Prosody, functionals, prosody
-from avi_lib.speech.voice import CONTOUR, Voice
+from avi_lib.speech.prosody import CONTOUR, FUNCTIONALS, Prosody, functionals, prosody
+from avi_lib.speech.voice import Voice
 from tools.benchmarks.phones import read_source, score
 
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()

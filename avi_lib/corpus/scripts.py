@@ -12,7 +12,7 @@ are drawn in many mixes and strengths, with and without an emotion, and the text
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -27,12 +27,14 @@ from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTION_WORDS,
     EMOTIONS,
+    STRENGTH_WORDS,
+    WORDINGS,
     levels,
     opposites,
     prototype,
     quantise,
 )
-from avi_lib.instruction.grammar import Phrasing, UnsayableError, describe, salient, speakers_of
+from avi_lib.instruction.grammar import MAX_UNITS, Phrasing, UnsayableError, describe, salient, speakers_of
 from avi_lib.instruction.instruction import Instruction
 
 _FAINTEST = 0.12
@@ -40,6 +42,16 @@ _FAINTEST = 0.12
 _SEEDS = 2**62
 _SIDED = ("left_", "right_", "gaze_", "jaw_left", "jaw_right", "head_turn", "head_tilt")
 _ONE_SIDED, _ALONE = 3.0, 0.6
+_EQUAL, _FORBIDDEN = 0.35, 0.18
+"""Shares of scripts whose movements have one strength, and that forbid a movement."""
+BUNDLES: tuple[dict[str, float], ...] = (
+    *({name: 1.0} for name in sorted(ACTION_UNITS)),
+    *(wording.units for wording in WORDINGS if len(wording.units) > 1),
+)
+"""What is drawn together: every unit alone, and the composites ("brows", "a scowl") with the factor of each unit."""
+_MOST_UNITS = MAX_UNITS - max(map(len, BUNDLES))
+"""Movements that are drawn at most, so that one more can be forbidden."""
+_COMPOSITE_PAIRS = {" ".join(pair) for bundle in BUNDLES for pair in combinations(sorted(bundle), 2)}
 
 
 @dataclass(frozen=True)
@@ -94,6 +106,7 @@ class ScriptWriter:
 
     def of_caption(self, caption: Instruction) -> Script:
         """The script of a sentence that came with the recording; the sentence stays the first text as it is."""
+        caption = caption.folded()
         others = self._say(replace(caption, action_units=salient(caption.action_units)), self.texts - 1)
         return self._script(0, "caption", caption, (caption.text, *others))
 
@@ -136,7 +149,8 @@ def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Ins
     which of the two it is, None draws that too.
     """
     if rng.random() < _ALONE if alone is None else alone:
-        return Instruction("A person speaks.", action_units=_free_units(int(rng.integers(1, 5)), rng, _ONE_SIDED))
+        units = _free_units(int(rng.integers(1, 5)), rng, _ONE_SIDED)
+        return Instruction("A person speaks.", action_units=_forbidding(units, rng))
     emotion, kind = str(rng.choice(EMOTIONS)), str(rng.choice(("label", "mix")))
     return _draw(kind, emotion, int(rng.choice(levels(emotion))), rng)
 
@@ -144,7 +158,8 @@ def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Ins
 def _draw(kind: str, emotion: str, level: int, rng: np.random.Generator) -> Instruction:
     """Emotion, level and action units of one script."""
     if kind == "units":
-        return Instruction("A person speaks.", action_units=_free_units(int(rng.integers(1, 5)), rng))
+        units = _free_units(int(rng.integers(1, 5)), rng)
+        return Instruction("A person speaks.", action_units=_forbidding(units, rng))
     if kind == "other":
         emotion = str(rng.choice([name for name in EMOTIONS if name != emotion]))
         level = int(rng.choice(levels(emotion)))
@@ -152,42 +167,55 @@ def _draw(kind: str, emotion: str, level: int, rng: np.random.Generator) -> Inst
         units = _of_prototype(emotion, level, rng)
     else:
         units = _free_units(int(rng.integers(1, 4) if kind == "mix" else rng.integers(0, 3)), rng)
-    return Instruction("A person speaks.", emotion, level, units)
+    return Instruction("A person speaks.", emotion, level, _forbidding(units, rng, emotion, level))
 
 
 def _of_prototype(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
-    """Up to two of the emotion's own units at a strength near or far from their usual one; rarely one is forbidden."""
+    """Up to two of the emotion's own units at a strength near or far from their usual one."""
     usual = prototype(emotion, level)
     count = min(int(rng.integers(0, 3)), len(usual))
     chosen = [str(name) for name in rng.choice(sorted(usual), count, replace=False)] if count else []
-    units = {name: round(float(rng.uniform(_FAINTEST, 1.0)), 3) for name in chosen}
-    if units and rng.random() < 0.15:
-        units[chosen[0]] = 0.0
-    return units
+    return {name: round(float(rng.uniform(_FAINTEST, 1.0)), 3) for name in chosen}
 
 
-def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0) -> dict[str, float]:
-    """`count` action units that a face can show together, at strengths of their own.
+def _forbidding(
+    units: dict[str, float], rng: np.random.Generator, emotion: str | None = None, level: int | None = None
+) -> dict[str, float]:
+    """The same; in some scripts a movement is forbidden, half the time one that the emotion would show."""
+    if rng.random() >= _FORBIDDEN:
+        return units
+    usual = list(prototype(emotion, level or 1)) if emotion else []
+    if usual and rng.random() < 0.5:
+        return units | {str(rng.choice(usual)): 0.0}
+    bundle = BUNDLES[int(rng.integers(len(BUNDLES)))]
+    return units | {name: 0.0 for name in bundle if name not in units and not name.startswith("blink")}
+
+
+def _free_units(
+    count: int, rng: np.random.Generator, favoured: float = 1.0, blinks: bool = False, equal: bool | None = None
+) -> dict[str, float]:
+    """`count` of `BUNDLES` that a face can show together, at strengths of their own or all at one.
 
     Those of one side of the face, of the gaze and of the head are `favoured` times as likely as others.
     Blinking is idle behaviour, which is stored apart from the motion that a text has to be true of.
     """
-    names, opposed = sorted(ACTION_UNITS), opposites()
-    chances = np.array([favoured if name.startswith(_SIDED) else 1.0 for name in names])
-    if favoured == 1.0:
-        order = rng.permutation(names)
-    else:
-        order = rng.choice(names, len(names), replace=False, p=chances / chances.sum())
+    opposed = opposites()
+    chances = np.array([favoured if next(iter(bundle)).startswith(_SIDED) else 1.0 for bundle in BUNDLES])
+    order = rng.choice(len(BUNDLES), len(BUNDLES), replace=False, p=chances / chances.sum())
+    same = float(rng.uniform(_FAINTEST, 1.0))
+    equal = rng.random() < _EQUAL if equal is None else equal
     units: dict[str, float] = {}
     taken: set[str] = set()
-    for name in map(str, order):
-        if len(units) == count:
+    for bundle in (BUNDLES[number] for number in order):
+        if not count or len(units) + len(bundle) > _MOST_UNITS:
             break
-        main = set(ACTION_UNITS[name].main_channels()) or {name.partition("_")[0]}
-        if "blink" in main or taken & (main | {other for channel in main for other in opposed.get(channel, ())}):
-            continue
-        units[name] = round(float(rng.uniform(_FAINTEST, 1.0)), 3)
-        taken |= main
+        main = {channel for name in bundle for channel in ACTION_UNITS[name].main_channels() or (name[:5],)}
+        apart = taken.isdisjoint(main | {other for channel in main for other in opposed.get(channel, ())})
+        if apart and (blinks or "blink" not in main):
+            strength = same if equal else float(rng.uniform(_FAINTEST, 1.0))
+            units |= {name: round(min(factor * strength, 1.0), 3) for name, factor in bundle.items()}
+            taken |= main
+            count -= 1
     return units
 
 
@@ -195,30 +223,52 @@ def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0) -> 
 
 _SENTENCES = yaml.load(Path(__file__).with_name("sentences.yaml").read_text("utf-8"), yaml.CBaseLoader)
 ONE_EMOTION, TWO_EMOTIONS = tuple(_SENTENCES["one_emotion"]), tuple(_SENTENCES["two_emotions"])
+_ACTED = [wording for wording in WORDINGS if wording.acts]
+_PHRASED, _COMPOSED = ([w for w in WORDINGS if w.phrases and (len(w.units) > 1) == many] for many in (False, True))
 
 
 def draw_free(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
-    """A loose sentence as it is understood; one in which no emotion is understood is drawn again.
+    """A loose sentence as it is understood, of one or two emotions; one in which none is understood is drawn again.
 
     phrasing: which sentences and words may be drawn, as in `grammar.describe`.
     """
-    phrasing = phrasing or Phrasing()
     while True:
-        template = phrasing.of(TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION, rng)
-        slots = dict(_SENTENCES["speakers"][int(rng.integers(len(_SENTENCES["speakers"])))])
-        pair = rng.choice(EMOTIONS, 2, replace=False)
-        for suffix, emotion in zip(("", "2"), map(str, pair), strict=True):
-            words = EMOTION_WORDS[emotion]
-            if f"{{felt{suffix}}}" in template:
-                level = int(rng.integers(3)) if len(words.adjectives) > 1 else 0
-                slots[f"felt{suffix}"] = phrasing.of(words.adjectives[level], rng)
-            if f"{{mood{suffix}}}" in template:  # a noun that the grammar says, or a word that is only understood
-                level = int(rng.integers(3)) if len(words.nouns) > 1 else 0
-                nouns = (words.also if rng.random() < 0.3 and words.also[level] else words.nouns)[level]
-                slots[f"mood{suffix}"] = phrasing.of(nouns, rng)
-        found = Instruction.parse(template.format_map(slots))
+        found = _loose(TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION, rng, phrasing or Phrasing())
         if found.emotion is not None:
             return found
+
+
+def draw_moves(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
+    """A loose sentence as it is understood, of what a face shall not feel or do, or of a phrase such as "a scowl"."""
+    while True:
+        kind = str(rng.choice(("denied", "forbidden", "phrased"), p=(0.15, 0.25, 0.6)))
+        found = _loose(_SENTENCES[kind], rng, phrasing or Phrasing())
+        if found.action_units and not found.unknown:
+            return found
+
+
+def _loose(templates: Sequence[str], rng: np.random.Generator, phrasing: Phrasing) -> Instruction:
+    template = phrasing.of(templates, rng)
+    slots = dict(_SENTENCES["speakers"][int(rng.integers(len(_SENTENCES["speakers"])))])
+    pair = rng.choice(EMOTIONS, 2, replace=False)
+    for suffix, emotion in zip(("", "2"), map(str, pair), strict=True):
+        words = EMOTION_WORDS[emotion]
+        if f"{{felt{suffix}}}" in template:
+            level = int(rng.integers(3)) if len(words.adjectives) > 1 else 0
+            slots[f"felt{suffix}"] = phrasing.of(words.adjectives[level], rng)
+        if f"{{mood{suffix}}}" in template:  # a noun that the grammar says, or a word that is only understood
+            level = int(rng.integers(3)) if len(words.nouns) > 1 else 0
+            nouns = (words.also if rng.random() < 0.3 and words.also[level] else words.nouns)[level]
+            slots[f"mood{suffix}"] = phrasing.of(nouns, rng)
+    if "{act}" in template:
+        acts = _ACTED[int(rng.integers(len(_ACTED)))].acts
+        slots["act"] = " ".join(phrasing.of(acts, rng).replace("*", "").replace("@", slots["his"]).split())
+    if "{phrase}" in template:
+        known = _COMPOSED if rng.random() < 0.6 else _PHRASED
+        slots["phrase"] = phrasing.of(known[int(rng.integers(len(known)))].phrases, rng)
+        bucket = STRENGTH_WORDS[int(rng.integers(len(STRENGTH_WORDS)))]
+        slots["degree"] = phrasing.of(bucket.adjectives, rng)
+    return Instruction.parse(" ".join(template.format_map(slots).split()) or "speak")
 
 
 def loosened(text: str, rng: np.random.Generator) -> str:
@@ -238,26 +288,37 @@ def loosened(text: str, rng: np.random.Generator) -> str:
 
 # Scripts for the diffusion prior: instructions with sentences that say them, and what is held out of training.
 
-HELD_PAIRS, HELD_STRENGTHS, HELD_WORDINGS = 1 / 8, 1 / 10, 1 / 6
-"""Shares that are held out: of pairs of units or of emotion and unit, of strengths of a unit, of wordings."""
+HELD_PAIRS, HELD_WORDINGS = 1 / 8, 1 / 6
+"""Shares that are held out: of pairs of units that are no composite, or of emotion and unit; and of wordings."""
 
-Kind = Literal["emotion", "mix", "units", "free", "plain"]
+Kind = Literal["emotion", "mix", "units", "free", "moves", "plain"]
 Draw = Literal["train", "combination", "wording"]
 
-_SHARES: dict[Kind, float] = {"emotion": 0.12, "mix": 0.23, "units": 0.4, "free": 0.2, "plain": 0.05}
+_SHARES: dict[Kind, float] = {
+    **{"emotion": 0.12, "mix": 0.19, "units": 0.34, "free": 0.15, "moves": 0.15, "plain": 0.05}
+}
 _NEVER_HELD_OUT: dict[Draw, tuple[Kind, ...]] = {
     "train": (),
-    "combination": ("emotion", "free", "plain"),
+    "combination": ("emotion", "free", "moves", "plain"),
     "wording": ("plain",),
 }
 """Kinds that have no combination, or no wording, to be held out."""
+
+
+_LOOSE: dict[Kind, Callable[[np.random.Generator, Phrasing | None], Instruction]] = {
+    "free": draw_free,
+    "moves": draw_moves,
+}
+_COUNTS = (0.3, 0.3, 0.25, 0.15)
+"""Shares of scripts of one to four movements."""
 
 
 @dataclass(frozen=True)
 class StyleScript:
     """What to perform, and sentences that ask for it.
 
-    `kind`: an emotion, action units with one ("mix") or alone, free English, or a sentence that asks for nothing.
+    `kind`: an emotion, action units with one ("mix") or alone, free English of emotions, or of movements that are
+    forbidden or said by a phrase ("moves"), or a sentence that asks for nothing.
     """
 
     kind: Kind
@@ -266,12 +327,11 @@ class StyleScript:
 
 
 def is_held_combination(instruction: Instruction) -> bool:
-    """Whether an instruction holds a pair of parts, or a unit at a strength, that training does not see."""
-    named = {name: strength for name, strength in instruction.action_units.items() if strength > 0}
-    pairs = [" ".join(sorted(pair)) for pair in combinations(named, 2)]
+    """Whether an instruction holds a pair of parts that training does not see."""
+    named = sorted(name for name, strength in instruction.action_units.items() if strength > 0)
+    pairs = [pair for pair in map(" ".join, combinations(named, 2)) if pair not in _COMPOSITE_PAIRS]
     pairs += [f"{instruction.emotion} {name}" for name in named if instruction.emotion]
-    said = [f"{name} at {quantise(strength):g}" for name, strength in named.items()]
-    return any(_held(pair, HELD_PAIRS) for pair in pairs) or any(_held(each, HELD_STRENGTHS) for each in said)
+    return any(_held(pair, HELD_PAIRS) for pair in pairs)
 
 
 def is_held_wording(phrase: str) -> bool:
@@ -309,12 +369,13 @@ def draw_style_script(
         phrasing = Phrasing(is_held_wording) if draw == "wording" else _training_phrasing()
         chosen = kind or list(shares)[int(rng.choice(len(shares), p=[share / total for share in shares.values()]))]
         try:
-            script = _drawn(chosen, rng, texts, plain, phrasing, loose=draw == "train")
+            parts = _parts(chosen, rng, phrasing)
+            if is_held_combination(parts) != (draw == "combination") and chosen not in _LOOSE:
+                continue
+            script = _said(chosen, parts, rng, texts, plain, phrasing, loose=draw == "train")
         except UnsayableError:
             continue
-        holds = chosen != "free" and is_held_combination(script.instruction)
-        fresh = draw != "wording" or any(map(is_held_wording, phrasing.said))
-        if holds == (draw == "combination") and fresh:
+        if draw != "wording" or any(map(is_held_wording, phrasing.said)):
             return script
 
 
@@ -324,33 +385,48 @@ def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator) -
     return _different(parts, texts, 50, rng, phrasing=_training_phrasing())
 
 
-def _drawn(
-    kind: Kind, rng: np.random.Generator, texts: int, plain: Sequence[str], phrasing: Phrasing, loose: bool
+def _parts(kind: Kind, rng: np.random.Generator, phrasing: Phrasing) -> Instruction:
+    """What a script of a kind asks for; strengths are those of words: what a sentence says is what is performed."""
+    if kind in _LOOSE:
+        return _LOOSE[kind](rng, phrasing)
+    if kind == "plain":
+        return Instruction("A person speaks.")
+    if kind == "units":
+        units = _forbidding(_free_units(int(rng.choice((1, 2, 3, 4), p=_COUNTS)), rng, _ONE_SIDED, blinks=True), rng)
+        parts = Instruction("A person speaks.", action_units=units)
+    else:
+        emotion = str(rng.choice(EMOTIONS))
+        level = int(rng.choice(levels(emotion)))
+        parts = _draw(str(rng.choice(("label", "mix"))), emotion, level, rng)
+        if kind == "emotion":
+            forbidden = {name: 0.0 for name, strength in parts.action_units.items() if strength == 0}
+            return replace(parts, action_units=forbidden)
+    units = {name: quantise(strength) for name, strength in parts.action_units.items()}
+    return replace(parts, action_units={n: v for n, v in units.items() if v > 0 or parts.action_units[n] == 0})
+
+
+def _said(
+    kind: Kind,
+    parts: Instruction,
+    rng: np.random.Generator,
+    texts: int,
+    plain: Sequence[str],
+    phrasing: Phrasing,
+    loose: bool,
 ) -> StyleScript:
+    """A script of these parts, in so many sentences."""
     if kind == "plain":
         said = [_plain(rng, plain) for _ in range(texts)]
         quiet = [text for text in said if not text or not _asks(text)]
-        return StyleScript(kind, Instruction("A person speaks."), tuple(dict.fromkeys(quiet or [""])))
-    if kind == "free":
-        parts = draw_free(rng, phrasing)
+        return StyleScript(kind, parts, tuple(dict.fromkeys(quiet or [""])))
+    if kind in _LOOSE:
         said = [parts.text, *(loosened(parts.text, rng) for _ in range(texts - 1))]
         return StyleScript(kind, parts, tuple(dict.fromkeys(said)))
-    if kind == "emotion":
-        emotion = str(rng.choice(EMOTIONS))
-        parts = Instruction("A person speaks.", emotion, int(rng.choice(levels(emotion))))
-    else:  # strengths at those of their words: what a sentence says is what is performed; blinks are idle behaviour
-        parts = draw_instruction(rng, alone=kind == "units")
-        units = {
-            name: quantise(strength)
-            for name, strength in parts.action_units.items()
-            if not name.startswith("blink") and (strength == 0.0 or quantise(strength) > 0.0)
-        }
-        parts = replace(parts, action_units=units)
     said = []
     for _ in range(texts):
         text = describe(parts.action_units, parts.emotion, parts.level, rng=rng, phrasing=phrasing)
         said.append(loosened(text, rng) if loose else text)
-    return StyleScript(kind, parts, tuple(dict.fromkeys(said)))
+    return StyleScript(kind, replace(parts, text=said[0] if said else parts.text), tuple(dict.fromkeys(said)))
 
 
 def _plain(rng: np.random.Generator, plain: Sequence[str]) -> str:

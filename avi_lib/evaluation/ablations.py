@@ -140,12 +140,12 @@ def ablate_diffusion(
 ) -> Table:
     """Priors with and without diffusion, on held-out combinations of action units."""
     sizes = (settings.scripts, settings.texts, seed)
-    bank = make_bank(corpora, generator.model, encoder, *sizes, folder=kept, progress=False)
-    asked = held_out_bank(corpora, generator, encoder, "combination", settings.held_out, 5, "units", kept)
+    bank = make_bank(corpora, encoder, *sizes, folder=kept, progress=False)
+    asked = held_out_bank(corpora, encoder, "combination", settings.held_out, 5, "units", kept)
     clips, rows, whole, varied, moved = held_out_spoken(corpora), [], {}, {}, {}
     for system, how, place in _both("diffusion", settings, folder):
-        prior = train_prior(bank, encoder, generator.model, how, place, device=device, progress=False)[0].cpu()
-        drawn, true = draw_bank(prior, asked, SampleSettings()), normal(prior, asked.styles)
+        prior = train_prior(bank, encoder, how, place, device=device, progress=False)[0].cpu()
+        drawn, true = draw_bank(prior, asked, SampleSettings(), parsed=False), normal(prior, asked.styles)
         found = retrieval(similarity(drawn, true), 1)
         for number, (cosine, first) in enumerate(zip(cosines(drawn, true), found, strict=True)):
             rows.append(Row(system, str(number), {"cosine": float(cosine), "text_to_style": float(first)}))
@@ -156,7 +156,8 @@ def ablate_diffusion(
     whole |= _estimates("diversity", lambda some: float(np.mean(some)), varied, seed)
     whole |= _estimates("f1", f1, moved, seed)
     how_measured = (
-        f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out. Without diffusion the same network "
+        f"Priors trained on {len(bank)} scripts, measured on {len(asked)} held out, from the text alone, since "
+        "what a reading fixes needs no diffusion. Without diffusion the same network "
         "is trained to tell the style at once, which is the mean of the styles that fit a sentence."
     )
     title = "Ablation of stage 2: diffusion"

@@ -225,7 +225,7 @@ def show_emotions(
             level = 1 if emotion in ("neutral", "calm") else 3
             rng = np.random.default_rng([seed + number, EMOTIONS.index(emotion)])
             asked = Instruction.parse(describe({}, emotion, level, rng=rng))
-            style = prior_sampler.style(asked.text, seed + number)
+            style = prior_sampler.style(asked, seed + number)
             made = generator.perform(features, performer, asked, seed + number, style)
             found.append(AskedFace(LEARNED, emotion, clip.speaker, made))
             found.append(AskedFace(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))

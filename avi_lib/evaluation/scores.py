@@ -1,6 +1,6 @@
 """How well the prior draws styles for held-out sentences, and how well the instructor classifies and writes.
 
->>> bank = held_out_bank(corpora, generator, encoder, "wording", scripts=600, seed=0)
+>>> bank = held_out_bank(corpora, encoder, "wording", scripts=600, seed=0)
 >>> score_styles(draw_bank(prior, bank, SampleSettings()), normal(prior, bank.styles))["cosine to the true style"]
 >>> attribute(prior_sampler, generator, features, performer, instruction, seed=0)[0].change
 >>> predict_bank(instructor, bank).classified(temperature=1.4).accuracy       # of clips whose emotions are labelled
@@ -116,7 +116,6 @@ def score_styles(drawn: Styles, true: Styles, seed: int = 0) -> dict[str, Estima
 
 def held_out_bank(
     corpora: Sequence[Corpus],
-    generator: LearnedGenerator,
     encoder: TextEncoder,
     draw: Draw,
     scripts: int,
@@ -126,15 +125,15 @@ def held_out_bank(
 ) -> StyleBank:
     """Scripts of a set, one sentence each, performed by speakers that training did not have."""
     held = 10_000 + seed  # training's banks begin at 0
-    return make_bank(
-        corpora, generator.model, encoder, scripts, 1, held, draw, kind, HELD_SPLITS, real=False, folder=folder
-    )
+    return make_bank(corpora, encoder, scripts, 1, held, draw, kind, HELD_SPLITS, real=False, folder=folder)
 
 
-def draw_bank(prior: PriorModel, bank: StyleBank, settings: SampleSettings, seed: int = 0) -> Styles:
-    """A normalised style for the first sentence of every script."""
-    styles = prior.draw(prior.read(bank.first_states()), [seed + i for i in range(len(bank))], settings)
-    return normal(prior, styles)
+def draw_bank(
+    prior: PriorModel, bank: StyleBank, settings: SampleSettings, seed: int = 0, parsed: bool = True
+) -> Styles:
+    """A normalised style for the first sentence of every script; without its reading where it is not `parsed`."""
+    reading = prior.read(bank.first_states(), bank.asked if parsed else None)
+    return normal(prior, prior.draw(reading, [seed + i for i in range(len(bank))], settings))
 
 
 def draw_samples(
@@ -142,8 +141,9 @@ def draw_samples(
 ) -> Float[np.ndarray, "texts samples style"]:
     """Ten normalised styles for each of the first sentences."""
     count = min(texts, len(bank))
-    embedding = prior.read(bank.first_states(count)).at(torch.arange(count).repeat_interleave(SAMPLES))
-    styles = normal(prior, prior.draw(embedding, list(range(count * SAMPLES)), settings))
+    reading = prior.read(bank.first_states(count), bank.asked[:count])
+    rows = reading.at(torch.arange(count).repeat_interleave(SAMPLES))
+    styles = normal(prior, prior.draw(rows, list(range(count * SAMPLES)), settings))
     return styles.reshape(count, SAMPLES, -1)
 
 
@@ -208,7 +208,7 @@ def asked_and_moved(
 
     What moves is measured above the face that the same generator makes in a plain style.
     """
-    plain = prior_sampler.style(PLAIN.text, seed=0)
+    plain = prior_sampler.style(PLAIN, seed=0)
     rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
     neutral = neutral_face([(motion.values, motion.present) for motion in rest])
     moved = [measure_units(motion, neutral) for motion in move(generator, clips, list(styles))]

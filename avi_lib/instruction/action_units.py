@@ -198,6 +198,12 @@ def prototype(emotion: str, level: int) -> dict[str, float]:
     return {name: strength for name, strength in face.items() if strength > 0}
 
 
+def carriers(emotion: str) -> tuple[str, ...]:
+    """The action units that carry an emotion's face: those of half its strongest one; none of a face at rest."""
+    face = prototype(emotion, levels(emotion)[-1]) if len(levels(emotion)) > 1 else {}
+    return tuple(name for name, strength in face.items() if strength >= 0.5 * max(face.values()))
+
+
 REALISATIONS = Path(__file__).with_name("realisations.yaml")
 
 

@@ -16,7 +16,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,8 @@ FADE_S = 0.6
 MOST_ENTRIES = 1000
 MOST_BYTES, MOST_S = 1 << 20, 1e9
 _NAMES = {"at_s", "instruction", "fade_s"}
+Faces = Mapping[str, Mapping[str, float]]
+"""The action units (name to strength) that show each emotion."""
 
 
 def normalise_text(text: object) -> str:
@@ -75,7 +77,8 @@ class Instruction:
     """A sentence and its understood parts.
 
     `action_units` maps names of `ACTION_UNITS` to strengths 0-1; 0 means the sentence forbids the movement ("without
-    smiling"). `level` is 1-3 and there is one whenever there is an emotion. `unknown` are the words not understood.
+    smiling"). `level` is 1-3 and there is one whenever there is an emotion. `others` are emotions, with their levels,
+    that are mixed into the first. `unknown` are the words not understood.
 
     Raises:
         InputError: a part is outside its range.
@@ -86,6 +89,7 @@ class Instruction:
     level: int | None = None
     action_units: Mapping[str, float] = field(default_factory=dict, hash=False)
     unknown: tuple[str, ...] = ()
+    others: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         if self.emotion is not None and self.emotion not in EMOTIONS:
@@ -103,27 +107,47 @@ class Instruction:
     def parse(cls, text: str) -> Instruction:
         """Understand template sentences and free English; other words are kept in `unknown` and ignored.
 
-        A second emotion ("happy and surprised") adds the units of its prototype that the sentence does not name itself
-        (compound expressions, Du, Tao & Martinez, PNAS 111(15), 2014).
-
         Raises:
             InputError: not a string, empty, or longer than `MAX_LENGTH` characters after normalisation.
         """
         plain = normalise_text(text)
         found = scan(plain)
-        units = dict(found.units)
-        first = prototype(found.emotion, found.level or 1) if found.emotion else {}
-        for emotion, level in found.others:
-            for name, strength in prototype(emotion, level).items():
+        return cls(plain, found.emotion, found.level, dict(found.units), found.unknown, found.others)
+
+    @property
+    def emotions(self) -> dict[str, tuple[int, float]]:
+        """Level and share of every emotion that is asked for; shares add up to 1."""
+        named = [(self.emotion, self.level or 1)] if self.emotion else []
+        whole = len(named) + SECOND_EMOTION * len(self.others)
+        return {
+            emotion: (level, (SECOND_EMOTION if number else 1.0) / whole)
+            for number, (emotion, level) in enumerate([*named, *self.others])
+        }
+
+    def folded(self, faces: Faces | None = None) -> Instruction:
+        """The same with one emotion: others ("happy and surprised") as the units of their faces that are not named.
+
+        `faces` are those of emotions where they are not the usual ones. Compound expressions: Du, Tao & Martinez, PNAS
+        111(15), 2014.
+        """
+        units = dict(self.action_units)
+        first = _face(self.emotion, self.level or 1, faces) if self.emotion else {}
+        for emotion, level in self.others:
+            for name, strength in _face(emotion, level, faces).items():
                 lent = round(strength * SECOND_EMOTION, 4)
-                if name not in found.units and lent > first.get(name, 0.0) and quantise(lent) > 0.0:
+                if name not in self.action_units and lent > first.get(name, 0.0) and quantise(lent) > 0.0:
                     units[name] = max(units.get(name, 0.0), lent)
-        return cls(plain, found.emotion, found.level, units, found.unknown)
+        return replace(self, action_units=units, others=())
 
 
-def expression_targets(instruction: Instruction) -> dict[str, float]:
+def _face(emotion: str, level: int, faces: Faces | None) -> Mapping[str, float]:
+    return prototype(emotion, level) if faces is None else faces[emotion]
+
+
+def expression_targets(instruction: Instruction, faces: Faces | None = None) -> dict[str, float]:
     """ARKit channels of the expression an instruction asks for, at its apex.
 
+    `faces` are the action units of each of its emotions, where these are not shown by their prototypes.
     The emotion's prototype is the base. A unit the instruction names takes its main channels over at the named strength
     (0 switches them off), weakens the prototype's channels that oppose it (raised brows undo an angry face's lowered
     ones) and otherwise only adds. Two named units that oppose each other are both kept: the sentence asked for both.
@@ -133,7 +157,8 @@ def expression_targets(instruction: Instruction) -> dict[str, float]:
     Returns:
         channel to target: blendshape weights in 0-1, head rotations in radians; absent channels rest at 0.
     """
-    targets = unit_channels(prototype(instruction.emotion, instruction.level or 1)) if instruction.emotion else {}
+    instruction, emotion = instruction.folded(faces), instruction.emotion
+    targets = unit_channels(_face(emotion, instruction.level or 1, faces)) if emotion else {}
     asked = unit_channels(instruction.action_units)
     named = (channel for name in instruction.action_units for channel in ACTION_UNITS[name].main_channels())
     taken = dict.fromkeys(named)  # in order: the same every time
@@ -162,7 +187,8 @@ def paraphrases(
         InputError: the grammar has fewer sentences for it, it holds more than `MAX_UNITS` units, or no speaker.
     """
     rng = np.random.default_rng(seed)
-    parts = (instruction.action_units, instruction.emotion, instruction.level)
+    folded = instruction.folded()
+    parts = (folded.action_units, folded.emotion, folded.level)
     found: dict[str, None] = {}
     for _ in range(50 * n):
         if len(found) == n:

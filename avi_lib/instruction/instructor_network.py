@@ -27,8 +27,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from avi_lib.instruction.action_units import EMOTION_CLASSES
-from avi_lib.speech.prosody import FUNCTIONALS
-from avi_lib.speech.voice import CONTOUR, AcousticFeatures
+from avi_lib.speech.prosody import CONTOUR, FUNCTIONALS
+from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
 
 OUT_OF_DOMAIN = 0.1

@@ -27,7 +27,9 @@ from avi_lib.instruction.action_units import (
     STRENGTH_WORDS,
     TABLES,
     WORDINGS,
+    carriers,
     levels,
+    prototype,
     words,
 )
 
@@ -99,6 +101,10 @@ COMPOSITIONS: dict[tuple[str, str], Units] = {
     for moves in listed
 }
 """What a part with its movements means."""
+STILL = "still"
+_OF_PART: dict[str, dict[str, None]] = {}
+for (_part, _), _units in COMPOSITIONS.items():
+    _OF_PART.setdefault(_part, {}).update(dict.fromkeys(name for name, _ in _units))
 
 
 @dataclass(frozen=True)
@@ -232,7 +238,7 @@ def _share(clauses: Clauses) -> None:
     original = [list(clause) for _, clause in clauses]
     openers = [opener for opener, _ in clauses]
     for i, (opener, clause) in enumerate(clauses):
-        kinds = {item.kind for item in clause}
+        kinds = {item.kind for item in clause if item.meaning.name != STILL}
         if "units" in kinds or ("part" in kinds) == ("move" in kinds):
             continue  # nothing is lacking
         lacking = "move" if "part" in kinds else "part"
@@ -250,8 +256,13 @@ def _share(clauses: Clauses) -> None:
 
 
 def _compose(part: str, moves: Iterable[str]) -> Units | None:
-    """The units of a part with its movements: of the exact mix, else without light movements, else of one that fits."""
+    """The units of a part with its movements: of the exact mix, else without light movements, else of one that fits.
+
+    A part that is still has none of its units.
+    """
     named = set(moves)
+    if named == {STILL}:
+        return tuple((name, 0.0) for name in _OF_PART.get(part, ()))
     candidates = [named]
     for light in _LIGHT_MOVES:
         if len(named) > 1 and light in named:
@@ -279,7 +290,10 @@ def _pair(clause: list[Item]) -> list[Item]:
         groups[min(before, len(groups) - 1) if verb_first else before - 1].append(move)
     paired = [item for item in clause if item.kind not in ("part", "move")]
     for part, *moves in groups:
-        units = _compose(part.meaning.name, (move.meaning.name for move in moves))
+        named = [move.meaning.name for move in moves]
+        if "carry" in named and set(named) <= set(_LIGHT_MOVES) and any(item.kind == "not" for item in clause):
+            named = [STILL]  # "does not move her brows"
+        units = _compose(part.meaning.name, named)
         group = sorted([part, *moves], key=lambda item: item.place)
         if units is not None:
             said = tuple(word for item in group for word in item.words)
@@ -323,7 +337,10 @@ def _heads(clauses: Clauses) -> list[Item]:
 
 @dataclass(frozen=True)
 class Scan:
-    """Everything a sentence asks for; `others` are the (emotion, level) named after the first."""
+    """Everything a sentence asks for; `others` are the (emotion, level) named after the first.
+
+    An emotion that is denied ("not angry") forbids the units that carry its face, where nothing else asks for them.
+    """
 
     emotion: str | None
     level: int | None
@@ -340,6 +357,7 @@ def scan(text: str) -> Scan:
     heads = _heads(clauses)
 
     emotions: dict[str, int] = {}
+    denied: list[str] = []
     units: dict[str, float] = {}
     for head in heads:
         said = head.strengths[-1] if head.strengths else None
@@ -349,15 +367,19 @@ def scan(text: str) -> Scan:
             if head.negated:
                 strength = 0.3 if strong else 0.0
             units |= {name: round(min(strength * factor, 1.0), 4) for name, factor in head.meaning.units}
-        elif strong or not head.negated:  # "not angry" is no anger, "not very angry" is only weak
+        elif strong or not head.negated:  # "not very angry" is only weak
             shift = -1 if head.negated else said.shift if said is not None else 0
             shifted = min(max(head.meaning.level + shift, 1), 3)
             emotions[head.meaning.name] = max(emotions.get(head.meaning.name, 0), shifted)
+        else:
+            denied.append(head.meaning.name)
     stated = next((item.meaning.level for item in items if item.kind == "level"), None)
     if emotions and stated:
         emotions[next(iter(emotions))] = stated
     named = [(name, min(found, len(levels(name)))) for name, found in emotions.items()]
     emotion, level = named[0] if named else (None, None)
+    shown = {unit for each in named for unit in prototype(*each)} | units.keys()
+    units |= {unit: 0.0 for each in denied if each not in emotions for unit in carriers(each) if unit not in shown}
     return Scan(emotion, level, tuple(named[1:]), units, _unknown(items, clauses, heads))
 
 
@@ -369,7 +391,7 @@ def _unknown(items: list[Item], clauses: Clauses, heads: list[Item]) -> tuple[st
         for _, clause in clauses
         if places.isdisjoint(range(clause[0].place, max(item.end for item in clause)))
         for item in clause
-        if item.kind in ("part", "move")
+        if item.kind == "part" or (item.kind == "move" and item.meaning.name != STILL)
     }
     lost = (item for item in items if item.kind == "unknown" or item.place in idle)
     return tuple(word for item in lost for word in item.words)

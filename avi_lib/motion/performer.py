@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.instruction import Instruction, Timeline, expression_targets
+from avi_lib.instruction.instruction import Faces, Instruction, Timeline, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.expression import (
     add_beats,
@@ -206,6 +206,8 @@ def _gestures(phones: Sequence[Phone]) -> list[tuple[Viseme, float, float]]:
 
 IDLE_GROUPS = ("blink", "gaze", "head")
 """Groups of channels that idle behaviour moves."""
+_BEATEN = {"nod": ("head_nod",), "brow": ("inner_brow_raise", "outer_brow_raise")}
+"""What moves with stress, unless one of these units is forbidden."""
 _STREAMS = ("expression", "rhythm", "sway", "gaze", "blinks")
 _JAW, _FUNNEL = ARKIT.index("jawOpen"), ARKIT.index("mouthFunnel")
 _OPENERS = _columns("mouthLowerDown", "mouthUpperUp")
@@ -228,7 +230,7 @@ class Performer:
             raise InputError("phones that cover the recording", "none", "pass one SIL for a silent recording")
         self.settings = settings or PerformerSettings()
         self._mouth = articulate(phones, duration_s, self.settings.fps)
-        self._sounds = spoken[0].start_s, spoken[-1].end_s
+        self.spoken_s, self.prosody = (spoken[0].start_s, spoken[-1].end_s), prosody
         self._beats = prosody.beats() if self.settings.beats else ()
         self._gain = _loudness_gain(prosody, len(self._mouth.values), self.settings)
 
@@ -244,17 +246,23 @@ class Performer:
         """
         return self.perform_with_still(instruction, seed)[0]
 
-    def perform_with_still(self, instruction: Instruction, seed: int) -> tuple[MotionClip, MotionClip]:
-        """The motion, and the same without blinks, gaze and sway; they differ in the channels of `IDLE_GROUPS` only."""
+    def perform_with_still(
+        self, instruction: Instruction, seed: int, faces: Faces | None = None
+    ) -> tuple[MotionClip, MotionClip]:
+        """The motion, and the same without blinks, gaze and sway; they differ in the channels of `IDLE_GROUPS` only.
+
+        faces: of the emotions asked for, where these are not their prototypes.
+        """
         settings, units, rng = self.settings, instruction.action_units, _streams(seed)
         fps, how = settings.fps, dynamics(instruction.emotion, instruction.level)
-        targets = expression_targets(instruction)
-        face = express(targets, self._sounds, self._beats, len(self), fps, rng["expression"])
+        targets = expression_targets(instruction, faces)
+        face = express(targets, self.spoken_s, self._beats, len(self), fps, rng["expression"])
         speech = self._mouth.values * (how.articulation * self._gain)[:, None]
         values = _join(speech, face, self._mouth.closure)
         self._add_rhythm(values, instruction, rng["rhythm"])
         if settings.beats:
-            add_beats(values, self._beats, fps, nod=how.nod, brow=how.brow)
+            rests = {part: 0.0 in (units.get(each) for each in named) for part, named in _BEATEN.items()}
+            add_beats(values, self._beats, fps, nod=how.nod * (not rests["nod"]), brow=how.brow * (not rests["brow"]))
         still = MotionClip(ARKIT.limited(values), fps, ARKIT)
         if settings.sway:
             add_head_sway(values, fps, rng["sway"], how.sway)

@@ -1,22 +1,24 @@
-"""The diffusion prior: sentences in, styles out.
+"""The diffusion prior: what is asked in, styles out.
 
 >>> prior_sampler = load_prior_sampler()                       # the shipped prior, or a path to one's own
 >>> prior_sampler.style("She is furious.", seed=7).shape
 (128,)
->>> prior_sampler.styles("She is furious.", seeds=[7, 8, 9], settings=SampleSettings(guidance=2.0)).shape
+>>> prior_sampler.styles(Instruction.parse("She is furious."), seeds=[7, 8, 9], settings=SampleSettings(steps=12)).shape
 (3, 128)
 
-Any text is taken: what it says is data, is cut at the encoder's limit and never run.
+One reading of a sentence, its `Instruction`, is what is printed and what moves. It goes in twice: as tokens beside
+those of the text, which carry what the parser does not know, and as entries of the style that are fixed
+(`asked_style`). The network draws the others to fit them. Any text is taken: it is data, cut at a limit, never run.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,21 +27,22 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import AviError, InputError
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, opposites
+from avi_lib.instruction.grammar import MAX_LENGTH
+from avi_lib.instruction.instruction import Instruction, expression_targets
 from avi_lib.instruction.language_model import TextEncoder, load_text_encoder
-from avi_lib.motion.clip import SPACES, MotionSpace
-from avi_lib.motion.generator import STYLE, TalkingModel, check_encoder
+from avi_lib.motion.clip import ARKIT, SPACES, MotionClip, MotionSpace
+from avi_lib.motion.generator import check_encoder
+from avi_lib.motion.style import DYNAMICS, STYLE, known, style_of
 from avi_lib.settings import SampleSettings
-from avi_lib.weights import build_network, fingerprint, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
 
 SHIPPED_PRIOR = Path(__file__).resolve().parents[1] / "assets" / "prior.safetensors"
-FORMAT, KIND, REMEDY = 1, "diffusion prior", "train them with notebook 04, or check the path"
+FORMAT, KIND, REMEDY = 2, "diffusion prior", "train them with notebook 04, or check the path"
 
-TIMES = 1000  # of the diffusion; 0 has the least noise
 REACH, BINDINGS = 3, 2  # tokens to each side that a token is mixed with, and how many times
-FARTHEST = 6.0  # no number of a predicted style is beyond this many units, whatever the guidance
+FARTHEST = 8.0  # no number of a predicted style is beyond this many units, whatever the guidance
 _WAVES, _QUERIES = 64, 4
-STEP_NOISE = 0x57E9  # in place of a candidate's number: the noise that DDPM adds is of no sample's beginning
-_KEPT_SHARE = 0.02  # directions that hold a group's channels less, beside the strongest one, are free to change
 _KEPT_TEXTS = 256
 _PLAIN = SampleSettings()
 
@@ -49,47 +52,136 @@ StyleTensor = Float[torch.Tensor, "samples style"]
 Tokens = Float[torch.Tensor, "texts heads _ features"]
 Callback = Callable[[int, torch.Tensor], None]
 
-# The network: a noisy style, a time and the tokens of a sentence in, the style without noise out.
+# The reading: what is asked, as the network takes it.
+
+UNITS = tuple(ACTION_UNITS)
+ASKED = len(UNITS) + len(EMOTIONS)
+"""Tokens of a reading: one for every action unit, one for every emotion."""
+Asked = Float32[np.ndarray, "59 3"]
+
+
+def asked_tokens(asked: Instruction) -> Asked:
+    """Features (units and emotions, 3) of a reading: 1 where it is asked for, else 0.
+
+    Behind it strength and 1 where forbidden of a unit, share and level / 3 of an emotion.
+    """
+    rows = np.zeros((ASKED, 3), np.float32)
+    for name, strength in asked.action_units.items():
+        rows[UNITS.index(name)] = 1.0, strength, strength == 0.0
+    for emotion, (level, share) in asked.emotions.items():
+        rows[len(UNITS) + EMOTIONS.index(emotion)] = 1.0, share, level / 3
+    return rows
+
+
+_RHYTHMS = {"head_nod": "nods of 0.9 to 2 Hz in rad", "head_shake": "shakes of 0.7 to 1.8 Hz in rad"}
+_OPPOSING = 0.6  # from this strength on a unit decides over the channels that it opposes
+_ABOUT = {
+    channel: [name for name, unit in ACTION_UNITS.items() if channel in unit.main_channels()]
+    for channel in ARKIT.channels
+}
+_BOTH_WAYS = {ARKIT.channels[i] for group in ("gaze", "head") for i in ARKIT.groups[group]}
+_UNSTILLED = {ARKIT.channels[i] for i in ARKIT.groups["lips"]} | {"eyeBlinkLeft", "eyeBlinkRight"}
+
+
+def asked_style(asked: Instruction) -> tuple[Style, Bool[np.ndarray, " style"]]:
+    """What a reading fixes of a style in the ARKIT space: values and which entries.
+
+    The channels of a named unit are held at its strength, what accompanies them where no emotion might show it too; of
+    those that it opposes what it leaves of an emotion's face. What is forbidden does not move, but lips speak and lids
+    blink. Nods and shakes have entries of their own. Values of lips and rhythms are as they are asked, not as a
+    style shows them over speech: see `PriorModel.fixed`.
+    """
+    values, fixed, size = np.zeros(STYLE, np.float32), np.zeros(STYLE, bool), len(ARKIT)
+    targets, opposed, units = expression_targets(asked), opposites(), asked.action_units
+    for name, strength in units.items():
+        unit = ACTION_UNITS[name]
+        if name in _RHYTHMS:
+            number = 2 * size + list(DYNAMICS).index(_RHYTHMS[name])
+            values[number], fixed[number] = strength, True
+        for channel in unit.channels if strength and not asked.emotion else unit.main_channels():
+            number = ARKIT.index(channel)
+            values[number], fixed[number] = targets[channel], True
+            for other in opposed.get(channel, ()) if strength >= _OPPOSING else ():
+                number = ARKIT.index(other)
+                values[number], fixed[number] = targets.get(other, 0.0), True
+    for number, channel in enumerate(ARKIT.channels):
+        said = [units.get(name) for name in _ABOUT[channel]]
+        ways = all(strength == 0.0 for strength in said) if channel in _BOTH_WAYS else not any(said)
+        fixed[size + number] = 0.0 in said and ways and channel not in _UNSTILLED
+    return values, fixed
+
+
+def deviations(asked: Instruction, motion: MotionClip, prior: PriorModel | None = None) -> list[str]:
+    """Where a motion over speech is not what was understood, in words: named units, and the emotion's face.
+
+    prior: knows what lips show over speech; without one they are not looked at. Raises InputError for an empty motion.
+    """
+    (values, fixed), shown, there = asked_style(asked), style_of(motion), known(ARKIT, motion.present)
+    if prior is not None:
+        shown = (shown - prior.rest.cpu().numpy()) / prior.gain.cpu().numpy()
+    lips, found = ARKIT.groups["lips"], []
+    for name, strength in asked.action_units.items():
+        unit = ACTION_UNITS[name]
+        main = {ARKIT.index(channel): unit.channels[channel] for channel in unit.main_channels()}
+        if name in _RHYTHMS:
+            main = {2 * len(ARKIT) + list(DYNAMICS).index(_RHYTHMS[name]): 1.0}
+        spoken = {*lips, *range(2 * len(ARKIT), STYLE)} if prior is None else ()
+        seen = [i for i in main if fixed[i] and there[i] and i not in spoken]
+        want, got = (float(np.mean([each[i] / main[i] for i in seen])) if seen else 0.0 for each in (values, shown))
+        if abs(want - got) > (_FORBIDDEN if strength == 0.0 else _DEVIATION):
+            found.append(f"{name.replace('_', ' ')} was asked for at {want:.2f} and shows {max(got, 0.0):.2f}")
+    targets = expression_targets(replace(asked, action_units={}))
+    face = {ARKIT.index(channel): value for channel, value in targets.items() if ARKIT.index(channel) not in lips}
+    free = [number for number in face if not fixed[number] and motion.present[number]]
+    whole = sum(face[number] ** 2 for number in free)
+    if whole > 0.1 and (share := sum(face[number] * shown[number] for number in free) / whole) < _HARDLY:
+        found.append(f"{asked.emotion} hardly shows: {max(share, 0.0):.0%} of its usual face")
+    return found
+
+
+_DEVIATION, _FORBIDDEN, _HARDLY = 0.2, 0.1, 0.2
+
+# The network: a noisy style, a time and what is asked in, the style without noise out.
 
 
 @dataclass(frozen=True, eq=False)
-class TextEmbedding:
-    """Sentences as the network attends to them."""
+class Reading:
+    """Sentences as the network attends to them, and what they fix of a style."""
 
     keys: Tokens  # of every token of every head; the first token is empty and always there
     values: Tokens
     mask: Bool[torch.Tensor, "texts tokens"]
-    pooled: Float[torch.Tensor, "texts width"]  # what some learned queries find in the sentence
-    aligned: Float[torch.Tensor, "texts style"]  # the sentence in the space of normalised styles, of length 1
+    pooled: Float[torch.Tensor, "texts width"]  # what some learned queries find in the tokens
+    known: Float[torch.Tensor, "texts style"]  # normalised styles
+    fixed: Bool[torch.Tensor, "texts style"]  # which of their entries are fixed
 
-    def at(self, texts: Int[torch.Tensor, " rows"]) -> TextEmbedding:
+    def at(self, texts: Int[torch.Tensor, " rows"]) -> Reading:
         """The sentences of these numbers."""
-        return TextEmbedding(**{name: value[texts] for name, value in vars(self).items()})
+        return Reading(**{name: value[texts] for name, value in vars(self).items()})
 
 
 class PriorNetwork(nn.Module):
-    """Attention from one style token to the tokens of a sentence.
+    """Attention from one style token to the tokens of a sentence and of its reading.
 
     text: numbers in a token's state; width: features of the style token; words: features of a token.
     """
 
     def __init__(
-        self, text: int, width: int = 256, blocks: int = 4, heads: int = 8, words: int = 128, dropout: float = 0.0
+        self, text: int, width: int = 192, blocks: int = 4, heads: int = 8, words: int = 128, dropout: float = 0.0
     ) -> None:
         super().__init__()
         self.heads = heads
         self.read_norm = nn.LayerNorm(text)
         self.read_words = nn.Linear(text, words)
         self.binding = nn.ModuleList(Binding(words) for _ in range(BINDINGS))
+        self.read_asked = nn.Parameter(torch.randn(ASKED, 3, words).mul_(0.5))  # in place: see build_network
         self.read_keys = nn.Linear(words, words)
         self.read_values = nn.Linear(words, words)
-        self.nothing = nn.Parameter(torch.randn(2, words).mul_(0.02))  # in place: see build_network
+        self.nothing = nn.Parameter(torch.randn(words).mul_(0.02))
         self.queries = nn.Parameter(torch.randn(_QUERIES, heads, words // heads).mul_(0.5))
         self.gather = nn.Sequential(nn.LayerNorm(_QUERIES * words), nn.Linear(_QUERIES * words, width), nn.GELU())
-        self.align = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, STYLE))
-        self.no_gist = nn.Parameter(torch.zeros(width))
         self.gist = nn.Linear(width, width)
-        self.noisy = nn.Linear(STYLE, width)
+        self.noisy = nn.Linear(3 * STYLE, width)
         self.time = nn.Sequential(nn.Linear(2 * _WAVES, width), nn.SiLU(), nn.Linear(width, width))
         self.modulate = nn.Linear(width, 4 * width)
         self.blocks = nn.ModuleList(PriorBlock(width, words, heads, dropout) for _ in range(blocks))
@@ -100,46 +192,51 @@ class PriorNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def read(
-        self, states: Float[torch.Tensor, "texts tokens text"], mask: Bool[torch.Tensor, "texts tokens"]
-    ) -> TextEmbedding:
-        """Embed sentences, from the states of their tokens and which of them are there; padding is never looked at."""
+        self,
+        states: Float[torch.Tensor, "texts tokens text"],
+        mask: Bool[torch.Tensor, "texts tokens"],
+        asked: Float[torch.Tensor, "texts asked 3"],
+        known: Float[torch.Tensor, "texts style"],
+        fixed: Bool[torch.Tensor, "texts style"],
+    ) -> Reading:
+        """Embed sentences and readings.
+
+        From the states of the tokens and which of them are there, features as of `asked_tokens`, and what is fixed of a
+        normalised style. Padding, and units that are not asked for, are never looked at; all may be absent.
+        """
         texts = len(mask)
         rows = self.read_words(self.read_norm(states[mask]))
-        for bind in self.binding:
+        for bind in self.binding if len(rows) else ():
             rows = bind(rows, mask)
-        projected = []
-        for layer, empty in zip((self.read_keys, self.read_values), self.nothing, strict=True):
-            features = layer(rows)
-            placed = features.new_zeros(*mask.shape, features.shape[1])
-            placed[mask] = features
-            tokens = torch.cat([empty.to(features.dtype).expand(texts, 1, -1), placed], dim=1)
-            projected.append(tokens.unflatten(2, (self.heads, -1)).transpose(1, 2))
-        keys, values = projected
-        full = torch.cat([mask.new_ones(texts, 1), mask], dim=1)
+        said = rows.new_zeros(*mask.shape, rows.shape[1])
+        said[mask] = rows
+        there = asked[..., 0] > 0
+        most = int(there.sum(dim=1).max())
+        named = there.float().argsort(dim=1, descending=True, stable=True)[:, :most]
+        features = asked.gather(1, named[..., None].expand(-1, -1, 3))
+        parts = (features[..., None] * self.read_asked[named]).sum(dim=2).to(said.dtype)
+        tokens = torch.cat([self.nothing.to(said.dtype).expand(texts, 1, -1), said, parts], dim=1)
+        full = torch.cat([mask.new_ones(texts, 1), mask, there.gather(1, named)], dim=1)
+        keys, values = (
+            layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2) for layer in (self.read_keys, self.read_values)
+        )
         found = _attend(self.queries.transpose(0, 1).expand(texts, -1, -1, -1), keys, values, full)
-        pooled = self.gather(found.transpose(1, 2).flatten(1))
-        return TextEmbedding(keys, values, full, pooled, functional.normalize(self.align(pooled).float(), dim=1))
-
-    def drop_text(self, embedding: TextEmbedding, dropped: Bool[torch.Tensor, " texts"]) -> TextEmbedding:
-        """The same with some sentences taken away: nothing of them is left but the empty token."""
-        first = torch.arange(embedding.mask.shape[1], device=dropped.device) == 0
-        mask = embedding.mask & (first | ~dropped[:, None])
-        pooled = torch.where(dropped[:, None], self.no_gist.to(embedding.pooled.dtype), embedding.pooled)
-        return replace(embedding, mask=mask, pooled=pooled)
+        return Reading(keys, values, full, self.gather(found.transpose(1, 2).flatten(1)), known, fixed)
 
     def forward(
-        self, noisy: Float[torch.Tensor, "texts style"], times: Int[torch.Tensor, " texts"], embedding: TextEmbedding
+        self, noisy: Float[torch.Tensor, "texts style"], times: Float[torch.Tensor, " texts"], reading: Reading
     ) -> Float[torch.Tensor, "texts style"]:
-        """The predicted styles without noise."""
+        """The predicted styles without noise, fixed entries as they are; times are 0, all noise, to 1, none."""
         rates = torch.exp(torch.arange(_WAVES, device=times.device) * (-math.log(10_000) / (_WAVES - 1)))
-        angles = times[:, None].float() * rates
+        angles = 1000 * times[:, None].float() * rates
         waves = torch.cat([angles.sin(), angles.cos()], dim=1)
         modulation = self.modulate(functional.silu(self.time(waves)))
-        x = self.noisy(noisy) + self.gist(embedding.pooled)
+        fixed = reading.fixed.to(noisy.dtype)
+        x = self.noisy(torch.cat([noisy, reading.known * fixed, fixed], dim=1)) + self.gist(reading.pooled)
         for block in self.blocks:
-            x = block(x, modulation, embedding)
+            x = block(x, modulation, reading)
         predicted: torch.Tensor = self.say(self.norm(x))
-        return predicted
+        return torch.where(reading.fixed, reading.known, predicted.float())
 
 
 class Binding(nn.Module):
@@ -181,12 +278,12 @@ class PriorBlock(nn.Module):
         self,
         x: Float[torch.Tensor, "texts width"],
         modulation: Float[torch.Tensor, "texts four_widths"],
-        embedding: TextEmbedding,
+        reading: Reading,
     ) -> Float[torch.Tensor, "texts width"]:
         """The style token of each text after this block."""
         scale, shift, scale_2, shift_2 = (modulation + self.offset).chunk(4, dim=1)
         queries = self.ask(self.ask_norm(x) * (1 + scale) + shift).unflatten(1, (self.heads, 1, -1))
-        x = x + self.answer(_attend(queries, embedding.keys, embedding.values, embedding.mask).flatten(1))
+        x = x + self.answer(_attend(queries, reading.keys, reading.values, reading.mask).flatten(1))
         y = self.network(self.norm(x) * (1 + scale_2) + shift_2)
         return x + functional.dropout(y, self.dropout, self.training)
 
@@ -197,45 +294,19 @@ def _attend(queries: Tokens, keys: Tokens, values: Tokens, mask: Bool[torch.Tens
     return logits.masked_fill(~mask[:, None, None], -torch.inf).softmax(dim=-1) @ values
 
 
-# The sampler: from noise to styles, by the schedulers of diffusers.
+# The sampler: from noise to styles.
 
 
 class Condition(NamedTuple):
     """A sentence for every sample, and its weight among several, which add up to 1."""
 
-    embedding: TextEmbedding
+    reading: Reading
     weight: float = 1.0
-
-
-class Kept(NamedTuple):
-    """What of a given style is kept: `projection` (style, style) onto it."""
-
-    style: Float[torch.Tensor, " style"]
-    projection: Float[torch.Tensor, "style style"]
 
 
 def noise_of(seeds: Sequence[int]) -> StyleTensor:
     """Standard normal noise of every seed, on the processor: the same on any machine and in any batch."""
     return torch.stack([torch.randn(STYLE, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
-
-
-def scheduler_of(sampler: str = "ddpm") -> Any:
-    """A new scheduler of `SampleSettings.sampler`; of "ddpm", the forward process of training.
-
-    A cosine schedule (Nichol and Dhariwal 2021) over `TIMES`, of which x0 is predicted.
-    """
-    import diffusers  # slow to import: only where styles are drawn
-
-    common: dict[str, Any] = {
-        "num_train_timesteps": TIMES,
-        "beta_schedule": "squaredcos_cap_v2",
-        "prediction_type": "sample",
-        "timestep_spacing": "trailing",
-    }
-    if sampler == "dpm++":
-        return diffusers.DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", lambda_min_clipped=-5.1, **common)
-    kind = diffusers.DDIMScheduler if sampler == "ddim" else diffusers.DDPMScheduler
-    return kind(clip_sample=False, **common)
 
 
 @torch.no_grad()
@@ -244,70 +315,58 @@ def sample(
     conditions: Sequence[Condition],
     noise: StyleTensor,
     settings: SampleSettings,
-    seeds: Sequence[int] = (),
-    kept: Kept | None = None,
+    nothing: Reading | None = None,
     callback: Callback | None = None,
 ) -> StyleTensor:
-    """Denoise.
+    """Denoise along the straight path from noise to style (rectified flow, Liu et al. 2022), of which x1 is predicted.
 
-    DDIM (Song et al. 2021), DPM-Solver++ (Lu et al. 2022) or ancestral DDPM (Ho et al. 2020), each with classifier-free
-    guidance (Ho and Salimans 2022, equation 6, with 1 + w there as w here), on the prediction of x0:
+    Heun's method on a grid that is densest near the style (Karras et al. 2022), with classifier-free guidance (Ho and
+    Salimans 2022, equation 6, with 1 + w there as w here):
 
-    ==================  ================================================================================
-    symbol              variable
-    x_T, x_t            `noise`, `x` (samples, 128), of normalised styles
-    t, alpha_bar_t      `time` of `scheduler.timesteps`, `scheduler.alphas_cumprod[time]`
-    c, and its absence  `conditions`; sentences that `drop_text` took away
-    w                   `settings.guidance`: 0 forgets the sentence, more than 1 exaggerates it
-    x0_hat              `predicted` = x0(x_t, t) + w (x0(x_t, t, c) - x0(x_t, t))
-    ==================  ================================================================================
+    =================  ===========================================================================================
+    symbol             variable
+    x_0, x_t           `noise`, `x` = (1 - t) x_0 + t x_1 (samples, 128), of normalised styles
+    t_k                `grid` = sin(pi k / 2 N), N of `settings.steps`
+    c, its absence     `conditions`, `nothing`, which fixes the same entries and asks for nothing
+    w                  `settings.guidance`: 0 forgets the sentence, more than 1 exaggerates it
+    x1_hat             `predicted` = x1(x_t, t) + w (x1(x_t, t, c) - x1(x_t, t))
+    v                  (x1_hat - x_t) / (1 - t)
+    =================  ===========================================================================================
 
     Begins at `noise` (see `noise_of`) with a network in evaluation mode. Predictions for several conditions are mixed
-    by their weights. `seeds`, one a sample, are those of the noise that DDPM adds at every step. `kept` is a part of a
-    given style that all samples keep. `callback` gets the number of every step and the styles predicted in it. Raises
-    AviError for a prediction that is not finite, InputError for weights that do not add up to 1.
+    by their weights. `nothing` is looked at with a guidance other than 1. `callback` gets the number of every step and
+    the styles predicted in it. Raises AviError for a prediction that is not finite, InputError for weights that do not
+    add up to 1.
     """
     if abs(sum(condition.weight for condition in conditions) - 1) > 1e-6:
         got = ", ".join(f"{condition.weight:g}" for condition in conditions) or "none"
         raise InputError("conditions whose weights add up to 1", got, "divide them by their sum")
-    scheduler = scheduler_of(settings.sampler)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # diffusers with numpy 2
-        scheduler.set_timesteps(settings.steps)
-    extra: dict[str, Any] = {}
-    if settings.sampler == "ddpm":
-        extra["generator"] = [torch.Generator().manual_seed(candidate_seed(seed, STEP_NOISE)) for seed in seeds]
-    w, x = settings.guidance, noise
-    if w != 1.0:
-        # the sentences, and behind them the same ones dropped, so that guidance is one pass
-        rows = torch.arange(2 * len(x), device=x.device)
-        doubled = (each._replace(embedding=each.embedding.at(rows % len(x))) for each in conditions)
-        conditions = [each._replace(embedding=network.drop_text(each.embedding, rows >= len(x))) for each in doubled]
-    for step, time in enumerate(scheduler.timesteps):
-        predicted = 0 * x
-        for embedding, weight in conditions:
-            copies = 1 if w == 1.0 else 2
-            x0 = network(x.repeat(copies, 1), time.expand(copies * len(x)), embedding).float()
-            if w != 1.0:
-                with_text, without = x0.chunk(2)
-                x0 = without + w * (with_text - without)
-            predicted = predicted + weight * x0
-        if kept is not None:
-            predicted = predicted + (kept.style - predicted) @ kept.projection
+    w = settings.guidance
+
+    def predict(x: StyleTensor, time: float) -> StyleTensor:
+        predicted, times = 0 * x, x.new_full((len(x),), time)
+        for reading, weight in conditions:
+            x1 = network(x, times, reading)
+            if w != 1.0 and nothing is not None:
+                without = network(x, times, replace(nothing, known=reading.known, fixed=reading.fixed))
+                x1 = without + w * (x1 - without)
+            predicted = predicted + weight * x1
         if not predicted.isfinite().all():
-            raise AviError("a finite style", f"others at step {step}", "check the weights of the prior")
-        predicted = predicted.clamp(-FARTHEST, FARTHEST)
-        x = scheduler.step(predicted, time, x, **extra).prev_sample
+            raise AviError("a finite style", f"others at time {time:.2f}", "check the weights of the prior")
+        return predicted.clamp(-FARTHEST, FARTHEST)
+
+    x, grid = noise, [math.sin(0.5 * math.pi * k / settings.steps) for k in range(settings.steps)]
+    for step, (now, then) in enumerate(pairwise([*grid, 1.0])):
+        predicted = predict(x, now)
+        velocity = (predicted - x) / (1 - now)
+        ahead = x + (then - now) * velocity
+        if then < 1:
+            velocity = (velocity + (predict(ahead, then) - ahead) / (1 - then)) / 2
+            ahead = x + (then - now) * velocity
+        x = ahead
         if callback is not None:
             callback(step, predicted)
-    return x if kept is None else x + (kept.style - x) @ kept.projection
-
-
-def candidate_seed(seed: int, number: int) -> int:
-    """The seed of a sample's candidate, or of the noise in its steps; the first candidate's is the sample's own."""
-    if number == 0:
-        return seed
-    return int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> 1)
+    return x
 
 
 # The prior as a whole: network, scale of styles, and the file it lives in.
@@ -321,7 +380,6 @@ class PriorShape:
     text_fingerprint: str  # digest of the text encoder
     text: int
     space: str  # name of the motion space
-    styles: str  # fingerprint of the talking model whose styles it draws
     width: int
     blocks: int
     heads: int
@@ -330,19 +388,22 @@ class PriorShape:
 
 
 class PriorModel(nn.Module):
-    """`network`, and as buffers the mean and scale of styles and what a normalised style holds every channel at."""
+    """`network`, and as buffers mean and scale of styles, and what a style shows of what is asked.
+
+    `rest` and `gain` (128,) are the line from asked to shown values, such as of a jaw that speaks.
+    """
 
     mean: torch.Tensor
     scale: torch.Tensor
-    held: torch.Tensor
+    rest: torch.Tensor
+    gain: torch.Tensor
 
     def __init__(self, shape: PriorShape, dropout: float = 0.0) -> None:
         super().__init__()
         self.shape = shape
         self.network = PriorNetwork(shape.text, shape.width, shape.blocks, shape.heads, shape.words, dropout)
-        self.register_buffer("mean", torch.zeros(STYLE))
-        self.register_buffer("scale", torch.ones(()))
-        self.register_buffer("held", torch.zeros(len(self.space), STYLE))
+        for name, value in (("mean", 0.0), ("scale", 1.0), ("rest", 0.0), ("gain", 1.0)):
+            self.register_buffer(name, torch.full((STYLE,), value))
 
     @property
     def space(self) -> MotionSpace:
@@ -353,65 +414,88 @@ class PriorModel(nn.Module):
         """Styles as the network sees them."""
         return (styles - self.mean) / self.scale
 
+    def fixed(self, asked: Sequence[Instruction]) -> tuple[StyleTensor, Bool[torch.Tensor, "texts style"]]:
+        """What readings fix of normalised styles: values and which entries."""
+        values, fixed = zip(*map(asked_style, asked), strict=True)
+        shown = torch.from_numpy(np.stack(values)).to(self.rest.device) * self.gain + self.rest
+        return self.normal(shown), torch.from_numpy(np.stack(fixed)).to(self.rest.device)
+
     @torch.no_grad()
-    def read(self, states: Sequence[Float32[np.ndarray, "_ dim"]]) -> TextEmbedding:
-        """Embed sentences, from the states (tokens, text) of each; InputError for states of another width or NaN."""
+    def read(
+        self,
+        states: Sequence[Float32[np.ndarray, "_ dim"]],
+        asked: Sequence[Instruction] | None = None,
+        style: Style | None = None,
+        keep: Sequence[str] = (),
+    ) -> Reading:
+        """Embed sentences and their readings.
+
+        Args:
+            states: (tokens, text) of every sentence; an array without tokens for none.
+            asked: what was understood of each; None leaves all to the text.
+            style: one of which groups of channels are kept.
+            keep: names of these groups.
+
+        Raises:
+            InputError: states of another width or NaN, an unknown group, a style that is not finite or of another size.
+        """
         if any(each.ndim != 2 or each.shape[1] != self.shape.text or not np.isfinite(each).all() for each in states):
             expected = f"finite states (tokens, {self.shape.text}) of {self.shape.text_encoder}"
             got = ", ".join(str(each.shape) for each in states)
             raise InputError(expected, got, "encode the sentences with that encoder")
         mask = torch.arange(max(map(len, states))) < torch.tensor([len(each) for each in states])[:, None]
-        padded = torch.zeros(*mask.shape, self.shape.text)
+        padded, device = torch.zeros(*mask.shape, self.shape.text), self.mean.device
         padded[mask] = torch.from_numpy(np.concatenate(states)).float()
-        return self.network.read(padded.to(self.mean.device), mask.to(self.mean.device))
+        tokens = torch.zeros(len(states), ASKED, 3)
+        known, fixed = (
+            torch.zeros(len(states), STYLE, dtype=kind, device=device) for kind in (torch.float, torch.bool)
+        )
+        if asked is not None:
+            tokens = torch.from_numpy(np.stack([asked_tokens(each) for each in asked]))
+            known, fixed = self.fixed(asked)
+        if style is not None:
+            kept = self.kept(style, keep)
+            known, fixed = torch.where(kept, self.normal(torch.from_numpy(style).to(device)[None]), known), fixed | kept
+        return self.network.read(padded.to(device), mask.to(device), tokens.to(device), known, fixed)
 
-    @torch.no_grad()
-    def draw(
-        self,
-        text: TextEmbedding | Sequence[Condition],
-        seeds: Sequence[int],
-        settings: SampleSettings,
-        kept: Kept | None = None,
-        callback: Callback | None = None,
-    ) -> Styles:
-        """Styles (samples, 128) for sentences, one each with its seed; a single sentence serves all seeds.
-
-        Predictions for several conditions are mixed at every step. Of several candidates, drawn from seeds of their
-        own, the one nearest to its sentence in the aligned space is taken. A regression draws the same for all seeds
-        and can keep nothing.
-        """
-        many = settings.candidates
-        drawn = [candidate_seed(seed, number) for seed in seeds for number in range(many)]
-        rows = torch.arange(len(seeds)).repeat_interleave(many)
-        conditions = [
-            Condition(embedding.at(rows if len(embedding.mask) > 1 else torch.zeros_like(rows)), weight)
-            for embedding, weight in ([Condition(text)] if isinstance(text, TextEmbedding) else text)
-        ]
-        if self.shape.regression:  # from no noise at the last time
-            blank = torch.zeros(len(drawn), STYLE, device=self.mean.device)
-            times = torch.full((len(drawn),), TIMES - 1, device=blank.device)
-            styles = sum((share * self.network(blank, times, each).float() for each, share in conditions), blank)
-        else:
-            styles = sample(self.network, conditions, noise_of(drawn), settings, drawn, kept, callback)
-        if many > 1:
-            aligned = sum((weight * embedding.aligned for embedding, weight in conditions), torch.zeros(()))
-            near = nn.functional.cosine_similarity(styles, aligned).unflatten(0, (-1, many))
-            styles = styles.unflatten(0, (-1, many))[torch.arange(len(seeds)), near.argmax(dim=1)]
-        return np.asarray((styles * self.scale + self.mean).cpu().numpy(), np.float32)
-
-    def keep(self, style: Style, groups: Sequence[str]) -> Kept:
-        """What of a style holds the channels of some groups: they stay while the rest is drawn anew.
-
-        Raises InputError for a group that the space does not have, or a style that is not finite or of another size.
-        """
+    def kept(self, style: Style, groups: Sequence[str]) -> Bool[torch.Tensor, " style"]:
+        """Entries of a style, levels and spreads, that are about groups of channels; errors as in `read`."""
         if unknown := sorted(set(groups) - set(self.space.groups)):
             raise InputError(f"groups of {', '.join(self.space.groups)}", ", ".join(unknown), "name some of them")
         if style.shape != (STYLE,) or not np.isfinite(style).all():
             raise InputError(f"a finite style ({STYLE},)", f"{style.shape}", "take one from `draw` or `style_of`")
-        channels = [channel for group in groups for channel in self.space.groups[group]]
-        _, strengths, directions = torch.linalg.svd(self.held[channels], full_matrices=False)
-        basis = directions[strengths > _KEPT_SHARE * strengths.max()] if len(channels) else directions[:0]
-        return Kept(self.normal(torch.from_numpy(style)[None])[0], basis.T @ basis)
+        kept = torch.zeros(STYLE, dtype=torch.bool, device=self.mean.device)
+        for group in groups:
+            for channel in self.space.groups[group]:
+                kept[[channel, len(self.space) + channel]] = True
+        return kept
+
+    @torch.no_grad()
+    def draw(
+        self,
+        readings: Reading | Sequence[Condition],
+        seeds: Sequence[int],
+        settings: SampleSettings,
+        callback: Callback | None = None,
+    ) -> Styles:
+        """Styles (samples, 128) for sentences, one each with its seed; a single sentence serves all seeds.
+
+        Predictions for several conditions are mixed at every step. A regression draws the same for all seeds.
+        """
+        one = torch.zeros(len(seeds), dtype=torch.long)
+        conditions = [
+            Condition(reading if len(reading.mask) > 1 else reading.at(one), weight)
+            for reading, weight in ([Condition(readings)] if isinstance(readings, Reading) else readings)
+        ]
+        if self.shape.regression:  # from no noise
+            blank = torch.zeros(len(seeds), STYLE, device=self.mean.device)
+            styles = sum((share * self.network(blank, blank[:, 0], each) for each, share in conditions), blank)
+        else:
+            empty = np.zeros((0, self.shape.text), np.float32)
+            nothing = self.read([empty]).at(one) if settings.guidance != 1.0 else None
+            noise = noise_of(seeds).to(self.mean.device)
+            styles = sample(self.network, conditions, noise, settings, nothing, callback)
+        return np.asarray((styles * self.scale + self.mean).cpu().numpy(), np.float32)
 
 
 def save_prior(model: PriorModel, path: Path, about: dict[str, object] | None = None) -> None:
@@ -432,51 +516,62 @@ def read_prior_about(path: Path) -> dict[str, object]:
         return read_about(path, (FORMAT,), KIND)
 
 
+def reading_of(text: str) -> Instruction:
+    """What is understood of any text, also of one that is empty or too long to be an instruction."""
+    try:
+        return Instruction.parse(text[:MAX_LENGTH])
+    except InputError:
+        return Instruction(text)
+
+
 @dataclass(frozen=True, eq=False)
 class PriorSampler:
-    """A prior, its text encoder, why these, and a warning for the user, if any."""
+    """A prior, its text encoder, why these, and a warning for the user, if any.
+
+    Sentences are texts, or instructions, whose parts count as they are, whatever the text says.
+    """
 
     prior: PriorModel
     encoder: TextEncoder
     reason: str
     warning: str | None = None
-    _texts: dict[str, TextEmbedding] = field(default_factory=dict, repr=False)
+    _texts: dict[str, Float32[np.ndarray, "_ dim"]] = field(default_factory=dict, repr=False)
 
-    def read(self, text: str) -> TextEmbedding:
-        """The embedding of a sentence; the last ones are kept."""
-        if text not in self._texts:
+    def read(self, asked: str | Instruction, style: Style | None = None, keep: Sequence[str] = ()) -> Reading:
+        """A sentence and its reading; see `PriorModel.read`. States of the last texts are kept."""
+        asked = reading_of(asked) if isinstance(asked, str) else asked
+        if asked.text not in self._texts:
             if len(self._texts) >= _KEPT_TEXTS:
                 self._texts.pop(next(iter(self._texts)))
-            self._texts[text] = self.prior.read(self.encoder.encode([text]))
-        return self._texts[text]
+            self._texts[asked.text] = self.encoder.encode([asked.text])[0]
+        return self.prior.read([self._texts[asked.text]], [asked], style, keep)
 
-    def style(self, text: str, seed: int, settings: SampleSettings = _PLAIN) -> Style:
+    def style(self, asked: str | Instruction, seed: int, settings: SampleSettings = _PLAIN) -> Style:
         """One style (128,) for a sentence."""
-        return np.asarray(self.styles(text, [seed], settings)[0])
+        return np.asarray(self.styles(asked, [seed], settings)[0])
 
     def styles(
-        self, text: str, seeds: Sequence[int], settings: SampleSettings = _PLAIN, callback: Callback | None = None
+        self,
+        asked: str | Instruction,
+        seeds: Sequence[int],
+        settings: SampleSettings = _PLAIN,
+        callback: Callback | None = None,
     ) -> Styles:
         """Styles (seeds, 128) for a sentence, one for each seed; see `sample` for the callback."""
-        return self.prior.draw(self.read(text), seeds, settings, callback=callback)
+        return self.prior.draw(self.read(asked), seeds, settings, callback)
 
     def between(
-        self, texts: Sequence[str], weights: Sequence[float], seed: int, settings: SampleSettings = _PLAIN
+        self, asked: Sequence[str | Instruction], weights: Sequence[float], seed: int, settings: SampleSettings = _PLAIN
     ) -> Style:
         """A style between sentences, by weights that add up to 1: interpolation from the same noise."""
-        conditions = [Condition(self.read(text), float(weight)) for text, weight in zip(texts, weights, strict=True)]
+        conditions = [Condition(self.read(each), float(weight)) for each, weight in zip(asked, weights, strict=True)]
         return np.asarray(self.prior.draw(conditions, [seed], settings)[0])
 
-    def edit(self, style: Style, keep: Sequence[str], text: str, seed: int, settings: SampleSettings = _PLAIN) -> Style:
-        """A style for a sentence that keeps what a given style holds some groups of channels at."""
-        return np.asarray(self.prior.draw(self.read(text), [seed], settings, self.prior.keep(style, keep))[0])
-
-    def check_fits(self, talking: TalkingModel) -> None:
-        """Raise InputError unless the styles are those of a talking model."""
-        if self.prior.shape.styles != fingerprint(talking):
-            got = "a talking model with other styles"
-            do = "train a prior for it with notebook 04, or take styles from the performer"
-            raise InputError("the talking model whose styles the prior draws", got, do)
+    def edit(
+        self, style: Style, keep: Sequence[str], asked: str | Instruction, seed: int, settings: SampleSettings = _PLAIN
+    ) -> Style:
+        """A style for a sentence that keeps what a given style says of some groups of channels."""
+        return np.asarray(self.prior.draw(self.read(asked, style, keep), [seed], settings)[0])
 
 
 def load_prior_sampler(weights: Path | None = None, encoder: str | None = None) -> PriorSampler:

@@ -55,6 +55,14 @@ class Beat(NamedTuple):
     strength: float
 
 
+CONTOUR = ("pitch", "voiced", "level", "pitch_movement", "level_movement")
+"""What a step of the contour holds: semitones about the clip's median in halves of an octave (0 unvoiced), whether it
+is voiced, dB below the clip's loud parts (95th percentile) in units of 20, and the change of pitch and level a step."""
+_HALF_OCTAVE_ST = 6.0
+_LEVEL_DB = 20.0
+_FLOOR_DB = -60.0
+
+
 @dataclass(frozen=True)
 class Prosody:
     """Voice by video frame; frame i covers the times i/fps to (i+1)/fps.
@@ -78,6 +86,15 @@ class Prosody:
             for beat, start, stop in zip(self.syllables, first, last, strict=True)
             if beat.strength >= least and beat == max(self.syllables[start:stop], key=lambda b: (b.strength, b.time_s))
         )
+
+    def contour(self) -> Float32[np.ndarray, "frames 5"]:
+        """The columns of `CONTOUR` for every frame; the speaker's pitch and the recording's level do not matter."""
+        pitch = 12 * np.log2(np.maximum(self.f0_hz, 1.0))
+        median = np.median(pitch[self.voiced]) if self.voiced.any() else 0.0
+        pitch = np.where(self.voiced, pitch - median, 0.0) / _HALF_OCTAVE_ST
+        level = np.maximum(self.energy_db - np.percentile(self.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
+        moves = np.diff(pitch, prepend=pitch[:1]) * self.voiced, np.diff(level, prepend=level[:1])
+        return np.stack([pitch, self.voiced, level, *moves], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

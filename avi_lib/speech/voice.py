@@ -25,15 +25,8 @@ from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
 from avi_lib.speech.prosody import PitchTrack, Prosody, functionals, track_pitch
 
 STEPS_S = 25
-CONTOUR = ("pitch", "voiced", "level", "pitch_movement", "level_movement")
-"""What a step of the contour holds: semitones about the clip's median in halves of an octave (0 unvoiced), whether it
-is voiced, dB below the clip's loud parts (95th percentile) in units of 20, and the change of pitch and level a step."""
 RECIPE = 1
 """Part of the address of everything that is kept; to be raised when the way from wave to acoustic features changes."""
-
-_HALF_OCTAVE_ST = 6.0
-_LEVEL_DB = 20.0
-_FLOOR_DB = -60.0
 
 Wave = Float32[np.ndarray, " samples"]
 
@@ -162,13 +155,7 @@ class Voice:
         return AcousticFeatures(joined.astype(np.float16), self._contour(steps), functionals(self.wave, self.track))
 
     def _contour(self, steps: int) -> Float16[np.ndarray, "steps 5"]:
-        prosody = self.prosody(float(STEPS_S))
-        voiced = prosody.voiced
-        pitch = 12 * np.log2(np.maximum(prosody.f0_hz, 1.0))
-        pitch = np.where(voiced, pitch - (np.median(pitch[voiced]) if voiced.any() else 0.0), 0.0) / _HALF_OCTAVE_ST
-        level = np.maximum(prosody.energy_db - np.percentile(prosody.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
-        columns = [pitch, voiced, level, np.diff(pitch, prepend=pitch[:1]) * voiced, np.diff(level, prepend=level[:1])]
-        contour = np.stack(columns, axis=1).astype(np.float16)[:steps]
+        contour = self.prosody(float(STEPS_S)).contour().astype(np.float16)[:steps]
         return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")
 
     def groups(self, longest_s: float) -> list[tuple[float, Voice]]:

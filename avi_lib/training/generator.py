@@ -1,4 +1,4 @@
-"""Training the talking model: prepared corpora in, a style encoder and a talking generator out.
+"""Training the talking generator: prepared corpora in, a network that moves a face to speech in a style out.
 
 >>> mixture = Mixture.of(corpora, split="train", frames=settings.frames)
 >>> losses = TalkingLosses(mixture, settings, model)                   # sets the model's normalisation
@@ -17,7 +17,6 @@ from typing import NamedTuple, Unpack
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch.func import functional_call
 
 from avi_lib.corpus.dataset import Item, Mixture, performer_of
 from avi_lib.corpus.scripts import draw_instruction
@@ -25,8 +24,10 @@ from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.files import content_sha256
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionSpace
-from avi_lib.motion.generator import Shape, TalkingModel, valid_frames, whiten_styles
+from avi_lib.motion import style as styles
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip, MotionSpace
+from avi_lib.motion.flow import FPS
+from avi_lib.motion.generator import Shape, TalkingModel, valid_frames
 from avi_lib.motion.performer import IDLE_GROUPS
 from avi_lib.settings import TalkingSettings
 from avi_lib.training.loop import How, LogLine, Losses, train
@@ -39,10 +40,12 @@ FAINT = 0.02
 vertex of a region, and would be left free."""
 CLOSED_MM = 0.5
 """Lips less than this apart are closed."""
-LOOKED_AT, SHOWN = 256, 2000
-"""Items from which features and motion are normalised and losses scaled, and from which styles are whitened."""
+LOOKED_AT = 256
+"""Items from which features, styles and motion are normalised and losses scaled."""
 LEAST_DEVIATION = 0.02
 """Channels that hardly move are normalised as if they moved this much."""
+LEAST_STYLE = 0.1
+"""Entries of a style that hardly differ are normalised as if they differed by this share of what is usual."""
 NOTEWORTHY = 0.05
 """An error this large counts in any channel, however seldom it moves."""
 
@@ -162,6 +165,14 @@ def _style(mixture: Mixture, takes: Sequence[Take], settings: TalkingSettings, r
     curves = [curve + idle if rng.random() < 0.5 else curve for _, curve, idle, _ in parts]
     motion, valid = _padded(curves, settings.style_frames)
     return MotionBatch(motion, torch.from_numpy(present), valid)
+
+
+def styles_shown(shown: MotionBatch, space: MotionSpace) -> tuple[torch.Tensor, torch.Tensor]:
+    """The style (clips, 128) that each clip shows, and which entries are known."""
+    rows = zip(shown.motion.numpy(), shown.present.numpy(), shown.valid.numpy(), strict=True)
+    clips = [MotionClip(motion[valid], FPS, space, present) for motion, present, valid in rows]
+    known = np.stack([styles.known(space, clip.present) for clip in clips])
+    return torch.from_numpy(np.stack([styles.style_of(clip) for clip in clips])), torch.from_numpy(known)
 
 
 def _part(
@@ -324,7 +335,7 @@ class TalkingLosses:
         self.mixture, self.settings = mixture, settings
         rng = np.random.default_rng([settings.train.seed, 3])
         looked_at = rng.choice(len(mixture.items), min(LOOKED_AT, len(mixture.items)), replace=False)
-        speech, _ = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
+        speech, shown = draw(mixture, [mixture.items[i] for i in np.sort(looked_at)], settings, rng)
         assert speech.features is not None
         features = speech.features[speech.valid.repeat_interleave(2, dim=1)]
         model.generator.mean.copy_(features.mean(dim=0))
@@ -332,10 +343,14 @@ class TalkingLosses:
         mean = _channel_mean(speech.motion, speech.present, speech.valid)
         variance = _channel_mean((speech.motion - mean).square(), speech.present, speech.valid)
         deviation = variance.sqrt().clamp_min(LEAST_DEVIATION)
-        for part in (model.style.mean, model.generator.motion_mean):
-            part.copy_(mean)
-        for part in (model.style.deviation, model.generator.motion_deviation):
-            part.copy_(deviation)
+        model.generator.motion_mean.copy_(mean)
+        model.generator.motion_deviation.copy_(deviation)
+        style, known = styles_shown(shown, mixture.space)
+        usual = (style * known).sum(dim=0) / known.sum(dim=0).clamp_min(1)
+        differs = ((style - usual).square() * known).sum(dim=0) / known.sum(dim=0).clamp_min(1)
+        model.generator.style_mean.copy_(usual)
+        least = LEAST_STYLE * torch.from_numpy(styles.scale(mixture.space))
+        model.generator.style_deviation.copy_(torch.maximum(differs.sqrt(), least))
         self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, speech.motion, speech.present, speech.valid)
 
@@ -358,37 +373,33 @@ class TalkingLosses:
     ) -> Losses:
         """Named losses of a batch and of speech under real styles, for which there is no true motion."""
         device = model.generator.mean.device
-        speech, shown = speech.to(device), shown.to(device)
+        style = self._style(model, shown)
+        speech = speech.to(device)
         assert speech.features is not None
-        style = model.style(shown.motion, shown.present, shown.valid)
-        motion = model.generator(speech.features, style.sample(), speech.valid)
+        motion = model.generator(speech.features, style, speech.valid)
         closed = self.settings.closed
         losses = motion_losses(self.error, self.scale, motion, speech.motion, speech.present, speech.valid, closed)
-        losses["divergence"] = style.divergence().mean()
-        if unlabelled is not None:
-            losses |= self._unlabelled(model, *(part.to(device) for part in unlabelled))
+        if unlabelled is not None:  # under another's real style there is no true motion, but the lips keep time
+            other, style = unlabelled[0].to(device), self._style(model, unlabelled[1])
+            assert other.features is not None
+            made = model.generator(other.features, style, other.valid)
+            losses["content"] = content_loss(self.error, made, other.motion, other.valid)
         weights = self.settings.model_dump()
         losses["loss"] = sum((weights[name] * value for name, value in losses.items()), torch.zeros(()))
         return losses
 
-    def _unlabelled(self, model: TalkingModel, speech: MotionBatch, shown: MotionBatch) -> Losses:
-        """Speech under another's real style: the style must be found again in the motion, and the lips keep time."""
-        assert speech.features is not None
-        with torch.no_grad():
-            style = model.style(shown.motion, shown.present, shown.valid).mean
-        motion = model.generator(speech.features, style, speech.valid)
-        fixed = {name: value.detach() for name, value in model.style.named_parameters()}
-        found = functional_call(model.style, fixed, (motion, shown.present, speech.valid)).mean
-        return {
-            "style": (found.float() - style.float()).square().mean(),
-            "content": content_loss(self.error, motion, speech.motion, speech.valid),
-        }
+    def _style(self, model: TalkingModel, shown: MotionBatch) -> torch.Tensor:
+        """Styles as they are shown, a little off; what is not known is as it mostly is."""
+        generator = model.generator
+        style, known = (each.to(generator.mean.device) for each in styles_shown(shown, self.mixture.space))
+        off = self.settings.jitter * generator.style_deviation * torch.randn_like(style)
+        return torch.where(known, style + off, generator.style_mean)
 
 
 def untrained(mixture: Mixture, settings: TalkingSettings) -> TalkingModel:
     """A model of random weights for a mixture, the same for the same seed."""
     first = mixture.corpora[0].description["features"]
-    sizes = (mixture.features, settings.width, settings.style_width)
+    sizes = (mixture.features, settings.width)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
         return TalkingModel(Shape(mixture.space.name, first["name"], first["fingerprint"], *sizes), settings.dropout)
@@ -399,34 +410,19 @@ def train_talking(
 ) -> tuple[TalkingModel, list[LogLine]]:
     """Train, or go on training, in a folder; the averaged model and the log's lines. `how`, and errors: see `train`.
 
-    start: a model whose weights and normalisation are begun with, its styles whitened; it stays as it is. InputError
-    when it is of another shape.
+    start: a model whose generator and normalisation are begun with; it stays as it is. InputError when it is of another
+    shape.
     """
     model = untrained(mixture, settings)
-    if start is not None and start.shape != model.shape:
+    if start is not None and replace(start.shape, flow_width=0) != model.shape:
         expected = f"weights to begin with of the shape {model.shape}"
         raise InputError(expected, f"{start.shape}", "choose others, or none")
     losses = TalkingLosses(mixture, settings, model)
     if start is not None:
-        model.load_state_dict(start.state_dict())
-        whiten_styles(model, _styles_shown(model, mixture, settings))
+        model.generator.load_state_dict(start.generator.state_dict())
     digest = recipe(mixture, settings, start)
     model, log = train(model, losses, len(mixture.items), settings.train, folder, digest, **how)
     return model.eval(), log
-
-
-@torch.no_grad()
-def _styles_shown(model: TalkingModel, mixture: Mixture, settings: TalkingSettings) -> np.ndarray:
-    """Styles of performances as training shows them."""
-    if not mixture.performed:
-        raise InputError("performed clips whose styles are whitened", "none", "begin with random weights")
-    rng = np.random.default_rng([settings.train.seed, 4])
-    styles: list[np.ndarray] = []
-    while sum(map(len, styles)) < SHOWN:
-        chosen = [mixture.performed[int(i)] for i in rng.integers(len(mixture.performed), size=64)]
-        shown = draw(mixture, chosen, settings, rng)[1]
-        styles.append(model.style.eval()(shown.motion, shown.present, shown.valid).mean.numpy())
-    return np.concatenate(styles)
 
 
 def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:

@@ -20,7 +20,7 @@ from html import escape
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
@@ -159,7 +159,7 @@ class InstructionEditor:
         self.rows[0].at.value = 0.0
         self.plus.disabled = len(self.rows) >= MOST_ROWS
         self._list.children = [row.box for row in self.rows]
-        chosen, units = self.current, self.current.action_units
+        chosen, units = self.current, self.current.folded().action_units
         self.text.value, self.reading.value, self.emotion.value = chosen.text, studio.reading(chosen), chosen.emotion
         self.level.disabled = chosen.emotion is None or len(levels(chosen.emotion)) == 1
         self.level.value = 2 if self.level.disabled or chosen.level is None else chosen.level
@@ -207,7 +207,7 @@ class InstructionEditor:
         self._rewrite(emotion=emotion, level=None if emotion is None else min(self.level.value, levels(emotion)[-1]))
 
     def _unit_moved(self, unit: str) -> None:
-        units = {**self.current.action_units, unit: self.units[unit].value}
+        units = {**self.current.folded().action_units, unit: self.units[unit].value}
         self._rewrite(action_units={name: value for name, value in units.items() if value != UNNAMED})
 
     def _reworded(self) -> None:
@@ -216,7 +216,7 @@ class InstructionEditor:
 
     def _rewrite(self, **changed: Any) -> None:
         """Write the sentence of changed parts, about the same speaker; in other words where a person asked for some."""
-        old = self.current
+        old = self.current.folded()
         names = ("action_units", "emotion", "level")
         parts: dict[str, Any] = {name: getattr(old, name) for name in names} | changed
         speaker, rng = studio.speaker_of(old.text), np.random.default_rng(self._wordings)
@@ -301,24 +301,20 @@ class SpeechPicker:
 def sampling_controls(settings: TalkSettings) -> SimpleNamespace:
     """Controls of seed, samples and how the prior draws; those of the prior are off where it does not draw."""
     first, slides = settings.sample, {"continuous_update": False}
-    steps = [count for count in range(2, 251) if 1000 % count == 0]
-    samplers = get_args(SampleSettings.model_fields["sampler"].annotation)
     controls = {
         "seed": widgets.BoundedIntText(settings.seed, min=0, max=2**31 - 1),
         "samples": widgets.IntSlider(1, min=1, max=4, **slides),
         "guidance": widgets.FloatSlider(first.guidance, min=0, max=10, step=0.25, **slides),
-        "steps": widgets.SelectionSlider(options=sorted({*steps, first.steps}), value=first.steps, **slides),
-        "candidates": widgets.IntSlider(first.candidates, min=1, max=16, **slides),
-        "sampler": widgets.Dropdown(options=samplers, value=first.sampler),
+        "steps": widgets.IntSlider(first.steps, min=2, max=max(32, first.steps), **slides),
     }
     for name, control in controls.items():
         control.description, control.style.description_width = name, "90px"
-        control.layout.width = "220px" if name in ("seed", "sampler") else "420px"
+        control.layout.width = "220px" if name == "seed" else "420px"
         control.disabled = name in SampleSettings.model_fields and "performer" in (settings.generator, settings.prior)
     seed, *others = controls.values()
     other = widgets.Button(description="Another", icon="refresh", layout={"width": "110px"})
     other.on_click(lambda _: seed.set_trait("value", (seed.value + 1) % seed.max))
-    hint = _hint("Same seed, same face. Guidance above 1 exaggerates. The candidate nearest to the sentence is taken.")
+    hint = _hint("Same seed, same face. Guidance above 1 exaggerates.")
     box = widgets.VBox([widgets.HBox([seed, other]), *others, hint])
     return SimpleNamespace(**controls, all=list(controls.values()), box=box)
 

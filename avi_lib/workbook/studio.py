@@ -276,6 +276,7 @@ def reading(instruction: Instruction) -> str:
     if instruction.emotion is not None:
         level = f" · {LEVELS[instruction.level]}" if instruction.level and instruction.emotion != "neutral" else ""
         chips.append((f"{instruction.emotion}{level}", "avi-emotion"))
+    chips += [(f"and {emotion}", "avi-emotion") for emotion, _ in instruction.others]
     for name, value in instruction.action_units.items():
         chips.append((f"{name.replace('_', ' ')} {f'{value:.2f}' if value else 'not at all'}", ""))
     chips = chips or [("nothing asked for", "")]

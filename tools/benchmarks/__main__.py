@@ -36,6 +36,8 @@ SECTIONS = (
     "units",
     "corpora",
     "generator",
+    "flow",
+    "asked",
     "prior",
     "instructor",
     "folds",

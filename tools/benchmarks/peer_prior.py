@@ -1,10 +1,11 @@
 """The peer: DALLE2-pytorch's DiffusionPrior on the same bank, trained and sampled as its authors' classes do it.
 
 `make peer` puts the package beside the environment, into .tools/peer. It reads one vector a sentence: the mean of the
-sentence's token states, through a network of the kind that AVI-Talking puts before it, and learns by the same
-contrastive loss. It is trained at several learning rates, of which the one that serves it best on what is compared is
-taken; it samples without added noise, as ours. With `max_text_len=1` it has no tokens to attend to; by its default it
-attends to 256 of them, the sentence's own and learned padding.
+sentence's token states, through a network of the kind that AVI-Talking puts before it, and learns by its
+own loss and a contrastive one. It is trained at several learning rates, of which the one that serves it best on what is
+compared is taken; it samples without added noise, as ours, in as many calls of its network. Pooled (`max_text_len=1`)
+it has no tokens to attend to; with access to tokens it attends to 40, the sentence's own and learned padding. Ours
+reads the text alone here, as the peer does; with the parser's reading it is told beside.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import io
 import statistics
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +32,16 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate, one_thread
 from avi_lib.evaluation.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 from avi_lib.instruction.language_model import TextEncoder
-from avi_lib.motion.generator import STYLE, LearnedGenerator
 from avi_lib.motion.prior import PriorModel
+from avi_lib.motion.style import STYLE
 from avi_lib.settings import PriorSettings, SampleSettings
 from avi_lib.training.loop import train
-from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, soft_contrast, train_prior
+from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, train_prior
 from tools.benchmarks.measuring import ROOT, Figure, in_turns_ms, spread
 
 PLACE = ROOT / ".tools" / "peer"
-DEFAULT_TOKENS, PEER_RATES = 256, (1e-3, 3e-4)
+FORMS, PEER_RATES = {"pooled": 1, "40 tokens": 40}, (1e-3, 3e-4)
+DIFFUSION, TEMPERATURE = 30.0, 0.05  # weight of its own loss beside the contrastive one, and that one's temperature
 MISSING = "the package dalle2-pytorch is not installed: `make peer` puts it beside the environment"
 
 
@@ -91,7 +94,7 @@ class PeerModel(nn.Module):
 
 
 class PeerLosses:
-    """The peer's own loss and the contrastive one, weighted as ours."""
+    """The peer's own loss and the contrastive one."""
 
     def __init__(self, ours: PriorLosses) -> None:
         self.ours = ours
@@ -101,7 +104,7 @@ class PeerLosses:
     ) -> dict[str, torch.Tensor]:
         """Named losses of the scripts of these numbers."""
         assert isinstance(model, PeerModel)
-        bank, settings = self.ours.bank, self.ours.settings
+        bank = self.ours.bank
         texts = [int(rng.choice(bank.texts_of[int(item)])) for item in items]
         styles = self.ours.styles[torch.from_numpy(items)]
         given = model.condition(bank, texts)
@@ -109,14 +112,18 @@ class PeerLosses:
             # the peer scales its argument in place
             diffusion = model.prior(image_embed=styles.clone(), **given)
         aligned = functional.normalize(given["text_embed"], dim=1)
-        contrast = soft_contrast(aligned, functional.normalize(styles, dim=1), self.ours.temperature(way))
-        loss = settings.diffusion * diffusion + settings.contrast * contrast
-        return {"diffusion": diffusion, "contrast": contrast, "loss": loss}
+        contrast = soft_contrast(aligned, functional.normalize(styles, dim=1))
+        return {"diffusion": diffusion, "contrast": contrast, "loss": DIFFUSION * diffusion + contrast}
+
+
+def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
+    """Contrast both ways between (batch, 128) of length 1; labels are the styles' own likeness (SoftCLIP, 2023)."""
+    labels, alike = (styles @ styles.T / TEMPERATURE).softmax(dim=1), sentences @ styles.T / TEMPERATURE
+    return -sum((labels * each.log_softmax(dim=1)).sum(dim=1).mean() for each in (alike, alike.T)) / 2
 
 
 def measure_peer(
     corpora: Sequence[Corpus],
-    generator: LearnedGenerator,
     encoder: TextEncoder,
     settings: PriorSettings,
     folder: Path,
@@ -128,7 +135,6 @@ def measure_peer(
 
     Args:
         corpora: prepared ones, as in `evaluation.prior`.
-        generator: whose styles both draw.
         encoder: of the sentences.
         settings: of ours; the peer takes the same batches and average, and the better of `PEER_RATES`.
         folder: where both keep their checkpoints.
@@ -142,21 +148,27 @@ def measure_peer(
     package = find_peer()
     if package is None:
         raise InputError("the peer to compare with", MISSING, "install it, or leave the comparison out")
-    bank = bank or make_bank(
-        corpora, generator.model, encoder, settings.scripts, settings.texts, settings.train.seed, folder=texts
-    )
-    held = held_out_bank(corpora, generator, encoder, "wording", settings.held_out, 1, folder=texts)
-    ours, _ = train_prior(bank, encoder, generator.model, settings, folder / "ours", progress=progress)
+    bank = bank or make_bank(corpora, encoder, settings.scripts, settings.texts, settings.train.seed, folder=texts)
+    held = held_out_bank(corpora, encoder, "wording", settings.held_out, 1, folder=texts)
+    ours, _ = train_prior(bank, encoder, settings, folder / "ours", progress=progress)
     true, how = normal(ours, held.styles), SampleSettings()
-    first = [each[0] for each in held.texts_of]
-    peers = []
-    for rate in PEER_RATES:
-        peer = _train_peer(package, bank, ours, settings, rate, folder / f"peer-{rate:g}", progress)
-        peers.append((score_styles(peer.draw(held, first, how.steps, 1.0, seed=0), true), rate, peer))
-    best, rate, peer = max(peers, key=lambda each: each[0]["cosine to the true style"].value)
-    own = score_styles(draw_bank(ours, held, how), true)
-    yield from _compared(own, best, ours, peer, f"{settings.train.steps} steps each; peer at the rate {rate:g}")
-    yield from _timed(package, ours, peer, bank, held, settings)
+    first, calls = [each[0] for each in held.texts_of], 2 * how.steps - 1
+    own, parsed = (score_styles(draw_bank(ours, held, how, parsed=each), true) for each in (False, True))
+    for what, found in parsed.items():
+        yield Figure(
+            f"with the parser's reading: {what}", found.value, "", "-", f"from the text alone {own[what].value:.3f}"
+        )
+    chosen: dict[str, PeerModel] = {}
+    for form, tokens in FORMS.items():
+        peers = []
+        for rate in PEER_RATES:
+            place = folder / f"peer-{tokens}-{rate:g}"
+            peer = _train_peer(package, bank, ours, settings, tokens, rate, place, progress)
+            peers.append((score_styles(peer.draw(held, first, calls, 1.0, seed=0), true), rate, peer))
+        best, rate, chosen[form] = max(peers, key=lambda each: each[0]["cosine to the true style"].value)
+        how_long = f"{settings.train.steps} steps each; peer at the rate {rate:g}"
+        yield from _compared(dict(own), best, ours, chosen[form], form, how_long)
+    yield from _timed(ours, chosen, bank, held, settings, calls)
 
 
 def _train_peer(
@@ -164,24 +176,25 @@ def _train_peer(
     bank: StyleBank,
     ours: PriorModel,
     settings: PriorSettings,
+    tokens: int,
     rate: float,
     folder: Path,
     progress: bool | None,
 ) -> PeerModel:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
-        peer = PeerModel(package, bank.texts.dim, max_text_len=1)
+        peer = PeerModel(package, bank.texts.dim, max_text_len=tokens)
     how = settings.train.model_copy(update={"learning_rate": rate})
     losses = PeerLosses(PriorLosses(bank, settings, ours))
-    trained, _ = train(peer, losses, len(bank), how, folder, f"peer {recipe(bank, settings)}", progress=progress)
-    return trained.eval()
+    named = f"peer {tokens} {recipe(bank, settings)}"
+    return train(peer, losses, len(bank), how, folder, named, progress=progress)[0].eval()
 
 
 def _compared(
-    own: dict[str, Estimate], best: dict[str, Estimate], ours: nn.Module, peer: nn.Module, how: str
+    own: dict[str, Estimate], best: dict[str, Estimate], ours: nn.Module, peer: nn.Module, form: str, how: str
 ) -> Iterator[Figure]:
     sizes = [sum(p.numel() for p in model.parameters()) / 1e6 for model in (ours, peer)]
-    yield Figure("millions of weights", sizes[0], "", "-", f"peer {sizes[1]:.2f}; {how}")
+    yield Figure(f"{form}: millions of weights", sizes[0], "", "-", f"peer {sizes[1]:.2f}; {how}")
     energies = own.pop("energy distance").value, best.pop("energy distance").value
     for what, mine in own.items():
         other = best[what]
@@ -189,48 +202,42 @@ def _compared(
         said = (
             f"{mine.low:.3f} to {mine.high:.3f}; peer {other.value:.3f}, {other.low:.3f} to {other.high:.3f}: {apart}"
         )
-        yield Figure(f"held-out wordings: {what}", mine.value, "", "apart, better", f"95 % intervals {said}")
-    yield Figure("held-out wordings: energy distance", energies[0], "", "-", f"peer {energies[1]:.3f}")
+        yield Figure(f"{form}: held-out wordings: {what}", mine.value, "", "apart, better", f"95 % intervals {said}")
+    yield Figure(f"{form}: held-out wordings: energy distance", energies[0], "", "-", f"peer {energies[1]:.3f}")
 
 
 def _timed(
-    package: Any, ours: PriorModel, peer: PeerModel, bank: StyleBank, held: StyleBank, settings: PriorSettings
+    ours: PriorModel,
+    peers: Mapping[str, PeerModel],
+    bank: StyleBank,
+    held: StyleBank,
+    settings: PriorSettings,
+    calls: int,
 ) -> Iterator[Figure]:
     """Training steps (forward and backward) and samples in turns, one thread, processor time."""
     losses = PriorLosses(bank, settings, ours)
-    default = PeerModel(package, bank.texts.dim, max_text_len=DEFAULT_TOKENS).eval()
-    items = np.arange(min(settings.train.batch, len(bank)))
-    few = items[: max(len(items) // 16, 1)]
-    how = SampleSettings(guidance=2.0)
-    states = held.first_states(1)
-    with one_thread():
-        steps = in_turns_ms(
-            {
-                "ours": lambda: _step(ours, losses, items),
-                "peer": lambda: _step(peer, PeerLosses(losses), items),
-                "default": lambda: _step(default, PeerLosses(losses), few),
-            },
-            7,
-        )
-        samples = in_turns_ms(
-            {
-                "ours": lambda: ours.draw(ours.read(states), [0], how),
-                "peer": lambda: peer.draw(held, [0], how.steps, how.guidance, 0),
-                "default": lambda: default.draw(held, [0], how.steps, how.guidance, 0),
-            },
-            7,
-        )
-    step, sampled = ({name: statistics.median(each) for name, each in times.items()} for times in (steps, samples))
-    said = (
-        f"{len(items)} sentences; peer {step['peer']:.0f}, by its default {step['default']:.0f} for {len(few)} of them"
+    items, how, states = (
+        np.arange(min(settings.train.batch, len(bank))),
+        SampleSettings(guidance=2.0),
+        held.first_states(1),
     )
-    yield Figure("training step, one thread", step["ours"], "CPU ms", "-", said)
-    ratios = [theirs / own for theirs, own in zip(steps["peer"], steps["ours"], strict=True)]
-    yield Figure("faster than the peer in training", statistics.median(ratios), "x", ">= 2", spread(ratios))
-    said = f"guidance 2; peer {sampled['peer']:.0f} ms, by its default {sampled['default']:.0f} ms"
-    yield Figure("one style, 20 steps, one thread", sampled["ours"], "CPU ms", "<= 60", said)
-    ratios = [theirs / own for theirs, own in zip(samples["peer"], samples["ours"], strict=True)]
-    yield Figure("faster than the peer in sampling", statistics.median(ratios), "x", ">= 2", spread(ratios))
+    steps: dict[str, Callable[[], object]] = {"ours": lambda: _step(ours, losses, items)}
+    samples: dict[str, Callable[[], object]] = {"ours": lambda: ours.draw(ours.read(states), [0], how)}
+    for form, peer in peers.items():
+        steps[form] = partial(_step, peer, PeerLosses(losses), items)
+        samples[form] = partial(peer.draw, held, [0], calls, how.guidance, 0)
+    with one_thread():
+        for what, timed in (
+            (f"training step of {len(items)} sentences", steps),
+            (f"one style, {calls} calls", samples),
+        ):
+            spent = in_turns_ms(timed, 7)
+            yield Figure(f"{what}, one thread", statistics.median(spent["ours"]), "CPU ms", "-", "guidance 2")
+            for form in peers:
+                ratios = [theirs / own for theirs, own in zip(spent[form], spent["ours"], strict=True)]
+                yield Figure(
+                    f"{form}: faster than the peer, {what}", statistics.median(ratios), "x", "-", spread(ratios)
+                )
 
 
 def _step(model: nn.Module, losses: Any, items: np.ndarray) -> None:

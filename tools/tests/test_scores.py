@@ -100,7 +100,7 @@ def test_what_is_asked_for_and_not_there_or_does_not_fit_is_refused(monkeypatch,
         list(measure_talking(model, tmp_path, []))
     with pytest.raises(InputError, match="nobody"):
         list(measure_talking(model, None, [recorded()], ["nobody"]))
-    other = TalkingModel(Shape("ARKIT", "whisper-tiny-en", "0" * 64, 2, 16, 16))
+    other = TalkingModel(Shape("ARKIT", "whisper-tiny-en", "0" * 64, 2, 16))
     with pytest.raises(InputError, match=r"2 features of whisper-tiny-en.*still"):
         list(measure_talking(other, None, [performed()]))
 
