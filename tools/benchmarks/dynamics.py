@@ -11,18 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import matplotlib as mpl
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float64, UInt8
 from PIL import Image
+from scipy.signal import find_peaks
 
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.layouts import Recording
 from avi_lib.errors import InputError
-from avi_lib.evaluation.metrics import DYNAMICS, PARTS, measure_dynamics
+from avi_lib.evaluation.metrics import FPS, Measure, at_rate, has_channels
 from avi_lib.evaluation.report import Row, Table, tabulate
 from avi_lib.face.tracking import track_video
 from avi_lib.face.video import write_video
@@ -37,6 +39,126 @@ from avi_lib.speech.phones import align_phones
 from avi_lib.speech.prosody import prosody
 from avi_lib.talker import Renderer
 from tools.benchmarks.measuring import Figure, Options, there
+
+# Dynamics: how much, how fast and at which rates the parts of a face move; real faces are the measure.
+
+PARTS = {
+    name: tuple(ARKIT.groups[group])
+    for name, group in {
+        "brows": "brows", "lids": "blink", "gaze": "gaze", "cheeks": "cheeks_nose", "head": "head", "mouth": "lips",
+    }.items()
+}  # fmt: skip
+WINDOW_S, SHORTEST_S = 3.0, 2.0
+BANDS_HZ = (0.2, 0.7, 2.0, 5.0, 12.6)
+"""Edges of the bands of power; what lies above the first band is fast."""
+STILL, STILL_S = 0.02, 0.2
+"""Brows are still where no brow channel's range over so many seconds is larger."""
+BLINK_RISE, LONGEST_BLINK_S = 0.2, 0.6
+_ABOUT = {
+    "sd": ("movement", "standard deviation in windows of 3 s, root mean square over channels; head in degrees"),
+    "speed": ("speed", "root mean square of the change, a second"),
+    "jitter": ("jitter", "root mean square of the third difference, a frame cubed"),
+    "fast": ("fast share", f"share of the power that lies above {BANDS_HZ[1]:g} Hz"),
+}
+DYNAMICS = {
+    **{
+        f"{part}_{kind}": Measure(f"{part}: {title}", "", "near", "channels that are there, real or made", what)
+        for part in PARTS
+        for kind, (title, what) in _ABOUT.items()
+    },
+    "brows_still": Measure(
+        "brows: still share", "", "near", "all frames", f"no brow channel moves by {STILL:g} within {STILL_S:g} s"
+    ),
+    "blink_rate": Measure("blinks", "1/min", "near", "all frames", f"lids that rise by {BLINK_RISE:g} and fall again"),
+    "blink_width_s": Measure("width of a blink", "s", "near", "clips with a blink", "time above half of its height"),
+}
+"""What `measure_dynamics` finds, in the order of tables; near is near to real faces."""
+
+
+def measure_dynamics(curves: MotionClip, noise: MotionClip | None = None) -> dict[str, float]:
+    """All of `DYNAMICS` for one motion of 2 s or more, and by part the power in each band of `BANDS_HZ`.
+
+    Bands are named such as "brows_0.7_hz" after their lower edge, in squares of the channels' units. `noise` is what
+    the tracker makes of a face that does not move: its squares are taken off. A part of which no
+    channel is present is NaN. Gaze is joined straight over blinks, in which trackers see none. InputError for another
+    space.
+    """
+    motion = at_rate(curves)
+    scores = dict.fromkeys(DYNAMICS, float("nan"))
+    if motion.duration_s < SHORTEST_S:
+        return scores
+    own, values = _moments(motion), motion.values
+    floor = _moments(at_rate(noise)) if noise is not None else {}
+    for part, members in PARTS.items():
+        there = [channel for channel in members if motion.present[channel]]
+        if not there:
+            continue
+        unit = np.degrees(1.0) if part == "head" else 1.0
+        left = {k: np.maximum((v - floor.get(k, 0.0))[..., there].mean(axis=-1), 0.0) for k, v in own.items()}
+        bands = unit**2 * left.pop("bands")
+        scores |= {f"{part}_{kind}": float(unit * np.sqrt(square)) for kind, square in left.items()}
+        scores |= {f"{part}_{low:g}_hz": float(power) for low, power in zip(BANDS_HZ, bands, strict=False)}
+        scores[f"{part}_fast"] = float(bands[1:].sum() / bands.sum()) if bands.sum() > 0 else float("nan")
+    brows = [channel for channel in PARTS["brows"] if motion.present[channel]]
+    if brows:
+        reach = np.lib.stride_tricks.sliding_window_view(values[:, brows], round(STILL_S * FPS) + 1, axis=0)
+        scores["brows_still"] = float((np.ptp(reach, axis=-1).max(axis=1) < STILL).mean())
+    if has_channels(motion, ("eyeBlinkLeft", "eyeBlinkRight")):
+        spans = find_blinks(motion)
+        scores["blink_rate"] = 60.0 * len(spans) / motion.duration_s
+        widths_s = [(last - first) / FPS for first, last in spans]
+        scores["blink_width_s"] = float(np.mean(widths_s)) if spans else float("nan")
+    return scores
+
+
+def find_blinks(curves: MotionClip) -> list[tuple[float, float]]:
+    """First and last frame, between frames where half of its height lies there, of every blink of both lids.
+
+    A blink rises by `BLINK_RISE` above where the lids rest and lasts up to `LONGEST_BLINK_S`.
+    """
+    lids = (curves["eyeBlinkLeft"] + curves["eyeBlinkRight"]) / 2
+    rest = float(np.median(lids))
+    found: list[tuple[float, float]] = []
+    for peak in find_peaks(lids, height=rest + BLINK_RISE, prominence=BLINK_RISE)[0]:
+        half = rest + (lids[peak] - rest) / 2
+        first, last = int(peak), int(peak)
+        while first > 0 and lids[first - 1] >= half:
+            first -= 1
+        while last < len(lids) - 1 and lids[last + 1] >= half:
+            last += 1
+        whole = first > 0 and last < len(lids) - 1
+        if whole and last - first <= LONGEST_BLINK_S * curves.fps and (not found or first > found[-1][1]):
+            rise, fall = lids[first] - lids[first - 1], lids[last] - lids[last + 1]
+            found.append((first - float((lids[first] - half) / rise), last + float((lids[last] - half) / fall)))
+    return found
+
+
+def _moments(motion: MotionClip) -> dict[str, Float64[np.ndarray, "*bands channels"]]:
+    """Squares of each channel: variance, speed, third difference and power by band, means over windows."""
+    values = motion.values.astype(np.float64)
+    if has_channels(motion, ("eyeBlinkLeft", "eyeBlinkRight")):
+        closed = np.zeros(len(values), bool)
+        for first, last in find_blinks(motion):
+            closed[max(int(first) - 2, 0) : int(last) + 4] = True
+        open_eyes = np.flatnonzero(~closed)
+        for channel in PARTS["gaze"] if len(open_eyes) else ():
+            values[:, channel] = np.interp(np.arange(len(values)), open_eyes, values[open_eyes, channel])
+    size = min(round(WINDOW_S * FPS), len(values))
+    windows = values[: len(values) // size * size].reshape(-1, size, values.shape[1])
+    taper = np.hanning(size + 2)[1:-1, None]
+    spectra = np.abs(np.fft.rfft((windows - windows.mean(axis=1, keepdims=True)) * taper, axis=1)) ** 2
+    spectra *= 2.0 / (size * (taper**2).sum())
+    rates_hz = np.fft.rfftfreq(size, 1.0 / FPS)
+    bands = [spectra[:, (rates_hz >= low) & (rates_hz < high)].sum(axis=1) for low, high in pairwise(BANDS_HZ)]
+    return {
+        "sd": windows.var(axis=1).mean(axis=0),
+        "speed": (np.diff(windows, axis=1) ** 2).mean(axis=(0, 1)) * FPS**2,
+        "jitter": (np.diff(windows, 3, axis=1) ** 2).mean(axis=(0, 1)),
+        "bands": np.stack(bands).mean(axis=1),
+    }
+
+
+# Real faces and the performer.
 
 FACE_PX, SENSOR_SD, NOISE_S = 320, 2.0, 6.0
 """Side of the pictures, whose faces are then some 130 pixels high as GRID's, levels of a sensor's noise, seconds."""
