@@ -17,7 +17,6 @@ from jaxtyping import Float32
 from torch import nn
 
 from avi_lib.corpus.dataset import Corpus, Item
-from avi_lib.evaluation.metrics import DYNAMICS, measure_dynamics
 from avi_lib.evaluation.report import Row, one_thread, tabulate
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion import style as styles
@@ -26,6 +25,7 @@ from avi_lib.motion.flow import DRAWN, FPS, STEPS, TemporalBlock, noise_of
 from avi_lib.motion.generator import SHIPPED, TalkingModel, load_talking_model
 from avi_lib.motion.performer import Performer
 from avi_lib.training.flow import RealTake, takes
+from tools.benchmarks.dynamics import DYNAMICS, measure_dynamics
 from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, spread
 
 WINDOW = 75
