@@ -214,7 +214,7 @@ def test_it_nods_and_looks_to_the_side_that_arkit_says(head: FlameHead):
 
 def test_the_face_is_painted_with_lips_eyes_and_brows(head: FlameHead):
     size = np.array(head.atlas.shape[1::-1])
-    places = {"lips": (0.0, -0.073), "cheek": (0.04, -0.04), "brow": (0.031, 0.0215)}
+    places = {"lips": (0.0, -0.073), "cheek": (0.04, -0.04), "brow": (0.031, 0.018)}
     found = {}
     for name, place in places.items():
         ahead = np.flatnonzero(np.linalg.norm(head.vertices[:, :2] - place, axis=1) < 0.006)

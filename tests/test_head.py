@@ -67,6 +67,8 @@ def test_lids_cover_the_eyeball_and_let_none_of_it_through(name: str) -> None:
     squeezed = head.deform(frame(eyeSquint=1.0, cheekSquint=1.0, noseSneer=1.0))[0]
     seen = [eye_pixels(head, vertices) for vertices in (head.vertices, squeezed, shut)]
     assert seen[0] > seen[1] > seen[2] == 0
+    glaring = frame(browDown=1.0, noseSneer=0.4, eyeWide=0.5)
+    assert eye_pixels(head, head.deform(glaring)[0]) > 0.8 * seen[0], "brows come down to the lids, not over them"
 
 
 def eye_pixels(head: Head, vertices: np.ndarray) -> int:

