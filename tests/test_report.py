@@ -15,7 +15,6 @@ from talking_corpora import performed
 
 from avi_lib.corpus.dataset import Item, Mixture
 from avi_lib.errors import InputError
-from avi_lib.evaluation import ablations
 from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, blink_rate, measure_motion
 from avi_lib.evaluation.report import (
     DIFFERENCE,
@@ -34,6 +33,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.plots import plot_estimates, png_of
+from tools.benchmarks import ablations
 from tools.benchmarks.ablations import markdown_of
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
