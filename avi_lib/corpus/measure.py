@@ -13,8 +13,11 @@ larger weight as `unit_channels` does. Units with a rhythm come from spectra and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import yaml
 from jaxtyping import Bool, Float, Float32
 from scipy.optimize import nnls
 
@@ -22,29 +25,17 @@ from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, ActionUnit, opposites
 from avi_lib.motion.clip import ARKIT, MotionClip
 
-FAINTEST = 0.12
+_TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("measure.yaml").read_text("utf-8"), yaml.CSafeLoader)
+FAINTEST: float = _TABLES["faintest"]
 """Strengths below this count as rest; a head sways and eyes blink anyway, and have their own thresholds."""
-_FAINTEST_OF = {
-    **{"head_turn": 0.2, "head_up": 0.2, "head_down": 0.2, "head_tilt": 0.22, "head_nod": 0.35},
-    **{"head_shake": 0.25, "blink_more": 0.6},
-}
+_FAINTEST_OF: dict[str, float] = _TABLES["faintest_of"]
 NEUTRAL_QUANTILE, LABELLED_QUANTILE = 0.1, 0.3
 """Share of a speaker's frames that rest below their neutral: of all frames, and of frames labelled neutral."""
 LEAST_NEUTRAL_FRAMES = 50
 """Frames labelled neutral that are worth more than all others together."""
-_NEUTRAL_CAPS, _OTHER_CAP = {"blink": 0.4, "brows": 0.3}, 0.15
-"""Most that a neutral may hold of a blendshape, by its group: trackers rest high on lids and brows, hardly on a mouth,
-so that a smile that never ends stays a smile."""
-
-_TALK = {
-    "jawOpen": (0.3, 0.10, 0.81),
-    **dict.fromkeys(("mouthFunnel", "mouthPucker"), (0.4, 0.0, 1.0)),
-    **dict.fromkeys(("mouthLowerDownLeft", "mouthLowerDownRight"), (0.4, 0.05, 0.97)),
-    **dict.fromkeys(("mouthUpperUpLeft", "mouthUpperUpRight"), (0.4, 0.0, 0.98)),
-}
+_TALK = {channel: tuple(row) for channel, row in _TABLES["talk"].items()}
 _STEADY = (0.5, 0.0, 1.0)
-"""Quantile over time, its value in plain talk, and its growth with a unit's weight: medians over 1000 performed clips.
-Openings of the lips are read at lower quantiles than the median, where speech moves them less."""
+"""Quantile over time, its value in plain talk, and its growth with a unit's weight."""
 
 _PRESSERS = ("mouthRoll", "mouthShrug", "mouthPress")
 _YIELD, _AJAR, _TALKING_JAW, _LEAST_PRESSING = 0.8, 0.3, 0.16, 0.36
@@ -62,8 +53,6 @@ _DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
 _SPARSITY = 0.05
 """A unit stays when leaving it out adds more than this, as a root of summed squares over its channels."""
 
-_RHYTHMS = {"head_nod": ("headPitch", 0.0067, 0.0464), "head_shake": ("headYaw", 0.0011, 0.0559)}
-"""Channel, its swing in plain talk, and its growth with strength (both in radians, root mean square of the band)."""
 _RHYTHM_HZ = (1.0, 2.0)
 _RHYTHM_LEAST_S, _BLINKS_LEAST_S = 2.5, 4.0
 _BLINKS_PER_MINUTE, _MORE_BLINKS = 18.0, 1.6
@@ -101,7 +90,7 @@ def neutral_face(
         else:
             group = next(name for name, members in ARKIT.groups.items() if i in members)
             rest = np.quantile(frames, LABELLED_QUANTILE if labelled else NEUTRAL_QUANTILE)
-            neutral[i] = min(rest, _NEUTRAL_CAPS.get(group, _OTHER_CAP))
+            neutral[i] = min(rest, _TABLES["neutral_caps"].get(group, _TABLES["neutral_caps"]["other"]))
     return neutral
 
 
@@ -225,7 +214,7 @@ def _fit(
 def _rhythms(curves: MotionClip) -> dict[str, float]:
     """Strengths of nods, shakes and many blinks, in clips long enough to show them."""
     found = {}
-    for name, (channel, plain_rad, growth_rad) in _RHYTHMS.items():
+    for name, (channel, plain_rad, growth_rad) in _TABLES["rhythms"].items():
         if curves.present[ARKIT.index(channel)] and curves.duration_s >= _RHYTHM_LEAST_S:
             swing_rad = _swing(curves[channel], curves.fps)
             found[name] = float(np.sqrt(max(swing_rad**2 - plain_rad**2, 0.0)) / growth_rad)

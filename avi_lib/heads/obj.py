@@ -28,6 +28,7 @@ from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
 from avi_lib.files import atomic_folder
 from avi_lib.heads.placing import (
+    PLAIN_RGB,
     atlas_of,
     clear_shells,
     describe,
@@ -184,18 +185,6 @@ def _points_alone(text: bytes, count: int) -> Float64[np.ndarray, "P 3"] | None:
 MAX_MTL_BYTES = 1 << 17
 CLEAR = 0.5
 """Surfaces of less opacity are left out."""
-PLAIN_RGB = {
-    "pupil": (18, 15, 14),
-    "iris": (92, 68, 50),
-    "skin": (203, 158, 134),
-    "lips": (176, 104, 98),
-    "eye": (226, 222, 216),
-    "teeth": (228, 220, 204),
-    "tongue": (176, 92, 92),
-    "hair": (58, 44, 36),
-    "cloth": (92, 98, 108),
-}
-"""Of a material without a picture and without a colour, by a word in its name or by its kind."""
 
 
 Look = Path | tuple[int, int, int]

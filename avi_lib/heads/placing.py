@@ -13,9 +13,10 @@ import struct
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+import yaml
 from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
 from PIL import Image
 
@@ -248,18 +249,13 @@ def missing_among(found: Collection[str]) -> tuple[str, ...]:
     return (f"missing, so they do not move: {', '.join(missing)}",) if missing else ()
 
 
-MATERIAL_WORDS = {
-    "hair": {"hair", "brow", "brows", "eyebrow", "eyebrows", "lash", "lashes", "eyelash", "eyelashes", "beard"},
-    "lips": {"lip", "lips"},
-    "teeth": {"teeth", "tooth"},
-    "tongue": {"tongue", "gum", "gums"},
-    "eye": {"eye", "eyes", "eyeball", "eyeballs", "sclera", "iris", "cornea", "pupil"},
-    "cloth": {"cloth", "clothes", "shirt", "jacket", "suit", "outfit", "top", "garment"},
-}
+_TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("materials.yaml").read_text("utf-8"), yaml.CSafeLoader)
+MATERIAL_WORDS = {material: set(marks.split()) for material, marks in _TABLES["words"].items()}
 """Words that make a name one of `camera.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
-CLEAR_WORDS = {"cornea", "lacrimal", "tear", "tears", "tearline", "eyeshell"}
-CLEAR_AT_EYES = {"occlusion", "blend", "shell", "edge", "wet", "fluid"}
+CLEAR_WORDS, CLEAR_AT_EYES = (set(_TABLES[which].split()) for which in ("clear", "clear_at_eyes"))
 """Words of shells over an eye that one sees through, and such as are where the name speaks of an eye as well."""
+PLAIN_RGB: dict[str, tuple[int, int, int]] = {part: tuple(rgb) for part, rgb in _TABLES["plain_rgb"].items()}
+"""Of a material without a picture and without a colour, by a word in its name or by its kind."""
 
 
 def material_of(*names: str) -> str:

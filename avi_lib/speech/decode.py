@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import re
 import struct
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import av
@@ -24,16 +26,8 @@ from av.stream import Discard
 
 from avi_lib.errors import InputError
 
-_SOUND: dict[str, str] = {
-    "wav": ".wav .wave .bwf .rf64", "w64": ".w64", "flac": ".flac", "aiff": ".aif .aiff .aifc", "au": ".au .snd",
-    "caf": ".caf", "wv": ".wv", "nistsphere": ".sph .nist", "voc": ".voc", "mp3": ".mp3 .mp2", "mov": ".m4a .m4b .3ga",
-    "ogg": ".ogg .oga .opus .spx", "aac": ".aac", "loas": ".loas", "ac3": ".ac3", "eac3": ".ec3 .eac3",
-    "amr": ".amr .awb", "gsm": ".gsm", "asf": ".wma", "matroska": ".mka",
-}  # fmt: skip
-_VIDEO: dict[str, str] = {
-    "mov": ".mp4 .mov .m4v .3gp .3g2", "matroska": ".mkv .webm", "avi": ".avi", "mpeg": ".mpg .mpeg .vob",
-    "mpegts": ".ts .mts .m2ts", "flv": ".flv", "asf": ".wmv .asf", "ogg": ".ogv",
-}  # fmt: skip
+_FORMATS: dict[str, Any] = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
+_SOUND, _VIDEO = _FORMATS["sound"], _FORMATS["video"]
 CONTAINERS = tuple(dict.fromkeys((*_SOUND, *_VIDEO)))
 """FFmpeg's names of the containers that are read; play lists, image sequences and scripts are not among them."""
 SPEECH_SUFFIXES = tuple(" ".join(_SOUND.values()).split())
@@ -41,17 +35,10 @@ VIDEO_SUFFIXES = tuple(" ".join(_VIDEO.values()).split())
 SOUND_SUFFIXES = SPEECH_SUFFIXES + VIDEO_SUFFIXES
 """What is taken for a recording in a folder, lossless before lossy and sound before video; a file that is named on its
 own may have any name."""
-_STAMPED = ("mov", "matroska", "mpeg", "mpegts", "flv", "asf", "ogg", "flac", "wv")
+_STAMPED = tuple(_FORMATS["stamped"].split())
 """Containers whose time stamps are written in the file; those of others are counted from sizes, right or wrong."""
-
-CODECS = (
-    "aac aac_latm ac3 eac3 alac flac mp1 mp1float mp2 mp2float mp3 mp3float opus libopus vorbis speex amrnb amrwb "
-    "libopencore_amrnb libopencore_amrwb gsm gsm_ms wavpack wmav1 wmav2 wmapro adpcm_ima_qt adpcm_ima_wav adpcm_ms "
-    "pcm_alaw pcm_mulaw pcm_bluray pcm_dvd pcm_s8 pcm_u8 pcm_s16be pcm_s16le pcm_s24be pcm_s24le pcm_s32be pcm_s32le "
-    "pcm_s64be pcm_s64le pcm_f32be pcm_f32le pcm_f64be pcm_f64le"
-).split()
+CODECS = " ".join(_FORMATS["codecs"]).split()
 """FFmpeg's names of the decoders that may run; a video's pictures are never decoded, not even to probe them."""
-
 MAX_CHANNELS = 8
 PIECE_BYTES = 1 << 18
 """Samples are gathered to at least this many bytes before they are given."""

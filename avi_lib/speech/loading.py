@@ -164,11 +164,8 @@ def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: 
         warnings.append(Finding("tracks", float(track), text))
     report = SpeechReport(
         path=_shown(path),
-        container=source.container,
-        codec=source.codec,
-        channels=source.channels,
+        **source.model_dump(include={"container", "codec", "channels", "claimed_s"}),
         source_rate_hz=source.rate_hz,
-        claimed_s=source.claimed_s,
         duration_s=len(wave) / RATE_HZ,
         clipping_fraction=statistics.clipping_fraction,
         dc_offset=float(np.abs(statistics.mean).max() / max(1.0, statistics.peak)),
@@ -322,19 +319,19 @@ def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> 
 
 
 def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
-    silence_ratio, speech_dbfs = levels["silence_ratio"], levels["speech_dbfs"]
-    if source.open:
-        yield Finding("open_length", 0.0, "the header leaves the length open, as one written to a pipe does")
-    if silence_ratio > MOSTLY_SILENT:
-        yield Finding("mostly_silent", silence_ratio, f"{silence_ratio:.0%} of the recording is silent")
-    if speech_dbfs < QUIET_DBFS:
-        yield Finding("quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS")
-    if clipping_fraction > CLIPPED:
-        text = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
-        yield Finding("clipping", clipping_fraction, text)
-    if source.rate_hz < RATE_HZ:
-        text = f"recorded at {source.rate_hz} Hz: nothing above {source.rate_hz // 2} Hz can be heard"
-        yield Finding("narrow_band", float(source.rate_hz), text)
+    silent, speech_dbfs, rate_hz = levels["silence_ratio"], levels["speech_dbfs"], source.rate_hz
+    pipe = "the header leaves the length open, as one written to a pipe does"
+    flat = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
+    narrow = f"recorded at {rate_hz} Hz: nothing above {rate_hz // 2} Hz can be heard"
+    for noted, name, value, text in (
+        (source.open, "open_length", 0.0, pipe),
+        (silent > MOSTLY_SILENT, "mostly_silent", silent, f"{silent:.0%} of the recording is silent"),
+        (speech_dbfs < QUIET_DBFS, "quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS"),
+        (clipping_fraction > CLIPPED, "clipping", clipping_fraction, flat),
+        (rate_hz < RATE_HZ, "narrow_band", float(rate_hz), narrow),
+    ):
+        if noted:
+            yield Finding(name, value, text)
 
 
 # What must be known of all channels of a recording before they may be mixed, gathered block by block.
@@ -423,9 +420,8 @@ def _choose_mix(statistics: ChannelStatistics) -> tuple[Channels, Channels, list
     live = power > DEAD_RATIO * power[loudest]
     if 0 < live.sum() < len(live):
         dead = int(len(live) - live.sum())
-        repairs.append(
-            Finding("dead_channels", float(dead), f"{dead} of {len(live)} channels carry nothing and were left out")
-        )
+        text = f"{dead} of {len(live)} channels carry nothing and were left out"
+        repairs.append(Finding("dead_channels", float(dead), text))
     weights = live / max(1, live.sum())
     unrelated, mixed = float((weights**2 * power).sum()), weights @ covariance @ weights
     if unrelated and mixed < CANCELLED_RATIO * unrelated:
