@@ -8,7 +8,6 @@ A model is found at a person's own path, else in the user's cache, else in its p
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from avi_lib.errors import AssetError, InputError, cause
-from avi_lib.files import atomic_folder, file_sha256, folder_files, folder_sha256
+from avi_lib.files import atomic_folder, content_sha256, file_sha256, folder_files, folder_sha256
 from avi_lib.settings import Settings
 
 ASSETS = Path(__file__).parent / "assets"
@@ -129,8 +128,7 @@ class Model(_Described):
     @property
     def place(self) -> Path:
         """Folder in the user's cache, whether or not it is there; another one for other names or contents of files."""
-        digest = hashlib.sha256(json.dumps(sorted(self.sha256.items())).encode()).hexdigest()
-        return cache_folder() / "models" / f"{self.name}-{digest[:12]}"
+        return cache_folder() / "models" / f"{self.name}-{content_sha256(sorted(self.sha256.items()))[:12]}"
 
     def damage_in(self, folder: Path, *, thorough: bool) -> str | None:
         """What is wrong with the model's files below `folder`: names and sizes, contents too when `thorough`."""

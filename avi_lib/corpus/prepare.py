@@ -41,7 +41,7 @@ from avi_lib.corpus.measure import neutral_face
 from avi_lib.corpus.segments import IDLE_CHANNELS, PHONES, Plan, Segment, assemble, make_segments, motion_of
 from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
 from avi_lib.errors import AviError, InputError, OutputError, cause
-from avi_lib.files import atomic_path, file_sha256
+from avi_lib.files import atomic_path, content_sha256, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
@@ -99,9 +99,8 @@ def make_jobs(
         files = [[digests[path] for path in recording.files] for recording in bucket]
         faces = {recording.face: neutrals.get(recording.face) for recording in bucket}
         content = [common, split, [_labels(r) for r in bucket], files, sorted(faces.items())]
-        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
         own = {path: digests[path] for recording in bucket for path in recording.files}
-        jobs.append(Job(key, split, tuple(bucket), own))
+        jobs.append(Job(content_sha256(content)[:32], split, tuple(bucket), own))
     return jobs
 
 
@@ -130,13 +129,9 @@ def carry_out(job: Job, plan: Plan) -> None:
     segments: list[Segment] = []
     refused: list[Refusal] = []
     for recording in job.recordings:
-        try:
+        with _refusing(recording, refused):
             motion = motion_of(recording, plan.tracks, job.digests)
             segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, *motion)
-        except OutputError:
-            raise
-        except InputError as error:
-            refused.append(Refusal(recording.name, str(error)))
         try:
             unchanged = all(file_sha256(path) == job.digests[path] for path in recording.files)
         except OSError:
@@ -152,6 +147,17 @@ def carry_out(job: Job, plan: Plan) -> None:
             number, segments, refused = number + 1, [], []
 
 
+@contextmanager
+def _refusing(recording: Recording, refused: list[Refusal]) -> Iterator[None]:
+    """Note a recording that cannot be used; a result that cannot be written is an error all the same."""
+    try:
+        yield
+    except OutputError:
+        raise
+    except InputError as error:
+        refused.append(Refusal(recording.name, str(error)))
+
+
 Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
 
 
@@ -160,12 +166,11 @@ def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample | Ref
 
     The speaker's neutral face is found from them.
     """
-    try:
+    refused: list[Refusal] = []
+    with _refusing(recording, refused):
         pieces, _ = motion_of(recording, tracks, digests)
-    except OutputError:
-        raise
-    except InputError as error:
-        return Refusal(recording.name, str(error))
+    if refused:
+        return refused[0]
     values = np.concatenate([piece.values for piece in pieces])
     picks = np.unique(np.linspace(0, len(values) - 1, 64).round().astype(int))
     return values[picks].astype(np.float16), np.all([piece.present for piece in pieces], axis=0)
@@ -370,8 +375,8 @@ def prepare(
         recordings = [recording for recording in recordings if recording.name not in left_out]
         faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
         decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share", "test_speakers"})
-        common = json.dumps([FORMAT, decides, encoder["fingerprint"], space, code_digest()], sort_keys=True)
-        jobs = make_jobs(recordings, digests, splits, faces, hashlib.sha256(common.encode()).hexdigest())
+        common = content_sha256([FORMAT, decides, encoder["fingerprint"], space, code_digest()])
+        jobs = make_jobs(recordings, digests, splits, faces, common)
         channels = SPACES[space].channels
         place.describe(
             {

@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 import numpy as np
@@ -157,7 +156,7 @@ def load_rig(path: Path, rig_map: Path | None = None) -> MotionClip:
     shipped one is chosen by the names. Raises InputError for another npz, weights of another shape or with NaN, and
     names that no map knows.
     """
-    weights, fps = _read_arrays(path, "weights", "fps")
+    weights, fps = _read_arrays(path, _ARRAYS, "weights", "fps")
     names = rig_names(path)
     rig = map_for(names, rig_map)
     if weights.ndim != 2 or weights.shape[1] != len(names) or not len(weights):
@@ -200,7 +199,7 @@ def load_action_units(path: Path) -> MotionClip:
     shows is missing: `openface.json` says which channels units feed. Raises InputError for another npz.
     """
     try:
-        units, names, fps, delay_s = _read_arrays(path, *_OPENFACE_ARRAYS, arrays=_OPENFACE_ARRAYS)
+        units, names, fps, delay_s = _read_arrays(path, _OPENFACE_ARRAYS, *_OPENFACE_ARRAYS)
     except RuleError as error:
         raise InputError("action units a frame", f"{path} with {error}", "leave other files out") from error
     if units.ndim != 2 or not len(units) or names.shape != units.shape[1:] or fps.size != 1 or delay_s.size != 1:
@@ -226,7 +225,7 @@ def _curves(path: Path, rig: RigMap, clip: MotionClip, names: Sequence[str]) -> 
 
 def rig_names(path: Path) -> list[str]:
     """The names of a rig file's weights; InputError for a damaged file, RuleError for an npz of something else."""
-    (names,) = _read_arrays(path, "names")
+    (names,) = _read_arrays(path, _ARRAYS, "names")
     listed = [str(name) for name in names.ravel()]
     twice = [name for name, count in Counter(map(str.lower, listed)).items() if count > 1]
     if twice:
@@ -234,9 +233,7 @@ def rig_names(path: Path) -> list[str]:
     return listed
 
 
-def _read_arrays(
-    path: Path, *wanted: str, arrays: Mapping[str, tuple[str, int]] = MappingProxyType(_ARRAYS)
-) -> list[np.ndarray]:
+def _read_arrays(path: Path, arrays: Mapping[str, tuple[str, int]], *wanted: str) -> list[np.ndarray]:
     needed = " and ".join((", ".join(list(arrays)[:-1]), list(arrays)[-1]))
     try:
         with zipfile.ZipFile(path) as archive:

@@ -12,8 +12,6 @@ The default encoder needs no torch; those that do import it when they are loaded
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from scipy.sparse import csr_array
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
-from avi_lib.files import file_sha256
+from avi_lib.files import content_sha256, file_sha256
 from avi_lib.models import load_pretrained, locate, read_config
 
 RATE_HZ = 16_000
@@ -107,31 +105,26 @@ class SpeechEncoder(ABC):
         """Features of frames `start` to `stop`; of the last layer alone unless `every_layer`."""
 
 
-def load_encoder(name_or_path: str = "whisper-tiny-en", threads: int = 1) -> SpeechEncoder:
+def load_encoder(name_or_path: str = "whisper-tiny-en") -> SpeechEncoder:
     """A frozen speech encoder by its name in `avi models`, or from a folder; the last two loaded are kept.
 
     A folder holds Whisper in CTranslate2 form (config.json, model.bin), or HuBERT, wav2vec 2.0, WavLM or Whisper as
-    transformers saves them (config.json and safetensors). `threads` processor threads are used; results are the same
-    at every call with the same number. Raises InputError for a folder that is no such model or is damaged, and
-    AssetError when a model named cannot be found.
+    transformers saves them (config.json and safetensors). One processor thread is used, and results are the same at
+    every call. Raises InputError for a folder that is no such model or is damaged, and AssetError when a model named
+    cannot be found.
     """
-    if threads < 1:
-        raise InputError("at least one thread", f"threads={threads}", "pass 1 or more")
     found = locate(name_or_path, "speech encoder")
     files = sorted(path for path in found.folder.iterdir() if path.is_file())
     contents = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return _load(found.folder, contents, found.name, found.described, threads)
+    return _load(found.folder, contents, found.name, found.described)
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str, threads: int) -> SpeechEncoder:
+def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str) -> SpeechEncoder:
     """The encoder of a folder whose files are as `contents` says."""
     kind = read_config(folder / "config.json").get("model_type")
-    encoder: SpeechEncoder
-    if kind is None and (folder / "model.bin").is_file():
-        encoder = CTranslateWhisper(folder, name, reason, threads)
-    else:
-        encoder = _load_hub_encoder(folder, kind, name, reason, threads)
+    converted = kind is None and (folder / "model.bin").is_file()
+    encoder = CTranslateWhisper(folder, name, reason) if converted else HubEncoder(folder, kind, name, reason)
     features = encoder.encode_layers(np.zeros(RATE_HZ // 2, np.float32))
     expected, do = "a speech encoder with 50 frames a second", "copy the model again, or use another"
     if features.shape != (shape := (encoder.layers, 25, encoder.dim)):
@@ -170,8 +163,7 @@ def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) ->
     """SHA-256 that stands for the features a model gives, from the content of its files."""
     digests = {path.name: file_sha256(path) for path in files}
     settings = {"window": encoder.window, "overlap": encoder.overlap}
-    content = {"recipe": RECIPE, "library": library, "settings": settings, "files": digests}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return content_sha256({"recipe": RECIPE, "library": library, "settings": settings, "files": digests})
 
 
 # Whisper's log-mel spectrogram, computed with numpy, so that the default encoder needs no torch.
@@ -252,10 +244,10 @@ class CTranslateWhisper(SpeechEncoder):
     window = WINDOW
     overlap = OVERLAP
 
-    def __init__(self, folder: Path, name: str, reason: str, threads: int) -> None:
+    def __init__(self, folder: Path, name: str, reason: str) -> None:
         from ctranslate2.models import Whisper
 
-        options = {"device": "cpu", "compute_type": "float32", "inter_threads": 1, "intra_threads": threads}
+        options = {"device": "cpu", "compute_type": "float32", "inter_threads": 1, "intra_threads": 1}
         try:
             # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
             with ThreadPoolExecutor(1) as apart:
@@ -289,7 +281,7 @@ WAVEFORM_WINDOW, WAVEFORM_OVERLAP = 1000, 100
 
 
 class HubEncoder(SpeechEncoder):
-    """A network of transformers on the processor in float32.
+    """A network of transformers on the processor in float32, from a folder with config.json and safetensors.
 
     HuBERT, wav2vec 2.0 and WavLM are convolutions over the wave, 400 samples wide and 320 apart, then a transformer.
     The wave gets the same silence at both ends, 40 samples, by which the network's frame i lies on the middle of
@@ -301,9 +293,14 @@ class HubEncoder(SpeechEncoder):
     CTranslate2 form.
     """
 
-    def __init__(self, model: Any, folder: Path, kind: str, name: str, reason: str, threads: int) -> None:
+    def __init__(self, folder: Path, kind: Any, name: str, reason: str) -> None:
+        if kind not in KINDS:
+            expected = f"a speech encoder: {', '.join(KINDS)}, or Whisper in CTranslate2 form"
+            raise InputError(expected, f"{folder}, whose config.json has the model_type {kind!r}", "use one of these")
         self._whisper = kind == "whisper"
-        self._model, self._threads = model.get_encoder() if self._whisper else model, threads
+        spare = r"(?!encoder\.)" if self._whisper else "masked_spec_embed$"  # which serves training alone
+        model, _ = load_pretrained(folder, "AutoModel", f"{kind} model", spare=spare, dtype="float32")
+        self._model = model.get_encoder() if self._whisper else model
         self.name, self.reason = name, reason
         config, extra = self._model.config, folder / "preprocessor_config.json"
         self.dim, self.layers = int(config.hidden_size), int(config.num_hidden_layers) + 1
@@ -344,7 +341,7 @@ class HubEncoder(SpeechEncoder):
         first, last = (2 * start, 2 * stop) if self._whisper else (start * HOP, stop * HOP + self._beyond)
         read = torch.from_numpy(prepared[..., first:last])[None]
         before = torch.get_num_threads()
-        torch.set_num_threads(self._threads)  # on which the last digits depend
+        torch.set_num_threads(1)  # on which the last digits depend
         try:
             with torch.inference_mode():
                 hidden = self._run_whisper(read) if self._whisper else self._run(read)
@@ -366,13 +363,3 @@ class HubEncoder(SpeechEncoder):
         for layer in self._model.layers:
             hidden.append(layer(hidden[-1], None))
         return [*hidden[:-1], self._model.layer_norm(hidden[-1])]
-
-
-def _load_hub_encoder(folder: Path, kind: Any, name: str, reason: str, threads: int) -> HubEncoder:
-    """A model folder whose config.json has the `model_type` `kind`; of weights only safetensors, no code of its own."""
-    if kind not in KINDS:
-        expected = f"a speech encoder: {', '.join(KINDS)}, or Whisper in CTranslate2 form"
-        raise InputError(expected, f"{folder}, whose config.json has the model_type {kind!r}", "use one of these")
-    spare = r"(?!encoder\.)" if kind == "whisper" else "masked_spec_embed$"  # which serves training alone
-    model, _ = load_pretrained(folder, "AutoModel", f"{kind} model", spare=spare, dtype="float32")
-    return HubEncoder(model, folder, kind, name, reason, threads)

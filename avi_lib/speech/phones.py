@@ -436,13 +436,9 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     of 16 s at most. The result is the same at every call. Raises InputError for an array that is no such recording.
     """
     check_wave(wave, SHORTEST_S)
-    phones: list[Phone] = []
-    failures = []
-    for section in _bar(sections(wave)):
-        if section.audible:
-            found, failure = _recognise(section, phone_posteriors(section.wave))
-            phones += found
-            failures += [failure] if failure else []
+    parts = [_recognise(each, phone_posteriors(each.wave)) for each in _bar(sections(wave)) if each.audible]
+    phones = list(chain.from_iterable(found for found, _ in parts))
+    failures = [failure for _, failure in parts if failure]
     reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
     warning = f"times are rough in {len(failures)} sections" if failures else ""
     method = "hama" if failures else "hama+pocketsphinx"
