@@ -20,20 +20,8 @@ from jaxtyping import Float32, Float64, Int32, Int64, UInt8
 
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, RenderMesh, parts_of, with_texels
+from avi_lib.heads import placing
 from avi_lib.heads.gltf import GltfFile, GltfScene, Part, target_names
-from avi_lib.heads.placing import (
-    PLAIN_SIDE,
-    Eyes,
-    Neck,
-    Picture,
-    atlas_of,
-    clear_shells,
-    material_of,
-    missing_among,
-    placed_head,
-    plain_picture,
-    read_picture,
-)
 from avi_lib.motion.clip import match_channels
 
 MAX_VERTICES = 200_000
@@ -104,7 +92,7 @@ def read_gltf_head(path: str) -> dict[str, Any]:
         got = f"only the targets {names}" if names else "no named morph targets"
         raise file.refused("morph targets with ARKit's names (mesh.extras.targetNames)", got)
     notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
-    shells = clear_shells([piece.names for piece in pieces], notes)
+    shells = placing.clear_shells([piece.names for piece in pieces], notes)
     pieces = [piece for piece, shell in zip(pieces, shells, strict=True) if not shell]
     atlas, pieces = _painted(file, pieces, notes)
     return parts_of(_joined(file, scene, pieces, atlas, notes))
@@ -165,7 +153,7 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
         coloured=not grey,
         head=carried[0].astype(np.float32),
         eye=np.where(carried[1] > 0.99, 0, np.where(carried[2] > 0.99, 1, -1)),
-        look=MATERIAL_NAMES.index(material_of(*names)),
+        look=MATERIAL_NAMES.index(placing.material_of(*names)),
         names=names,
         material=primitive.get("material"),
     )
@@ -226,7 +214,7 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
 
     A texture that cannot be read gives way to the plain colour, and a note.
     """
-    pictures: dict[tuple[Any, ...], Picture] = {}
+    pictures: dict[tuple[Any, ...], placing.Picture] = {}
     looks: dict[int | None, tuple[tuple[Any, ...], float, np.ndarray]] = {}
     for number in dict.fromkeys(piece.material for piece in pieces):
         material = Part() if number is None else file.part("materials", number)
@@ -237,18 +225,18 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
         key = (info and info["index"], *factor.tolist())
         if key not in pictures:
             rgba = None if info is None else _picture(file, info["index"], notes)
-            pictures[key] = _tinted(plain_picture((255, 255, 255)) if rgba is None else rgba, factor)
+            pictures[key] = _tinted(placing.plain_picture((255, 255, 255)) if rgba is None else rgba, factor)
         cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
         looks[number] = key, cutoffs[material.get("alphaMode", "OPAQUE")], _uv_matrix(info)
     veils = {key for key, cutoff, _ in looks.values() if cutoff}
     solid = {key: rgba if key in veils else rgba | np.array([0, 0, 0, 255], np.uint8) for key, rgba in pictures.items()}
-    atlas, places = atlas_of(solid)
+    atlas, places = placing.atlas_of(solid)
     placed, clear, repeated = [], 0, False
     for piece in pieces:
         key, cutoff, matrix = looks[piece.material]
         corner, size = places[key]
         moved = piece.uv @ matrix[:, :2].T + matrix[:, 2]
-        repeated |= min(size) > PLAIN_SIDE and bool((np.ptp(moved, axis=0) > 1.0 + SLACK).any())
+        repeated |= min(size) > placing.PLAIN_SIDE and bool((np.ptp(moved, axis=0) > 1.0 + SLACK).any())
         moved = moved - np.floor(moved.min(axis=0) + SLACK)  # by whole pictures where that suffices
         if (moved.max(axis=0) > 1.0 + SLACK).any():
             moved = moved - np.floor(moved)
@@ -266,7 +254,7 @@ def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UIn
     return atlas, placed
 
 
-def _tinted(rgba: Picture, factor: Float64[np.ndarray, " 4"]) -> Picture:
+def _tinted(rgba: placing.Picture, factor: Float64[np.ndarray, " 4"]) -> placing.Picture:
     """The picture times a colour in linear light and an opacity."""
     if (factor == 1.0).all():
         return rgba
@@ -277,7 +265,7 @@ def _tinted(rgba: Picture, factor: Float64[np.ndarray, " 4"]) -> Picture:
     return table[rgba, np.arange(4)]
 
 
-def _picture(file: GltfFile, index: int, notes: list[str]) -> Picture | None:
+def _picture(file: GltfFile, index: int, notes: list[str]) -> placing.Picture | None:
     """The picture of a texture; a note and nothing where its form is not read."""
     texture = file.part("textures", index)
     source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source")
@@ -288,7 +276,7 @@ def _picture(file: GltfFile, index: int, notes: list[str]) -> Picture | None:
     if not content or content[1:7] == b"KTX 20":
         notes.append(f"texture {index} is in a form that is not read (KTX2); its surface has a plain colour")
         return None
-    return read_picture(io.BytesIO(content), f"image {source} of {file.path}")
+    return placing.read_picture(io.BytesIO(content), f"image {source} of {file.path}")
 
 
 def _uv_matrix(info: Part | None) -> Float32[np.ndarray, "2 3"]:
@@ -327,7 +315,7 @@ def _joined(file: GltfFile, scene: GltfScene, pieces: list[Piece], atlas: np.nda
         alpha=None if (atlas[..., 3] == 255).all() else np.ascontiguousarray(atlas[..., 3]),
     )
     eyes, neck = _eyes(scene, arrays["eye"], vertices), _neck(scene, arrays["head"], shapes)
-    return placed_head(file.path.stem, mesh, shapes, (*notes, *missing_among(shapes)), eyes, neck)
+    return placing.placed_head(file.path.stem, mesh, shapes, (*notes, *placing.missing_among(shapes)), eyes, neck)
 
 
 def _weld(
@@ -344,7 +332,7 @@ def _weld(
     return weld.astype(np.int32).reshape(-1)
 
 
-def _eyes(scene: GltfScene, eye: Int64[np.ndarray, " V"], vertices: Float32[np.ndarray, "V 3"]) -> Eyes | None:
+def _eyes(scene: GltfScene, eye: Int64[np.ndarray, " V"], vertices: Float32[np.ndarray, "V 3"]) -> placing.Eyes | None:
     """Both eyeballs where the file has both: a joint is the middle of what it carries, else a sphere is fitted."""
     members = [np.flatnonzero(eye == side).astype(np.int32) for side in (0, 1)]
     if min(len(ball) for ball in members) < 4:
@@ -360,7 +348,7 @@ def _eyes(scene: GltfScene, eye: Int64[np.ndarray, " V"], vertices: Float32[np.n
     return members, np.stack(centres)
 
 
-def _neck(scene: GltfScene, weight: Float32[np.ndarray, " V"], shapes: dict[str, np.ndarray]) -> Neck | None:
+def _neck(scene: GltfScene, weight: Float32[np.ndarray, " V"], shapes: dict[str, np.ndarray]) -> placing.Neck | None:
     """What the joint named as the head carries, unless the face hardly hangs on it."""
     carrying = scene.topmost(scene.heads & scene.joints)
     moved = np.any([shape.any(axis=1) for shape in shapes.values()], axis=0)

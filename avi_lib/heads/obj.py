@@ -27,19 +27,8 @@ from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
 from avi_lib.files import atomic_folder
-from avi_lib.heads.placing import (
-    PLAIN_RGB,
-    atlas_of,
-    clear_shells,
-    describe,
-    inside,
-    material_of,
-    placed_head,
-    plain_picture,
-    read_picture,
-    words,
-)
-from avi_lib.motion.clip import MotionClip, match_channels
+from avi_lib.heads import placing
+from avi_lib.motion.clip import MotionClip, match_channels, words
 
 # One mesh, read from text by own code: trimesh tells no line of what it refuses, keeps no order of points, has no
 # limits and leaves the several textures to be joined.
@@ -195,28 +184,29 @@ def _textured(
 ) -> tuple[ObjMesh, UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, " T"], Float64[np.ndarray, "T 3 2"], list[str]]:
     """The mesh without what one sees through, atlas, material of each triangle, its corners in the atlas, and notes."""
     looks, clear, notes = _looks(mesh, folder)
-    hidden = clear_shells([[name] for name in mesh.materials], notes)
+    hidden = placing.clear_shells([[name] for name in mesh.materials], notes)
     hidden = [shell or name in clear for shell, name in zip(hidden, mesh.materials, strict=True)]
     kept = ~np.array(hidden)[mesh.material]
     kept |= not kept.any()
     mesh = replace(mesh, corners=mesh.corners[kept], material=mesh.material[kept])
     used, of_triangle = np.unique(mesh.material, return_inverse=True)
     names = [mesh.materials[index] for index in used]
-    kinds = [material_of(name) for name in names]
+    kinds = [placing.material_of(name) for name in names]
     plain = [
-        next((part for part in PLAIN_RGB if part in words(name)), kind) for name, kind in zip(names, kinds, strict=True)
+        next((part for part in placing.PLAIN_RGB if part in words(name)), kind)
+        for name, kind in zip(names, kinds, strict=True)
     ]
     bare = [name or "faces without a material" for name in names if name not in looks]
     if not any(isinstance(looks.get(name), Path) for name in names):
         notes.append(f"no texture found: {'plain colours' if len(bare) == len(names) else 'colours of its materials'}")
     if bare and len(bare) < len(names):
         notes.append(f"plain colours for {', '.join(bare)}")
-    sources = [looks.get(name, PLAIN_RGB[part]) for name, part in zip(names, plain, strict=True)]
+    sources = [looks.get(name, placing.PLAIN_RGB[part]) for name, part in zip(names, plain, strict=True)]
     pictures = {
-        source: read_picture(source, str(source)) if isinstance(source, Path) else plain_picture(source)
+        source: placing.read_picture(source, str(source)) if isinstance(source, Path) else placing.plain_picture(source)
         for source in dict.fromkeys(sources)
     }
-    atlas, places = atlas_of(pictures)
+    atlas, places = placing.atlas_of(pictures)
     uv = np.full((len(mesh.corners), 3, 2), 0.5)
     if len(mesh.uv):
         uv = np.where(mesh.corners[..., 1, None] >= 0, mesh.uv[mesh.corners[..., 1]], 0.5)
@@ -239,7 +229,7 @@ def _looks(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Look], set[str], list
     notes: dict[str, None] = {}
     for library in dict.fromkeys(mesh.libraries):
         try:
-            path = inside(folder, library)
+            path = placing.inside(folder, library)
             if (size := path.stat().st_size) > MAX_MTL_BYTES:
                 raise ValueError(f"has {size >> 10} KiB, of at most {MAX_MTL_BYTES >> 10}")
             text = path.read_bytes().decode("utf-8", "replace")
@@ -254,11 +244,11 @@ def _looks(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Look], set[str], list
                 material = name
             elif keyword == "map_Kd" and name:
                 try:
-                    maps[material] = inside(folder, name)
+                    maps[material] = placing.inside(folder, name)
                 except ValueError as error:
                     maps[material] = None
                     with suppress(ValueError):  # options may stand before it
-                        maps[material] = inside(folder, name.split()[-1])
+                        maps[material] = placing.inside(folder, name.split()[-1])
                     if maps[material] is None:
                         notes[f"the texture {name[:80]} {error}"] = None
             elif keyword == "map_d":
@@ -343,7 +333,7 @@ def read_obj_head(path: str) -> dict[str, Any]:
     )
     shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
     name = folder.name or folder.resolve().name
-    return parts_of(placed_head(name, mesh, shapes, (*describe(match), *notes)))
+    return parts_of(placing.placed_head(name, mesh, shapes, (*placing.describe(match), *notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
