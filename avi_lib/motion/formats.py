@@ -329,28 +329,7 @@ MAX_BYTES = 128 << 20
 MAX_JOINTS = 1000
 FPS_RANGE = (0.01, 10_000.0)  # frame rates of a BVH that is read
 
-_SKELETON = """HIERARCHY
-ROOT Hips
-{
-	OFFSET 0.0 95.0 0.0
-	CHANNELS 6 Xposition Yposition Zposition Yrotation Xrotation Zrotation
-	JOINT Neck
-	{
-		OFFSET 0.0 52.0 0.0
-		CHANNELS 3 Yrotation Xrotation Zrotation
-		JOINT Head
-		{
-			OFFSET 0.0 8.0 0.0
-			CHANNELS 3 Yrotation Xrotation Zrotation
-			End Site
-			{
-				OFFSET 0.0 22.0 0.0
-			}
-		}
-	}
-}
-MOTION
-"""
+_SKELETON = Path(__file__).with_name("skeleton.bvh").read_text("ascii")
 _STILL = "0 95 0 0 0 0 0 0 0 "  # hips where they stand, then no rotation of Hips and Neck
 _CHANNEL = re.compile(r"([XYZ])(rotation|position)")
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
