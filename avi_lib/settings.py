@@ -242,10 +242,10 @@ PROFILES = {
             fresh=0.2,
             width=96,
             frames=64,
-            train=TrainSettings(steps=80, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
+            train=TrainSettings(steps=60, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
         ),
         flow=FlowSettings(
-            width=32, frames=50, train=TrainSettings(steps=40, batch=8, learning_rate=3e-3, warmup=5, average=0.9)
+            width=32, frames=50, train=TrainSettings(steps=25, batch=8, learning_rate=3e-3, warmup=5, average=0.9)
         ),
         prior=PriorSettings(
             width=128,
@@ -253,7 +253,7 @@ PROFILES = {
             scripts=400,
             texts=2,
             held_out=40,
-            train=TrainSettings(steps=150, batch=64, learning_rate=2e-3, warmup=10, average=0.9),
+            train=TrainSettings(steps=100, batch=64, learning_rate=2e-3, warmup=10, average=0.9),
         ),
     ),
     "full": Profile(
