@@ -5,8 +5,8 @@
 >>> EXPRESSIONS[shares.mean(axis=0).argmax()]
 'happy'
 
-Nothing of this project was trained with the judge or by it, so that what it recognises was not made for it. It knows
-seven expressions; calm, contempt and boredom are none of them. How far to trust it: see `PUBLISHED`, and
+No network of this project was trained with the judge or by it. The brows of the shipped heads were shaped with a look at
+what it says of anger, so that it is not independent of these heads there. It knows seven expressions; calm, contempt and boredom are none of them. How far to trust it: see `PUBLISHED`, and
 `neutral_share` for what it says of real videos.
 """
 
