@@ -5,9 +5,9 @@
 >>> EXPRESSIONS[shares.mean(axis=0).argmax()]
 'happy'
 
-No network of this project was trained with the judge or by it. The brows of the shipped heads were shaped with a look at
-what it says of anger, so that it is not independent of these heads there. It knows seven expressions; calm, contempt and boredom are none of them. How far to trust it: see `PUBLISHED`, and
-`neutral_share` for what it says of real videos.
+No network of this project was trained with the judge or by it. The brows of the shipped heads were shaped with a look
+at what it says of anger, so that it is not independent of these heads there. It knows seven expressions; calm, contempt
+and boredom are none of them. How far to trust it: see `PUBLISHED`, and `neutral_share` for what it says of real videos.
 """
 
 from __future__ import annotations
