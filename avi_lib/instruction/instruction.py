@@ -78,7 +78,8 @@ class Instruction:
 
     `action_units` maps names of `ACTION_UNITS` to strengths 0-1; 0 means the sentence forbids the movement ("without
     smiling"). `level` is 1-3 and there is one whenever there is an emotion. `others` are emotions, with their levels,
-    that are mixed into the first. `unknown` are the words not understood.
+    that are mixed into the first. `unknown` are the words not understood, `said` is what was written where the text
+    is the reader's words for it (`reader.understand`).
 
     Raises:
         InputError: a part is outside its range.
@@ -90,6 +91,7 @@ class Instruction:
     action_units: Mapping[str, float] = field(default_factory=dict, hash=False)
     unknown: tuple[str, ...] = ()
     others: tuple[tuple[str, int], ...] = ()
+    said: str | None = None
 
     def __post_init__(self) -> None:
         if self.emotion is not None and self.emotion not in EMOTIONS:

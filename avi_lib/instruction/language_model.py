@@ -38,7 +38,7 @@ from avi_lib.models import Resolved, cache_folder, load_pretrained, loading, loc
 
 MAX_TOKENS = 128
 """Tokens of a sentence that are encoded, fewer where the network has fewer positions; the rest is left out."""
-KINDS = {"bert": "BertModel", "clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel"}
+KINDS = {"bert": "BertModel", "clip": "CLIPTextModel", "clip_text_model": "CLIPTextModel", "mpnet": "MPNetModel"}
 """Class of transformers that encodes text, by the `model_type` of config.json."""
 FLOAT32_BYTES = 4_000_000_000
 """Bytes of weights up to which a language model is computed with as float32."""
@@ -135,18 +135,27 @@ class TextEncoder:
         except OutputError:  # a full or protected cache is no reason not to answer
             return [states()["states"]]
 
+    @property
+    def network(self) -> nn.Module:
+        """The frozen network, for training beside it."""
+        network: nn.Module = self._model[0]
+        return network
+
+    def tokens(self, texts: Sequence[str]) -> Any:
+        """Numbers of the tokens of texts side by side (`input_ids`) and which are there (`attention_mask`)."""
+        padded = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+        plain = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]  # no lone surrogates
+        return self._model[1](plain, **padded)
+
     def each(self, texts: Sequence[str]) -> Iterator[tuple[int, States]]:
         """The number of every text and its states, the shortest texts first."""
-        network, tokenizer = self._model
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         for first in range(0, len(order), _BATCH):
             part = order[first : first + _BATCH]
-            padded = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
-            plain = [texts[i].encode("utf-8", "replace").decode("utf-8") for i in part]  # no lone surrogates
-            read = tokenizer(plain, **padded)
+            read = self.tokens([texts[i] for i in part])
             ids, mask = read["input_ids"], read["attention_mask"]
             with torch.inference_mode():
-                states = network(input_ids=ids, attention_mask=mask).last_hidden_state
+                states = self.network(input_ids=ids, attention_mask=mask).last_hidden_state
             for i, row, there in zip(part, states, mask.bool(), strict=True):
                 yield i, np.ascontiguousarray(row[there].float().numpy())
 

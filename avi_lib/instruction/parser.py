@@ -339,7 +339,7 @@ def _heads(clauses: Clauses) -> list[Item]:
 class Scan:
     """Everything a sentence asks for; `others` are the (emotion, level) named after the first.
 
-    An emotion that is denied ("not angry") forbids the units that carry its face, where nothing else asks for them.
+    An emotion that is `denied` ("not angry") forbids the units that carry its face, where nothing else asks for them.
     """
 
     emotion: str | None
@@ -347,6 +347,7 @@ class Scan:
     others: tuple[tuple[str, int], ...]
     units: dict[str, float]
     unknown: tuple[str, ...]
+    denied: tuple[str, ...] = ()
 
 
 def scan(text: str) -> Scan:
@@ -379,8 +380,9 @@ def scan(text: str) -> Scan:
     named = [(name, min(found, len(levels(name)))) for name, found in emotions.items()]
     emotion, level = named[0] if named else (None, None)
     shown = {unit for each in named for unit in prototype(*each)} | units.keys()
-    units |= {unit: 0.0 for each in denied if each not in emotions for unit in carriers(each) if unit not in shown}
-    return Scan(emotion, level, tuple(named[1:]), units, _unknown(items, clauses, heads))
+    denied = [each for each in denied if each not in emotions]
+    units |= {unit: 0.0 for each in denied for unit in carriers(each) if unit not in shown}
+    return Scan(emotion, level, tuple(named[1:]), units, _unknown(items, clauses, heads), tuple(denied))
 
 
 def _unknown(items: list[Item], clauses: Clauses, heads: list[Item]) -> tuple[str, ...]:

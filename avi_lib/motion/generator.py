@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +27,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.motion.style import STYLE, Style
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import check_encoder as check_encoder
 
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "talking.safetensors"
 FORMATS = (3,)
@@ -321,14 +321,3 @@ def load_generator(weights: Path | None = None, encoder: str | None = None) -> L
     warning = check_encoder(found, model.shape.encoder, model.shape.features, model.shape.fingerprint, "--encoder")
     where = "shipped weights" if weights is None else str(path)
     return LearnedGenerator(model, found, f"{where}; reads through {found.name}: {found.reason}", warning)
-
-
-def check_encoder(found: Any, name: str, features: int, fingerprint: str, option: str) -> str | None:
-    """A warning where an encoder is another build than weights were trained with; InputError for another encoder."""
-    same = found.fingerprint == fingerprint
-    if found.dim != features or not (same or found.name == name):
-        expected = f"the encoder {name} with {features} features, which the weights were trained with"
-        raise InputError(expected, f"{found.name} with {found.dim}", f"name that one, by {option} where it is a path")
-    if same:
-        return None
-    return f"{found.name} is not the build that the weights were trained with: look at its faces before trusting them"

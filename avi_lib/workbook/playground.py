@@ -30,6 +30,7 @@ from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, quantise
 from avi_lib.instruction.grammar import describe, speakers_of
 from avi_lib.instruction.instruction import FADE_S, Entry, Instruction, Timeline
+from avi_lib.instruction.reader import understand
 from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
 from avi_lib.talker import FILE, OFF, SEED, SPEECH, TEXT, Talk
@@ -137,7 +138,7 @@ class InstructionEditor:
 
     def set_sentence(self, sentence: str) -> None:
         """Replace the chosen row's sentence without calling `changed`; InputError where it is not valid."""
-        self.chosen.instruction = Instruction.parse(sentence)
+        self.chosen.instruction = understand(sentence)
         self.show()
 
     def show_timeline(self, timeline: Timeline) -> None:
@@ -232,7 +233,7 @@ class InstructionEditor:
 
     def _take(self, sentence: str, row: SimpleNamespace) -> None:
         """Take a sentence that a person wrote for a row, and choose that row."""
-        row.instruction = Instruction.parse(sentence)
+        row.instruction = understand(sentence)
         self.chosen, self._wordings = row, 0
         self.show()
         self._changed()

@@ -40,6 +40,7 @@ SECTIONS = (
     "asked",
     "prior",
     "instructor",
+    "reader",
     "folds",
     "runs",
     "siege",
