@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from avi_lib.face.head import load_head
-    from avi_lib.instruction.instruction import Instruction, Timeline
-    from avi_lib.instruction.reader import understand
+    from avi_lib.instruction.instruction import Instruction, Timeline, understand
     from avi_lib.motion.clip import MotionClip
     from avi_lib.motion.formats import load_motion, save_motion
     from avi_lib.speech.loading import load_voice
@@ -29,8 +28,7 @@ __all__ = (  # noqa: RUF022 (in the order of use)
 _MODULES = {
     "speech.loading": ("load_voice",),
     "speech.voice": ("Voice",),
-    "instruction.instruction": ("Instruction", "Timeline"),
-    "instruction.reader": ("understand",),
+    "instruction.instruction": ("Instruction", "Timeline", "understand"),
     "talker": ("instruct", "draw_style", "talk", "render", "Talker"),
     "motion.formats": ("load_motion", "save_motion"),
     "motion.clip": ("MotionClip",),

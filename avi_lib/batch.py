@@ -21,8 +21,7 @@ from avi_lib.corpus.layouts import find, printable, stem
 from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, lettering
 from avi_lib.files import check_writable, keep_inputs, make_folder
-from avi_lib.instruction.instruction import Instruction, as_json, load_timeline
-from avi_lib.instruction.reader import understand
+from avi_lib.instruction.instruction import Instruction, as_json, load_timeline, understand
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings

@@ -26,8 +26,7 @@ from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.people import VOICE, Chosen, choose
 from avi_lib.face.portrait import SYNTHETIC, Portrait, is_photo, load_portrait
 from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
-from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order
-from avi_lib.instruction.reader import understand
+from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order, understand
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
 from avi_lib.motion.performer import Performer

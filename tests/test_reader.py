@@ -12,10 +12,10 @@ import pytest
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels
-from avi_lib.instruction.instruction import Instruction, in_order
+from avi_lib.instruction.instruction import Instruction, in_order, understand
 from avi_lib.instruction.language_model import load_text_encoder
 from avi_lib.instruction.parser import scan
-from avi_lib.instruction.reader import UNREAD, State, Thresholds, load_reader, understand, written
+from avi_lib.instruction.reader import UNREAD, State, Thresholds, load_reader, written
 from avi_lib.settings import profile
 from avi_lib.training.reader import load_sentences, make_reading_bank, misspelt, split, targets, train_reader, widened
 from tests.small_language_models import save_bert

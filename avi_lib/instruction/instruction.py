@@ -79,7 +79,7 @@ class Instruction:
     `action_units` maps names of `ACTION_UNITS` to strengths 0-1; 0 means the sentence forbids the movement ("without
     smiling"). `level` is 1-3 and there is one whenever there is an emotion. `others` are emotions, with their levels,
     that are mixed into the first. `unknown` are the words not understood, `said` is what was written where the text
-    is the reader's words for it (`reader.understand`).
+    is the reader's words for it (`understand`).
 
     Raises:
         InputError: a part is outside its range.
@@ -144,6 +144,19 @@ class Instruction:
 
 def _face(emotion: str, level: int, faces: Faces | None) -> Mapping[str, float]:
     return prototype(emotion, level) if faces is None else faces[emotion]
+
+
+def understand(text: str) -> Instruction:
+    """What any sentence asks for: the parser's reading where it knows every word, else the reader's (`reader.read`).
+
+    Raises InputError as `Instruction.parse` does.
+    """
+    asked = Instruction.parse(text)
+    if not asked.unknown:
+        return asked
+    from avi_lib.instruction import reader  # which takes torch
+
+    return reader.read(asked.text)
 
 
 def expression_targets(instruction: Instruction, faces: Faces | None = None) -> dict[str, float]:

@@ -330,26 +330,22 @@ def _shipped() -> Reader:
     return load_reader()
 
 
-def understand(text: str, reader: Reader | None = None) -> Instruction:
-    """What a sentence asks for: the parser's reading where it knows every word, else the reader's (the shipped one's).
+def read(text: str, reader: Reader | None = None) -> Instruction:
+    """The reader's answer to a sentence, the shipped one's when None, whose answers are kept in the user's cache.
 
-    The reader's answers are kept in the user's cache. Where its text encoder is to be had nowhere, the parser's reading
-    stays, with the words that it does not know. Raises InputError as `Instruction.parse` does.
+    The parser's reading where the text encoder is to be had nowhere.
     """
-    asked = Instruction.parse(text)
-    if not asked.unknown:
-        return asked
     if reader is not None:
-        return reader.instructions([asked.text])[0]
+        return reader.instructions([text])[0]
 
     def answer() -> dict[str, np.ndarray]:
-        states = _shipped().states([asked.text])[0]
+        states = _shipped().states([text])[0]
         return {"text": np.frombuffer(written(states).encode() if states else b"", np.uint8)}
 
     try:
-        found = cached(cache_folder() / "sentences", ["reading", file_sha256(SHIPPED_READER), asked.text], answer)
+        found = cached(cache_folder() / "sentences", ["reading", file_sha256(SHIPPED_READER), text], answer)
     except OutputError:  # a full or protected cache is no reason not to answer
         found = answer()
     except AssetError:
-        return asked
-    return _instruction(asked.text, found["text"].tobytes().decode())
+        return Instruction.parse(text)
+    return _instruction(text, found["text"].tobytes().decode())

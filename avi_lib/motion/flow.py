@@ -115,8 +115,10 @@ class FlowNetwork(nn.Module):
         self.register_buffer("style_deviation", torch.from_numpy(scale(ARKIT)))
         self.register_buffer("least", torch.full((len(DRAWN),), 0.01))
         self.register_buffer("usual", torch.full((len(DRAWN),), 0.05))
-        self.register_buffer("kernel", nn.functional.one_hot(torch.full((len(DRAWN),), COLOUR), 2 * COLOUR + 1).float())
-        self.register_buffer("mix", torch.eye(len(DRAWN)))
+        kernel = np.zeros((len(DRAWN), 2 * COLOUR + 1), np.float32)
+        kernel[:, COLOUR] = 1.0
+        self.register_buffer("kernel", torch.from_numpy(kernel))
+        self.register_buffer("mix", torch.from_numpy(np.eye(len(DRAWN), dtype=np.float32)))
         self.read_features = nn.Linear(2 * features, 64)
         self.read_speech = nn.Linear(64, width)
         self.read_contour = nn.Linear(len(CONTOUR), width)

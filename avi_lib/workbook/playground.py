@@ -29,8 +29,7 @@ from jaxtyping import UInt8
 from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, quantise
 from avi_lib.instruction.grammar import describe, speakers_of
-from avi_lib.instruction.instruction import FADE_S, Entry, Instruction, Timeline
-from avi_lib.instruction.reader import understand
+from avi_lib.instruction.instruction import FADE_S, Entry, Instruction, Timeline, understand
 from avi_lib.motion.clip import FACTORS
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
 from avi_lib.talker import FILE, OFF, SEED, SPEECH, TEXT, Talk
