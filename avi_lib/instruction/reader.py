@@ -330,13 +330,11 @@ def _shipped() -> Reader:
     return load_reader()
 
 
-def read(text: str, reader: Reader | None = None) -> Instruction:
-    """The reader's answer to a sentence, the shipped one's when None, whose answers are kept in the user's cache.
+def read(text: str) -> Instruction:
+    """The shipped reader's answer to a sentence, kept in the user's cache.
 
     The parser's reading where the text encoder is to be had nowhere.
     """
-    if reader is not None:
-        return reader.instructions([text])[0]
 
     def answer() -> dict[str, np.ndarray]:
         states = _shipped().states([text])[0]
