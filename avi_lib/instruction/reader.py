@@ -1,7 +1,7 @@
 """The reader: any sentence in, what it asks of the face out, as a sentence of the grammar that is printed and moves.
 
 >>> understand("He looks like he just won the lottery.").text
-'A person feels extremely happy and slightly surprised.'
+'A person feels quite happy.'
 
 Where the parser knows every word its own reading stays. Otherwise a network reads the states of the tokens, from a
 frozen text encoder, beside what the parser found. Its answer is written in the grammar: one state, or two in order.
