@@ -403,7 +403,7 @@ def _evaluate(options: Options) -> int:
         check_writable(options.report)
     scored = rescore(options.motion, options.speech, options.reference, options.text)
     if options.report is not None:
-        scored.report("Scores of motion").write_html(options.report)
+        scored.write_html(options.report)
     _print(options, scored.as_dict(), scored.lines())
     return 0
 

@@ -13,7 +13,6 @@ from raw_corpora import StillEncoder
 from safetensors.torch import load_file, save_file
 
 from avi_lib.errors import InputError, OutputError
-from avi_lib.evaluation.report import one_thread
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion import generator as talking
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
@@ -22,6 +21,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
+from tools.benchmarks.measuring import one_thread
 
 DIM = 6
 

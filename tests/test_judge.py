@@ -12,24 +12,21 @@ from safetensors.torch import save
 from avi_lib.errors import InputError
 from avi_lib.evaluation.judge import (
     EXPRESSIONS,
-    MEASURES,
-    OTHER,
     SHIPPED_JUDGE,
-    AskedFace,
     ExpressionNetwork,
     Judge,
     face_boxes,
-    judge_emotions,
     load_judge,
     neutral_share,
 )
-from avi_lib.evaluation.report import one_thread
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Instruction, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker
+from tools.benchmarks.measuring import one_thread
+from tools.benchmarks.systems import JUDGED, OTHER, AskedFace, judge_emotions
 
 SIZE = 256
 
@@ -110,7 +107,7 @@ def test_a_perfect_face_scores_one_and_its_other_labels_nothing() -> None:
     table, matrices, faces = judge_emotions(FirstPixel(ExpressionNetwork(), "pixel", "none"), shown, head, frames, 4)
     values = {system: table.estimates["judge_right", system].value for system in table.systems}
     assert values == {"learned": 1.0, "performer": 1.0, OTHER: 0.0}
-    assert table.estimates["judge_right", "learned"].clips == len(EXPRESSIONS) and table.measures == MEASURES
+    assert table.estimates["judge_right", "learned"].clips == len(EXPRESSIONS) and table.measures == JUDGED
     assert neutral_share(np.eye(len(EXPRESSIONS), dtype=np.float32)[[3, 6, 6]]) == pytest.approx(2 / 3)
     assert [matrix.counts.sum() for matrix in matrices] == [10, 10]
     assert matrices[0].counts[EMOTIONS.index("happy"), 3] == 1 and matrices[0].counts[EMOTIONS.index("bored"), 6] == 1

@@ -20,7 +20,6 @@ from avi_lib.evaluation.metrics import (
     lip_closure,
     lve_mm,
 )
-from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import Head, load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT
@@ -28,6 +27,7 @@ from avi_lib.motion.performer import Performer
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone, align_phones
 from avi_lib.speech.prosody import prosody
+from tools.benchmarks.systems import read_clips
 
 JAW, BROW, BLINK, YAW = (ARKIT.index(name) for name in ("jawOpen", "browInnerUp", "eyeBlinkLeft", "headYaw"))
 PHONES = (Phone("SIL", 0.0, 0.2), Phone("M", 0.2, 0.4), Phone("AA", 0.4, 0.8), Phone("SIL", 0.8, 1.0))

@@ -14,14 +14,15 @@ from avi_lib.corpus.dataset import Item
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
 from avi_lib.evaluation import scores
-from avi_lib.evaluation.report import one_thread
-from avi_lib.evaluation.systems import score_exchange, still_sounds
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
 from avi_lib.speech.encoders import RATE_HZ
+from tools.benchmarks import following
+from tools.benchmarks.measuring import one_thread
+from tools.benchmarks.systems import score_exchange, still_sounds
 
 
 def rng():
@@ -54,9 +55,9 @@ def test_styles_are_compared_by_cosine_energy_distance_and_diversity():
 def test_units_are_asked_by_the_names_they_are_measured_under():
     parts = {"eyes_closed": 0.3, "blink_more": 0.9, "head_nod": 0.9, "brow_down": 0.0, "funnel": 0.6}
     script = StyleScript("units", Instruction("x", action_units=parts), ("x",))
-    assert scores.asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
+    assert following.asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
     shut = StyleScript("units", Instruction("x", action_units={"eyes_closed": 0.9}), ("x",))
-    assert scores.asked_units(shut) == {"eyes_closed": 0.9}
+    assert following.asked_units(shut) == {"eyes_closed": 0.9}
 
 
 QUICK = SampleSettings(steps=4)

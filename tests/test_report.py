@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from small_priors import Letters
 from small_priors import prior as small_prior
 from talking_corpora import performed
@@ -16,25 +15,16 @@ from talking_corpora import performed
 from avi_lib.corpus.dataset import Item, Mixture
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MEASURES, Measure, SpeechTrack, blink_rate, measure_motion
-from avi_lib.evaluation.report import (
-    DIFFERENCE,
-    Matrix,
-    Picture,
-    Report,
-    Row,
-    differences,
-    estimate,
-    one_thread,
-    tabulate,
-)
-from avi_lib.evaluation.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons
+from avi_lib.evaluation.report import DIFFERENCE, Matrix, Picture, Report, Row, estimate, tabulate
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.plots import plot_estimates, png_of
 from tools.benchmarks import ablations
-from tools.benchmarks.ablations import markdown_of
+from tools.benchmarks.ablations import differences, markdown_of
+from tools.benchmarks.measuring import one_thread
+from tools.benchmarks.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}
 PHONES = (
@@ -210,11 +200,3 @@ def test_measures_of_the_whole_join_a_table_with_an_interval_about_their_statist
     more = tabulate("t", "T", "how", rows, measures, whole={("f1", "a"): found})
     assert list(more.measures) == ["score", "f1"] and more.estimates["f1", "a"].value == 0.5
     assert 0.3 < found.low < 0.5 < found.high < 0.7
-
-
-def test_one_thread_inside_and_as_many_as_before_outside():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError), one_thread():
-        assert torch.get_num_threads() == 1
-        raise KeyError
-    assert torch.get_num_threads() == before

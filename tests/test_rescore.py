@@ -63,7 +63,7 @@ def test_npz_and_live_link_csv_of_one_motion_score_alike_and_have_a_mean_with_an
     assert first["lip_closure_d"] > 1.5 and first["closed_share"] == 1.0
     assert second["lip_closure_d"] == pytest.approx(first["lip_closure_d"], abs=0.1)
     assert second["head_sd_deg"] == pytest.approx(first["head_sd_deg"], rel=0.05)
-    mean = found.report("scores").tables[0].estimates["jitter_mm", "motion"]
+    mean = found.tables[0].estimates["jitter_mm", "motion"]
     assert mean.clips == 2 and mean.low <= mean.value <= mean.high
 
 

@@ -3,7 +3,7 @@
 >>> table = tabulate("held_out", "Held-out speakers", how, rows, MEASURES)
 >>> report = Report("Evaluation", about={"seed": 0}, tables=(table,))
 >>> report.write(Path("outputs/evaluation"))        # report.json and report.html, each whole or not at all
->>> rescore([Path("mine.csv")], [Path("speech.wav")]).lines()
+>>> rescore([Path("mine.csv")], [Path("speech.wav")]).lines()      # a report too
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, product
 from pathlib import Path
@@ -102,6 +101,17 @@ class Picture:
     section: str = ""
 
 
+class Scored(NamedTuple):
+    """Anyone's motion and its scores by the names of `MEASURES`, NaN where there is no evidence."""
+
+    path: Path
+    speech: Path
+    reference: Path | None
+    scores: dict[str, float]
+    missing_channels: list[str]
+    warnings: list[str]
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that was measured; `about` says of what, with which settings."""
@@ -112,6 +122,7 @@ class Report:
     matrices: tuple[Matrix, ...] = ()
     pictures: tuple[Picture, ...] = ()
     notes: tuple[str, ...] = ()
+    motions: tuple[Scored, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The report without its pictures; what is not known is None."""
@@ -122,8 +133,22 @@ class Report:
                 measures[key]["systems"][system] = found
             tables[table.name] = {"title": table.title, "how": table.how, "measures": measures}
         matrices = {each.name: {key: v for key, v in vars(each).items() if key != "name"} for each in self.matrices}
-        content = {"title": self.title, "about": self.about, "tables": tables, "matrices": matrices}
-        return _plain({**content, "notes": self.notes})
+        content: dict[str, Any] = {"title": self.title, "about": self.about, "tables": tables, "matrices": matrices}
+        content |= {"notes": self.notes, "motions": [each._asdict() for each in self.motions]}
+        # JSON has no arrays, no NaN and no infinity
+        plain: dict[str, Any] = json.loads(to_json(content, inf_nan_mode="null", fallback=lambda array: array.tolist()))
+        return plain
+
+    def lines(self) -> list[str]:
+        """For a person: means with intervals, then what to know of every motion."""
+        lines: list[str] = []
+        for table in self.tables:
+            for (name, _), found in table.estimates.items():
+                measure = table.measures[name]
+                span = f"  ({found.low:.2f} to {found.high:.2f})" if np.isfinite(found.low) else ""
+                lines.append(f"{measure.title:20s} {found.value:8.2f} {measure.unit:9s} {measure.counts}{span}")
+        missing = ((motion.path, ", ".join(motion.missing_channels)) for motion in self.motions)
+        return [*lines, *self.notes, *(f"{path}: without {names}" for path, names in missing if names)]
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write `report.json` and `report.html` into a folder, atomically; their paths."""
@@ -157,12 +182,6 @@ def _number(value: float) -> str:
 
 def _words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _plain(content: dict[str, Any]) -> dict[str, Any]:
-    """The same for JSON, which has no arrays, no NaN and no infinity."""
-    plain: dict[str, Any] = json.loads(to_json(content, inf_nan_mode="null", fallback=lambda array: array.tolist()))
-    return plain
 
 
 def estimate(
@@ -227,15 +246,6 @@ def tabulate(
     return Table(name, title, how, measured, systems, {key: e for key, e in estimates.items() if key[0] in measured})
 
 
-def differences(rows: Sequence[Row]) -> list[Row]:
-    """The second of two systems less the first on every clip, as rows of `DIFFERENCE`; both have the same clips."""
-    first, second = ([row for row in rows if row.system == system] for system in dict.fromkeys(r.system for r in rows))
-    return [
-        Row(DIFFERENCE, one.group, {name: other.scores[name] - value for name, value in one.scores.items()})
-        for one, other in zip(first, second, strict=True)
-    ]
-
-
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; bars and line ends in cells are replaced, marks and tags are shown and not followed."""
     marks = {mark: f"\\{mark}" for mark in "\\`*[]$"}
@@ -245,78 +255,20 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for torch inside, as many as before outside."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-# Anyone's motion, scored against the speech it goes with, and against a reference motion where there is one.
-
-
-class Scored(NamedTuple):
-    """A motion's scores by the names of `MEASURES`, NaN where there is no evidence."""
-
-    path: Path
-    speech: Path
-    reference: Path | None
-    scores: dict[str, float]
-    missing_channels: list[str]
-    warnings: list[str]
-
-
-@dataclass(frozen=True)
-class Rescored:
-    """The scores of some motions."""
-
-    motions: tuple[Scored, ...]
-
-    def report(self, title: str, seed: int = 0) -> Report:
-        """Their means, with intervals where there are several."""
-        rows = [Row("motion", str(each.speech), each.scores) for each in self.motions]
-        how = (
-            f"Motion clips: {len(self.motions)}. Phones are recognised in the recording, or aligned with its "
-            "transcript where that is given. What needs a reference motion is left out without one."
-        )
-        table = tabulate("motion", "Scores", how, rows, MEASURES, seed, "recordings")
-        about = {"motion": [str(each.path) for each in self.motions], "seed": seed}
-        notes = tuple(f"{each.path}: {warning}" for each in self.motions for warning in each.warnings)
-        return Report(title, about, (table,), notes=notes)
-
-    def lines(self) -> list[str]:
-        """For a person: means over the motions with intervals, then what to know of each."""
-        [table] = self.report("motion").tables
-        lines = []
-        for name, measure in table.measures.items():
-            found = table.estimates[name, "motion"]
-            span = f"  ({found.low:.2f} to {found.high:.2f})" if np.isfinite(found.low) else ""
-            lines.append(f"{measure.title:20s} {found.value:8.2f} {measure.unit:9s} {measure.counts}{span}")
-        for each in self.motions:
-            lines += [f"{each.path}: {warning}" for warning in each.warnings]
-            if each.missing_channels:
-                lines.append(f"{each.path}: without {', '.join(each.missing_channels)}")
-        return lines
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report's object, and every motion's own scores."""
-        return {**self.report("motion").as_dict(), "motions": [_plain(each._asdict()) for each in self.motions]}
-
-
 def rescore(
-    motions: Sequence[Path], speeches: Sequence[Path], references: Sequence[Path] = (), text: str | None = None
-) -> Rescored:
-    """Score motions, npz or Live Link Face CSV in the ARKIT space.
+    motions: Sequence[Path],
+    speeches: Sequence[Path],
+    references: Sequence[Path] = (),
+    text: str | None = None,
+    seed: int = 0,
+) -> Report:
+    """Score anyone's motions, npz or Live Link Face CSV in the ARKIT space, against the speech they go with.
 
     Recordings and true motions are of each, or one for all; `text` is what is said in the one recording, for sharper
-    times of its phones. Raises InputError for numbers that do not go together, a file that cannot be read, and motion
-    and sound that share less than a second.
+    times of its phones. The report has means, with intervals where there are several motions.
+
+    Raises InputError for numbers that do not go together, a file that cannot be read, and motion and sound that share
+    less than a second.
     """
     if not motions:
         raise InputError("at least one motion", "none", "name npz or CSV files")
@@ -326,8 +278,9 @@ def rescore(
         if len(paths) not in (1, len(motions)):
             got = f"{len(paths)} for {len(motions)}"
             raise InputError(f"one {what} for all motions, or one for each", got, "name as many")
-    named = dict.fromkeys([*motions, *references])
-    read = {path: load_arkit(path).whole() for path in named}  # refused before all else
+    read = {
+        path: load_arkit(path).whole() for path in dict.fromkeys([*motions, *references])
+    }  # refused before all else
     head, tracks, found = load_head(), {}, []
     for path in dict.fromkeys(speeches):
         wave = load_voice(path).wave
@@ -335,15 +288,22 @@ def rescore(
     for path, speech, truth in zip(motions, cycle(speeches), cycle(references or [None]), strict=False):
         curves, reference, track = read[path], read[truth] if truth else None, tracks[speech]
         lengths_s = {"motion": curves.duration_s, "sound": track.duration_s}
-        if reference is not None:
-            lengths_s["reference"] = reference.duration_s
+        lengths_s |= {"reference": reference.duration_s} if reference is not None else {}
         said = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in lengths_s.items())
         shortest_s, longest_s = min(lengths_s.values()), max(lengths_s.values())
         if shortest_s < LEAST_S:
             raise InputError(f"at least {LEAST_S:g} s of motion with its sound", f"{path}: {said}", "name longer ones")
-        warning = f"lengths differ: {said}; the first {shortest_s:.2f} s are scored"
-        warnings = [*curves.lines(), *([warning] if longest_s - shortest_s > MOST_APART_S else [])]
+        warnings = list(curves.lines())
+        if longest_s - shortest_s > MOST_APART_S:
+            warnings.append(f"lengths differ: {said}; the first {shortest_s:.2f} s are scored")
         missing = [name for name, there in zip(ARKIT.channels, curves.present, strict=True) if not there]
-        scores = measure_motion(curves, track, head, reference)
-        found.append(Scored(path, speech, truth, scores, missing, warnings))
-    return Rescored(tuple(found))
+        found.append(Scored(path, speech, truth, measure_motion(curves, track, head, reference), missing, warnings))
+    how = (
+        f"Motion clips: {len(found)}. Phones are recognised in the recording, or aligned with its "
+        "transcript where that is given. What needs a reference motion is left out without one."
+    )
+    rows = [Row("motion", str(each.speech), each.scores) for each in found]
+    table = tabulate("motion", "Scores", how, rows, MEASURES, seed, "recordings")
+    about = {"motion": [str(path) for path in motions], "seed": seed}
+    notes = tuple(f"{each.path}: {warning}" for each in found for warning in each.warnings)
+    return Report("Scores of motion", about, (table,), notes=notes, motions=tuple(found))

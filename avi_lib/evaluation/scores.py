@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +23,10 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.measure import measure_units, neutral_face
-from avi_lib.corpus.scripts import Draw, Kind, StyleScript
+from avi_lib.corpus.scripts import Draw, Kind
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate, estimate
-from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, softened
 from avi_lib.instruction.instructor_network import InstructorModel, stack
@@ -38,7 +36,7 @@ from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.generator import Features, LearnedGenerator
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorModel, PriorSampler
-from avi_lib.settings import PerformerSettings, SampleSettings
+from avi_lib.settings import SampleSettings
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.prior import StyleBank, make_bank
@@ -50,17 +48,8 @@ SETS: Mapping[Draw, str] = {
     "train": "held-out speakers",
 }
 """What is held out, in words; of `train` the speakers alone."""
-GUIDANCES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-SAMPLES, TEXTS = 10, 60
-"""Samples of a text whose diversity is taken, and texts."""
-PLAIN = Instruction("A person speaks.")
-_DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
-
 Styles = Float[np.ndarray, "n style"]
 Others = Float[np.ndarray, "m style"]
-Strengths = Mapping[str, float]
-Spoken = tuple[Float32[np.ndarray, "steps dim"], Performer]
-"""Features of a held-out clip, and its performer without idle behaviour."""
 
 
 # Drawn styles against true ones.
@@ -137,14 +126,14 @@ def draw_bank(
 
 
 def draw_samples(
-    prior: PriorModel, bank: StyleBank, texts: int, settings: SampleSettings
+    prior: PriorModel, bank: StyleBank, texts: int, settings: SampleSettings, samples: int = 10
 ) -> Float[np.ndarray, "texts samples style"]:
-    """Ten normalised styles for each of the first sentences."""
+    """Normalised styles for each of the first sentences."""
     count = min(texts, len(bank))
     reading = prior.read(bank.first_states(count), bank.asked[:count])
-    rows = reading.at(torch.arange(count).repeat_interleave(SAMPLES))
-    styles = normal(prior, prior.draw(rows, list(range(count * SAMPLES)), settings))
-    return styles.reshape(count, SAMPLES, -1)
+    rows = reading.at(torch.arange(count).repeat_interleave(samples))
+    styles = normal(prior, prior.draw(rows, list(range(count * samples)), settings))
+    return styles.reshape(count, samples, -1)
 
 
 def normal(prior: PriorModel, styles: Styles) -> Styles:
@@ -155,85 +144,6 @@ def normal(prior: PriorModel, styles: Styles) -> Styles:
 def raw(prior: PriorModel, styles: Styles) -> Styles:
     """Styles as the talking model takes them, from those that the prior sees."""
     return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
-
-
-def guidance_curve(
-    prior: PriorModel, bank: StyleBank, settings: SampleSettings | None = None
-) -> dict[float, tuple[float, float, float]]:
-    """By guidance: diversity of ten samples, cosine to the true style, length of the styles; means over texts."""
-    curve = {}
-    for guidance in GUIDANCES:
-        how = (settings or SampleSettings()).model_copy(update={"guidance": guidance})
-        samples = draw_samples(prior, bank, TEXTS, how)
-        styles = samples.reshape(-1, samples.shape[-1])
-        true = normal(prior, bank.styles[: len(samples)]).repeat(SAMPLES, axis=0)
-        length = float(np.linalg.norm(styles, axis=1).mean())
-        curve[guidance] = float(diversity(samples).mean()), float(cosines(styles, true).mean()), length
-    return curve
-
-
-# Whether a face does what it was asked: the action units of generated motion against those of the text.
-
-
-def held_out_spoken(corpora: Sequence[Corpus]) -> list[Spoken]:
-    """Clips with sound of speakers that are held out; InputError when there is none."""
-    quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
-    found = [
-        (
-            corpus.features(clip).astype(np.float32),
-            Performer(corpus.phones(clip), corpus.prosody(clip), clip.duration_s, quiet),
-        )
-        for corpus in corpora
-        for clip in corpus.clips
-        if clip.split in HELD_SPLITS and clip.features and clip.duration_s >= 2.5
-    ]
-    if not found:
-        raise InputError("clips with sound of held-out speakers", "none", "add a corpus of three speakers or more")
-    return found
-
-
-def move(
-    generator: LearnedGenerator, clips: Sequence[Spoken], styles: Sequence[Float32[np.ndarray, " style"]], seed: int = 0
-) -> list[MotionClip]:
-    """Every style over one of the clips in turn."""
-    return [
-        generator.perform(*clip, PLAIN, seed + i, style) for i, (style, clip) in enumerate(zip(styles, cycle(clips)))
-    ]
-
-
-def asked_and_moved(
-    prior_sampler: PriorSampler, generator: LearnedGenerator, clips: Sequence[Spoken], bank: StyleBank, styles: Styles
-) -> list[tuple[Strengths, Strengths]]:
-    """Units asked for by every script of a bank, and those that move in its style (not normalised).
-
-    What moves is measured above the face that the same generator makes in a plain style.
-    """
-    plain = prior_sampler.style(PLAIN, seed=0)
-    rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
-    neutral = neutral_face([(motion.values, motion.present) for motion in rest])
-    moved = [measure_units(motion, neutral) for motion in move(generator, clips, list(styles))]
-    steady = [{name: v for name, v in units.items() if not ACTION_UNITS[name].rhythm} for units in moved]
-    return [(asked_units(script), units) for script, units in zip(bank.scripts, steady, strict=True)]
-
-
-def asked_units(script: StyleScript) -> dict[str, float]:
-    """The units that a script asks to be moved, by the names they are measured under.
-
-    Eyes closed by half or less are the same channels as drooping lids.
-    """
-    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not ACTION_UNITS[n].rhythm}
-    closed = asked.get("eyes_closed", 1.0)
-    if closed <= 1.1 * _DROOP:
-        del asked["eyes_closed"]
-        asked["lid_droop"] = min(closed / _DROOP, 1.0)
-    return asked
-
-
-def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
-    """F1 of the units that move against those that are asked for, over all pairs; NaN without any."""
-    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
-    both = sum(len(asked) + len(moved) for asked, moved in pairs)
-    return 2 * hits / both if both else float("nan")
 
 
 # Attribution: which phrase of a sentence moved what.

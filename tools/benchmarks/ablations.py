@@ -28,21 +28,17 @@ from avi_lib.evaluation.report import (
     Report,
     Row,
     Table,
-    differences,
     estimate,
     markdown_table,
     tabulate,
 )
 from avi_lib.evaluation.scores import (
-    asked_and_moved,
     cosines,
     diversity,
     draw_bank,
     draw_samples,
     energy_distance,
-    f1,
     held_out_bank,
-    held_out_spoken,
     normal,
     predict_bank,
     raw,
@@ -50,7 +46,6 @@ from avi_lib.evaluation.scores import (
     retrieval,
     similarity,
 )
-from avi_lib.evaluation.systems import score_exchange
 from avi_lib.face.head import Head, load_head
 from avi_lib.files import make_folder
 from avi_lib.instruction.action_units import EMOTIONS
@@ -74,12 +69,23 @@ from avi_lib.training.instructor import FrozenModels, sound_features, train_inst
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.training.loop import choose_device
 from avi_lib.training.prior import make_bank, train_prior
+from tools.benchmarks.following import asked_and_moved, f1, held_out_spoken
+from tools.benchmarks.systems import score_exchange
 
 WHOLE = "whole"
 _TEXTS, _RESAMPLES = 40, 200
 """Sentences whose samples' diversity is taken, and resamples of what only all clips together have."""
 S = TypeVar("S", InstructorSettings, PriorSettings, TalkingSettings)
 INSTRUCTIONS, STYLES, EXCHANGED = map(measures_of, ("instructions", "styles", "exchanged"))
+
+
+def differences(rows: Sequence[Row]) -> list[Row]:
+    """The second of two systems less the first on every clip, as rows of `DIFFERENCE`; both have the same clips."""
+    first, second = ([row for row in rows if row.system == system] for system in dict.fromkeys(r.system for r in rows))
+    return [
+        Row(DIFFERENCE, one.group, {name: other.scores[name] - value for name, value in one.scores.items()})
+        for one, other in zip(first, second, strict=True)
+    ]
 
 
 def shortened(sizes: Profile, steps: int) -> Profile:

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from torch import nn
 
 from avi_lib.corpus.dataset import Corpus, Item
-from avi_lib.evaluation.report import Row, one_thread, tabulate
+from avi_lib.evaluation.report import Row, tabulate
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion import style as styles
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -26,7 +26,7 @@ from avi_lib.motion.generator import SHIPPED, TalkingModel, load_talking_model
 from avi_lib.motion.performer import Performer
 from avi_lib.training.flow import RealTake, takes
 from tools.benchmarks.dynamics import DYNAMICS, measure_dynamics
-from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, spread
+from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, one_thread, spread
 
 WINDOW = 75
 SEEDS, MOST = 8, 100

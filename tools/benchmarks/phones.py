@@ -17,7 +17,6 @@ import numpy as np
 
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import correlation, lip_closure
-from avi_lib.evaluation.systems import read_clips
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.performer import Performer
@@ -26,6 +25,7 @@ from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, align_phones, recognise_phones, tidy
 from avi_lib.speech.prosody import prosody
 from tools.benchmarks.measuring import Figure, Options, left_out, there
+from tools.benchmarks.systems import read_clips
 
 CLASSES = {
     "silence": {SILENCE},

@@ -11,7 +11,16 @@ from jaxtyping import Float32
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM, closures, correlation, frame_phones, jitter_mm, lip_closure
-from avi_lib.evaluation.systems import (
+from avi_lib.face.head import Head, load_head
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.generator import TalkingModel
+from avi_lib.motion.performer import Performer
+from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
+from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
+from avi_lib.speech.prosody import prosody
+from tools.benchmarks.measuring import Figure
+from tools.benchmarks.systems import (
     CALM,
     Clip,
     Spoken,
@@ -22,15 +31,6 @@ from avi_lib.evaluation.systems import (
     score_exchange,
     still_sounds,
 )
-from avi_lib.face.head import Head, load_head
-from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.generator import TalkingModel
-from avi_lib.motion.performer import Performer
-from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
-from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, recognise_phones
-from avi_lib.speech.prosody import prosody
-from tools.benchmarks.measuring import Figure
 
 RESTED = (CALM, "He is very sad.", "She is furious.")
 """Sentences under which a mouth must rest where nobody speaks."""

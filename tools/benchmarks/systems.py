@@ -1,4 +1,4 @@
-"""Systems beside one another: the learned one, the performer, the learned one on another's speech, and real motion.
+"""Systems beside one another: learned, performer, learned on another's speech, real motion; and before the judge.
 
 >>> comparisons = held_out_comparisons(corpora, generator, prior_sampler, most=24, seed=0)
 >>> table = score_comparisons("held_out", "Held-out speakers", HELD_OUT, comparisons, load_head())
@@ -13,20 +13,32 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Int, UInt8
 
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError, cause
-from avi_lib.evaluation.metrics import MEASURES, SpeechTrack, eve_mm, fdd_mm, lve_mm, measure_motion, speech_track
-from avi_lib.evaluation.report import Row, Table, tabulate
+from avi_lib.evaluation.judge import EXPRESSIONS, PUBLISHED, Judge, face_boxes
+from avi_lib.evaluation.metrics import (
+    MEASURES,
+    SpeechTrack,
+    eve_mm,
+    fdd_mm,
+    lve_mm,
+    measure_motion,
+    measures_of,
+    speech_track,
+)
+from avi_lib.evaluation.report import Matrix, Row, Table, tabulate
 from avi_lib.face.head import Head
 from avi_lib.face.tracking import UNMOVED
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.grammar import describe
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
@@ -310,3 +322,86 @@ def must_fit(model: TalkingModel, corpora: Sequence[Corpus]) -> None:
         if got != expected:
             do = "choose another corpus, or prepare it with that encoder"
             raise InputError(f"{expected}, as the model was trained with", f"{got} in {corpus.folder}", do)
+
+
+# Rendered faces of every system before the judge: does it see the emotion that was asked for?
+
+
+OTHER = "another's label"
+"""The learned system scored on the labels it was not asked for, their mean: what labels shuffled at random come to."""
+PICTURES = 5
+"""Pictures of a clip that are judged, evenly spread; their probabilities are averaged."""
+JUDGED = measures_of("judge")
+
+Pictures = Iterable[UInt8[np.ndarray, "size size 3"]]
+
+
+class AskedFace(NamedTuple):
+    """A face that was asked for an emotion at its highest level."""
+
+    system: str
+    emotion: str
+    speaker: str
+    motion: MotionClip
+
+
+def show_emotions(
+    corpora: Sequence[Corpus], generator: LearnedGenerator, prior_sampler: PriorSampler, clips: int = 2, seed: int = 0
+) -> list[AskedFace]:
+    """Held-out clips asked for all ten emotions, by the learned system and by the performer."""
+    found = []
+    for number, item in enumerate(spread(held_out(corpora), clips)):
+        corpus, clip = item.corpus, item.clip
+        features, performer = corpus.features(clip).astype(np.float32), corpus.performer(clip)
+        for emotion in EMOTIONS:
+            level = 1 if emotion in ("neutral", "calm") else 3
+            rng = np.random.default_rng([seed + number, EMOTIONS.index(emotion)])
+            asked = Instruction.parse(describe({}, emotion, level, rng=rng))
+            style = prior_sampler.style(asked, seed + number)
+            made = generator.perform(features, performer, asked, seed + number, style)
+            found.append(AskedFace(LEARNED, emotion, clip.speaker, made))
+            found.append(AskedFace(PERFORMER, emotion, clip.speaker, performer.perform(asked, seed + number)))
+    return found
+
+
+def judge_emotions(
+    judge: Judge,
+    shown: Sequence[AskedFace],
+    head: Head,
+    frames: Callable[[MotionClip], Pictures],
+    size: int,
+    seed: int = 0,
+) -> tuple[Table, list[Matrix], dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]]]:
+    """How often the judge sees what was asked, its confusions by system, and by system and emotion a picture.
+
+    `frames` renders a motion with the portrait camera in pictures of a size in pixels; faces of the learned system are
+    also scored on the labels they were not asked for; the seed is that of the intervals.
+    """
+    rows: list[Row] = []
+    faces: dict[str, dict[str, UInt8[np.ndarray, "size size 3"]]] = {}
+    counts: dict[str, Int[np.ndarray, "emotions expressions"]] = {}
+    for system, emotion, speaker, motion in shown:
+        some = motion.at((np.linspace(0.1, 0.9, PICTURES) * len(motion)).astype(int).tolist())
+        pictures = list(frames(some))
+        shares = judge.judge(pictures, face_boxes(head, some.values, size)).mean(axis=0)
+        likeliest = int(shares.argmax())
+        own = counts.setdefault(system, np.zeros((len(EMOTIONS), len(EXPRESSIONS)), int))
+        own[EMOTIONS.index(emotion), likeliest] += 1
+        faces.setdefault(system, {}).setdefault(emotion, pictures[PICTURES // 2])
+        scores = [{"judge_right": float(n == likeliest), "judge_share": float(v)} for n, v in enumerate(shares)]
+        asked = scores.pop(EXPRESSIONS.index(emotion)) if emotion in EXPRESSIONS else {}
+        rows.append(Row(system, speaker, asked))
+        if system == LEARNED:
+            rows.append(Row(OTHER, speaker, {name: float(np.mean([each[name] for each in scores])) for name in asked}))
+    how = (
+        f"Mini-Xception, which saw photographs of people only, judges {PICTURES} rendered pictures of each clip. "
+        f"Sentences name an emotion at its highest level. Of the ten, calm, contempt and bored are no expressions of "
+        f"the judge and do not count. Its own accuracy: {PUBLISHED}."
+    )
+    rows.sort(key=lambda row: (LEARNED, PERFORMER, OTHER).index(row.system))
+    said = "Clips by the emotion asked for (rows) and seen (columns)."
+    matrices = [
+        Matrix(f"judge_{system}", f"What the judge sees: {system}", said, EMOTIONS, EXPRESSIONS, own)
+        for system, own in counts.items()
+    ]
+    return tabulate("judge", "Independent judge of emotion", how, rows, JUDGED, seed), matrices, faces
