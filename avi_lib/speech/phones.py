@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import threading
 import unicodedata
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from jaxtyping import Float32, Int, Num
+from jaxtyping import Float32, Num
+from rapidfuzz.distance import Levenshtein
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
@@ -88,33 +89,30 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
 
     A gap shorter than `shortest_s` seconds is closed by its neighbours; phones outside the recording are dropped.
     """
-    inside = (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s)
     result: list[Phone] = []
+
+    def put(name: str, start_s: float, end_s: float) -> None:
+        if end_s > start_s:
+            if result and name == SILENCE == result[-1].phone:
+                start_s = result.pop().start_s
+            result.append(Phone(name, start_s, end_s))
+
+    inside = (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s)
     for phone in sorted(inside, key=lambda phone: phone.start_s):
-        start, end = max(phone.start_s, 0.0), min(phone.end_s, duration_s)
-        last_s = result[-1].end_s if result else 0.0
-        gap = start - last_s
-        if gap >= shortest_s:
-            result.append(Phone(SILENCE, last_s, start))
-        elif gap != 0 and result:
-            start = last_s + gap / 2
-            result[-1] = result[-1]._replace(end_s=start)
-        elif gap > 0:
-            start = 0.0
-        if end > start:
-            result.append(Phone(phone.phone, start, end))
-    end = result[-1].end_s if result else 0.0
-    if duration_s - end >= shortest_s or not result:
-        result.append(Phone(SILENCE, end, duration_s))
+        start_s, last_s = max(phone.start_s, 0.0), result[-1].end_s if result else 0.0
+        if start_s - last_s >= shortest_s:
+            put(SILENCE, last_s, start_s)
+        elif result:
+            start_s = last_s + (start_s - last_s) / 2
+            result[-1] = result[-1]._replace(end_s=start_s)
+        else:
+            start_s = 0.0
+        put(phone.phone, start_s, min(phone.end_s, duration_s))
+    if not result or duration_s - result[-1].end_s >= shortest_s:
+        put(SILENCE, result[-1].end_s if result else 0.0, duration_s)
     else:
         result[-1] = result[-1]._replace(end_s=duration_s)
-    tidied: list[Phone] = []
-    for phone in result:
-        if tidied and phone.phone == SILENCE == tidied[-1].phone:
-            tidied[-1] = tidied[-1]._replace(end_s=phone.end_s)
-        else:
-            tidied.append(phone)
-    return tuple(tidied)
+    return tuple(result)
 
 
 def shift(phones: Iterable[Phone], seconds: float) -> list[Phone]:
@@ -123,11 +121,6 @@ def shift(phones: Iterable[Phone], seconds: float) -> list[Phone]:
 
 
 # How words are pronounced: a transcript in, the words with their alternative pronunciations in ARPAbet out.
-
-
-ONES, TENS = _TABLES["ones"].split(), _TABLES["tens"].split()
-SCALES = {int(scale): name for scale, name in _TABLES["scales"].items()}
-LARGEST_NUMBER = 10**12 - 1
 
 _TOKEN = re.compile(r"[$€£]?\d[\d,]*(?:\.\d+)?(?:st|nd|rd|th)?\b|[^\W\d_]+(?:'[^\W\d_]+)*'?|[&%+@=°]", re.IGNORECASE)
 
@@ -163,37 +156,26 @@ def spoken_words(text: str) -> list[str]:
     return words
 
 
-def spell_number(number: int) -> str:
-    """A whole number from 0 to 999,999,999,999 in English words, as "three hundred five"."""
-    if number < 20:
-        return ONES[number]
-    if number < 100:
-        return TENS[number // 10] + (f" {ONES[number % 10]}" if number % 10 else "")
-    scale, name = next((scale, name) for scale, name in SCALES.items() if number >= scale)
-    head = f"{spell_number(number // scale)} {name}"
-    return head + (f" {spell_number(number % scale)}" if number % scale else "")
-
-
 def _spoken_number(token: str) -> list[str]:
-    currency = _TABLES["currencies"].get(token[0])
+    """The words of a number: years of four digits in pairs, long ones and those that begin with 0 digit by digit."""
+    engine = _numbers()
     digits = token.lstrip("$€£").replace(",", "")
-    ordinal = digits[-1].isalpha()
-    digits = digits[:-2] if ordinal else digits
-    whole, _, decimals = digits.partition(".")
-    is_year = len(whole) == 4 and whole == digits and not currency and "," not in token and 1100 <= int(whole) <= 1999
-    if int(whole) > LARGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-        words = [ONES[int(digit)] for digit in whole]
-    elif is_year and not ordinal:
-        tail = "hundred" if whole.endswith("00") else ("oh " if whole[2] == "0" else "") + spell_number(int(whole[2:]))
-        words = f"{spell_number(int(whole[:2]))} {tail}".split()
+    whole = re.split(r"\D", digits)[0]
+    if len(whole) > 12 or (len(whole) > 1 and whole[0] == "0"):
+        said = f"{engine.number_to_words(whole, group=1)} {engine.number_to_words('0' + digits[len(whole) :])[5:]}"
+    elif token == digits and re.fullmatch("1[1-9]..", digits):
+        said = engine.number_to_words(digits, group=2, zero="oh").replace("oh oh", "hundred")
     else:
-        words = spell_number(int(whole)).split()
-    if ordinal:
-        last = words[-1]
-        words[-1] = _TABLES["ordinals"].get(last) or (last[:-1] + "ieth" if last.endswith("y") else last + "th")
-    if decimals:
-        words += ["point", *(ONES[int(digit)] for digit in decimals)]
-    return [*words, currency] if currency else words
+        said = engine.number_to_words(digits, andword="", comma="")
+    words = re.findall("[a-z]+", said)
+    return [*words, _TABLES["currencies"][token[0]]] if token[0] in _TABLES["currencies"] else words
+
+
+@cache
+def _numbers() -> Any:
+    from inflect import engine
+
+    return engine()
 
 
 def _look_up(spelling: str) -> tuple[Pronunciation, ...]:
@@ -226,7 +208,6 @@ def _guess(spelling: str) -> tuple[Pronunciation, ...]:
 
 
 # The acoustic models.
-
 
 CTC_HOP_S = 0.02
 CTC_PAD_S = 0.3
@@ -388,7 +369,6 @@ def force_align(wave: Wave, words: Sequence[Sequence[Pronunciation]], pad_s: flo
 
 # Phones of a recording: sections, the phones that are said in each, and their times.
 
-
 LONGEST_SECTION_S = 16.0
 SMOOTH_S = 0.2
 SILENT_RMS = 1e-4
@@ -402,16 +382,8 @@ TEXT_FITS = 0.3
 TEXT_FITS_WELL = 0.45
 
 
-class Section(NamedTuple):
-    """A stretch of a recording that is worked on at once: where it starts in seconds and its samples."""
-
-    start_s: float
-    wave: Wave
-
-    @property
-    def audible(self) -> bool:
-        """Whether it is loud enough for phones to be looked for."""
-        return bool(np.sqrt(np.mean(np.square(self.wave, dtype=np.float64))) >= SILENT_RMS)
+Section = tuple[float, Float32[np.ndarray, " _"]]
+"""A stretch of a recording that is worked on at once: where it starts in seconds and its samples."""
 
 
 def sections(wave: Wave) -> list[Section]:
@@ -422,7 +394,12 @@ def sections(wave: Wave) -> list[Section]:
         near = cuts[-1] + longest // 2
         power = np.cumsum(np.square(wave[near - smooth : near + longest // 2], dtype=np.float64))
         cuts.append(near - smooth // 2 + int(np.argmin(power[smooth:] - power[:-smooth])))
-    return [Section(a / RATE_HZ, wave[a:b]) for a, b in pairwise([*cuts, len(wave)])]
+    return [(a / RATE_HZ, wave[a:b]) for a, b in pairwise([*cuts, len(wave)])]
+
+
+def _audible(wave: Wave) -> bool:
+    """Whether a section is loud enough for phones to be looked for."""
+    return bool(np.sqrt(np.mean(np.square(wave, dtype=np.float64))) >= SILENT_RMS)
 
 
 _bar = partial(tqdm, desc="phones", unit=" sections", leave=False, disable=None, delay=5)
@@ -436,7 +413,8 @@ def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     of 16 s at most. The result is the same at every call. Raises InputError for an array that is no such recording.
     """
     check_wave(wave, SHORTEST_S)
-    parts = [_recognise(each, phone_posteriors(each.wave)) for each in _bar(sections(wave)) if each.audible]
+    heard = ((start_s, part) for start_s, part in _bar(sections(wave)) if _audible(part))
+    parts = [_recognise(start_s, part, phone_posteriors(part)) for start_s, part in heard]
     phones = list(chain.from_iterable(found for found, _ in parts))
     failures = [failure for _, failure in parts if failure]
     reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
@@ -456,18 +434,19 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
     words = pronounce(text)
     if not words:
         raise InputError("a transcript of what is said", repr(text[:60]), "give the words, or leave the text out")
-    parts = [(section, phone_posteriors(section.wave)) for section in _bar(sections(wave))]
-    recognised = [shift(chain.from_iterable(found.words()), section.start_s) for section, found in parts]
+    parts = [(start_s, part, phone_posteriors(part)) for start_s, part in _bar(sections(wave))]
+    recognised = [shift(chain.from_iterable(found.words()), start_s) for start_s, _, found in parts]
     times_s = _word_times(words, list(chain.from_iterable(recognised)), len(wave) / RATE_HZ)
-    edges_s = [section.start_s for section, _ in parts[1:]]
+    edges_s = [start_s for start_s, *_ in parts[1:]]
     phones: list[Phone] = []
     methods: Counter[str] = Counter()
     reasons, agreements = [], []
     places = [bisect_right(edges_s, time_s) for time_s in times_s]
-    for number, (section, posteriors) in enumerate(_bar(parts)):
+    for number, (start_s, part, posteriors) in enumerate(_bar(parts)):
         own = [word for word, place in zip(words, places, strict=True) if place == number]
-        agreements.append(agreement(_flat(own), [phone.phone for phone in recognised[number]]))
-        found, method, reason = _align(section, posteriors, own if agreements[-1] >= TEXT_FITS else [])
+        spoken = [phone for word in own for phone in word.pronunciations[0]]
+        agreements.append(Levenshtein.normalized_similarity(spoken, [phone.phone for phone in recognised[number]]))
+        found, method, reason = _align(start_s, part, posteriors, own if agreements[-1] >= TEXT_FITS else [])
         phones += found
         methods[method] += 1
         reasons += [reason] if reason else []
@@ -481,37 +460,36 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
     return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, text, warning)
 
 
-def _recognise(section: Section, posteriors: PhonePosteriors) -> tuple[list[Phone], str]:
+def _recognise(start_s: float, wave: Wave, posteriors: PhonePosteriors) -> tuple[list[Phone], str]:
     """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
-    found = posteriors.words()
-    if not found or not section.audible:
+    if not _audible(wave) or not (found := posteriors.words()):
         return [], ""
     try:
-        phones, failure = _time(section, posteriors, [[tuple(phone.phone for phone in word)] for word in found])
+        phones, failure = _time(wave, posteriors, [[tuple(phone.phone for phone in word)] for word in found])
     except AlignmentError as error:
         phones, failure = list(chain.from_iterable(found)), str(error)
-    where = f"pocketsphinx could not align the phones heard at {section.start_s:.1f} s ({failure})"
-    return shift(phones, section.start_s), where if failure else ""
+    where = f"pocketsphinx could not align the phones heard at {start_s:.1f} s ({failure})"
+    return shift(phones, start_s), where if failure else ""
 
 
-def _align(section: Section, posteriors: PhonePosteriors, words: Sequence[Word]) -> tuple[list[Phone], str, str]:
+def _align(
+    start_s: float, wave: Wave, posteriors: PhonePosteriors, words: Sequence[Word]
+) -> tuple[list[Phone], str, str]:
     """Phones of a section, the method and, unless pocketsphinx aligned the words, the reason."""
-    where = f"at {section.start_s:.1f} s"
+    where = f"at {start_s:.1f} s"
     try:
         if words:
-            phones, failure = _time(section, posteriors, [word.pronunciations for word in words])
+            phones, failure = _time(wave, posteriors, [word.pronunciations for word in words])
             reason = f"pocketsphinx could not align the words {where} ({failure})" if failure else ""
-            return shift(phones, section.start_s), "hama" if failure else "pocketsphinx", reason
+            return shift(phones, start_s), "hama" if failure else "pocketsphinx", reason
         failed = f"the text does not fit what is heard {where}"
     except AlignmentError as error:
         failed = f"the words do not fit into the recording {where} ({error})"
-    phones, failure = _recognise(section, posteriors)
+    phones, failure = _recognise(start_s, wave, posteriors)
     return phones, "hama" if words or failure else "hama+pocketsphinx", failed if words or phones else ""
 
 
-def _time(
-    section: Section, posteriors: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]
-) -> tuple[list[Phone], str]:
+def _time(wave: Wave, posteriors: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]) -> tuple[list[Phone], str]:
     """Phones of `words` by pocketsphinx as near as can be to hama's times, or hama's own and why.
 
     Raises AlignmentError when neither finds a path.
@@ -521,11 +499,15 @@ def _time(
     failure = ""
     for pad_s in PADS_S:
         try:
-            phones = force_align(section.wave, words, pad_s)
+            phones = force_align(wave, words, pad_s)
         except AlignmentError as error:
             failure = str(error)
             continue
-        apart = _disagreement_s(phones, posteriors)
+        try:
+            rough = posteriors.align([phone.phone for phone in phones])
+            apart = max(abs(a.start_s - b.start_s) for a, b in zip(phones, rough, strict=True))
+        except AlignmentError:
+            apart = np.inf
         unmoved = abs(apart - smallest) < SAME_S
         if not nearest or apart < smallest:
             nearest, smallest = phones, apart
@@ -536,90 +518,16 @@ def _time(
     return posteriors.align([phone for word in words for phone in word[0]]), failure
 
 
-def _disagreement_s(phones: Sequence[Phone], posteriors: PhonePosteriors) -> float:
-    """Largest distance between the starts of phones and those hama gives them; infinite where hama finds no path."""
-    try:
-        rough = posteriors.align([phone.phone for phone in phones])
-    except AlignmentError:
-        return float("inf")
-    return max(abs(a.start_s - b.start_s) for a, b in zip(phones, rough, strict=True))
-
-
-def agreement(spoken: Sequence[str], recognised: Sequence[str]) -> float:
-    """1 - edit distance / longer length of two phone sequences: 1 when equal, 0 when nothing is shared."""
-    longer = max(len(spoken), len(recognised))
-    return 1.0 if not longer else 1 - float(_edit_table(spoken, recognised)[-1, -1]) / longer
-
-
 def _word_times(words: Sequence[Word], recognised: Sequence[Phone], duration_s: float) -> list[float]:
     """When each word is spoken, roughly: the middle of its phones' partners, between its neighbours' if it has none."""
-    owner = [index for index, word in enumerate(words) for _ in word.pronunciations[0]]
+    spoken = [(index, phone) for index, word in enumerate(words) for phone in word.pronunciations[0]]
     partners: dict[int, list[float]] = {}
-    for i, j in _match(_flat(words), [phone.phone for phone in recognised]):
-        partners.setdefault(owner[i], []).append(recognised[j].start_s)
+    for same in Levenshtein.opcodes([phone for _, phone in spoken], [phone.phone for phone in recognised]):
+        if same.tag == "equal":
+            for (index, _), heard in zip(
+                spoken[same.src_start : same.src_end], recognised[same.dest_start : same.dest_end], strict=True
+            ):
+                partners.setdefault(index, []).append(heard.start_s)
     known = [-1, *partners, len(words)]
     times = [0.0, *(float(np.median(starts)) for starts in partners.values()), duration_s]
     return [float(time) for time in np.interp(np.arange(len(words)), known, times)]
-
-
-def _flat(words: Sequence[Word]) -> list[str]:
-    return [phone for word in words for phone in word.pronunciations[0]]
-
-
-_MOST_CELLS, _RUN = 1 << 24, 6
-
-
-def _match(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Indices of equal items along the cheapest edit path, in order.
-
-    Long sequences, as of more than some six minutes of speech, are first parted at runs of `_RUN` items that each has
-    just once: time and memory stay linear in length. What is too long even then is left without partners.
-    """
-    if len(a) * len(b) > _MOST_CELLS:
-        runs = []
-        for items in (a, b):
-            places = {tuple(items[i : i + _RUN]): i for i in range(len(items) - _RUN + 1)}
-            often = Counter(zip(*(items[k:] for k in range(_RUN)), strict=False))
-            runs.append({run: place for run, place in places.items() if often[run] == 1})
-        lowest: list[int] = []  # patience sorting: the longest chain of runs that rises in both
-        chains: list[Any] = []
-        for i, j in sorted((runs[0][run], runs[1][run]) for run in runs[0].keys() & runs[1].keys()):
-            place = bisect_left(lowest, j)
-            lowest[place : place + 1] = [j]
-            chains[place : place + 1] = [((i, j), chains[place - 1] if place else None)]
-        edges, chain_ = [(len(a), len(b))], chains[-1] if chains else None
-        while chain_:
-            edge, chain_ = chain_
-            edges.append(edge)
-        pairs = []
-        for (i, j), (end_i, end_j) in pairwise([(0, 0), *reversed(edges)]):
-            if (end_i - i) * (end_j - j) <= _MOST_CELLS:
-                pairs += [(i + m, j + n) for m, n in _match(a[i:end_i], b[j:end_j])]
-        return pairs
-    table = _edit_table(a, b)
-    i, j = len(a), len(b)
-    pairs = []
-    while i and j:
-        if table[i, j] == table[i - 1, j - 1] + (a[i - 1] != b[j - 1]):
-            i, j = i - 1, j - 1
-            if a[i] == b[j]:
-                pairs.append((i, j))
-        elif table[i, j] == table[i - 1, j] + 1:
-            i -= 1
-        else:
-            j -= 1
-    return pairs[::-1]
-
-
-def _edit_table(a: Sequence[str], b: Sequence[str]) -> Int[np.ndarray, "items_a items_b"]:
-    """Levenshtein distances of all prefixes, (len(a) + 1, len(b) + 1); a row is computed at once."""
-    names = {name: index for index, name in enumerate(sorted({*a, *b}))}
-    columns = np.arange(len(b) + 1)
-    b_index = np.array([names[item] for item in b], dtype=int)
-    table = np.empty((len(a) + 1, len(b) + 1), dtype=np.int32)
-    table[0] = columns
-    for i, item in enumerate(a, 1):
-        row = table[i - 1] + 1
-        row[1:] = np.minimum(row[1:], table[i - 1, :-1] + (b_index != names[item]))
-        table[i] = np.minimum.accumulate(row - columns) + columns
-    return table
