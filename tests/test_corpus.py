@@ -39,9 +39,7 @@ def clip_entry(**changes: object) -> shards.ClipEntry:
         "clip": "a", "recording": "a", "speech": "a.wav", "start_s": 0.0, "duration_s": 0.2, "speaker": "s",
         "gender": None, "split": "train", "emotion": "happy", "level": 2, "text": None, "language": "en",
         "motion": "performed", "phones_from": "corpus", "scripts": ("a/0",), "own": 1, "repairs": (),
-        "warnings": ("quiet",), "shard": "k-000",
-        "row": 0, "frames": 5, "frames_at": 0, "features": 10, "features_at": 0, "motion_at": 0, "idle_at": 0,
-        "phones": 2, "phones_at": 0, "syllables": 1, "syllables_at": 0,
+        "warnings": ("quiet",), "shard": "k-000", "frames": 5, "features": 10,
     }  # fmt: skip
     return shards.ClipEntry(**(values | changes))
 
@@ -59,9 +57,9 @@ def corpus(tmp_path: Path) -> Corpus:
     arrays = {
         "features": np.arange(30, dtype=np.float16).reshape(10, 3),
         "prosody": np.tile(np.array([[120, 1, -20]], np.float16), (5, 1)),
-        "motion": np.repeat(np.arange(10, dtype=np.float16)[:, None], 55, axis=1) / 10,
-        "idle": np.tile(np.array([[0.25, 0.5]], np.float16), (10, 1)),
-        "present": np.ones((1, 55), np.uint8),
+        "motion": np.repeat(np.arange(10, dtype=np.float16).reshape(2, 5, 1), 55, axis=2) / 10,
+        "idle": np.tile(np.array([0.25, 0.5], np.float16), (2, 5, 1)),
+        "present": np.ones(55, bool),
         "phones": np.array([0, 1], np.int16),
         "phone_times": np.array([[0, 0.1], [0.1, 0.2]], np.float32),
         "syllables": np.array([[0.15, 0.5]], np.float32),
@@ -69,7 +67,8 @@ def corpus(tmp_path: Path) -> Corpus:
     contents = shards.Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
     with shards.claim(tmp_path / "made", "table", Path("/raw")) as place:
         place.describe(DESCRIPTION)
-        shards.save_shard(place.shards / "k-000.safetensors", arrays, contents)
+        named = {shards.tensor_name("a", what): array for what, array in arrays.items()}
+        shards.save_shard(place.shards / "k-000.safetensors", named, contents)
         place.gather([contents])
         place.publish()
     return Corpus(tmp_path / "made")

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from avi_lib.corpus.adapters import RawCorpus
 from avi_lib.corpus.scripts import Script
-from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, read_description, read_rows
+from avi_lib.corpus.shards import CLIPS, SCRIPTS, SHARD_SUFFIX, ClipEntry, read_description, read_rows, tensor_name
 from avi_lib.errors import InputError, cause
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
@@ -113,39 +113,39 @@ class Corpus:
 
     def features(self, clip: ClipEntry) -> Float16[np.ndarray, "features dim"]:
         """Speech features at 50 a second."""
-        return self._rows(clip, "features", clip.features_at, clip.features)
+        if not clip.features:
+            return np.zeros((0, self.description["features"]["dim"]), np.float16)
+        return self._tensor(clip, "features")
 
     def motion(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
         """Motion at 25 frames a second; of a performed clip without blinks, gaze and sway (see `idle`)."""
-        return self._performed(clip, "motion", clip.motion_at, script)
+        return self._tensor(clip, "motion", script)
 
     def idle(self, clip: ClipEntry, script: int = 0) -> Float16[np.ndarray, "frames channels"]:
         """What idle behaviour adds to a performed clip's motion; zeros for real motion, which has it within."""
         added = np.zeros((clip.frames, len(self.space)), np.float16)
-        if clip.idle_at >= 0:
+        if clip.motion == "performed":
             channels = [self.space.index(channel) for channel in self.description["idle_channels"]]
-            added[:, channels] = self._performed(clip, "idle", clip.idle_at, script)
+            added[:, channels] = self._tensor(clip, "idle", script)
         return added
 
     def present(self, clip: ClipEntry) -> Bool[np.ndarray, " channels"]:
         """Which channels of the motion are true; the others are 0 and mean nothing."""
-        return self._rows(clip, "present", clip.row, 1)[0].astype(bool)
+        return self._tensor(clip, "present")
 
     def phones(self, clip: ClipEntry) -> tuple[Phone, ...]:
-        """Phones with times in seconds from the start of the clip."""
+        """Phones with times in seconds from the start of the clip; none for motion without sound."""
+        if not clip.features:
+            return ()
+        numbers, times_s = (self._tensor(clip, name).tolist() for name in ("phones", "phone_times"))
         names = self.description["phones"]
-        numbers = self._rows(clip, "phones", clip.phones_at, clip.phones)
-        times_s = self._rows(clip, "phone_times", clip.phones_at, clip.phones)
-        pairs = zip(numbers.tolist(), times_s.tolist(), strict=True)
-        return tuple(Phone(names[number], start_s, end_s) for number, (start_s, end_s) in pairs)
+        return tuple(Phone(names[number], *edges_s) for number, edges_s in zip(numbers, times_s, strict=True))
 
     def prosody(self, clip: ClipEntry) -> Prosody:
-        """Pitch, voicing and level of every video frame, and the syllables."""
-        rows = self._rows(clip, "prosody", clip.frames_at, clip.frames if clip.features else 0).astype(np.float32)
-        syllables = self._rows(clip, "syllables", clip.syllables_at, clip.syllables).tolist()
-        fps = float(self.description["fps"])
-        beats = tuple(Beat(time_s, strength) for time_s, strength in syllables)
-        return Prosody(fps, rows[:, 0].copy(), rows[:, 1] > 0.5, rows[:, 2].copy(), beats)
+        """Pitch, voicing and level of every video frame, and the syllables; InputError for motion without sound."""
+        f0_hz, voiced, energy_db = np.ascontiguousarray(self._tensor(clip, "prosody").astype(np.float32).T)
+        beats = tuple(Beat(*syllable) for syllable in self._tensor(clip, "syllables").tolist())
+        return Prosody(float(self.description["fps"]), f0_hz, voiced > 0.5, energy_db, beats)
 
     def performer(self, clip: ClipEntry) -> Performer:
         """The clip made ready to be performed under any other script; InputError for motion without sound."""
@@ -200,23 +200,17 @@ class Corpus:
         present = np.stack([self.present(clip) for clip in clips])
         return Batch(features, motion, idle, present, feature_frames, frames)
 
-    def _performed(self, clip: ClipEntry, name: str, at: int, script: int) -> np.ndarray:
-        """Rows of the clip's motion of that number."""
-        if not 0 <= script < len(clip.scripts):
+    def _tensor(self, clip: ClipEntry, what: str, script: int | None = None) -> np.ndarray:
+        """A tensor of the clip, see `tensor_name`, or the part of it that belongs to the script of that number."""
+        if script is not None and not 0 <= script < len(clip.scripts):
             raise InputError(f"a script of {clip.clip} from 0 to {len(clip.scripts) - 1}", f"{script}", "choose one")
-        return self._rows(clip, name, at + script * clip.frames, clip.frames)
-
-    def _rows(self, clip: ClipEntry, name: str, at: int, count: int) -> np.ndarray:
-        """Rows of a tensor of the clip's shard."""
-        if not count:
-            widths = {"features": self.description["features"]["dim"], "prosody": 3, "phone_times": 2, "syllables": 2}
-            return np.zeros((0, widths[name]) if name in widths else 0, np.float16)
         try:
-            rows: np.ndarray = _shard(self, clip.shard).get_slice(name)[at : at + count]
+            shard, name = _shard(self, clip.shard), tensor_name(clip.clip, what)
+            found: np.ndarray = shard.get_tensor(name) if script is None else shard.get_slice(name)[script]
         except (OSError, SafetensorError) as error:
             got = f"{clip.shard}{SHARD_SUFFIX}: {cause(error)}"
-            raise InputError(f"the shard of {clip.clip}", got, "prepare the corpus again") from error
-        return rows
+            raise InputError(f"the shard of {clip.clip} with {what}", got, "prepare the corpus again") from error
+        return found
 
 
 @lru_cache(maxsize=256)

@@ -316,7 +316,7 @@ def source_digests(recordings: Sequence[Recording], memory: Path, hidden: bool |
 
 # The whole.
 
-FORMAT = 1
+FORMAT = 2
 PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
 """While shards are made, the tables are written at most this often, and at most one part in so many of the time."""
 _PART_NAME = re.compile(r"@\d+\.\d\d$")

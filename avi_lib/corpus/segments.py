@@ -22,13 +22,13 @@ from jaxtyping import Float16, Float32
 from avi_lib.corpus.layouts import Recording
 from avi_lib.corpus.measure import measure_units
 from avi_lib.corpus.scripts import Script, ScriptWriter
-from avi_lib.corpus.shards import ClipEntry
+from avi_lib.corpus.shards import ClipEntry, tensor_name
 from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.files import cached, file_sha256
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
-from avi_lib.motion.clip import ARKIT, SPACES, MotionClip
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.performer import IDLE_GROUPS, Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.decode import decode_sound
@@ -223,30 +223,26 @@ class Plan:
 def assemble(
     segments: Sequence[Segment], plan: Plan, split: str, shard: str
 ) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[Script, ...]]:
-    """Tensors and rows of a shard.
-
-    Tensors: features (rows, dim) and prosody (rows, 3: F0 in Hz or 0, voiced 0 or 1, level in dB), motion
-    (rows, channels), idle (rows, IDLE_CHANNELS) as float16; phones (rows,) int16 with phone_times (rows, 2) float32 in
-    seconds; syllables (rows, 2: time in seconds, strength) float32; present (clips, channels) uint8.
-    """
+    """Tensors of a shard, see `tensor_name`, and its rows of both tables."""
     own = {segment.clip: _own_scripts(segment, plan, split) for segment in segments}
     performed = [segment.clip for segment in segments if segment.curves is None]
     groups = max(len(performed) // plan.settings.group, 1)  # parts of one recording are put into different groups
-    tensors: dict[str, list[np.ndarray]] = {}
-
-    def add(name: str, rows: Any, kind: type[np.generic] = np.float16) -> int:
-        """Append rows and give the number of the first."""
-        parts = tensors.setdefault(name, [])
-        parts.append(np.asarray(rows, kind))
-        return sum(map(len, parts[:-1]))
-
+    tensors: dict[str, np.ndarray] = {}
     clips = []
-    for row, segment in enumerate(segments):
+    for segment in segments:
         recording, curves, spoken = segment.recording, segment.curves, segment.prosody
         scripts: tuple[Script, ...] = own[segment.clip]
-        at: dict[str, Any] = {"idle_at": -1}
+        made: dict[str, Any] = {}
+        if spoken is not None:
+            made = {
+                "features": np.asarray(segment.features, np.float16),
+                "prosody": np.stack([spoken.f0_hz, spoken.voiced, spoken.energy_db], axis=1).astype(np.float16),
+                "phones": np.array([PHONES.index(phone.phone) for phone in segment.phones], np.int16),
+                "phone_times": np.array([phone[1:] for phone in segment.phones], np.float32),
+                "syllables": np.reshape(spoken.syllables, (-1, 2)).astype(np.float32),
+            }
         if curves is not None:
-            at["motion_at"] = add("motion", curves.values)
+            made |= {"motion": curves.values[None].astype(np.float16), "present": curves.present}
         elif spoken is not None:
             number = performed.index(segment.clip)
             others = (clip for clip in performed[number % groups :: groups] if clip != segment.clip)
@@ -255,20 +251,9 @@ def assemble(
             performer = Performer(segment.phones, spoken, segment.duration_s, settings)
             shown = [performer.perform_with_still(script.instruction(), script.seed) for script in scripts]
             idle = [(full.values - still.values)[:, IDLE_CHANNELS] for full, still in shown]
-            still = np.concatenate([still.values for _, still in shown])
-            at |= {"motion_at": add("motion", still), "idle_at": add("idle", np.concatenate(idle))}
-        present = np.ones(len(SPACES[plan.space]), bool) if curves is None else curves.present
-        add("present", present[None], np.uint8)
-        if spoken is None:
-            at |= dict.fromkeys(("features_at", "frames_at", "phones_at", "syllables_at"), 0)
-        else:
-            add("phone_times", [phone[1:] for phone in segment.phones], np.float32)
-            at |= {
-                "features_at": add("features", segment.features),
-                "frames_at": add("prosody", np.stack([spoken.f0_hz, spoken.voiced, spoken.energy_db], axis=1)),
-                "phones_at": add("phones", [PHONES.index(phone.phone) for phone in segment.phones], np.int16),
-                "syllables_at": add("syllables", np.reshape(spoken.syllables, (-1, 2)), np.float32),
-            }
+            made["motion"] = np.stack([still.values for _, still in shown]).astype(np.float16)
+            made |= {"idle": np.stack(idle).astype(np.float16), "present": np.ones(len(ARKIT), bool)}
+        tensors |= {tensor_name(segment.clip, what): array for what, array in made.items()}
         speech = recording.speech
         if speech is not None and speech.is_relative_to(plan.source):
             speech = speech.relative_to(plan.source)
@@ -278,7 +263,6 @@ def assemble(
             ClipEntry(
                 **{name: getattr(recording, name) for name in labels},
                 **{name: getattr(segment, name) for name in cut},
-                **at,
                 recording=recording.name,
                 speech=speech.as_posix() if speech else None,
                 split=split,
@@ -286,14 +270,10 @@ def assemble(
                 scripts=tuple(script.script for script in scripts),
                 own=len(own[segment.clip]),
                 shard=shard,
-                row=row,
-                features=0 if segment.features is None else len(segment.features),
-                phones=len(segment.phones),
-                syllables=len(spoken.syllables) if spoken else 0,
+                features=len(made.get("features", ())),
             )
         )
-    arrays = {name: np.concatenate(parts) for name, parts in tensors.items()}
-    return arrays, tuple(clips), tuple(script for scripts in own.values() for script in scripts)
+    return tensors, tuple(clips), tuple(script for scripts in own.values() for script in scripts)
 
 
 def _own_scripts(segment: Segment, plan: Plan, split: str) -> tuple[Script, ...]:

@@ -37,13 +37,7 @@ from avi_lib.files import atomic_path, make_folder
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One clip: a recording, or a part of one.
-
-    Rows of the shard's tensors: `frames` rows of `prosody` from `frames_at` on, at 25 a second; `features` rows of
-    `features` from `features_at` on, at 50 a second; `phones` rows of `phones` and `phone_times`; `syllables` rows of
-    `syllables`; `frames` rows of `motion` for each script in order, from `motion_at` on, and as many of `idle` (-1:
-    the clip has real motion, from which idle behaviour cannot be parted); row `row` of `present`.
-    """
+    """One clip: a recording, or a part of one. Its tensors are in its shard, see `tensor_name`."""
 
     clip: str  # unique name; the recording's, with the start in seconds behind an @ where the recording was cut
     recording: str  # name of the recording
@@ -63,18 +57,9 @@ class ClipEntry:
     own: int  # how many of them are its own
     repairs: tuple[str, ...]  # what was mended in the sound, by name
     warnings: tuple[str, ...]  # what a person should know of the sound, by name
-    shard: str
-    row: int
-    frames: int
-    frames_at: int
-    features: int
-    features_at: int
-    motion_at: int
-    idle_at: int
-    phones: int
-    phones_at: int
-    syllables: int
-    syllables_at: int
+    shard: str  # name of the file with its tensors
+    frames: int  # of motion, 25 a second
+    features: int  # frames of speech features, 50 a second; 0 for motion without sound
 
 
 _TYPES = {
@@ -114,6 +99,17 @@ def read_rows(path: Path, kind: type[_Row]) -> list[_Row]:
 # Shards: tensors of some clips, whose rows travel in the header, so that both tables can be made again from them.
 
 SHARD_SUFFIX = ".safetensors"
+
+
+def tensor_name(clip: str, what: str) -> str:
+    """The name in a shard of one tensor of a clip.
+
+    Of all clips: motion (scripts, frames, channels) float16, present (channels,) bool. Of those with sound: features
+    (features, dim) and prosody (frames, 3: F0 in Hz or 0, voiced 0 or 1, level in dB) float16, phones (n,) int16 with
+    phone_times (n, 2) float32 in seconds, syllables (n, 2: time in seconds, strength) float32. Of performed ones: idle
+    (scripts, frames, idle channels) float16; from real motion idle behaviour cannot be parted.
+    """
+    return f"{clip}:{what}"
 
 
 @dataclass(frozen=True)
