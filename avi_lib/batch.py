@@ -167,7 +167,7 @@ def talk_all(
     with Talker(settings) as talker:
         for job in jobs:
             if "video" in job.files:
-                talker.renderer.check_video(job.files["video"], abreast=len(others) + 1)
+                talker.check_video(job.files["video"], abreast=len(others) + 1)
             if "motion" in job.files:
                 check_motion(job.files["motion"])
             if "sheet" in job.files and job.files["sheet"].suffix.lower() != KINDS["sheet"]:
@@ -196,12 +196,12 @@ def talk_all(
             seed = settings.seed + job.sample - 1
             talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
             if "motion" in job.files:
-                save_motion(talk.motion, job.files["motion"], talker.renderer.head_of(talk))
+                save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
             if "sheet" in job.files:
-                talker.renderer.write_sheet(talk, job.files["sheet"])
+                talker.write_sheet(talk, job.files["sheet"])
             talks = [talk, *(talker.direct(talk, other) for other in others)]
             if "video" in job.files:
-                talker.renderer.write_comparison(talks, job.files["video"])
+                talker.write_comparison(talks, job.files["video"])
             return _report(talker, talk, job, others, time.perf_counter() - begun)
 
         for job in jobs:
@@ -242,7 +242,7 @@ def _report(
     lines += [f"generator: {made_by}", *([f"prior: {prior}"] if prior else []), *talk.factors]
     lines += [f"warning: {warning}" for warning in warnings]
     lines += [f"beside it: {other.text}" for other in others]
-    head = talker.renderer.head_of(talk)
+    head = talker.head_of(talk)
     who = [f"head: {talk.speaker.name}: {talk.speaker.reason}"] if talk.speaker else []
     lines += [*who, *(f"head: {note}" for note in head.notes)]
     lines += [f"warning: {deviation}" for deviation in talk.deviations]

@@ -15,7 +15,6 @@ import codecs
 import importlib.metadata
 import io
 import json
-import math
 import os
 import platform
 import re
@@ -29,6 +28,8 @@ from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
+
+import yaml
 
 from avi_lib import __version__
 from avi_lib.errors import AviError, InputError
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
 
 Options = argparse.Namespace
 S = TypeVar("S", bound=Settings)
-TRACK = "of several sound tracks the one to hear (default: the one with speech)"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -153,107 +153,31 @@ def _progress() -> Iterator[None]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    """The commands and options of commands.yaml; the function of a command has its name."""
     parser = _Parser(prog="avi", description="Speech to instruction to expressive 3D talking face.")
     parser.add_argument("--version", action="version", version=f"avi {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def add(name: str, command: Callable[[Options], int], what: str, json_of: str = "one JSON object") -> Any:
-        added = commands.add_parser(name, help=what)
-        added.add_argument("--json", action="store_true", help=f"print {json_of} and nothing else")
-        added.add_argument("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
-        added.set_defaults(command=command, unsaid=0)
-        return added.add_argument
-
-    each = "one JSON object a recording"
-    what = "make a talking face from a recording and an instruction"
-    _talk_options(add("talk", partial(_print_all, _talk), what, each))
-    option = add("instruct", partial(_print_all, _instruct), "write what the face should do for a recording", each)
-    option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, or folders of them")
-    option("--timeline", action="store_true", help="an instruction for every breath group, as JSON")
-    option("--track", type=int, metavar="N", help=TRACK)
-    _settings_options(option, InstructSettings, *InstructSettings.model_fields)
-
-    option = add("track", _track, "follow the face in a video: ARKit weights and head rotation")
-    option("video", type=Path, metavar="VIDEO")
-    option("--track", type=int, metavar="N", help=TRACK)
-    help_ = "as in `avi export`; OUT-1, OUT-2, … where it is cut. Only npz says which channels are missing"
-    option("-o", "--output", type=Path, required=True, metavar="OUT", help=help_)
-
-    what = "convert motion: npz, Live Link Face csv, glb, bvh, USD, OBJ a frame, FLAME coefficients"
-    option = add("export", _export, what, "the notes as JSON")
-    option("motion", type=Path, metavar="MOTION", help="npz, csv, glb or bvh; a FLAME .pkl becomes npz")
-    option("output", type=Path, metavar="OUT", help="by its suffix; without one a folder with an OBJ a frame")
-    option("--head", default="open", metavar="NAME-or-PATH", help="what glb, USD and OBJ show; FLAME for --space")
-    option("--identity", action="append", default=[], metavar="SLIDER=X", help="of that head, see `avi heads`")
-    option("--animation", metavar="NAME", help="which animation of a glTF file to read; the first without")
-    option("--space", metavar="ARKIT|FLAME", help="convert to this space through the FLAME head")
-
-    option = add("evaluate", _evaluate, "score anyone's motion against its speech, with intervals")
-    option("motion", nargs="+", type=Path, metavar="MOTION", help="npz or Live Link Face CSV")
-    option("--speech", nargs="+", type=Path, required=True, metavar="WAV", help="one for all motions, or one for each")
-    option("--reference", nargs="+", type=Path, default=[], metavar="MOTION", help="true motion, likewise")
-    option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper phone times")
-    option("--report", type=Path, metavar="OUT.html", help="also write a page with the scores")
-
-    option = add("prepare", _prepare, "make a prepared corpus of raw recordings", "the health report as JSON")
-    option("adapter", metavar="ADAPTER", help="layout of the source, such as ravdess; docs/corpora.md lists them")
-    option("source", type=Path, metavar="SOURCE", help="folder of the raw corpus")
-    option("destination", type=Path, metavar="DEST", help="folder of the prepared corpus")
-    option("--profile", choices=("smoke", "full"), help="take scripts and texts from a profile")
-    _settings_options(option, PrepareSettings, "encoder", "scripts", "texts", "limit", "seed", "test_speakers")
-    option("--workers", type=int, metavar="N", help="processes at a time (default: every processor)")
-
-    option = add("run", _run, "execute numbered notebooks through papermill")
-    option("numbers", nargs="*", metavar="NN", help="numbers of the notebooks, such as 00; all when left out")
-    option("--profile", metavar="smoke|full", help="size of the run: PROFILE of all notebooks that have it")
-    option("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
-    option("--output", type=Path, metavar="FOLDER", help="the run's folder (default outputs/<time>)")
-    option("--resume", type=Path, metavar="RUN", help="go on with the run in this folder")
-    option("--cell-limit", type=float, default=math.inf, metavar="S", help="seconds that a cell may take")
-    option("--limit", type=float, default=math.inf, metavar="S", help="seconds that the whole run may take")
-
-    option = add("verify", _verify, "repeat a run and say what differs")
-    option("run", type=Path, metavar="RUN", help="the folder of a finished run")
-
-    add("heads", _heads, "show the cast: who can speak, and the sliders that change a face")
-
-    option = add("models", _models, "fetch and check the frozen models")
-    option("names", nargs="*", metavar="NAME", help="models to fetch; those that set-up needs when left out")
-    option("--all", action="store_true", help="fetch every model")
-    option("--check", action="store_true", help="compare every digest; fetch only what is damaged")
-
-    add("doctor", _doctor, "say what is installed, found and chosen, and why")
+    types: dict[str, Callable[[str], object]] = {"path": Path, "int": int, "float": float}
+    kinds = {kind.__name__: kind for kind in Settings.__subclasses__()}
+    tables = yaml.load(Path(__file__).with_name("commands.yaml").read_bytes(), yaml.CSafeLoader)
+    for name, table in tables.items():
+        command = commands.add_parser(name, help=table["what"])
+        option, json_of = command.add_argument, table.get("json", "one JSON object")
+        option("--json", action="store_true", help=f"print {json_of} and nothing else")
+        option("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
+        command.set_defaults(command=globals()[f"_{name}"], unsaid=0)
+        for flags, how in table.get("options", {}).items():
+            if kind := kinds.get(flags):
+                _settings_options(option, kind, kind.model_fields if how == "*" else how.split())
+                continue
+            given: dict[str, Any] = {key: types[value] if key == "type" else value for key, value in how.items()}
+            if how.get("action") == "append":
+                given["default"] = []
+            option(*flags.split(), **given)
     return parser
 
 
-def _talk_options(option: Callable[..., Any]) -> None:
-    option("speech", nargs="+", type=Path, metavar="SPEECH", help="recordings, videos, or folders of them")
-    option("-o", "--output", type=Path, metavar="OUT.mp4", help="the video; a folder for several recordings")
-    option("--instruction", metavar="TEXT", help="what the face should do; else written from the speech")
-    option("--text", metavar="TRANSCRIPT", help="what is said: aligned for sharper lips")
-    option("--track", type=int, metavar="N", help=TRACK)
-    option("--timeline", type=Path, metavar="FILE.json", help="instructions with times, instead of one")
-    models = ("generator", "encoder", "prior", "text_encoder", "instructor", "language_model")
-    _settings_options(option, TalkSettings, *models, "seed", "head")
-    option("--portrait", metavar="PHOTO", help="a photograph that talks, in place of a head")
-    _settings_options(option, SampleSettings, *SampleSettings.model_fields)
-    option("--samples", type=int, default=1, metavar="N", help="so many faces, of the seeds that follow")
-    option("--motion", type=Path, metavar="OUT", help="also write the motion, in a format of `avi export`")
-    option("--sheet", type=Path, metavar="OUT.png", help="also write a contact sheet")
-    option("--no-video", action="store_true", help="write no video")
-    help_ = "another instruction, shown side by side from the same noise; may be repeated"
-    option("--beside", action="append", default=[], metavar="TEXT", help=help_)
-    source = "speech (default), off, seed:7, text:SENTENCE, or a file of motion (npz, csv, glb, bvh) or video"
-    for factor in Factors.model_fields:
-        option(f"--{factor}", default="speech", metavar="SOURCE", help=f"where the {factor} comes from: {source}")
-    help_ = "0 is rest, 1 as it is, up to 3; may be repeated"
-    option("--strength", action="append", default=[], metavar="FACTOR=X", help=help_)
-    option("--identity", action="append", default=[], metavar="SLIDER=X", help="see `avi heads`; may be repeated")
-    option("--size", default="512", metavar="PIXELS", help="side, or 1920x1080 (default 512)")
-    _settings_options(option, RenderSettings, "framing", "turn_deg", "tilt_deg", "backdrop", "caption", "strip")
-
-
-def _settings_options(option: Callable[..., Any], kind: type[Settings], *names: str) -> None:
+def _settings_options(option: Callable[..., Any], kind: type[Settings], names: Iterable[str]) -> None:
     """An option for each of these settings, whose texts the settings themselves read; None where it is not given."""
     for name in names:
         field = kind.model_fields[name]
@@ -291,7 +215,7 @@ def _pairs(texts: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in (text.partition("=") for text in texts)}
 
 
-def _talk(options: Options) -> Iterable[Outcome]:
+def _talk(options: Options) -> int:
     from avi_lib.batch import talk_all
 
     strengths = _pairs(options.strength)
@@ -322,23 +246,27 @@ def _talk(options: Options) -> Iterable[Outcome]:
     places = {} if options.no_video else {"video": options.output}
     places |= {kind: place for kind, place in (("motion", options.motion), ("sheet", options.sheet)) if place}
     more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside", "track")}
-    return talk_all(options.speech, settings, places, **more)
+    return _print_all(options, talk_all(options.speech, settings, places, **more))
 
 
-def _instruct(options: Options) -> Iterable[Outcome]:
+def _instruct(options: Options) -> int:
     from avi_lib.batch import instruct_all
 
-    return instruct_all(options.speech, _settings(InstructSettings, options), options.timeline, options.track)
+    settings = _settings(InstructSettings, options)
+    return _print_all(options, instruct_all(options.speech, settings, options.timeline, options.track), only=True)
 
 
-def _print_all(work: Callable[[Options], Iterable[Outcome]], options: Options) -> int:
-    """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on."""
+def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False) -> int:
+    """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on.
+
+    Where what is printed is the `only` result, the work ends when nobody reads it.
+    """
     failed = 0
-    for outcome in work(options):
+    for outcome in outcomes:
         for note in outcome.notes:
             _say(note)
         heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, outcome.lines)
-        if not heard and work is _instruct:  # nothing else comes of it
+        if not heard and only:
             return 141
         if outcome.error is not None:
             failed = 1

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, TypeVar
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from avi_lib.errors import InputError
@@ -236,61 +238,10 @@ class Profile(Settings):
 
 
 PROFILES = {
-    "smoke": Profile(
-        prepare=PrepareSettings(scripts=2, texts=3),
-        instructor=InstructorSettings(
-            features=96,
-            views=2,
-            paraphrases=3,
-            sounds=12,
-            align=TrainSettings(steps=50, batch=16, learning_rate=2e-3, warmup=6, average=0.8),
-            speak=TrainSettings(steps=5, batch=3, learning_rate=5e-3, warmup=1, average=0.8, log_every=1),
-            write=TrainSettings(steps=2, batch=3, learning_rate=1e-3, warmup=1, average=0.5, log_every=1),
-        ),
-        reader=ReaderSettings(
-            width=64,
-            views=0,
-            train=TrainSettings(steps=40, batch=16, learning_rate=2e-3, warmup=4, average=0.8),
-        ),
-        talking=TalkingSettings(
-            scenes=12,
-            fresh=0.2,
-            width=96,
-            frames=64,
-            train=TrainSettings(steps=60, batch=12, learning_rate=2e-3, warmup=10, average=0.9),
-        ),
-        flow=FlowSettings(
-            width=32, frames=50, train=TrainSettings(steps=25, batch=8, learning_rate=3e-3, warmup=5, average=0.9)
-        ),
-        prior=PriorSettings(
-            width=128,
-            blocks=2,
-            scripts=400,
-            texts=2,
-            held_out=40,
-            train=TrainSettings(steps=100, batch=64, learning_rate=2e-3, warmup=10, average=0.9),
-        ),
-    ),
-    "full": Profile(
-        prepare=PrepareSettings(scripts=4, texts=8),
-        instructor=InstructorSettings(
-            align=TrainSettings(steps=1000, batch=64, learning_rate=1e-3, warmup=100, weight_decay=0.05, average=0.995),
-            speak=TrainSettings(steps=320, batch=12, learning_rate=5e-3, warmup=20, average=0.95, save_every=20),
-            write=TrainSettings(steps=30, batch=12, learning_rate=2e-4, warmup=5, average=0.9, save_every=10),
-        ),
-        reader=ReaderSettings(train=TrainSettings(steps=1600, batch=48, learning_rate=1e-3, warmup=50, average=0.99)),
-        talking=TalkingSettings(
-            scenes=800, train=TrainSettings(steps=6000, batch=16, learning_rate=1e-3, warmup=200, average=0.998)
-        ),
-        flow=FlowSettings(
-            train=TrainSettings(steps=6000, batch=12, learning_rate=1.5e-3, warmup=60, weight_decay=0.02, average=0.995)
-        ),
-        prior=PriorSettings(
-            train=TrainSettings(steps=6000, batch=64, learning_rate=1.5e-3, warmup=100, average=0.995, save_every=500)
-        ),
-    ),
+    name: Profile.model_validate(stages)
+    for name, stages in yaml.load(Path(__file__).with_name("profiles.yaml").read_bytes(), yaml.CSafeLoader).items()
 }
-"""`smoke` runs every stage in a minute or so on a laptop; `full` is what shipped weights are trained with."""
+"""Those of profiles.yaml: `smoke` runs every stage in a minute or so, with `full` shipped weights are trained."""
 
 
 def profile(name: str) -> Profile:

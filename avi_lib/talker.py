@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 _AT_REST = MotionClip(np.zeros((1, len(ARKIT)), np.float32), 25.0, ARKIT)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Talk:
     """One talking face: its speech, what was asked for, and the motion that carries it out.
 
@@ -96,6 +96,7 @@ LEAST_MEASURED_S = 1.0
 CHUNK_FRAMES = 100
 """Frames deformed at a time: memory stays the same for any length."""
 
+R = TypeVar("R", bound="Renderer")
 Picture = UInt8[np.ndarray, "height width channels"]
 Shown = UInt8[np.ndarray, "shown width channels"]
 """A picture with its strip under it."""
@@ -106,12 +107,12 @@ class Renderer:
 
     Args:
         head: name of a shipped head, a path to one's own or to a photograph, or `people.VOICE` for whoever speaks.
-        settings: size, camera and backdrop of the picture, and what is written over it.
+        picture: its size, camera and backdrop, and what is written over it.
         identity: sliders of the head.
     """
 
-    def __init__(self, head: str, settings: RenderSettings, identity: Mapping[str, float] | None = None) -> None:
-        self.settings = settings
+    def __init__(self, head: str, picture: RenderSettings, identity: Mapping[str, float] | None = None) -> None:
+        self.picture = picture
         self._name, self._identity = head, dict(identity or {})
         self._heads: dict[str, RiggedHead] = {}
         self._rasterisers: dict[str, Rasteriser] = {}
@@ -130,7 +131,7 @@ class Renderer:
             if photo and self._identity:
                 raise InputError("a head with identity sliders, such as open", name, "leave the sliders out")
             self._heads[name] = (
-                load_portrait(Path(name), self.settings) if photo else load_any_head(name, self._identity)
+                load_portrait(Path(name), self.picture) if photo else load_any_head(name, self._identity)
             )
         return self._heads[name]
 
@@ -140,7 +141,7 @@ class Renderer:
         head = self.head_of() if is_photo(self._name) else None
         if isinstance(head, Portrait):
             return head.view
-        chosen = self.settings
+        chosen = self.picture
         camera = FRAMINGS[chosen.framing].orbit(chosen.turn_deg, chosen.tilt_deg)
         return View(chosen.width or chosen.size, chosen.size, camera, chosen.backdrop)
 
@@ -156,10 +157,10 @@ class Renderer:
 
     def check_video(self, path: Path, abreast: int = 1) -> None:
         """Raise InputError unless a video of these pictures, so many abreast, can have this name."""
-        transparent = self.settings.backdrop == TRANSPARENT
+        transparent = self.picture.backdrop == TRANSPARENT
         container_of(path, transparent)
-        if transparent and (self.settings.strip or abreast > 1):
-            what = "a strip" if self.settings.strip else "pictures side by side"
+        if transparent and (self.picture.strip or abreast > 1):
+            what = "a strip" if self.picture.strip else "pictures side by side"
             raise InputError(f"an opaque backdrop with {what}", TRANSPARENT, "name a colour")
 
     def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
@@ -190,12 +191,12 @@ class Renderer:
         All frames together have a strip underneath where the settings ask for it; InputError for one of FLAME motion.
         """
         motion, strip = talk.motion if picks is None else talk.motion.at(picks), None
-        if self.settings.strip and picks is None:
+        if self.picture.strip and picks is None:
             if motion.space is not ARKIT:
                 raise InputError("a strip of ARKit motion", f"motion of {motion.space.name}", "leave out the strip")
             strip = Strip(motion, self.view.width, self.view.height // 2)
         for frame, picture in zip(picks or count(), self.frames(motion, talk), strict=False):
-            if caption or self.settings.caption:
+            if caption or self.picture.caption:
                 past = [entry for entry in talk.timeline.entries if entry.at_s <= frame / motion.fps]
                 picture = captioned(picture, past[-1].instruction.text)
             yield picture if strip is None else np.concatenate([picture, strip.at(frame)])
@@ -235,7 +236,7 @@ class Renderer:
         for rasteriser in self._rasterisers.values():
             rasteriser.close()
 
-    def __enter__(self) -> Renderer:
+    def __enter__(self: R) -> R:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -300,21 +301,17 @@ def _motion(path: Path, changed_ns: int, fps: float) -> tuple[MotionClip, str]:
     return longest, words
 
 
-class Talker:
-    """Makes talks of recordings; models, head and renderer are made once, when first needed."""
+class Talker(Renderer):
+    """Makes talks of recordings and shows them; models and heads are loaded once, when first needed."""
 
     def __init__(self, settings: TalkSettings | None = None) -> None:
         self.settings = settings or TalkSettings()
-
-    @cached_property
-    def renderer(self) -> Renderer:
-        """The heads of the settings, before the camera of the settings."""
-        return Renderer(self.settings.head, self.settings.render, self.settings.identity)
+        super().__init__(self.settings.head, self.settings.render, self.settings.identity)
 
     @property
     def head(self) -> RiggedHead:
         """The head that is named in the settings; the open head where it follows the voice."""
-        return self.renderer.head_of()
+        return self.head_of()
 
     @property
     def generator(self) -> LearnedGenerator | None:
@@ -382,14 +379,14 @@ class Talker:
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
         sources = _sources(self.settings.factors)
-        _ = self.head, self.renderer.view, self._loading
+        _ = self.head, self.view, self._loading
         for factor, (kind, value) in sources.items():
             if kind == FILE:
                 load_factor(Path(value), factor, 1, self.settings.performer.fps)
         if writes:
             _ = self._instructor
         if video and self.settings.head != VOICE:
-            _ = self.renderer.rasteriser_of()
+            _ = self.rasteriser_of()
 
     def listen(
         self,
@@ -494,26 +491,11 @@ class Talker:
                 found |= dict.fromkeys(deviations(entry.instruction, motion.at(frames), prior))
         return tuple(found)
 
-    def frames(self, motion: MotionClip, talk: Talk | None = None) -> Iterator[Picture]:
-        """Pictures of a motion, one at a time, by the head of a talk."""
-        return self.renderer.frames(motion, talk)
-
-    def write_video(self, talk: Talk, output: Path) -> None:
-        """Render a talk to a video with its sound, atomically."""
-        self.renderer.write_video(talk, output)
-
     def close(self) -> None:
         """Stop threads; a model that is being loaded is waited for, the next ones are not."""
         if "_thread" in self.__dict__:
             self._thread.shutdown(cancel_futures=True)
-        if "renderer" in self.__dict__:
-            self.renderer.close()
-
-    def __enter__(self) -> Talker:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
 
 def _sources(factors: Factors) -> dict[str, tuple[str, str]]:

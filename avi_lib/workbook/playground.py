@@ -442,7 +442,7 @@ class Playground:
     def sheet(self, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread over the talk that was made last, each under its time."""
         talk = list(self.talks.values())[-1]
-        return self._thread.submit(lambda: self.studio.talker.renderer.contact_sheet(talk, count)).result()
+        return self._thread.submit(lambda: self.studio.talker.contact_sheet(talk, count)).result()
 
     @property
     def request(self) -> Request:
@@ -508,7 +508,7 @@ class Playground:
             "Speech": lambda: plot_recording(neutral.speech, neutral.phones.phones, neutral.prosody),
             "Timeline": lambda: plot_timeline(talk.motion, talk.timeline),
             "Curves": lambda: browse_trajectories({label: each.motion for label, each in self.talks.items()}),
-            "3D": lambda: view_mesh(self.studio.talker.renderer.head_of(talk), talk.motion),
+            "3D": lambda: view_mesh(self.studio.talker.head_of(talk), talk.motion),
         }
         figure = figures[name]()
         if hasattr(figure, "to_json"):  # of plotly, which JupyterLab draws itself

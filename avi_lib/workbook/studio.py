@@ -15,6 +15,7 @@ import traceback
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,8 +123,8 @@ class Studio:
                     self.samples[path] = row["text"], f"{row['emotion']}, {row['duration_s']} s"
         self._received = tempfile.TemporaryDirectory(prefix="avi-playground-")
         self._neutral: Talk | None = None
-        self._made: list[tuple[Request, Talk, Talk]] = []
-        self._parts: list[tuple[Talk, float, float, Talk]] = []
+        # what an edit leaves as it is, such as the face it is compared with, is not made again
+        self._direct, self._part = lru_cache(8)(self._direct_one), lru_cache(8)(part_of)
 
     def recording(self, path: str, words: str = "") -> Recording:
         """The recording at a path; the words of shipped samples are known."""
@@ -153,39 +154,28 @@ class Studio:
         return self._neutral
 
     def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
-        """The recording under named requests: a talk by the name of each, or one for every seed of several samples.
-
-        What was made by the last call is not made again.
-        """
-        made, known, self._made = {}, self._made, []
+        """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
+        made = {}
         for name, request in requests.items():
-            sample = request.sample if self.talker.prior_sampler is not None else None
             for seed in range(request.seed, request.seed + request.samples):
-                one, label = replace(request, seed=seed, samples=1), name
-                if request.samples > 1:
-                    label = f"{name}, seed {seed}"
-                last = (talk for asked, neutral, talk in known if asked == one and neutral is self.neutral)
-                talk = next(last, None) or self.talker.direct(
-                    self.neutral, request.timeline, seed, request.factors, sample
-                )
-                self._made.append((one, self.neutral, talk))
-                made[label] = talk
+                label = name if request.samples == 1 else f"{name}, seed {seed}"
+                made[label] = self._direct(self.neutral, replace(request, seed=seed, samples=1))
         return made
+
+    def _direct_one(self, neutral: Talk, request: Request) -> Talk:
+        sample = request.sample if self.talker.prior_sampler is not None else None
+        return self.talker.direct(neutral, request.timeline, request.seed, request.factors, sample)
 
     def video(self, talks: Sequence[Talk], start_s: float = 0.0, most_s: float = PREVIEW_S) -> bytes:
         """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`.
 
         Pictures of the first two are kept: the one that an edit is compared with is not drawn anew.
         """
-        known, self._parts = self._parts, []
-        for talk in talks:
-            last = (part for of, *where, part in known if of is talk and where == [start_s, most_s])
-            self._parts.append((talk, start_s, most_s, next(last, None) or part_of(talk, start_s, most_s)))
-        parts = [part for *_, part in self._parts]
-        self.talker.renderer.remember([part.motion for part in parts[:2]])
+        parts = [self._part(talk, start_s, most_s) for talk in talks]
+        self.talker.remember([part.motion for part in parts[:2]])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "preview.mp4"
-            self.talker.renderer.write_comparison(parts, path)
+            self.talker.write_comparison(parts, path)
             return path.read_bytes()
 
     def save(
@@ -211,7 +201,7 @@ class Studio:
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
             for talk in moved:
                 paths.append(folder / f"{name}{f'-{talk.seed}' if len(moved) > 1 else ''}{suffix}")
-                save_motion(talk.motion, paths[-1], self.talker.renderer.head_of(talk))
+                save_motion(talk.motion, paths[-1], self.talker.head_of(talk))
         if REQUEST in kinds:
             paths.append(folder / f"{name}{REQUEST}")
             with atomic_path(paths[-1]) as temporary:
