@@ -171,7 +171,7 @@ class Head(RiggedHead):
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
         moved = np.tensordot(strengths, self.identity, axes=1)
         balls = [members for members in self.eyeballs if len(members)]
-        centres = [_centre((self.vertices + moved)[each]) - _centre(self.vertices[each]) for each in balls]
+        centres = [ball_middle((self.vertices + moved)[each]) - ball_middle(self.vertices[each]) for each in balls]
         dyes = np.prod(self.identity_dyes ** strengths[:, None, None], axis=0)
         atlas = self.atlas if (dyes == 1.0).all() else self.atlas.copy()
         for kind, left, top, width, height in self.dyed_tiles.tolist() if atlas is not self.atlas else ():
@@ -185,7 +185,7 @@ class Head(RiggedHead):
         )
 
 
-def _centre(points: Float32[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 3"]:
+def ball_middle(points: Float32[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 3"]:
     """The middle of the sphere nearest to points."""
     system = np.column_stack([2.0 * points.astype(np.float64), np.ones(len(points))])
     centre: np.ndarray = np.linalg.lstsq(system, np.square(points, dtype=np.float64).sum(axis=1), rcond=None)[0][:3]

@@ -4,7 +4,7 @@
 25.0
 
 Bytes come from the file itself, from data URIs, and from files in the same folder; nothing is fetched. Files are read
-behind the wall, which limits time and memory; here their counts, places and numbers are checked.
+behind the wall, which limits time and memory and tells in a line what a reader stumbles over.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -45,53 +44,16 @@ EXTENSIONS = {
 """Extensions a file may require: read, or of no matter to the shape of a head. So is every KHR_materials_*."""
 EYES = ({"eye", "left"}, {"eye", "l"}), ({"eye", "right"}, {"eye", "r"})
 """The last two words of a left and of a right eye's name."""
-EXPORT = "export it again as a plain .glb"
 
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
-
-class Part(dict[str, Any]):
-    """An object of a document. Asking for a field that it lacks raises an InputError that names the field."""
-
-    def __init__(self, fields: Iterable[tuple[str, Any]] = ()) -> None:
-        super().__init__((field, value) for field, value in fields if value is not None)
-
-    def __missing__(self, field: str) -> Any:
-        got = ", ".join(self)[:120] or "nothing"
-        raise InputError(f"the field {field} in a part of a glTF document", f"only {got}", EXPORT)
-
-
-def _number(text: str) -> float:
-    """Some exporters write whole numbers as 24.0."""
-    number = float(text)
-    return int(number) if number.is_integer() else number
-
-
-def _chunks(path: Path, content: bytes) -> tuple[bytes, bytes | None]:
-    """The JSON text, and the binary chunk where there is one."""
-    if content[:4] != b"glTF":
-        return content, None
-    chunks: dict[bytes, bytes] = {}
-    try:
-        version, length = struct.unpack_from("<II", content, 4)
-        at = 12
-        while at < length and version == 2:
-            size, kind = struct.unpack_from("<I4s", content, at)
-            at += 8 + size
-            if at > min(length, len(content)):
-                raise ValueError(f"a chunk that reaches past the end of {len(content)} bytes")
-            chunks.setdefault(kind, content[at - size : at])
-        if b"JSON" not in chunks:
-            raise ValueError(f"version {version} with {len(chunks)} chunks, none of JSON")
-    except (ValueError, struct.error) as error:
-        do = "copy it again, or export it as glTF 2.0"
-        raise InputError(f"a whole GLB of version 2 in {path}", str(error), do) from error
-    return chunks[b"JSON"], chunks.get(b"BIN\0")
+Part = dict[str, Any]
+"""An object of a document, without what is null."""
 
 
 class GltfFile:
-    """The checked document of a file and access to its bytes.
+    """The document of a file and access to its bytes.
 
     Raises InputError when it is no glTF 2.0, or needs an extension that is not read, such as the compression of Draco
     and meshopt.
@@ -100,12 +62,14 @@ class GltfFile:
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise InputError("a .glb or .gltf file", f"{path}, which is none", "check the path")
-        self.path, self._buffers = path, dict[int, bytes]()
-        text, self._binary = _chunks(path, path.read_bytes())
+        self.path, self._buffers, text = path, dict[int, bytes](), path.read_bytes()
         try:
-            self.document: Part = json.loads(text, object_pairs_hook=Part, parse_float=_number)
-        except (ValueError, RecursionError) as error:
-            raise self.refused("a glTF 2.0 document", cause(error)) from error
+            if text[:4] == b"glTF":
+                (size,) = struct.unpack_from("<12xI", text)
+                self._buffers[0], text = text[28 + size :], text[20 : 20 + size]
+            self.document: Part = json.loads(text, object_pairs_hook=_without_null, parse_float=_number)
+        except (ValueError, RecursionError, struct.error) as error:
+            raise self.refused("a glTF 2.0 document", cause(error), "copy it again, or export it anew") from error
         version = self.document["asset"]["version"]
         if not version.startswith("2."):
             raise self.refused("glTF 2.0", f"version {version[:20]}", "convert it to glTF 2.0")
@@ -113,7 +77,7 @@ class GltfFile:
             if extension not in EXTENSIONS and not extension.startswith("KHR_materials_"):
                 raise InputError(f"a file that can be read without {extension[:120]}", str(path), "export it without")
 
-    def refused(self, expected: str, got: str, do: str = EXPORT) -> InputError:
+    def refused(self, expected: str, got: str, do: str = "export it again as a plain .glb") -> InputError:
         """An error that names this file."""
         return InputError(f"{expected} in {self.path}", got, do)
 
@@ -133,64 +97,54 @@ class GltfFile:
         Raises InputError unless they are of this width and this count.
         """
         accessor, what = self.part("accessors", index), f"accessor {index}"
-        kind, component, size = accessor["type"], accessor["componentType"], accessor["count"]
-        if kind not in _WIDTHS or component not in _TYPES or type(size) is not int or size < 1:
-            got = f"{kind}, {component} and {size}"[:200]
-            raise self.refused(f"a type, a componentType and a count in {what}", got)
-        wide, dtype = _WIDTHS[kind], np.dtype(_TYPES[component])
-        if width not in (None, wide) or count not in (None, size):
-            expected = f"{count or 'some'} elements of {width or 'some'} numbers in {what}"
-            raise self.refused(expected, f"{size} of type {kind}")
-        if whole and dtype.kind == "f":
-            raise self.refused(f"integers in {what}", "floating-point numbers")
-        if "bufferView" in accessor:
-            values = self._range(what, accessor, size, wide, dtype)
-        else:
-            values = np.zeros((size, wide), dtype)
-        if "sparse" in accessor:
-            sparse, indices = accessor["sparse"], accessor["sparse"]["indices"]
-            whole_type = np.dtype(_TYPES[indices["componentType"]])
-            places = self._range(what, indices, sparse["count"], 1, whole_type)[:, 0]
-            if whole_type.kind != "u" or (np.diff(places.astype(int)) <= 0).any() or places[-1] >= size:
-                raise self.refused(f"rising sparse indices below {size} in {what}", "others")
-            values[places] = self._range(what, sparse["values"], sparse["count"], wide, dtype)
+        wide, kind, size = _WIDTHS.get(accessor["type"]), _TYPES.get(accessor["componentType"], ""), accessor["count"]
+        fit = type(size) is int and size > 0 and width in (None, wide) and count in (None, size)
+        if wide is None or not kind or not fit or (whole and "f" in kind):
+            wanted = f"{count or 'some'} elements of {width or 'some'} {'integers' if whole else 'numbers'} in {what}"
+            raise self.refused(wanted, f"{size} of type {accessor['type']} and {accessor['componentType']}"[:200])
+        try:
+            values = self._range(accessor, size, wide, kind)
+            if "sparse" in accessor:
+                sparse = accessor["sparse"]
+                places = self._range(sparse["indices"], sparse["count"], 1, _TYPES[sparse["indices"]["componentType"]])
+                if (np.diff(places[:, 0].astype(int)) <= 0).any():
+                    raise ValueError("sparse indices that fall")
+                values[places[:, 0]] = self._range(sparse["values"], sparse["count"], wide, kind)
+        except (ValueError, TypeError, IndexError) as error:
+            raise self.refused(f"{what} within its buffer view", f"{size} elements ({cause(error)})") from error
         if whole:
             return values.astype(np.int64)
-        if accessor.get("normalized") and dtype.kind in "iu":
-            values = np.maximum(values / np.float32(np.iinfo(dtype).max), np.float32(-1.0))
+        if accessor.get("normalized") and "f" not in kind:
+            values = np.maximum(values / np.float32(np.iinfo(values.dtype).max), np.float32(-1.0))
         values = values.astype(np.float32)
         if not np.isfinite(values).all():
             raise self.refused(f"finite numbers in {what}", "NaN or infinity")
         return values
 
-    def _range(self, what: str, part: Part, count: int, width: int, dtype: np.dtype) -> np.ndarray:
-        """A copy of `count` elements of `width` numbers from the buffer view that a part names."""
+    def _range(self, part: Part, count: int, width: int, kind: str) -> np.ndarray:
+        """`count` elements of `width` numbers from the buffer view that a part names, zeros where it names none.
+
+        numpy raises ValueError or TypeError for elements that reach out of the view.
+        """
+        if "bufferView" not in part:
+            return np.zeros((count, width), kind)
         content, stride = self.view(part["bufferView"])
-        offset, size = part.get("byteOffset", 0), width * dtype.itemsize
-        stride = stride or size
-        if offset < 0 or count < 1 or stride < size or offset + stride * (count - 1) + size > len(content):
-            got = f"{count} elements of {size} bytes, {stride} apart from byte {offset}, in {len(content)} bytes"
-            raise self.refused(f"{what} within buffer view {part['bufferView']}", got)
-        return np.ndarray((count, width), dtype, content, offset, (stride, dtype.itemsize)).copy()
+        item = np.dtype(kind).itemsize
+        steps = (stride or width * item, item)
+        return np.ndarray((count, width), kind, content, part.get("byteOffset", 0), steps).copy()
 
     def view(self, index: int) -> tuple[memoryview, int | None]:
         """The bytes of a buffer view, and its stride."""
         view = self.part("bufferViews", index)
-        content, offset = memoryview(self._buffer(view["buffer"])), view.get("byteOffset", 0)
-        if offset < 0 or not 0 <= view["byteLength"] <= len(content) - offset:
-            got = f"{view['byteLength']} from byte {offset}"
-            raise self.refused(f"buffer view {index} within its {len(content)} bytes", got)
-        return content[offset : offset + view["byteLength"]], view.get("byteStride")
-
-    def _buffer(self, index: int) -> bytes:
-        if index not in self._buffers:
-            buffer = self.part("buffers", index)
-            content = self.resource(buffer["uri"]) if "uri" in buffer or index else self._binary or b""
-            if len(content) < buffer["byteLength"]:
-                got = str(len(content))
-                raise self.refused(f"{buffer['byteLength']} bytes in buffer {index}", got, "copy it again")
-            self._buffers[index] = content[: buffer["byteLength"]]
-        return self._buffers[index]
+        number, start, size = view["buffer"], view.get("byteOffset", 0), view["byteLength"]
+        buffer = self.part("buffers", number)
+        if "uri" in buffer and number not in self._buffers:
+            self._buffers[number] = self.resource(buffer["uri"])
+        content = memoryview(self._buffers.get(number, b""))[: buffer["byteLength"]]
+        if start < 0 or not 0 <= size <= buffer["byteLength"] - start or len(content) < buffer["byteLength"]:
+            got = f"{size} from byte {start}"
+            raise self.refused(f"buffer view {index} within its {len(content)} bytes", got, "copy it again")
+        return content[start : start + size], view.get("byteStride")
 
     def resource(self, uri: str) -> bytes:
         """The bytes of a data URI or of a file in this file's folder or below it."""
@@ -202,6 +156,16 @@ class GltfFile:
             return inside(self.path.parent, unquote(uri)).read_bytes()
         except (OSError, ValueError) as error:
             raise InputError(expected, f"{uri[:80]!r}, which {error}", do) from error
+
+
+def _without_null(fields: list[tuple[str, Any]]) -> Part:
+    return {field: value for field, value in fields if value is not None}
+
+
+def _number(text: str) -> float:
+    """Some exporters write whole numbers as 24.0."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
 
 
 class GltfScene:
@@ -302,6 +266,12 @@ def read_glb_motion(path: Path, animation: str | None = None) -> MotionClip:
     return read_clip(clip["values"], float(clip["fps"]), ARKIT, Path(path), present=present, warnings=warnings)
 
 
+Move = tuple[Part, int]
+"""An animation, and the number of one of its samplers."""
+Weights = list[tuple["_Curve", dict[str, list[int]]]]
+"""Curves of the weights of meshes, and the places of each ARKit channel in them."""
+
+
 def read_animation(path: str, name: str | None) -> dict[str, Any]:
     """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, fps, channels moved, notes."""
     file = GltfFile(Path(path))
@@ -309,39 +279,37 @@ def read_animation(path: str, name: str | None) -> dict[str, Any]:
     called = [str(each.get("name", f"number {number}"))[:80] for number, each in enumerate(animations)]
     if name is not None and name not in called:
         raise file.refused(f"an animation {name[:80]!r}", ", ".join(called)[:400] or "none", "name one of them")
+    moves = [_moves(scene, animation) for animation in animations]
     chosen = (place for place in range(len(called)) if name in (None, called[place]))
-    first = next((place for place in chosen if _weight_curves(file, animations[place])[0]), None)
+    first = next((place for place in chosen if _weight_curves(file, moves[place])[0]), None)
     if first is None:
         raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
-    merged, taken, left = Part(animations[first].items()), _targets(scene, animations[first]), []
-    for place, other in enumerate(animations):
-        targets = _targets(scene, other)
-        if place == first or not other["channels"]:
-            continue
-        if not targets or targets & taken:
-            left.append(called[place])
-            continue
-        before = len(merged["samplers"])
-        shifted = [Part({**each, "sampler": each["sampler"] + before}.items()) for each in other["channels"]]
-        merged["channels"], merged["samplers"] = merged["channels"] + shifted, merged["samplers"] + other["samplers"]
-        taken |= targets
+    merged, left = moves[first], []
+    for place, other in enumerate(moves):
+        if place != first and animations[place]["channels"]:
+            left += [called[place]] if not other or other.keys() & merged.keys() else []
+            merged = other | merged
     weights, notes = _weight_curves(file, merged)
     if left:
         notes.append(f"animations that are not read beside {called[first]}: {', '.join(left)}; --animation chooses one")
-    return _sampled(file, scene, merged, weights) | {"notes": notes}
+    return _sampled(file, scene, merged, weights, animations[first].get("extras")) | {"notes": notes}
 
 
-def _targets(scene: GltfScene, animation: Part) -> set[tuple[int, str]]:
-    """Nodes and properties of an animation that are of a face: weights, and rotations of heads."""
-    every = {(each["target"].get("node", -1), each["target"]["path"]) for each in animation["channels"]}
-    return {(node, path) for node, path in every if path == "weights" or (path == "rotation" and node in scene.heads)}
+def _moves(scene: GltfScene, animation: Part) -> dict[tuple[int, str], Move]:
+    """What an animation moves of a face, by node and property: weights, and rotations of heads."""
+    moves = {}
+    for channel in animation["channels"]:
+        node, path = channel["target"].get("node", -1), channel["target"]["path"]
+        if path == "weights" or (path == "rotation" and node in scene.heads):
+            moves[node, path] = animation, channel["sampler"]
+    return moves
 
 
 class _Curve:
     """Keys of one property: times in seconds and values (keys, width)."""
 
-    def __init__(self, file: GltfFile, animation: Part, number: int, width: int) -> None:
-        sampler = file.part("samplers", number, animation)
+    def __init__(self, file: GltfFile, move: Move, width: int) -> None:
+        sampler = file.part("samplers", move[1], move[0])
         self.times = file.numbers(sampler["input"], 1)[:, 0].astype(np.float64)
         if (np.diff(self.times) <= 0.0).any() or self.times[0] < 0.0:
             raise file.refused(f"rising times in accessor {sampler['input']}", "times that stand still or go back")
@@ -375,36 +343,34 @@ class _Curve:
         return _rotations(self.at(times))
 
 
-def _weight_curves(file: GltfFile, animation: Part) -> tuple[list[tuple[_Curve, dict[str, list[int]]]], list[str]]:
-    """Curves of weights, and the places of each ARKit channel in them, of the first mesh that has it; and notes."""
-    curves: list[tuple[_Curve, dict[str, list[int]]]] = []
+def _weight_curves(file: GltfFile, moves: dict[tuple[int, str], Move]) -> tuple[Weights, list[str]]:
+    """The weights that move ARKit channels, each of the first mesh that has it; and notes."""
+    curves: Weights = []
     notes: dict[str, None] = {}
     found: set[str] = set()
-    for channel in animation["channels"]:
-        if channel["target"]["path"] != "weights" or "node" not in channel["target"]:
+    for (node, path), move in moves.items():
+        if path != "weights" or node < 0:
             continue
-        node = file.part("nodes", channel["target"]["node"])
-        mesh = file.part("meshes", node["mesh"])
+        mesh = file.part("meshes", file.part("nodes", node)["mesh"])
         targets = max((len(primitive.get("targets", ())) for primitive in mesh["primitives"]), default=0)
         match = match_channels(target_names(mesh)[:targets])
-        new = {name: places for name, places in match.parts.items() if name not in found}
-        if new:
+        if new := {name: places for name, places in match.parts.items() if name not in found}:
             notes |= dict.fromkeys(match.notes)
-            curves.append((_Curve(file, animation, channel["sampler"], targets), new))
+            curves.append((_Curve(file, move, targets), new))
             found |= new.keys()
     return curves, list(notes)
 
 
 def _sampled(
-    file: GltfFile, scene: GltfScene, animation: Part, weights: list[tuple[_Curve, dict[str, list[int]]]]
+    file: GltfFile, scene: GltfScene, moves: dict[tuple[int, str], Move], weights: Weights, extras: Any
 ) -> dict[str, Any]:
     """Frames at an even rate of an animation: its weights, and the turns of the head."""
-    turns = {c["target"].get("node"): c["sampler"] for c in animation["channels"] if c["target"]["path"] == "rotation"}
-    heads = scene.topmost(scene.heads & turns.keys())[:1]
-    turned = [_Curve(file, animation, turns[node], 4) for node in heads]
+    heads = scene.topmost({node for node, path in moves if path == "rotation"})[:1]
+    turned = [_Curve(file, moves[node, "rotation"], 4) for node in heads]
     every = [*(curve for curve, _ in weights), *turned]
     keys = max((curve.times for curve in every), key=len)
-    fps = _rate(animation, keys)
+    noted = extras.get("fps") if isinstance(extras, dict) else None
+    fps = _rate(noted if isinstance(noted, int | float) and FPS_RANGE[0] <= noted <= FPS_RANGE[1] else None, keys)
     start, end = min(curve.times[0] for curve in every), max(curve.times[-1] for curve in every)
     grain = min(max(1e-3, fps * float(np.spacing(np.float32(end)))), 0.5)  # in frames: keys are 32-bit seconds
     count = int(np.floor((end - start) * fps + grain)) + 1
@@ -427,16 +393,13 @@ def _sampled(
     return {"values": values, "fps": fps, "moved": [*moved, *(HEAD_ROTATION if heads else ())]}
 
 
-def _rate(animation: Part, keys: Float64[np.ndarray, " keys"]) -> float:
+def _rate(noted: float | None, keys: Float64[np.ndarray, " keys"]) -> float:
     """Frames per second: the one that was noted, where the keys agree with it, else from the keys' usual distance."""
-    extras = animation.get("extras")
-    rate = extras.get("fps") if isinstance(extras, dict) else None
-    noted = float(rate) if isinstance(rate, (int, float)) and FPS_RANGE[0] <= rate <= FPS_RANGE[1] else None
     if len(keys) == 1:
-        return noted or STILL_FPS
+        return float(noted or STILL_FPS)
     usual = float(np.clip(1.0 / np.median(np.diff(keys)), *FPS_RANGE))
     if noted is not None and abs(noted / usual - 1.0) < 1e-2:
-        return noted
+        return float(noted)
     return float(round(usual)) if abs(round(usual) / usual - 1.0) < 1e-3 else usual
 
 

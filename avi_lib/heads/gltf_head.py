@@ -11,15 +11,13 @@ carries what it carries in the file; joints or nodes named as the left and the r
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float32, Float64, Int64
 
-from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import Head, RenderMesh, parts_of, with_texels
+from avi_lib.face.head import ball_middle, parts_of
 from avi_lib.heads import placing
 from avi_lib.heads.gltf import GltfFile, GltfScene, Part, target_names
 from avi_lib.motion.clip import match_channels
@@ -27,78 +25,63 @@ from avi_lib.motion.clip import match_channels
 MAX_VERTICES = 200_000
 GREY = 0.01
 """How far the red, green and blue of a grey may be apart."""
-SLACK = 1e-3
-"""How far texture coordinates may leave their picture unseen."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """One primitive as one node shows it, in the file's world: vertices that its triangles use, and what moves them.
-
-    Grey vertex colours are baked `occlusion`; a `coloured` piece has others, which are not kept. `head` is how much of
-    each vertex the head's joint carries, `eye` the eyeball (0, 1) that it belongs to, else -1. `look` is one of
-    `camera.MATERIALS`, as `names` of material, mesh and node tell; `material` is the file's number of one. `notes` tell
-    how names of shapes were matched.
-    """
-
-    vertices: Float32[np.ndarray, "V 3"]
-    triangles: Int64[np.ndarray, "T 3"]
-    uv: Float32[np.ndarray, "V 2"]
-    normals: Float32[np.ndarray, "V 3"]
-    shapes: dict[str, Float32[np.ndarray, "V 3"]]
-    occlusion: Float32[np.ndarray, " V"]
-    coloured: bool
-    head: Float32[np.ndarray, " V"]
-    eye: Int64[np.ndarray, " V"]
-    names: tuple[str, ...]
-    look: int
-    material: int | None
-    notes: tuple[str, ...]
 
 
 def read_gltf_head(path: str) -> dict[str, Any]:
     """The head in a .glb or .gltf file whose morph targets are named for ARKit's blendshapes, as `head.parts_of`.
 
-    It is placed by `placing.placed_head`. What is missing or was chosen is in its `notes`. Raises InputError for a file
-    that is no glTF 2.0, compressed by Draco or meshopt, damaged, too large, or without such morph targets.
+    What is missing or was chosen is in its `notes`. Raises InputError for a file that is no glTF 2.0, compressed by
+    Draco or meshopt, damaged, too large, or without such morph targets.
     """
     file = GltfFile(Path(path))
     scene = GltfScene(file)
-    notes = [
-        f"scene {scene.number} names node {node} of {len(scene.nodes)}"
-        for node in [node for node in scene.roots if node >= len(scene.nodes)][:1]
-    ]
+    absent = [node for node in scene.roots if node >= len(scene.nodes)][:1]
+    notes = [f"scene {scene.number} names node {node} of {len(scene.nodes)}" for node in absent]
     if not scene.drawn:
         why = "no node has a mesh" if scene.roots else f"scene {scene.number} names no nodes"
         raise file.refused("a scene that draws a mesh", f"nothing is drawn: {''.join(notes) or why}")
-    pieces: list[Piece] = []
-    left_out = 0
+    pieces, left_out, count = list[placing.Piece](), 0, 0
     for node in scene.drawn:
         mesh = file.part("meshes", scene.nodes[node]["mesh"])
-        surfaces = [primitive for primitive in mesh["primitives"] if primitive.get("mode", 4) >= 4]
-        left_out += len(mesh["primitives"]) - len(surfaces)
-        for primitive in surfaces:
-            pieces.append(_piece(file, scene, node, mesh, primitive))
-            if (count := sum(len(piece.vertices) for piece in pieces)) > MAX_VERTICES:
+        for primitive in mesh["primitives"]:
+            if primitive.get("mode", 4) < 4:
+                left_out += 1
+                continue
+            pieces.append(_piece(file, scene, node, mesh, primitive, notes))
+            count += len(pieces[-1].vertices)
+            if count > MAX_VERTICES:
                 raise file.refused(f"at most {MAX_VERTICES} vertices", str(count), "simplify the mesh")
+    notes = [*dict.fromkeys(notes)]
     if left_out:
         notes.append(f"{left_out} primitives of points and lines are left out")
-    if any(piece.coloured for piece in pieces):
-        notes.append("its vertex colours are not shown")
     if not pieces:
         raise file.refused("meshes of triangles", "; ".join(notes) or "no primitives, so nothing is drawn")
     if not any(piece.shapes for piece in pieces):
         names = ", ".join(name for mesh in file.document["meshes"] for name in target_names(mesh))[:120]
         got = f"only the targets {names}" if names else "no named morph targets"
         raise file.refused("morph targets with ARKit's names (mesh.extras.targetNames)", got)
-    notes += dict.fromkeys(note for piece in pieces for note in piece.notes)
     shells = placing.clear_shells([piece.names for piece in pieces], notes)
     pieces = [piece for piece, shell in zip(pieces, shells, strict=True) if not shell]
-    atlas, pieces = _painted(file, pieces, notes)
-    return parts_of(_joined(file, scene, pieces, atlas, notes))
+    vertices, shapes = np.concatenate([piece.vertices for piece in pieces]), placing.joined_shapes(pieces)
+    traits = {name: np.concatenate([piece.traits[name] for piece in pieces], axis=-1) for name in pieces[0].traits}
+    extent = float(np.ptp(vertices, axis=0).max())
+    reach = max(float(np.abs(moved).max()) for moved in shapes.values())
+    if not (1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent):
+        raise file.refused("a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
+    weld, carried = _weld(vertices, traits["normals"].T, shapes), traits["carried"]
+    eyes, neck = _eyes(scene, carried[1:], vertices), _neck(scene, carried[0], shapes)
+    pictures = {key: _picture(file, key, notes) for key in {piece.picture: None for piece in pieces}}
+    return parts_of(placing.placed_head(file.path.stem, pieces, pictures, weld, notes, eyes, neck))
 
 
-def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive: Part) -> Piece:
+def _piece(
+    file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive: Part, notes: list[str]
+) -> placing.Piece:
+    """A primitive as a node shows it, with the vertices that its triangles use.
+
+    Grey vertex colours are baked occlusion; others are not kept. Its traits are `normals` (3, V), and `carried` (3, V):
+    how much of each vertex the head and the left and right eye carry.
+    """
     node, attributes = scene.nodes[number], primitive["attributes"]
     places = file.numbers(attributes["POSITION"], 3)
     count = len(places)
@@ -122,6 +105,7 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
 
     targets = primitive.get("targets", ())
     match = match_channels(target_names(mesh)[: len(targets)])
+    notes.extend(match.notes)
     channels = {place: channel for channel, parts in match.parts.items() for place in parts}
     weights = node.get("weights") or mesh.get("weights", ())
     shapes, rest = dict[str, np.ndarray](), np.zeros((len(kept), 3), np.float32)
@@ -134,28 +118,28 @@ def _piece(file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive:
             else:
                 rest += np.float32(weight) * moved
 
-    material = file.part("materials", primitive["material"]) if "material" in primitive else Part()
-    coordinates = material.get("pbrMetallicRoughness", {}).get("baseColorTexture", {}).get("texCoord", 0)
-    uv = attribute(f"TEXCOORD_{coordinates}", 2, 0.0)
+    material = file.part("materials", primitive["material"]) if "material" in primitive else {}
+    colour = material.get("pbrMetallicRoughness", {})
+    texture = colour.get("baseColorTexture", {})
+    cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
+    moved = _uv_matrix(texture)
+    uv = attribute(f"TEXCOORD_{texture.get('texCoord', 0)}", 2, 0.0) @ moved[:, :2].T + moved[:, 2]
     colours = np.clip(attribute("COLOR_0", None, 1.0), 0.0, 1.0)
     if colours.shape[1] not in (3, 4):
         raise file.refused("three or four numbers a vertex as COLOR_0", str(colours.shape[1]))
-    names = tuple(part.get("name", "") for part in (material, mesh, node))
-    grey = bool(np.ptp(colours[:, :3], axis=1).max() < GREY)
-    return Piece(
+    if coloured := bool(np.ptp(colours[:, :3], axis=1).max() >= GREY):
+        notes.append("its vertex colours are not shown")
+    normals = np.einsum("vij,vj->vi", turn[:, :3, :3], attribute("NORMAL", 3, 0.0))
+    return placing.Piece(
+        names=tuple(part.get("name", "") for part in (material, mesh, node)),
         vertices=vertices + rest,
         triangles=triangles,
         uv=uv,
-        normals=np.einsum("vij,vj->vi", turn[:, :3, :3], attribute("NORMAL", 3, 0.0)),
+        occlusion=np.ones(len(kept), np.float32) if coloured else colours[:, 0].copy(),
         shapes={channel: shapes[channel] for channel in match.parts if channel in shapes},
-        notes=match.notes,
-        occlusion=colours[:, 0].copy() if grey else np.ones(len(kept), np.float32),
-        coloured=not grey,
-        head=carried[0].astype(np.float32),
-        eye=np.where(carried[1] > 0.99, 0, np.where(carried[2] > 0.99, 1, -1)),
-        look=MATERIAL_NAMES.index(placing.material_of(*names)),
-        names=names,
-        material=primitive.get("material"),
+        picture=(texture.get("index"), *colour.get("baseColorFactor", (1.0,) * 4)),
+        cutoff=cutoffs[material.get("alphaMode", "OPAQUE")],
+        traits={"normals": normals.T, "carried": carried.astype(np.float32)},
     )
 
 
@@ -209,118 +193,45 @@ def _skinned(
     return turn / total[:, None, None], carried / total
 
 
-def _painted(file: GltfFile, pieces: list[Piece], notes: list[str]) -> tuple[UInt8[np.ndarray, "H W 4"], list[Piece]]:
-    """Base colours and opacity of all materials as one atlas, and the pieces placed in it, without what is not seen.
+def _picture(file: GltfFile, key: tuple[int | None, ...], notes: list[str]) -> placing.Picture:
+    """The picture of a texture, or white, times a factor of colour in linear light and opacity.
 
-    A texture that cannot be read gives way to the plain colour, and a note.
+    A texture that is not read gives way to the plain colour, and a note.
     """
-    pictures: dict[tuple[Any, ...], placing.Picture] = {}
-    looks: dict[int | None, tuple[tuple[Any, ...], float, np.ndarray]] = {}
-    for number in dict.fromkeys(piece.material for piece in pieces):
-        material = Part() if number is None else file.part("materials", number)
-        colour = material.get("pbrMetallicRoughness", Part())
-        info, factor = colour.get("baseColorTexture"), np.array(colour.get("baseColorFactor", (1.0,) * 4), float)
-        if not ((factor >= 0.0) & (factor <= 1.0)).all():
-            raise file.refused("colour factors of 0 to 1", f"{factor.tolist()}")
-        key = (info and info["index"], *factor.tolist())
-        if key not in pictures:
-            rgba = None if info is None else _picture(file, info["index"], notes)
-            pictures[key] = _tinted(placing.plain_picture((255, 255, 255)) if rgba is None else rgba, factor)
-        cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
-        looks[number] = key, cutoffs[material.get("alphaMode", "OPAQUE")], _uv_matrix(info)
-    veils = {key for key, cutoff, _ in looks.values() if cutoff}
-    solid = {key: rgba if key in veils else rgba | np.array([0, 0, 0, 255], np.uint8) for key, rgba in pictures.items()}
-    atlas, places = placing.atlas_of(solid)
-    placed, clear, repeated = [], 0, False
-    for piece in pieces:
-        key, cutoff, matrix = looks[piece.material]
-        corner, size = places[key]
-        moved = piece.uv @ matrix[:, :2].T + matrix[:, 2]
-        repeated |= min(size) > placing.PLAIN_SIDE and bool((np.ptp(moved, axis=0) > 1.0 + SLACK).any())
-        moved = moved - np.floor(moved.min(axis=0) + SLACK)  # by whole pictures where that suffices
-        if (moved.max(axis=0) > 1.0 + SLACK).any():
-            moved = moved - np.floor(moved)
-        moved = np.clip(moved, 0.0, 1.0)
-        unseen = ~with_texels(pictures[key][..., 3] >= 255 * cutoff, moved, piece.triangles)
-        clear += int(unseen.sum())
-        uv = ((moved * size + corner) / atlas.shape[1::-1]).astype(np.float32)
-        placed.append(replace(piece, uv=uv, triangles=piece.triangles[~unseen]))
-    if repeated:
-        notes.append("a texture that repeats itself is shown once, with seams")
-    if clear:
-        notes.append(f"{clear} triangles that one sees through are left out")
-    if not any(len(piece.triangles) for piece in placed):
-        raise file.refused("surfaces that one can see", "none")
-    return atlas, placed
-
-
-def _tinted(rgba: placing.Picture, factor: Float64[np.ndarray, " 4"]) -> placing.Picture:
-    """The picture times a colour in linear light and an opacity."""
+    index, rgba, factor = key[0], placing.plain_picture((255, 255, 255)), np.array(key[1:], float)
+    if not ((factor >= 0.0) & (factor <= 1.0)).all():
+        raise file.refused("colour factors of 0 to 1", f"{factor.tolist()}")
+    if index is not None:
+        texture, content = file.part("textures", index), b""
+        source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source")
+        if isinstance(source, int) and source >= 0:
+            image = file.part("images", source)
+            content = bytes(file.view(image["bufferView"])[0]) if "bufferView" in image else file.resource(image["uri"])
+        if content and content[1:7] != b"KTX 20":
+            rgba = placing.read_picture(io.BytesIO(content), f"image {source} of {file.path}")
+        else:
+            notes.append(f"texture {index} is in a form that is not read (KTX2); its surface has a plain colour")
     if (factor == 1.0).all():
         return rgba
     code = np.arange(256) / 255.0
     light = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)[:, None] * factor[:3]
     colours = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1.0 / 2.4) - 0.055)
     table = np.rint(255.0 * np.column_stack([colours, code * factor[3]])).astype(np.uint8)
-    return table[rgba, np.arange(4)]
+    tinted: placing.Picture = table[rgba, np.arange(4)]
+    return tinted
 
 
-def _picture(file: GltfFile, index: int, notes: list[str]) -> placing.Picture | None:
-    """The picture of a texture; a note and nothing where its form is not read."""
-    texture = file.part("textures", index)
-    source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source")
-    content = b""
-    if isinstance(source, int) and source >= 0:
-        image = file.part("images", source)
-        content = bytes(file.view(image["bufferView"])[0]) if "bufferView" in image else file.resource(image["uri"])
-    if not content or content[1:7] == b"KTX 20":
-        notes.append(f"texture {index} is in a form that is not read (KTX2); its surface has a plain colour")
-        return None
-    return placing.read_picture(io.BytesIO(content), f"image {source} of {file.path}")
-
-
-def _uv_matrix(info: Part | None) -> Float32[np.ndarray, "2 3"]:
+def _uv_matrix(info: Part) -> Float32[np.ndarray, "2 3"]:
     """How KHR_texture_transform moves texture coordinates."""
-    transform = (info or Part()).get("extensions", {}).get("KHR_texture_transform", {})
+    transform = info.get("extensions", {}).get("KHR_texture_transform", {})
     (x, y), (wide, high) = transform.get("offset", (0.0, 0.0)), transform.get("scale", (1.0, 1.0))
     c, s = np.cos(transform.get("rotation", 0.0)), np.sin(transform.get("rotation", 0.0))
     return np.array([[c * wide, s * high, x], [-s * wide, c * high, y]], np.float32)
 
 
-def _joined(file: GltfFile, scene: GltfScene, pieces: list[Piece], atlas: np.ndarray, notes: list[str]) -> Head:
-    """All pieces as one head."""
-    arrays = {
-        field: np.concatenate([getattr(piece, field) for piece in pieces])
-        for field in ("vertices", "uv", "normals", "occlusion", "head", "eye")
-    }
-    vertices = arrays["vertices"]
-    firsts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])[:-1]
-    shapes = {channel: np.zeros_like(vertices) for piece in pieces for channel in piece.shapes}
-    for piece, first in zip(pieces, firsts, strict=True):
-        for channel, moved in piece.shapes.items():
-            shapes[channel][first : first + len(moved)] = moved
-    extent = float(np.ptp(vertices, axis=0).max())
-    reach = max(float(np.abs(moved).max()) for moved in shapes.values())
-    if not (1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent):
-        raise file.refused("a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
-    triangles = [piece.triangles + first for piece, first in zip(pieces, firsts, strict=True)]
-    mesh = RenderMesh(
-        vertices=vertices,
-        triangles=np.concatenate(triangles).astype(np.int32),
-        uv=arrays["uv"],
-        weld=_weld(vertices, arrays["normals"], shapes),
-        material=np.repeat([piece.look for piece in pieces], [len(each) for each in triangles]).astype(np.uint8),
-        occlusion=arrays["occlusion"],
-        atlas=np.ascontiguousarray(atlas[..., :3]),
-        alpha=None if (atlas[..., 3] == 255).all() else np.ascontiguousarray(atlas[..., 3]),
-    )
-    eyes, neck = _eyes(scene, arrays["eye"], vertices), _neck(scene, arrays["head"], shapes)
-    return placing.placed_head(file.path.stem, mesh, shapes, (*notes, *placing.missing_among(shapes)), eyes, neck)
-
-
 def _weld(
     vertices: Float32[np.ndarray, "V 3"], normals: Float32[np.ndarray, "V 3"], shapes: dict[str, np.ndarray]
-) -> Int32[np.ndarray, " V"]:
+) -> Int64[np.ndarray, " V"]:
     """Vertices at one place with one normal that move alike are one point: closed lips stay two."""
     moved = np.zeros_like(vertices)
     for place, shape in enumerate(shapes.values()):
@@ -328,23 +239,23 @@ def _weld(
     grain = 1e-5 * float(np.ptp(vertices, axis=0).max())
     lengths = np.maximum(np.linalg.norm(normals.astype(np.float64), axis=1, keepdims=True), 1e-12)
     keys = np.concatenate([vertices / grain, moved / (10.0 * grain), 100.0 * normals / lengths], axis=1)
-    _, weld = np.unique(np.rint(keys).astype(np.int64), axis=0, return_inverse=True)
-    return weld.astype(np.int32).reshape(-1)
+    weld: np.ndarray = np.unique(np.rint(keys).astype(np.int64), axis=0, return_inverse=True)[1].reshape(-1)
+    return weld
 
 
-def _eyes(scene: GltfScene, eye: Int64[np.ndarray, " V"], vertices: Float32[np.ndarray, "V 3"]) -> placing.Eyes | None:
+def _eyes(
+    scene: GltfScene, carried: Float32[np.ndarray, "2 V"], vertices: Float32[np.ndarray, "V 3"]
+) -> placing.Eyes | None:
     """Both eyeballs where the file has both: a joint is the middle of what it carries, else a sphere is fitted."""
-    members = [np.flatnonzero(eye == side).astype(np.int32) for side in (0, 1)]
+    left = carried[0] > 0.99
+    members = [np.flatnonzero(ball).astype(np.int32) for ball in (left, ~left & (carried[1] > 0.99))]
     if min(len(ball) for ball in members) < 4:
         return None
-    centres = []
-    for nodes, ball in zip(scene.eyes, members, strict=True):
-        carrying = scene.topmost(nodes & scene.joints)
-        mean = vertices[ball].mean(axis=0, dtype=np.float64)
-        arms = vertices[ball] - mean  # |p|^2 = 2 p.c + constant, by least squares
-        terms = np.column_stack([2.0 * arms, np.ones(len(arms))])
-        fitted = mean + np.linalg.lstsq(terms, (arms**2).sum(axis=1), rcond=None)[0][:3]
-        centres.append(scene.world[carrying[0], :3, 3] if carrying else fitted)
+    joints = [scene.topmost(nodes & scene.joints) for nodes in scene.eyes]
+    centres = [
+        scene.world[found[0], :3, 3] if found else ball_middle(vertices[ball])
+        for found, ball in zip(joints, members, strict=True)
+    ]
     return members, np.stack(centres)
 
 

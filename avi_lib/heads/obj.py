@@ -10,28 +10,26 @@ Out: a Head that all motion moves; what is missing stands in its notes.
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int32, Integer, UInt8
+from jaxtyping import Float64, Int32, Integer
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
-from avi_lib.face.camera import MATERIAL_NAMES
-from avi_lib.face.head import RenderMesh, RiggedHead, check_head, parts_of
+from avi_lib.face.head import RiggedHead, check_head, parts_of
 from avi_lib.files import atomic_folder
 from avi_lib.heads import placing
-from avi_lib.motion.clip import MotionClip, match_channels, words
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES, MotionClip, match_channels, words
 
-# One mesh, read from text by own code: trimesh tells no line of what it refuses, keeps no order of points, has no
-# limits and leaves the several textures to be joined.
+# One mesh, read by own code: trimesh keeps no order of points, has no limits and leaves the textures to be joined.
 
 MAX_BYTES = 64 << 20
 MAX_POINTS = 500_000
@@ -40,239 +38,185 @@ MAX_CORNERS = 1000
 MAX_NAMES = 200
 MAX_COORDINATE = 1e9
 
-_BESIDE_FACES = re.compile(rb"^(?:(v) .*|(?:vn|#|o|g|s|mtllib)\b.*\n?)", re.MULTILINE)
-"""What may differ in files whose faces are the same."""
-_ABSENT = -(10**17)
-"""For the texture place of a corner that has none."""
-_WIDTHS = {b"v": 3, b"vt": 2}
-_FORMS = {
-    b"v": f"v with three numbers below {MAX_COORDINATE:g}",
-    b"vt": f"vt with one or two numbers below {MAX_COORDINATE:g}",
-    b"f": f"f with 3 to {MAX_CORNERS} of the points and texture places there are",
-}
+_CONTINUED = re.compile(rb"\\[ \t\r]*\n|[ \t\r]+")
 
 
-@dataclass(frozen=True, eq=False)
-class ObjMesh:
+class ObjMesh(NamedTuple):
     """One OBJ file, whatever objects and groups it is cut into.
 
     `corners` holds each triangle's points and texture places, -1 where it has none; `material` is each triangle's place
-    in `materials`, whose first is "" for faces before any `usemtl`; `libraries` are the .mtl files it names; `faces` is
-    the text that makes the faces.
+    in `materials`, whose first is "" for faces before any `usemtl`; `libraries` are the .mtl files it names.
     """
 
     points: Float64[np.ndarray, "P 3"]
+    libraries: tuple[str, ...]
     uv: Float64[np.ndarray, "U 2"]
     corners: Int32[np.ndarray, "T 3 2"]
     material: Int32[np.ndarray, " T"]
     materials: tuple[str, ...]
-    libraries: tuple[str, ...]
-    faces: bytes
 
 
-def read_obj(path: Path, like: ObjMesh | None = None) -> ObjMesh:
-    """The mesh in an OBJ file, polygons as fans; `like` is a mesh whose faces this one may share.
+def read_obj(path: Path) -> ObjMesh:
+    """The mesh in an OBJ file, polygons as fans.
 
-    Raises InputError, which tells the line, for a file that cannot be read or is larger than MAX_BYTES, no points or
-    more than MAX_POINTS, more than MAX_TRIANGLES, numbers that are none, and faces of points that there are not.
+    Raises InputError for a file that cannot be read or is larger than MAX_BYTES, no points or more than MAX_POINTS,
+    more than MAX_TRIANGLES, numbers that are none, and faces of points that there are not.
     """
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise InputError(f"an OBJ file of at most {MAX_BYTES >> 20} MiB", f"{size >> 20} MiB in {path}", "thin it")
-        text = path.read_bytes()
+        lines = [line.strip() for line in _CONTINUED.sub(b" ", path.read_bytes()).split(b"\n")]
     except OSError as error:
         raise InputError("an OBJ file", f"{path}: {cause(error)}", "check the path") from error
-    same = _BESIDE_FACES.sub(rb"\1", text)
-    if like is not None and same == like.faces and (beside := _points_alone(text, len(like.points))) is not None:
-        return replace(like, points=beside)
-    rows: dict[bytes, list[list[float]]] = {keyword: [] for keyword in _WIDTHS}
-    points, uv = rows.values()
-    faces: list[tuple[int, ...]] = []
-    corners: list[int] = []
-    materials, current, libraries = {"": 0}, 0, []
-
-    def refused(keyword: bytes, number: int, got: str) -> InputError:
-        return InputError(_FORMS[keyword], f"{got[:60]!r} in line {number} of {path}", "export it again")
-
-    for number, (keyword, *rest) in _lines(text):
-        try:
-            if keyword in rows:
-                row = [float(word) for word in (rest[:3] if keyword == b"v" else [*rest, b"0"][:2])]
-                if len(row) < _WIDTHS[keyword] or not all(abs(x) < MAX_COORDINATE for x in row):  # or NaN
-                    raise ValueError
-                rows[keyword].append(row)
-            elif keyword == b"f":
-                if not 3 <= len(rest) <= MAX_CORNERS:
-                    raise ValueError
-                parts = [part for word in rest for part in (word + b"/").split(b"/")[:2]]
-                corners += [int(part[:18]) if part else _ABSENT for part in parts]
-                faces.append((number, current, len(rest), len(points), len(uv)))
-        except ValueError as error:
-            raise refused(keyword, number, _text(rest)) from error
-        if keyword == b"usemtl":
-            current = materials.setdefault(_text(rest), len(materials))
-        elif keyword == b"mtllib":
-            libraries.append(_text(rest))
-        vertices = max(len(points), len(uv) // 3)
-        triangles = len(corners) // 2 - 2 * len(faces)
-        if vertices > MAX_POINTS or triangles > MAX_TRIANGLES or len(materials) + len(libraries) > MAX_NAMES:
-            most = f"at most {MAX_POINTS} vertices, {MAX_TRIANGLES} triangles and {MAX_NAMES} materials"
-            raise InputError(most, f"more by line {number} of {path}", "thin the mesh")
-    if not points:
-        raise InputError(f"vertices (v) in {path}", "none", "export one head as OBJ")
-    numbers, owners, sizes, *before = np.array(faces, np.int64).reshape(-1, 5).T
-    given = np.array(corners, np.int64).reshape(-1, 2)
-    index = np.where(given > 0, given - 1, np.repeat(np.stack(before, axis=1), sizes, axis=0) + given)
-    absent = given[:, 1] == _ABSENT
-    index[absent, 1] = -1
-    fits = (given != 0) & (index >= 0) & (index < [len(points), len(uv)])
-    if (wrong := ~(fits[:, 0] & (fits[:, 1] | absent))).any():
-        got = f"{given[wrong][0].tolist()} of {len(points)} points and {len(uv)} places"
-        raise refused(b"f", int(np.repeat(numbers, sizes)[wrong][0]), got)
-    face = np.repeat(np.arange(len(faces)), sizes - 2)
-    starts = np.cumsum(sizes) - sizes
-    step = np.arange(len(face)) - np.repeat(starts - 2 * np.arange(len(faces)), sizes - 2)
-    fan = starts[face, None] + np.stack([np.zeros_like(step), step + 1, step + 2], axis=1)
-    return ObjMesh(
-        points=np.array(points),
-        uv=np.array(uv).reshape(-1, 2),
-        corners=index[fan].astype(np.int32),
-        material=owners[face].astype(np.int32),
-        materials=tuple(materials),
-        libraries=tuple(libraries),
-        faces=same,
-    )
-
-
-def _text(rest: list[bytes]) -> str:
-    return b" ".join(rest).decode("utf-8", "replace")
-
-
-def _lines(text: bytes) -> Iterator[tuple[int, list[bytes]]]:
-    """Lines that say something, numbered from 1 and split into words; a backslash at a line's end continues it."""
-    before = b""
-    for number, line in enumerate(io.BytesIO(text), 1):
-        whole, before = before + line.rstrip(), b""
-        if whole.endswith(b"\\"):
-            before = whole[:-1] + b" "
-        elif found := whole.split():
-            yield number, found
-
-
-def _points_alone(text: bytes, count: int) -> Float64[np.ndarray, "P 3"] | None:
-    """The points of a text without continued lines; None where they are not so many or not plain numbers."""
-    lines = [line.split()[1:4] for line in io.BytesIO(text) if line.startswith(b"v ")]
+    faces = [
+        line if line[:2] != b"v " else b"v" for line in lines if line.startswith((b"v ", b"vt ", b"f ", b"usemtl"))
+    ]
+    libraries = tuple(_text(line[7:]) for line in lines if line.startswith(b"mtllib "))
     try:
-        points = np.array([] if b"\\" in text else lines, np.float64)
+        points = _numbers([line for line in lines if line[:2] == b"v "], 3)
+        mesh = ObjMesh(points, libraries, *_read_faces(b"\n".join(faces)))
+        if mesh.corners.size and mesh.corners[..., 0].max() >= len(points):
+            raise ValueError(f"a face of point {mesh.corners[..., 0].max() + 1} of {len(points)}")
+    except ValueError as error:
+        forms = f"v with three numbers below {MAX_COORDINATE:g}, vt with two, f of 3 to {MAX_CORNERS} points there are"
+        raise InputError(forms, f"{str(error)[:80]} in {path}", "export it again") from error
+    if not len(points):
+        raise InputError(f"vertices (v) in {path}", "none", "export one head as OBJ")
+    names = len(mesh.materials) + len(libraries)
+    if max(len(points), len(mesh.uv) // 3) > MAX_POINTS or len(mesh.corners) > MAX_TRIANGLES or names > MAX_NAMES:
+        most = f"at most {MAX_POINTS} vertices, {MAX_TRIANGLES} triangles and {MAX_NAMES} materials"
+        got = f"{len(points)}, {len(mesh.corners)} and {names} in {path}"
+        raise InputError(most, got, "thin the mesh")
+    return mesh
+
+
+def _text(rest: bytes) -> str:
+    return rest.decode("utf-8", "replace").strip()
+
+
+def _numbers(lines: list[bytes], width: int) -> Float64[np.ndarray, "lines width"]:
+    """The first numbers of every line behind its keyword; ValueError where one has fewer, or none within measure."""
+    rows = [line.split()[1 : width + 1] for line in lines]
+    try:
+        numbers = np.array(rows or np.empty((0, width)), np.float64)
+        fit = numbers.shape == (len(rows), width) and bool((np.abs(numbers) < MAX_COORDINATE).all())  # which NaN is not
     except ValueError:
-        return None
-    return points if points.shape == (count, 3) and np.abs(points).max() < MAX_COORDINATE else None
+        fit = False
+    if not fit:
+        raise ValueError(f"others in the lines of {_text(lines[0].split()[0])}")
+    return numbers
 
 
-# The texture of an OBJ head: what its .mtl files name, put together into one atlas, or plain colours.
+@lru_cache(maxsize=1)
+def _read_faces(text: bytes) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """All of an ObjMesh but its points, from the lines that tell it: the shapes of one head have them in common."""
+    points, places, materials, current = 0, list[bytes](), {"": 0}, 0
+    triangles, owners = list[tuple[tuple[int, int], ...]](), list[int]()
+    for line in filter(None, text.split(b"\n")):
+        keyword, *rest = line.split()
+        if keyword == b"v":
+            points += 1
+        elif keyword == b"vt":
+            places.append(line + b" 0")
+        elif keyword == b"usemtl":
+            current = materials.setdefault(_text(line[7:]), len(materials))
+        else:
+            try:
+                parts = [(word + b"/").split(b"/") for word in rest[: MAX_CORNERS + 1]]
+                face = [(_place(p[0], points), _place(p[1], len(places)) if p[1] else -1) for p in parts]
+            except ValueError:
+                face = []
+            if not 3 <= len(face) <= MAX_CORNERS:
+                raise ValueError(repr(_text(line[:60])))
+            fan = [(face[0], *pair) for pair in pairwise(face[1:])]
+            triangles += fan
+            owners += [current] * len(fan)
+    uv, corners = _numbers(places, 2), np.array(triangles, np.int32).reshape(-1, 3, 2)
+    if corners.size and corners[..., 1].max() >= len(uv):
+        raise ValueError(f"a face of place {corners[..., 1].max() + 1} of {len(uv)}")
+    return uv, corners, np.array(owners, np.int32), tuple(materials)
+
+
+def _place(word: bytes, before: int) -> int:
+    """The place from 0 of a number that counts from 1 or, below 0, back from the last one before."""
+    number = int(word[:9])
+    place = number - 1 if number > 0 else before + number
+    if number == 0 or place < 0:
+        raise ValueError
+    return place
+
+
+# The texture of an OBJ head: what its .mtl files name, or plain colours.
 
 MAX_MTL_BYTES = 1 << 17
 CLEAR = 0.5
 """Surfaces of less opacity are left out."""
 
-
 Look = Path | tuple[int, int, int]
 
 
-def _textured(
-    mesh: ObjMesh, folder: Path
-) -> tuple[ObjMesh, UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, " T"], Float64[np.ndarray, "T 3 2"], list[str]]:
-    """The mesh without what one sees through, atlas, material of each triangle, its corners in the atlas, and notes."""
-    looks, clear, notes = _looks(mesh, folder)
-    hidden = placing.clear_shells([[name] for name in mesh.materials], notes)
-    hidden = [shell or name in clear for shell, name in zip(hidden, mesh.materials, strict=True)]
-    kept = ~np.array(hidden)[mesh.material]
-    kept |= not kept.any()
-    mesh = replace(mesh, corners=mesh.corners[kept], material=mesh.material[kept])
-    used, of_triangle = np.unique(mesh.material, return_inverse=True)
-    names = [mesh.materials[index] for index in used]
-    kinds = [placing.material_of(name) for name in names]
-    plain = [
-        next((part for part in placing.PLAIN_RGB if part in words(name)), kind)
-        for name, kind in zip(names, kinds, strict=True)
-    ]
-    bare = [name or "faces without a material" for name in names if name not in looks]
-    if not any(isinstance(looks.get(name), Path) for name in names):
-        notes.append(f"no texture found: {'plain colours' if len(bare) == len(names) else 'colours of its materials'}")
-    if bare and len(bare) < len(names):
-        notes.append(f"plain colours for {', '.join(bare)}")
-    sources = [looks.get(name, placing.PLAIN_RGB[part]) for name, part in zip(names, plain, strict=True)]
-    pictures = {
-        source: placing.read_picture(source, str(source)) if isinstance(source, Path) else placing.plain_picture(source)
-        for source in dict.fromkeys(sources)
-    }
-    atlas, places = placing.atlas_of(pictures)
-    uv = np.full((len(mesh.corners), 3, 2), 0.5)
-    if len(mesh.uv):
-        uv = np.where(mesh.corners[..., 1, None] >= 0, mesh.uv[mesh.corners[..., 1]], 0.5)
-        uv -= np.floor(uv.mean(axis=1, keepdims=True) - 1e-9)  # triangles in other tiles are moved into the first
-        uv[..., 1] = 1.0 - uv[..., 1]
-    corner, size = np.array([places[source] for source in sources])[of_triangle].swapaxes(0, 1)
-    uv = (np.clip(uv, 0.0, 1.0) * size[:, None] + corner[:, None]) / atlas.shape[1::-1]
-    material = np.array([MATERIAL_NAMES.index(kind) for kind in kinds], np.uint8)[of_triangle]
-    return mesh, np.ascontiguousarray(atlas[..., :3]), material, uv, notes
-
-
-def _looks(mesh: ObjMesh, folder: Path) -> tuple[dict[str, Look], set[str], list[str]]:
-    """The picture or the colour of every material that has one, materials that one sees through, and notes.
-
-    One grey for all is what exporters write for want of a colour, and none.
-    """
-    maps: dict[str, Path | None] = {}
-    colours: dict[str, tuple[int, int, int]] = {}
-    opacity, masked = dict[str, float](), set[str]()
-    notes: dict[str, None] = {}
-    for library in dict.fromkeys(mesh.libraries):
+def _said(libraries: tuple[str, ...], folder: Path, notes: list[str]) -> dict[str, dict[str, str]]:
+    """What .mtl files say of each material, by keyword; what is said twice counts as said last."""
+    said: dict[str, dict[str, str]] = {}
+    for library in dict.fromkeys(libraries):
         try:
             path = placing.inside(folder, library)
             if (size := path.stat().st_size) > MAX_MTL_BYTES:
                 raise ValueError(f"has {size >> 10} KiB, of at most {MAX_MTL_BYTES >> 10}")
             text = path.read_bytes().decode("utf-8", "replace")
         except (OSError, ValueError) as error:
-            notes[f"the material file {library[:80]} {getattr(error, 'strerror', None) or error}"] = None
+            notes.append(f"the material file {library[:80]} {getattr(error, 'strerror', None) or error}")
             continue
-        material = ""
+        of_material: dict[str, str] = {}
         for line in text.splitlines():
-            keyword, _, name = line.strip().partition(" ")
-            name = name.strip()
+            keyword, _, rest = line.strip().partition(" ")
             if keyword == "newmtl":
-                material = name
-            elif keyword == "map_Kd" and name:
+                of_material = said.setdefault(rest.strip(), {})
+            elif rest.strip():
+                of_material[keyword] = rest.strip()
+    return said
+
+
+def _looks(mesh: ObjMesh, folder: Path, notes: list[str]) -> tuple[dict[str, Look], set[str]]:
+    """The picture or the colour of every material that has one, and the materials that one sees through.
+
+    One grey for all is what exporters write for want of a colour, and none.
+    """
+    pictures: dict[str, Look] = {}
+    colours: dict[str, tuple[int, int, int]] = {}
+    clear: set[str] = set()
+    said = _said(mesh.libraries, folder, notes)
+    for name in [name for name in mesh.materials if name in said]:
+        numbers: dict[str, list[float]] = {}
+        for keyword, count in (("Kd", 3), ("Tr", 1), ("d", 1)):
+            if keyword in said[name]:
+                numbers[keyword] = _fractions(said[name][keyword])
+                if len(numbers[keyword]) != count:
+                    line = f"{keyword} {said[name][keyword]}"[:40]
+                    notes.append(f"{name[:80]}: {line} is not from 0 to 1, so it does not count")
+                    del numbers[keyword]
+        opacity = numbers.get("d", [1.0 - numbers.get("Tr", [0.0])[0]])[0]
+        if opacity < CLEAR and "map_d" not in said[name]:
+            clear.add(name)
+        if picture := said[name].get("map_Kd"):
+            for called in (picture.split()[-1], picture):  # options may stand before it
                 try:
-                    maps[material] = placing.inside(folder, name)
+                    pictures[name] = placing.inside(folder, called)
                 except ValueError as error:
-                    maps[material] = None
-                    with suppress(ValueError):  # options may stand before it
-                        maps[material] = placing.inside(folder, name.split()[-1])
-                    if maps[material] is None:
-                        notes[f"the texture {name[:80]} {error}"] = None
-            elif keyword == "map_d":
-                masked.add(material)
-            elif keyword in ("Kd", "d", "Tr") and material in mesh.materials:
-                numbers = _fractions(name)
-                if len(numbers) != (3 if keyword == "Kd" else 1):
-                    notes[f"{material[:80]}: {line.strip()[:40]} is not from 0 to 1, so it does not count"] = None
-                elif keyword == "Kd":
-                    red, green, blue = (round(255.0 * number) for number in numbers)
-                    colours[material] = red, green, blue
-                elif keyword == "d" or material not in opacity:
-                    opacity[material] = numbers[0] if keyword == "d" else 1.0 - numbers[0]
-    colours = {name: rgb for name, rgb in colours.items() if name not in maps}
+                    why = f"the texture {picture[:80]} {error}"
+            if name not in pictures:
+                notes.append(why)
+        elif "Kd" in numbers:
+            red, green, blue = (round(255.0 * number) for number in numbers["Kd"])
+            colours[name] = red, green, blue
     if len({part for rgb in colours.values() for part in rgb}) == 1:
         colours = {}
-    clear = {name for name, share in opacity.items() if share < CLEAR and name not in masked}
     if clear and np.isin(mesh.material, [mesh.materials.index(name) for name in clear]).mean() > 0.5:
-        notes[f"its .mtl makes most of it transparent, which does not count: {', '.join(sorted(clear))[:200]}"] = None
+        notes.append(f"its .mtl makes most of it transparent, which does not count: {', '.join(sorted(clear))[:200]}")
         clear = set()
     elif clear:
-        notes[f"left out, since its .mtl makes them transparent: {', '.join(sorted(clear))[:200]}"] = None
-    pictures = {name: picture for name, picture in maps.items() if picture is not None}
-    return {**colours, **pictures}, clear, list(notes)
+        notes.append(f"left out, since its .mtl makes them transparent: {', '.join(sorted(clear))[:200]}")
+    return {**colours, **pictures}, clear
 
 
 def _fractions(text: str) -> list[float]:
@@ -313,27 +257,53 @@ def read_obj_head(path: str) -> dict[str, Any]:
         channel: np.sum([_moved(rest, neutral, others[place]) for place in parts], axis=0)
         for channel, parts in match.parts.items()
     }
-    rest, atlas, material, uv, notes = _textured(rest, folder)
-    # one vertex for each pair of a point and a texture place, in the order of points
-    places = uv.reshape(-1, 2)
-    point = rest.corners[..., 0].reshape(-1)
-    corners = np.column_stack([point, np.round(places * 65535.0)]).astype(np.int64)
-    _, first, vertex = np.unique(corners, axis=0, return_index=True, return_inverse=True)
-    if len(first) > MAX_VERTICES:
-        raise InputError(f"a head of at most {MAX_VERTICES} vertices", str(len(first)), "thin the mesh")
+    notes = [f"{len(match.parts)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found", *match.notes]
+    looks, clear = _looks(rest, folder, notes)
+    names = [rest.materials[number] for number in np.unique(rest.material)]
+    shells = placing.clear_shells([[name] for name in names], notes)
+    shown = [name for name, shell in zip(names, shells, strict=True) if not shell and name not in clear] or names
+    bare = [name or "faces without a material" for name in shown if name not in looks]
+    if not any(isinstance(looks.get(name), Path) for name in shown):
+        notes.append(f"no texture found: {'plain colours' if len(bare) == len(shown) else 'colours of its materials'}")
+    if bare and len(bare) < len(shown):
+        notes.append(f"plain colours for {', '.join(bare)}")
+    pieces = [_piece(rest, moved, name, looks) for name in shown]
+    if (count := sum(len(piece.vertices) for piece in pieces)) > MAX_VERTICES:
+        raise InputError(f"a head of at most {MAX_VERTICES} vertices", str(count), "thin the mesh")
+    pictures: dict[Any, placing.Picture] = {}
+    for look in {piece.picture: None for piece in pieces}:
+        is_file = isinstance(look, Path)
+        pictures[look] = placing.read_picture(look, str(look)) if is_file else placing.plain_picture(look)
+    weld = np.concatenate([piece.traits["point"] for piece in pieces])
+    return parts_of(placing.placed_head(folder.name or folder.resolve().name, pieces, pictures, weld, notes))
+
+
+def _piece(mesh: ObjMesh, moved: Mapping[str, np.ndarray], name: str, looks: Mapping[str, Look]) -> placing.Piece:
+    """The triangles of a material, with a vertex for each pair of a point and a texture place; its `point` is a trait.
+
+    Triangles in other tiles of the texture are moved into the first.
+    """
+    corners = mesh.corners[mesh.material == mesh.materials.index(name)]
+    uv = np.full((len(corners), 3, 2), 0.5)
+    if len(mesh.uv):
+        uv = np.where(corners[..., 1, None] >= 0, mesh.uv[corners[..., 1]], 0.5)
+        uv = np.clip(uv - np.floor(uv.mean(axis=1, keepdims=True) - 1e-9), 0.0, 1.0)
+        uv[..., 1] = 1.0 - uv[..., 1]
+    places, point = uv.reshape(-1, 2), corners[..., 0].reshape(-1)
+    keys = np.column_stack([point, np.round(places * 65535.0)]).astype(np.int64)
+    _, first, vertex = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     point = point[first]
-    mesh = RenderMesh(
-        vertices=rest.points[point].astype(np.float32),
-        triangles=vertex.reshape(-1, 3).astype(np.int32),
+    kind = next((part for part in placing.PLAIN_RGB if part in words(name)), placing.material_of(name))
+    return placing.Piece(
+        names=(name,),
+        vertices=mesh.points[point].astype(np.float32),
+        triangles=vertex.reshape(-1, 3),
         uv=places[first].astype(np.float32),
-        weld=np.unique(point, return_inverse=True)[1].astype(np.int32),
-        material=material,
         occlusion=np.ones(len(point), np.float32),
-        atlas=atlas,
+        shapes={channel: moves[point].astype(np.float32) for channel, moves in moved.items()},
+        picture=looks.get(name, placing.PLAIN_RGB[kind]),
+        traits={"point": point},
     )
-    shapes = {channel: moves[point].astype(np.float32) for channel, moves in moved.items()}
-    name = folder.name or folder.resolve().name
-    return parts_of(placing.placed_head(name, mesh, shapes, (*placing.describe(match), *notes)))
 
 
 def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
@@ -361,7 +331,7 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
 
 def _moved(rest: ObjMesh, neutral: Path, path: Path) -> Float64[np.ndarray, "P 3"]:
     """How far a shape's file moves every point of the neutral."""
-    shape, again = read_obj(path, like=rest), "export all shapes of one mesh"
+    shape, again = read_obj(path), "export all shapes of one mesh"
     if len(shape.points) != len(rest.points):
         got = f"{len(shape.points)} in {path}"
         raise InputError(f"the {len(rest.points)} vertices of {neutral.name}", got, again)

@@ -1,28 +1,215 @@
-"""A stranger's head made ours: whose shapes are which channels and materials, and where it stands.
+"""A stranger's head made ours: what the names of its surfaces say, their pictures as one atlas, and where it stands.
 
-In: a mesh in any unit and its shapes by channel. Out: a Head in metres, y up, facing +z, the origin midway between the
-eyes.
+In: pieces, each a surface of one material, in any unit. Out: a Head in metres, y up, facing +z, the origin midway
+between the eyes.
 
->>> head = placed_head("ada", mesh, {"jawOpen": moved - mesh.vertices}, notes)
+>>> head = placed_head("ada", pieces, pictures, weld, notes)
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path, PureWindowsPath
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import Bool, Float, Float32, Int32, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int, Int32, Int64, UInt8
 from PIL import Image
 
 from avi_lib.errors import InputError, cause
-from avi_lib.face.head import Head, RenderMesh, with_gaze
-from avi_lib.motion.clip import ARKIT_BLENDSHAPES, ChannelMatch, words
+from avi_lib.face.camera import MATERIAL_NAMES
+from avi_lib.face.head import Head, with_gaze, with_texels
+from avi_lib.motion.clip import ARKIT_BLENDSHAPES, words
+
+_TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("materials.yaml").read_text("utf-8"), yaml.CSafeLoader)
+MATERIAL_WORDS = {material: set(marks.split()) for material, marks in _TABLES["words"].items()}
+"""Words that make a name one of `camera.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
+CLEAR_WORDS, CLEAR_AT_EYES = (set(_TABLES[which].split()) for which in ("clear", "clear_at_eyes"))
+"""Words of shells over an eye that one sees through, and such as are where the name speaks of an eye as well."""
+PLAIN_RGB: dict[str, tuple[int, int, int]] = {part: tuple(rgb) for part, rgb in _TABLES["plain_rgb"].items()}
+"""Of a material without a picture and without a colour, by a word in its name or by its kind."""
+
+MAX_SIDE = 4096
+MAX_PIXELS = 1 << 26
+"""Of one picture: 8192 x 8192."""
+EDGE = 8
+"""Pixels around each of several pictures, so that the smaller levels of the atlas mix no neighbours in."""
+PLAIN_SIDE = 16
+"""Of the picture of a plain colour."""
+SLACK = 1e-3
+"""How far texture coordinates may leave their picture unseen."""
+
+Picture = UInt8[np.ndarray, "h w 4"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One surface of one material, in the file's units, and what moves it.
+
+    `names` are those of its material and of what holds it; `uv` are places in the picture of the key `picture`, v
+    growing downwards; texels less opaque than `cutoff` are not seen. `traits` are what else a reader knows of vertices.
+    """
+
+    names: tuple[str, ...]
+    vertices: Float32[np.ndarray, "V 3"]
+    triangles: Int64[np.ndarray, "T 3"]
+    uv: Float32[np.ndarray, "V 2"]
+    occlusion: Float32[np.ndarray, " V"]
+    shapes: dict[str, Float32[np.ndarray, "V 3"]]
+    picture: Any
+    cutoff: float = 0.0
+    traits: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def material_of(*names: str) -> str:
+    """The material that the first telling name speaks of; skin where none does."""
+    for name in names:
+        spoken = set(words(name))
+        for material, marks in MATERIAL_WORDS.items():
+            if spoken & marks:
+                return material
+    return "skin"
+
+
+def clear_shells(surfaces: Sequence[Sequence[str]], notes: list[str]) -> list[bool]:
+    """Which surfaces, by their names, are shells over the eyes that one sees through, with a note on them.
+
+    None is where there is nothing else of the eyes.
+    """
+    shells = [_shell(names) for names in surfaces]
+    if not any(material_of(*names) == "eye" for names, shell in zip(surfaces, shells, strict=True) if not shell):
+        return [False] * len(shells)
+    if told := ", ".join(dict.fromkeys(filter(None, shells))):
+        notes.append(f"left out, since one sees the eyes through them: {told}")
+    return list(map(bool, shells))
+
+
+def _shell(names: Sequence[str]) -> str:
+    """The name that makes a surface a shell over an eye; none where an earlier one speaks of something else."""
+    for name in names:
+        said, kind = set(words(name)), material_of(name)
+        if kind in ("eye", "skin") and (said & CLEAR_WORDS or ("eye" in said and said & CLEAR_AT_EYES)):
+            return name
+        if kind != "skin":
+            break
+    return ""
+
+
+# Pictures, and one atlas of them all.
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file of this name below `folder`; a path from another machine is looked for by its last part.
+
+    Raises ValueError, which says why, for one that is not there or leads out of the folder, as by a link.
+    """
+    why = "is not in the folder"
+    for part in (name, PureWindowsPath(name).name):
+        try:
+            path = (folder / part).resolve()
+            if path.is_file() and path.is_relative_to(folder.resolve()):
+                return path
+            if os.path.lexists(folder / part) and Path(part).name == part:
+                why = "is not in the folder but a link out of it" if (folder / part).is_symlink() else "is no file"
+        except (OSError, ValueError):  # too long for a name, or a NUL in it
+            continue
+    raise ValueError(why)
+
+
+def read_picture(source: Path | BytesIO, called: str) -> Picture:
+    """A picture in sRGB with its opacity; InputError for one that is damaged or has more than MAX_PIXELS."""
+    try:
+        with Image.open(source, formats=("PNG", "JPEG", "WEBP")) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                got = f"{picture.width} x {picture.height} in {called}"
+                raise InputError(f"a picture of at most {MAX_PIXELS} pixels", got, "make it smaller")
+            return np.asarray(picture.convert("RGBA"))
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
+        raise InputError("a PNG, JPEG or WebP picture", f"{called}: {cause(error)}", "save it again as PNG") from error
+
+
+def plain_picture(rgb: tuple[int, int, int]) -> Picture:
+    """A small picture of one colour."""
+    return np.full((PLAIN_SIDE, PLAIN_SIDE, 4), (*rgb, 255), np.uint8)
+
+
+def _painted(
+    pieces: Sequence[Piece], pictures: Mapping[Any, Picture], notes: list[str]
+) -> tuple[UInt8[np.ndarray, "H W 4"], list[Piece]]:
+    """All pictures as one atlas, and the pieces placed in it, without what one sees through; notes tell what is lost.
+
+    Raises InputError where nothing is left to see.
+    """
+    veils = {piece.picture for piece in pieces if piece.cutoff}
+    solid = {key: rgba if key in veils else rgba | np.array([0, 0, 0, 255], np.uint8) for key, rgba in pictures.items()}
+    atlas, places = _atlas_of(solid)
+    placed, clear, repeated = [], 0, False
+    for piece in pieces:
+        (corner, size), uv = places[piece.picture], piece.uv
+        repeated |= min(size) > PLAIN_SIDE and bool((np.ptp(uv, axis=0) > 1.0 + SLACK).any())
+        uv = uv - np.floor(uv.min(axis=0) + SLACK)  # by whole pictures where that suffices
+        if (uv.max(axis=0) > 1.0 + SLACK).any():
+            uv = uv - np.floor(uv)
+        uv = np.clip(uv, 0.0, 1.0)
+        unseen = ~with_texels(pictures[piece.picture][..., 3] >= 255 * piece.cutoff, uv, piece.triangles)
+        clear += int(unseen.sum())
+        uv = ((uv * size + corner) / atlas.shape[1::-1]).astype(np.float32)
+        placed.append(replace(piece, uv=uv, triangles=piece.triangles[~unseen]))
+    if repeated:
+        notes.append("a texture that repeats itself is shown once, with seams")
+    if clear:
+        notes.append(f"{clear} triangles that one sees through are left out")
+    if not any(len(piece.triangles) for piece in placed):
+        raise InputError("surfaces that one can see", "none", "export it again")
+    return atlas, placed
+
+
+def _atlas_of(
+    pictures: Mapping[Any, Picture],
+) -> tuple[UInt8[np.ndarray, "H W 4"], dict[Any, Int64[np.ndarray, "2 2"]]]:
+    """Pictures in shelves, the highest first, in one atlas; the corner and the size in pixels of each, x and y.
+
+    They are made smaller until all fit, and have sides that are multiples of four.
+    """
+    edge = EDGE if len(pictures) > 1 else 0
+    scale, height = 1.0, MAX_SIDE + 1
+    while height > MAX_SIDE:
+        framed = {key: _framed(rgba, scale, edge) for key, rgba in pictures.items()}
+        area, widest = sum(tile[:, :, 0].size for tile in framed.values()), max(t.shape[1] for t in framed.values())
+        most = min(MAX_SIDE, max(widest, round(1.1 * area**0.5)))
+        starts: dict[Any, tuple[int, int]] = {}
+        left = top = shelf = width = 0
+        for key in sorted(framed, key=lambda key: -len(framed[key])):
+            high, wide = framed[key].shape[:2]
+            if left + wide > most:
+                left, top, shelf = 0, top + shelf, 0
+            starts[key] = (left, top)
+            left, shelf, width = left + wide, max(shelf, high), max(width, left + wide)
+        height = top + shelf
+        scale *= 0.7
+    atlas = np.zeros((height, width, 4), np.uint8)
+    for key, (left, top) in starts.items():
+        high, wide = framed[key].shape[:2]
+        atlas[top : top + high, left : left + wide] = framed[key]
+    places = {key: [start, framed[key].shape[1::-1]] for key, start in starts.items()}
+    return atlas, {key: np.add(place, [[edge], [-2 * edge]]) for key, place in places.items()}
+
+
+def _framed(rgba: Picture, scale: float, edge: int) -> Picture:
+    """The picture made smaller where it must be, with its border repeated around it."""
+    scale = min(scale, (MAX_SIDE - 2 * edge) / max(rgba.shape))
+    height, width = (max(4, round(side * scale / 4) * 4) for side in rgba.shape[:2])
+    if (height, width) != rgba.shape[:2]:
+        rgba = np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.LANCZOS))
+    return np.pad(rgba, ((edge, edge), (edge, edge), (0, 0)), mode="edge")
+
+
+# The head: turned upright, moved, and scaled unless it is in metres.
 
 EYES_APART_M = 0.063
 """Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
@@ -55,30 +242,42 @@ Neck = tuple[Float[np.ndarray, " V"], Float[np.ndarray, " 3"]]
 
 def placed_head(
     name: str,
-    mesh: RenderMesh,
-    shapes: Shapes,
+    pieces: Sequence[Piece],
+    pictures: Mapping[Any, Picture],
+    weld: Int[np.ndarray, " V"],
     notes: Sequence[str],
     eyes: Eyes | None = None,
     neck: Neck | None = None,
 ) -> Head:
-    """A head made of a file's mesh, which is turned upright, moved, and scaled unless it is in metres.
+    """All pieces as one head, which has all pictures as one; `weld` names the point of each vertex.
 
     The eyes are found where `eyes` says, else from what blinks and looks move, else from the bounding box; what would
     make no human head is passed over. Without `neck` the head turns about a point where the open head's neck bends, and
     over shoulders that stay, where it has such. What was chosen is in the head's notes. Raises InputError for a mesh
     without extent, shapes that move nothing and numbers that are not finite.
     """
-    if not all(np.isfinite(array).all() for array in (mesh.vertices, mesh.uv, *shapes.values())):
+    notes = list(notes)
+    atlas, pieces = _painted(pieces, pictures, notes)
+    vertices, uv, occlusion = (
+        np.concatenate([getattr(piece, each) for piece in pieces]) for each in ("vertices", "uv", "occlusion")
+    )
+    shapes = joined_shapes(pieces)
+    if not all(np.isfinite(array).all() for array in (vertices, uv, *shapes.values())):
         raise InputError("a head of finite numbers", f"NaN or infinity in {name}", "export it again")
-    notes, vertices, least = list(notes), mesh.vertices, STILL * float(np.ptp(mesh.vertices, axis=0).max())
+    if missing := [channel for channel in ARKIT_BLENDSHAPES if channel not in shapes]:
+        notes.append(f"missing, so they do not move: {', '.join(missing)}")
+    least = STILL * float(np.ptp(vertices, axis=0).max())
     if still := [channel for channel, moved in shapes.items() if not np.abs(moved).max() > least]:
         notes.append(f"the same as at rest, so they do not move: {', '.join(still)}")
         shapes = {channel: moved for channel, moved in shapes.items() if channel not in still}
     if not shapes:
         raise InputError("shapes that move the face", f"none but the same as at rest in {name}", "export them anew")
+    firsts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])[:-1]
+    triangles = [piece.triangles + first for piece, first in zip(pieces, firsts, strict=True)]
+    corners = np.concatenate(triangles).astype(np.int32)
     eyeballs, known = eyes or (None, None)
     head_weight, pivot = neck or (np.ones(len(vertices)), None)
-    axes = _axes(vertices, mesh.triangles, shapes, notes)
+    axes = _axes(vertices, corners, shapes, notes)
     if not np.array_equal(axes, np.eye(3)):
         notes.append("turned upright and to the front by what its shapes move")
         vertices = vertices @ axes.T
@@ -97,16 +296,36 @@ def placed_head(
         notes.append(f"without a neck joint {how}")
     resting = np.zeros_like(vertices)
     dense = np.stack([(shapes.get(channel, resting) * scale).astype(np.float32) for channel in ARKIT_BLENDSHAPES])
-    placed = {
-        "vertices": ((vertices - origin) * scale).astype(np.float32),
-        "shapes": dense,
-        "identity": np.empty((0, len(vertices), 3), np.float32),
-        "head_weight": head_weight.astype(np.float32),
-        "pivot": ((pivot - origin) * scale).astype(np.float32),
-        "eyeballs": (eyeballs[0], eyeballs[1]),
-        "eye_centres": ((centres - origin) * scale).astype(np.float32),
+    looks = [MATERIAL_NAMES.index(material_of(*piece.names)) for piece in pieces]
+    head = Head(
+        name=name,
+        notes=tuple(notes),
+        vertices=((vertices - origin) * scale).astype(np.float32),
+        triangles=corners,
+        uv=uv,
+        weld=np.unique(weld, return_inverse=True)[1].astype(np.int32),
+        material=np.repeat(looks, [len(each) for each in triangles]).astype(np.uint8),
+        occlusion=occlusion,
+        atlas=np.ascontiguousarray(atlas[..., :3]),
+        alpha=None if (atlas[..., 3] == 255).all() else np.ascontiguousarray(atlas[..., 3]),
+        shapes=dense,
+        identity=np.empty((0, len(vertices), 3), np.float32),
+        head_weight=head_weight.astype(np.float32),
+        pivot=((pivot - origin) * scale).astype(np.float32),
+        eyeballs=(eyeballs[0], eyeballs[1]),
+        eye_centres=((centres - origin) * scale).astype(np.float32),
+    )
+    return with_gaze(head)
+
+
+def joined_shapes(pieces: Sequence[Piece]) -> dict[str, Float32[np.ndarray, "V 3"]]:
+    """What each channel does to all vertices of the pieces."""
+    channels = dict.fromkeys(channel for piece in pieces for channel in piece.shapes)
+    still = [np.zeros_like(piece.vertices) for piece in pieces]
+    return {
+        channel: np.concatenate([p.shapes.get(channel, rest) for p, rest in zip(pieces, still, strict=True)])
+        for channel in channels
     }
-    return with_gaze(Head(**(vars(mesh) | placed), name=name, notes=tuple(notes)))
 
 
 def _axes(
@@ -232,153 +451,3 @@ def _neck_weight(places: Float[np.ndarray, "V 3"], shapes: Shapes) -> Float[np.n
     over = np.maximum(y - foot, 0.0)
     weight: np.ndarray = np.where(under > 0.0, over / np.maximum(under + over, 1e-9), 1.0)
     return weight if (weight == 0.0).any() else np.ones(len(places))
-
-
-# What a person should know of the shapes that were found.
-
-
-def describe(match: ChannelMatch) -> tuple[str, ...]:
-    """What a person should know of a match: how many channels it found, what is missing, merged and not used."""
-    found = f"{len(match.parts)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found"
-    return (found, *missing_among(match.parts), *match.notes)
-
-
-def missing_among(found: Collection[str]) -> tuple[str, ...]:
-    """The note on channels that a head lacks; none where it has all 52."""
-    missing = [channel for channel in ARKIT_BLENDSHAPES if channel not in found]
-    return (f"missing, so they do not move: {', '.join(missing)}",) if missing else ()
-
-
-_TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("materials.yaml").read_text("utf-8"), yaml.CSafeLoader)
-MATERIAL_WORDS = {material: set(marks.split()) for material, marks in _TABLES["words"].items()}
-"""Words that make a name one of `camera.MATERIALS`; earlier rows first, so that an eye's lashes are hair."""
-CLEAR_WORDS, CLEAR_AT_EYES = (set(_TABLES[which].split()) for which in ("clear", "clear_at_eyes"))
-"""Words of shells over an eye that one sees through, and such as are where the name speaks of an eye as well."""
-PLAIN_RGB: dict[str, tuple[int, int, int]] = {part: tuple(rgb) for part, rgb in _TABLES["plain_rgb"].items()}
-"""Of a material without a picture and without a colour, by a word in its name or by its kind."""
-
-
-def material_of(*names: str) -> str:
-    """The material that the first telling name speaks of; skin where none does."""
-    for name in names:
-        spoken = set(words(name))
-        for material, marks in MATERIAL_WORDS.items():
-            if spoken & marks:
-                return material
-    return "skin"
-
-
-def clear_shells(surfaces: Sequence[Sequence[str]], notes: list[str]) -> list[bool]:
-    """Which surfaces, by their names, are shells over the eyes that one sees through, with a note on them.
-
-    None is where there is nothing else of the eyes.
-    """
-    shells = [_shell(names) for names in surfaces]
-    if not any(material_of(*names) == "eye" for names, shell in zip(surfaces, shells, strict=True) if not shell):
-        return [False] * len(shells)
-    if told := ", ".join(dict.fromkeys(filter(None, shells))):
-        notes.append(f"left out, since one sees the eyes through them: {told}")
-    return list(map(bool, shells))
-
-
-def _shell(names: Sequence[str]) -> str:
-    """The name that makes a surface a shell over an eye; none where an earlier one speaks of something else."""
-    for name in names:
-        said, kind = set(words(name)), material_of(name)
-        if kind in ("eye", "skin") and (said & CLEAR_WORDS or ("eye" in said and said & CLEAR_AT_EYES)):
-            return name
-        if kind != "skin":
-            break
-    return ""
-
-
-# The files beside a head, and one atlas of all its pictures.
-
-MAX_SIDE = 4096
-MAX_PIXELS = 1 << 26
-"""Of one picture: 8192 x 8192."""
-EDGE = 8
-"""Pixels around each of several pictures, so that the smaller levels of the atlas mix no neighbours in."""
-PLAIN_SIDE = 16
-"""Of the picture of a plain colour."""
-
-Picture = UInt8[np.ndarray, "h w 4"]
-Key = TypeVar("Key")
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The file of this name below `folder`; a path from another machine is looked for by its last part.
-
-    Raises ValueError, which says why, for one that is not there or leads out of the folder, as by a link.
-    """
-    why = "is not in the folder"
-    for part in (name, PureWindowsPath(name).name):
-        try:
-            path = (folder / part).resolve()
-            if path.is_file() and path.is_relative_to(folder.resolve()):
-                return path
-            if os.path.lexists(folder / part) and Path(part).name == part:
-                why = "is not in the folder but a link out of it" if (folder / part).is_symlink() else "is no file"
-        except (OSError, ValueError):  # too long for a name, or a NUL in it
-            continue
-    raise ValueError(why)
-
-
-def read_picture(source: Path | BytesIO, called: str) -> Picture:
-    """A picture in sRGB with its opacity; InputError for one that is damaged or has more than MAX_PIXELS."""
-    try:
-        with Image.open(source, formats=("PNG", "JPEG", "WEBP")) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                got = f"{picture.width} x {picture.height} in {called}"
-                raise InputError(f"a picture of at most {MAX_PIXELS} pixels", got, "make it smaller")
-            return np.asarray(picture.convert("RGBA"))
-    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
-        raise InputError("a PNG, JPEG or WebP picture", f"{called}: {cause(error)}", "save it again as PNG") from error
-
-
-def plain_picture(rgb: tuple[int, int, int]) -> Picture:
-    """A small picture of one colour."""
-    return np.full((PLAIN_SIDE, PLAIN_SIDE, 4), (*rgb, 255), np.uint8)
-
-
-def atlas_of(
-    pictures: Mapping[Key, Picture],
-) -> tuple[UInt8[np.ndarray, "H W 4"], dict[Key, Int64[np.ndarray, "2 2"]]]:
-    """Pictures in shelves, the highest first, in one atlas; the corner and the size in pixels of each, x and y.
-
-    They are made smaller until all fit, and have sides that are multiples of four.
-    """
-    edge = EDGE if len(pictures) > 1 else 0
-    frame = ((edge, edge), (edge, edge), (0, 0))
-    scale, height = 1.0, MAX_SIDE + 1
-    while height > MAX_SIDE:
-        framed = {
-            key: np.pad(_resized(rgba, scale, MAX_SIDE - 2 * edge), frame, mode="edge")
-            for key, rgba in pictures.items()
-        }
-        area, widest = sum(tile[:, :, 0].size for tile in framed.values()), max(t.shape[1] for t in framed.values())
-        most = min(MAX_SIDE, max(widest, round(1.1 * area**0.5)))
-        starts: dict[Key, tuple[int, int]] = {}
-        left = top = shelf = width = 0
-        for key in sorted(framed, key=lambda key: -len(framed[key])):
-            high, wide = framed[key].shape[:2]
-            if left + wide > most:
-                left, top, shelf = 0, top + shelf, 0
-            starts[key] = (left, top)
-            left, shelf, width = left + wide, max(shelf, high), max(width, left + wide)
-        height = top + shelf
-        scale *= 0.7
-    atlas = np.zeros((height, width, 4), np.uint8)
-    for key, (left, top) in starts.items():
-        high, wide = framed[key].shape[:2]
-        atlas[top : top + high, left : left + wide] = framed[key]
-    sizes = {key: np.array(tile.shape[1::-1]) - 2 * edge for key, tile in framed.items()}
-    return atlas, {key: np.stack([np.array(starts[key]) + edge, size]) for key, size in sizes.items()}
-
-
-def _resized(rgba: Picture, scale: float, most: int) -> Picture:
-    scale = min(scale, most / max(rgba.shape))
-    height, width = (max(4, round(side * scale / 4) * 4) for side in rgba.shape[:2])
-    if (height, width) == rgba.shape[:2]:
-        return rgba
-    return np.asarray(Image.fromarray(rgba).resize((width, height), Image.Resampling.LANCZOS))
