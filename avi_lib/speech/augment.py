@@ -1,9 +1,8 @@
-"""Augmentation: the same speech in another room, through another microphone; short noises; sounds without speech.
+"""Augmentation: the same speech in another room, through another microphone; sounds without speech.
 
 >>> rng = np.random.default_rng(7)
 >>> room = draw_room(rng)
 >>> other = put_in_room(wave, room, rng)  # as long as `wave`, and every sound at its time
->>> inhaled = make_noise("breath", duration_s=0.4, dbfs=-45.0, rng=rng)
 
 Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. Nothing moves in
 time: filters have no phase, the direct sound of a reverberation stays where it was, and the rest has no memory.
@@ -42,35 +41,22 @@ Gains = Callable[[Float64[np.ndarray, " bins"]], Float64[np.ndarray, " bins"]]
 
 @dataclass(frozen=True)
 class Room:
-    """What is done to a wave, in this order; None leaves a step out.
+    """What is done to a wave, in this order; None leaves a step out."""
 
-    Attributes:
-        rt60_s: time in which the reverberation falls by 60 dB.
-        direct_db: energy of the direct sound above that of the reverberation.
-        tilt_db: rise of the spectrum an octave around 1 kHz; low_shelf_db below 200 Hz; high_shelf_db above 4 kHz.
-        level_dbfs: level of the sounding part; None keeps it.
-        tone_dbfs: level of the room tone; tone_slope_db is how its spectrum falls an octave, 0 white, 3 pink, 6 brown.
-        hum_hz: mains hum as part of the room tone, hum_db above the rest of it.
-        band_hz: edges of a narrow channel.
-        limit_db: how far below the peak a limiter saturates softly.
-        clip_db: how far below the peak the wave is cut off.
-        codec: one of CODECS.
-    """
-
-    rt60_s: float | None = None
-    direct_db: float = 10.0
-    tilt_db: float = 0.0
-    low_shelf_db: float = 0.0
-    high_shelf_db: float = 0.0
-    level_dbfs: float | None = None
-    tone_dbfs: float | None = None
-    tone_slope_db: float = 3.0
-    hum_hz: float | None = None
-    hum_db: float = 0.0
-    band_hz: tuple[float, float] | None = None
-    limit_db: float | None = None
-    clip_db: float | None = None
-    codec: str | None = None
+    rt60_s: float | None = None  # time in which the reverberation falls by 60 dB
+    direct_db: float = 10.0  # energy of the direct sound above that of the reverberation
+    tilt_db: float = 0.0  # rise of the spectrum an octave around 1 kHz
+    low_shelf_db: float = 0.0  # below 200 Hz
+    high_shelf_db: float = 0.0  # above 4 kHz
+    level_dbfs: float | None = None  # of the sounding part; None keeps it
+    tone_dbfs: float | None = None  # level of the room tone
+    tone_slope_db: float = 3.0  # how its spectrum falls an octave: 0 white, 3 pink, 6 brown
+    hum_hz: float | None = None  # mains hum as part of the room tone
+    hum_db: float = 0.0  # above the rest of the tone
+    band_hz: tuple[float, float] | None = None  # edges of a narrow channel
+    limit_db: float | None = None  # how far below the peak a limiter saturates softly
+    clip_db: float | None = None  # how far below the peak the wave is cut off
+    codec: str | None = None  # one of CODECS
 
 
 def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
@@ -161,12 +147,12 @@ def equalise(wave: Wave, tilt_db: float, low_shelf_db: float, high_shelf_db: flo
         low, high = 1 / (1 + (hz / 200.0) ** 2), 1 - 1 / (1 + (hz / 4000.0) ** 2)
         return 10 ** ((tilt_db * octaves + low_shelf_db * low + high_shelf_db * high) / 20)
 
-    return _filtered(wave, gains)
+    return filtered(wave, gains)
 
 
 def band_limit(wave: Wave, band_hz: tuple[float, float]) -> Wave:
     """The wave (samples,) between two edges in Hz, as a Butterworth filter of fourth order passes it."""
-    return _filtered(wave, lambda hz: _band(hz, *band_hz))
+    return filtered(wave, lambda hz: band_gains(hz, *band_hz))
 
 
 def reverberate(wave: Wave, rt60_s: float, direct_db: float, rng: np.random.Generator) -> Wave:
@@ -206,7 +192,7 @@ def room_tone(
         octaves = np.log2(np.maximum(hz, 30.0) / 30.0)
         return 10 ** ((np.interp(octaves, np.arange(9), knots_db) - slope_db * octaves) / 20) * (hz > 10.0)
 
-    tone = _unit(_noise(samples, gains, rng))
+    tone = _unit(filtered(rng.standard_normal(samples, np.float32), gains))
     if hum_hz is not None:
         turns, harmonics = hum_hz * np.arange(samples) / RATE_HZ, np.arange(1, 9)[:, None]
         strengths, phases = rng.uniform(0.1, 1.0, (8, 1)) / harmonics, rng.uniform(0.0, 1.0, (8, 1))
@@ -230,100 +216,16 @@ def degrade(wave: Wave, codec: str) -> Wave:
     raise InputError(f"a codec of {', '.join(CODECS)}", repr(codec), "choose one of them")
 
 
-def make_noise(kind: str, duration_s: float, dbfs: float, rng: np.random.Generator) -> Wave:
-    """A short noise, one of NOISES, in round(duration_s * 16000) samples, its sounding part at a level.
-
-    Raises InputError for another kind and for less than 20 ms.
-    """
-    if kind not in NOISES or duration_s < 0.02:
-        got = f"{kind!r} of {duration_s:g} s"
-        raise InputError(f"a noise of {', '.join(NOISES)} and at least 0.02 s", got, "choose one of them")
-    return at_level(NOISES[kind](round(duration_s * RATE_HZ), rng).astype(np.float32), dbfs)
-
-
-def _breath(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Air drawn in: noise with the resonances of an open throat, that swells and stops sooner than it began."""
-    peaks_hz, widths = rng.uniform((700, 1700, 3200), (1300, 2700, 5500)), rng.uniform(0.25, 0.5, 3)
-    low_hz, high_hz = rng.uniform((150, 4500), (400, 7800))
-
-    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
-        octaves = np.log2(np.maximum(hz, 20.0)[:, None] / peaks_hz)
-        resonances = (np.exp(-0.5 * (octaves / widths) ** 2) * (1.0, 0.7, 0.4)).sum(axis=1)
-        return (0.1 + resonances) * _band(hz, low_hz, high_hz)
-
-    part = np.linspace(0.0, 1.0, samples)
-    swell = part ** rng.uniform(0.8, 1.6) * (1 - part) ** rng.uniform(0.4, 0.9)
-    flutter = np.interp(part, np.linspace(0, 1, 12), rng.uniform(0.75, 1.0, 12))
-    return _noise(samples, gains, rng) * swell * flutter
-
-
-def _hiss(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Air from a valve, paper, a coat."""
-    low_hz, high_hz = rng.uniform((800, 5000), (3500, 7900))
-    part = np.linspace(0.0, 1.0, samples)
-    rustle = np.interp(part, np.linspace(0, 1, 10), rng.uniform(0.3, 1.0, 10))
-    return _noise(samples, lambda hz: _band(hz, low_hz, high_hz), rng) * rustle * _faded(samples)
-
-
-def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """A beep with a few overtones."""
-    base_hz, times_s = np.exp(rng.uniform(np.log(120), np.log(3000))), np.arange(samples) / RATE_HZ
-    strengths = rng.uniform(0.0, 0.5, 4) * (rng.random() < 0.5)
-    strengths[0] = 1.0
-    parts = [a * np.sin(2 * np.pi * base_hz * k * times_s) for k, a in enumerate(strengths, 1) if base_hz * k < 7500]
-    return np.sum(parts, axis=0) * _faded(samples)
-
-
-def _hits(
-    every_s: float | None,
-    resonance_hz: tuple[float, float],
-    decay_s: tuple[float, float],
-    noise: float,
-    samples: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Damped resonances with a burst of noise, one or two or one in so many seconds, spread over the time there is."""
-    count = int(rng.integers(1, 3)) if every_s is None else max(1, round(samples / RATE_HZ / every_s))
-    wave, ring = np.zeros(samples), rng.uniform(*resonance_hz, 3)
-    for start in np.sort(rng.uniform(0.0, 0.7 if count > 1 else 0.3, count)) * samples:
-        at, dies_s = int(start), rng.uniform(*decay_s)
-        times_s = np.arange(samples - at) / RATE_HZ
-        rung = np.sin(2 * np.pi * ring[:, None] * times_s).sum(axis=0) + noise * rng.standard_normal(len(times_s))
-        wave[at:] += rng.uniform(0.5, 1.0) * rung * np.exp(-times_s / dies_s)
-    return wave * np.minimum(1.0, (samples - np.arange(samples)) / min(80, samples))
-
-
-NOISES: dict[str, Maker] = {
-    "breath": _breath,
-    "exhale": lambda samples, rng: _breath(samples, rng)[::-1].copy(),
-    "click": partial(_hits, None, (1000.0, 4500.0), (0.001, 0.004), 0.5),  # lips or tongue coming apart
-    "knock": partial(_hits, 0.2, (80.0, 450.0), (0.012, 0.04), 0.15),
-    "keys": partial(_hits, 0.13, (1500.0, 5500.0), (0.002, 0.008), 1.0),
-    "hiss": _hiss,
-    "tone": _tone,
-}
-"""Short noises by name; each gives its samples at any level."""
-
-
-def _faded(samples: int) -> np.ndarray:
-    edge = min(RATE_HZ // 50, samples // 2)
-    return np.interp(np.arange(samples), (0, edge, samples - 1 - edge, samples - 1), (0.0, 1.0, 1.0, 0.0))
-
-
-def _band(hz: Float64[np.ndarray, " bins"], low_hz: float, high_hz: float) -> Float64[np.ndarray, " bins"]:
-    return 1 / np.sqrt((1 + (low_hz / np.maximum(hz, 1.0)) ** 8) * (1 + (hz / high_hz) ** 8))
-
-
-def _noise(samples: int, gains: Gains, rng: np.random.Generator) -> Wave:
-    return _filtered(rng.standard_normal(samples, np.float32), gains)
-
-
-def _filtered(wave: Wave, gains: Gains) -> Wave:
+def filtered(wave: Wave, gains: Gains) -> Wave:
     """The wave (samples,) through a filter without phase, given as gains at frequencies in Hz."""
-    padded = len(wave) + _PAD
-    size = 1 << (padded - 1).bit_length()
+    size = 1 << (len(wave) + _PAD - 1).bit_length()
     spectrum = np.fft.rfft(wave, size) * gains(np.fft.rfftfreq(size, 1 / RATE_HZ))
     return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
+
+
+def band_gains(hz: Float64[np.ndarray, " bins"], low_hz: float, high_hz: float) -> Float64[np.ndarray, " bins"]:
+    """Gains of a Butterworth band of fourth order at frequencies in Hz."""
+    return 1 / np.sqrt((1 + (low_hz / np.maximum(hz, 1.0)) ** 8) * (1 + (hz / high_hz) ** 8))
 
 
 def _unit(wave: Wave) -> Wave:
@@ -331,7 +233,6 @@ def _unit(wave: Wave) -> Wave:
 
 
 # Sounds that are no speech: quiet, noise, hum, tones and music, so that a model can learn to tell them from voices.
-
 
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10))
 """Steps of the scales that music keeps to, in semitones."""
@@ -351,14 +252,18 @@ def _swelling(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _cluttered(samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Short noises one after another over a room's tone."""
+    """Short noises one after another over a room's tone: knocks that ring, rustling that comes and goes."""
     wave = room_tone(samples, -55.0, 3.0, rng)
     for _ in range(int(rng.integers(2, 9))):
-        short = make_noise(
-            str(rng.choice(tuple(NOISES))), float(rng.uniform(0.05, 0.6)), float(rng.uniform(-40, -20)), rng
-        )
+        times_s = np.arange(round(rng.uniform(0.05, 0.6) * RATE_HZ)) / RATE_HZ
+        ring = np.sin(2 * np.pi * np.exp(rng.uniform(np.log(80), np.log(5000), (3, 1))) * times_s).sum(axis=0)
+        noise, low_hz = rng.standard_normal(len(times_s), np.float32), rng.uniform(100, 4000)
+        noise = filtered(noise, partial(band_gains, low_hz=low_hz, high_hz=2 * low_hz))
+        short = np.exp(-times_s / rng.uniform(0.002, 0.3)) * np.minimum(1.0, (times_s[-1] - times_s) / 0.005)
+        short = short * (rng.random() * ring + rng.random() * noise)
         at = int(rng.integers(max(1, samples - len(short))))
-        wave[at : at + len(short)] += short[: samples - at]
+        part = wave[at : at + len(short)]
+        part += at_level(short.astype(np.float32), float(rng.uniform(-40, -20)))[: len(part)]
     return wave
 
 

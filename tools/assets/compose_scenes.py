@@ -33,10 +33,12 @@ from avi_lib.corpus.prepare import result_of, worker_pool
 from avi_lib.errors import AviError, InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
-from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, make_noise, put_in_room
+from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain, put_in_room
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE, Phone, shift, tidy
+from tools.assets import noises as noises_module
+from tools.assets.noises import make_noise
 
 SPEECHLESS_SHARE = 0.2
 GAP_S = (0.2, 2.5)
@@ -325,7 +327,7 @@ def _write(scene: Scene, path: Path, stream: tuple[int, int, int]) -> tuple[str,
 
 def _address(sentences: Sequence[Sentence], scenes: int, seed: int, longest_s: float) -> str:
     """Digest of all that decides the bytes: sounds, labels, settings, code, versions."""
-    code = [file_sha256(Path(path)) for path in (__file__, str(augment.__file__))]
+    code = [file_sha256(Path(path)) for path in (__file__, str(augment.__file__), noises_module.__file__)]
     versions = [importlib.metadata.version(package) for package in _PACKAGES]
     said = [str(replace(s, recording=replace(s.recording, speech=Path(), phones=()))) for s in sentences]
     content = [scenes, seed, longest_s, code, versions, said]

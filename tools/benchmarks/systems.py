@@ -44,11 +44,12 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorSampler
-from avi_lib.speech.augment import make_noise, room_tone
+from avi_lib.speech.augment import room_tone
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
+from tools.assets.noises import make_noise
 
 LIPS, EYES = (13, 14), (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""

@@ -13,10 +13,12 @@ from preparing import contiguous, read_quickly
 
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.errors import InputError
+from avi_lib.speech.augment import active_dbfs
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE
 from tools.assets import compose_scenes as module
 from tools.assets.compose_scenes import compose_scenes
+from tools.assets.noises import NOISES, make_noise
 
 RATE_HZ = 16_000
 SCENES = 23
@@ -196,3 +198,12 @@ def test_sentences_longer_than_a_scene_and_numbers_out_of_bounds_are_refused(sou
     for scenes, seed, longest_s in ((0, 1, 6.0), (2, -1, 6.0), (2, 1, 1.0), (2, 1, 60.0)):
         with pytest.raises(InputError, match="2 to 25 s"):
             compose_scenes(source, tmp_path / "to", scenes, seed, longest_s)
+
+
+@pytest.mark.parametrize("kind", NOISES)
+def test_every_noise_has_its_length_and_level_and_is_never_twice_the_same(kind: str) -> None:
+    first, second = (make_noise(kind, 0.4, -30.0, np.random.default_rng(seed)) for seed in (1, 2))
+    assert len(first) == 6400 and first.dtype == np.float32 and np.isfinite(first).all()
+    assert active_dbfs(first) == pytest.approx(-30.0, abs=0.1)
+    assert not np.allclose(first, second)
+    assert np.abs(first[-16:]).max() < 0.2 * np.abs(first).max()
