@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -203,15 +203,10 @@ def test_the_pair_chosen_shares_two_scripts_that_look_different():
     assert corpus.performance(corpus.clips[0], 2, idle=True)["headYaw"].min() == 0.25
 
 
-def test_telling_frames_and_points_are_chosen_and_pieces_of_a_track_joined_at_their_times():
+def test_telling_frames_are_the_widest_mouth_and_one_that_is_shut_and_nan_leaves_a_gap():
     widest = moving(jawOpen=0.5 * (np.arange(25) == 10))
     assert plots.mouth_moments(widest, PHONES) == (10, 6) and plots.mouth_moments(widest, ()) == (10, 0)
-    points = np.array([[0.0, 0], [0.1, 0], [9, 0], [0, 5], [8.9, 0]])
-    assert plots.far_apart(points, 3) == [2, 3, 1]
-    assert sorted(plots.far_apart(points[:2], 3)) == [0, 1] and plots.far_apart(np.zeros((3, 2)), 2) == [0, 1]
-    pieces = [replace(moving(5, jawOpen=0.5), start_s=at_s) for at_s in (0.2, 0.6)]
-    curve = plots.joined(pieces, lambda motion: motion["jawOpen"])
-    assert np.isnan(curve).tolist() == [True] * 5 + [False] * 5 + [True] * 5 + [False] * 5
+    curve = np.where(np.arange(20) // 5 % 2 == 0, np.nan, 0.5)
     assert len(drawn(plots.plot_curves({"jawOpen": {"tracked": curve}}, 25.0))) == 1
 
 
@@ -251,18 +246,6 @@ def test_a_matrix_writes_every_number_that_can_be_seen_and_cuts_sentences():
     assert first.get_ylabel() == "asked" and ticks(first) == ["u", "v", "w"]
     panel = drawn(plots.plot_matrix({"cosine": np.eye(2)}, ["a", HARD], [], form="", highest=None))[0]
     assert not panel.texts and len(ticks(panel, "y")[1].replace("\\$", "$")) == 46
-
-
-def test_the_map_keeps_the_distances_of_styles_that_lie_in_a_plane():
-    rng = np.random.default_rng(0)
-    flat = rng.normal(size=(20, 2)) * (3.0, 1.0)
-    points, shares = plots.principal_map(flat @ np.linalg.qr(rng.normal(size=(128, 2)))[0].T + 5.0)
-    apart = [np.linalg.norm(each[:, None] - each, axis=2) for each in (flat, points)]
-    assert np.allclose(*apart, atol=1e-6) and shares[0] > 0.7 and sum(shares) == pytest.approx(1)
-    with pytest.raises(InputError, match="three styles"):
-        plots.principal_map(np.zeros((2, 128)))
-    points, shares = plots.principal_map(np.ones((3, 128)))
-    assert np.allclose(points, 0) and shares == (0, 0)
 
 
 def test_dots_and_crosses_take_the_colour_of_their_emotion_and_strengths_their_order():

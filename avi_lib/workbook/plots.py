@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, UInt8
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.mlab import specgram
@@ -54,7 +55,9 @@ EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
 MOVED = SAME = 0.02
 """Channels whose range is smaller do not move; those that never differ by this much are one curve."""
 
-_LEGEND: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.03), "fontsize": 7.5, "frameon": False}
+_LOOK: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.labelsize": 8.5, "axes.titlesize": 9}
+_LEGEND: dict[str, Any] = {"fontsize": 7.5, "frameon": False}
+_BESIDE: dict[str, Any] = {**_LEGEND, "loc": "upper left", "bbox_to_anchor": (1.0, 1.03)}
 
 Curve = Float[np.ndarray, " frames"]
 
@@ -98,13 +101,13 @@ def plot_trajectories(
                 broad = {"linewidth": 4.0, "alpha": 0.35} if others and number == 0 else {}
                 lines = {channel: _line(clip, channel) for channel in members}
                 _draw_lines(panel, lines, named=number == bool(others), **broad)
-            panel.legend(**_LEGEND)
-        panel.set_ylabel(f"{group.replace('_', ', ')}\n({_scale(panel, first, members)})", fontsize=8)
+            panel.legend(**_BESIDE)
+        panel.set_ylabel(f"{group.replace('_', ', ')}\n({_scale(panel, first, members)})")
     if others and channels:
-        shown[0].legend(**_LEGEND)
+        shown[0].legend(**_BESIDE)
     elif others:
         broad_one, *thin = clips
-        shown[0].set_title(f"broad: {short(broad_one)}, thin: {short(', '.join(thin))}", fontsize=9, loc="left")
+        shown[0].set_title(f"broad: {short(broad_one)}, thin: {short(', '.join(thin))}", loc="left")
     return figure
 
 
@@ -129,7 +132,7 @@ def plot_curves(
             if phone in BILABIAL:
                 panel.axvspan(begin_s, end_s, color=ACCENT, alpha=0.2, linewidth=0)
         if any(named):
-            panel.legend(**_LEGEND)
+            panel.legend(**_BESIDE)
     return figure
 
 
@@ -157,6 +160,7 @@ def plot_recording(speech: Voice, phones: Sequence[Phone], prosody: Prosody) -> 
     bottom.plot(times_s, np.where(prosody.voiced, prosody.f0_hz, np.nan), ".", color=ACCENT, markersize=4)
     bottom.set_ylabel("F0 (Hz)", color=ACCENT)
     level, loudest_db = bottom.twinx(), prosody.energy_db.max()
+    level.spines["top"].set_visible(False)
     level.plot(times_s, prosody.energy_db, color=INK, linewidth=1)
     level.set_ylabel("level (dB)", color=INK)
     level.set_ylim(max(prosody.energy_db.min(), loudest_db - 60.0) - 3, loudest_db + 3)
@@ -210,19 +214,16 @@ def time_panels(
 ) -> tuple[Figure, list[Axes]]:
     """A figure and `count` panels on one axis of time in seconds, below a spectrogram of speech and above phones."""
     heights = [1.4] * (speech is not None) + [height_in] * count + [0.4] * bool(phones)
-    size = (WIDTH_IN, sum(heights) + 0.7)
-    figure, grid = panels(len(heights), 1, figsize=size, sharex=True, squeeze=False, height_ratios=heights)
-    column = list(grid[:, 0])
+    height_in = sum(heights) + 0.7
+    figure, grid = panels(len(heights), 1, height_in, sharex=True, squeeze=False, height_ratios=heights)
+    column, first = list(grid[:, 0]), int(speech is not None)
     if speech is not None:
         _draw_spectrogram(column[0], speech)
-        column = column[1:]
-    shown = column[:count]
-    for panel in shown:
-        panel.grid(axis="y", linewidth=0.4, alpha=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8)
     if phones:
         _draw_phones(column[-1], phones, duration_s)
+    shown = column[first : first + count]
+    for panel in shown:
+        panel.grid(axis="y", linewidth=0.4, alpha=0.6)
     column[-1].set(xlabel="time (s)", xlim=(0, duration_s))
     return figure, shown
 
@@ -247,8 +248,8 @@ def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> Non
             panel.text(middle_s, 0.75 - row / 2, phone, ha="center", va="center", fontsize=6.5, color=INK)
             ends_s[row] = middle_s + half_s
     panel.set(ylim=(0, 1), yticks=[])
-    panel.set_ylabel("phones", rotation=0, ha="right", va="center", fontsize=8)
-    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.set_ylabel("phones", rotation=0, ha="right", va="center")
+    panel.spines["left"].set_visible(False)
 
 
 def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
@@ -262,8 +263,7 @@ def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
     ranges: dict[str, Any] = {"vmin": level_db.max() - 70.0, "vmax": level_db.max(), "cmap": "magma"}
     panel.imshow(level_db, aspect="auto", origin="lower", extent=extent, interpolation="bilinear", **ranges)
     panel.set_facecolor("black")
-    panel.set_ylim(0, hertz[-1] / 1000)
-    panel.set_ylabel("frequency (kHz)", fontsize=8)
+    panel.set(ylim=(0, hertz[-1] / 1000), ylabel="frequency (kHz)")
 
 
 def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
@@ -328,16 +328,6 @@ def _line(motion: MotionClip, channel: str) -> tuple[Curve, Curve]:
     return frame_times_s(len(motion), motion.fps), side_mean(motion, channel)
 
 
-def joined(pieces: Sequence[MotionClip], measure: Callable[[MotionClip], np.ndarray]) -> Curve:
-    """A measure of the pieces of a track, at their times from the start of the video; NaN where no face was found."""
-    curves = [measure(piece) for piece in pieces]
-    starts = [round(piece.start_s * piece.fps) for piece in pieces]
-    whole = np.full(max(start + len(curve) for start, curve in zip(starts, curves, strict=True)), np.nan)
-    for start, curve in zip(starts, curves, strict=True):
-        whole[start : start + len(curve)] = curve
-    return whole
-
-
 def frame_times_s(frames: int, fps: float) -> Curve:
     """The middle of every frame."""
     return (np.arange(frames) + 0.5) / fps
@@ -366,17 +356,6 @@ def mouth_moments(motion: MotionClip, phones: Sequence[Phone]) -> tuple[int, int
     return int(mouth.argmax()), min(shut, len(motion) - 1)
 
 
-def far_apart(points: Float[np.ndarray, "points dim"], count: int) -> list[int]:
-    """Numbers of points that differ most: the farthest from the mean, then each the farthest from those before it."""
-    away = np.linalg.norm(points - points.mean(axis=0), axis=1)
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(away.argmax()))
-        nearest = np.linalg.norm(points[:, None] - points[chosen], axis=2).min(axis=1)
-        away = np.where(np.isin(np.arange(len(points)), chosen), -1.0, nearest)
-    return chosen
-
-
 def _sides(motion: MotionClip, name: str) -> tuple[str, ...]:
     """The channels of a name that `moving_groups` gives."""
     channel = name.partition(" = ")[0]
@@ -393,12 +372,9 @@ def plot_losses(
 
     A long log is shown as means over as many lines as leave 150 points. Losses that were not used are left out.
     """
-    shown: list[tuple[str, Sequence[LogLine], Sequence[str]]]
-    if isinstance(log, Mapping):
-        shown = [(title, lines, ()) for title, lines in log.items()]
-    else:
-        shown = [(label, log, names) for label, names in (parts or {"loss": ()}).items()]
-    figure, grid = panels(1, max(len(shown), 1), figsize=(WIDTH_IN, 3.4), squeeze=False)
+    logs = log if isinstance(log, Mapping) else dict.fromkeys(parts or ["loss"], log)
+    shown = [(label, lines, (parts or {}).get(label, ())) for label, lines in logs.items()]
+    figure, grid = panels(1, max(len(shown), 1), 3.4, squeeze=False)
     for panel, (label, lines, names) in zip(grid[0], shown, strict=False):
         curves: dict[str, tuple[Curve, Curve]] = {}
         for name in names or [key for key in (lines[0] if lines else {}) if key not in ("step", "epoch", "s")]:
@@ -411,7 +387,7 @@ def plot_losses(
         panel.set(xlabel="step", ylabel=label, yscale="log" if panel.lines and positive else "linear")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if panel.lines:
-            panel.legend(fontsize=7.5, frameon=False, ncols=1 + (len(panel.lines) > 5))
+            panel.legend(**_LEGEND, ncols=1 + (len(panel.lines) > 5))
     return figure
 
 
@@ -449,17 +425,16 @@ def plot_matrix(
     its table when that is None. `axes` says what rows and columns are.
     """
     height_in = (0.36 if form else 0.22) * len(rows) + 1.5
-    figure, grid = panels(1, len(tables), figsize=(WIDTH_IN, height_in), sharey=True, squeeze=False)
+    figure, grid = panels(1, len(tables), height_in, sharey=True, squeeze=False)
     for panel, (title, table) in zip(grid[0], tables.items(), strict=True):
         top = float(highest or max(table.max(), 1e-9))
         image = panel.imshow(table, cmap="Blues", vmin=0, vmax=top, aspect="auto")
         for i, j in np.argwhere(np.abs(table) >= 0.005) if form else ():
             colour = "white" if table[i, j] > 0.6 * top else INK
             panel.text(j, i, form.format(table[i, j]), ha="center", va="center", fontsize=8, color=colour)
-        panel.set_xticks(range(len(columns)), columns, rotation=45 * (len(columns) > 6), fontsize=8)
-        panel.set_yticks(range(len(rows)), [short(row) for row in rows], fontsize=8)
-        panel.set_xlabel(axes[1])
-        panel.set_title(title, fontsize=9)
+        panel.set_xticks(range(len(columns)), columns, rotation=45 * (len(columns) > 6))
+        panel.set_yticks(range(len(rows)), [short(row) for row in rows])
+        panel.set(xlabel=axes[1], title=title)
     grid[0, 0].set_ylabel(axes[0])
     if not form:
         figure.colorbar(image, ax=list(grid[0]), shrink=0.8)
@@ -470,8 +445,8 @@ def plot_estimates(table: Table) -> Figure:
     """A panel for each measure: every system's mean with its 95 % interval; differences of systems are left out."""
     systems = [system for system in table.systems if system != DIFFERENCE]
     rows = -(-len(table.measures) // 4)
-    size = (WIDTH_IN, rows * (0.28 * len(systems) + 0.75) + 0.2)
-    figure, grid = panels(rows, 4, figsize=size, sharey=True, squeeze=False)
+    height_in = rows * (0.28 * len(systems) + 0.75) + 0.2
+    figure, grid = panels(rows, 4, height_in, sharey=True, squeeze=False)
     for panel in grid.flat[len(table.measures) :]:
         panel.axis("off")
     for panel, (name, measure) in zip(grid.flat, table.measures.items(), strict=False):
@@ -486,26 +461,10 @@ def plot_estimates(table: Table) -> Figure:
         panel.set_title(f"{measure.title}{unit} {arrow}", fontsize=8.5)
         panel.margins(0.12, 0.25)
         panel.grid(axis="x", linewidth=0.4, alpha=0.6)
-        panel.tick_params(labelsize=8)
         panel.xaxis.set_major_locator(MaxNLocator(4))
     grid[0, 0].set_yticks(range(len(systems)), systems)
     grid[0, 0].invert_yaxis()
     return figure
-
-
-def principal_map(
-    styles: Float[np.ndarray, "styles dim"],
-) -> tuple[Float[np.ndarray, "styles 2"], tuple[float, float]]:
-    """Styles in the plane of their two principal components, and the share of the variance that each axis holds.
-
-    Raises InputError for fewer than three styles.
-    """
-    if len(styles) < 3:
-        raise InputError("at least three styles for a map", str(len(styles)), "prepare more clips")
-    centred = styles.astype(np.float64) - styles.mean(axis=0, dtype=np.float64)
-    left, strengths, _ = np.linalg.svd(centred, full_matrices=False)
-    shares = strengths**2 / max(float((strengths**2).sum()), 1e-12)
-    return left[:, :2] * strengths[:2], (float(shares[0]), float(shares[1]))
 
 
 def plot_map(
@@ -519,7 +478,7 @@ def plot_map(
 
     crosses: other places with their emotions.
     """
-    figure, row = panels(1, 1 + len(strengths or {}), figsize=(WIDTH_IN, 4.6), sharex=True, sharey=True, squeeze=False)
+    figure, row = panels(1, 1 + len(strengths or {}), 4.6, sharex=True, sharey=True, squeeze=False)
     for emotion in (None, *EMOTIONS):
         here = np.array([each == emotion for each in emotions])
         if here.any():
@@ -546,7 +505,7 @@ def plot_bars(
 
     More than 50 names are counted and not written.
     """
-    figure, grid = panels(1, len(counts), figsize=(WIDTH_IN, 3.8), squeeze=False)
+    figure, grid = panels(1, len(counts), 3.8, squeeze=False)
     for panel, (xlabel, series) in zip(grid[0], counts.items(), strict=True):
         names = list(dict.fromkeys(name for layer in series.values() for name in layer))
         below = np.zeros(len(names))
@@ -560,7 +519,7 @@ def plot_bars(
         panel.set(xlabel=f"{len(names)} {xlabel}s" if len(names) > 50 else xlabel, ylabel=ylabel)
         panel.set(xlim=(-0.7, max(len(names), 5) - 0.3), ylim=(0, 1.06 * below.max(initial=0.1)))
         panel.yaxis.set_major_locator(MaxNLocator(integer=below.max(initial=0.0) > 1))
-        panel.legend(fontsize=7.5, frameon=False, ncols=5, loc="lower right", bbox_to_anchor=(1.0, 1.0))
+        panel.legend(**_LEGEND, ncols=5, loc="lower right", bbox_to_anchor=(1.0, 1.0))
     return figure
 
 
@@ -572,7 +531,7 @@ def plot_pictures(
 ) -> Figure:
     """Pictures in rows, each under its title."""
     rows = -(-len(pictures) // columns)
-    figure, grid = panels(rows, columns, figsize=(WIDTH_IN, rows * WIDTH_IN / columns * 1.08), squeeze=False)
+    figure, grid = panels(rows, columns, rows * WIDTH_IN / columns * 1.08, squeeze=False)
     for panel in grid.flat:
         panel.axis("off")
     for panel, picture, title in zip(grid.flat, pictures, titles, strict=False):
@@ -594,9 +553,15 @@ def short(text: str, longest: int = 46) -> str:
     return cut.replace("$", r"\$")
 
 
-def panels(rows: int, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    """A figure with panels that pyplot does not keep, so that a notebook does not show it a second time."""
-    figure, grid = subplots(rows, columns, layout="constrained", **options)
+def panels(rows: int, columns: int = 1, height_in: float = 3.0, **options: Any) -> tuple[Figure, Any]:
+    """A figure with panels in the look of all plots; one panel, or an array of them.
+
+    pyplot does not keep it, so that a notebook does not show it a second time.
+    """
+    with rc_context(_LOOK):
+        figure, grid = subplots(rows, columns, layout="constrained", figsize=(WIDTH_IN, height_in), **options)
+    for panel in np.ravel(grid):
+        panel.tick_params(labelsize=8)
     close(figure)
     return figure, grid
 
