@@ -24,11 +24,12 @@ from PIL import Image
 from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, head_behind_wall, load_head
-from avi_lib.heads.export import SUFFIXES, companions, write_glb, write_usd
+from avi_lib.heads.export import SUFFIXES, write_glb, write_usd
 from avi_lib.heads.gltf import read_glb_motion
 from avi_lib.heads.gltf_head import read_gltf_head
 from avi_lib.heads.placing import EYES_APART_M
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
+from avi_lib.motion.formats import written_files
 
 load_gltf_head = partial(head_behind_wall, read_gltf_head)
 
@@ -552,7 +553,7 @@ def test_skinning_the_file_gives_the_vertices_of_the_head_and_two_runs_the_same_
         (tmp_path / name).mkdir()
         write_usd(head, clip(), tmp_path / name / f"a{suffix}")
     path = tmp_path / "one" / f"a{suffix}"
-    assert set(path.parent.iterdir()) == {path, *companions(path)}
+    assert set(path.parent.iterdir()) == {*written_files(path)}
     for file in path.parent.iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
     for at, points in skinned(pxr, path).items():
@@ -651,7 +652,7 @@ def test_without_the_package_the_error_says_what_to_install(tmp_path, head, monk
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_full_disk_leaves_what_was_there(tmp_path, pxr, head, suffix, files_of_at_most):
-    path, kept = tmp_path / f"a{suffix}", {tmp_path / f"a{suffix}", *companions(tmp_path / f"a{suffix}")}
+    path, kept = tmp_path / f"a{suffix}", {*written_files(tmp_path / f"a{suffix}")}
     for file in kept:
         file.write_text("old")
     size = {".usda": 2_000_000, ".usdc": 900_000, ".usdz": 1_500_000}[suffix]

@@ -433,13 +433,13 @@ def snake(channel: str) -> str:
 )
 def test_all_52_channels_are_found_however_a_tool_writes_them(names: list[str]) -> None:
     match = match_channels(names)
-    assert match.places == {channel: place for place, channel in enumerate(ARKIT_BLENDSHAPES)}
+    assert match.parts == {channel: [place] for place, channel in enumerate(ARKIT_BLENDSHAPES)}
     assert match.unused == match.notes == ()
 
 
 def test_missing_channels_unused_names_and_halves_of_a_channel_are_reported():
     match = match_channels(["Basis", "jawOpen", "viseme_aa", "eyeBlink_L"])
-    assert match.places == {"eyeBlinkLeft": 3, "jawOpen": 1}
+    assert match.parts == {"eyeBlinkLeft": [3], "jawOpen": [1]}
     assert match.unused == ("Basis", "viseme_aa")
     assert match.notes == ("no channels of ARKit, so they are not used: Basis, viseme_aa",)
     assert match_channels(list("abcdefg")).notes[0].endswith("a, b, c, d, e, 2 more")
@@ -460,16 +460,16 @@ def test_two_names_of_one_channel_are_an_error_that_tells_both(names: list[str])
 def test_only_names_of_the_commonest_prefix_count_and_a_side_of_the_jaw_is_a_direction():
     names = ["head.jawOpen", "teeth.jawOpen", "head.mouthSmile_R", "head.corrective_jawOpen", "jawOpen_eyeBlinkLeft"]
     match = match_channels(names)
-    assert match.places == {"jawOpen": 0, "mouthSmileRight": 2}
+    assert match.parts == {"jawOpen": [0], "mouthSmileRight": [2]}
     assert match.unused == ("teeth.jawOpen", "head.corrective_jawOpen", "jawOpen_eyeBlinkLeft")
-    assert match_channels(["jaw_L", "mouth_R"]).places == {"jawLeft": 0, "mouthRight": 1}
+    assert match_channels(["jaw_L", "mouth_R"]).parts == {"jawLeft": [0], "mouthRight": [1]}
     assert match_channels(["L_jaw", "jawOpen"]).unused == ("L_jaw",)
 
 
 @pytest.mark.parametrize("names", [[], ["", "123", "___"], ["x" * 10_000, "jawOpen" * 1000], ["ударение", "口"]])
 def test_names_of_nothing_match_nothing(names: list[str]) -> None:
     match = match_channels(names)
-    assert match.places == match.parts == {} and match.unused == tuple(names)
+    assert match.parts == {} and match.unused == tuple(names)
 
 
 NAMES = {

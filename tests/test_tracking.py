@@ -198,12 +198,12 @@ def test_pictures_come_with_their_times_upright_and_not_larger_than_needed(tmp_p
     matrix = data.index(b"tkhd") + 44
     data[matrix : matrix + 36] = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # 90° clockwise
     path.write_bytes(data)
-    starts_s, pictures = zip(*tracking.Footage(path).pictures(), strict=True)
+    starts_s, pictures = zip(*tracking.pictures_of(path), strict=True)
     assert [round(start_s, 3) for start_s in starts_s] == times_s
     assert pictures[0].shape == (96, 160, 3) and pictures[0].flags.c_contiguous
     assert pictures[0][10, 10].min() > 200 and pictures[0][80, 150].max() < 50
     write(tmp_path / "large.mp4", [np.zeros((1200, 1600, 3), np.uint8)])
-    assert next(tracking.Footage(tmp_path / "large.mp4").pictures())[1].shape == (960, LONGEST_SIDE, 3)
+    assert next(tracking.pictures_of(tmp_path / "large.mp4"))[1].shape == (960, LONGEST_SIDE, 3)
 
 
 def test_time_begins_with_the_sound(tmp_path: Path):
@@ -220,7 +220,7 @@ def test_time_begins_with_the_sound(tmp_path: Path):
         samples = av.AudioFrame.from_ndarray(np.zeros((1, 8000), np.int16), format="s16", layout="mono")
         samples.pts, samples.rate, samples.time_base = 3200, 16000, Fraction(1, 16000)
         container.mux(sound.encode(samples))
-    assert next(tracking.Footage(path).pictures())[0] == pytest.approx(-0.2, abs=0.002)
+    assert next(tracking.pictures_of(path))[0] == pytest.approx(-0.2, abs=0.002)
 
 
 def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
@@ -238,7 +238,7 @@ def test_what_is_no_video_is_refused_with_its_reason(tmp_path: Path):
     }
     for name, reason in reasons.items():
         with pytest.raises(InputError, match=reason):
-            next(tracking.Footage(tmp_path / name).pictures())
+            next(tracking.pictures_of(tmp_path / name))
 
 
 def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path):
@@ -246,21 +246,20 @@ def test_a_damaged_video_gives_what_could_be_decoded_and_says_so(tmp_path: Path)
     data = bytearray(write(tmp_path / "whole.mkv", noise).read_bytes())
     data[len(data) // 2 : len(data) // 2 + 3000] = bytes(3000)
     (tmp_path / "damaged.mkv").write_bytes(data)
-    footage = tracking.Footage(tmp_path / "damaged.mkv")
-    pictures = list(footage.pictures())
-    assert 5 <= len(pictures) < 30 and footage.damaged
+    pictures = list(tracking.pictures_of(tmp_path / "damaged.mkv", counts=(counts := {})))
+    assert 5 <= len(pictures) < 30 and counts["damaged"]
 
 
 def test_joined_videos_go_on_and_a_long_last_picture_is_no_loss(tmp_path: Path):
     grey = [np.full((64, 64, 3), 6 * i, np.uint8) for i in range(40)]
     part = write(tmp_path / "part.ts", grey).read_bytes()
     (tmp_path / "two.ts").write_bytes(part + part)
-    footage = tracking.Footage(tmp_path / "two.ts")
-    starts_s = [start_s for start_s, _ in footage.pictures()]
-    assert (len(starts_s), footage.anew, footage.unordered) == (80, 1, 0)
+    counts = {}
+    starts_s = [start_s for start_s, _ in tracking.pictures_of(tmp_path / "two.ts", counts=counts)]
+    assert (len(starts_s), counts["anew"], counts["unordered"]) == (80, 1, 0)
     np.testing.assert_allclose(np.diff(starts_s), 0.04, atol=0.002)
-    slow = tracking.Footage(write(tmp_path / "slow.mp4", grey, [0.5 * i for i in range(40)]))
-    assert len([*slow.pictures()]) == 40 and slow.truncated_s == 0
+    slow = write(tmp_path / "slow.mp4", grey, [0.5 * i for i in range(40)])
+    assert len([*tracking.pictures_of(slow, counts=counts)]) == 40 and counts["truncated_s"] == 0
 
 
 def test_a_missing_system_library_is_named_with_its_package_and_a_model_of_another_kind_refused(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ from torch.nn import functional
 from avi_lib.errors import InputError
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import Head
-from avi_lib.face.tracking import FaceFollower, Footage
+from avi_lib.face.tracking import FaceFollower, pictures_of
 from avi_lib.models import ASSETS, load_manifest, resolve
 from avi_lib.weights import build_network, weights_of
 
@@ -148,7 +148,7 @@ def judge_video(judge: Judge, video: Path) -> Float32[np.ndarray, "pictures expr
     pictures, boxes = [], []
     bundle = resolve("face-landmarker").files["face_landmarker.task"]
     with FaceFollower(bundle) as follower:
-        for number, (start_s, rgb) in enumerate(Footage(video).pictures()):
+        for number, (start_s, rgb) in enumerate(pictures_of(video)):
             person, *_ = follower.follow(start_s, rgb)
             if number % 5 == 0 and person >= 0 and follower.box is not None:
                 pictures.append(rgb)

@@ -281,13 +281,6 @@ def check_head(head: RiggedHead) -> None:
         raise InputError(f"eyeballs of vertices 0-{count - 1}", f"{balls.min()} to {balls.max()}", "check the file")
 
 
-def check_eyes_turn_with_head(head: Head) -> None:
-    """Raise InputError unless the eyeballs take the whole turn of the head, as joints below the head's do."""
-    balls = np.concatenate(head.eyeballs)
-    if len(balls) and (head.head_weight[balls] != 1.0).any():
-        raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
-
-
 def _check_arrays(mesh: RenderMesh, shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, expected in shapes.items():
         array = getattr(mesh, name)
@@ -309,16 +302,6 @@ def with_texels(
     right, bottom = np.clip(texels.max(axis=1) + 2.0, 1, size).astype(int).T
     found: np.ndarray = sums[bottom, right] - sums[top, right] - sums[bottom, left] + sums[top, left] > 0
     return found
-
-
-def check_vertices(vertices: Float32[np.ndarray, "V 3"], count: int) -> Float32[np.ndarray, "V 3"]:
-    """The vertices as contiguous float32; InputError unless they are `count` finite points."""
-    vertices = np.ascontiguousarray(vertices, np.float32)
-    if vertices.shape != (count, 3):
-        raise InputError(f"vertices of shape ({count}, 3)", str(vertices.shape), "pass one frame of this mesh")
-    if not np.isfinite(vertices).all():
-        raise InputError("finite vertices", "NaN or infinity", "check the motion that moved them")
-    return vertices
 
 
 # Baked heads: what `tools.assets.bake_head` writes.

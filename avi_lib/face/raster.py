@@ -24,8 +24,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from numba import njit
 
+from avi_lib.errors import InputError
 from avi_lib.face.camera import View
-from avi_lib.face.head import RenderMesh, check_mesh, check_vertices
+from avi_lib.face.head import RenderMesh, check_mesh
 from avi_lib.face.surface import (
     ShadowMap,
     Studio,
@@ -542,13 +543,7 @@ def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -
     return finer, smooth
 
 
-class Canvas(NamedTuple):
-    """What one picture is drawn with: the surface with attributes and shadows of its own, samples, and see-through."""
-
-    surface: Surface
-    layers: Layers
-    first: np.ndarray
-    in_row: np.ndarray
+Canvas = tuple[Surface, Layers, np.ndarray, np.ndarray]
 
 
 class Rasteriser:
@@ -578,7 +573,7 @@ class Rasteriser:
         self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="raster")
 
     def _canvas(self) -> Canvas:
-        """One that no thread draws on."""
+        """What no thread draws on: a surface, samples, the first node of each chain, the number of nodes in a row."""
         if self._idle:
             return self._idle.pop()
         width, height, surface = self.view.width, self.view.height, self._surface
@@ -588,7 +583,7 @@ class Rasteriser:
         shadows = tuple(each._replace(heights=np.empty_like(each.heights)) for each in surface.shadows)
         own = surface._replace(attributes=surface.attributes.copy(), shadows=shadows)
         first = np.full((height, width) if len(surface.veils) else (0, 0), -1, np.int32)
-        return Canvas(own, layers, first, np.zeros(height, np.int32))
+        return own, layers, first, np.zeros(height, np.int32)
 
     def draw_all(self, shapes: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[Picture]:
         """Pictures as `draw` makes them, in order, as many at a time as there are processors."""
@@ -602,9 +597,13 @@ class Rasteriser:
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> Picture:
         """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.wall`."""
-        vertices = check_vertices(vertices, self._count)
+        vertices = np.ascontiguousarray(vertices, np.float32)
+        if vertices.shape != (self._count, 3):
+            raise InputError(f"vertices of shape ({self._count}, 3)", str(vertices.shape), "pass one of this mesh")
+        if not np.isfinite(vertices).all():
+            raise InputError("finite vertices", "NaN or infinity", "check the motion that moved them")
         canvas = self._canvas()
-        surface, layers = canvas.surface, canvas.layers
+        surface, layers, first, in_row = canvas
         for shadow in surface.shadows:
             cast_shadows(vertices @ shadow.place[:, :3].T + shadow.place[:, 3], self._casters, shadow.heights)
         normals = vertex_normals(vertices, *self._coarse)
@@ -618,23 +617,17 @@ class Rasteriser:
         shade_vertices(surface)
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
         cover(screen, surface, layers)
-        veils, picture = self._chained(screen, canvas), self._wall.copy()
+        while True:  # with room for as much see-through as was found before, or is found now
+            room, kinds = self._nodes, (np.int32, np.float32, np.uint8, np.uint32)
+            veils = Veils(first, in_row, *(np.empty(room, kind) for kind in kinds))
+            count = chain(screen, surface, layers, veils) if len(surface.veils) else 0
+            if count <= room:
+                break
+            self._nodes = max(self._nodes, count + count // 8)
+        picture = self._wall.copy()
         paint(screen, surface, layers, veils, *self._light, picture)
         self._idle.append(canvas)
         return picture
-
-    def _chained(self, screen: np.ndarray, canvas: Canvas) -> Veils:
-        """What is see-through, with room for as much as was found before, or is found now."""
-        while True:
-            room = self._nodes
-            kinds = (np.int32, np.float32, np.uint8, np.uint32)
-            veils = Veils(canvas.first, canvas.in_row, *(np.empty(room, kind) for kind in kinds))
-            if len(canvas.surface.veils):
-                count = chain(screen, canvas.surface, canvas.layers, veils)
-                if count > room:
-                    self._nodes = max(self._nodes, count + count // 8)
-                    continue
-            return veils
 
     def close(self) -> None:
         """Stop the worker threads."""

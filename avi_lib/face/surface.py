@@ -230,22 +230,10 @@ def material_table(pictured: Collection[int] = ()) -> Float32[np.ndarray, "mater
 
     Then specular, roughness^4, rim, contact, shadow, strands, and 1 for what is `pictured`: drawn without light.
     """
-    wraps = [np.asarray(material.wrap_rgb) for material in MATERIALS]
-    rows = [
-        [
-            *(1.0 + wrap) ** -2,
-            *wrap * (1.0 + wrap) ** -2,
-            material.specular,
-            material.roughness**4,
-            material.rim,
-            material.contact,
-            material.shadow,
-            material.strands,
-            float(number in pictured),
-        ]
-        for number, (material, wrap) in enumerate(zip(MATERIALS, wraps, strict=True))
-    ]
-    return np.array(rows, np.float32)
+    wrap = np.array([material.wrap_rgb for material in MATERIALS])
+    numbers = [(m.specular, m.roughness**4, m.rim, m.contact, m.shadow, m.strands) for m in MATERIALS]
+    unlit = np.isin(np.arange(len(MATERIALS)), list(pictured))
+    return np.column_stack([(1.0 + wrap) ** -2, wrap * (1.0 + wrap) ** -2, numbers, unlit]).astype(np.float32)
 
 
 # Finer meshes: edges split where they are long, new points on the curved surface that the normals tell.

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,11 +137,12 @@ def track_video(
     except InputError as error:
         lag = Lag(None, None, f"no sound: {error.got}")
     tracks = voice.report.finding("tracks") if voice else None
-    footage, seen = Footage(path, track=int(tracks.value) if tracks and sound is None else 0), []
+    counts: dict[str, Any] = {}
+    pictures, seen = pictures_of(path, int(tracks.value) if tracks and sound is None else 0, counts), []
     with FaceFollower(bundle) as follower, tqdm(desc="tracking", unit=" frames", leave=False, disable=None) as bar:
-        for start_s, rgb in footage.pictures():
+        for start_s, rgb in pictures:
             seen.append((start_s, *follower.follow(start_s, rgb)))
-            bar.total = footage.expected
+            bar.total = counts["expected"]
             bar.update()
     if not seen:
         raise InputError("a video with pictures", f"{path}, none of which could be decoded", "export it again")
@@ -152,11 +153,11 @@ def track_video(
         raise InputError("a face that stays in view", got, "choose a video of a face that looks towards the camera")
     if voice:
         lag = measure_lag(max(pieces, key=len), voice.wave)
-    return Track(pieces, _report(footage, sightings, pieces, lag, tracks.text if tracks else ""))
+    return Track(pieces, _report(str(path), counts, sightings, pieces, lag, tracks.text if tracks else ""))
 
 
 def _report(
-    footage: Footage, sightings: Sightings, pieces: tuple[MotionClip, ...], lag: Lag, tracks: str
+    path: str, counts: dict[str, Any], sightings: Sightings, pieces: tuple[MotionClip, ...], lag: Lag, tracks: str
 ) -> TrackReport:
     found, middle_s = sightings.person >= 0, (sightings.start_s + sightings.end_s) / 2
     spans_s = [(piece.start_s, piece.start_s + piece.duration_s) for piece in pieces]
@@ -168,16 +169,19 @@ def _report(
     chosen = f": the largest was followed{f', chosen anew {anew} times' if anew > 0 else ''}"
     warnings = (
         (crowded, f"up to {faces_seen} faces, more than one in {crowded:.0%} of the pictures{chosen}"),
-        (footage.damaged, f"damaged: {footage.damaged} packets or pictures could not be decoded and were left out"),
-        (footage.unordered, f"{footage.unordered} pictures whose time does not follow the one before were left out"),
-        (footage.anew, f"time stamps begin anew {footage.anew} times on the way; joined without a gap"),
-        (footage.others, f"the largest picture track was followed; not used: {'; '.join(footage.others)}"),
+        (counts["damaged"], f"damaged: {counts['damaged']} packets or pictures could not be decoded and were left out"),
+        (
+            counts["unordered"],
+            f"{counts['unordered']} pictures whose time does not follow the one before were left out",
+        ),
+        (counts["anew"], f"time stamps begin anew {counts['anew']} times on the way; joined without a gap"),
+        (counts["others"], f"the largest picture track was followed; not used: {'; '.join(counts['others'])}"),
         (tracks, tracks),
-        (footage.truncated_s, f"truncated: {footage.truncated_s:.2f} s less than the header promises"),
+        (counts["truncated_s"], f"truncated: {counts['truncated_s']:.2f} s less than the header promises"),
         (lag.reason, f"the lag of the sound is not known: {lag.reason}"),
     )
     return TrackReport(
-        path=str(footage.path),
+        path=path,
         frames=len(found),
         video_fps=round(1 / sightings.step_s, 3),
         found=int(found.sum()),
@@ -198,43 +202,30 @@ def _report(
 # Pictures of a video one at a time, read behind the wall.
 
 
-@dataclass
-class Footage:
-    """A video; `expected` pictures are promised, None where nothing is, which is known from the first picture on.
+def pictures_of(
+    path: Path, track: int = 0, counts: dict[str, Any] | None = None
+) -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
+    """When each picture of a video begins to be shown, and the picture, in order; InputError for what is no video.
 
-    Times are counted from the beginning of its sound `track`, from 1 on; 0 for the only one.
-
-    Known after the last picture: what `video.read_pictures` counts.
+    Times are counted from the beginning of the sound `track`, from 1 on; 0 for the only one. `counts` comes to hold
+    what `video.read_pictures` counts: how many pictures are `expected` from the first on, the rest after the last.
     """
-
-    path: Path
-    track: int = 0
-    expected: int | None = None
-    damaged: int = 0
-    unordered: int = 0
-    anew: int = 0
-    truncated_s: float = 0.0
-    others: Sequence[str] = ()
-
-    def pictures(self) -> Iterator[tuple[float, UInt8[np.ndarray, "height width 3"]]]:
-        """When each picture begins to be shown, and the picture, in order, once; InputError for what is no video."""
-        expected = "a video in MP4, MOV, MKV, WebM, AVI, MPEG, FLV or Ogg"
-        try:
-            if not self.path.is_file() or not self.path.stat().st_size:
-                state = "a folder" if self.path.is_dir() else "an empty file" if self.path.is_file() else "not there"
-                raise InputError(expected, f"{self.path}, which is {state}", "check the path")
-            file = self.path.open("rb")
-        except OSError as error:
-            raise InputError(expected, f"{self.path}: {cause(error)}", "check the path") from error
-        do, name = "convert what plays, for example with `ffmpeg -i IN OUT.mp4`", str(self.path)
-        limits: dict[str, Any] = {"seconds": min(60 + self.path.stat().st_size / 25e3, 7200.0), "memory_mb": 4096}
-        parts = behind_wall(read_pictures, file, name, self.track, name=name, expected=expected, do=do, **limits)
-        with file, closing(parts):
-            for part in parts:
-                if "rgb" in part:
-                    yield part["start_s"], part["rgb"]
-                else:
-                    vars(self).update(part)
+    expected = "a video in MP4, MOV, MKV, WebM, AVI, MPEG, FLV or Ogg"
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            state = "a folder" if path.is_dir() else "an empty file" if path.is_file() else "not there"
+            raise InputError(expected, f"{path}, which is {state}", "check the path")
+        file, seconds = path.open("rb"), min(60 + path.stat().st_size / 25e3, 7200.0)
+    except OSError as error:
+        raise InputError(expected, f"{path}: {cause(error)}", "check the path") from error
+    terms = {"name": str(path), "expected": expected, "do": "convert what plays, as with `ffmpeg -i IN OUT.mp4`"}
+    parts = behind_wall(read_pictures, file, str(path), track, **terms, seconds=seconds, memory_mb=4096)
+    with file, closing(parts):
+        for part in parts:
+            if "rgb" in part:
+                yield part["start_s"], part["rgb"]
+            elif counts is not None:
+                counts.update(part)
 
 
 # One face through a video with MediaPipe's FaceLandmarker: ARKit weights and head rotation of each picture.

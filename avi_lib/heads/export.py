@@ -20,6 +20,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIALS, Material
-from avi_lib.face.head import Head, check_eyes_turn_with_head, check_head, gaze, quaternions
+from avi_lib.face.head import Head, check_head, gaze, quaternions
 from avi_lib.face.raster import vertex_normals
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
@@ -45,7 +46,9 @@ def _check(head: Head, motion: MotionClip, do: str) -> None:
     if motion.space is not ARKIT:
         raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", do)
     check_head(head)
-    check_eyes_turn_with_head(head)
+    balls = np.concatenate(head.eyeballs)
+    if len(balls) and (head.head_weight[balls] != 1.0).any():
+        raise InputError("eyeballs that turn wholly with the head", "head weights below 1", "set them to 1")
 
 
 def _joints(head: Head) -> tuple[Float32[np.ndarray, "4 3"], Float32[np.ndarray, "4 3"]]:
@@ -109,10 +112,17 @@ def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
         raise InputError(expected, f"{motion.fps:g}", "export it as npz, or at another rate")
     if len(motion) > MAX_FRAMES:
         raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
-    times = (np.arange(len(motion)) / motion.fps).astype(np.float32)
-    still, binary = _still(head)
-    binary = _Binary(binary)
-    animation = _animation(binary, motion, times)
+    still, binary = deepcopy(_still(head))
+    clock = binary.add("times", (np.arange(len(motion)) / motion.fps).astype(np.float32)[:, None], bounds=True)
+    keys = [binary.add("weights", motion.values[:, : len(ARKIT_BLENDSHAPES)].reshape(-1, 1))]
+    keys += [binary.add("rotations", turns) for turns in _turns(motion)]
+    targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
+    animation = {
+        "name": "motion",
+        "channels": [{"sampler": place, "target": target} for place, target in enumerate(targets)],
+        "samplers": [{"input": clock, "output": key, "interpolation": "LINEAR"} for key in keys],
+        "extras": {"fps": motion.fps},
+    }
     views, content = binary.joined()
     size = len(content)
     arrays = {"accessors": binary.accessors, "bufferViews": views, "buffers": [{"byteLength": size}]}
@@ -125,14 +135,11 @@ def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
 
 
 class _Binary:
-    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other.
+    """Bytes on their way into the file: one buffer view for each kind of data, its accessors one behind the other."""
 
-    `before` is what comes first; kinds that it has are not added to.
-    """
-
-    def __init__(self, before: _Binary | None = None) -> None:
-        self.accessors: list[dict[str, Any]] = [*before.accessors] if before else []
-        self._views: dict[str, tuple[dict[str, int], bytearray]] = {**before._views} if before else {}
+    def __init__(self) -> None:
+        self.accessors: list[dict[str, Any]] = []
+        self._views: dict[str, tuple[dict[str, int], bytearray]] = {}
 
     def view(self, kind: str, content: bytes, **traits: int) -> dict[str, int]:
         """Append bytes to the view of a kind; the view's number and the bytes' place in it, a multiple of four."""
@@ -245,7 +252,13 @@ def _primitives(head: Head, binary: _Binary) -> list[dict[str, Any]]:
     unit = np.where(lengths > 0.5, normals / np.maximum(lengths, 0.5), (0.0, 0.0, 1.0)).astype(np.float32)
     colours = np.full((len(head.vertices), 4), 255, np.uint8)
     colours[:, :3] = np.rint(255.0 * head.occlusion)[:, None]
-    joints, weights = _influences(head)
+    share = head.head_weight  # body and head share a vertex, an eyeball belongs to its eye
+    joints, weights = np.zeros((len(share), 4), np.uint8), np.zeros((len(share), 4), np.float32)
+    weights[:, 0], weights[:, 1] = 1.0 - share, share
+    joints[:, 1] = share > 0.0
+    joints[share == 1.0], weights[share == 1.0] = (1, 0, 0, 0), (1.0, 0.0, 0.0, 0.0)
+    for eye, members in enumerate(head.eyeballs):
+        joints[members, 0] = 2 + eye
     of_vertices: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
         "POSITION": (head.vertices, {"bounds": True}),
         "NORMAL": (unit, {}),
@@ -279,34 +292,6 @@ def _primitives(head: Head, binary: _Binary) -> list[dict[str, Any]]:
     return primitives
 
 
-def _influences(head: Head) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (V, 4) uint8 and weights (V, 4) float32: body and head share a vertex, an eyeball belongs to its eye."""
-    weight = head.head_weight
-    joints, weights = np.zeros((len(weight), 4), np.uint8), np.zeros((len(weight), 4), np.float32)
-    weights[:, 0], weights[:, 1] = 1.0 - weight, weight
-    joints[:, 1] = weight > 0.0
-    alone = np.flatnonzero(weight == 1.0)
-    joints[alone], weights[alone] = (1, 0, 0, 0), (1.0, 0.0, 0.0, 0.0)
-    for eye, members in enumerate(head.eyeballs):
-        joints[members, 0] = 2 + eye
-    return joints, weights
-
-
-def _animation(binary: _Binary, motion: MotionClip, times: Float32[np.ndarray, " frames"]) -> dict[str, Any]:
-    """Keys of the weights and of the three joints that turn, for every frame."""
-    weights = np.ascontiguousarray(motion.values[:, : len(ARKIT_BLENDSHAPES)], np.float32)
-    clock = binary.add("times", times[:, None], bounds=True)
-    keys = [binary.add("weights", weights.reshape(-1, 1))]
-    keys += [binary.add("rotations", turns) for turns in _turns(motion)]
-    targets = [{"node": FACE_NODE, "path": "weights"}, *({"node": 1 + joint, "path": "rotation"} for joint in range(3))]
-    return {
-        "name": "motion",
-        "channels": [{"sampler": place, "target": target} for place, target in enumerate(targets)],
-        "samplers": [{"input": clock, "output": key, "interpolation": "LINEAR"} for key in keys],
-        "extras": {"fps": motion.fps},
-    }
-
-
 # USD: a skinned mesh with blendshapes and their curves, a time code a frame. A point is a welded one; how points are
 # shared between body and head bends the neck.
 
@@ -337,12 +322,6 @@ def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
         _export(stage, temporary, head, picture)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # so that a full disk shows before the first of the two moves
-
-
-def companions(path: Path) -> tuple[Path, ...]:
-    """The files that `write_usd` writes beside `path`: the texture of .usda and .usdc, none of .usdz."""
-    path = Path(path)
-    return () if path.suffix.lower() == ".usdz" else (path.with_name(f"{path.stem}_atlas.png"),)
 
 
 def _usd() -> Any:

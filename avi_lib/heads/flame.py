@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from jaxtyping import Float, Float32, Int32, Int64
+from jaxtyping import Float, Float32, Int32
 from scipy.sparse import csc_matrix, csr_matrix
 from scipy.spatial.transform import Rotation
 
@@ -119,48 +119,40 @@ def load_flame_file(path: Path) -> dict[str, np.ndarray]:
     terms = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
     with path.open("rb") as stream:
         (arrays,) = behind_wall(read_flame_arrays, stream, **terms, seconds=SECONDS, memory_mb=2048)
-    return _checked(arrays, path)
+
+    def check(good: bool | np.bool, expected: str, got: object, do: str = _GET) -> None:
+        if not good:
+            raise InputError(expected, f"{got} in {path}", do)
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        for name, shape in _SHAPES.items():
+            array, kinds = arrays[name], "iu" if name in _WHOLE else "f"
+            expected = f"FLAME's {VERTICES} vertices and {len(JOINTS)} joints, {name} of the shape {shape}"
+            check(array.shape == shape, expected, array.shape, "name a FLAME model, not another body's or hand's")
+            check(array.dtype.kind in kinds, f"{name} of numbers of the kind {kinds}", array.dtype)
+            arrays[name] = np.ascontiguousarray(array, np.int64 if name in _WHOLE else np.float32)
+            check(np.isfinite(arrays[name]).all(), f"finite {name}", "NaN or infinity")
+    faces, (parents, numbers) = arrays["f"], arrays["kintree_table"]
+    reach, weights = np.abs(arrays["v_template"]).max(), arrays["weights"]
+    off, joints_off = (np.abs(each.sum(axis=1) - 1.0).max() for each in (weights, arrays["J_regressor"]))
+    metres = f"a template in metres, within {_REACH_M:g} m of its origin"
+    check(reach <= _REACH_M, metres, f"a reach of {reach:.3g}")
+    vertices = f"vertices {faces.min()} to {faces.max()}"
+    check(faces.min() >= 0 and faces.max() < VERTICES, f"triangles of the vertices 0-{VERTICES - 1}", vertices)
+    sums = f"a sum {off:.3g} off or a negative one"
+    check(off <= 1e-3 and weights.min() >= -1e-3, "skinning weights that sum to 1", sums)
+    check(joints_off <= 1e-2, "a joint regressor whose rows sum to 1", "other sums")
+    tree = (numbers == np.arange(5)).all() and (parents[1:] >= 0).all() and (parents[1:] < numbers[1:]).all()
+    of_joints = f"a tree of the {len(JOINTS)} joints {', '.join(JOINTS)}, every parent before its children"
+    check(tree, of_joints, f"parents {parents.tolist()}")
+    parents[0] = -1  # the makers write 2^32 - 1
+    return {name: array.astype(np.int32) if name in _WHOLE else array for name, array in arrays.items()}
 
 
 def save_flame_npz(arrays: dict[str, Any], path: Path) -> None:
     """Write the arrays as npz without pickle, atomically, for quicker loading; FLAME's licence holds for it as well."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)
-
-
-def _checked(arrays: dict[str, np.ndarray], path: Path) -> dict[str, np.ndarray]:
-    """The arrays with the types that are worked with; InputError where they are no FLAME."""
-    for name, shape in _SHAPES.items():
-        if arrays[name].shape != shape:
-            expected = f"FLAME's {VERTICES} vertices and {len(JOINTS)} joints, {name} of the shape {shape}"
-            got = f"{arrays[name].shape} in {path}"
-            raise InputError(expected, got, "name a FLAME model, not another body's or hand's")
-        if arrays[name].dtype.kind not in (kinds := "iu" if name in _WHOLE else "f"):
-            raise InputError(f"{name} of numbers of the kind {kinds}", f"{arrays[name].dtype} in {path}", _GET)
-    with np.errstate(over="ignore", invalid="ignore"):
-        worked = {
-            name: np.ascontiguousarray(arrays[name], np.int64 if name in _WHOLE else np.float32) for name in _SHAPES
-        }
-        faces, (parents, numbers) = worked["f"], worked["kintree_table"]
-        reach = np.abs(worked["v_template"]).max()
-        off, joints_off = (np.abs(worked[name].sum(axis=1) - 1.0).max() for name in ("weights", "J_regressor"))
-    faces_fit = faces.min() >= 0 and faces.max() < VERTICES
-    tree = (numbers == np.arange(5)).all() and (parents[1:] >= 0).all() and (parents[1:] < numbers[1:]).all()
-    of_joints = f"a tree of the {len(JOINTS)} joints {', '.join(JOINTS)}, every parent before its children"
-    shares = off <= 1e-3 and worked["weights"].min() >= -1e-3
-    checks = [(np.isfinite(array).all(), f"finite {name}", "NaN or infinity") for name, array in worked.items()]
-    checks += [
-        (reach <= _REACH_M, f"a template in metres, within {_REACH_M:g} m of its origin", f"a reach of {reach:.3g}"),
-        (faces_fit, f"triangles of the vertices 0-{VERTICES - 1}", f"vertices {faces.min()} to {faces.max()}"),
-        (shares, "skinning weights that sum to 1", f"a sum {off:.3g} off or a negative one"),
-        (joints_off <= 1e-2, "a joint regressor whose rows sum to 1", "other sums"),
-        (tree, of_joints, f"parents {parents.tolist()}"),
-    ]
-    for good, expected, got in checks:
-        if not good:
-            raise InputError(expected, f"{got} in {path}", _GET)
-    parents[0] = -1  # the makers write 2^32 - 1
-    return {name: array.astype(np.int32) if name in _WHOLE else array for name, array in worked.items()}
 
 
 EXPRESSIONS = 50
@@ -221,13 +213,6 @@ class FlameModel:
         blended = (self.weights @ placed.reshape(frames, -1, 12)).reshape(frames, -1, 3, 4)
         moved: np.ndarray = np.einsum("fvij,fvj->fvi", blended[..., :3], flat.reshape(frames, -1, 3)) + blended[..., 3]
         return moved
-
-    def at(self, point: Int64[np.ndarray, " P"], triangles: Int32[np.ndarray, "T 3"]) -> FlameModel:
-        """The model with some vertices, each as often as it stands in `point`, and triangles of them."""
-        moves = (each.reshape(len(each), -1, 3)[:, point] for each in (self.expressions, self.correctives))
-        expressions, correctives = (each.reshape(len(each), -1) for each in moves)
-        changes: dict[str, Any] = {"expressions": expressions, "correctives": correctives, "triangles": triangles}
-        return replace(self, template=self.template[point], weights=self.weights[point], **changes)
 
 
 def flame_model(file: dict[str, np.ndarray], shape: Float[np.ndarray, " coefficients"] | None = None) -> FlameModel:

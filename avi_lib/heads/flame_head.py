@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Integer
@@ -60,13 +61,12 @@ _MOST_STRETCH, _MOST_MEDIAN_M, _LEAST_EYES_M = 1.5, 0.004, 0.02
 _UPRIGHT, _UNCHANGED = "a FLAME template in metres, y up and facing +z", "use the model's own file unchanged"
 
 
-@dataclass(frozen=True, eq=False)
-class Registration:
+class Registration(NamedTuple):
     """Counterparts of FLAME's vertices on the open head.
 
-    `members` are the vertices that have one; `corners` (members, 3) name the open head's vertices around it, `shares`
-    their weights. `to_flame` (3, 3) takes displacements of the open head to FLAME's. `seam` are places between FLAME's
-    lips; `error_m` is the face's median distance from the open head's skin.
+    `members` are the vertices that have one; `corners` name the open head's vertices around it, `shares` their weights.
+    `to_flame` takes displacements of the open head to FLAME's. `seam` are places between FLAME's lips; `error_m` is the
+    face's median distance from the open head's skin.
     """
 
     members: Int64[np.ndarray, " members"]
@@ -108,7 +108,14 @@ def register(model: FlameModel, head: Head) -> Registration:
     linear, offset, marks, their_marks, seam = _placed(model, points, carried, head)
     near_face = np.linalg.norm(points @ linear.T + offset - _FACE_CENTRE_M, axis=1) < _FACE_REACH_M
     face = _features(points, _normals(points, triangles), carried)[near_face]
-    linear, offset = _affine(face, target, linear, offset, marks, their_marks)
+    weight, around = np.sqrt(_LANDMARK_WEIGHT), np.column_stack([face[:, :3], np.ones(len(face))])
+    fixed = weight * np.column_stack([marks, np.ones(len(marks))])
+    for _ in range(_AFFINE_STEPS):  # the affine map that brings the face onto the skin, and landmarks onto landmarks
+        nearest, distance, _ = _nearest(target, np.column_stack([face[:, :3] @ linear.T + offset, face[:, 3:]]))
+        close = distance < 2 * _NEAR_M
+        goals = np.concatenate([target.data[nearest[close], :3], weight * their_marks])
+        found = np.linalg.lstsq(np.concatenate([around[close], fixed]), goals, rcond=None)[0]
+        linear, offset = found[:3].T, found[3]
     draped = _draped(points @ linear.T + offset, triangles, carried, target)
     nearest, distance, facing = _nearest(target, _features(draped, _normals(draped, triangles), carried))
     fits = (distance < _NEAR_M) & facing
@@ -117,14 +124,8 @@ def register(model: FlameModel, head: Head) -> Registration:
     if error_m > _MOST_MEDIAN_M or stretch.max() > _MOST_STRETCH or stretch.min() < 1 / _MOST_STRETCH:
         got = f"{1000 * error_m:.1f} mm from it, stretched {stretch.min():.2f}-{stretch.max():.2f} times"
         raise InputError(_UPRIGHT, got, _UNCHANGED)
-    return Registration(
-        members=skin[fits],
-        corners=corners[nearest[fits]],
-        shares=shares[nearest[fits]],
-        to_flame=np.linalg.inv(linear),
-        seam=seam,
-        error_m=error_m,
-    )
+    found = nearest[fits]
+    return Registration(skin[fits], corners[found], shares[found], np.linalg.inv(linear), seam, error_m)
 
 
 def _normals(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -186,22 +187,6 @@ def _mouth(p: np.ndarray, jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not middle.any():
         raise InputError("a mouth in the middle of the face", "none there", _UNCHANGED)
     return seam, np.stack([seam[part][seam[part, 2].argmax()] for part in (middle, left, right)])
-
-
-def _affine(
-    face: np.ndarray, skin: cKDTree, linear: np.ndarray, offset: np.ndarray, marks: np.ndarray, their_marks: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The affine map that brings the face onto a skin, landmarks onto landmarks, from a first one."""
-    weight = np.sqrt(_LANDMARK_WEIGHT)
-    points, fixed = (np.column_stack([p, np.ones(len(p))]) for p in (face[:, :3], marks))
-    for _ in range(_AFFINE_STEPS):
-        nearest, distance, _ = _nearest(skin, np.column_stack([face[:, :3] @ linear.T + offset, face[:, 3:]]))
-        close = distance < 2 * _NEAR_M
-        rows = np.concatenate([points[close], weight * fixed])
-        goals = np.concatenate([skin.data[nearest[close], :3], weight * their_marks])
-        found = np.linalg.lstsq(rows, goals, rcond=None)[0]
-        linear, offset = found[:3].T, found[3]
-    return linear, offset
 
 
 def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: cKDTree) -> np.ndarray:
@@ -274,13 +259,12 @@ _FACE = EXPRESSIONS + 3
 _DESCENT_STEPS = 400
 
 
-@dataclass(frozen=True, eq=False)
-class FlameMap:
+class FlameMap(NamedTuple):
     """What every ARKit blendshape is in FLAME coefficients.
 
-    `coefficients` (52, 53): 50 of expression, then the jaw's axis-angle in radians; `residual` (52,) is the error of
-    each over its size, root mean squares over the vertices: 0 is all of it, 1 nothing. `factor` (53, 53) turns
-    coefficients into numbers whose square sums to the mean squared displacement in mm^2.
+    `coefficients`: 50 of expression, then the jaw's axis-angle in radians; `residual` is the error of each over its
+    size, root mean squares over the vertices: 0 is all of it, 1 nothing. `factor` turns coefficients into numbers whose
+    square sums to the mean squared displacement in mm^2.
     """
 
     coefficients: Float32[np.ndarray, "52 53"]
@@ -341,12 +325,9 @@ def fit_flame_map(model: FlameModel, head: Head) -> FlameMap:
     coefficients = np.linalg.solve(scaled, unit[:, None] * (basis @ wanted.T / vertices)).T * unit
     size = np.linalg.norm(wanted, axis=1)
     off = np.linalg.norm(coefficients @ basis - wanted, axis=1)
-    return FlameMap(
-        coefficients=coefficients.astype(np.float32),
-        residual=np.where(size > 0.0, off / np.maximum(size, 1e-12), 1.0),
-        factor=np.linalg.cholesky(form + 1e-12 * np.trace(form) * np.eye(_FACE)),
-        registration=found,
-    )
+    residual = np.where(size > 0.0, off / np.maximum(size, 1e-12), 1.0)
+    factor = np.linalg.cholesky(form + 1e-12 * np.trace(form) * np.eye(_FACE))
+    return FlameMap(coefficients.astype(np.float32), residual, factor, found)
 
 
 def _bounded(shapes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -435,7 +416,7 @@ def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
     triangles = model.triangles.copy()
     triangles[spans] = np.arange(len(uv), len(point)).reshape(-1, 3)
     uv = np.concatenate([uv, np.repeat(uv[of_spans[:, 0]], 3, axis=0)])
-    sheeted = _with_sheet(model.at(point, triangles), found.seam.astype(np.float32))
+    sheeted = _with_sheet(model, point, triangles, found.seam.astype(np.float32))
     extra, sheet = len(sheeted.template) - len(uv), len(sheeted.triangles) - len(material)
     dark = open_head.uv[open_head.triangles[open_head.material == TONGUE][0, 0]]
     notes = [fitted.describe(), "FLAME has no teeth and no tongue: tongueOut moves nothing"]
@@ -468,10 +449,12 @@ def _eyeballs(model: FlameModel) -> Bool[np.ndarray, "2 V"]:
     return whole
 
 
-def _with_sheet(model: FlameModel, seam: Float32[np.ndarray, "S 3"]) -> FlameModel:
-    """The model with a sheet behind the lips.
+def _with_sheet(
+    model: FlameModel, point: np.ndarray, triangles: np.ndarray, seam: Float32[np.ndarray, "S 3"]
+) -> FlameModel:
+    """The model's vertices, each as often as it stands in `point`, with triangles of them and a sheet behind the lips.
 
-    It bends as the line between the lips does; its upper edge follows the head and its lower edge the jaw.
+    The sheet bends as the line between the lips does; its upper edge follows the head and its lower edge the jaw.
     """
     half = np.quantile(np.abs(seam[:, 0]), 0.98)
     across, down = (grid.ravel() for grid in np.meshgrid(np.linspace(-1, 1, _SHEET), np.linspace(0, 1, _SHEET)))
@@ -479,18 +462,19 @@ def _with_sheet(model: FlameModel, seam: Float32[np.ndarray, "S 3"]) -> FlameMod
     front = np.where(nearest, seam[:, 2], -np.inf).max(axis=1)
     height = np.median(seam[:, 1]) + _SHEET_ABOVE_M - down * (_SHEET_ABOVE_M + _SHEET_BELOW_M)
     points = np.column_stack([half * across, height, front - _SHEET_DEPTH_M - 0.008 * down]).astype(np.float32)
-    number = np.arange(len(points)).reshape(_SHEET, _SHEET) + len(model.template)
+    number = np.arange(len(points)).reshape(_SHEET, _SHEET) + len(point)
     a, b, c, d = (part.ravel() for part in (number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]))
-    triangles = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+    of_sheet = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
     weights = np.zeros((len(points), model.weights.shape[1]), np.float32)
     weights[:, JAW] = np.clip(2.0 * down - 0.5, 0.0, 1.0)
     weights[:, NECK] = 1.0 - weights[:, JAW]
-    still = ((0, 0), (0, points.size))
+    moves = (each.reshape(len(each), -1, 3)[:, point] for each in (model.expressions, model.correctives))
+    expressions, correctives = (np.pad(each.reshape(len(each), -1), ((0, 0), (0, points.size))) for each in moves)
     return replace(
         model,
-        template=np.concatenate([model.template, points]),
-        triangles=np.concatenate([model.triangles, triangles]),
-        expressions=np.pad(model.expressions, still),
-        correctives=np.pad(model.correctives, still),
-        weights=np.concatenate([model.weights, weights]),
+        template=np.concatenate([model.template[point], points]),
+        triangles=np.concatenate([triangles, of_sheet]),
+        expressions=expressions,
+        correctives=correctives,
+        weights=np.concatenate([model.weights[point], weights]),
     )

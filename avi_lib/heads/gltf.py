@@ -67,7 +67,9 @@ class GltfFile:
             if text[:4] == b"glTF":
                 (size,) = struct.unpack_from("<12xI", text)
                 self._buffers[0], text = text[28 + size :], text[20 : 20 + size]
-            self.document: Part = json.loads(text, object_pairs_hook=_without_null, parse_float=_number)
+            self.document: Part = json.loads(
+                text, object_pairs_hook=lambda fields: {k: v for k, v in fields if v is not None}, parse_float=_number
+            )
         except (ValueError, RecursionError, struct.error) as error:
             raise self.refused("a glTF 2.0 document", cause(error), "copy it again, or export it anew") from error
         version = self.document["asset"]["version"]
@@ -156,10 +158,6 @@ class GltfFile:
             return inside(self.path.parent, unquote(uri)).read_bytes()
         except (OSError, ValueError) as error:
             raise InputError(expected, f"{uri[:80]!r}, which {error}", do) from error
-
-
-def _without_null(fields: list[tuple[str, Any]]) -> Part:
-    return {field: value for field, value in fields if value is not None}
 
 
 def _number(text: str) -> float:

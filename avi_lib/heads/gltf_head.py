@@ -69,7 +69,11 @@ def read_gltf_head(path: str) -> dict[str, Any]:
     if not (1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent):
         raise file.refused("a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
     weld, carried = _weld(vertices, traits["normals"].T, shapes), traits["carried"]
-    eyes, neck = _eyes(scene, carried[1:], vertices), _neck(scene, carried[0], shapes)
+    eyes, neck = _eyes(scene, carried[1:], vertices), None
+    carrying = scene.topmost(scene.heads & scene.joints)
+    moved = np.any([shape.any(axis=1) for shape in shapes.values()], axis=0)
+    if len(carrying) == 1 and carried[0][moved].mean() >= 0.5:  # or else the face hardly hangs on that joint
+        neck = carried[0], scene.world[carrying[0], :3, 3]
     pictures = {key: _picture(file, key, notes) for key in {piece.picture: None for piece in pieces}}
     return parts_of(placing.placed_head(file.path.stem, pieces, pictures, weld, notes, eyes, neck))
 
@@ -257,12 +261,3 @@ def _eyes(
         for found, ball in zip(joints, members, strict=True)
     ]
     return members, np.stack(centres)
-
-
-def _neck(scene: GltfScene, weight: Float32[np.ndarray, " V"], shapes: dict[str, np.ndarray]) -> placing.Neck | None:
-    """What the joint named as the head carries, unless the face hardly hangs on it."""
-    carrying = scene.topmost(scene.heads & scene.joints)
-    moved = np.any([shape.any(axis=1) for shape in shapes.values()], axis=0)
-    if len(carrying) != 1 or weight[moved].mean() < 0.5:
-        return None
-    return weight, scene.world[carrying[0], :3, 3]

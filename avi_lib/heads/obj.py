@@ -253,10 +253,15 @@ def read_obj_head(path: str) -> dict[str, Any]:
     rest = read_obj(neutral)
     if not len(rest.corners):
         raise InputError(f"faces in {neutral}", "points only", "export the mesh with its faces")
-    moved = {
-        channel: np.sum([_moved(rest, neutral, others[place]) for place in parts], axis=0)
-        for channel, parts in match.parts.items()
-    }
+    moved: dict[str, np.ndarray] = {}
+    for channel, place in [(channel, place) for channel, places in match.parts.items() for place in places]:
+        shape, again = read_obj(others[place]), "export all shapes of one mesh"
+        if len(shape.points) != len(rest.points):
+            got = f"{len(shape.points)} in {others[place]}"
+            raise InputError(f"the {len(rest.points)} vertices of {neutral.name}", got, again)
+        if not np.array_equal(shape.corners[..., 0], rest.corners[..., 0]):
+            raise InputError(f"the faces of {neutral.name}, in its order", f"others in {others[place]}", again)
+        moved[channel] = moved.get(channel, 0.0) + shape.points - rest.points
     notes = [f"{len(match.parts)} of {len(ARKIT_BLENDSHAPES)} ARKit channels found", *match.notes]
     looks, clear = _looks(rest, folder, notes)
     names = [rest.materials[number] for number in np.unique(rest.material)]
@@ -327,17 +332,6 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
             "name the face at rest neutral.obj",
         )
     return neutrals[0], [path for path in paths if path != neutrals[0]]
-
-
-def _moved(rest: ObjMesh, neutral: Path, path: Path) -> Float64[np.ndarray, "P 3"]:
-    """How far a shape's file moves every point of the neutral."""
-    shape, again = read_obj(path), "export all shapes of one mesh"
-    if len(shape.points) != len(rest.points):
-        got = f"{len(shape.points)} in {path}"
-        raise InputError(f"the {len(rest.points)} vertices of {neutral.name}", got, again)
-    if not np.array_equal(shape.corners[..., 0], rest.corners[..., 0]):
-        raise InputError(f"the faces of {neutral.name}, in its order", f"others in {path}", again)
-    return shape.points - rest.points
 
 
 # A motion as a sequence of OBJ files, one a frame, for tools that read nothing else.

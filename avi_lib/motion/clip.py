@@ -125,20 +125,13 @@ _SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
 class ChannelMatch(NamedTuple):
     """Channels found among names.
 
-    `places` maps a channel to its name's index, `halves` one that is not there whole to those of its left and its right
-    half, which add up to it; `unused` names are no channel's.
+    `parts` are the places of the names that add up to a channel: one, or those of its left and its right half; `unused`
+    names are no channel's.
     """
 
-    places: dict[str, int]
-    halves: dict[str, tuple[int, int]]
+    parts: dict[str, list[int]]
     unused: tuple[str, ...]
     notes: tuple[str, ...]
-
-    @property
-    def parts(self) -> dict[str, list[int]]:
-        """Every channel and the indices of the names whose shapes add up to it."""
-        parts = {channel: [place] for channel, place in self.places.items()}
-        return parts | {channel: list(both) for channel, both in self.halves.items()}
 
 
 def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLENDSHAPES) -> ChannelMatch:
@@ -152,34 +145,26 @@ def match_channels(names: Sequence[str], channels: tuple[str, ...] = ARKIT_BLEND
         for prefix, channel in reading.items():
             found_by.setdefault(prefix, set()).add(channel)
     prefix = min(found_by, key=lambda prefix: (-len(found_by[prefix]), len(prefix), prefix), default="")
-    places: dict[str, int] = {}
+    found: dict[str, int] = {}
     for index, reading in enumerate(whole):
-        channel = reading.get(prefix, "")
-        if channel in places:
-            both = f"{names[places[channel]]!r} and {names[index]!r}"
-            raise InputError(f"one name for {channel}", both, "rename or remove one of them")
-        if channel:
-            places[channel] = index
+        if channel := reading.get(prefix, ""):
+            if channel in found:
+                both = f"{names[found[channel]]!r} and {names[index]!r}"
+                raise InputError(f"one name for {channel}", both, "rename or remove one of them")
+            found[channel] = index
     sided = {reading[prefix]: index for index, reading in enumerate(half) if prefix in reading}
-    halves = {
-        channel: (sided[f"{channel}Left"], sided[f"{channel}Right"])
-        for channel in channels
-        if channel not in places and {f"{channel}Left", f"{channel}Right"} <= sided.keys()
-    }
-    used = {*places.values(), *sum(halves.values(), ())}
-    unused = tuple(name for index, name in enumerate(names) if index not in used)
+    pairs = {channel: (f"{channel}Left", f"{channel}Right") for channel in channels if channel not in found}
+    halves = {channel: [sided[side] for side in sides] for channel, sides in pairs.items() if {*sides} <= sided.keys()}
+    parts = {channel: [found[channel]] for channel in channels if channel in found} | halves
+    used = {place for places in parts.values() for place in places}
     told = [re.sub(r"[^\w.-]+", " ", name)[:60] for name in names]
     rest = [name for index, name in enumerate(told) if index not in used]
-    rest[5:] = [f"{len(rest) - 5} more" for _ in rest[5:6]]
-    return ChannelMatch(
-        places={channel: places[channel] for channel in channels if channel in places},
-        halves=halves,
-        unused=unused,
-        notes=(
-            *(f"{told[a]} and {told[b]} are merged into {channel}" for channel, (a, b) in halves.items()),
-            *([f"no channels of ARKit, so they are not used: {', '.join(rest)}"] if unused else []),
-        ),
-    )
+    notes = [f"{told[a]} and {told[b]} are merged into {channel}" for channel, (a, b) in halves.items()]
+    if rest:
+        rest[5:] = [f"{len(rest) - 5} more" for _ in rest[5:6]]
+        notes.append(f"no channels of ARKit, so they are not used: {', '.join(rest)}")
+    unused = (name for index, name in enumerate(names) if index not in used)
+    return ChannelMatch(parts, tuple(unused), tuple(notes))
 
 
 def words(name: str) -> list[str]:
@@ -228,21 +213,15 @@ UNREADABLE = (
 """What a damaged archive, and then a damaged array header, make the readers of both raise."""
 
 
-def read_header(opened: Callable[[], IO[bytes]]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of an array in npy format, whose stream `opened` opens; damage raises one of `UNREADABLE`."""
-    with opened() as stream:
-        version = npy.read_magic(stream)
-        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, _, dtype = header(stream)
-    return shape, dtype
-
-
 def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_bytes: int) -> np.ndarray:
     """One array in npy format, whose stream `opened` opens, of numpy's `kinds`, such as "fiu", and a largest size.
 
     Raises ValueError for another type or a larger array; other damage raises one of `UNREADABLE`.
     """
-    shape, dtype = read_header(opened)
+    with opened() as stream:
+        version = npy.read_magic(stream)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, _, dtype = header(stream)
     if dtype.kind not in kinds:
         raise ValueError(f"{name} of the type {dtype}")
     if math.prod(shape) * dtype.itemsize > most_bytes:

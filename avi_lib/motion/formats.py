@@ -12,11 +12,12 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from itertools import count, islice, takewhile
 from pathlib import Path
 from posixpath import splitext
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -54,7 +55,12 @@ WRITABLE = {
 }
 """What is written by suffix; a name without one is a folder with one OBJ a frame."""
 READABLE = (".npz", ".csv", ".glb", ".gltf", ".bvh")
-_WITH_HEAD = (".glb", ".usda", ".usdc", ".usdz")
+_HEADS = {
+    **dict.fromkeys((".usda", ".usdc", ".usdz"), ("export", "write_usd")),
+    ".glb": ("export", "write_glb"),
+    "": ("obj", "write_obj_sequence"),
+}
+"""Formats that show a head, and what writes them in the room `heads`, which is imported when it is called."""
 
 
 def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None = None) -> None:
@@ -65,20 +71,9 @@ def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None 
     """
     output = Path(output)
     check_motion(output, head)
-    suffix = output.suffix.lower()
-    shown: Any = head or load_head() if suffix in ("", *_WITH_HEAD) else None
-    if suffix == ".glb":
-        from avi_lib.heads.export import write_glb
-
-        write_glb(shown, motion, output)
-    elif suffix.startswith(".usd"):
-        from avi_lib.heads.export import write_usd
-
-        write_usd(shown, motion, output)
-    elif not suffix:
-        from avi_lib.heads.obj import write_obj_sequence
-
-        write_obj_sequence(shown, motion, output)
+    if (suffix := output.suffix.lower()) in _HEADS:
+        module, write = _HEADS[suffix]
+        getattr(import_module(f"avi_lib.heads.{module}"), write)(head or load_head(), motion, output)
     else:
         plain = save_flame_coefficients if motion.space is FLAME else save_npz
         {".csv": save_livelink, ".bvh": save_bvh, ".npz": plain}[suffix](motion, output)
@@ -133,12 +128,9 @@ def converted(motion: MotionClip, space: str, head: RiggedHead | None) -> tuple[
 
 
 def written_files(output: Path) -> tuple[Path, ...]:
-    """Every file that is written for a result of this name: USD keeps its texture beside it."""
-    if not output.suffix.lower().startswith(".usd"):
-        return (output,)
-    from avi_lib.heads.export import companions
-
-    return (output, *companions(output))
+    """Every file that is written for a result of this name: beside .usda and .usdc lies their texture."""
+    textured = output.suffix.lower() in (".usda", ".usdc")
+    return (output, output.with_name(f"{output.stem}_atlas.png")) if textured else (output,)
 
 
 def writable_here() -> tuple[str, ...]:
@@ -153,8 +145,8 @@ def check_motion(output: Path, head: RiggedHead | None = None) -> None:
     if suffix and suffix not in WRITABLE:
         expected = f"a motion file ending in {', '.join(WRITABLE)}, or a folder's name"
         raise InputError(expected, str(output), "change the suffix")
-    if suffix in _WITH_HEAD and not (head is None or isinstance(head, Head)):
-        expected = f"a head with blendshapes for {', '.join(_WITH_HEAD)}"
+    if suffix and suffix in _HEADS and not (head is None or isinstance(head, Head)):
+        expected = f"a head with blendshapes for {suffix}"
         raise InputError(expected, f"the FLAME head {head.name}", "write its coefficients, or a folder of OBJ")
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from avi_lib.face.portrait import LIP_CORNERS, LOWER_LIP, UPPER_LIP, Portrait, crop_of, find_face, load_portrait
-from avi_lib.face.tracking import FaceFollower, Footage
+from avi_lib.face.tracking import FaceFollower, pictures_of
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -142,7 +142,7 @@ def _clips(folder: Path, work: Path) -> Iterator[Figure]:
 
 def _errors(video: Path, work: Path) -> Sequence[float]:
     """Errors of all landmarks and of the lips, r of the lip gap, and the error where nothing moves."""
-    first: UInt8[np.ndarray, "H W 3"] = next(rgb for _, rgb in Footage(video).pictures())
+    first: UInt8[np.ndarray, "H W 3"] = next(rgb for _, rgb in pictures_of(video))
     photo = work / f"{video.stem}.png"
     Image.fromarray(first).save(photo)
     portrait = load_portrait(photo, RenderSettings())

@@ -242,7 +242,7 @@ def motions(count: int, folder: Path) -> Iterator[Attack]:
 
 def pictures(count: int, folder: Path) -> Iterator[Attack]:
     """Pictures, and videos of ten pictures."""
-    from avi_lib.face.tracking import Footage
+    from avi_lib.face.tracking import pictures_of
     from avi_lib.wall import behind_wall
 
     whole = {suffix: encoded(*how, None) for suffix, how in VIDEOS.items()}
@@ -253,7 +253,7 @@ def pictures(count: int, folder: Path) -> Iterator[Attack]:
 
     def load(path: Path) -> None:
         if path.suffix[1:] in VIDEOS:
-            for _ in Footage(path).pictures():
+            for _ in pictures_of(path):
                 pass
             return
         terms = {"name": path.name, "expected": "a PNG, JPEG or WebP picture", "do": "save it again as PNG"}
