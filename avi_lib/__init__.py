@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from avi_lib.instruction.instruction import Instruction, Timeline, understand
     from avi_lib.motion.clip import MotionClip
     from avi_lib.motion.formats import load_motion, save_motion
+    from avi_lib.motion.live import LiveFace
     from avi_lib.speech.loading import load_voice
     from avi_lib.speech.voice import Voice
     from avi_lib.talker import Talker, draw_style, instruct, render, talk
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = (  # noqa: RUF022 (in the order of use)
     "load_voice", "Voice", "instruct", "understand", "Instruction", "Timeline", "draw_style", "talk", "render", "plot",
-    "load_motion", "save_motion", "MotionClip", "load_head", "Talker",
+    "load_motion", "save_motion", "MotionClip", "load_head", "Talker", "LiveFace",
 )  # fmt: skip
 
 _MODULES = {
@@ -32,6 +33,7 @@ _MODULES = {
     "talker": ("instruct", "draw_style", "talk", "render", "Talker"),
     "motion.formats": ("load_motion", "save_motion"),
     "motion.clip": ("MotionClip",),
+    "motion.live": ("LiveFace",),
     "face.head": ("load_head",),
     "workbook.plots": ("plot",),
 }

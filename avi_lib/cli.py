@@ -1,6 +1,6 @@
 """The `avi` command: arguments in, lines or JSON out; the work is done by the library.
 
-    avi talk my.wav --instruction "She is furious." -o angry.mp4
+    avi talk my.wav --instruction "She is furious." -o angry.mp4 · avi live my.wav --port 8000
     avi instruct my.wav · avi track my.mp4 -o motion.csv · avi export motion.npz motion.csv
     avi evaluate motion.csv --speech my.wav · avi prepare ravdess raw/ prepared/
     avi run 00 · avi verify outputs/RUN · avi heads · avi models · avi doctor
@@ -274,6 +274,36 @@ def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False
             if outcome.alone:
                 return outcome.error.exit_code
     return failed
+
+
+def _live(options: Options) -> int:
+    from avi_lib import live, receivers
+    from avi_lib.instruction.instruction import understand
+    from avi_lib.speech.loading import load_voice
+    from avi_lib.talker import Talker
+
+    source: live.Source
+    if options.source == "-":
+        source = live.Pipe(sys.stdin.buffer, options.rate)
+    elif options.source in ("microphone", "socket"):
+        source = live.Microphone() if options.source == "microphone" else live.Socket()
+    else:
+        source = live.PlayedFile(load_voice(options.source))
+    port = 0 if options.port is None and isinstance(source, live.Socket) else options.port
+    to: list[receivers.Receiver] = [receivers.LiveLink(*receivers.address(each)) for each in [options.livelink] if each]
+    to += [receivers.Vmc(*receivers.address(each)) for each in [options.vmc] if each]
+    to += [receivers.Recording(options.motion)] if options.motion else []
+    to += [receivers.Page(port, options.host)] if port is not None else []
+    if not to:
+        raise InputError("somebody who gets the motion", "nobody", "name --livelink, --vmc, --port or --motion")
+    asked = understand(options.instruction) if options.instruction else None
+    with Talker(_settings(TalkSettings, options)) as talker:
+        session = live.LiveSession(talker, source, to, asked)
+        for page in session.pages:
+            _say(f"open {page.url}")
+        report = session.run()
+    _print(options, report._asdict(), report.lines())
+    return 0
 
 
 def _track(options: Options) -> int:

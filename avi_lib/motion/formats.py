@@ -189,16 +189,21 @@ def save_livelink(clip: MotionClip, path: Path) -> None:
     if round(clip.fps) > most and last.startswith("00:00:00:") and USUAL_COUNTS[-2] <= float(last[9:]) < most:
         expected = f"a clip of more than a second for a Live Link Face CSV above {most} frames per second"
         raise InputError(expected, f"{clip.duration_s:.2f} s at {clip.fps:g}", "export it as npz")
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(HEADER)
+        for frame, row in enumerate(livelink_rows(clip)):
+            writer.writerow([_timecode(frame, clip.fps), len(HEADER) - 2, *(f"{value:.7g}" for value in row)])
+
+
+def livelink_rows(clip: MotionClip) -> Float32[np.ndarray, "frames 61"]:
+    """What the app sends of every frame: 52 blendshapes, the head's yaw, pitch and roll, and those of both eyes."""
     columns = [clip[channel] for channel in _COLUMNS]
     for side, to_left, to_right in (("Left", "Out", "In"), ("Right", "In", "Out")):
         yaw = clip[f"eyeLook{to_left}{side}"] - clip[f"eyeLook{to_right}{side}"]
         pitch = clip[f"eyeLookDown{side}"] - clip[f"eyeLookUp{side}"]
         columns += [EYE_RANGE_RAD * yaw, EYE_RANGE_RAD * pitch, np.zeros_like(yaw)]
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(HEADER)
-        for frame, row in enumerate(np.stack(columns, axis=1)):
-            writer.writerow([_timecode(frame, clip.fps), len(HEADER) - 2, *(f"{value:.7g}" for value in row)])
+    return np.stack(columns, axis=1)
 
 
 def _timecode(frame: int, fps: float) -> str:

@@ -78,6 +78,14 @@ class SpeechEncoder(ABC):
         """Features of every layer, the network's input embedding first and what `encode` gives last."""
         return self._features(wave, True)
 
+    def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
+        """Features of the last layer for a piece of a longer sound, of a window at most, while that is still spoken.
+
+        The sound's peak, and the loudest band of its spectrum at that level, are told, as the piece does not know them.
+        """
+        frames = -(-len(wave) // HOP)
+        return self._encode_window(self._prepare(wave / np.float32(peak), frames, loudest_log10), 0, frames, False)[0]
+
     def _features(self, wave: Any, every_layer: bool) -> States:
         check_wave(wave)
         frames = -(-len(wave) // HOP)
@@ -97,8 +105,8 @@ class SpeechEncoder(ABC):
         return sums
 
     @abstractmethod
-    def _prepare(self, wave: Wave, frames: int) -> Read:
-        """What the network reads for `frames` frames of the whole wave."""
+    def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
+        """What the network reads for `frames` frames of the whole wave; see `log_mel`."""
 
     @abstractmethod
     def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
@@ -176,11 +184,12 @@ _WIDTH = 400
 _CHUNK = 2048
 
 
-def log_mel(wave: Wave, bins: int) -> Float32[np.ndarray, "bins steps"]:
+def log_mel(wave: Wave, bins: int, loudest_log10: float | None = None) -> Float32[np.ndarray, "bins steps"]:
     """The spectrogram of a wave at 16 kHz of more than 200 samples, one column for each whole 10 ms.
 
     Column j is centred on sample 160 j; the wave is mirrored at its ends, as in the original. Memory beyond the result
-    is that of the wave and of 20 s of spectra.
+    is that of the wave and of 20 s of spectra. What lies 80 dB below the loudest band is cut off: the wave's own, or
+    `loudest_log10`, the logarithm of a power.
     """
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(wave, _WIDTH // 2, mode="reflect"), _WIDTH)[::STEP]
     hann = np.hanning(_WIDTH + 1)[:-1].astype(np.float32)
@@ -190,19 +199,21 @@ def log_mel(wave: Wave, bins: int) -> Float32[np.ndarray, "bins steps"]:
         spectrum = np.fft.rfft(windows[start : min(start + _CHUNK, steps)] * hann)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         mel[:, start : start + _CHUNK] = np.log10(np.maximum(_slaney_filters(bins) @ power.T, 1e-10))
-    np.maximum(mel, mel.max() - 8.0, out=mel)
+    np.maximum(mel, (mel.max() if loudest_log10 is None else loudest_log10) - 8.0, out=mel)
     mel += 4
     mel /= 4
     return mel
 
 
-def centred_log_mel(wave: Wave, frames: int, bins: int) -> Float32[np.ndarray, "bins steps"]:
+def centred_log_mel(
+    wave: Wave, frames: int, bins: int, loudest_log10: float | None = None
+) -> Float32[np.ndarray, "bins steps"]:
     """Two columns for each of `frames` frames of 20 ms, the wave filled up with silence.
 
     Whisper halves the number of columns by a convolution centred on the even ones. The first column, centred on the
     wave's first sample, is left out, so that these are centred on the middle of their frames.
     """
-    return log_mel(np.pad(wave, (0, (2 * frames + 1) * STEP - len(wave))), bins)[:, 1:]
+    return log_mel(np.pad(wave, (0, (2 * frames + 1) * STEP - len(wave))), bins, loudest_log10)[:, 1:]
 
 
 @cache
@@ -260,8 +271,8 @@ class CTranslateWhisper(SpeechEncoder):
         self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", folder / "model.bin"))
         self.dim = self._run(np.zeros((self._model.n_mels, 2), np.float32)).shape[-1]
 
-    def _prepare(self, wave: Wave, frames: int) -> Read:
-        return centred_log_mel(wave, frames, self._model.n_mels)
+    def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
+        return centred_log_mel(wave, frames, self._model.n_mels, loudest_log10)
 
     def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
         return self._run(prepared[:, 2 * start : 2 * stop])
@@ -325,9 +336,9 @@ class HubEncoder(SpeechEncoder):
         self._beyond = reach - HOP
         self._normalise = bool(options.get("do_normalize", True))
 
-    def _prepare(self, wave: Wave, frames: int) -> Read:
+    def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
         if self._whisper:
-            return centred_log_mel(wave, frames, self._model.config.num_mel_bins)
+            return centred_log_mel(wave, frames, self._model.config.num_mel_bins, loudest_log10)
         if self._normalise:
             mean = wave.mean(dtype=np.float64)
             variance = np.einsum("i,i->", wave, wave, dtype=np.float64) / len(wave) - mean**2

@@ -87,12 +87,16 @@ class Prosody:
             if beat.strength >= least and beat == max(self.syllables[start:stop], key=lambda b: (b.strength, b.time_s))
         )
 
-    def contour(self) -> Float32[np.ndarray, "frames 5"]:
-        """The columns of `CONTOUR` for every frame; the speaker's pitch and the recording's level do not matter."""
-        pitch = 12 * np.log2(np.maximum(self.f0_hz, 1.0))
-        median = np.median(pitch[self.voiced]) if self.voiced.any() else 0.0
+    def contour(self, usual: Prosody | None = None) -> Float32[np.ndarray, "frames 5"]:
+        """The columns of `CONTOUR` for every frame; the speaker's pitch and the recording's level do not matter.
+
+        usual: what tells these, where it is not the voice itself.
+        """
+        usual = usual or self
+        pitch, others = (12 * np.log2(np.maximum(each.f0_hz, 1.0)) for each in (self, usual))
+        median = np.median(others[usual.voiced]) if usual.voiced.any() else 0.0
         pitch = np.where(self.voiced, pitch - median, 0.0) / _HALF_OCTAVE_ST
-        level = np.maximum(self.energy_db - np.percentile(self.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
+        level = np.maximum(self.energy_db - np.percentile(usual.energy_db, 95), _FLOOR_DB) / _LEVEL_DB
         moves = np.diff(pitch, prepend=pitch[:1]) * self.voiced, np.diff(level, prepend=level[:1])
         return np.stack([pitch, self.voiced, level, *moves], axis=1).astype(np.float32)
 

@@ -38,6 +38,7 @@ SECTIONS = (
     "generator",
     "flow",
     "asked",
+    "live",
     "prior",
     "instructor",
     "reader",
@@ -81,6 +82,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="demonstration clips for the instructor")
     lengths = {"type": float, "default": [1, 8, 64], "metavar": "N", "help": "lengths of recordings"}
     parser.add_argument("--minutes", nargs="+", **lengths)
+    parser.add_argument("--live-minutes", type=float, default=1.0, metavar="N", help="of motion while it is spoken")
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="runs that are killed")
     parser.add_argument("--siege", type=float, default=1.0, metavar="SHARE", help="of the counts of a whole siege")
     return parser

@@ -49,6 +49,7 @@ class Options:
     minutes: Sequence[float]
     kills: int
     siege: float
+    live_minutes: float
     work: Path
 
 

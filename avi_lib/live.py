@@ -1,0 +1,424 @@
+"""A live session: sound from a file, a pipe, a microphone or a page in; motion to receivers, as it is spoken.
+
+>>> session = LiveSession(talker, PlayedFile(voice), [LiveLink("127.0.0.1", 11111)], understand("She is furious."))
+>>> session.run()                                             # returns when the sound has ended
+LiveReport(frames=176, late=0, inserted_s=0.0, dropped_s=0.0, first_ms=281, jitter_ms=1.2, busy=0.3)
+
+Frame i is sent `LATENCY_S` after the sound at i/25 s came in: by then it is known. Where a microphone or a page falls
+silent for good, silence is put in; what comes later than that is left out, so that nothing is ever sent later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import IO, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import soxr
+from jaxtyping import Float32
+
+from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.instruction.instruction import Instruction, understand
+from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.live import FPS, FRAME, HOP, LiveFace
+from avi_lib.receivers import RATES_HZ, Page, Receiver, Values
+from avi_lib.speech.encoders import RATE_HZ, Wave
+from avi_lib.speech.voice import Voice
+from avi_lib.talker import Talker
+
+LATENCY_S = 0.28
+"""From the sound of a frame's first sample to the frame."""
+LATE_S = 0.2
+"""Silence is put in where no sound came for so long."""
+BEHIND_MS = 10.0
+"""Frames that are later than this are helped by drawing none."""
+MOST_WAITING_S = 1.0
+"""Sound that waits to be worked on; the oldest beyond it is left out."""
+FIRST_S, EVERY_S, HEARD_S = 3.0, 5.0, 6.0
+"""Without an instruction: the voice is listened to after so long, then so often, each time to the last `HEARD_S`."""
+
+
+# Sources of sound.
+
+
+class Intake:
+    """Sound on its way to the face: what comes too fast or too late is left out, and a pause that lasts is filled."""
+
+    def __init__(self) -> None:
+        self._pieces: deque[Wave] = deque()
+        self._ready = threading.Condition()
+        self._resampler: tuple[int, soxr.ResampleStream] | None = None
+        self._taken, self._waiting, self.ended = 0, 0, False
+        self.begun_s: float | None = None
+        """When the first sample came, on the monotonic clock; later by what was left out because work was behind."""
+        self.inserted, self.dropped = 0, 0
+
+    def put(self, samples: Wave, rate_hz: int, fills: bool) -> None:
+        """Sound (samples,) as it comes; with `fills` it is bound to the clock: none may come later than it was spoken.
+
+        Raises InputError for a rate outside `RATES_HZ`.
+        """
+        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+            expected = f"a rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
+            raise InputError(expected, f"{rate_hz} Hz", "say at which rate the samples come")
+        samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+        if rate_hz != RATE_HZ:
+            if self._resampler is None or self._resampler[0] != rate_hz:
+                self._resampler = rate_hz, soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32", "HQ")
+            samples = self._resampler[1].resample_chunk(samples)
+        with self._ready:
+            now = time.monotonic()
+            if self.begun_s is None:
+                self.begun_s = now - (len(samples) / RATE_HZ if fills else 0.0)
+            if fills:
+                behind = self._taken + self._waiting + len(samples) - (now - self.begun_s + LATE_S / 2) * RATE_HZ
+                late = min(max(round(behind), 0), len(samples))
+                self.dropped += late
+                samples = samples[late:]
+            self._add(samples)
+
+    def _add(self, samples: Wave) -> None:
+        self._pieces.append(samples)
+        self._waiting += len(samples)
+        while self._waiting > MOST_WAITING_S * RATE_HZ and len(self._pieces) > 1:
+            lost = len(self._pieces.popleft())
+            self._waiting -= lost
+            self.dropped += lost
+            assert self.begun_s is not None
+            self.begun_s += lost / RATE_HZ
+        self._ready.notify()
+
+    def take(self, fills: bool) -> Wave | None:
+        """The sound that has come, at most a hop of it; None at its end. With `fills`, silence where none comes."""
+        with self._ready:
+            if not self._pieces and not self.ended:
+                self._ready.wait(LATE_S if self.begun_s is not None else 1.0)
+            if not self._pieces:
+                if self.ended:
+                    return None
+                if not fills or self.begun_s is None:
+                    return np.zeros(0, np.float32)
+                missing = round((time.monotonic() - self.begun_s) * RATE_HZ) - self._taken
+                silence = min(max(missing, 0), HOP * FRAME)
+                self.inserted += silence
+                self._taken += silence
+                return np.zeros(silence, np.float32)
+            piece = self._pieces.popleft()
+            self._waiting -= len(piece)
+            self._taken += len(piece)
+            return piece
+
+    def end(self) -> None:
+        """No more sound comes."""
+        with self._ready:
+            self.ended = True
+            self._ready.notify()
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where sound comes from; `fills` where it comes by the clock and may be late."""
+
+    fills: bool
+
+    def play(self, intake: Intake, stopped: threading.Event) -> None:
+        """Put sound in until it ends, or `stopped`; called in a thread of its own."""
+
+
+class PlayedFile:
+    """A recording, as fast as it was spoken."""
+
+    fills = False
+
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+
+    def play(self, intake: Intake, stopped: threading.Event) -> None:
+        """Each hop when it has been spoken."""
+        _pace(iter(np.split(self.voice.wave, range(HOP * FRAME, len(self.voice.wave), HOP * FRAME))), intake, stopped)
+
+
+class Pipe:
+    """Samples of 16 bits, little-endian, one channel, as `ffmpeg -f s16le -ac 1 -ar 16000 -` writes them."""
+
+    fills = False
+
+    def __init__(self, stream: IO[bytes], rate_hz: int = RATE_HZ) -> None:
+        self._stream, self._rate_hz = stream, rate_hz
+
+    def _pieces(self) -> Iterator[Wave]:
+        rest = b""
+        while read := self._stream.read(2 * round(self._rate_hz * HOP / FPS)):
+            whole = len(rest + read) // 2 * 2
+            yield np.frombuffer((rest + read)[:whole], "<i2").astype(np.float32) / 32768
+            rest = (rest + read)[whole:]
+
+    def play(self, intake: Intake, stopped: threading.Event) -> None:
+        """No faster than it is spoken: what writes into the pipe is kept waiting."""
+        _pace(self._pieces(), intake, stopped, self._rate_hz)
+
+
+def _pace(pieces: Iterator[Wave], intake: Intake, stopped: threading.Event, rate_hz: int = RATE_HZ) -> None:
+    """Pieces when the last of their samples has been spoken."""
+    begun, spoken = time.monotonic(), 0
+    for piece in pieces:
+        spoken += len(piece)
+        if stopped.wait(max(begun + spoken / rate_hz - time.monotonic(), 0.0)):
+            return
+        if time.monotonic() - begun - spoken / rate_hz > MOST_WAITING_S:  # what writes it paused
+            begun = time.monotonic() - spoken / rate_hz
+        intake.put(piece, rate_hz, fills=False)
+
+
+class Microphone:
+    """The machine's own microphone, through PortAudio; AssetError where there is none."""
+
+    fills = True
+
+    def play(self, intake: Intake, stopped: threading.Event) -> None:
+        """Until stopped."""
+        do = "name a recording, pipe samples into `avi live -`, or open the page of `avi live socket`"
+        try:
+            import sounddevice  # type: ignore[import-untyped]
+        except OSError as error:
+            raise AssetError("the library PortAudio for a microphone", str(error), do) from error
+
+        def come(samples: np.ndarray, *_: object) -> None:
+            intake.put(samples[:, 0].copy(), RATE_HZ, fills=True)
+
+        try:
+            with sounddevice.InputStream(RATE_HZ, HOP * FRAME // 4, channels=1, dtype="float32", callback=come):
+                stopped.wait()
+        except sounddevice.PortAudioError as error:
+            raise AssetError("a microphone", str(error), do) from error
+
+
+class Socket:
+    """Sound that a client of the page's WebSocket sends: `{"type": "audio", "rate_hz": 48000}`, then samples."""
+
+    fills = True
+
+    def play(self, intake: Intake, stopped: threading.Event) -> None:
+        """The page puts it in."""
+        stopped.wait()
+
+
+# The session.
+
+
+class LiveReport(NamedTuple):
+    """How a session went.
+
+    late: frames sent more than 20 ms after they were due; inserted_s, dropped_s: silence put in, sound left out;
+    first_ms: from the first sample to the first frame; jitter_ms: 95th percentile of how far a frame was off its time;
+    busy: share of the time of the sound that was worked.
+    """
+
+    frames: int
+    late: int
+    inserted_s: float
+    dropped_s: float
+    first_ms: float
+    jitter_ms: float
+    busy: float
+
+    def lines(self) -> Iterator[str]:
+        """The report for a person."""
+        yield f"{self.frames} frames, the first after {self.first_ms:.0f} ms; {self.busy:.2f} s of work a second"
+        yield f"95 % within {self.jitter_ms:.1f} ms of their time, {self.late} late"
+        if self.inserted_s or self.dropped_s:
+            yield f"{self.inserted_s:.2f} s of silence put in, {self.dropped_s:.2f} s of sound left out"
+
+
+def _give_way() -> None:
+    """Let this thread, and those that it starts, wait for the others of this process, where a thread can."""
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+
+
+class LiveSession:
+    """A face that speaks what a source says, to receivers; see `run`.
+
+    asked: the instruction; None where it follows the voice: calm at first, then what the instructor writes of it.
+    """
+
+    def __init__(
+        self, talker: Talker, source: Source, receivers: Sequence[Receiver], asked: Instruction | None = None
+    ) -> None:
+        if talker.generator is None or talker.prior_sampler is None:
+            raise InputError(
+                "the learned generator and prior, which go with the sound", "the performer", "leave it out"
+            )
+        self._talker, self._source, self._receivers = talker, source, receivers
+        self.pages = [each for each in receivers if isinstance(each, Page)]
+        self._follows = asked is None
+        self._asked = asked or Instruction.parse("A person feels calm.")
+        self._worker = ThreadPoolExecutor(1, "instruct", _give_way)
+        self._next: Future[tuple[Instruction, np.ndarray]] | None = None
+        self._wish: deque[str] = deque(maxlen=1)
+        self._stopped, self._intake = threading.Event(), Intake()
+        self._due: deque[tuple[int, float, Values]] = deque()
+        self._more = threading.Condition()
+        self._offs_ms: list[float] = []
+        self._latest: tuple[int, Values] | None = None
+        self._drawing, self._shown, self._given = threading.Lock(), -1, -1
+
+    def stop(self) -> None:
+        """End the session soon, from any thread."""
+        self._stopped.set()
+        self._intake.end()
+
+    def direct(self, text: str) -> None:
+        """Ask for something else, from any thread; the instruction follows the voice no longer."""
+        self._wish.append(text)
+
+    def run(self) -> LiveReport:
+        """Speak until the sound ends, or until stopped; errors of the source are raised here."""
+        talker, intake = self._talker, self._intake
+        assert talker.generator is not None
+        face = LiveFace(talker.generator, self._style(self._asked), self._asked, talker.settings.seed)
+        for _ in face.push(np.zeros(16 * HOP * FRAME, np.float32)):  # what is slow the first time
+            pass
+        face = LiveFace(talker.generator, self._style(self._asked), self._asked, talker.settings.seed)
+        for page in self.pages:
+            page.heard = lambda samples, rate_hz: intake.put(samples, rate_hz, fills=True)
+            page.asked = self.direct
+            page.hold("hello", fps=FPS, channels=list(ARKIT.channels), latency_s=LATENCY_S, rate_hz=RATE_HZ)
+            page.hold("instruction", text=self._asked.text)
+        problems: list[BaseException] = []
+
+        def play() -> None:
+            try:
+                self._source.play(intake, self._stopped)
+            except BaseException as problem:  # raised where it is awaited
+                problems.append(problem)
+            intake.end()
+
+        threads = [threading.Thread(target=play, daemon=True), threading.Thread(target=self._publish, daemon=True)]
+        if self.pages:
+            threads += [threading.Thread(target=self._show, daemon=True) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        frame, busy_s, tail = 0, 0.0, np.zeros(0, np.float32)
+        listened_s = FIRST_S - EVERY_S
+        try:
+            while (samples := intake.take(self._source.fills)) is not None and not self._stopped.is_set():
+                began = time.thread_time()
+                if not isinstance(self._source, Socket):
+                    for page in self.pages:
+                        page.sound(samples)
+                self._take_wishes(face)
+                tail = np.concatenate([tail, samples])[-round(HEARD_S * RATE_HZ) :]
+                for values in face.push(samples):
+                    frame = self._add(frame, values)
+                if self._follows and self._next is None and face.heard / FPS >= listened_s + EVERY_S:
+                    listened_s = face.heard / FPS
+                    self._next = self._worker.submit(self._write, Voice(tail))
+                busy_s += time.thread_time() - began
+            if not self._stopped.is_set():
+                for values in face.finish():
+                    frame = self._add(frame, values)
+        finally:
+            with self._more:
+                self._due.append((-1, 0.0, np.zeros(0, np.float32)))
+                self._more.notify()
+            threads[1].join()
+            self._stopped.set()
+            self._worker.shutdown(cancel_futures=True)
+            for receiver in self._receivers:
+                receiver.close()
+        if problems:
+            raise problems[0]
+        offs, spoken_s = np.array(self._offs_ms or [0.0]), max(face.heard / FPS, 1e-9)
+        dropped_s, inserted_s = intake.dropped / RATE_HZ, intake.inserted / RATE_HZ
+        first_ms = 1000 * LATENCY_S + float(offs[0])
+        jitter_ms = float(np.percentile(np.abs(offs), 95))
+        return LiveReport(frame, int((offs > 20).sum()), inserted_s, dropped_s, first_ms, jitter_ms, busy_s / spoken_s)
+
+    def _style(self, asked: Instruction) -> np.ndarray:
+        sampler = self._talker.prior_sampler
+        assert sampler is not None
+        return sampler.style(asked, self._talker.settings.seed, self._talker.settings.sample)
+
+    def _write(self, voice: Voice) -> tuple[Instruction, np.ndarray]:
+        asked = self._talker.instructor.instruct(voice).instruction
+        return asked, self._style(asked)
+
+    def _understand(self, text: str) -> tuple[Instruction, np.ndarray]:
+        asked = understand(text)
+        return asked, self._style(asked)
+
+    def _take_wishes(self, face: LiveFace) -> None:
+        """Let the face do what was asked for meanwhile, once its style is drawn."""
+        if self._next is not None and self._next.done():
+            ready, self._next = self._next, None
+            try:
+                asked, style = ready.result()
+            except AviError as error:
+                for page in self.pages:
+                    page.tell(json.dumps({"type": "error", "text": str(error)}))
+            else:
+                face.direct(asked, style)
+                for page in self.pages:
+                    page.hold("instruction", text=asked.text)
+        if self._wish and self._next is None:
+            self._follows = False
+            self._next = self._worker.submit(self._understand, self._wish.popleft())
+
+    def _add(self, frame: int, values: Float32[np.ndarray, "frames channels"]) -> int:
+        """Frames that wait until they are due."""
+        begun_s = self._intake.begun_s
+        assert begun_s is not None, "there are frames where there was sound"
+        with self._more:
+            for row in values:
+                self._due.append((frame, begun_s + frame / FPS + LATENCY_S, row))
+                frame += 1
+            self._more.notify()
+        return frame
+
+    def _publish(self) -> None:
+        """Send each frame when it is due."""
+        while True:
+            with self._more:
+                while not self._due:
+                    self._more.wait()
+                frame, due_s, values = self._due.popleft()
+            if frame < 0:
+                return
+            if not self._stopped.wait(max(due_s - time.monotonic(), 0.0)) or self._intake.ended:
+                self._offs_ms.append(1000 * (time.monotonic() - due_s))
+                self._latest = frame, values
+                for receiver in self._receivers:
+                    receiver.send(frame, values)
+
+    def _show(self) -> None:
+        """Draw the latest frame again and again for the pages that want pictures; two threads take turns."""
+        import cv2
+
+        _give_way()
+        while not self._stopped.is_set():
+            if self._offs_ms and self._offs_ms[-1] > BEHIND_MS:
+                self._stopped.wait(HOP / FPS)
+            with self._drawing:
+                latest = self._latest
+                new = latest is not None and latest[0] != self._shown and any(page.wanted() for page in self.pages)
+                if latest is not None and new:
+                    self._shown = latest[0]
+            if latest is None or not new:
+                self._stopped.wait(0.005)
+                continue
+            frame, values = latest
+            picture = next(iter(self._talker.frames(MotionClip(values[None], FPS, ARKIT))))
+            _, jpeg = cv2.imencode(".jpg", picture[..., 2::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+            with self._drawing:
+                if frame > self._given:
+                    self._given = frame
+                    for page in self.pages:
+                        page.picture(jpeg.tobytes())

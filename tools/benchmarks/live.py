@@ -1,0 +1,102 @@
+"""Motion while it is spoken: lips beside the recording as a whole, time of a hop, and minutes of a session.
+
+The session runs as fast as is spoken, so it takes as long as it says: --live-minutes 10 for the whole figure.
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+
+import numpy as np
+
+from avi_lib.evaluation.metrics import closures, lip_closure
+from avi_lib.evaluation.report import one_thread
+from avi_lib.evaluation.systems import read_spoken
+from avi_lib.face.head import load_head
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.live import LiveSession, PlayedFile
+from avi_lib.motion.generator import LearnedGenerator, load_generator
+from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace, live_motion
+from avi_lib.settings import TalkSettings
+from avi_lib.speech.loading import load_voice
+from avi_lib.speech.voice import Voice
+from avi_lib.talker import Talker
+from tools.benchmarks.measuring import ROOT, Figure, Options, there
+from tools.benchmarks.talking import score_lips
+
+CALM = Instruction.parse("A person feels calm.")
+SPEECH = ROOT / "data" / "samples" / "librivox.flac"
+
+
+class _Counted:
+    """A receiver that counts."""
+
+    frames = 0
+
+    def send(self, frame: int, values: np.ndarray) -> None:
+        self.frames += 1
+
+    def close(self) -> None:
+        pass
+
+
+def measure(options: Options) -> Iterator[Figure]:
+    """Lips on GRID, the cost of a hop, then a session."""
+    generator = load_generator(options.talking)
+    with one_thread():
+        if there(options.real / "grid10", "live lips on real videos"):
+            yield from _measure_lips(generator, options)
+        yield from _measure_hops(generator)
+    yield from _measure_session(options)
+
+
+def _measure_lips(generator: LearnedGenerator, options: Options) -> Iterator[Figure]:
+    spoken, head = read_spoken(options.real / "grid10", generator.encoder), load_head()
+    clips, performed = [each.clip for each in spoken], [each.performed for each in spoken]
+    styles = [generator.model.style_of(motion) for motion in (*performed[1:], performed[0])]
+    pairs = list(zip(spoken, styles, strict=True))
+    live = score_lips([live_motion(generator, each.wave, style, CALM) for each, style in pairs], clips, head)
+    whole = score_lips([generator.model.motion_of(each.features, style) for each, style in pairs], clips, head)
+    real_d = float(np.nanmean([lip_closure(clip.gap, clip.phones, clip.fps) for clip in clips]))
+    real = float(np.concatenate([closures(clip.gap, clip.phones, clip.fps) for clip in clips]).mean())
+    for name, score, unit, must, truth in (
+        ("live lip closure", "d", "SD", ">= 2.0", f"; real {real_d:.2f}"),
+        ("live lips closed on /m b p/", "closed", "", "-", f"; real {real:.2f}"),
+        ("live lip gap r", "r", "", ">= 0.60", ""),
+    ):
+        yield Figure(name, live[score], unit, must, f"GRID; of the recording as a whole {whole[score]:.2f}{truth}")
+
+
+def _measure_hops(generator: LearnedGenerator) -> Iterator[Figure]:
+    wave, hop = load_voice(SPEECH).wave, HOP * FRAME
+    face = LiveFace(generator, generator.model.generator.style_mean.numpy(), CALM)
+    spent_ms = []
+    for start in range(0, len(wave) - hop, hop):
+        began = time.thread_time()
+        for _ in face.push(wave[start : start + hop]):
+            pass
+        spent_ms.append(1000 * (time.thread_time() - began))
+    median, most = np.percentile(spent_ms[10:], (50, 95))
+    how = f"1 thread; {median:.1f} CPU ms a hop of {1000 * HOP / FPS:.0f} ms, 95 % below {most:.1f}"
+    yield Figure("live motion, CPU a second", float(np.mean(spent_ms[10:])) / (1000 * HOP / FPS), "s", "<= 0.3", how)
+    yield Figure("look-ahead", 1000 * (AHEAD + 1) / FPS, "ms", "<= 160", "of the first frame of a hop; test_live.py")
+
+
+def _measure_session(options: Options) -> Iterator[Figure]:
+    wave = load_voice(SPEECH).wave
+    minutes = options.live_minutes
+    long = np.tile(wave, int(np.ceil(minutes * 60 * 16_000 / len(wave))))[: round(minutes * 60 * 16_000)]
+    counted = _Counted()
+    with Talker(TalkSettings()) as talker:
+        assert talker.generator is not None and talker.prior_sampler is not None
+        LiveSession(talker, PlayedFile(Voice(wave)), [counted], CALM).run()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        report = LiveSession(talker, PlayedFile(Voice(long)), [counted], CALM).run()
+        grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    how = f"{minutes:g} minutes; {report.frames} frames, {report.late} late, {report.dropped_s:.2f} s left out"
+    yield Figure("first live motion", report.first_ms, "ms", "<= 300", "after the first sample")
+    yield Figure("live frames off their time, 95th percentile", report.jitter_ms, "ms", "<= 20", how)
+    yield Figure("work of a live second", report.busy, "CPU s", "<= 0.3", how)
+    yield Figure("peak memory beyond that of seven seconds", grown_mb, "MB", "flat", how)
