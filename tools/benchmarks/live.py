@@ -12,8 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 
 from avi_lib.evaluation.metrics import closures, lip_closure
-from avi_lib.evaluation.report import one_thread
-from avi_lib.evaluation.systems import read_spoken
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.live import LiveSession, PlayedFile
@@ -23,7 +21,8 @@ from avi_lib.settings import TalkSettings
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talker
-from tools.benchmarks.measuring import ROOT, Figure, Options, there
+from tools.benchmarks.measuring import ROOT, Figure, Options, one_thread, there
+from tools.benchmarks.systems import read_spoken
 from tools.benchmarks.talking import score_lips
 
 CALM = Instruction.parse("A person feels calm.")
