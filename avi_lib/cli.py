@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -372,7 +373,7 @@ def _prepare(options: Options) -> int:
     base = profile(options.profile).prepare.model_dump() if options.profile else {}
     settings = _settings(PrepareSettings, options, base)
     health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
-    _print(options, health.as_dict(), health.lines())
+    _print(options, asdict(health), health.lines())
     return 0
 
 

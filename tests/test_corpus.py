@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from avi_lib.corpus import prepare as fingerprint
 from avi_lib.corpus import shards
-from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora, named_corpora
+from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import make_jobs, source_digests
@@ -226,7 +226,7 @@ def test_a_corpus_goes_to_another_process_and_names_what_it_lacks(corpus, tmp_pa
 
 def test_health_counts_recordings_clips_and_reasons():
     clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
-    health = shards.examine(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
+    health = shards.Health.of(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
     assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
     assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}
     assert [refusal.name for refusal in health.refused] == ["c", "z"]
@@ -287,9 +287,9 @@ def test_corpora_are_found_by_the_names_of_their_folders_or_named(tmp_path):
     assert [(c.name, c.adapter) for c in find_corpora(tmp_path / "raw")] == found
     assert find_corpora(tmp_path / "none") == []
     named = [RawCorpus("a", "table", tmp_path / "x/y"), RawCorpus("b", "mead", Path("/z"))]
-    assert named_corpora("a=table:x/y, b=mead:/z", tmp_path) == named
+    assert choose_corpora(tmp_path, None, "a=table:x/y, b=mead:/z") == named
     with pytest.raises(InputError, match="NAME=ADAPTER:FOLDER"):
-        named_corpora("table:x", Path())
+        choose_corpora(tmp_path, None, "table:x")
     samples = RawCorpus("samples", "table", tmp_path / "data/samples/corpus")
     assert choose_corpora(tmp_path, None) == [samples]
     assert [corpus.name for corpus in choose_corpora(tmp_path, "raw")] == ["samples", *(name for name, _ in found)]

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 import posixpath
 import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -72,41 +72,6 @@ class NameRule:
     language: str = "en"
     video: bool = True  # whether videos are read beside sound
 
-    def counting(self, found: Found) -> Found:
-        """The files that count."""
-        copy, better = self.copies
-        kept = {match[1] for match in (re.fullmatch(better, name) for name in found) if match}
-        spare = {name for name in found if (match := re.fullmatch(copy, name)) and match[1] in kept}
-        spare |= {name for name in found if re.fullmatch(self.aside, name)}
-        return {name: path for name, path in found.items() if name not in spare}
-
-    def read_codes(self, source: Path, name: str) -> dict[str, str]:
-        """The codes of a file below the source; RuleError for another form, unknown codes or an impossible name."""
-        match = re.fullmatch(self.pattern, f"{source.resolve().name}/{stem(name)}")
-        if not match:
-            raise RuleError(f"the name is not {self.form}")
-        for group, known in self.codes.items():
-            if match[group] not in known:
-                shown = ", ".join(known) if len(known) < 16 else f"{min(known)} to {max(known)}"
-                raise RuleError(f"{group} code {match[group]} in the file name; known are {shown}")
-        for pattern, reason in self.impossible.items():
-            if re.fullmatch(pattern, f"/{name}"):
-                raise RuleError(reason)
-        return match.groupdict()
-
-    def labels(self, codes: Mapping[str, str]) -> dict[str, Any]:
-        """Fields of a Recording that codes hold; RuleError for a level that the emotion does not have."""
-        meant = {group: known[codes[group]] for group, known in self.codes.items()}
-        level = None if meant["emotion"] in self.unlevelled else meant.get("intensity")
-        genders = (gender for gender, pattern in self.gender.items() if re.fullmatch(pattern, codes["actor"]))
-        return {
-            "emotion": meant["emotion"],
-            "level": layouts.level_of(meant["emotion"], level),
-            "text": meant.get("sentence"),
-            "language": self.language,
-            "gender": next(genders, None),
-        }
-
 
 NAME_RULES = {name: NameRule(**entry) for name, entry in layouts.TABLES["named"].items()}
 
@@ -115,24 +80,52 @@ def _named(corpus: str, source: Path, found: Found, refused: list[Refusal]) -> E
     rule, beside = NAME_RULES[corpus], _BESIDE.get(corpus, lambda _: lambda codes: {})(source)
     if corpus == "emodb":
         found = _one_folder(source, found)
+    copy, better = rule.copies
+    kept = {match[1] for match in (re.fullmatch(better, name) for name in found) if match}
     takes: dict[str, tuple[dict[str, str], Found]] = {}
-    for name, path in rule.counting(found).items():
+    for name, path in found.items():
+        spare = re.fullmatch(copy, name)
+        if (spare and spare[1] in kept) or re.fullmatch(rule.aside, name):
+            continue
         try:
-            codes = rule.read_codes(source, name)
+            codes = _codes(rule, f"{source.resolve().name}/{stem(name)}", name)
             _, files = takes.setdefault(rule.name.format(**codes), (codes, {}))
-            if same := [other for other, kept in files.items() if bool(_video(kept)) == bool(_video(path))]:
+            if same := [other for other, other_path in files.items() if bool(_video(other_path)) == bool(_video(path))]:
                 raise RuleError(f"the same recording as {same[0]}, which is kept")
             files[name] = path
         except RuleError as error:
             refused.append(Refusal(printable(name), printable(str(error))))
 
     def read(recording: str, codes: Mapping[str, str], paths: Sequence[Path]) -> Recording:
-        video = next(filter(_video, paths), None)
-        return Recording(recording, codes["actor"], paths[0], video, **rule.labels(codes) | beside(codes))
+        meant = {group: known[codes[group]] for group, known in rule.codes.items()}
+        level = None if meant["emotion"] in rule.unlevelled else meant.get("intensity")
+        labels = {
+            "video": next(filter(_video, paths), None),
+            "emotion": meant["emotion"],
+            "level": layouts.level_of(meant["emotion"], level),
+            "text": meant.get("sentence"),
+            "language": rule.language,
+            "gender": next((name for name, who in rule.gender.items() if re.fullmatch(who, codes["actor"])), None),
+        }
+        return Recording(recording, codes["actor"], paths[0], **labels | beside(codes))
 
     return {
         next(iter(files)): partial(read, name, codes, list(files.values())) for name, (codes, files) in takes.items()
     }
+
+
+def _codes(rule: NameRule, below: str, name: str) -> dict[str, str]:
+    """The codes of a file's name; RuleError for another form, unknown codes or an impossible name."""
+    match = re.fullmatch(rule.pattern, below)
+    if not match:
+        raise RuleError(f"the name is not {rule.form}")
+    for group, known in rule.codes.items():
+        if match[group] not in known:
+            shown = ", ".join(known) if len(known) < 16 else f"{min(known)} to {max(known)}"
+            raise RuleError(f"{group} code {match[group]} in the file name; known are {shown}")
+    if reason := next((why for pattern, why in rule.impossible.items() if re.fullmatch(pattern, f"/{name}")), None):
+        raise RuleError(reason)
+    return match.groupdict()
 
 
 def _one_folder(source: Path, found: Found) -> Found:
@@ -161,12 +154,8 @@ def _ravdess_phones(source: Path) -> Beside:
 
 def _lablauts(source: Path) -> Beside:
     folder = next(filter(Path.is_dir, (source / "lablaut", source.resolve().parent / "lablaut")), None)
-
-    def phones(codes: Mapping[str, str]) -> dict[str, Any]:
-        path = folder / f"{codes['clip']}.lablaut" if folder else None
-        return {"phones": layouts.load_lablaut(path)} if path and os.path.lexists(path) else {}
-
-    return phones
+    files = {path.stem: path for path in folder.glob("*.lablaut")} if folder else {}
+    return lambda codes: {"phones": layouts.load_lablaut(files[codes["clip"]])} if codes["clip"] in files else {}
 
 
 def _mead_texts(source: Path) -> Beside:
@@ -179,11 +168,7 @@ def _mead_texts(source: Path) -> Beside:
 
 Beside = Callable[[Mapping[str, str]], dict[str, Any]]
 """What lies beside the sound: for the codes of a name, what is added to its Recording."""
-_BESIDE: dict[str, Callable[[Path], Beside]] = {
-    "ravdess": _ravdess_phones,
-    "emodb": _lablauts,
-    "mead": _mead_texts,
-}
+_BESIDE: dict[str, Callable[[Path], Beside]] = {"ravdess": _ravdess_phones, "emodb": _lablauts, "mead": _mead_texts}
 
 
 # Corpora of recorded motion: takes, the sound of the same name, and `index.csv` with labels where there is one.
@@ -191,7 +176,6 @@ _BESIDE: dict[str, Callable[[Path], Beside]] = {
 _ENDINGS = ("_cal", "", "_raw")
 """Endings of the files that Live Link Face writes of one take, best first: calibration subtracts the face at rest."""
 _TAKE_FOLDER = re.compile(r"\d{8}_.+_\d+", re.ASCII)
-_INTENSITIES = {"normal": 2, "strong": 3}
 _TEST_SHARE, _VALIDATION_SHARE = 1 / 4, 1 / 16
 """Shares of a lone speaker's clips that are kept for the test and for validation."""
 
@@ -212,8 +196,8 @@ def _recorded(
     """
     index = source / "index.csv"
     rows = [row for _, row in layouts.read_table(index, "clip")] if index.is_file() else []
-    labels = {row["clip"]: row for row in rows}
-    if len(labels) < len(rows):
+    labelled = {row["clip"]: row for row in rows}
+    if len(labelled) < len(rows):
         twice = Counter(row["clip"] for row in rows).most_common(1)[0][0]
         raise InputError("one row for each clip", f"{twice} again in {index}", "remove one")
     takes = takes_of(found, refused)
@@ -230,30 +214,39 @@ def _recorded(
 
     def read(label: str, path: Path) -> Recording:
         name = stem(label) if path.suffix.lower() == ".npz" else label
-        row = labels.get(name) or labels.get(posixpath.basename(name)) or {}
+        row = labelled.get(name) or labelled.get(posixpath.basename(name)) or {}
         own = [folder for folder in name.split("/")[:-1] if not _TAKE_FOLDER.fullmatch(folder)]
-        try:
-            emotion = layouts.emotion_of(row.get("emotion") or row.get("label") or "")
-        except RuleError:
-            emotion = None  # a label such as "neutral_idle" leaves it open
-        level = _INTENSITIES.get(row.get("intensity", "")) or row.get("level")
-        place = hashlib.sha256(name.encode()).digest()[0] / 256
-        return Recording(
-            name,  # RAVDESS' actors are named as by its own adapter: a voice held out by one is held out by both
-            speaker=row.get("speaker", "").removeprefix("RAVDESS_") or (own[0] if own else layouts.UNKNOWN_SPEAKER),
-            speech=sound(name),
-            motion=motion_of(source, path),
-            emotion=emotion,
-            level=layouts.level_of(emotion, None if levels(emotion) == (1,) else level) if emotion else None,
-            text=row.get("text") or None,
-            language=row.get("language", "").split("-")[0] or "en",
-            gender=layouts.TABLES["genders"].get(row.get("gender", "").lower()),
-            split=["test", "validation", "train"][(place >= _TEST_SHARE) + (place >= _TEST_SHARE + _VALIDATION_SHARE)]
-            if by_clip
-            else None,
-        )
+        labels = _labels(row, strict=False)
+        if labels["speaker"] == layouts.UNKNOWN_SPEAKER and own:
+            labels["speaker"] = own[0]
+        if by_clip:
+            place = hashlib.sha256(name.encode()).digest()[0] / 256
+            later = (place >= _TEST_SHARE) + (place >= _TEST_SHARE + _VALIDATION_SHARE)
+            labels["split"] = ("test", "validation", "train")[later]
+        return Recording(name, speech=sound(name), motion=motion_of(source, path), **labels)
 
     return {label: partial(read, label, path) for label, path in takes.items()}
+
+
+def _labels(row: Mapping[str, str], strict: bool) -> dict[str, Any]:
+    """What a row of `index.csv` says; unless `strict`, words that are no emotion ("neutral_idle") leave it open.
+
+    RAVDESS' actors are named as by its own adapter: a voice held out by one is held out by both.
+    """
+    emotion, level = None, {"normal": "2", "strong": "3"}.get(row.get("intensity", "")) or row.get("level")
+    if word := row.get("emotion") or row.get("label"):
+        with nullcontext() if strict else suppress(RuleError):
+            emotion = layouts.emotion_of(word)
+    if strict and level and not emotion:
+        raise RuleError(f"level {level} without an emotion")
+    return {
+        "speaker": printable(row.get("speaker", "")).removeprefix("RAVDESS_") or layouts.UNKNOWN_SPEAKER,
+        "emotion": emotion,
+        "level": emotion and layouts.level_of(emotion, level if strict or len(levels(emotion)) > 1 else None),
+        "text": " ".join(row.get("text", "").split()) or None,
+        "language": row.get("language", "").split("-")[0] or "en",
+        "gender": layouts.TABLES["genders"].get(row.get("gender", "").lower()),
+    }
 
 
 def _live_link_takes(found: Found, refused: list[Refusal]) -> Found:
@@ -329,27 +322,18 @@ def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
         sound = next(filter(None, (sounds.get(layouts.nfc(place)) for place in places)), None)
         if sound is None and (file or motion is None):
             raise RuleError(f"no sound or video named {file or name}")
-        caption, emotion, level = None, None, None
+        labels, caption = _labels(row, strict=True), None
         if row.get("instruction"):
             caption, emotion, level = layouts.understood(row["instruction"])
-        if row.get("emotion"):
-            emotion = layouts.emotion_of(row["emotion"])
-            level = layouts.level_of(emotion, row.get("level"))
-        elif row.get("level"):
-            raise RuleError(f"level {row['level']} without an emotion")
+            labels |= {} if labels["emotion"] else {"emotion": emotion, "level": level}
         return Recording(
             name,
-            speaker=printable(row.get("speaker", "")) or layouts.UNKNOWN_SPEAKER,
             speech=sound,
             video=_video(sound) if sound and motion is None else None,
             motion=motion,
-            emotion=emotion,
-            level=level,
-            text=" ".join(row.get("text", "").split()) or None,
-            language=row.get("language") or "en",
             phones=layouts.phones_of(phones[clip]) if clip in phones else None,
             caption=caption,
-            gender=layouts.TABLES["genders"].get(row.get("gender", "").lower()),
+            **labels,
         )
 
     clips = [(row.get("clip") or stem(row.get("file", "")), line, row) for line, row in rows]
@@ -520,26 +504,22 @@ def find_corpora(raw: Path) -> list[RawCorpus]:
     return [RawCorpus(name, adapter, path) for name, adapter, path in found if adapter]
 
 
-def named_corpora(text: str, root: Path) -> list[RawCorpus]:
-    """Corpora written as NAME=ADAPTER:FOLDER, several with commas between them; folders below `root` or absolute."""
-    corpora = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
+def choose_corpora(root: Path, raw: str | None, sources: str = "", without: str = "") -> list[RawCorpus]:
+    """The raw corpora of a notebook, whose project lies in `root`.
+
+    They are the shipped sample corpus and those in the folder `raw`, if one is given, or instead of all these the
+    `sources`, written as NAME=ADAPTER:FOLDER with commas between them; folders are below `root` or absolute. Corpora
+    named in `without`, with commas between them, are left out.
+    """
+    chosen = []
+    for part in filter(None, map(str.strip, sources.split(","))):
         name, _, rest = part.partition("=")
         adapter, _, folder = rest.partition(":")
         if not name or not folder or adapter not in ADAPTERS:
             expected = f"corpora as NAME=ADAPTER:FOLDER with an adapter of {', '.join(ADAPTERS)}"
             raise InputError(expected, repr(part), "write for example ravdess=ravdess:data/raw/ravdess")
-        corpora.append(RawCorpus(name.strip(), adapter, root / folder.strip()))
-    return corpora
-
-
-def choose_corpora(root: Path, raw: str | None, sources: str = "", without: str = "") -> list[RawCorpus]:
-    """The raw corpora of a notebook, whose project lies in `root`.
-
-    They are the shipped sample corpus and those in the folder `raw`, if one is given, or instead of all these the
-    `sources`, see `named_corpora`; corpora named in `without`, with commas between them, are left out.
-    """
-    left_out = [name.strip() for name in without.split(",")]
+        chosen.append(RawCorpus(name.strip(), adapter, root / folder.strip()))
     samples = RawCorpus("samples", "table", root / "data/samples/corpus")
-    chosen = named_corpora(sources, root) or [samples, *(find_corpora(root / raw) if raw is not None else [])]
+    chosen = chosen or [samples, *(find_corpora(root / raw) if raw is not None else [])]
+    left_out = [name.strip() for name in without.split(",")]
     return [corpus for corpus in chosen if corpus.name not in left_out]

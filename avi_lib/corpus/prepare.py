@@ -140,7 +140,7 @@ def carry_out(job: Job, plan: Plan) -> None:
             got = f"{recording.name}, whose files changed or went away meanwhile"
             raise AviError("sources that stay as they are", got, "run the same again; what is finished is kept")
         last = recording is job.recordings[-1]
-        if last or sum(segment.duration_s for segment in segments) > SHARD_S:
+        if last or sum(segment.entry.duration_s for segment in segments) > SHARD_S:
             path = job.shard(plan.shards, number)
             arrays, clips, scripts = assemble(segments, plan, job.split, path.name.removesuffix(SHARD_SUFFIX))
             save_shard(path, arrays, Contents(clips, scripts, tuple(refused), last))

@@ -92,24 +92,18 @@ LOOSE_END_S = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A recording or a part of it, of `frames` video frames, before its motion is performed.
+    """A recording or a part of it before its motion is performed: `entry` lacks scripts, split and shard.
 
     `features` (frames50, dim) at 50 a second and `prosody` are None for motion without sound, `curves` at 25 a second
-    for sound without motion. `repairs` and `warnings` are names of findings.
+    for sound without motion.
     """
 
-    clip: str
+    entry: ClipEntry
     recording: Recording
-    start_s: float
-    duration_s: float
-    frames: int
     curves: MotionClip | None
     features: Float16[np.ndarray, "features dim"] | None = None
     phones: tuple[Phone, ...] = ()
-    phones_from: str = "none"
     prosody: Prosody | None = None
-    repairs: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def make_segments(
@@ -125,34 +119,40 @@ def make_segments(
     """
     speech = load_voice(recording.speech, LONGEST_RECORDING_MIN) if recording.speech else None
     known, phones_from, doubts = _known_phones(recording, speech)
+    report = speech.report if speech else None
     segments = []
     for first, last, length, curves in _parts(speech, pieces, settings):
-        mended, noted = (curves.repairs, curves.warnings) if curves else ((), ())
         samples = min(last * SAMPLES, length) - first * SAMPLES
         start_s, duration_s = first / VIDEO_FPS, samples / RATE_HZ
         whole = first == 0 and length - samples < LOOSE_END_S * RATE_HZ
-        segment = Segment(
-            clip=recording.name if whole else f"{recording.name}@{start_s:.2f}",
-            recording=recording if whole else replace(recording, text=None),
-            start_s=start_s,
-            duration_s=duration_s,
-            frames=last - first,
-            curves=curves,
-            phones_from=phones_from,
-            repairs=tuple(finding.name for finding in mended),
-            warnings=(*findings, *doubts, *dict.fromkeys(finding.name for finding in noted)),
-        )
+        features, spoken = None, None
+        phones: tuple[Phone, ...] = ()
         if speech is not None:
             wave = speech.wave[first * SAMPLES : last * SAMPLES]
-            segment = replace(
-                segment,
-                features=encoder.encode(wave).astype(np.float16),
-                phones=recognise_phones(wave).phones if known is None else tidy(shift(known, -start_s), duration_s),
-                prosody=prosody(wave, fps=float(VIDEO_FPS)),
-                repairs=(*(finding.name for finding in speech.report.repairs), *segment.repairs),
-                warnings=(*(finding.name for finding in speech.report.warnings), *segment.warnings),
-            )
-        segments.append(segment)
+            features, spoken = encoder.encode(wave).astype(np.float16), prosody(wave, fps=float(VIDEO_FPS))
+            phones = recognise_phones(wave).phones if known is None else tidy(shift(known, -start_s), duration_s)
+        mended, noted = (curves.repairs, curves.warnings) if curves else ((), ())
+        heard = [finding.name for finding in report.warnings] if report else []
+        entry = ClipEntry(
+            **{name: getattr(recording, name) for name in ("speaker", "gender", "emotion", "level", "language")},
+            clip=recording.name if whole else f"{recording.name}@{start_s:.2f}",
+            recording=recording.name,
+            speech=recording.speech.as_posix() if recording.speech else None,
+            start_s=start_s,
+            duration_s=duration_s,
+            split=recording.split or "",
+            text=recording.text if whole else None,
+            motion="performed" if curves is None else "recorded" if recording.motion else "tracked",
+            phones_from=phones_from,
+            scripts=(),
+            own=0,
+            repairs=tuple(finding.name for finding in (*(report.repairs if report else ()), *mended)),
+            warnings=(*heard, *findings, *doubts, *dict.fromkeys(finding.name for finding in noted)),
+            shard="",
+            frames=last - first,
+            features=0 if features is None else len(features),
+        )
+        segments.append(Segment(entry, recording, curves, features, phones, spoken))
     if not segments:
         got = "nothing so long in it" + (" with both sound and motion" if pieces and speech else "")
         raise InputError(f"at least {settings.shortest_s:g} s", got, "record a longer take")
@@ -224,14 +224,14 @@ def assemble(
     segments: Sequence[Segment], plan: Plan, split: str, shard: str
 ) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[Script, ...]]:
     """Tensors of a shard, see `tensor_name`, and its rows of both tables."""
-    own = {segment.clip: _own_scripts(segment, plan, split) for segment in segments}
-    performed = [segment.clip for segment in segments if segment.curves is None]
+    own = {segment.entry.clip: _own_scripts(segment, plan, split) for segment in segments}
+    performed = [segment.entry.clip for segment in segments if segment.curves is None]
     groups = max(len(performed) // plan.settings.group, 1)  # parts of one recording are put into different groups
     tensors: dict[str, np.ndarray] = {}
     clips = []
     for segment in segments:
-        recording, curves, spoken = segment.recording, segment.curves, segment.prosody
-        scripts: tuple[Script, ...] = own[segment.clip]
+        entry, curves, spoken = segment.entry, segment.curves, segment.prosody
+        scripts: tuple[Script, ...] = own[entry.clip]
         made: dict[str, Any] = {}
         if spoken is not None:
             made = {
@@ -244,44 +244,28 @@ def assemble(
         if curves is not None:
             made |= {"motion": curves.values[None].astype(np.float16), "present": curves.present}
         elif spoken is not None:
-            number = performed.index(segment.clip)
-            others = (clip for clip in performed[number % groups :: groups] if clip != segment.clip)
+            number = performed.index(entry.clip)
+            others = (clip for clip in performed[number % groups :: groups] if clip != entry.clip)
             scripts += tuple(script for other in others for script in own[other])
             settings = PerformerSettings(fps=float(VIDEO_FPS))
-            performer = Performer(segment.phones, spoken, segment.duration_s, settings)
+            performer = Performer(segment.phones, spoken, entry.duration_s, settings)
             shown = [performer.perform_with_still(script.instruction(), script.seed) for script in scripts]
             idle = [(full.values - still.values)[:, IDLE_CHANNELS] for full, still in shown]
             made["motion"] = np.stack([still.values for _, still in shown]).astype(np.float16)
             made |= {"idle": np.stack(idle).astype(np.float16), "present": np.ones(len(ARKIT), bool)}
-        tensors |= {tensor_name(segment.clip, what): array for what, array in made.items()}
-        speech = recording.speech
-        if speech is not None and speech.is_relative_to(plan.source):
-            speech = speech.relative_to(plan.source)
-        labels = ("speaker", "gender", "emotion", "level", "text", "language")
-        cut = ("clip", "start_s", "duration_s", "frames", "phones_from", "repairs", "warnings")
-        clips.append(
-            ClipEntry(
-                **{name: getattr(recording, name) for name in labels},
-                **{name: getattr(segment, name) for name in cut},
-                recording=recording.name,
-                speech=speech.as_posix() if speech else None,
-                split=split,
-                motion="performed" if curves is None else "recorded" if recording.motion else "tracked",
-                scripts=tuple(script.script for script in scripts),
-                own=len(own[segment.clip]),
-                shard=shard,
-                features=len(made.get("features", ())),
-            )
-        )
+        tensors |= {tensor_name(entry.clip, what): array for what, array in made.items()}
+        speech, names = entry.speech, tuple(script.script for script in scripts)
+        if speech is not None and Path(speech).is_relative_to(plan.source):
+            speech = Path(speech).relative_to(plan.source).as_posix()
+        clips.append(replace(entry, speech=speech, split=split, scripts=names, own=len(own[entry.clip]), shard=shard))
     return tensors, tuple(clips), tuple(script for scripts in own.values() for script in scripts)
 
 
 def _own_scripts(segment: Segment, plan: Plan, split: str) -> tuple[Script, ...]:
-    recording, settings = segment.recording, plan.settings
-    digest = np.frombuffer(hashlib.sha256(segment.clip.encode()).digest(), np.uint32)
+    entry, recording, settings = segment.entry, segment.recording, plan.settings
+    digest = np.frombuffer(hashlib.sha256(entry.clip.encode()).digest(), np.uint32)
     rng = np.random.default_rng(np.random.SeedSequence([settings.seed, *map(int, digest)]))
-    label = (recording.emotion, recording.level, recording.gender)
-    writer = ScriptWriter(segment.clip, split, *label, settings.texts, rng)
+    writer = ScriptWriter(entry.clip, split, entry.emotion, entry.level, entry.gender, settings.texts, rng)
     caption = Instruction.parse(recording.caption) if recording.caption else None
     if segment.curves is not None:
         arkit = plan.space == ARKIT.name

@@ -62,13 +62,8 @@ class ClipEntry:
     features: int  # frames of speech features, 50 a second; 0 for motion without sound
 
 
-_TYPES = {
-    "str": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "tuple[str, ...]": pa.list_(pa.string()),
-    "tuple[float, ...]": pa.list_(pa.float64()),
-}
+_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
+_TYPES |= {f"tuple[{name}, ...]": pa.list_(kind) for name, kind in _TYPES.items()}
 _Row = TypeVar("_Row", ClipEntry, Script)
 
 
@@ -151,31 +146,47 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Health:
-    """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name.
+    """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name."""
 
-    `recordings` were kept, wholly or in parts, as `clips`. `repaired` and `warned` count recordings by finding.
-    `emotions` counts clips by label ("none" where there is none), `speakers` lists them by split, `motion` and `phones`
-    count clips by origin, `scripts` by kind, `texts` counts sentences.
-    """
-
-    recordings: int
+    recordings: int  # kept, wholly or in parts
     clips: int
     minutes: float
     minutes_by_split: dict[str, float]
-    speakers: dict[str, list[str]]
-    emotions: dict[str, int]
-    motion: dict[str, int]
-    phones: dict[str, int]
-    scripts: dict[str, int]
-    texts: int
+    speakers: dict[str, list[str]]  # by split
+    emotions: dict[str, int]  # clips by label, "none" where there is none
+    motion: dict[str, int]  # clips by origin
+    phones: dict[str, int]  # likewise
+    scripts: dict[str, int]  # by kind
+    texts: int  # sentences
     motions: int
-    repaired: dict[str, int]
-    warned: dict[str, int]
+    repaired: dict[str, int]  # recordings by finding
+    warned: dict[str, int]  # likewise
     refused: list[Refusal]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
+    @classmethod
+    def of(cls, clips: Sequence[ClipEntry], scripts: Sequence[Script], refused: Iterable[Refusal]) -> Health:
+        """The health of clips, scripts and refusals."""
+
+        def count(names: Iterable[str]) -> dict[str, int]:
+            return dict(sorted(Counter(names).items()))
+
+        by_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
+        return cls(
+            recordings=len({clip.recording for clip in clips}),
+            clips=len(clips),
+            minutes=round(sum(clip.duration_s for clip in clips) / 60, 3),
+            minutes_by_split={split: round(sum(c.duration_s for c in own) / 60, 3) for split, own in by_split.items()},
+            speakers={split: sorted({clip.speaker for clip in own}) for split, own in by_split.items()},
+            emotions=count(clip.emotion or "none" for clip in clips),
+            motion=count(clip.motion for clip in clips),
+            phones=count(clip.phones_from for clip in clips),
+            scripts=count(script.kind for script in scripts),
+            texts=sum(len(script.texts) for script in scripts),
+            motions=sum(len(clip.scripts) for clip in clips),
+            repaired=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.repairs}),
+            warned=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.warnings}),
+            refused=sorted(refused, key=lambda refusal: refusal.name),
+        )
 
     def lines(self, most: int = 5) -> list[str]:
         """The report for a person; of the refused recordings the first `most` are named."""
@@ -186,52 +197,21 @@ class Health:
         def listed(counts: dict[str, int]) -> str:
             return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
 
+        people = some(len(set().union(*self.speakers.values())), "speaker")
         kept = f"{some(self.recordings, 'recording')} as {some(self.clips, 'clip')}, {self.minutes:.1f} minutes"
-        left = len(self.refused) - most
-        people = {split: some(len(names), "speaker") for split, names in self.speakers.items()}
-        rows = [
-            ("kept", f"{kept}, {some(len(set().union(*self.speakers.values())), 'speaker')}"),
-            ("repaired", listed(self.repaired)),
-            ("noted", listed(self.warned)),
-            ("refused", some(len(self.refused), "recording")),
-            *(("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]),
-            *([("", f"and {left} more, see health.json")] if left > 0 else []),
-            *((split, f"{people[split]}, {self.minutes_by_split[split]:.1f} minutes") for split in SPLITS),
-            ("emotions", listed(self.emotions)),
-            ("phones", listed(self.phones)),
-            ("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"),
-            ("scripts", f"{listed(self.scripts)}; {self.texts} sentences"),
-        ]
+        rows = [("kept", f"{kept}, {people}"), ("repaired", listed(self.repaired)), ("noted", listed(self.warned))]
+        rows.append(("refused", some(len(self.refused), "recording")))
+        rows += [("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]]
+        if (left := len(self.refused) - most) > 0:
+            rows.append(("", f"and {left} more, see health.json"))
+        for split, names in self.speakers.items():
+            rows.append((split, f"{some(len(names), 'speaker')}, {self.minutes_by_split[split]:.1f} minutes"))
+        rows += [("emotions", listed(self.emotions)), ("phones", listed(self.phones))]
+        rows.append(("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"))
+        rows.append(("scripts", f"{listed(self.scripts)}; {self.texts} sentences"))
         if self.clips and not self.speakers["test"]:
             rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
         return [f"{label:11s}{text}" for label, text in rows]
-
-
-def examine(clips: Sequence[ClipEntry], scripts: Sequence[Script], refused: Iterable[Refusal]) -> Health:
-    """The health of clips, scripts and refusals."""
-
-    def count(names: Iterable[str]) -> dict[str, int]:
-        return dict(sorted(Counter(names).items()))
-
-    def minutes(split: str) -> float:
-        return round(sum(clip.duration_s for clip in clips if clip.split == split) / 60, 3)
-
-    return Health(
-        recordings=len({clip.recording for clip in clips}),
-        clips=len(clips),
-        minutes=round(sum(clip.duration_s for clip in clips) / 60, 3),
-        minutes_by_split={split: minutes(split) for split in SPLITS},
-        speakers={split: sorted({clip.speaker for clip in clips if clip.split == split}) for split in SPLITS},
-        emotions=count(clip.emotion or "none" for clip in clips),
-        motion=count(clip.motion for clip in clips),
-        phones=count(clip.phones_from for clip in clips),
-        scripts=count(script.kind for script in scripts),
-        texts=sum(len(script.texts) for script in scripts),
-        motions=sum(len(clip.scripts) for clip in clips),
-        repaired=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.repairs}),
-        warned=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.warnings}),
-        refused=sorted(refused, key=lambda refusal: refusal.name),
-    )
 
 
 DESCRIPTION, CLIPS, SCRIPTS = "corpus.json", "clips.parquet", "scripts.parquet"
@@ -271,8 +251,8 @@ class Destination:
 
     def finish(self, keys: Collection[str]) -> Health:
         """Write and give the health report, and remove shards of jobs that are not among `keys`."""
-        health = examine(self.clips, self.scripts, self.refused)
-        self._write_json("health.json", health.as_dict())
+        health = Health.of(self.clips, self.scripts, self.refused)
+        self._write_json("health.json", asdict(health))
         for path in self.shards.iterdir():
             if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
                 path.unlink(missing_ok=True)
