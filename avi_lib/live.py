@@ -280,7 +280,7 @@ class LiveSession:
         self._wish.append(text)
 
     def run(self) -> LiveReport:
-        """Speak until the sound ends, or until stopped; errors of the source are raised here."""
+        """Speak until the sound ends, or until stopped or interrupted; errors of the source are raised here."""
         talker, intake = self._talker, self._intake
         assert talker.generator is not None
         face = LiveFace(talker.generator, self._style(self._asked), self._asked, talker.settings.seed)
@@ -325,6 +325,8 @@ class LiveSession:
             if not self._stopped.is_set():
                 for values in face.finish():
                     frame = self._add(frame, values)
+        except KeyboardInterrupt:  # how a person ends it
+            self.stop()
         finally:
             with self._more:
                 self._due.append((-1, 0.0, np.zeros(0, np.float32)))
