@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation.attribution import phrases, without
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTION_WORDS,
@@ -38,7 +39,7 @@ from avi_lib.instruction.instruction import (
     load_timeline,
     normalise_text,
 )
-from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, phrases, scan, stem, stems_of, without
+from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, scan, stem, stems_of
 from avi_lib.motion.clip import ARKIT
 
 BOTH_BROWS = ("inner_brow_raise", "outer_brow_raise")
@@ -411,20 +412,20 @@ def test_a_file_comes_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        ({"at_s": 0}, "with an object"),
+        ("{", "Invalid JSON"),
+        ("[" * 100_000, "Invalid JSON"),
+        ({"at_s": 0}, "should be a valid array"),
         ([], "0"),
-        ([{"at_s": 0}], "at_s in number 1"),
-        ([{"at_s": 0, "instruction": "She is calm.", "speed": 2}], "speed"),
-        ([{"at_s": "soon", "instruction": "She is calm."}], "'soon' in number 1"),
-        ([{"at_s": True, "instruction": "She is calm."}], "True"),
+        ([{"at_s": 0}], "number 1, instruction: Field required"),
+        ([{"at_s": 0, "instruction": "She is calm.", "speed": 2}], "number 1, speed: Extra"),
+        ([{"at_s": "soon", "instruction": "She is calm."}], "number 1, at_s: Input should be a valid number"),
+        ([{"at_s": True, "instruction": "She is calm."}], "valid number"),
         ([{"at_s": 0, "instruction": ""}], "an empty text in number 1"),
-        ([{"at_s": 0, "instruction": 7}], "a number in number 1"),
+        ([{"at_s": 0, "instruction": 7}], "instruction: Input should be a valid string"),
         ([{"at_s": -1, "instruction": "She is calm."}], "at_s -1"),
-        ('[{"at_s": NaN, "instruction": "She is calm."}]', "at_s nan"),
+        ('[{"at_s": NaN, "instruction": "She is calm."}]', "number 1, at_s"),
         ([{"at_s": 0, "instruction": "She is calm.", "fade_s": -2}], "fade_s -2"),
-        (f'[{{"at_s": 1{"0" * 400}, "instruction": "She is calm."}}]', "seconds as at_s"),
+        (f'[{{"at_s": 1{"0" * 400}, "instruction": "She is calm."}}]', "number 1, at_s"),
         ([{"at_s": 1, "instruction": "She is calm."}, {"at_s": 1, "instruction": "She is sad."}], "1 s after 1 s"),
         ([{"at_s": i, "instruction": "She is calm."} for i in range(1001)], "1001"),
     ],

@@ -12,13 +12,6 @@ from talking_corpora import performed, recorded
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.errors import InputError
-from avi_lib.evaluation.scores import (
-    Classification,
-    by_emotion,
-    level_agreement,
-    nearest,
-    recall,
-)
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
 from avi_lib.instruction.instructor_network import (
     OUT_OF_DOMAIN,
@@ -36,6 +29,13 @@ from avi_lib.training.instructor import align, balanced, fitting, info_nce, trai
 from avi_lib.training.instructor_data import BankClip, make_feature_bank
 from avi_lib.training.loop import about_training
 from avi_lib.weights import fingerprint, save_weights
+from tools.benchmarks.scores import (
+    Classification,
+    by_emotion,
+    level_agreement,
+    nearest,
+    recall,
+)
 
 
 def test_the_trained_network_knows_clips_it_was_not_trained_on():

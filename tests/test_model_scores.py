@@ -13,14 +13,14 @@ from test_generator import SPOKEN, made, performer
 from avi_lib.corpus.dataset import Item
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation import scores
+from avi_lib.evaluation.attribution import attribute, group_change
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
 from avi_lib.speech.encoders import RATE_HZ
-from tools.benchmarks import following
+from tools.benchmarks import scores
 from tools.benchmarks.measuring import one_thread
 from tools.benchmarks.systems import score_exchange, still_sounds
 
@@ -55,9 +55,9 @@ def test_styles_are_compared_by_cosine_energy_distance_and_diversity():
 def test_units_are_asked_by_the_names_they_are_measured_under():
     parts = {"eyes_closed": 0.3, "blink_more": 0.9, "head_nod": 0.9, "brow_down": 0.0, "funnel": 0.6}
     script = StyleScript("units", Instruction("x", action_units=parts), ("x",))
-    assert following.asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
+    assert scores.asked_units(script) == {"lid_droop": 0.6, "funnel": 0.6}
     shut = StyleScript("units", Instruction("x", action_units={"eyes_closed": 0.9}), ("x",))
-    assert following.asked_units(shut) == {"eyes_closed": 0.9}
+    assert scores.asked_units(shut) == {"eyes_closed": 0.9}
 
 
 QUICK = SampleSettings(steps=4)
@@ -79,14 +79,12 @@ def generator():
 
 def test_every_phrase_has_a_row_and_every_group_a_change(prior_sampler, generator):
     asked = Instruction.parse("She is furious, brows raised, head nodding.")
-    rows, again = (scores.attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK) for _ in range(2))
+    rows, again = (attribute(prior_sampler, generator, SPOKEN, performer(), asked, 7, QUICK) for _ in range(2))
     assert [row.phrase for row in rows] == ["is furious", "brows raised", "head nodding"]
     assert all(set(row.change) == set(ARKIT.groups) and min(row.change.values()) >= 0 for row in rows)
     assert rows[1].rest == "She is furious, head nodding."
     assert [row.change for row in rows] == [row.change for row in again]
-    (row,) = scores.attribute(
-        prior_sampler, generator, SPOKEN, performer(), Instruction.parse("A person speaks."), 3, QUICK
-    )
+    (row,) = attribute(prior_sampler, generator, SPOKEN, performer(), Instruction.parse("A person speaks."), 3, QUICK)
     assert (row.phrase, row.rest) == ("A person speaks.", "")
 
 
@@ -102,7 +100,7 @@ def test_shut_eyes_at_the_start_of_a_timeline_go_on_blinking_later(generator):
 def test_a_change_is_the_mean_absolute_difference_of_a_group():
     first, second = (np.zeros((10, 55), np.float32) for _ in range(2))
     second[:, list(ARKIT.groups["brows"])] = 0.25
-    change = scores.group_change(MotionClip(first, 25.0, ARKIT), MotionClip(second, 25.0, ARKIT))
+    change = group_change(MotionClip(first, 25.0, ARKIT), MotionClip(second, 25.0, ARKIT))
     assert change["brows"] == pytest.approx(0.25) and change["lips"] == 0
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from avi_lib.errors import InputError
+from avi_lib.evaluation.attribution import attribute
 from avi_lib.evaluation.metrics import lip_closure
-from avi_lib.evaluation.scores import attribute
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline, load_timeline
 from avi_lib.instruction.instructor import SHIPPED_INSTRUCTOR, load_instructor

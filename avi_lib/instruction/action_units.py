@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import yaml
+from pydantic import BeforeValidator, TypeAdapter
 
 TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("words.yaml").read_text("utf-8"), yaml.CBaseLoader)
 """The tables of words.yaml; every value is text, so that "no" stays a word."""
@@ -26,6 +27,10 @@ TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("words.yaml").read_t
 def words(listed: str | None) -> tuple[str, ...]:
     """The words of a list in words.yaml; none where there is no list."""
     return () if listed is None else tuple(listed.split(", "))
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(words)]
+"""A list of words.yaml, where a table is read as what its classes say."""
 
 
 def _sides(channel: str) -> tuple[str, ...]:
@@ -66,7 +71,8 @@ ACTION_UNITS = {
 """Every action unit by name."""
 
 
-class Wording(NamedTuple):
+@dataclass(frozen=True)
+class Wording:
     """How units are said and understood that share a strength, each with the factor that the words put on it.
 
     `states` stand in lists after "with", `acts` begin with a verb in its base form; `*` is the place of an adverb, `~`
@@ -75,23 +81,18 @@ class Wording(NamedTuple):
     """
 
     units: dict[str, float]
-    states: tuple[str, ...]
-    acts: tuple[str, ...]
-    phrases: tuple[str, ...]
-    moves: dict[str, tuple[str, ...]]
+    states: Words = ()
+    acts: Words = ()
+    phrases: Words = ()
+    moves: dict[str, Words] = field(default_factory=dict)
 
 
-def _wording(units: Mapping[str, Any], entry: Mapping[str, Any]) -> Wording:
-    moves = {part: words(listed) for part, listed in entry.get("moves", {}).items()}
-    factors = {name: float(factor) for name, factor in units.items()}
-    states, acts, phrases = (words(entry.get(kind)) for kind in ("states", "acts", "phrases"))
-    return Wording(factors, states, acts, phrases, moves)
-
-
-WORDINGS = (
-    *(_wording({name: 1}, entry) for name, entry in TABLES["action_units"].items()),
-    *(_wording(dict.fromkeys(words(entry["units"]), 1), entry) for entry in TABLES["joint_units"]),
-    *(_wording(entry["units"], entry) for entry in TABLES["expressions"]),
+WORDINGS = TypeAdapter(tuple[Wording, ...]).validate_python(
+    [
+        *({**entry, "units": {name: 1}} for name, entry in TABLES["action_units"].items()),
+        *({**entry, "units": dict.fromkeys(words(entry["units"]), 1)} for entry in TABLES["joint_units"]),
+        *TABLES["expressions"],
+    ]
 )
 """Wordings of single units, of pairs that move together ("brows raised") and of expressions ("a scowl")."""
 
@@ -133,21 +134,14 @@ class StrengthWords:
 
     strength: float
     shift: int
-    before: tuple[str, ...]
-    after: tuple[str, ...]
-    adjectives: tuple[str, ...]
-    emotions: tuple[str, ...]
-    also: tuple[str, ...]
+    before: Words
+    after: Words
+    adjectives: Words
+    emotions: Words
+    also: Words
 
 
-STRENGTH_WORDS = tuple(
-    StrengthWords(
-        float(entry["strength"]),
-        int(entry["shift"]),
-        *(words(entry.get(kind)) for kind in ("before", "after", "adjectives", "emotions", "also")),
-    )
-    for entry in TABLES["strengths"]
-)
+STRENGTH_WORDS = TypeAdapter(tuple[StrengthWords, ...]).validate_python(TABLES["strengths"])
 """The seven buckets, weakest first."""
 
 PLAIN_STRENGTH = 0.6

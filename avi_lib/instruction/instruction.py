@@ -11,7 +11,6 @@ A timeline file names instructions and the times they begin at, one fading into 
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import unicodedata
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from avi_lib.errors import InputError, cause, kind_of
 from avi_lib.instruction.action_units import (
@@ -41,8 +41,7 @@ SECOND_EMOTION = 0.7
 FADE_S = 0.6
 """How long an instruction takes to come on where nothing is said: about the onset of an expression."""
 MOST_ENTRIES = 1000
-MOST_BYTES, MOST_S = 1 << 20, 1e9
-_NAMES = {"at_s", "instruction", "fade_s"}
+MOST_BYTES = 1 << 20
 Faces = Mapping[str, Mapping[str, float]]
 """The action units (name to strength) that show each emotion."""
 
@@ -271,6 +270,16 @@ class Timeline:
         return tuple(entry.instruction for entry in self.entries)
 
 
+class _Row(BaseModel):
+    """An entry as a file has it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    at_s: float
+    instruction: str
+    fade_s: float = FADE_S
+
+
 def load_timeline(path: Path) -> Timeline:
     """Read a timeline from JSON; InputError says which entry is wrong and how."""
     expected = 'a timeline such as [{"at_s": 0, "instruction": "She is calm."}]'
@@ -279,14 +288,20 @@ def load_timeline(path: Path) -> Timeline:
             content = stream.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
             raise InputError(expected, f"{path} of more than {MOST_BYTES} bytes", "shorten it")
-        stored = json.loads(content)
+        rows = TypeAdapter(list[_Row]).validate_json(content)
     except OSError as error:
         raise InputError(expected, f"{path}: {cause(error)}", "check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(expected, f"{path}, which is no JSON: {cause(error)}", "correct it") from error
-    if not isinstance(stored, list):
-        raise InputError(expected, f"{path} with {kind_of(stored)}", "write a list")
-    return Timeline(tuple(_entry(each, number, path) for number, each in enumerate(stored, 1)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"number {part + 1}, " if isinstance(part, int) else f"{part}: " for part in first["loc"])
+        raise InputError(expected, f"{path}: {where}{first['msg']}", "correct the timeline") from error
+    entries = []
+    for number, row in enumerate(rows, 1):
+        try:
+            entries.append(Entry(row.at_s, Instruction.parse(row.instruction), row.fade_s))
+        except InputError as error:
+            raise InputError(error.expected, f"{error.got} in number {number} of {path}", error.do) from error
+    return Timeline(tuple(entries))
 
 
 def as_json(timeline: Timeline) -> list[dict[str, Any]]:
@@ -301,24 +316,6 @@ def evenly(instructions: Sequence[Instruction], duration_s: float, fade_s: float
     """A timeline that gives every instruction the same time."""
     step_s = duration_s / max(len(instructions), 1)
     return Timeline(tuple(Entry(i * step_s, instruction, fade_s) for i, instruction in enumerate(instructions)))
-
-
-def _entry(stored: Any, number: int, path: Path) -> Entry:
-    where = f"number {number} of {path}"
-    if not isinstance(stored, dict) or not {"at_s", "instruction"} <= stored.keys() <= _NAMES:
-        got = f"{', '.join(map(str, stored)) if isinstance(stored, dict) else kind_of(stored)} in {where}"
-        raise InputError("at_s, instruction and, at will, fade_s", got, "correct the timeline")
-    for name in ("at_s", "fade_s"):
-        value = stored.get(name, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_S:
-            raise InputError(f"a number of seconds as {name}", f"{value!r:.40} in {where}", "correct the timeline")
-    if not isinstance(text := stored["instruction"], str):
-        raise InputError("an instruction as text", f"{kind_of(text)} in {where}", "correct the timeline")
-    try:
-        instruction = Instruction.parse(text)
-    except InputError as error:
-        raise InputError(error.expected, f"{error.got} in {where}", error.do) from error
-    return Entry(float(stored["at_s"]), instruction, float(stored.get("fade_s", FADE_S)))
 
 
 _THEN = re.compile(

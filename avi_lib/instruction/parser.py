@@ -47,7 +47,6 @@ _DETERMINERS = frozenset(words(TABLES["determiners"]))
 _IRREGULAR = dict(pair.split() for pair in words(TABLES["irregular"]))
 _INVARIABLE = frozenset(words(TABLES["invariable"]))
 _LIGHT_MOVES = words(TABLES["light_movements"])
-_BREAKS = words(TABLES["breaks"])
 
 
 @lru_cache(maxsize=8192)
@@ -397,61 +396,3 @@ def _unknown(items: list[Item], clauses: Clauses, heads: list[Item]) -> tuple[st
     }
     lost = (item for item in items if item.kind == "unknown" or item.place in idle)
     return tuple(word for item in lost for word in item.words)
-
-
-# The phrases of a sentence, and the sentence without one of them.
-
-_JOINTS = "|".join(map(re.escape, sorted(_BREAKS, key=len, reverse=True)))
-_BREAK = re.compile(rf"\s*[,.;:!?()—–]+\s*|\s+(?:{_JOINTS})(?=\s)\s*", re.IGNORECASE)
-_LAST_JOINT = re.compile(rf"(?:^|\s)(?:{_JOINTS})$", re.IGNORECASE)
-_GRAMMAR = frozenset(stem for word in (*words(TABLES["function_words"]), *_BREAKS) for stem in stems_of(word))
-_LEADING = re.compile(r"^[\s,;]*(?:(?:with|and|but|or|while|as|then)\s+)*", re.IGNORECASE)
-_SUBJECT = re.compile(r"^(?:a|an|the)\s+(?:person|man|woman|speaker|face)\s+|^(?:he|she|they|you)\s+", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Phrase:
-    """Characters `start` to `stop` of a sentence."""
-
-    start: int
-    stop: int
-    text: str
-
-
-def phrases(sentence: str) -> tuple[Phrase, ...]:
-    """The phrases of a sentence in order.
-
-    Those the scanner understands something of; where there are none, all that are more than grammar.
-    """
-    found, start = [], 0
-    for stop, following in [*(gap.span() for gap in _BREAK.finditer(sentence)), (len(sentence), 0)]:
-        found.append(_trimmed(sentence, start, stop))
-        start = following
-    scans = [scan(phrase.text) for phrase in found]
-    meant = tuple(phrase for phrase, said in zip(found, scans, strict=True) if said.emotion or said.units)
-    return meant or tuple(phrase for phrase in found if set(stems_of(phrase.text)) - _GRAMMAR)
-
-
-def _trimmed(sentence: str, start: int, stop: int) -> Phrase:
-    """A piece without the joint and the subject it begins with."""
-    start += len(sentence[start:stop]) - len(_LEADING.sub("", sentence[start:stop]))
-    subject = _SUBJECT.match(sentence[start:stop])
-    if subject and subject.end() < stop - start:
-        start += subject.end()
-    text = sentence[start:stop]
-    start += len(text) - len(text.lstrip())
-    return Phrase(start, start + len(text.strip()), text.strip())
-
-
-def without(sentence: str, phrase: Phrase) -> str:
-    """The sentence with a phrase cut out, and the joint before it; empty when nothing but grammar is left."""
-    before, after = sentence[: phrase.start].rstrip(), sentence[phrase.stop :].lstrip()
-    if not after or after[0] in ".!?;,)":
-        shorter = None
-        while shorter != before:
-            shorter = before
-            before = _LAST_JOINT.sub("", before.rstrip(" ,;:(—–"))
-    else:
-        after = _LEADING.sub("", after)
-    left = re.sub(r"\s+([,.;:!?])", r"\1", f"{before} {after}".strip()).strip(" ,;:")
-    return left if re.search(r"\w", left) else ""

@@ -32,20 +32,6 @@ from avi_lib.evaluation.report import (
     markdown_table,
     tabulate,
 )
-from avi_lib.evaluation.scores import (
-    cosines,
-    diversity,
-    draw_bank,
-    draw_samples,
-    energy_distance,
-    held_out_bank,
-    normal,
-    predict_bank,
-    raw,
-    recall,
-    retrieval,
-    similarity,
-)
 from avi_lib.face.head import Head, load_head
 from avi_lib.files import make_folder
 from avi_lib.instruction.action_units import EMOTIONS
@@ -69,7 +55,23 @@ from avi_lib.training.instructor import FrozenModels, sound_features, train_inst
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.training.loop import choose_device
 from avi_lib.training.prior import make_bank, train_prior
-from tools.benchmarks.following import asked_and_moved, f1, held_out_spoken
+from tools.benchmarks.scores import (
+    asked_and_moved,
+    cosines,
+    diversity,
+    draw_bank,
+    draw_samples,
+    energy_distance,
+    f1,
+    held_out_bank,
+    held_out_spoken,
+    normal,
+    predict_bank,
+    raw,
+    recall,
+    retrieval,
+    similarity,
+)
 from tools.benchmarks.systems import score_exchange
 
 WHOLE = "whole"

@@ -16,7 +16,6 @@ import numpy as np
 
 from avi_lib.corpus.scripts import BUNDLES, is_held_wording
 from avi_lib.evaluation.report import estimate
-from avi_lib.evaluation.scores import Styles
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTION_WORDS,
@@ -34,8 +33,8 @@ from avi_lib.motion.prior import PriorSampler, load_prior_sampler
 from avi_lib.motion.style import levels as levels_of
 from avi_lib.motion.style import style_of
 from avi_lib.settings import SampleSettings
-from tools.benchmarks.following import PLAIN, Spoken, held_out_spoken
 from tools.benchmarks.measuring import Figure, Options, corpora
+from tools.benchmarks.scores import PLAIN, Spoken, Styles, held_out_spoken
 
 WORDED, SEEDS, NEGATIONS = 3, 12, 40
 LEAST_SHARE, MOST_FORBIDDEN = 1 / 3, 0.05

@@ -20,17 +20,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.evaluation.scores import (
-    BATCH,
-    Classification,
-    Predictions,
-    by_emotion,
-    level_agreement,
-    nearest,
-    predict_bank,
-    recall,
-    write_out,
-)
 from avi_lib.files import atomic_path, make_folder
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
@@ -45,6 +34,17 @@ from avi_lib.training.instructor import FrozenModels, align, sound_features, tra
 from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
 from avi_lib.weights import fingerprint
 from tools.benchmarks.measuring import Figure, Options, left_out
+from tools.benchmarks.scores import (
+    BATCH,
+    Classification,
+    Predictions,
+    by_emotion,
+    level_agreement,
+    nearest,
+    predict_bank,
+    recall,
+    write_out,
+)
 
 FOLDS = 4
 SHARED = ("angry", "happy", "neutral", "sad")

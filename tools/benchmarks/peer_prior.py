@@ -30,7 +30,6 @@ from torch.nn import functional
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate
-from avi_lib.evaluation.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.motion.prior import PriorModel
 from avi_lib.motion.style import STYLE
@@ -38,6 +37,7 @@ from avi_lib.settings import PriorSettings, SampleSettings
 from avi_lib.training.loop import train
 from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, train_prior
 from tools.benchmarks.measuring import ROOT, Figure, in_turns_ms, one_thread, spread
+from tools.benchmarks.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 
 PLACE = ROOT / ".tools" / "peer"
 FORMS, PEER_RATES = {"pooled": 1, "40 tokens": 40}, (1e-3, 3e-4)

@@ -16,7 +16,6 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.measure import measure_units, neutral_face
 from avi_lib.corpus.scripts import Draw
 from avi_lib.evaluation.report import estimate
-from avi_lib.evaluation.scores import SETS, Others, Styles, draw_bank, held_out_bank, normal, raw, score_styles
 from avi_lib.instruction.action_units import ACTION_UNITS
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.generator import LearnedGenerator, load_generator
@@ -24,20 +23,28 @@ from avi_lib.motion.prior import PriorModel, PriorSampler, load_prior_sampler
 from avi_lib.motion.style import style_of
 from avi_lib.settings import SampleSettings, profile
 from avi_lib.training.prior import StyleBank, make_bank
-from tools.benchmarks.following import (
-    PLAIN,
-    TEXTS,
-    Spoken,
-    Strengths,
-    asked_and_moved,
-    asked_units,
-    f1,
-    guidance_curve,
-    held_out_spoken,
-    move,
-)
 from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, one_thread
 from tools.benchmarks.peer_prior import MISSING, find_peer, measure_peer
+from tools.benchmarks.scores import (
+    PLAIN,
+    SETS,
+    TEXTS,
+    Others,
+    Spoken,
+    Strengths,
+    Styles,
+    asked_and_moved,
+    asked_units,
+    draw_bank,
+    f1,
+    guidance_curve,
+    held_out_bank,
+    held_out_spoken,
+    move,
+    normal,
+    raw,
+    score_styles,
+)
 
 STEPS, SCRIPTS = 1000, 12000
 """How long, and on how many scripts, both priors are trained for the comparison."""

@@ -18,7 +18,6 @@ from test_model_scores import JAW, Knowing, alone, held_out  # noqa: F401 (a fix
 from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
-from avi_lib.evaluation.scores import Predictions, write_out
 from avi_lib.face.head import Head, load_head
 from avi_lib.instruction.action_units import EMOTION_CLASSES
 from avi_lib.instruction.instructor import Instructor
@@ -28,6 +27,7 @@ from avi_lib.speech.phones import Phone, tidy
 from tools.benchmarks import ablations, phones, talking, units
 from tools.benchmarks.folds import RECIPES, best_temperature, folds, kept_predictions
 from tools.benchmarks.prior import nearest_centroid, score_asked
+from tools.benchmarks.scores import Predictions, write_out
 from tools.benchmarks.systems import Clip, still_sounds
 from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
 

@@ -2,7 +2,7 @@
 
 >>> bank = held_out_bank(corpora, encoder, "wording", scripts=600, seed=0)
 >>> score_styles(draw_bank(prior, bank, SampleSettings()), normal(prior, bank.styles))["cosine to the true style"]
->>> attribute(prior_sampler, generator, features, performer, instruction, seed=0)[0].change
+>>> f1(asked_and_moved(prior_sampler, generator, held_out_spoken(corpora), bank, raw(prior, drawn)))
 >>> predict_bank(instructor, bank).classified(temperature=1.4).accuracy       # of clips whose emotions are labelled
 
 Corpora are prepared ones, whose test and validation speakers perform and speak. Three sets of scripts, all of speakers
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,20 +23,20 @@ from scipy.spatial.distance import cdist, pdist
 from scipy.special import softmax
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.scripts import Draw, Kind
+from avi_lib.corpus.measure import measure_units, neutral_face
+from avi_lib.corpus.scripts import Draw, Kind, StyleScript
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate, estimate
-from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import Instructor, softened
 from avi_lib.instruction.instructor_network import InstructorModel, stack
 from avi_lib.instruction.language_model import TextEncoder
-from avi_lib.instruction.parser import Phrase, phrases, without
 from avi_lib.motion.clip import MotionClip
-from avi_lib.motion.generator import Features, LearnedGenerator
+from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import PriorModel, PriorSampler
-from avi_lib.settings import SampleSettings
+from avi_lib.settings import PerformerSettings, SampleSettings
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.prior import StyleBank, make_bank
@@ -50,6 +50,16 @@ SETS: Mapping[Draw, str] = {
 """What is held out, in words; of `train` the speakers alone."""
 Styles = Float[np.ndarray, "n style"]
 Others = Float[np.ndarray, "m style"]
+GUIDANCES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
+TEXTS = 60
+"""Texts whose diversity is taken."""
+PLAIN = Instruction("A person speaks.")
+_DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
+
+
+Strengths = Mapping[str, float]
+Spoken = tuple[Float32[np.ndarray, "steps dim"], Performer]
+"""Features of a held-out clip, and its performer without idle behaviour."""
 
 
 # Drawn styles against true ones.
@@ -146,48 +156,83 @@ def raw(prior: PriorModel, styles: Styles) -> Styles:
     return np.asarray((torch.from_numpy(styles) * prior.scale + prior.mean).numpy())
 
 
-# Attribution: which phrase of a sentence moved what.
+# Whether a face does what it was asked: the action units of generated motion against those of the text.
 
 
-class Attributed(NamedTuple):
-    """A phrase, the sentence without it, and what it changed by group of channels, see `group_change`."""
+def held_out_spoken(corpora: Sequence[Corpus]) -> list[Spoken]:
+    """Clips with sound of speakers that are held out; InputError when there is none."""
+    quiet = PerformerSettings(blinks=False, gaze=False, sway=False)
+    found = [
+        (
+            corpus.features(clip).astype(np.float32),
+            Performer(corpus.phones(clip), corpus.prosody(clip), clip.duration_s, quiet),
+        )
+        for corpus in corpora
+        for clip in corpus.clips
+        if clip.split in HELD_SPLITS and clip.features and clip.duration_s >= 2.5
+    ]
+    if not found:
+        raise InputError("clips with sound of held-out speakers", "none", "add a corpus of three speakers or more")
+    return found
 
-    phrase: str
-    rest: str
-    change: dict[str, float]
+
+def move(
+    generator: LearnedGenerator, clips: Sequence[Spoken], styles: Sequence[Float32[np.ndarray, " style"]], seed: int = 0
+) -> list[MotionClip]:
+    """Every style over one of the clips in turn."""
+    return [
+        generator.perform(*clip, PLAIN, seed + i, style) for i, (style, clip) in enumerate(zip(styles, cycle(clips)))
+    ]
 
 
-def attribute(
-    prior_sampler: PriorSampler,
-    generator: LearnedGenerator,
-    features: Features,
-    performer: Performer,
-    instruction: Instruction,
-    seed: int,
-    settings: SampleSettings | None = None,
-) -> list[Attributed]:
-    """What every phrase of an instruction changes over a recording, in order of the sentence.
+def asked_and_moved(
+    prior_sampler: PriorSampler, generator: LearnedGenerator, clips: Sequence[Spoken], bank: StyleBank, styles: Styles
+) -> list[tuple[Strengths, Strengths]]:
+    """Units asked for by every script of a bank, and those that move in its style (not normalised).
 
-    A sentence that is one phrase, or in which there is none, is compared with a face of which nothing is asked.
+    What moves is measured above the face that the same generator makes in a plain style.
     """
-    how = settings or SampleSettings()
-
-    def motion_of(text: str) -> MotionClip:
-        """The motion of a sentence; idle behaviour is the same whatever it says."""
-        asked = Instruction.parse(text) if text else Instruction("")
-        plain = Instruction(text, action_units={n: v for n, v in asked.action_units.items() if n.startswith("head_")})
-        return generator.perform(features, performer, plain, seed, prior_sampler.style(text, seed, how))
-
-    sentence, whole = instruction.text, motion_of(instruction.text)
-    said = phrases(sentence) or (Phrase(0, len(sentence), sentence),)
-    parts = [(phrase.text, without(sentence, phrase)) for phrase in said]
-    return [Attributed(phrase, rest, group_change(whole, motion_of(rest))) for phrase, rest in parts]
+    plain = prior_sampler.style(PLAIN, seed=0)
+    rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
+    neutral = neutral_face([(motion.values, motion.present) for motion in rest])
+    moved = [measure_units(motion, neutral) for motion in move(generator, clips, list(styles))]
+    steady = [{name: v for name, v in units.items() if not ACTION_UNITS[name].rhythm} for units in moved]
+    return [(asked_units(script), units) for script, units in zip(bank.scripts, steady, strict=True)]
 
 
-def group_change(first: MotionClip, second: MotionClip) -> dict[str, float]:
-    """Mean absolute difference of two motions by group of channels, over its frames; weights, or radians."""
-    apart = np.abs(first.values - second.values)
-    return {group: float(apart[:, list(members)].mean()) for group, members in first.space.groups.items()}
+def asked_units(script: StyleScript) -> dict[str, float]:
+    """The units that a script asks to be moved, by the names they are measured under.
+
+    Eyes closed by half or less are the same channels as drooping lids.
+    """
+    asked = {n: s for n, s in script.instruction.action_units.items() if s > 0 and not ACTION_UNITS[n].rhythm}
+    closed = asked.get("eyes_closed", 1.0)
+    if closed <= 1.1 * _DROOP:
+        del asked["eyes_closed"]
+        asked["lid_droop"] = min(closed / _DROOP, 1.0)
+    return asked
+
+
+def f1(pairs: Sequence[tuple[Strengths, Strengths]]) -> float:
+    """F1 of the units that move against those that are asked for, over all pairs; NaN without any."""
+    hits = sum(len(asked.keys() & moved.keys()) for asked, moved in pairs)
+    both = sum(len(asked) + len(moved) for asked, moved in pairs)
+    return 2 * hits / both if both else float("nan")
+
+
+def guidance_curve(
+    prior: PriorModel, bank: StyleBank, settings: SampleSettings | None = None
+) -> dict[float, tuple[float, float, float]]:
+    """By guidance: diversity of ten samples, cosine to the true style, length of the styles; means over texts."""
+    curve = {}
+    for guidance in GUIDANCES:
+        how = (settings or SampleSettings()).model_copy(update={"guidance": guidance})
+        samples = draw_samples(prior, bank, TEXTS, how)
+        styles = samples.reshape(-1, samples.shape[-1])
+        true = normal(prior, bank.styles[: len(samples)]).repeat(samples.shape[1], axis=0)
+        length = float(np.linalg.norm(styles, axis=1).mean())
+        curve[guidance] = float(diversity(samples).mean()), float(cosines(styles, true).mean()), length
+    return curve
 
 
 # The instructor, on a feature bank of clips whose emotions are labelled.
