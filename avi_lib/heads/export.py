@@ -1,7 +1,7 @@
 """Writes a head with its motion as one file for browsers, phones and 3D programs: binary glTF 2.0, or USD.
 
 >>> write_glb(load_head(), motion, Path("face.glb"))  # motion in the ARKIT space
->>> write_usd(load_head(), motion, Path("talk.usdz"))  # needs the package usd-core
+>>> write_usd(load_head(), motion, Path("talk.usdz"))  # needs the package usd-core, unlike .usda
 
 Metres, y up, the face looks along +z. A skin turns the head just as `Head.deform` does: the joint `body` stays, `head`
 bends the neck by the head weights, and `leftEye` and `rightEye`, below it, turn the eyeballs rigidly. Blendshapes go by
@@ -18,15 +18,16 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
+from jinja2 import Environment
 from PIL import Image
 
 from avi_lib.errors import InputError, OutputError, cause
@@ -292,8 +293,8 @@ def _primitives(head: Head, binary: _Binary) -> list[dict[str, Any]]:
     return primitives
 
 
-# USD: a skinned mesh with blendshapes and their curves, a time code a frame. A point is a welded one; how points are
-# shared between body and head bends the neck.
+# USD: a skinned mesh with blendshapes and their curves, a time code a frame, after the template scene.usda. A point is
+# a welded one; how points are shared between body and head bends the neck.
 
 SUFFIXES = (".usda", ".usdc", ".usdz")
 _JOINT_PATHS = ("body", "body/head", "body/head/leftEye", "body/head/rightEye")
@@ -303,166 +304,97 @@ def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
     """Write a head and its motion as USD, atomically; beside .usda and .usdc lies the texture `<name>_atlas.png`.
 
     Raises InputError for another suffix, motion that is not of the ARKIT space, a head whose arrays do not fit or are
-    not finite, or where usd-core is not installed, and OutputError where a file cannot be written whole.
+    not finite, and for .usdc and .usdz where usd-core is not installed; OutputError where a file cannot be written.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    if (suffix := path.suffix.lower()) not in SUFFIXES:
         raise InputError(f"a file of the type {', '.join(SUFFIXES)}", path.name, "rename it")
     _check(head, motion, "export FLAME motion as npz")
-    texture = f"{path.stem}_atlas.png"
-    pxr = _usd()
-    stage = _stage(pxr, head, motion, texture)
-    if path.suffix.lower() == ".usdz":
+    texture = path.with_name(f"{path.stem}_atlas.png")
+    scene = _scene(head, motion, texture.name)
+
+    def write(scene_path: Path, picture: Path) -> None:
+        Image.fromarray(_picture(head)).save(picture, compress_level=1)
+        if isinstance(scene, str):
+            scene_path.write_text(scene)
+        elif not scene.Export(str(scene_path)):
+            raise OSError("USD did not write it")
+
+    if suffix != ".usda":
+        try:
+            sdf = importlib.import_module("pxr.Sdf")
+        except ImportError as error:
+            raise InputError("the package usd-core", str(error), "pip install usd-core") from error
+        text, scene = scene, sdf.Layer.CreateAnonymous(".usda")
+        scene.ImportFromString(text)
+    if suffix == ".usdz":
         with atomic_path(path) as temporary, _clear(path), tempfile.TemporaryDirectory(prefix="avi-usd-") as folder:
-            scene, picture = Path(folder, "head.usdc"), Path(folder, texture)
-            _export(stage, scene, head, picture)
-            _package((scene, picture), temporary)
+            files = Path(folder, "head.usdc"), Path(folder, texture.name)
+            write(*files)
+            _package(files, temporary)
         return
-    with atomic_path(path) as temporary, atomic_path(path.with_name(texture)) as picture, _clear(path):
-        _export(stage, temporary, head, picture)
+    with atomic_path(path) as temporary, atomic_path(texture) as picture, _clear(path):
+        write(temporary, picture)
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())  # so that a full disk shows before the first of the two moves
 
 
-def _usd() -> Any:
-    """The package `pxr` with its modules, loaded when they are needed: it is an extra of this library."""
-    try:
-        for module in ("Gf", "Sdf", "Usd", "UsdGeom", "UsdShade", "UsdSkel", "Vt"):
-            importlib.import_module(f"pxr.{module}")
-        return importlib.import_module("pxr")
-    except ImportError as error:
-        raise InputError("the package usd-core", str(error), "pip install usd-core") from error
-
-
-def _array(pxr: Any, kind: str, values: np.ndarray) -> Any:
-    """A USD array, such as Vec3f or Int, of numbers (count, width) or (count,)."""
-    number = np.int32 if kind == "Int" else np.float32
-    return getattr(pxr.Vt, f"{kind}Array").FromNumpy(np.ascontiguousarray(values, number))
-
-
-def _define(schema: Any, stage: Any, path: str, **attributes: Any) -> Any:
-    """A prim of a schema, such as UsdGeom.Mesh, with these attributes."""
-    prim = schema.Define(stage, path)
-    for name, value in attributes.items():
-        getattr(prim, f"Create{name}Attr")(value)
-    return prim
-
-
-def _stage(pxr: Any, head: Head, motion: MotionClip, texture: str) -> Any:
-    """The whole scene as a stage in memory."""
-    geom, skel, array = pxr.UsdGeom, pxr.UsdSkel, partial(_array, pxr)
-    stage = pxr.Usd.Stage.CreateInMemory()
-    geom.SetStageMetersPerUnit(stage, 1.0)
-    geom.SetStageUpAxis(stage, geom.Tokens.y)
-    stage.SetTimeCodesPerSecond(motion.fps)
-    stage.SetFramesPerSecond(motion.fps)
-    stage.SetStartTimeCode(0)
-    stage.SetEndTimeCode(len(motion) - 1)
-    root = skel.Root.Define(stage, "/Head")
-    stage.SetDefaultPrim(root.GetPrim())
-    pxr.Usd.ModelAPI(root).SetKind("component")
-
+def _scene(head: Head, motion: MotionClip, texture: str) -> str:
+    """The scene as the text of a .usda."""
     _, first, point = np.unique(head.weld, return_index=True, return_inverse=True)
     eyeballs = [np.unique(point[members]) for members in head.eyeballs]
-    points = head.vertices[first]
-    mesh = _define(
-        geom.Mesh,
-        stage,
-        "/Head/Mesh",
-        Points=array("Vec3f", points),
-        Extent=array("Vec3f", np.stack([points.min(axis=0), points.max(axis=0)])),
-        FaceVertexCounts=array("Int", np.full(len(head.triangles), 3)),
-        FaceVertexIndices=array("Int", point[head.triangles].ravel()),
-        SubdivisionScheme=geom.Tokens.none,
-        DoubleSided=any(MATERIALS[kind].two_sided for kind in np.unique(head.material)),
-    )
-    coordinates = pxr.Sdf.ValueTypeNames.TexCoord2fArray
-    places = geom.PrimvarsAPI(mesh).CreatePrimvar("st", coordinates, geom.Tokens.faceVarying)
-    places.Set(array("Vec2f", np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1)))  # v upwards
-    places.SetIndices(array("Int", head.triangles.ravel()))
-    _materials(pxr, stage, head, mesh, texture)
-
-    shapes = _shapes(head)[:, first]
-    channels = []
-    for channel, offsets in zip(ARKIT_BLENDSHAPES, shapes, strict=True):
+    points, (places, from_parents), share = head.vertices[first], _joints(head), head.head_weight[first]
+    shapes = {}
+    for channel, offsets in zip(ARKIT_BLENDSHAPES, _shapes(head)[:, first], strict=True):
         moving = np.flatnonzero(np.abs(offsets).max(axis=1) > 0.0)
         if len(moving):
-            sparse = {"Offsets": array("Vec3f", offsets[moving]), "PointIndices": array("Int", moving)}
-            _define(skel.BlendShape, stage, f"/Head/Mesh/{channel}", **sparse)
-            channels.append(channel)
-    binding = skel.BindingAPI.Apply(mesh.GetPrim())
-    binding.CreateBlendShapesAttr(channels)
-    binding.CreateBlendShapeTargetsRel().SetTargets([f"/Head/Mesh/{channel}" for channel in channels])
-
-    joints, from_parents = _joints(head)
-    bind, rest = (
-        [pxr.Gf.Matrix4d().SetTranslate(pxr.Gf.Vec3d(*place.tolist())) for place in places]
-        for places in (joints, from_parents)
-    )
-    skeleton = _define(
-        skel.Skeleton, stage, "/Head/Skeleton", Joints=_JOINT_PATHS, BindTransforms=bind, RestTransforms=rest
-    )
-    pairs = np.tile([1, 0], (len(points), 1))  # the joints that share a point: head and body
+            shapes[channel] = moving, offsets[moving]
+    carriers = np.tile([1, 0], (len(points), 1))  # the joints that share a point: head and body
     for eye, members in enumerate(eyeballs, 2):
-        pairs[members, 0] = eye
-    share = head.head_weight[first]
-    binding.CreateJointIndicesPrimvar(False, 2).Set(array("Int", pairs.ravel()))
-    binding.CreateJointWeightsPrimvar(False, 2).Set(array("Float", np.stack([share, 1.0 - share], axis=1).ravel()))
-    binding.CreateSkeletonRel().SetTargets(["/Head/Skeleton"])
-    skel.BindingAPI.Apply(skeleton.GetPrim()).CreateAnimationSourceRel().SetTargets(["/Head/Animation"])
-
-    animation = _define(
-        skel.Animation,
-        stage,
-        "/Head/Animation",
-        Joints=_JOINT_PATHS,
-        Translations=array("Vec3f", from_parents),
-        Scales=[pxr.Gf.Vec3h(1.0)] * len(JOINTS),
-        BlendShapes=channels,
-    )
-    weights = motion.values[:, [ARKIT.index(channel) for channel in channels]]
+        carriers[members, 0] = eye
     turns = np.stack([np.zeros((len(motion), 4)), *_turns(motion)], axis=1)
     turns[:, [0, *(eye for eye, ball in enumerate(eyeballs, 2) if not len(ball))]] = (0, 0, 0, 1)
-    of_weights, of_turns = animation.CreateBlendShapeWeightsAttr(), animation.CreateRotationsAttr()
-    for frame in range(len(motion)):
-        of_weights.Set(array("Float", weights[frame]), frame)
-        of_turns.Set(array("Quatf", turns[frame]), frame)
-    return stage
+    surfaces = _surfaces(head)
+    environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment.filters |= {"usd": _usd_numbers, "names": _usd_names, "moves": _usd_moves}
+    return environment.from_string(Path(__file__).with_name("scene.usda").read_text("utf-8")).render(
+        frames=len(motion),
+        fps=motion.fps,
+        texture=texture.replace("@@@", "\\@@@"),
+        two_sided=any(look.two_sided for _, look, _ in surfaces),
+        extent=np.stack([points.min(axis=0), points.max(axis=0)]),
+        points=points,
+        counts=np.full(len(head.triangles), 3),
+        corners=point[head.triangles].ravel(),
+        uv=np.stack([head.uv[:, 0], 1.0 - head.uv[:, 1]], axis=1),  # v upwards
+        uv_corners=head.triangles.ravel(),
+        carriers=carriers.ravel(),
+        shares=np.stack([share, 1.0 - share], axis=1).ravel(),
+        shapes=shapes,
+        surfaces=[(look, veil, np.flatnonzero(head.material == kind)) for kind, look, veil in surfaces],
+        joints=_JOINT_PATHS,
+        places=places,
+        from_parents=from_parents,
+        turns=turns[..., [3, 0, 1, 2]],
+        weights=motion.values[:, [ARKIT.index(channel) for channel in shapes]],
+    )
 
 
-def _materials(pxr: Any, stage: Any, head: Head, mesh: Any, texture: str) -> None:
-    """A UsdPreviewSurface for each kind of surface, all of one texture, bound to its triangles."""
-    types = pxr.Sdf.ValueTypeNames
-    binding = pxr.UsdShade.MaterialBindingAPI.Apply(mesh.GetPrim())
-    for kind, look, veil in _surfaces(head):
-        place = f"/Head/Materials/{look.name}"
-        material = pxr.UsdShade.Material.Define(stage, place)
-        surface, atlas, reader = (
-            pxr.UsdShade.Shader.Define(stage, f"{place}/{name}") for name in ("Surface", "Atlas", "Places")
-        )
-        reader.CreateIdAttr("UsdPrimvarReader_float2")
-        reader.CreateInput("varname", types.String).Set("st")
-        atlas.CreateIdAttr("UsdUVTexture")
-        atlas.CreateInput("file", types.Asset).Set(f"./{texture}")
-        atlas.CreateInput("sourceColorSpace", types.Token).Set("sRGB")
-        atlas.CreateInput("st", types.Float2).ConnectToSource(reader.CreateOutput("result", types.Float2))
-        surface.CreateIdAttr("UsdPreviewSurface")
-        surface.CreateInput("roughness", types.Float).Set(look.roughness)
-        colour = atlas.CreateOutput("rgb", types.Float3)
-        surface.CreateInput("diffuseColor", types.Color3f).ConnectToSource(colour)
-        if veil:
-            surface.CreateInput("opacity", types.Float).ConnectToSource(atlas.CreateOutput("a", types.Float))
-        material.CreateSurfaceOutput().ConnectToSource(surface.CreateOutput("surface", types.Token))
-        members = _array(pxr, "Int", np.flatnonzero(head.material == kind))
-        subset = binding.CreateMaterialBindSubset(look.name, members)
-        pxr.UsdShade.MaterialBindingAPI.Apply(subset.GetPrim()).Bind(material)
-    binding.SetMaterialBindSubsetsFamilyType(pxr.UsdGeom.Tokens.partition)
+def _usd_numbers(values: np.ndarray) -> str:
+    """Numbers (count,), or tuples (count, width)."""
+    one = "%d" if values.dtype.kind in "iu" else "%.9g"
+    one = f"({', '.join([one] * values.shape[1])})" if values.ndim == 2 else one
+    return f"[{', '.join([one] * len(values))}]" % tuple(values.ravel().tolist())
 
 
-def _export(stage: Any, scene: Path, head: Head, picture: Path) -> None:
-    Image.fromarray(_picture(head)).save(picture, compress_level=1)
-    if not stage.GetRootLayer().Export(str(scene)):
-        raise OSError("USD did not write it")
+def _usd_names(names: Iterable[str]) -> str:
+    return f"[{', '.join(json.dumps(name) for name in names)}]"
+
+
+def _usd_moves(places: Float32[np.ndarray, "joints 3"]) -> str:
+    """Matrices that move the origin to each of the places."""
+    one = "((1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (%.9g, %.9g, %.9g, 1))"
+    return f"[{', '.join([one] * len(places))}]" % tuple(places.ravel().tolist())
 
 
 def _package(files: tuple[Path, ...], path: Path) -> None:

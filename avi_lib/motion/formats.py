@@ -134,9 +134,8 @@ def written_files(output: Path) -> tuple[Path, ...]:
 
 
 def writable_here() -> tuple[str, ...]:
-    """The suffixes that this environment can write: those of USD need the package usd-core."""
-    has_usd = find_spec("pxr") is not None
-    return tuple(suffix for suffix in WRITABLE if has_usd or not suffix.startswith(".usd"))
+    """The suffixes that this environment can write: .usdc and .usdz need the package usd-core."""
+    return tuple(suffix for suffix in WRITABLE if suffix not in (".usdc", ".usdz") or find_spec("pxr") is not None)
 
 
 def check_motion(output: Path, head: RiggedHead | None = None) -> None:
