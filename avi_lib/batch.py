@@ -13,24 +13,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
+from functools import lru_cache, partial
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from avi_lib.corpus.layouts import find, printable, stem
 from avi_lib.errors import AviError, InputError
 from avi_lib.face.video import CONTAINERS, lettering
 from avi_lib.files import check_writable, keep_inputs, make_folder
-from avi_lib.instruction.instruction import Instruction, as_json, load_timeline, understand
+from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline, understand
 from avi_lib.motion.clip import FACTORS
 from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_files
 from avi_lib.settings import InstructSettings, TalkSettings
 from avi_lib.speech.decode import SOUND_SUFFIXES
 from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
+from avi_lib.workers import result_of, worker_pool
 
 if TYPE_CHECKING:
-    from avi_lib.instruction.instructor import Written
+    from avi_lib.instruction.instructor import Instructor, Written
 
 TALK_SUFFIX = ".talk.mp4"
 KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
@@ -38,6 +40,7 @@ KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
 Places = Mapping[str, Path | None]
 """Kinds of results that are asked for, and where they go; None for names made of those of the recordings."""
 MOST_SAMPLES, MOST_BESIDE = 1000, 8
+_T = TypeVar("_T")
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
 
 
@@ -136,6 +139,7 @@ def talk_all(
     samples: int = 1,
     beside: Sequence[str] = (),
     track: int | None = None,
+    workers: str | None = None,
 ) -> Iterator[Outcome]:
     """Make a talking face of every recording among `sources` (files, or folders of them).
 
@@ -144,8 +148,9 @@ def talk_all(
     the last one's, and its number before the suffix of its files. Without instruction and timeline the instruction is
     written from the speech. With sentences `beside` it, the video shows the same recording under each of them too, side
     by side from the same noise. Of several sound tracks `track` is heard, see `load_voice`. Folders are searched with
-    all below them, and results lie as recordings do. Raises InputError, before any work and with nothing written, for
-    arguments that suit no recording.
+    all below them, and results lie as recordings do. `workers` of `worker_pool` do recordings at a time; without, one
+    after the other is done here. Raises InputError, before any work and with nothing written, for arguments that suit
+    no recording.
     """
     recordings, alone, notes = find_recordings(sources, places.values())
     if instruction is not None and timeline is not None:
@@ -180,36 +185,79 @@ def talk_all(
         keep_inputs([*recordings, *named, *([timeline] if timeline else [])], written)
         if twice := [str(path) for path, times in written.items() if times > 1]:
             raise InputError("a name for each result", f"{twice[0]} twice", "choose another name")
-        talker.prepare("video" in places or "sheet" in places, writes=asked is None)
+        if workers is None:
+            talker.prepare("video" in places or "sheet" in places, writes=asked is None)
         if "motion" in places:
             check_motion(jobs[0].files["motion"], talker.head)
         for path in targeted:
             if not alone:
                 make_folder(path.parent)
             check_writable(path)
-        first: Talk | None = None
+        task = Task(asked, text, track, alone, others)
+        groups = [list(group) for _, group in groupby(jobs, lambda job: job.recording)]
+        for outcome in _each(partial(_talk_samples, talker, task), partial(_talk_far, settings, task), groups, workers):
+            yield outcome._replace(notes=notes)
+            notes = []
 
-        def make(job: Job) -> tuple[dict[str, Any], list[str]]:
-            nonlocal first
-            begun = time.perf_counter()
-            first = first or talker.listen(load_voice(job.recording, track=track), asked, text)
-            seed = settings.seed + job.sample - 1
-            talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
-            if "motion" in job.files:
-                save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
-            if "sheet" in job.files:
-                talker.write_sheet(talk, job.files["sheet"])
-            talks = [talk, *(talker.direct(talk, other) for other in others)]
-            if "video" in job.files:
-                talker.write_comparison(talks, job.files["video"])
-            return _report(talker, talk, job, others, time.perf_counter() - begun)
 
-        for job in jobs:
-            if job.sample == 1:
-                first = None
-            if job.sample == 1 or first:  # a recording that cannot be used is reported with its first sample
-                yield _outcome(job.recording, alone, partial(make, job), sample=job.sample)._replace(notes=notes)
-                notes = []
+class Task(NamedTuple):
+    """What is the same for all recordings of a batch: what is asked, and the sentences beside it."""
+
+    asked: Instruction | Timeline | None
+    text: str | None
+    track: int | None
+    alone: bool
+    others: Sequence[Instruction]
+
+
+def _each(
+    here: Callable[[_T], Iterator[Outcome]],
+    far: Callable[[_T], Sequence[Outcome]],
+    work: Sequence[_T],
+    workers: str | None,
+) -> Iterator[Outcome]:
+    """Outcomes in the order of the work: one after the other is done here, or `workers` do it."""
+    if workers is None:
+        for each in work:
+            yield from here(each)
+        return
+    with worker_pool(workers) as pool:
+        for future in [pool.submit(far, each) for each in work]:
+            yield from result_of(future)
+
+
+@lru_cache(maxsize=1)
+def _talker_of(settings: str) -> Talker:
+    """A worker's talker, kept from one recording to the next."""
+    return Talker(TalkSettings.model_validate_json(settings))
+
+
+def _talk_far(settings: TalkSettings, task: Task, jobs: Sequence[Job]) -> list[Outcome]:
+    return list(_talk_samples(_talker_of(settings.model_dump_json()), task, jobs))
+
+
+def _talk_samples(talker: Talker, task: Task, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """The samples of one recording; one that cannot be used is reported with its first sample alone."""
+    first: Talk | None = None
+
+    def make(job: Job) -> tuple[dict[str, Any], list[str]]:
+        nonlocal first
+        begun = time.perf_counter()
+        first = first or talker.listen(load_voice(job.recording, track=task.track), task.asked, task.text)
+        seed = talker.settings.seed + job.sample - 1
+        talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
+        if "motion" in job.files:
+            save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
+        if "sheet" in job.files:
+            talker.write_sheet(talk, job.files["sheet"])
+        talks = [talk, *(talker.direct(talk, other) for other in task.others)]
+        if "video" in job.files:
+            talker.write_comparison(talks, job.files["video"])
+        return _report(talker, talk, job, task.others, time.perf_counter() - begun)
+
+    for job in jobs:
+        if job.sample == 1 or first:
+            yield _outcome(job.recording, task.alone, partial(make, job), sample=job.sample)
 
 
 def _outcome(path: Path, alone: bool, make: Callable[[], tuple[dict[str, Any], list[str]]], **about: Any) -> Outcome:
@@ -274,19 +322,43 @@ def _report(
 
 
 def instruct_all(
-    sources: Sequence[Path], settings: InstructSettings, timeline: bool = False, track: int | None = None
+    sources: Sequence[Path],
+    settings: InstructSettings,
+    timeline: bool = False,
+    track: int | None = None,
+    workers: str | None = None,
 ) -> Iterator[Outcome]:
     """Write an instruction for every recording among `sources` (files, or folders of them), or a timeline each.
 
-    A recording without speech has a neutral instruction with a warning.
+    A recording without speech has a neutral instruction with a warning. `workers` are those of `talk_all`.
     """
+    recordings, alone, notes = find_recordings(sources)
+    write = partial(_instruct_one, settings.model_dump_json(), timeline, track, alone)
+    if workers is None:
+        _instructor_of(settings.model_dump_json())
+    for outcome in _each(lambda path: iter([write(path)]), partial(_alone, write), list(recordings), workers):
+        yield outcome._replace(notes=notes)
+        notes = []
+
+
+def _alone(write: Callable[[Path], Outcome], path: Path) -> list[Outcome]:
+    return [write(path)]
+
+
+@lru_cache(maxsize=1)
+def _instructor_of(settings: str) -> Instructor:
+    """The instructor of some settings, kept from one recording to the next."""
     from avi_lib.instruction.instructor import load_instructor
 
-    recordings, alone, notes = find_recordings(sources)
-    weights = None if settings.instructor == "learned" else Path(settings.instructor)
-    instructor = load_instructor(weights, settings.encoder, settings.language_model)
+    chosen = InstructSettings.model_validate_json(settings)
+    weights = None if chosen.instructor == "learned" else Path(chosen.instructor)
+    return load_instructor(weights, chosen.encoder, chosen.language_model)
 
-    def write(path: Path) -> tuple[dict[str, Any], list[str]]:
+
+def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: bool, path: Path) -> Outcome:
+    settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
+
+    def write() -> tuple[dict[str, Any], list[str]]:
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
@@ -304,9 +376,7 @@ def instruct_all(
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
         return values | {"speech": speech.report.model_dump(mode="json")}, lines
 
-    for path in recordings:
-        yield _outcome(path, alone, partial(write, path))._replace(notes=notes)
-        notes = []
+    return _outcome(path, alone, write)
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:

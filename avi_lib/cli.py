@@ -246,7 +246,10 @@ def _talk(options: Options) -> int:
     )
     places = {} if options.no_video else {"video": options.output}
     places |= {kind: place for kind, place in (("motion", options.motion), ("sheet", options.sheet)) if place}
-    more = {name: getattr(options, name) for name in ("instruction", "text", "timeline", "samples", "beside", "track")}
+    more = {
+        name: getattr(options, name)
+        for name in ("instruction", "text", "timeline", "samples", "beside", "track", "workers")
+    }
     return _print_all(options, talk_all(options.speech, settings, places, **more))
 
 
@@ -254,7 +257,9 @@ def _instruct(options: Options) -> int:
     from avi_lib.batch import instruct_all
 
     settings = _settings(InstructSettings, options)
-    return _print_all(options, instruct_all(options.speech, settings, options.timeline, options.track), only=True)
+    return _print_all(
+        options, instruct_all(options.speech, settings, options.timeline, options.track, options.workers), only=True
+    )
 
 
 def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False) -> int:

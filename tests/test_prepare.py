@@ -311,7 +311,7 @@ def test_the_command_prints_the_health_report(in_one_process, source, tmp_path, 
         (["table", "SOURCE", "--scripts", "0"], "scripts"),
     ],
 )
-def test_a_wrong_argument_is_one_line_and_exit_2(in_one_process, source, tmp_path, capsys, arguments, message):
+def test_a_wrong_argument_is_one_line_and_exit_2(source, tmp_path, capsys, arguments, message):
     adapter, given, *options = arguments
     path = str(source) if given == "SOURCE" else str(tmp_path / given)
     assert main(["prepare", adapter, path, str(tmp_path / "out"), *options]) == 2

@@ -14,21 +14,16 @@ import ast
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
-import os
 import re
-import signal
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float16
@@ -46,6 +41,7 @@ from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import VIDEO_FPS
+from avi_lib.workers import as_done, result_of, worker_pool
 
 # Jobs: recordings that become the shards of one address.
 
@@ -187,60 +183,6 @@ def _encoder(name: str) -> SpeechEncoder:
     return load_encoder(name)
 
 
-# Workers: processes that prepare recordings, and the bar that shows how far they are.
-
-MAX_WORKERS = 256
-_T = TypeVar("_T")
-
-
-@contextmanager
-def worker_pool(workers: int) -> Iterator[Executor]:
-    """A pool of processes, started when first needed; whatever ends the block early ends them at once."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start)
-    try:
-        yield pool
-    except BaseException:
-        running = list((pool._processes or {}).values())
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in running:
-            process.terminate()
-        raise
-    pool.shutdown()
-
-
-def _start() -> None:
-    """Make a process ready to work: one thread, Ctrl-C left to the parent, and no life beyond the parent's."""
-
-    def end_with_parent() -> None:
-        if (parent := multiprocessing.parent_process()) is not None:
-            parent.join()
-            os._exit(1)
-
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ[variable] = "1"
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_parent, daemon=True).start()
-
-
-def result_of(future: Future[_T]) -> _T:
-    """What a worker gave; AviError when it died."""
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        got = "one that died, most likely for want of memory"
-        do = "run it again with fewer --workers; what is finished is kept"
-        raise AviError("worker processes that live", got, do) from error
-
-
-def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[tuple[Future[_T], _T]]:
-    """Futures, each with its number of recordings, and their results as they come, with a bar unless it is hidden."""
-    with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden) as shown:
-        for future in as_completed(futures):
-            result = result_of(future)
-            shown.update(futures[future])
-            yield future, result
-
-
 # Digests of source files, kept between runs, and of the code that prepares them.
 
 ROOMS = ("corpus", "face", "instruction", "motion", "speech")
@@ -328,22 +270,19 @@ def prepare(
     destination: Path,
     settings: PrepareSettings | None = None,
     *,
-    workers: int | None = None,
+    workers: int | str | None = None,
     progress: bool | None = None,
 ) -> Health:
     """Prepare a raw corpus and say how it went.
 
-    Nothing is written to the source. `workers` processes, one a processor when None, work at a time; the result does
-    not depend on them. `progress` shows bars, on a terminal only when None.
+    Nothing is written to the source. `workers` are those of `worker_pool`; the result does not depend on them.
+    `progress` shows bars, on a terminal only when None.
 
     Raises:
         InputError: the source does not fit the adapter, or the destination holds something else or is being written.
         AviError: a worker died.
     """
     settings = settings or PrepareSettings()
-    workers = multiprocessing.cpu_count() if workers is None else workers
-    if not 1 <= workers <= MAX_WORKERS:
-        raise InputError(f"1 to {MAX_WORKERS} workers", f"{workers}", "leave the number out for one a processor")
     try:
         source = source.resolve(strict=True)
         str(source).encode("utf-8")
@@ -353,7 +292,7 @@ def prepare(
         raise InputError("a folder with a raw corpus", got, "pass the corpus' folder") from error
     hidden = None if progress is None else not progress  # None hides a bar where there is no terminal
     scan = scan_source(adapter, source)
-    with claim(destination, adapter, source) as place, worker_pool(workers) as pool:
+    with worker_pool(workers) as pool, claim(destination, adapter, source) as place:
         place.refused += scan.refused
         speakers = {recording.speaker for recording in scan.recordings}
         shares = settings.validation_share, settings.test_share

@@ -22,13 +22,13 @@ import numpy as np
 from tqdm import tqdm
 
 from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.prepare import worker_pool
 from avi_lib.errors import InputError
 from avi_lib.files import cached, content_sha256, file_sha256
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import RECIPE, AcousticFeatures, Voice
+from avi_lib.workers import worker_pool
 
 SHARD = 64
 """Clips that are kept in one file: what an interruption costs at most."""

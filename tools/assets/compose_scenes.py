@@ -29,7 +29,6 @@ from jaxtyping import Float32
 
 from avi_lib.corpus.adapters import scan_source
 from avi_lib.corpus.layouts import Recording, read_json, read_table
-from avi_lib.corpus.prepare import result_of, worker_pool
 from avi_lib.errors import AviError, InputError
 from avi_lib.files import atomic_path, file_sha256, make_folder
 from avi_lib.speech import augment
@@ -37,6 +36,7 @@ from avi_lib.speech.augment import Room, active_dbfs, at_level, draw_room, gain,
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import SILENCE, Phone, shift, tidy
+from avi_lib.workers import result_of, worker_pool
 from tools.assets import noises as noises_module
 from tools.assets.noises import make_noise
 

@@ -44,6 +44,7 @@ SECTIONS = (
     "reader",
     "folds",
     "runs",
+    "scaling",
     "siege",
 )
 RESULTS = ROOT / "docs" / "results.md"
