@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,10 @@ def test_a_face_is_made_from_a_recording_as_the_readme_says(tmp_path: Path) -> N
     assert abs(silent.motion.values - talk.motion.values).max() > 0.3
     written = avi.instruct(voice)
     assert written.instruction.text.startswith("A person") and sum(written.probabilities.values()) > 0.99
+
+
+def test_files_that_the_documents_name_are_there() -> None:
+    root, file = SAMPLES.parents[1], r"\b(?:avi_lib|tools|notebooks|tests|docs)/[\w./-]+\.(?:py|yaml|md|ipynb|json)\b"
+    for document in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")):
+        named = set(re.findall(file, document.read_text("utf-8"))) - {"notebooks/NN_name.ipynb"}
+        assert not [name for name in named if not (root / name).exists()], document.name
