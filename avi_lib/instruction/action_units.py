@@ -3,7 +3,7 @@
 >>> ACTION_UNITS["brow_down"].channels
 {'browDownLeft': 1.0, 'browDownRight': 1.0}
 >>> prototype("happy", 1)
-{'lip_corner_pull': 0.4, 'cheek_raise': 0.25}
+{'lip_corner_pull': 0.3, 'cheek_raise': 0.25, 'upper_lip_raise': 0.23, 'lips_part': 0.17}
 
 Everything is read from words.yaml and realisations.yaml. Codes follow Ekman, Friesen & Hager, "Facial Action Coding
 System" (2002).

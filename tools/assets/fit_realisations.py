@@ -11,7 +11,12 @@ same shares, level 1 half of that, since RAVDESS has no weaker takes; `spread` i
 clips at level 3, as a share of it. `told` is the share of the group's clips in which a logistic regression over units,
 trained on the other actors, finds the emotion among eight. First comes the realisation that shows most, at levels 2 and
 3, of the units by which observers know the emotion (Ekman, Friesen and Hager, "FACS Investigator's Guide", 2002); of
-calm the commonest. No judge of pictures was asked.
+calm the commonest. No judge of pictures was asked of these.
+
+Prototypes are printed too, for `words.yaml`: what an emotion's name alone asks for. A mean over people is no face that
+anybody would read, so at level 3 each unit of `SHOWN` is what one strong take in twenty exceeds, at level 2 as much
+less as normal takes have, all units together, and at level 1 half of that. `GAINS` are the least at which the judge of
+`tools.benchmarks.amplitudes` reads the face.
 """
 
 from __future__ import annotations
@@ -58,6 +63,18 @@ KNOWN_BY = {
     "disgust": ("AU09", "AU10", "AU15", "AU17"),
     "surprised": ("AU01", "AU02", "AU05", "AU26"),
 }
+SHOWN = {
+    "happy": ("AU06", "AU10", "AU12", "AU25"),
+    "sad": ("AU01", "AU15", "AU17"),
+    "angry": ("AU04", "AU07", "AU09", "AU10"),
+    "fearful": ("AU01", "AU05", "AU20", "AU25", "AU26"),
+    "disgust": ("AU09", "AU10", "AU15", "AU17"),
+    "surprised": ("AU01", "AU02", "AU05", "AU25", "AU26"),
+}
+"""Units of a prototype: those that belong together in one face; real anger narrows the eyes, or glares, never both."""
+GAINS = {"sad": 1.6, "fearful": 1.25, "surprised": 1.4}
+RARE = 95
+"""Percentile of takes that a prototype is at."""
 GROUPS, LEAST_PEOPLE = 4, 2
 FAINTEST, AGREES = 0.06, 0.7
 LOUD = 0.08
@@ -180,6 +197,22 @@ def realisations(
     return [entry for _, entry in sorted(found, key=lambda each: each[0], reverse=True)]
 
 
+def prototype(clips: list[Clip], strengths: Strengths, emotion: str) -> dict[str, str]:
+    """Of each unit that is shown the strengths at levels 1, 2 and 3."""
+    places = [list(UNITS).index(unit) for unit in SHOWN[emotion]]
+    normal, strong = (
+        strengths[[clip.emotion == emotion and clip.intensity == intensity for clip in clips]][:, places]
+        for intensity in ("normal", "strong")
+    )
+    high = np.minimum(GAINS.get(emotion, 1.0) * np.percentile(strong, RARE, axis=0), 1.0)
+    share = normal.sum() / strong.sum()
+    levels = np.stack([high * share / 2, high * share, high], axis=1)
+    return {
+        UNITS[unit]: ", ".join(f"{value:.2f}" for value in row)
+        for unit, row in zip(SHOWN[emotion], levels, strict=True)
+    }
+
+
 def main() -> None:
     """Print and write all realisations."""
     folder = Path(sys.argv[1]) / "av_ravdess_au"
@@ -187,6 +220,7 @@ def main() -> None:
     gains = apex_gains(folder, clips, names, means)
     print("gains", {name: round(float(gain), 2) for name, gain in zip(UNITS, gains, strict=True)})
     strengths = to_strengths(means * gains)
+    print(yaml.dump({EMOTIONS[theirs]: prototype(clips, strengths, theirs) for theirs in SHOWN}).replace("'", ""))
     told = recognised(clips, strengths)
     print(f"told: {told.mean():.2f} of all clips")
     table = {ours: realisations(clips, strengths, told, theirs) for theirs, ours in EMOTIONS.items()}

@@ -2,7 +2,8 @@
 
 Every emotion that the judge knows, at its highest level, over the same recordings; pictures of each clip as in
 `evaluation.judge`. How far brows come down was chosen with a look at what it says of still faces on these heads but
-ella, so recall, of anger above all, is optimistic.
+ella, so recall, of anger above all, is optimistic; so were the strengths of fear, sadness and surprise, mostly without
+a look at anna and ella (docs/evaluation.md).
 """
 
 from __future__ import annotations
