@@ -15,6 +15,7 @@ import codecs
 import importlib.metadata
 import io
 import json
+import logging
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -110,6 +112,13 @@ def _say(line: str) -> None:
     """A line on standard error, if anybody reads it."""
     with suppress(OSError):
         print(f"avi: {line}", file=sys.stderr, flush=True)
+
+
+class _Said(logging.Handler):
+    """Says what a run logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.getMessage())
 
 
 EVERY_S = 10.0
@@ -383,7 +392,8 @@ def _prepare(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    from avi_lib.workbook.run import describe, resume_run, run_notebooks
+    from avi_lib.workbook.comparison import sweep
+    from avi_lib.workbook.run import LOG, describe, made_lines, project_root, resume_run, run_notebooks
 
     limits = {"cell_limit_s": options.cell_limit, "limit_s": options.limit}
     if not all(seconds > 0 for seconds in limits.values()):
@@ -394,18 +404,52 @@ def _run(options: Options) -> int:
         raise InputError("--resume RUN alone", f"{got} beside it", "a run goes on with what it began with")
     if wrong := [text for text in options.parameters if text.find("=") < 1]:
         raise InputError("a parameter as NAME=VALUE", wrong[0], "write for example -p SEED=7")
+    LOG.handlers = [] if options.json else [_Said()]
+    LOG.setLevel(logging.INFO)
     try:
         if options.resume is not None:
             run = resume_run(options.resume, **limits)
         else:
-            run = run_notebooks(
-                options.numbers, _pairs(options.parameters), options.output, profile=options.profile, **limits
-            )
+            root, given = project_root(), _pairs(options.parameters)
+            swept = sweep(root, options.numbers, given, options.profile)
+            if len(swept) > 1:
+                return _run_sweep(options, root, swept, limits)
+            run = run_notebooks(options.numbers, given, options.output, profile=options.profile, **limits)
     except AviError as error:
         if options.json and hasattr(error, "run"):
             _print(options, describe(error.run), ())
         raise
-    _print(options, describe(run), [f"run: {run}"])
+    _print(options, describe(run), made_lines(run))
+    return 0
+
+
+def _run_sweep(options: Options, root: Path, swept: Sequence[Mapping[str, str]], limits: Mapping[str, float]) -> int:
+    """A run for each value below one folder, and a table of them."""
+    from avi_lib.workbook.comparison import compare_runs
+    from avi_lib.workbook.run import run_notebooks
+
+    folder = options.output or root / "outputs" / f"{datetime.now():%Y%m%d-%H%M%S}-sweep"
+    varied = [name for name in swept[0] if len({each[name] for each in swept}) > 1]
+    runs: list[Path] = []
+    for each in swept:
+        name = re.sub(r"[^\w.=-]+", "_", "-".join(f"{key}={each[key][:40]}" for key in varied))
+        _say(f"run {len(runs) + 1} of {len(swept)}: {name}")
+        runs.append(run_notebooks(options.numbers, each, folder / name, root, profile=options.profile, **limits))
+    found = compare_runs(runs)
+    found.write_html(folder / "comparison.html")
+    _print(options, found.as_dict(), [*found.lines(), f"page: {folder / 'comparison.html'}"])
+    return 0
+
+
+def _compare(options: Options) -> int:
+    from avi_lib.workbook.comparison import compare_runs
+
+    if options.report is not None and options.report.suffix.lower() != ".html":
+        raise InputError("a page that ends in .html", str(options.report), "change the suffix")
+    found = compare_runs(options.runs)
+    if options.report is not None:
+        found.write_html(options.report)
+    _print(options, found.as_dict(), found.lines())
     return 0
 
 

@@ -131,7 +131,8 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
             runs.resume_run(run, root)
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == ((-9, "") if number == signal.SIGKILL else (130, "avi: stopped\n"))
+    last = "01_b begins" if number == signal.SIGKILL else "stopped"
+    assert process.returncode == (-9 if number == signal.SIGKILL else 130) and said.splitlines()[-1] == f"avi: {last}"
     wait_until(lambda: not is_alive(kernels[0]), 4)
     stopped = runs.read_manifest(run)
     assert status(run) == "interrupted"
@@ -183,7 +184,8 @@ def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their
         ):
             runs.run_notebooks([], {}, root / "late", root, limit_s=0.01)
         run = runs.run_notebooks([], {}, root / "run1", root)
-        assert process.communicate(timeout=60)[1] == "" and status(root / "run0") == status(run) == "finished"
+        assert process.communicate(timeout=60)[1].splitlines()[0] == "avi: 00_a begins"
+        assert status(root / "run0") == status(run) == "finished"
     times = sorted([float(s) for s in (root / f"run{n}" / "when").read_text().split()] for n in range(2))
     assert times[0][1] < times[1][0]
 
@@ -241,7 +243,9 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     assert main(["verify", "good"]) == 0
     assert capsys.readouterr().out == "3 of 3 files repeat\n"
     assert main(["run", "--resume", "good"]) == 0
-    assert capsys.readouterr().out == f"run: {tmp_path / 'good'}\n"
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("00_a: ") and printed[0].endswith("; made")
+    assert printed[1] == f"run: {tmp_path / 'good'}"
     stage = runs.read_manifest(tmp_path / "good")["stages"]["00_a"]
     assert stage["device"].startswith("cpu") and stage["threads"] >= 1
     assert main(["run", "-p", "NAME=noise", "--output", "loud"]) == 0
@@ -430,3 +434,35 @@ def test_every_notebook_declares_an_out_and_the_prior_is_trained_with_the_genera
     assert runs.choose(prior, {})[name]["GENERATOR"] == taken
     assert runs.choose(prior, {"GENERATOR": ""})[name]["GENERATOR"] == ""
     assert runs.choose({name: prior[name]}, {})[name]["GENERATOR"] == ""
+
+
+FIGURES = """import json
+from pathlib import Path
+import matplotlib.pyplot as plt
+from avi_lib.workbook.run import record
+Path(OUT, 'train').mkdir()
+lines = [json.dumps({'step': step, 'losses': {'all': COUNT / (step + 1)}}) for step in range(5)]
+Path(OUT, 'train', 'log.jsonl').write_text('\\n'.join(lines))
+figure, axes = plt.subplots(figsize=(2, 1))
+axes.plot([0, COUNT])
+display(figure)
+plt.close(figure)
+record(OUT, score=COUNT / 2, parts={'a': COUNT}, name=NAME)"""
+
+
+@pytest.mark.processes
+def test_a_parameter_with_several_values_is_a_run_each_and_runs_are_compared(tmp_path, monkeypatch, capsys):
+    root = write_workbook(tmp_path, a00_a=[FIGURES])
+    monkeypatch.chdir(root)
+    assert main(["run", "00", "-p", "COUNT=1,3", "-p", "NAME=a, b", "--output", str(root / "swept"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [Path(run).name for run in found["runs"]] == ["COUNT=1", "COUNT=3"]
+    assert found["settings"]["COUNT"] == [1, 3] and "NAME" not in found["settings"]
+    assert found["figures"]["score"] == [0.5, 1.5] and found["figures"]["parts a"] == [1, 3]
+    page = (root / "swept" / "comparison.html").read_text("utf-8")
+    assert page.count("data:image/png") == 3 and "losses all" in page  # a curve of the training, a picture of each run
+    assert main(["compare", *found["runs"], "--report", str(root / "both.html")]) == 0
+    printed = capsys.readouterr().out
+    assert "COUNT=3" in printed and "score" in printed and (root / "both.html").read_text("utf-8") == page
+    for wrong in (["compare", found["runs"][0]], ["run", "00", "-p", "COUNT=1,x"], ["compare", str(root), str(root)]):
+        assert main(wrong) == 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -50,6 +51,8 @@ _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
 _KINDS |= {type(None): "a value"}
 Values = dict[str, Any]
+LOG = logging.getLogger(__name__)
+"""Says when a notebook begins, waits and ends."""
 
 
 def project_root() -> Path:
@@ -357,10 +360,10 @@ def _execute_all(manifest: dict[str, Any], run: Path, root: Path, cell_s: float,
         given |= {"OUT": str(out)} if "OUT" in values else {}
         place = (root / str(values.get("PREPARED", "."))).parent
         make_folder(place)
-        begun_s, wait_s = time.perf_counter(), -1 if limit_s == math.inf else max(until_s - time.monotonic(), 0)
+        begun_s, wait_s = time.perf_counter(), -1.0 if limit_s == math.inf else max(until_s - time.monotonic(), 0.0)
         try:
-            # runs that prepare corpora in one place follow one another
-            with FileLock(place / ".turn.lock", timeout=wait_s) if "PREPARED" in values else nullcontext():
+            with _turn(place, wait_s) if "PREPARED" in values else nullcontext():
+                LOG.info("%s begins", name)
                 cells = execute(notebook, output, given, manifest["environment"], cell_s, until_s)
         except (RunError, Timeout) as error:
             if isinstance(error, Timeout):
@@ -383,9 +386,44 @@ def _execute_all(manifest: dict[str, Any], run: Path, root: Path, cell_s: float,
             "outputs": {file: file_sha256(path) for file, path in files.items() if not hidden.search(file)},
         }
         _write(run, manifest)
+        LOG.info("%s took %.0f s", name, stages[name]["seconds"])
     manifest["ended"] = _now()
     _write(run, manifest)
     return run
+
+
+@contextmanager
+def _turn(place: Path, wait_s: float) -> Iterator[None]:
+    """Runs that prepare corpora in one place follow one another; Timeout where that takes too long."""
+    lock = FileLock(place / ".turn.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        LOG.info("waiting for another run that prepares corpora in %s", place)
+        lock.acquire(timeout=wait_s)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+MOST_NAMED = 8
+
+
+def made_lines(run: Path) -> Iterator[str]:
+    """What a run made, for a person: by notebook its time and its files, videos and weights first."""
+    found = describe(run)
+    for name, stage in found["stages"].items():
+        if not stage["finished"]:
+            continue
+        order = {
+            suffix: place for place, suffix in enumerate((".mp4", ".webm", ".safetensors", ".html", ".png", ".npz"))
+        }
+        files = [file for file in stage["outputs"] if file != f"{name}.ipynb" and not file.endswith(RECORD)]
+        files.sort(key=lambda file: (order.get(Path(file).suffix, len(order)), file))
+        more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
+        yield f"{name}: {stage['seconds']:.0f} s; {', '.join(files[:MOST_NAMED]) or 'no files'}{more}"
+    yield f"run: {run}"
 
 
 def _outputs(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -1,0 +1,221 @@
+"""Runs side by side: what they were asked for, their figures, their curves and their pictures.
+
+>>> found = compare_runs([Path("outputs/first"), Path("outputs/second")])
+>>> found.figures["guidance"]; found.write_html(Path("outputs/both.html"))
+[1.0, 2.0]
+
+In a notebook the comparison shows itself. A sweep is runs that differ in one parameter, `avi run 04 -p GUIDANCE=1,2,4`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+
+from avi_lib.errors import InputError
+from avi_lib.files import atomic_path, check_writable
+from avi_lib.workbook.run import RECORD, Values, choose, find_stages, read_manifest
+
+MOST_RUNS, MOST_PICTURES = 12, 24
+Rows = dict[str, list[Any]]
+"""By name a value for each run, None where it has none."""
+
+
+class Picture(NamedTuple):
+    """A picture that notebooks show in one place: its heading, and a PNG of each run, or None."""
+
+    title: str
+    pngs: list[bytes | None]
+
+
+class Comparison(NamedTuple):
+    """Finished stages of runs side by side: parameters and conditions that differ, figures, training curves, pictures.
+
+    `curves` have for each run an array (steps, 2) of step and value, or None.
+    """
+
+    runs: list[str]
+    settings: Rows
+    figures: Rows
+    curves: Rows
+    pictures: list[Picture]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: without curves and pictures."""
+        return {"runs": self.runs, "settings": self.settings, "figures": self.figures}
+
+    def lines(self) -> Iterator[str]:
+        """For a person: settings that differ, then figures, a column a run."""
+        shown = [Path(run).name for run in self.runs]
+        wide = max(map(len, (*self.settings, *self.figures, "")), default=0)
+        columns = [max(12, len(name)) for name in shown]
+        for heading, rows in (("settings that differ", self.settings), ("figures", self.figures)):
+            yield f"{heading:{wide}s}  " + "  ".join(f"{name:>{w}s}" for name, w in zip(shown, columns, strict=True))
+            for name, values in rows.items():
+                texts = [_text(value)[:w] for value, w in zip(values, columns, strict=True)]
+                yield f"{name:{wide}s}  " + "  ".join(f"{t:>{w}s}" for t, w in zip(texts, columns, strict=True))
+
+    def html(self) -> str:
+        """One page, with pictures within and nothing from the network."""
+        pages = Environment(autoescape=True, undefined=StrictUndefined)
+        pages.filters |= {"words": _text, "base64": lambda png: base64.b64encode(png).decode("ascii")}
+        drawn = [(name, _drawn(name, curves, self.runs)) for name, curves in self.curves.items()]
+        template = pages.from_string(Path(__file__).with_name("comparison.html").read_text("utf-8"))
+        names = [Path(run).name for run in self.runs]
+        return template.render(found=self, names=names, drawn=drawn)
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def write_html(self, path: Path) -> None:
+        """Write the page, atomically."""
+        check_writable(path)
+        page = self.html()
+        with atomic_path(path) as temporary:
+            temporary.write_text(page, "utf-8")
+
+
+def compare_runs(runs: Sequence[Path]) -> Comparison:
+    """Runs side by side; what all of them have alike is left out of the settings.
+
+    Raises InputError for fewer than two runs or too many, for a folder that holds none, and for runs of no common
+    notebook.
+    """
+    if not 2 <= len(runs) <= MOST_RUNS:
+        raise InputError(f"2 to {MOST_RUNS} runs", f"{len(runs)}", "name folders below outputs/")
+    manifests = [read_manifest(run) for run in runs]
+    stages = [name for name in manifests[0]["parameters"] if all(name in each["stages"] for each in manifests)]
+    if not stages:
+        got = "; ".join(", ".join(each["stages"]) or "none" for each in manifests)
+        raise InputError("runs of one notebook", got, "run the same notebook with other parameters")
+    settings = _by_run([_settings(each, stages) for each in manifests])
+    settings = {name: row for name, row in settings.items() if len({json.dumps(value) for value in row}) > 1}
+    figures = _by_run(
+        [_figures(run, stages, len(each["parameters"])) for run, each in zip(runs, manifests, strict=True)]
+    )
+    pictures = []
+    for stage in stages:
+        shown = [_pictures(run / f"{stage}.ipynb") for run in runs]
+        for place in dict.fromkeys(place for each in shown for place in each):
+            pictures.append(Picture(f"{stage}: {place[0]}", [each.get(place) for each in shown]))
+    names = [str(run) for run in runs]
+    return Comparison(names, settings, figures, _by_run([_curves(run) for run in runs]), pictures[:MOST_PICTURES])
+
+
+def sweep(
+    root: Path, numbers: Sequence[str], texts: Mapping[str, str], profile: str | None = None
+) -> list[dict[str, str]]:
+    """Parameters of every run of a sweep: a number, a truth value or a text with | is one value, 1,2,4 are three.
+
+    One entry where nothing is swept. Raises InputError as `choose` does.
+    """
+    defaults = {name: value for values in find_stages(root, numbers).values() for name, value in values.items()}
+    values = {name: _parts(text, defaults.get(name)) for name, text in texts.items()}
+    many = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    if len(many) > MOST_RUNS:
+        raise InputError(f"at most {MOST_RUNS} runs", f"{len(many)}", "name fewer values")
+    for each in many:
+        choose(find_stages(root, numbers), each, profile)
+    return many
+
+
+def _parts(text: str, default: Any) -> list[str]:
+    """The values of a parameter: commas part numbers and truth values, bars part texts, which may have commas."""
+    by = "," if isinstance(default, int | float) else "|"
+    return [part.strip() for part in text.split(by)] if by in text else [text]
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _by_run(found: Sequence[Mapping[str, Any]]) -> Rows:
+    """A row for every name, in the order of the first run that has it."""
+    names = dict.fromkeys(name for each in found for name in each)
+    return {name: [each.get(name) for each in found] for name in names}
+
+
+def _settings(manifest: Mapping[str, Any], stages: Sequence[str]) -> Values:
+    """Parameters of the stages, and what they ran on."""
+    alone = len(stages) == 1
+    flat: Values = {}
+    for stage in stages:
+        before = "" if alone else f"{stage}: "
+        flat |= {f"{before}{name}": value for name, value in manifest["parameters"][stage].items() if name != "OUT"}
+        done = manifest["stages"][stage]
+        flat |= {f"{before}{name}": done.get(name) for name in ("device", "threads")}
+    return flat | {"commit": manifest.get("commit"), "library": manifest["library"][:12]}
+
+
+def _figures(run: Path, stages: Sequence[str], several: int) -> Values:
+    """Numbers that the notebooks recorded."""
+    flat: Values = {}
+    for stage in stages:
+        path = (run if several == 1 else run / stage) / RECORD
+        if path.is_file():
+            before = "" if len(stages) == 1 else f"{stage}: "
+            _flatten(json.loads(path.read_text("utf-8")), before, flat)
+    return flat
+
+
+def _flatten(value: Any, name: str, flat: Values) -> None:
+    if isinstance(value, dict):
+        for key, each in value.items():
+            _flatten(each, f"{name}{' ' * bool(name and not name.endswith(' '))}{key}", flat)
+    elif isinstance(value, bool | int | float):
+        flat[name] = value
+
+
+def _curves(run: Path) -> dict[str, np.ndarray]:
+    """What trainings logged, by the log's folder and the value's name: step and value (steps, 2)."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for path in sorted(run.rglob("log.jsonl")):
+        for line in path.read_text("utf-8").splitlines():
+            row = json.loads(line)
+            flat: Values = {}
+            _flatten({key: each for key, each in row.items() if key != "step"}, "", flat)
+            for name, value in flat.items():
+                found.setdefault(f"{path.parent.relative_to(run)}: {name}", []).append((row.get("step", 0), value))
+    return {name: np.array(points, float) for name, points in found.items() if len(points) > 1}
+
+
+def _pictures(notebook: Path) -> dict[tuple[str, int], bytes]:
+    """PNGs of an executed notebook by the heading above them and their number below it."""
+    if not notebook.is_file():
+        return {}
+    heading, number, found = "", 0, {}
+    for cell in json.loads(notebook.read_text("utf-8"))["cells"]:
+        lines = "".join(cell["source"]).splitlines()
+        if cell["cell_type"] == "markdown" and lines and lines[0].startswith("#"):
+            heading, number = lines[0].lstrip("# "), 0
+        for output in cell.get("outputs", ()):
+            if png := output.get("data", {}).get("image/png"):
+                found[heading, number] = base64.b64decode(png)
+                number += 1
+    return found
+
+
+def _drawn(name: str, curves: Sequence[np.ndarray | None], runs: Sequence[str]) -> bytes:
+    """The curves of one value over the steps of the training, as PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    for curve, run in zip(curves, runs, strict=True):
+        if curve is not None:
+            axes.plot(curve[:, 0], curve[:, 1], label=Path(run).name)
+    axes.set(xlabel="step", ylabel=name.partition(": ")[2], title=name.partition(": ")[0])
+    axes.legend(frameon=False)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=100)
+    return stream.getvalue()
