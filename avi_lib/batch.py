@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from avi_lib.corpus.layouts import find, printable, stem
 from avi_lib.errors import AviError, InputError
-from avi_lib.face.video import CONTAINERS, lettering
+from avi_lib.face.video import CONTAINERS, lettering, save_picture
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline, understand
 from avi_lib.motion.clip import FACTORS
@@ -248,9 +248,9 @@ def _talk_samples(talker: Talker, task: Task, jobs: Sequence[Job]) -> Iterator[O
         talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
         if "motion" in job.files:
             save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
-        if "sheet" in job.files:
-            talker.write_sheet(talk, job.files["sheet"])
         talks = [talk, *(talker.direct(talk, other) for other in task.others)]
+        if "sheet" in job.files:
+            save_picture(talker.contact_sheet(*talks), job.files["sheet"])
         if "video" in job.files:
             talker.write_comparison(talks, job.files["video"])
         return _report(talker, talk, job, task.others, time.perf_counter() - begun)

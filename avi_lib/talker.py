@@ -25,7 +25,7 @@ from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.people import VOICE, Chosen, choose
 from avi_lib.face.portrait import SYNTHETIC, Portrait, is_photo, load_portrait
-from avi_lib.face.video import Strip, captioned, columns_of, container_of, save_picture, tiled, write_video
+from avi_lib.face.video import Strip, captioned, columns_of, container_of, tiled, write_video
 from avi_lib.instruction.instruction import Instruction, Timeline, as_timeline, in_order, understand
 from avi_lib.motion.clip import ARKIT, FACTORS, MotionClip, compose, fitted
 from avi_lib.motion.formats import READABLE, load_arkit
@@ -221,15 +221,18 @@ class Renderer:
         mark = SYNTHETIC if is_photo(self._name) else ""
         write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 
-    def contact_sheet(self, talk: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
-        """Pictures spread evenly over a talk, each under its time; a transparent backdrop is shown as black."""
-        picks = ((np.arange(count) + 0.5) / count * len(talk.motion)).astype(int).tolist()
-        titles = [f"{pick / talk.motion.fps:.2f} s" for pick in picks]
-        return tiled([picture[..., :3] for picture in self.pictures(talk, picks=picks)], 4, titles)
+    def contact_sheet(self, *talks: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
+        """Pictures spread evenly over a talk, each under its time; of several below one another, with their sentences.
 
-    def write_sheet(self, talk: Talk, output: Path) -> None:
-        """Write a contact sheet as PNG, atomically."""
-        save_picture(self.contact_sheet(talk), output)
+        A transparent backdrop is shown as black.
+        """
+        sheets = []
+        for talk in talks:
+            picks = ((np.arange(count) + 0.5) / count * len(talk.motion)).astype(int).tolist()
+            titles = [f"{pick / talk.motion.fps:.2f} s" for pick in picks]
+            pictures = self.pictures(talk, caption=len(talks) > 1, picks=picks)
+            sheets.append(tiled([picture[..., :3] for picture in pictures], 4, titles))
+        return np.concatenate(sheets)
 
     def close(self) -> None:
         """Stop the threads that draw."""

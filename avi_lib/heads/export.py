@@ -311,7 +311,7 @@ def write_usd(head: Head, motion: MotionClip, path: Path) -> None:
         raise InputError(f"a file of the type {', '.join(SUFFIXES)}", path.name, "rename it")
     _check(head, motion, "export FLAME motion as npz")
     texture = path.with_name(f"{path.stem}_atlas.png")
-    scene = _scene(head, motion, texture.name)
+    scene: Any = _scene(head, motion, texture.name)
 
     def write(scene_path: Path, picture: Path) -> None:
         Image.fromarray(_picture(head)).save(picture, compress_level=1)

@@ -442,7 +442,7 @@ class Playground:
     def sheet(self, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
         """Pictures spread over the talk that was made last, each under its time."""
         talk = list(self.talks.values())[-1]
-        return self._thread.submit(lambda: self.studio.talker.contact_sheet(talk, count)).result()
+        return self._thread.submit(lambda: self.studio.talker.contact_sheet(talk, count=count)).result()
 
     @property
     def request(self) -> Request:
