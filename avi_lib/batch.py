@@ -164,9 +164,11 @@ def talk_all(
         raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
     if settings.seed + samples > 2**63:
         raise InputError("seeds below 2^63", f"{samples} samples from {settings.seed}", "begin with a smaller --seed")
-    if beside and not ("video" in places and len(beside) <= MOST_BESIDE):
-        got = f"{len(beside)}" if "video" in places else "no video"
-        raise InputError(f"a video for up to {MOST_BESIDE} sentences beside it", got, "leave out some --beside")
+    shown = bool({"video", "sheet"} & set(places))
+    if beside and not (shown and len(beside) <= MOST_BESIDE):
+        got = f"{len(beside)}" if shown else "no video"
+        expected = f"a video or a sheet for up to {MOST_BESIDE} sentences beside it"
+        raise InputError(expected, got, "leave out some --beside")
     jobs = plan_jobs(recordings, alone, places, samples)
     others = [understand(sentence) for sentence in beside]
     with Talker(settings) as talker:
