@@ -1,8 +1,8 @@
 """Workers: processes of this machine, or of many machines through Ray, that do one recording after the other.
 
 >>> with worker_pool("local:4") as pool:                            # or "ray://head:10001", or 4
-...     for future, result in as_done({pool.submit(work, job): 1 for job in jobs}, "preparing", None):
-...         ...
+...     for future in as_done({pool.submit(work, job): 1 for job in jobs}, "preparing", None):
+...         result_of(future)
 
 What a worker is given and gives back is pickled, so it is a function of a module and plain values; results do not
 depend on where they are made or in which order. Through Ray at most `IN_FLIGHT` times as many recordings as there are
@@ -189,10 +189,9 @@ def result_of(future: Future[_T]) -> _T:
         raise AviError("worker processes that live", got, do) from error
 
 
-def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[tuple[Future[_T], _T]]:
-    """Futures, each with its number of recordings, and their results as they come, with a bar unless it is hidden."""
+def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[Future[_T]]:
+    """Futures as they end, with a bar of their numbers of recordings unless it is hidden."""
     with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden) as shown:
         for future in as_completed(futures):
-            result = result_of(future)
             shown.update(futures[future])
-            yield future, result
+            yield future

@@ -12,7 +12,7 @@ from avi_lib.corpus.scripts import (
     BUNDLES,
     ONE_EMOTION,
     TWO_EMOTIONS,
-    draw_free,
+    draw_loose,
     draw_style_script,
     is_held_combination,
     is_held_wording,
@@ -248,7 +248,7 @@ def test_a_kind_without_anything_held_out_is_refused_and_not_drawn_for_ever(draw
 
 def test_loose_and_loosened_sentences_are_understood():
     rng = np.random.default_rng(0)
-    found = [draw_free(rng) for _ in range(400)]
+    found = [draw_loose("free", rng) for _ in range(400)]
     assert {each.emotion for each in found} == set(EMOTIONS)
     assert sum(bool(each.others) for each in found) > 30
     assert len({each.text for each in found}) > 300

@@ -11,8 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from raw_corpora import RATE_HZ, voice
 
-from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.shards import ClipEntry
+from avi_lib.corpus.dataset import ClipEntry, Corpus
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction, evenly

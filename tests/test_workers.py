@@ -45,7 +45,9 @@ def place(request: pytest.FixtureRequest) -> str:
 
 def test_work_comes_back_and_errors_with_it(place: str, tmp_path: Path) -> None:
     with worker_pool(place) as pool:
-        done = dict(as_done({pool.submit(square, n): 1 for n in range(9)}, "", True))
+        done = {
+            future: result_of(future) for future in as_done({pool.submit(square, n): 1 for n in range(9)}, "", True)
+        }
         assert sorted(done.values()) == [n * n for n in range(9)]
         with pytest.raises(InputError, match="expected another number; got 3"):
             result_of(pool.submit(refuse, 3))

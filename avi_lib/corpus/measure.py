@@ -31,11 +31,9 @@ FAINTEST: float = _TABLES["faintest"]
 _FAINTEST_OF: dict[str, float] = _TABLES["faintest_of"]
 NEUTRAL_QUANTILE, LABELLED_QUANTILE = 0.1, 0.3
 """Share of a speaker's frames that rest below their neutral: of all frames, and of frames labelled neutral."""
-LEAST_NEUTRAL_FRAMES = 50
-"""Frames labelled neutral that are worth more than all others together."""
+LEAST_NEUTRAL_FRAMES = 50  # frames labelled neutral that are worth more than all others together
 _TALK = {channel: tuple(row) for channel, row in _TABLES["talk"].items()}
-_STEADY = (0.5, 0.0, 1.0)
-"""Quantile over time, its value in plain talk, and its growth with a unit's weight."""
+_STEADY = (0.5, 0.0, 1.0)  # quantile over time, its value in plain talk, and its growth with a unit's weight
 
 _PRESSERS = ("mouthRoll", "mouthShrug", "mouthPress")
 _YIELD, _AJAR, _TALKING_JAW, _LEAST_PRESSING = 0.8, 0.3, 0.16, 0.36
@@ -47,11 +45,9 @@ _SIGNED = tuple(
     for first, second in (("Up", "Down"), ("In", "Out"))
     for side in ("Left", "Right")
 )
-_GIVES_WAY = 0.5
-"""A channel is taken for the tracker's shadow of its opposite when its level is below this share of it."""
+_GIVES_WAY = 0.5  # a channel is taken for the tracker's shadow of its opposite when its level is below this share of it
 _DROOP = ACTION_UNITS["lid_droop"].channels["eyeBlinkLeft"]
-_SPARSITY = 0.05
-"""A unit stays when leaving it out adds more than this, as a root of summed squares over its channels."""
+_SPARSITY = 0.05  # a unit stays when leaving it out adds more than this, as a root of summed squares over its channels
 
 _RHYTHM_HZ = (1.0, 2.0)
 _RHYTHM_LEAST_S, _BLINKS_LEAST_S = 2.5, 4.0

@@ -16,7 +16,7 @@ import importlib.metadata
 import json
 import re
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -31,10 +31,10 @@ from tqdm import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source
+from avi_lib.corpus.dataset import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
 from avi_lib.corpus.segments import IDLE_CHANNELS, PHONES, Plan, Segment, assemble, make_segments, motion_of
-from avi_lib.corpus.shards import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
 from avi_lib.errors import AviError, InputError, OutputError, cause
 from avi_lib.files import atomic_path, content_sha256, file_sha256
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
@@ -45,10 +45,8 @@ from avi_lib.workers import as_done, result_of, worker_pool
 
 # Jobs: recordings that become the shards of one address.
 
-RECORDINGS_PER_JOB = 16
-"""About how many recordings are prepared together."""
-SHARD_S = 600.0
-"""Seconds of clips after which a job begins another shard: what a worker holds in memory."""
+RECORDINGS_PER_JOB = 16  # about how many recordings are prepared together
+SHARD_S = 600.0  # seconds of clips after which a job begins another shard: what a worker holds in memory
 
 Digests = Mapping[Path, str]
 """SHA-256 of files."""
@@ -157,16 +155,12 @@ def _refusing(recording: Recording, refused: list[Refusal]) -> Iterator[None]:
 Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
 
 
-def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample | Refusal:
-    """Up to 64 frames spread evenly over a recording's real motion, and which channels it has.
+def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample:
+    """Up to 64 frames spread evenly over a recording's real motion, and which channels it has; see `motion_of`.
 
     The speaker's neutral face is found from them.
     """
-    refused: list[Refusal] = []
-    with _refusing(recording, refused):
-        pieces, _ = motion_of(recording, tracks, digests)
-    if refused:
-        return refused[0]
+    pieces, _ = motion_of(recording, tracks, digests)
     values = np.concatenate([piece.values for piece in pieces])
     picks = np.unique(np.linspace(0, len(values) - 1, 64).round().astype(int))
     return values[picks].astype(np.float16), np.all([piece.present for piece in pieces], axis=0)
@@ -398,21 +392,19 @@ def _neutrals(
     moving = [recording for recording in recordings if recording.motion or recording.video]
     if plan.space != ARKIT.name or not moving:
         return {}, []
-    futures = {}
-    for recording in moving:
-        own = {path: digests[path] for path in recording.files}
-        futures[pool.submit(sample, recording, plan.tracks, own)] = recording.name
-    found = {futures[future]: result for future, result in as_done(dict.fromkeys(futures, 1), "motion", hidden)}
+    own_digests = ({path: digests[path] for path in recording.files} for recording in moving)
+    futures = [pool.submit(sample, r, plan.tracks, own) for r, own in zip(moving, own_digests, strict=True)]
+    deque(as_done(dict.fromkeys(futures, 1), "motion", hidden), maxlen=0)
+    refused: list[Refusal] = []
     faces: dict[str, list[tuple[str | None, Sample]]] = {}
-    for recording in moving:
-        sampled = found[recording.name]
-        if not isinstance(sampled, Refusal):
-            faces.setdefault(recording.face, []).append((recording.emotion, sampled))
+    for recording, future in zip(moving, futures, strict=True):
+        with _refusing(recording, refused):
+            faces.setdefault(recording.face, []).append((recording.emotion, result_of(future)))
     neutrals = {
         face: neutral_face([(values.astype(np.float32), present) for _, (values, present) in own], [e for e, _ in own])
         for face, own in faces.items()
     }
-    return neutrals, [result for result in found.values() if isinstance(result, Refusal)]
+    return neutrals, refused
 
 
 def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Destination, hidden: bool | None) -> None:
@@ -427,7 +419,8 @@ def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Desti
     try:
         futures = {pool.submit(carry_out, job, plan): job for job in waiting}
         sizes = {future: len(job.recordings) for future, job in futures.items()}
-        for future, _ in as_done(sizes, "preparing", hidden):
+        for future in as_done(sizes, "preparing", hidden):
+            result_of(future)
             place.gather(finished(futures[future], plan.shards))
             if time.monotonic() - published_s > max(PUBLISH_EVERY_S, PUBLISHING_SHARE * took_s):
                 begun_s = time.monotonic()

@@ -41,10 +41,8 @@ from avi_lib.motion.clip import (
 )
 from avi_lib.motion.formats import load_livelink
 
-RIG_MAPS = Path(__file__).parent / "rig_maps"
-"""Folder of the maps that ship with the package."""
-MOVES = 0.03
-"""Range over a recording (a share of a weight, or radians) from which a curve counts as moving."""
+RIG_MAPS = Path(__file__).parent / "rig_maps"  # folder of the maps that ship with the package
+MOVES = 0.03  # range over a recording (a share of a weight, or radians) from which a curve counts as moving
 
 _Channel = Annotated[str, Field(pattern=f"^({'|'.join(ARKIT.channels)})$")]
 _ARRAYS = {"weights": ("f", 1 << 30), "fps": ("fiu", 64), "names": ("U", 1 << 20)}

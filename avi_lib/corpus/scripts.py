@@ -12,7 +12,7 @@ are drawn in many mixes and strengths, with and without an emotion, and the text
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -37,20 +37,17 @@ from avi_lib.instruction.action_units import (
 from avi_lib.instruction.grammar import MAX_UNITS, Phrasing, UnsayableError, describe, salient, speakers_of
 from avi_lib.instruction.instruction import Instruction
 
-_FAINTEST = 0.12
-"""Strengths are drawn from here on; half of the faintest word's strength is not said."""
+_FAINTEST = 0.12  # strengths are drawn from here on; half of the faintest word's strength is not said
 _SEEDS = 2**62
 _SIDED = ("left_", "right_", "gaze_", "jaw_left", "jaw_right", "head_turn", "head_tilt")
 _ONE_SIDED, _ALONE = 3.0, 0.6
-_EQUAL, _FORBIDDEN = 0.35, 0.18
-"""Shares of scripts whose movements have one strength, and that forbid a movement."""
+_EQUAL, _FORBIDDEN = 0.35, 0.18  # shares of scripts whose movements have one strength, and that forbid a movement
 BUNDLES: tuple[dict[str, float], ...] = (
     *({name: 1.0} for name in sorted(ACTION_UNITS)),
     *(wording.units for wording in WORDINGS if len(wording.units) > 1),
 )
 """What is drawn together: every unit alone, and the composites ("brows", "a scowl") with the factor of each unit."""
-_MOST_UNITS = MAX_UNITS - max(map(len, BUNDLES))
-"""Movements that are drawn at most, so that one more can be forbidden."""
+_MOST_UNITS = MAX_UNITS - max(map(len, BUNDLES))  # movements that are drawn at most, so that one more can be forbidden
 _COMPOSITE_PAIRS = {" ".join(pair) for bundle in BUNDLES for pair in combinations(sorted(bundle), 2)}
 
 
@@ -191,9 +188,7 @@ def _forbidding(
     return units | {name: 0.0 for name in bundle if name not in units and not name.startswith("blink")}
 
 
-def _free_units(
-    count: int, rng: np.random.Generator, favoured: float = 1.0, blinks: bool = False, equal: bool | None = None
-) -> dict[str, float]:
+def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0, blinks: bool = False) -> dict[str, float]:
     """`count` of `BUNDLES` that a face can show together, at strengths of their own or all at one.
 
     Those of one side of the face, of the gaze and of the head are `favoured` times as likely as others.
@@ -203,7 +198,7 @@ def _free_units(
     chances = np.array([favoured if next(iter(bundle)).startswith(_SIDED) else 1.0 for bundle in BUNDLES])
     order = rng.choice(len(BUNDLES), len(BUNDLES), replace=False, p=chances / chances.sum())
     same = float(rng.uniform(_FAINTEST, 1.0))
-    equal = rng.random() < _EQUAL if equal is None else equal
+    equal = rng.random() < _EQUAL
     units: dict[str, float] = {}
     taken: set[str] = set()
     for bundle in (BUNDLES[number] for number in order):
@@ -227,23 +222,20 @@ _ACTED = [wording for wording in WORDINGS if wording.acts]
 _PHRASED, _COMPOSED = ([w for w in WORDINGS if w.phrases and (len(w.units) > 1) == many] for many in (False, True))
 
 
-def draw_free(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
-    """A loose sentence as it is understood, of one or two emotions; one in which none is understood is drawn again.
+def draw_loose(kind: str, rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
+    """A loose sentence as it is understood; one that is not understood is drawn again.
 
-    phrasing: which sentences and words may be drawn, as in `grammar.describe`.
+    kind: "free" speaks of one or two emotions, "moves" of what a face shall not feel or do, or of a phrase such as "a
+    scowl". phrasing: which sentences and words may be drawn, as in `grammar.describe`.
     """
+    phrasing = phrasing or Phrasing()
     while True:
-        found = _loose(TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION, rng, phrasing or Phrasing())
-        if found.emotion is not None:
-            return found
-
-
-def draw_moves(rng: np.random.Generator, phrasing: Phrasing | None = None) -> Instruction:
-    """A loose sentence as it is understood, of what a face shall not feel or do, or of a phrase such as "a scowl"."""
-    while True:
-        kind = str(rng.choice(("denied", "forbidden", "phrased"), p=(0.15, 0.25, 0.6)))
-        found = _loose(_SENTENCES[kind], rng, phrasing or Phrasing())
-        if found.action_units and not found.unknown:
+        if kind == "free":
+            templates = TWO_EMOTIONS if rng.random() < 0.3 else ONE_EMOTION
+        else:
+            templates = _SENTENCES[str(rng.choice(("denied", "forbidden", "phrased"), p=(0.15, 0.25, 0.6)))]
+        found = _loose(templates, rng, phrasing)
+        if found.emotion if kind == "free" else found.action_units and not found.unknown:
             return found
 
 
@@ -273,14 +265,10 @@ def _loose(templates: Sequence[str], rng: np.random.Generator, phrasing: Phrasin
 
 def loosened(text: str, rng: np.random.Generator) -> str:
     """A sentence as people type: at times without capital or full stop, with more marks, or all in capitals."""
-    kind = rng.random()
-    bare = text.rstrip(".")
-    if kind < 0.5:
-        return text
-    if kind < 0.7:
-        return bare.lower()
+    bare, kind = text.rstrip("."), rng.random()
+    ways = ((0.5, text), (0.7, bare.lower()), (0.8, bare))
     if kind < 0.8:
-        return bare
+        return next(way for share, way in ways if kind < share)
     if kind < 0.88:
         return bare + ("!" if rng.random() < 0.7 else "...")
     return text.replace("-", " ") if kind < 0.96 else text.upper()
@@ -294,23 +282,15 @@ HELD_PAIRS, HELD_WORDINGS = 1 / 8, 1 / 6
 Kind = Literal["emotion", "mix", "units", "free", "moves", "plain"]
 Draw = Literal["train", "combination", "wording"]
 
-_SHARES: dict[Kind, float] = {
-    **{"emotion": 0.12, "mix": 0.19, "units": 0.34, "free": 0.15, "moves": 0.15, "plain": 0.05}
-}
+_LOOSE = ("free", "moves")
+_SHARES: dict[Kind, float] = {"emotion": 0.12, "mix": 0.19, "units": 0.34, "free": 0.15, "moves": 0.15, "plain": 0.05}
 _NEVER_HELD_OUT: dict[Draw, tuple[Kind, ...]] = {
     "train": (),
     "combination": ("emotion", "free", "moves", "plain"),
     "wording": ("plain",),
 }
 """Kinds that have no combination, or no wording, to be held out."""
-
-
-_LOOSE: dict[Kind, Callable[[np.random.Generator, Phrasing | None], Instruction]] = {
-    "free": draw_free,
-    "moves": draw_moves,
-}
-_COUNTS = (0.3, 0.3, 0.25, 0.15)
-"""Shares of scripts of one to four movements."""
+_COUNTS = (0.3, 0.3, 0.25, 0.15)  # shares of scripts of one to four movements
 
 
 @dataclass(frozen=True)
@@ -388,7 +368,7 @@ def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator) -
 def _parts(kind: Kind, rng: np.random.Generator, phrasing: Phrasing) -> Instruction:
     """What a script of a kind asks for; strengths are those of words: what a sentence says is what is performed."""
     if kind in _LOOSE:
-        return _LOOSE[kind](rng, phrasing)
+        return draw_loose(kind, rng, phrasing)
     if kind == "plain":
         return Instruction("A person speaks.")
     if kind == "units":
@@ -417,8 +397,9 @@ def _said(
     """A script of these parts, in so many sentences."""
     if kind == "plain":
         said = [_plain(rng, plain) for _ in range(texts)]
-        quiet = [text for text in said if not text or not _asks(text)]
-        return StyleScript(kind, parts, tuple(dict.fromkeys(quiet or [""])))
+        understood = {text: Instruction.parse(text[:400] if text.strip() else "speak") for text in said}
+        quiet = [text for text, found in understood.items() if not text or not (found.emotion or found.action_units)]
+        return StyleScript(kind, parts, tuple(quiet or [""]))
     if kind in _LOOSE:
         said = [parts.text, *(loosened(parts.text, rng) for _ in range(texts - 1))]
         return StyleScript(kind, parts, tuple(dict.fromkeys(said)))
@@ -433,13 +414,6 @@ def _plain(rng: np.random.Generator, plain: Sequence[str]) -> str:
     """A sentence that says nothing of a face, words in any order, letters in any order, or no text at all."""
     words = str(plain[int(rng.integers(len(plain)))]) if plain else ""
     kind = rng.random()
-    if kind < 0.3:
-        return " ".join(rng.permutation(words.split()))
     if kind < 0.5:
-        return "".join(rng.permutation(list(words)))
+        return " ".join(rng.permutation(words.split())) if kind < 0.3 else "".join(rng.permutation(list(words)))
     return "" if kind < 0.6 else words
-
-
-def _asks(text: str) -> bool:
-    found = Instruction.parse(text[:400] if text.strip() else "speak")
-    return found.emotion is not None or bool(found.action_units)

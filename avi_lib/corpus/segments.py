@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16, Float32
 
+from avi_lib.corpus.dataset import ClipEntry, tensor_name
 from avi_lib.corpus.layouts import Recording
 from avi_lib.corpus.measure import measure_units
 from avi_lib.corpus.scripts import Script, ScriptWriter
-from avi_lib.corpus.shards import ClipEntry, tensor_name
 from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.files import cached, file_sha256
@@ -84,8 +84,7 @@ def tracker_digest() -> str:
 
 # Segments: a recording cut into clips, with everything but the motion that is performed.
 
-LONGEST_RECORDING_MIN = 30.0
-"""Longer recordings are refused: a worker holds one of them in memory."""
+LONGEST_RECORDING_MIN = 30.0  # longer recordings are refused: a worker holds one of them in memory
 LOOSE_END_S = 0.25
 """Sound that goes on this little longer than the motion does not make the clip a part of its recording."""
 
@@ -204,8 +203,7 @@ def _parts(
 
 IDLE_CHANNELS = tuple(sorted(i for group in IDLE_GROUPS for i in ARKIT.groups[group]))
 """Channels of the tensor `idle`: those that blinks, gaze and sway move."""
-PHONES = (SILENCE, *sorted(set(ARPABET) - {SILENCE}))
-"""Names of the phones by the number under which they are stored."""
+PHONES = (SILENCE, *sorted(set(ARPABET) - {SILENCE}))  # names of the phones by the number under which they are stored
 
 
 @dataclass(frozen=True)

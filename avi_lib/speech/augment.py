@@ -21,11 +21,9 @@ from scipy.signal import lfilter, oaconvolve
 from avi_lib.errors import InputError
 from avi_lib.speech.encoders import RATE_HZ
 
-SILENT_DBFS = -100.0
-"""Level that a wave of zeros is said to have."""
+SILENT_DBFS = -100.0  # level that a wave of zeros is said to have
 TELEPHONE_HZ = (300.0, 3400.0)
-SPEEDS = (0.88, 1.14)
-"""Slowest and fastest that another voice is imitated by playing a clip at another speed."""
+SPEEDS = (0.88, 1.14)  # slowest and fastest that another voice is imitated by playing a clip at another speed
 CODECS = ("mu-law", "low-rate")
 
 _FRAME = RATE_HZ // 40

@@ -39,9 +39,8 @@ _STAMPED = tuple(_FORMATS["stamped"].split())
 """Containers whose time stamps are written in the file; those of others are counted from sizes, right or wrong."""
 CODECS = " ".join(_FORMATS["codecs"]).split()
 """FFmpeg's names of the decoders that may run; a video's pictures are never decoded, not even to probe them."""
-MAX_CHANNELS = 8
-PIECE_BYTES = 1 << 18
-"""Samples are gathered to at least this many bytes before they are given."""
+MAX_CHANNELS, RATES_HZ = 8, (4_000, 192_000)
+PIECE_BYTES = 1 << 18  # samples are gathered to at least this many bytes before they are given
 READABLE = "a recording in WAV, FLAC, OGG, MP3, M4A or a video with sound"
 CONVERT = "see whether it plays; convert what plays, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
 
@@ -61,10 +60,8 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
     is None where no length is promised.
     """
     wav = _wav_header(recording)
-    if wav and not (1 <= wav["channels"] <= MAX_CHANNELS and wav["rate_hz"]):
-        wav.setdefault("claimed_s", None)
-        yield wav
-        return
+    if wav:
+        _check_form(wav["channels"], wav["rate_hz"], name)
     options = {"format_whitelist": ",".join(CONTAINERS), "codec_whitelist": ",".join(CODECS)}
     options["protocol_whitelist"] = "none"
     with av.open(recording, options=options, metadata_errors="replace") as container:
@@ -94,9 +91,6 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
         }
         source |= {key: wav[key] for key in ("claimed_s", "open") if wav and key in wav}
         source["claimed_s"] = None if source["open"] else source["claimed_s"]
-        if context.channels > MAX_CHANNELS:
-            yield source
-            return
         counts = {"damaged": 0, "changes": 0, "unfinished": 0, "filled": 0.0, "cut": 0.0, "anew": 0, "loose": 0.0}
         if container.format.name == "ogg":  # promises no length, but marks its last page
             tail = _peek(recording, -1 << 17)
@@ -110,12 +104,19 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
         if not first and (counts["damaged"] or not source["channels"]):
             got = f"{name}, which could not be decoded (no piece of {context.name} sound in it is whole)"
             raise InputError(READABLE, got, CONVERT)
+        _check_form(source["channels"], source["rate_hz"], name)
         yield source
-        if first:
-            yield {"samples": first}
-        for piece in pieces:
-            yield {"samples": piece}
+        yield from ({"samples": piece} for piece in itertools.chain([first] if first else [], pieces))
         yield counts
+
+
+def _check_form(channels: int, rate_hz: int, name: str) -> None:
+    if not 1 <= channels <= MAX_CHANNELS:
+        got = f"{channels} in {name}"
+        raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
+    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
+        expected = f"a sampling rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
+        raise InputError(expected, f"{rate_hz} Hz in {name}", "record or export it at 16000 Hz or above")
 
 
 def sound_track(container: Any, track: int, name: str) -> Any:
@@ -158,8 +159,7 @@ def _frames(container: Any, stream: Any, is_open: bool, counts: dict[str, Any]) 
         yield from frames
 
 
-LOOSE_S = 0.04
-"""Sound that is this far from its time stamp, a frame of motion, is left where it is."""
+LOOSE_S = 0.04  # sound that is this far from its time stamp, a frame of motion, is left where it is
 _BACK_S, _AHEAD_S = 1.0, 600.0
 
 

@@ -27,33 +27,27 @@ import soxr
 from jaxtyping import Float32, Float64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from avi_lib.errors import InputError, OutputError
-from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, READABLE, decode_sound, time_cap_s
+from avi_lib.errors import InputError, OutputError, one_line
+from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, RATES_HZ, READABLE, decode_sound, time_cap_s
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.voice import Finding, SpeechReport, Voice
 from avi_lib.wall import behind_wall
 
 MEMORY_MB = 768
-RATES_HZ = (4_000, 192_000)
 MIN_S = 0.1
 MAX_NOT_FINITE = 1e-3
-SILENT_DBFS = -65.0
-"""A frame below this level is silent whatever surrounds it."""
-SILENT_BELOW_SPEECH_DB = 35.0
-"""A frame this far below the loud frames is silent."""
-MIN_AUDIBLE = 3
-"""A recording with fewer frames than this that are not silent holds a click at most."""
+SILENT_DBFS = -65.0  # a frame below this level is silent whatever surrounds it
+SILENT_BELOW_SPEECH_DB = 35.0  # a frame this far below the loud frames is silent
+MIN_AUDIBLE = 3  # a recording with fewer frames than this that are not silent holds a click at most
 MOSTLY_SILENT = 0.8
 QUIET_DBFS = -45.0
 CLIPPED = 1e-3
-LARGEST_SAMPLE = 1e36
-"""Samples beyond this magnitude count as not finite: filters of float32 would overflow on them."""
+LARGEST_SAMPLE = 1e36  # samples beyond this magnitude count as not finite: filters of float32 would overflow on them
 DC_OF_SCALE, DC_OF_RMS = 0.005, 0.1
 """Constant offsets are removed from this fraction of full scale (or of a higher peak), or of the channel's RMS, on."""
 CANCELLED_RATIO = 0.1
 """The channels cancel when their mean has less than this fraction of the power it would have were they unrelated."""
-DEAD_RATIO = 1e-5
-"""A channel is dead when its power is below this fraction (-50 dB) of the strongest channel's."""
+DEAD_RATIO = 1e-5  # a channel is dead when its power is below this fraction (-50 dB) of the strongest channel's
 
 _CLIP_STEP = 1.5 / 32768
 _CLIP_RUN = 3
@@ -76,8 +70,8 @@ class Source(BaseModel):
 
     container: str
     codec: str
-    channels: int
-    rate_hz: int
+    channels: int = Field(ge=1, le=MAX_CHANNELS)
+    rate_hz: int = Field(ge=RATES_HZ[0], le=RATES_HZ[1])
     claimed_s: float | None = Field(ge=0, lt=1e9)
     open: bool = False
     others: list[str] = []
@@ -142,7 +136,7 @@ def likeness_to_speech(voice: Voice) -> float:
 
 def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: bool, track: int) -> Voice | list[str]:
     """The sound of a track; without one (0) that of the only track, or what the tracks are where there are several."""
-    name = _shown(path.name)
+    name = one_line(path.name)
     with _open_recording(path, max_bytes) as file, tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as spool:
         decoded = _decode_to(spool, file, name, max_minutes, track)
         if isinstance(decoded, list):
@@ -163,7 +157,7 @@ def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: 
         text = f"sound track {track} of {len(source.others) + 1} was used; not used: {'; '.join(source.others)}"
         warnings.append(Finding("tracks", float(track), text))
     report = SpeechReport(
-        path=_shown(path),
+        path=one_line(str(path)),
         **source.model_dump(include={"container", "codec", "channels", "claimed_s"}),
         source_rate_hz=source.rate_hz,
         duration_s=len(wave) / RATE_HZ,
@@ -176,14 +170,9 @@ def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: 
     return Voice(wave, report)
 
 
-def _shown(path: str | Path) -> str:
-    """The path as it may be printed: characters that a terminal would obey, or cannot show, are replaced."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(path))
-
-
 def _open_recording(path: Path, max_bytes: int) -> BinaryIO:
     """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
-    shown = _shown(path)
+    shown = str(path)
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -219,13 +208,6 @@ def _decode_to(
             if "tracks" in first:
                 return [str(track) for track in first["tracks"]]
             source = Source.model_validate(first)
-            if not 1 <= source.channels <= MAX_CHANNELS:
-                got = f"{source.channels} in {name}"
-                raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
-            if not RATES_HZ[0] <= source.rate_hz <= RATES_HZ[1]:
-                expected = f"a sampling rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
-                got = f"{source.rate_hz} Hz in {name}"
-                raise InputError(expected, got, "record or export it at 16000 Hz or above")
             statistics = ChannelStatistics(source.channels)
             resampler = None
             if source.rate_hz != RATE_HZ:
@@ -297,10 +279,10 @@ def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> 
     power = np.einsum("ij,ij->i", frames, frames).astype(np.float64) / _FRAME
     level_db = 10 * np.log10(np.maximum(power, 1e-10))
     audible = int((level_db >= SILENT_DBFS).sum())
-    if audible < MIN_AUDIBLE and not refuse_silence:
-        silent_levels = dict.fromkeys(("peak_dbfs", "rms_dbfs", "speech_dbfs", "noise_dbfs"), SILENT_DBFS)
-        return silent_levels | {"snr_db": 0.0, "silence_ratio": 1.0}
     if audible < MIN_AUDIBLE:
+        if not refuse_silence:
+            silent_levels = dict.fromkeys(("peak_dbfs", "rms_dbfs", "speech_dbfs", "noise_dbfs"), SILENT_DBFS)
+            return silent_levels | {"snr_db": 0.0, "silence_ratio": 1.0}
         what = "silent but for a click" if audible else "silent throughout"
         got = f"{name}, {what} (loudest 25 ms at {level_db.max():.0f} dBFS, peak {source_peak:.3g})"
         do = "check the microphone and record or export it again"

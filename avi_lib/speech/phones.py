@@ -375,8 +375,7 @@ SILENT_RMS = 1e-4
 PADS_S = (0.25, 0.1, 0.4)
 # 95 % of RAVDESS clips aligned with their text stay below this.
 USUAL_DISAGREEMENT_S = 0.17
-SAME_S = 0.01
-"""Two alignments as far from hama's times as each other: a third would be no nearer."""
+SAME_S = 0.01  # two alignments as far from hama's times as each other: a third would be no nearer
 # Over RAVDESS, agreement of the phones recognised with the right text is >= 0.50, with another sentence <= 0.23.
 TEXT_FITS = 0.3
 TEXT_FITS_WELL = 0.45

@@ -181,18 +181,17 @@ def _part(
     """Features, motion, idle behaviour of a part `frames` long or as long as the clip; the channels that are true."""
     corpus, clip = take.item.corpus, take.item.clip
     start = int(rng.integers(max(clip.frames - frames, 0) + 1))
+    rows = slice(start, start + frames)
+    features, present = corpus.features(clip)[2 * rows.start : 2 * rows.stop], corpus.present(clip)
     if take.fresh is not None:
-        batch = corpus.batch([clip], [0], frames, [start])
         full, still = performer_of(take.item).perform_with_still(*take.fresh)
-        rows = slice(start, start + int(batch.frames[0]))
-        return batch.features[0], still.values[rows], full.values[rows] - still.values[rows], batch.present[0]
-    parts = [corpus.batch([clip], [script], frames, [start]) for script, _ in take.motions]
-    shares = [np.ones(1, np.float32) if share is None else share for _, share in take.motions]
+        return features, still.values[rows], full.values[rows] - still.values[rows], present
+    parts = [(script, np.float32(1) if share is None else share) for script, share in take.motions]
     motion, idle = (
-        np.sum([values.astype(np.float32) * share for values, share in zip(curves, shares, strict=True)], axis=0)
-        for curves in ([part.motion[0] for part in parts], [part.idle[0] for part in parts])
+        np.sum([read(clip, script)[rows] * share for script, share in parts], axis=0)
+        for read in (corpus.motion, corpus.idle)
     )
-    return parts[0].features[0], motion, idle, parts[0].present[0]
+    return features, motion, idle, present
 
 
 def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, torch.Tensor]:

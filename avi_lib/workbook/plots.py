@@ -28,8 +28,7 @@ from matplotlib.pyplot import close, subplots
 from matplotlib.ticker import MaxNLocator
 from plotly.subplots import make_subplots
 
-from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.shards import ClipEntry
+from avi_lib.corpus.dataset import ClipEntry, Corpus
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import DIFFERENCE, Table
 from avi_lib.evaluation.report import markdown_table as markdown_table  # notebooks find it here

@@ -488,8 +488,7 @@ def _ways_out(path: Path, inside: Path, rng: np.random.Generator, linked: bool) 
 def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, str], object]]:
     """What names other files, by kind: each takes a name and the suffix of what it names."""
     from avi_lib.corpus.adapters import scan_source
-    from avi_lib.corpus.dataset import Corpus
-    from avi_lib.corpus.shards import ClipEntry, Script, write_rows
+    from avi_lib.corpus.dataset import ClipEntry, Corpus, Script, write_rows
     from avi_lib.face.head import load_any_head, load_head
     from avi_lib.instruction.instruction import load_timeline
     from avi_lib.motion.formats import load_motion, save_motion
@@ -673,7 +672,7 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
     import torch
     from torch.optim.swa_utils import AveragedModel
 
-    from avi_lib.corpus.shards import Contents, Script, save_shard, write_rows
+    from avi_lib.corpus.dataset import Contents, Script, save_shard, write_rows
     from avi_lib.evaluation.report import Report
     from avi_lib.face.head import load_head
     from avi_lib.face.video import save_picture, write_video
