@@ -105,43 +105,43 @@ where and over what distance a blocker grows effective; from where to twice wher
 
 
 def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> Surface:
-    """What is prepared once of a mesh before a camera; materials that are `pictured` are drawn without light."""
+    """What is prepared once of a mesh before a camera; materials that are `pictured` are drawn without light.
+
+    The atlas and its halvings are in the sRGB code, premultiplied by alpha, or else fringes are dark. A part are
+    triangles of one material that hang together through welded points. Raises InputError when the sides of the atlas
+    are not multiples of four.
+    """
+    if mesh.atlas.shape[0] % 4 or mesh.atlas.shape[1] % 4:
+        got = f"{mesh.atlas.shape[1]} x {mesh.atlas.shape[0]}"
+        raise InputError("an atlas whose sides are multiples of 4", got, "resize it")
     attributes, thin = np.zeros((len(mesh.vertices), 14), np.float32), np.zeros(len(mesh.vertices), bool)
     attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
     thin[mesh.triangles[two_sided(mesh)]] = True
-    veiled = mesh.see_through
-    solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~veiled, veiled))
+    solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~mesh.see_through, mesh.see_through))
     alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
-    shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)  # or else fringes are dark
-    return Surface(
-        mesh.triangles.astype(np.uint32),
-        solid,
-        veils,
-        mesh.material,
-        connected_parts(mesh),
-        two_sided(mesh),
-        thin,
-        attributes,
-        atlas_levels(np.dstack([shown, alpha])),
-        material_levels(mesh, view),
-        material_table(pictured),
-        shadow_maps(mesh),
-    )
-
-
-def atlas_levels(atlas: UInt8[np.ndarray, "H W 4"]) -> tuple[np.ndarray, ...]:
-    """The atlas and its halvings by averages of 2 x 2 texels, in the sRGB code and its alpha.
-
-    Raises InputError when the sides are not multiples of four.
-    """
-    if atlas.shape[0] % 4 or atlas.shape[1] % 4:
-        raise InputError("an atlas whose sides are multiples of 4", f"{atlas.shape[1]} x {atlas.shape[0]}", "resize it")
-    levels = [np.ascontiguousarray(atlas)]
+    shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)
+    atlases = [np.ascontiguousarray(np.dstack([shown, alpha]))]
     for _ in range(LEVELS - 1):
-        fine = levels[-1].astype(np.uint16)
+        fine = atlases[-1].astype(np.uint16)
         four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
-        levels.append(((four + 2) // 4).astype(np.uint8))
-    return tuple(levels)
+        atlases.append(((four + 2) // 4).astype(np.uint8))
+    points = mesh.weld[mesh.triangles]
+    links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
+    _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
+    return Surface(
+        triangles=mesh.triangles.astype(np.uint32),
+        solid=solid,
+        veils=veils,
+        material=mesh.material,
+        part=(component[points[:, 0]] * len(MATERIALS) + mesh.material).astype(np.uint32),
+        two_sided=two_sided(mesh),
+        thin=thin,
+        attributes=attributes,
+        atlases=tuple(atlases),
+        levels=material_levels(mesh, view),
+        materials=material_table(pictured),
+        shadows=shadow_maps(mesh),
+    )
 
 
 def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
@@ -173,15 +173,6 @@ def _signed_areas(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     a, b, c = (points[triangles[:, corner]] for corner in range(3))
     areas: np.ndarray = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
     return areas
-
-
-def connected_parts(mesh: RenderMesh) -> np.ndarray:
-    """A number for each triangle's part: triangles of one material that hang together through welded points."""
-    points = mesh.weld[mesh.triangles]
-    links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
-    _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
-    parts: np.ndarray = component[points[:, 0]] * len(MATERIALS) + mesh.material
-    return parts.astype(np.uint32)
 
 
 CROWN_M = np.array([0.0, 0.100, -0.110])

@@ -196,12 +196,20 @@ def read_pictures(video: BinaryIO, name: str, track: int) -> Iterator[dict[str, 
     """
     options = {"format_whitelist": ",".join(decode.CONTAINERS), "protocol_whitelist": "none"}
     with av.open(video, options=options, metadata_errors="replace") as container:
-        stream, others = _picture_stream(container, name)
+        streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
+        if not streams:  # the cover picture of a song is none
+            sound = "a sound track and no pictures" if container.streams.audio else "neither pictures nor sound"
+            raise InputError("a video of a face", f"{name} with {sound}", "choose a file with a video track")
+        stream: Any = max(streams, key=lambda each: each.width * each.height)
+        if stream.codec_context is None:
+            raise InputError("a video in a known codec", f"{name} in an unknown one", "convert it to MP4")
+        stream.codec_context.thread_count = 1
+        others = [f"{other.width} x {other.height}" for other in streams if other is not stream]
         yield {"expected": stream.frames or None}
         counts: dict[str, Any] = {"damaged": 0, "unordered": 0, "anew": 0, "truncated_s": 0.0, "others": others}
         step_s = 1 / float(stream.average_rate or 25)
-        sound: Any = decode.sound_track(container, track, name) if container.streams.audio else None
-        zero_s = None if sound is None or sound.start_time is None else float(sound.start_time * sound.time_base)
+        heard: Any = decode.sound_track(container, track, name) if container.streams.audio else None
+        zero_s = None if heard is None or heard.start_time is None else float(heard.start_time * heard.time_base)
 
         def lasts_s(frame: Any) -> float:
             return float(frame.duration * frame.time_base) if frame.duration else step_s
@@ -218,19 +226,6 @@ def read_pictures(video: BinaryIO, name: str, track: int) -> Iterator[dict[str, 
             missing_s = float((stream.duration + (stream.start_time or 0)) * stream.time_base) - max(end_s, step_s)
             counts["truncated_s"] = missing_s if missing_s > TRUNCATED_S else 0.0
         yield counts
-
-
-def _picture_stream(container: Any, name: str) -> tuple[Any, list[str]]:
-    """The largest video stream, and what the others are; the cover picture of a song is none."""
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
-    if not streams:
-        sound = "a sound track and no pictures" if container.streams.audio else "neither pictures nor sound"
-        raise InputError("a video of a face", f"{name} with {sound}", "choose a file with a video track")
-    stream = max(streams, key=lambda stream: stream.width * stream.height)
-    if stream.codec_context is None:
-        raise InputError("a video in a known codec", f"{name} in an unknown one", "convert it to MP4")
-    stream.codec_context.thread_count = 1
-    return stream, [f"{other.width} x {other.height}" for other in streams if other is not stream]
 
 
 def _frames(container: Any, stream: Any, counts: dict[str, Any], name: str) -> Iterator[Any]:
