@@ -17,7 +17,6 @@ from avi_lib.evaluation.judge import (
     Judge,
     face_boxes,
     load_judge,
-    neutral_share,
 )
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import EMOTIONS
@@ -26,7 +25,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.talker import Talker
 from tools.benchmarks.measuring import one_thread
-from tools.benchmarks.systems import JUDGED, OTHER, AskedFace, judge_emotions
+from tools.benchmarks.systems import JUDGED, OTHER, AskedFace, judge_emotions, neutral_share
 
 SIZE = 256
 

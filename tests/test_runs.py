@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,12 @@ from avi_lib.workbook.notebook import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at as Linux shows them")
+
+
+def with_kernels(test: Callable[..., None]) -> Callable[..., None]:
+    """A test that starts and watches kernels."""
+    return needs_linux(pytest.mark.processes(test))
+
 
 WRITE = "from pathlib import Path\nPath(OUT, 'made').write_text(repr((NAME, COUNT)))"
 STEPS = """import time
@@ -59,8 +66,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return repeating_files(runs.run_notebooks([], {}, root / "run", root))
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=[WRITE, KILL_ONCE, "print(1)"]), tmp_path / "run {a}"
     given = '007 = "{x}"\n\\ true'
@@ -81,8 +87,7 @@ def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(t
     assert {path.name for path in run.iterdir()} == {"00_a.ipynb", "made", "manifest.json", ".lock"}
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 @pytest.mark.parametrize(
     ("code", "kind", "message"),
     [
@@ -97,8 +102,6 @@ def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(t
         ),
     ],
 )
-@needs_linux
-@pytest.mark.processes
 def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_kernel(
     code: str, kind: str, message: str, tmp_path: Path
 ):
@@ -114,11 +117,8 @@ def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_k
     assert not is_alive(int((tmp_path / "pid").read_text()))
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-@needs_linux
-@pytest.mark.processes
 def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
     number: signal.Signals, uninterrupted: dict[str, Any], tmp_path: Path
 ):
@@ -144,8 +144,7 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
     assert status(run) == "finished" and repeating_files(run) == uninterrupted
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_only_what_depends_on_a_changed_input_is_carried_out_again(tmp_path: Path):
     """`a` reads one.txt, `b` two.txt, and `c` what `b` made."""
     root = write_workbook(tmp_path, 'FILE = "one.txt"\nOUT = ""', a00_a=[COPY])
@@ -171,8 +170,7 @@ def test_only_what_depends_on_a_changed_input_is_carried_out_again(tmp_path: Pat
     assert again() == ["00_a"]
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their_limit(tmp_path: Path):
     busy = "import time\nbegun = time.time()\ntime.sleep(0.5)\n"
     keep = "from pathlib import Path\nPath(OUT, 'when').write_text(f'{begun} {time.time()}')"
@@ -190,8 +188,7 @@ def test_runs_that_prepare_in_one_place_take_turns_and_wait_no_longer_than_their
     assert times[0][1] < times[1][0]
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: Path):
     root, run = write_workbook(tmp_path, a00_a=["1 / 0"]), tmp_path / "run"
     with pytest.raises(RunError, match="more than the time of the run"):
@@ -225,8 +222,7 @@ def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: 
     assert (run / "manifest.json").read_text() == whole
 
 
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
@@ -273,8 +269,7 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
         (["run", "--profile", "smokey"], "did you mean smoke?"),
     ],
 )
-@needs_linux
-@pytest.mark.processes
+@with_kernels
 def test_a_bad_argument_is_one_line_and_nothing_runs(
     arguments: list[str],
     message: str,

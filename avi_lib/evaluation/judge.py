@@ -7,7 +7,7 @@
 
 No network of this project was trained with the judge or by it. The brows of the shipped heads were shaped with a look
 at what it says of anger, so that it is not independent of these heads there. It knows seven expressions; calm, contempt
-and boredom are none of them. How far to trust it: see `PUBLISHED`, and `neutral_share` for what it says of real videos.
+and boredom are none of them. How far to trust it: see `PUBLISHED`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from torch.nn import functional
 from avi_lib.errors import InputError
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import Head
-from avi_lib.face.tracking import FaceFollower, pictures_of
-from avi_lib.models import ASSETS, load_manifest, resolve
+from avi_lib.models import ASSETS, load_manifest
 from avi_lib.weights import build_network, weights_of
 
 # Mini-Xception, a small network that tells seven expressions of a face, in torch.
@@ -138,28 +137,6 @@ def face_boxes(head: Head, values: Float[np.ndarray, "frames channels"], size: i
     at = (clip[..., :2] / clip[..., 3:] + 1) / 2 * size
     (left, top), (right, bottom) = at.min(axis=1).T, at.max(axis=1).T
     return np.stack([left, bottom - LANDMARKS * (bottom - top), right, bottom], axis=1).astype(np.float32)
-
-
-def judge_video(judge: Judge, video: Path) -> Float32[np.ndarray, "pictures expressions"]:
-    """Probabilities for every fifth picture of a real video in which a face is followed.
-
-    Raises InputError when it is no video, AssetError when this machine cannot track faces.
-    """
-    pictures, boxes = [], []
-    bundle = resolve("face-landmarker").files["face_landmarker.task"]
-    with FaceFollower(bundle) as follower:
-        for number, (start_s, rgb) in enumerate(pictures_of(video)):
-            person, *_ = follower.follow(start_s, rgb)
-            if number % 5 == 0 and person >= 0 and follower.box is not None:
-                pictures.append(rgb)
-                boxes.append(follower.box)
-    return judge.judge(pictures, np.array(boxes, np.float64).reshape(-1, 4))
-
-
-def neutral_share(shares: Float[np.ndarray, "pictures expressions"]) -> float:
-    """Share of pictures that are taken for neutral, as those of people who read commands should be; NaN without one."""
-    said = shares.argmax(axis=1) == EXPRESSIONS.index("neutral")
-    return float(said.mean()) if len(said) else float("nan")
 
 
 def _views(rgb: UInt8[np.ndarray, "height width 3"], box: Float[np.ndarray, " 4"]) -> list[Float32[np.ndarray, "s s"]]:

@@ -36,10 +36,11 @@ from avi_lib.evaluation.metrics import (
 )
 from avi_lib.evaluation.report import Matrix, Row, Table, tabulate
 from avi_lib.face.head import Head
-from avi_lib.face.tracking import UNMOVED
+from avi_lib.face.tracking import UNMOVED, FaceFollower, pictures_of
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.grammar import describe
 from avi_lib.instruction.instruction import Instruction
+from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import FPS, LearnedGenerator, TalkingModel
 from avi_lib.motion.performer import Performer
@@ -406,3 +407,25 @@ def judge_emotions(
         for system, own in counts.items()
     ]
     return tabulate("judge", "Independent judge of emotion", how, rows, JUDGED, seed), matrices, faces
+
+
+def judge_video(judge: Judge, video: Path) -> Float32[np.ndarray, "pictures expressions"]:
+    """Probabilities for every fifth picture of a real video in which a face is followed.
+
+    Raises InputError when it is no video, AssetError when this machine cannot track faces.
+    """
+    pictures, boxes = [], []
+    bundle = resolve("face-landmarker").files["face_landmarker.task"]
+    with FaceFollower(bundle) as follower:
+        for number, (start_s, rgb) in enumerate(pictures_of(video)):
+            person, *_ = follower.follow(start_s, rgb)
+            if number % 5 == 0 and person >= 0 and follower.box is not None:
+                pictures.append(rgb)
+                boxes.append(follower.box)
+    return judge.judge(pictures, np.array(boxes, np.float64).reshape(-1, 4))
+
+
+def neutral_share(shares: Float[np.ndarray, "pictures expressions"]) -> float:
+    """Share of pictures that are taken for neutral, as those of people who read commands should be; NaN without one."""
+    said = shares.argmax(axis=1) == EXPRESSIONS.index("neutral")
+    return float(said.mean()) if len(said) else float("nan")
