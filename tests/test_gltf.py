@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import copy
 import io
 import json
-import struct
 import sys
 import zipfile
 from collections.abc import Callable
@@ -489,21 +487,6 @@ def test_torn_files_are_refused(tmp_path: Path, kept: int) -> None:
     (tmp_path / "deep.gltf").write_bytes(b"[" * 100_000)
     with pytest.raises(InputError, match="nested too deeply"):
         load_gltf_head(tmp_path / "deep.gltf")
-
-
-def test_random_damage_never_leaves_a_traceback(written: Path, tmp_path: Path) -> None:
-    content, rng = written.read_bytes(), np.random.default_rng(0)
-    size = struct.unpack_from("<I", content, 12)[0]
-    path = tmp_path / "bad.glb"
-    digits = [place for place in range(20, 20 + size) if content[place : place + 1].isdigit()]
-    for _ in range(4):
-        bad = bytearray(content)
-        for place in rng.choice(digits, 30):
-            bad[place] = int(rng.integers(ord("0"), ord("9") + 1))
-        path.write_bytes(bad)
-        for read in (load_gltf_head, read_glb_motion):
-            with contextlib.suppress(InputError):
-                read(path)
 
 
 @pytest.mark.parametrize("times", [[0.0, 0.0], [1.0, 0.5], [0.0, 1e9], [-1.0, 1.0]])
