@@ -7,17 +7,20 @@ motion about the same style, the generator alone (regression), the flow, and the
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
+from scipy.ndimage import uniform_filter1d
+from scipy.signal import detrend
 from torch import nn
 
 from avi_lib.corpus.dataset import Corpus, Item
-from avi_lib.evaluation.report import Row, tabulate
+from avi_lib.evaluation.report import Row, estimate, tabulate
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion import style as styles
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -30,7 +33,12 @@ from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, le
 
 WINDOW = 75
 SEEDS, MOST = 8, 100
+DRAWS, DRAWN_FOR = 32, 40
+"""Draws whose mean is taken, and clips for which it is."""
+_BROWS = [ARKIT.index(f"brow{part}") for part in ("InnerUp", "OuterUpLeft", "OuterUpRight", "DownLeft", "DownRight")]
+_RAISING = np.array([1 / 3, 1 / 3, 1 / 3, -1 / 2, -1 / 2], np.float32)
 Values = Float32[np.ndarray, "frames 55"]
+Curve = Float[np.ndarray, " frames"]
 
 
 def measure(options: Options) -> Iterator[Figure]:
@@ -47,6 +55,8 @@ def measure(options: Options) -> Iterator[Figure]:
                 continue
             made = rows(model, held)
             yield from _dynamics(corpus.folder.name, made, held)
+            yield from _with_voice(corpus.folder.name, made, held)
+            yield from _mean_of_draws(model, corpus.folder.name, held[:DRAWN_FOR])
             yield from _apart(model, corpus, held, made)
         yield from _strengths(model, options)
         yield from _cost(model)
@@ -111,6 +121,61 @@ def _dynamics(name: str, made: dict[str, list[Values]], held: Held) -> Iterator[
         others = ", ".join(f"{row} {each.value:.3f}" for row, each in found.items() if row not in ("real", "flow"))
         how = f"({own.low:.3f} to {own.high:.3f}); real {real.value:.3f} ({real.low:.3f} to {real.high:.3f}); {others}"
         yield Figure(f"{name}: {about.title}", own.value, about.unit, f"near {real.value:.3f}", how)
+
+
+def brow(values: Values) -> Curve:
+    """How far brows are raised, lowered ones below 0."""
+    return np.asarray(values[:, _BROWS] @ _RAISING)
+
+
+def pitch_on_brows(values: Values, contour: np.ndarray) -> float:
+    """Correlation of raised brows with pitch over voiced frames, without the drift of either (Cave et al. 1996)."""
+    voiced = contour[:, 1] > 0
+    if voiced.sum() < FPS / 2:
+        return math.nan
+    raised, pitch = (detrend(curve[voiced]) for curve in (brow(values), contour[:, 0]))
+    return float(np.corrcoef(raised, pitch)[0, 1]) if min(raised.std(), pitch.std()) > 1e-6 else math.nan
+
+
+def level_on_head(values: Values, contour: np.ndarray) -> float:
+    """Correlation of how fast the head nods with the level of the voice, both smoothed over 0.2 s."""
+    speed = np.abs(np.gradient(values[:, ARKIT.index("headPitch")]))
+    nods, level = (uniform_filter1d(curve, 5) for curve in (speed, contour[:, 2]))
+    return float(np.corrcoef(nods, level)[0, 1]) if min(nods.std(), level.std()) > 1e-6 else math.nan
+
+
+def _with_voice(name: str, made: dict[str, list[Values]], held: Held) -> Iterator[Figure]:
+    """How brows go with pitch and nods with the level of the voice: every row beside real motion."""
+    for what, measure_of in (("brows with pitch, r", pitch_on_brows), ("nods with level, r", level_on_head)):
+        found = {
+            row: estimate(
+                [measure_of(values, take.contour) for (_, take), values in zip(held, motions, strict=True)],
+                np.random.default_rng(0),
+            )
+            for row, motions in made.items()
+        }
+        real, own = found["real"], found["flow"]
+        if real.clips:
+            others = ", ".join(f"{row} {each.value:.3f}" for row, each in found.items() if row not in ("real", "flow"))
+            how = f"({own.low:.3f} to {own.high:.3f}); real ({real.low:.3f} to {real.high:.3f}); {others}"
+            yield Figure(f"{name}: {what}", own.value, "", f"{real.value:.3f} +- 0.1", how)
+
+
+def _mean_of_draws(model: TalkingModel, name: str, held: Held) -> Iterator[Figure]:
+    """By how much the mean of many draws is nearer to the real brows than that under another's speech, clip by clip."""
+    nearer = []
+    for number, (_, take) in enumerate(held):
+        style, other = style_of(model, take), held[(number + 1) % len(held)][1]
+        frames = min(len(take.moves), len(other.moves))
+        real, away = brow(take.moves[:frames]), []
+        for spoken in (take, other):
+            voice = spoken.features[: 2 * frames], style, spoken.contour[:frames]
+            drawn = np.mean([brow(model.motion_of(*voice, seed).values) for seed in range(DRAWS)], axis=0)
+            away.append(float(np.sqrt(np.mean((drawn - np.median(drawn) - (real - np.median(real))) ** 2))))
+        nearer.append(away[1] - away[0])
+    found = estimate(nearer, np.random.default_rng(0))
+    how = f"root mean square, {DRAWS} draws of {found.clips} clips; 95 % interval {found.low:.4f} to {found.high:.4f}"
+    yield Figure(f"{name}: mean draw nearer to real brows than with another's speech", found.value, "", "> 0", how)
 
 
 class Critic(nn.Module):

@@ -9,6 +9,7 @@ import pytest
 
 from avi_lib.motion.clip import ARKIT, MotionClip
 from tools.benchmarks.dynamics import measure_dynamics
+from tools.benchmarks.flow import level_on_head, pitch_on_brows
 
 
 def swinging(seconds: float = 6.0, **curves: tuple[float, float]) -> MotionClip:
@@ -53,3 +54,14 @@ def test_blinks_are_counted_with_their_width_and_do_not_move_the_gaze():
     scores = measure_dynamics(clip)
     assert scores["blink_rate"] == pytest.approx(20.0) and scores["blink_width_s"] == pytest.approx(0.16, abs=0.01)
     assert scores["gaze_sd"] < 1e-6
+
+
+def test_brows_that_follow_the_pitch_and_nods_that_follow_the_level_correlate_with_them():
+    clip, times_s = swinging(headPitch=(0.2, 0.5)), np.arange(150) / 25
+    speed = np.abs(np.gradient(clip["headPitch"]))
+    contour = np.stack([np.sin(7 * times_s), np.ones(150), speed, 0 * times_s, 0 * times_s], axis=1)
+    clip.values[:, ARKIT.index("browInnerUp")] = 0.3 + 0.1 * contour[:, 0]
+    clip.values[:, ARKIT.index("browDownLeft")] = 0.2 - 0.1 * contour[:, 0]
+    assert pitch_on_brows(clip.values, contour) == pytest.approx(1.0, abs=0.01)
+    assert level_on_head(clip.values, contour) == pytest.approx(1.0, abs=0.01)
+    assert np.isnan(pitch_on_brows(clip.values, 0 * contour))
