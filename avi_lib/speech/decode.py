@@ -45,11 +45,6 @@ READABLE = "a recording in WAV, FLAC, OGG, MP3, M4A or a video with sound"
 CONVERT = "see whether it plays; convert what plays, for example with `ffmpeg -i IN -ar 16000 -ac 1 OUT.wav`"
 
 
-def time_cap_s(size_bytes: int) -> float:
-    """Seconds that decoding a file of this size may take: 30 s, 10 s a megabyte, half an hour at most."""
-    return min(30.0 + size_bytes / 1e5, 1800.0)
-
-
 def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[str, Any]]:
     """The source (container, codec, channels, rate_hz, claimed_s), `samples` of interleaved float32, then the counts.
 

@@ -28,7 +28,7 @@ from jaxtyping import Float32, Float64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from avi_lib.errors import InputError, OutputError, one_line
-from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, RATES_HZ, READABLE, decode_sound, time_cap_s
+from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, RATES_HZ, READABLE, decode_sound
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.voice import Finding, SpeechReport, Voice
 from avi_lib.wall import behind_wall
@@ -200,7 +200,7 @@ def _decode_to(
 
     Of several tracks without a number of one: what they are.
     """
-    cap_s = time_cap_s(os.fstat(file.fileno()).st_size)
+    cap_s = min(30.0 + os.fstat(file.fileno()).st_size / 1e5, 1800.0)  # 10 s a megabyte, half an hour at most
     terms: dict[str, Any] = {"name": name, "expected": READABLE, "do": CONVERT, "seconds": cap_s}
     with closing(behind_wall(decode_sound, file, name, track, **terms, memory_mb=MEMORY_MB)) as answers:
         try:

@@ -35,7 +35,7 @@ VOWELS = frozenset("AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split())
 CONSONANTS = frozenset("B CH D DH F G HH JH K L M N NG P R S SH T TH V W Y Z ZH".split())
 ARPABET = VOWELS | CONSONANTS
 BILABIAL = frozenset({"M", "B", "P"})
-SHORTEST_S = 0.1
+SHORTEST_S, SHORTEST_GAP_S = 0.1, 0.02
 
 Wave = Float32[np.ndarray, " samples"]
 Pronunciation = tuple[str, ...]
@@ -84,10 +84,10 @@ def arpabet(ipa: str) -> tuple[str, ...]:
     return tuple(found.split())
 
 
-def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -> tuple[Phone, ...]:
+def tidy(phones: Iterable[Phone], duration_s: float) -> tuple[Phone, ...]:
     """Make phones contiguous from 0 to `duration_s`: gaps become silence, overlaps meet halfway, silences are merged.
 
-    A gap shorter than `shortest_s` seconds is closed by its neighbours; phones outside the recording are dropped.
+    A gap shorter than `SHORTEST_GAP_S` is closed by its neighbours; phones outside the recording are dropped.
     """
     result: list[Phone] = []
 
@@ -100,7 +100,7 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
     inside = (phone for phone in phones if phone.end_s > 0 and phone.start_s < duration_s)
     for phone in sorted(inside, key=lambda phone: phone.start_s):
         start_s, last_s = max(phone.start_s, 0.0), result[-1].end_s if result else 0.0
-        if start_s - last_s >= shortest_s:
+        if start_s - last_s >= SHORTEST_GAP_S:
             put(SILENCE, last_s, start_s)
         elif result:
             start_s = last_s + (start_s - last_s) / 2
@@ -108,7 +108,7 @@ def tidy(phones: Iterable[Phone], duration_s: float, shortest_s: float = 0.02) -
         else:
             start_s = 0.0
         put(phone.phone, start_s, min(phone.end_s, duration_s))
-    if not result or duration_s - result[-1].end_s >= shortest_s:
+    if not result or duration_s - result[-1].end_s >= SHORTEST_GAP_S:
         put(SILENCE, result[-1].end_s if result else 0.0, duration_s)
     else:
         result[-1] = result[-1]._replace(end_s=duration_s)
@@ -321,7 +321,7 @@ def _ctc_viterbi(scores: Float32[np.ndarray, "frames states"]) -> list[int]:
     return entered[1::2].tolist()
 
 
-def force_align(wave: Wave, words: Sequence[Sequence[Pronunciation]], pad_s: float = 0.25) -> list[Phone]:
+def force_align(wave: Wave, words: Sequence[Sequence[Pronunciation]], pad_s: float) -> list[Phone]:
     """Times of the phones of `words` in a 16-kHz recording, with optional silence around each word, by pocketsphinx.
 
     Each word is its alternative pronunciations, of which the likeliest is taken. The recording is padded with `pad_s`
