@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import binary_dilation
 from test_tracking import tracker  # noqa: F401 (a fixture)
 
 from avi_lib.cli import main
@@ -83,7 +85,7 @@ def test_a_portrait_at_rest_is_its_photograph(portrait: Portrait, photo: Path):
     ],
 )
 def test_a_moved_portrait_moves_as_the_head_in_the_photograph_does(portrait, head, weights, landmarks, most):
-    clip = motion({}, weights)
+    portrait, clip = replace(portrait, answers=portraits.PLAIN), motion({}, weights)
     anchors = portraits.anchors_of(head).vertices[list(landmarks)]
     true = [project(head.move(clip)[frame, anchors], VIEW) for frame in range(2)]
     rest = project(portrait.vertices, portrait.view)
@@ -101,14 +103,37 @@ def test_lips_meet_and_lids_cover_the_eye(portrait: Portrait, head: Head):
             rasteriser.draw(vertices).astype(int)
             for vertices in portrait.move(motion({}, {"eyeBlink": 1.0}, {"mouthPress": 0.6, "mouthRollLower": 0.3}))
         )
-    skin = portrait.backdrop.astype(int)
     for eye in portrait.eyeballs:
         column, row = project(portrait.vertices[eye], portrait.view).mean(axis=0).astype(int)
+        skin = rest[row + 16, column]  # below the eye
         spot = np.s_[row - 1 : row + 2, column - 1 : column + 2]
-        assert np.abs(shut[spot] - skin[spot]).max() < 60 < np.abs(rest[spot] - skin[spot]).max()
+        assert np.abs(shut[spot] - skin).max() < 60 < np.abs(rest[spot] - skin).max()
     mouth = project(np.array(head.vertices[head.regions["lower_lip_inner"]], np.float64), VIEW).mean(axis=0).astype(int)
     lips = np.s_[mouth[1] - 6 : mouth[1] + 7, mouth[0] - 12 : mouth[0] + 13]
     assert (pressed[lips].max(axis=2) > 60).all()  # neither teeth nor the dark between them
+
+
+def test_the_tracker_reads_back_what_is_asked_and_weights_stay_within_their_bounds(portrait: Portrait):
+    _, read, _ = portraits.read_back(portrait, motion({}, {"jawOpen": 0.6}, {"mouthSmile": 0.6}))
+    for frame, channel in enumerate(("jawOpen", "mouthSmileLeft"), start=1):
+        index = ARKIT.index(channel)
+        assert 0.4 < read[frame, index] - read[0, index] < 0.8
+    for answer in portraits.ANSWERED:
+        gain, bend = portrait.answers[:, ARKIT.index(answer.channels[0])]
+        assert answer.gain[0] - 1e-6 <= gain <= answer.gain[1] + 1e-6
+        assert answer.bend[0] - 1e-6 <= bend <= answer.bend[1] + 1e-6
+
+
+def test_nothing_but_the_person_moves(portrait: Portrait, head: Head):
+    with portrait.rasteriser() as rasteriser:
+        pictures = [rasteriser.draw(each).astype(int) for each in portrait.move(motion({}, {"headYaw": 0.2}))]
+    heads = [picture.astype(int) for picture in pictured(head, motion({}, {"headYaw": 0.2}))]
+    wall = pictured(replace(head, vertices=head.vertices + np.float32(9)), motion({}))[0].astype(int)
+    shown = np.any([np.abs(each - wall).max(axis=2) > 3 for each in heads], axis=0)
+    far = ~binary_dilation(shown, iterations=10)
+    assert far.mean() > 0.2
+    assert np.abs(pictures[0] - pictures[1]).max(axis=2)[far].max() == 0
+    assert np.abs(pictures[0] - pictures[1]).max() > 50
 
 
 def test_the_same_photograph_gives_the_same_portrait_and_is_prepared_once(portrait, photo, kept, monkeypatch):

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int32, UInt8
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, MATERIAL_NAMES, STUDIO, Camera, View
@@ -31,7 +31,7 @@ from avi_lib.wall import behind_wall
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
-RECIPE = 2
+RECIPE = 3
 """Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
 LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
 LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
@@ -41,11 +41,39 @@ SHUT, AJAR, AGAPE = 0.6, 0.12, 0.5  # scores of closed eyes, of a mouth a little
 DISTANCE_M = 1.2  # from the person to the camera, which no photograph tells
 MOST_TURN_RAD = np.radians([8.0, 12.0, 10.0]).astype(np.float32)
 """Pitch, yaw and roll beyond which the photograph has nothing to show."""
+SEALS_M = 0.0009
+"""How much smaller a wide gap of the lips is drawn, so that small ones close."""
 PICTURED = MATERIAL_NAMES.index("skin")
 """The material of all that the photograph shows."""
 _LIPS = ("mouthSmile", "mouthUpperUp", "mouthLowerDown", "mouthStretch", "mouthPucker", "mouthFunnel")
 OWN = tuple(channel for channel in ARKIT_BLENDSHAPES if channel.startswith(_LIPS))
 """Channels of the photograph's own expression that are taken out; jawOpen beside them, by the gap of the lips."""
+
+
+class Answer(NamedTuple):
+    """Channels that answer together, and the bounds of their gain and bend."""
+
+    channels: tuple[str, ...]
+    gain: tuple[float, float]
+    bend: tuple[float, float]
+
+
+ANSWERED = (
+    Answer(("jawOpen",), (0.85, 1.2), (-0.2, 0.3)),
+    Answer(("mouthSmileLeft", "mouthSmileRight"), (0.75, 1.15), (-0.3, 0.5)),
+    Answer(("eyeBlinkLeft", "eyeBlinkRight"), (1.0, 1.0), (0.0, 0.8)),
+    Answer(("eyeLookOutLeft", "eyeLookInRight"), (0.9, 1.2), (-0.1, 0.4)),
+    Answer(("eyeLookOutRight", "eyeLookInLeft"), (0.9, 1.2), (-0.1, 0.4)),
+    Answer(("eyeLookUpLeft", "eyeLookUpRight"), (0.9, 1.2), (-0.1, 0.4)),
+    Answer(("eyeLookDownLeft", "eyeLookDownRight"), (0.9, 1.2), (-0.1, 0.4)),
+    Answer(("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), (0.8, 1.25), (-0.2, 0.4)),
+    Answer(("browDownLeft", "browDownRight"), (0.8, 1.1), (-0.2, 0.4)),
+)
+PLAIN = np.stack([np.ones(len(ARKIT), np.float32), np.zeros(len(ARKIT), np.float32)])
+"""Gain and bend where a weight is drawn as it is."""
+PROBED = (0.0, 0.25, 0.5, 0.75, 1.0)
+SEEN = 0.25  # of the tracker's score at full strength, from which on it is believed
+SETTLED = 3  # times the tracker looks at each of these pictures
 
 LEFT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
 RIGHT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
@@ -65,14 +93,25 @@ class Portrait(Head):
     view: View
     backdrop: UInt8[np.ndarray, "height width 3"]  # what is seen where nothing moves
     own: Float32[np.ndarray, " channels"]  # ARKIT values at which the portrait is its photograph
+    answers: Float32[np.ndarray, "2 channels"]  # gain and bend of each channel: see `answering`
+    lip_pairs: Int32[np.ndarray, "2 pairs"]  # vertices of the inner lips that meet, upper and lower
+    lip_followers: Int32[np.ndarray, " followers"]
+    lip_shares: Float32[np.ndarray, "followers pairs"]  # how much of each gap that is closed they go
 
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
-        """`Head.move` with turns that come to rest before what the photograph does not show."""
+        """`Head.move` with turns that come to rest before what the photograph does not show, and lips that seal."""
         if motion.space is ARKIT:
             values, turns = motion.values.copy(), [ARKIT.index(channel) for channel in HEAD_ROTATION]
             values[:, turns] = MOST_TURN_RAD * np.tanh(values[:, turns] / MOST_TURN_RAD)
+            values *= self.answers[0] + self.answers[1] * (1 - np.clip(values, 0, 1))
             motion = replace(motion, values=values)
-        return super().move(motion)
+        vertices = super().move(motion)
+        upper, lower = self.lip_pairs
+        gaps = np.maximum(
+            vertices[:, upper, 1] - vertices[:, lower, 1] - self.vertices[upper, 1] + self.vertices[lower, 1], 0
+        )
+        vertices[:, self.lip_followers, 1] += (gaps * SEALS_M / (gaps + SEALS_M)) @ self.lip_shares.T
+        return vertices
 
     def rasteriser(self) -> Any:
         """What draws the portrait over its own backdrop; numba is loaded for it."""
@@ -126,11 +165,15 @@ class Face(NamedTuple):
     faces: int
 
 
+def _tracker() -> Path:
+    return resolve("face-landmarker").files["face_landmarker.task"]
+
+
 def find_face(rgb: UInt8[np.ndarray, "height width 3"], name: str) -> Face:
     """The largest face of a picture; InputError where there is none."""
     from avi_lib.face.tracking import FaceFollower
 
-    with FaceFollower(resolve("face-landmarker").files["face_landmarker.task"]) as follower:
+    with FaceFollower(_tracker()) as follower:
         seen = [follower.follow(look / 25, rgb) for look in range(LOOKS)][-1]
         landmarks = follower.landmarks
     if seen[0] < 0:
@@ -290,21 +333,79 @@ def load_portrait(path: Path, settings: RenderSettings) -> Portrait:
     camera = Camera((x, y, DISTANCE_M), (x, y, 0.0), fov_deg)
     eyeballs = arrays.pop("left_eyeball"), arrays.pop("right_eyeball")
     plain: dict[str, Any] = {each.name: arrays[each.name] for each in fields(Portrait) if each.name in arrays}
-    return Portrait(
-        name=path.stem, notes=notes, view=View(width, height, camera), eyeballs=eyeballs,
+    portrait = Portrait(
+        name=path.stem, notes=notes, view=View(width, height, camera), eyeballs=eyeballs, answers=PLAIN,
         identity=np.zeros((0, *plain["vertices"].shape), np.float32), **plain,
     )  # fmt: skip
+    kept = cached(cache_folder() / "portraits", key | {"what": "answers"}, lambda: {"answers": answering(portrait)})
+    gain, bend = kept["answers"]
+    own = portrait.own.copy()
+    for _ in range(8):  # the weights that are answered by the photograph's expression
+        own = portrait.own / (gain + bend * (1 - own))
+    return replace(portrait, answers=kept["answers"], own=own)
+
+
+# What the tracker reads back of what is asked.
+
+
+def read_back(
+    portrait: Portrait, motion: MotionClip
+) -> tuple[Float[np.ndarray, "frames 478 3"], Float32[np.ndarray, "frames channels"], list[np.ndarray]]:
+    """Landmarks and ARKIT values that the tracker finds in pictures of a motion, and the pictures."""
+    from avi_lib.face.tracking import FaceFollower
+
+    marks, values, pictures = [], [], []
+    with portrait.rasteriser() as rasteriser, FaceFollower(_tracker()) as follower:
+        for number, picture in enumerate(rasteriser.draw_all(portrait.move(motion))):
+            for look in range(SETTLED):
+                seen = follower.follow(number + look / 25, picture)
+            marks.append(follower.landmarks.copy())
+            values.append(seen[1])
+            pictures.append(picture)
+    return np.array(marks), np.array(values), pictures
+
+
+def answering(portrait: Portrait) -> Float32[np.ndarray, "2 channels"]:
+    """Gain and bend, w -> w (gain + bend (1 - w)), by which the tracker reads of the pictures what is asked.
+
+    They stay within the bounds of `ANSWERED`, since the tracker has a bias of its own on every person; what it hardly
+    sees stays as it is.
+    """
+    strengths = np.array(PROBED[1:])
+    values = np.zeros((1 + len(ANSWERED) * len(strengths), len(ARKIT)), np.float32)  # the first picture shows rest
+    count = len(strengths)
+    asked = [(slice(1 + at * count, 1 + (at + 1) * count), answer) for at, answer in enumerate(ANSWERED)]
+    for rows, answer in asked:
+        for channel in answer.channels:
+            values[rows, ARKIT.index(channel)] = strengths
+    _, read, _ = read_back(portrait, MotionClip(values, 25.0, ARKIT))
+    answers = PLAIN.copy()
+    wanted = np.linspace(0.1, 0.8, 8)
+    for rows, answer in asked:
+        members = [ARKIT.index(channel) for channel in answer.channels]
+        curve = np.maximum.accumulate([read[0, members].mean(), *read[rows, members].mean(axis=1)])
+        if curve[-1] - curve[0] < SEEN:
+            continue
+        choices = []
+        for gain in np.linspace(*answer.gain, 11):
+            for bend in np.linspace(*answer.bend, 11):
+                drawn = wanted * (gain + bend * (1 - wanted))
+                off = np.interp(drawn, PROBED, curve) - curve[0] - wanted
+                choices.append((float((off**2).mean() + 0.01 * ((gain - 1) ** 2 + bend**2)), gain, bend))
+        answers[:, members] = np.array(min(choices)[1:], np.float32)[:, None]
+    return answers
 
 
 def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.ndarray]:
     """Everything of a portrait as arrays."""
     from avi_lib.face import portrait_layers as layers
+    from avi_lib.face.portrait_pages import Landmarks, resample
 
     rgb = load_photo(path)
     face = find_face(rgb, str(path))
     notes = check_face(face, str(path))
     onto, (width, height) = crop_of(face, (rgb.shape[1], rgb.shape[0]), settings)
-    picture = layers.resample(rgb, onto, width, height)
+    picture = resample(rgb, onto, width, height)
     marks = face.landmarks * onto[0, 0] + np.array([onto[0, 2], onto[1, 2], 0.0])
     anchors = anchors_of(head)
 
@@ -327,8 +428,10 @@ def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.n
         gap_m = float((target[13] - target[14]) @ rotation[:, 1]) / scale
         own = own_expression(head, face, gap_m)
     fit = layers.Fit(posed, target, scale, rotation, shift)
-    regions = layers.Landmarks(OVAL, (LEFT_EYE, RIGHT_EYE), (LEFT_IRIS, RIGHT_IRIS), (13, 14), LIP_CORNERS)
-    made = layers.build(head, fit, own[: len(head.shapes)], picture, marks, anchors.irises, view, regions)
+    regions = Landmarks(OVAL, (LEFT_EYE, RIGHT_EYE), (LEFT_IRIS, RIGHT_IRIS), (UPPER_LIP, LOWER_LIP), LIP_CORNERS)
+    made = layers.build(
+        head, fit, own[: len(head.shapes)], picture, marks, anchors.irises, anchors.vertices, view, regions
+    )
     lines = np.frombuffer("\n".join(notes).encode() or b" ", np.uint8)
     camera = {"target": np.array(view.camera.position[:2]), "fov_deg": np.array([view.camera.fov_deg])}
     return {**made, **camera, "own": own, "notes": lines}

@@ -21,31 +21,30 @@ from scipy.spatial import cKDTree
 
 from avi_lib.face.camera import MATERIAL_NAMES, View
 from avi_lib.face.head import Head
+from avi_lib.face.portrait_pages import (
+    LID_ROWS,
+    Landmarks,
+    cut_out,
+    eye_page,
+    face_page,
+    filled,
+    lid_page,
+    mouth_page,
+    person,
+    polygon,
+)  # fmt: skip
 from avi_lib.motion.clip import ARKIT
 
 PICTURED, LIPS, EYE, TEETH, TONGUE = (MATERIAL_NAMES.index(name) for name in ("skin", "lips", "eye", "teeth", "tongue"))
 CELLS = 56  # cells of the sheet along the shorter side
-FEATHER = 0.035  # width of the face's soft edge, as a share of its width
 INNER_M = 0.0025  # what lies so far behind the seen surface of the lips belongs to the inside of the mouth
-REACH_M = {"up": 0.17, "side": 0.10, "down": 0.055}  # from the face's edge to where nothing moves with the head
-UNFOLDS = 2.5  # a lid's triangle that a blink makes so many times larger is drawn as smooth skin
-LID_TONE = 0.25  # share of the skin's colour below the eye in that of a shut lid, whose own surroundings lie in shadow
-CHEEKS = (50, 280, 205, 425)  # landmarks where the light on the face is read
-CHEEK_RGB = np.array([205.0, 160.0, 138.0])  # of a cheek in the light of the studio that lights the mouth
-MOUTH_LIGHT = 0.7  # share of that light that reaches the teeth
+REACH_M = {"up": 0.26, "side": 0.17, "down": 0.06}  # from the face's edge to where nothing moves with the head
+LID_M = 0.004  # how far it lies before what it covers
+LID_SLIDES = 0.5  # share of its way that the photograph's own lid goes beneath it
+SEALED_M = 0.006  # how far from the line between the lips what closes their gaps is felt
 STIFFNESS = (1.0, 100.0)  # of the thin plate across the face, and of its depth, against the noise of landmarks
 BEHIND_M = 0.005  # how much deeper eyeballs and teeth lie than the open head's, so that no lid or lip cuts into them
 SPREAD_M = 0.035  # how far beyond the face's edge its expression is felt
-
-
-class Landmarks(NamedTuple):
-    """Numbers of the landmarks around the face, the eyes and irises (left, right) and within the mouth."""
-
-    oval: Sequence[int]
-    eyes: tuple[Sequence[int], Sequence[int]]
-    irises: tuple[Sequence[int], Sequence[int]]
-    lips: tuple[int, int]
-    lip_corners: tuple[int, int]
 
 
 # Geometry of one picture.
@@ -98,30 +97,6 @@ def surface(
     return np.where(np.isfinite(found), found, 0.0), np.isfinite(found)
 
 
-def resample(
-    rgb: UInt8[np.ndarray, "H W 3"], onto: Float[np.ndarray, "2 3"], width: int, height: int
-) -> UInt8[np.ndarray, "height width 3"]:
-    """The part of a picture that the scale and shift `onto` (of pixel edges) bring into width x height."""
-    scale = float(onto[0, 0])
-    if scale < 1:  # a mean over what falls into a pixel
-        rgb = cv2.GaussianBlur(rgb, (0, 0), 0.42 * np.sqrt(1 / scale**2 - 1) + 1e-3)
-    centred = onto.copy()
-    centred[:, 2] += 0.5 * scale - 0.5
-    made: np.ndarray = cv2.warpAffine(
-        rgb, centred, (width, height), flags=cv2.INTER_LINEAR if scale < 1 else cv2.INTER_CUBIC,
-        borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
-    return made
-
-
-def polygon(points: Float[np.ndarray, "N 2"], width: int, height: int) -> UInt8[np.ndarray, "height width"]:
-    """How much of each pixel lies within a polygon, 0-255; points in pixels from the upper left corner."""
-    mask = np.zeros((height * 4, width * 4), np.uint8)
-    cv2.fillPoly(mask, [np.round(points * 4 - 0.5).astype(np.int32)], 255)
-    covered: np.ndarray = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
-    return covered
-
-
 # From the open head to the person.
 
 
@@ -171,7 +146,8 @@ class Piece(NamedTuple):
 
 def build(
     head: Head, fit: Fit, own: Float[np.ndarray, " shapes"], picture: UInt8[np.ndarray, "H W 3"],
-    marks: Float[np.ndarray, "478 3"], irises: Float[np.ndarray, "2 3"], view: View, regions: Landmarks,
+    marks: Float[np.ndarray, "478 3"], irises: Float[np.ndarray, "2 3"], vertices: np.ndarray, view: View,
+    regions: Landmarks,
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """The arrays of a portrait.
 
@@ -182,41 +158,55 @@ def build(
         picture: the photograph as it is shown.
         marks: its landmarks in these pixels.
         irises: middles of the irises on the open head at rest.
+        vertices: the open head's vertex beside each landmark.
         view: the photograph's camera.
         regions: which landmark is what.
     """
     height, width = picture.shape[:2]
     size = np.array([width, height])
     oval = marks[list(regions.oval), :2]
-    head = replace(head, shapes=_meeting_lids(head))
+    head = replace(head, shapes=_drawn_lids(head))
     face, inside = _parts_of_face(head, fit, oval, view)
-    unfolds = _unfolding(head, face)
-    skin = _face_piece(head, fit, own, face[~unfolds], view, size)
-    lids = _face_piece(head, fit, own, face[unfolds], view, size)
+    skin = _face_piece(head, fit, own, face, view, size)
     mouth = _mouth_piece(head, fit, inside, regions)
     eyes, centres = zip(
         *(_eye_piece(head, fit, side, marks, irises, view, regions, size) for side in range(2)), strict=True
     )
-    sheet = _sheet_piece(skin, oval, view, size)
+    alpha = person(picture)
+    clear = filled(picture, (cv2.dilate(alpha, np.ones((5, 5))) < 0.02).astype(np.float64))
+    behind = np.clip(np.round(clear), 0, 255).astype(np.uint8)
+    sheet, moves = _sheet_piece(skin, oval, view, alpha)
     pages = [
-        _skin_page(picture, marks, regions), _face_page(picture, oval), _eye_page(picture, marks, regions),
-        _mouth_page(head, picture, marks),
+        cut_out(picture, behind, alpha), face_page(picture, oval), eye_page(picture, marks, regions),
+        mouth_page(head, picture, marks),
     ]  # fmt: skip
-    made = _join([*eyes, skin, lids, mouth, sheet], [2, 2, 1, 0, 3, 0], pages) | _rest(
-        head, fit, pages[0], marks, regions
+    lids, lid_pages = zip(
+        *(
+            _lid_piece(head, fit, side, vertices, (skin, eyes[side]), picture, marks, view, regions)
+            for side in range(2)
+        ),
+        strict=True,
     )
+    made = _join([*eyes, skin, *lids, mouth, sheet], [2, 2, 1, 4, 5, 3, 0], [*pages, *lid_pages]) | _rest(
+        head, fit, picture, np.where(moves[..., None], behind, picture), marks, regions
+    )
+    made |= _seal(skin, np.unique(face), vertices, regions, first=sum(len(eye.vertices) for eye in eyes))
     return {**made, "eye_centres": np.stack(centres).astype(np.float32)}
 
 
-def _rest(head: Head, fit: Fit, page: np.ndarray, marks: np.ndarray, regions: Landmarks) -> dict[str, np.ndarray]:
-    """Where the neck bends, and the backdrop: the photograph with skin behind the eyes and the dark behind the lips."""
-    height, width = page.shape[:2]
-    backdrop = page.copy()
+def _rest(
+    head: Head, fit: Fit, picture: np.ndarray, behind: np.ndarray, marks: np.ndarray, regions: Landmarks
+) -> dict[str, np.ndarray]:
+    """Where the neck bends, and the backdrop: what is behind the person, and the dark behind the lips."""
+    height, width = picture.shape[:2]
+    backdrop = behind.copy()
     corners = marks[list(regions.lip_corners), :2]
     middle, wide = corners.mean(axis=0), np.linalg.norm(corners[0] - corners[1])
     turns = np.linspace(0, 2 * np.pi, 32, endpoint=False)
     hole = middle + np.stack([0.85 * np.cos(turns), 0.1 + 0.6 * np.sin(turns)], axis=1) * wide
-    lips = page[tuple(np.clip(marks[list(regions.lips), 1::-1].astype(int), 0, (height - 1, width - 1)).T)]
+    lips = picture[
+        tuple(np.clip(marks[[each[4] for each in regions.lips], 1::-1].astype(int), 0, (height - 1, width - 1)).T)
+    ]
     backdrop[polygon(hole, width, height) > 127] = 0.3 * lips.mean(axis=0)
     return {"pivot": fit.similar(head.pivot[None])[0].astype(np.float32), "backdrop": backdrop}
 
@@ -248,23 +238,13 @@ def _parts_of_face(head: Head, fit: Fit, oval: np.ndarray, view: View) -> tuple[
     return skin[within[skin].all(axis=1) & near[skin].all(axis=1) & ~inner], skin[inner]
 
 
-def _meeting_lids(head: Head) -> np.ndarray:
-    """The open head's shapes with a blink in which the lids meet: its own passes the lower lid by a fifth."""
+def _drawn_lids(head: Head) -> np.ndarray:
+    """The open head's shapes with a blink that only slides the skin around the eye: `_lid_piece` draws the lids."""
     shapes = head.shapes.copy()
     for side in ("Left", "Right"):
         blink, squint = ARKIT.index(f"eyeBlink{side}"), ARKIT.index(f"eyeSquint{side}")
-        shapes[blink] = 0.82 * head.shapes[blink] + 0.25 * head.shapes[squint]
+        shapes[blink] = LID_SLIDES * head.shapes[blink] + 0.25 * head.shapes[squint]
     return shapes
-
-
-def _unfolding(head: Head, triangles: np.ndarray) -> Bool[np.ndarray, " T"]:
-    """Which triangles of the lids a blink draws out of a fold, to many times what the photograph shows of them."""
-    found = np.zeros(len(triangles), bool)
-    for side in ("Left", "Right"):
-        shut = head.vertices + head.shapes[ARKIT.index(f"eyeBlink{side}")]
-        before, after = (_area(points[:, :2], triangles) for points in (head.vertices, shut))
-        found |= after > np.maximum(UNFOLDS * before, 1e-8)
-    return found
 
 
 def _area(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -288,6 +268,88 @@ def _face_piece(head: Head, fit: Fit, own: np.ndarray, triangles: np.ndarray, vi
     return Piece(vertices, shapes, local.reshape(-1, 3), project(shown, view) / size, ones, ones, PICTURED)
 
 
+def _lid_piece(
+    head: Head, fit: Fit, side: int, vertices: np.ndarray, covered: Sequence[Piece], picture: np.ndarray,
+    marks: np.ndarray, view: View, regions: Landmarks,
+) -> tuple[Piece, np.ndarray]:  # fmt: skip
+    """The upper lid as a curtain: rolled up at its edge while the eye is open, drawn over the eye by a blink.
+
+    No photograph shows a lid's skin while it is folded; the curtain has the colours around the eye, and the lashes.
+    """
+    eye = list(regions.eyes[side])
+    lower, upper = eye[:9], [eye[0], *eye[:8:-1], eye[8]]  # from the outer corner to the inner
+    if side == 0:
+        lower, upper = lower[::-1], upper[::-1]
+    rest = head.vertices[vertices[upper]].astype(np.float64)
+    felt = np.stack([fit(rest + shape) - fit(rest) for shape in head.shapes[:, vertices[upper]].astype(np.float64)])
+    edge, bottom = fit.target[upper], fit.target[lower]
+    wide = np.linalg.norm(edge[0] - edge[-1]) * np.array([0.0, 1.0, 0.0])
+    rise = 0.1 + 0.2 * np.sin(np.pi * np.linspace(0, 1, len(edge)))[:, None] ** 0.3
+    top = edge + 0.4 * (edge - bottom) + rise * wide
+    edge, top, bottom = (_longer(each, 0.14) for each in (edge, top, bottom))
+    drawn = np.stack([top + (bottom - top) * down for down in LID_ROWS])
+
+    blink = ARKIT.index(f"eyeBlink{('Left', 'Right')[side]}")
+    places = project(drawn.reshape(-1, 3), view)
+    depth_m = drawn[..., 2].ravel()
+    for piece in covered:
+        seen = piece.triangles[facing(piece.vertices, piece.triangles, view)]
+        for points in (piece.vertices, piece.vertices + piece.shapes[blink]):
+            found, hit = surface(project(points, view), points[:, 2], seen, places)
+            depth_m = np.where(hit, np.maximum(found, depth_m), depth_m)
+    drawn = unproject(places, depth_m + LID_M, view).reshape(drawn.shape)
+    edge = unproject(project(edge, view), edge[:, 2] + 1.5 * LID_M, view)
+    shapes = np.repeat(_longer(felt, 0.0)[:, None], len(drawn), axis=1)
+    shapes[blink] = drawn - edge
+
+    low, high = places.min(axis=0) - 1, places.max(axis=0) + 1
+    rows = places.reshape(len(drawn), len(edge), 2)
+    page = lid_page(picture, marks[eye, :2], marks[upper, :2], rows, low, high)
+    ones, triangles = np.ones(len(places)), _net(len(drawn), len(edge))
+    rolled = np.broadcast_to(edge, drawn.shape).reshape(-1, 3)
+    uv = (places - low) / (high - low)
+    return Piece(rolled, shapes.reshape(len(shapes), -1, 3), triangles, uv, ones, ones, PICTURED), page
+
+
+def _net(rows: int, columns: int) -> np.ndarray:
+    """Triangles of a net of vertices that lie row by row."""
+    corner = (np.arange(rows - 1)[:, None] * columns + np.arange(columns - 1)).ravel()
+    right, below = corner + 1, corner + columns
+    return np.concatenate([np.stack([corner, below, right], 1), np.stack([right, below, below + 1], 1)])
+
+
+def _longer(points: np.ndarray, share: float) -> np.ndarray:
+    """A row of points (..., N, 3) with one more at either end, on the line through the ends."""
+    first, last = points[..., :1, :], points[..., -1:, :]
+    longer: np.ndarray = np.concatenate(
+        [first + share * (first - last), points, last + share * (last - first)], axis=-2
+    )
+    return longer
+
+
+def _seal(
+    skin: Piece, members: np.ndarray, vertices: np.ndarray, regions: Landmarks, first: int
+) -> dict[str, np.ndarray]:
+    """What closes small gaps of the lips: pairs of vertices that meet, and what follows each of them by how much."""
+    pairs = vertices[np.array(regions.lips)]
+    pairs = np.searchsorted(members, pairs[:, np.isin(pairs, members).all(axis=0)])
+    upper, lower = skin.vertices[pairs]
+    middle, points = (upper + lower) / 2, skin.vertices
+    across = np.exp(-(((points[:, None, 0] - middle[:, 0]) / SEALED_M) ** 2))
+    reach = across.max(axis=1, keepdims=True)
+    across /= np.maximum(across.sum(axis=1, keepdims=True), 1e-6)
+    reach *= np.exp(-(((points[:, 1] - across @ middle[:, 1]) / SEALED_M) ** 2))[:, None]
+    drop = skin.shapes[ARKIT.index("jawOpen"), :, 1]
+    side = np.where(drop < across @ (drop[pairs[0]] + drop[pairs[1]]) / 2, 0.5, -0.5)
+    shares = side[:, None] * reach * across
+    followers = np.flatnonzero(np.abs(shares).max(axis=1) > 0.01)
+    return {
+        "lip_pairs": (first + pairs).astype(np.int32),
+        "lip_followers": (first + followers).astype(np.int32),
+        "lip_shares": shares[followers].astype(np.float32),
+    }
+
+
 def _mouth_piece(head: Head, fit: Fit, inside: np.ndarray, regions: Landmarks) -> Piece:
     """Teeth, tongue and the inside of the mouth: the open head's, as wide as the person's mouth and at its place."""
     kinds = np.isin(head.material, (TEETH, TONGUE))
@@ -295,7 +357,7 @@ def _mouth_piece(head: Head, fit: Fit, inside: np.ndarray, regions: Landmarks) -
     material = np.concatenate([head.material[kinds], np.full(len(inside), TONGUE)])
     members, local = np.unique(triangles, return_inverse=True)
     rest = head.vertices[members].astype(np.float64)
-    corners, lips = list(regions.lip_corners), list(regions.lips)
+    corners, lips = list(regions.lip_corners), [each[4] for each in regions.lips]
     wide = [
         np.linalg.norm(points[corners[0]] - points[corners[1]]) for points in (fit.posed @ fit.rotation.T, fit.target)
     ]
@@ -340,15 +402,16 @@ def _eye_piece(
     return Piece(vertices, shapes, local.reshape(-1, 3), uv, ones, ones, PICTURED), centre
 
 
-def _sheet_piece(face: Piece, oval: np.ndarray, view: View, size: np.ndarray) -> Piece:
-    """Hair, ears, neck and shoulders around the face: a net that follows its edge and fades to rest."""
+def _sheet_piece(
+    face: Piece, oval: np.ndarray, view: View, alpha: Float[np.ndarray, "H W"]
+) -> tuple[Piece, Bool[np.ndarray, "H W"]]:
+    """Hair, ears, neck and shoulders around the face: a net that follows its edge and fades to rest; where it lies."""
+    size = np.array(alpha.shape[::-1])
     step = size.min() / CELLS
     counts = np.ceil(size / step).astype(int)
     columns, rows = (np.linspace(0, extent, count + 1) for extent, count in zip(size, counts, strict=True))
     nodes = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
-    corner = (np.arange(counts[1])[:, None] * (counts[0] + 1) + np.arange(counts[0])).ravel()
-    right, below = corner + 1, corner + counts[0] + 1
-    triangles = np.concatenate([np.stack([corner, below, right], 1), np.stack([right, below, below + 1], 1)])
+    triangles = _net(len(rows), len(columns))
     outline = oval.astype(np.float32).reshape(-1, 1, 2)
     inside = np.array([cv2.pointPolygonTest(outline, tuple(map(float, node)), True) for node in nodes])
     m_a_pixel = 2 * np.tan(np.radians(view.camera.fov_deg) / 2) * view.camera.position[2] / size.min()
@@ -375,104 +438,22 @@ def _sheet_piece(face: Piece, oval: np.ndarray, view: View, size: np.ndarray) ->
     rim = rim * rim * (3 - 2 * rim)
     weight = left * left * (3 - 2 * left) * rim
     shapes *= rim[None, :, None]
+    cells = np.round(nodes).astype(np.int32)
+    there = cv2.dilate(alpha, np.ones((round(step), round(step))))[tuple(np.minimum(cells, size - 1).T[::-1])] > 0.01
     kept = (weight[triangles].max(axis=1) > 0) & (inside[triangles].min(axis=1) < 2.2 * step)
+    kept &= there[triangles].any(axis=1)
+    moves: Any = np.zeros(alpha.shape, np.uint8)
+    for corners in cells[triangles[kept]]:
+        cv2.fillConvexPoly(moves, corners, 1)
+    cv2.fillPoly(moves, [np.round(oval).astype(np.int32)], 1)
+    moves = cv2.erode(moves, np.ones((5, 5)))
     members, local = np.unique(triangles[kept], return_inverse=True)
     ones = np.ones(len(members))
-    return Piece(
+    piece = Piece(
         vertices[members], shapes[:, members], local.reshape(-1, 3), nodes[members] / size, ones, weight[members],
         PICTURED,
     )  # fmt: skip
-
-
-# Pages of the atlas.
-
-
-def _skin_page(picture: np.ndarray, marks: np.ndarray, regions: Landmarks) -> np.ndarray:
-    """The photograph, with smooth skin where the eyes are: the colour of lids that are shut."""
-    height, width = picture.shape[:2]
-    page = picture.copy()
-    for eye in regions.eyes:
-        contour = marks[list(eye), :2]
-        wide = np.ptp(contour[:, 0])
-        left, top = np.maximum((contour.mean(axis=0) - wide).astype(int), 0)
-        part = np.s_[top : top + int(2 * wide) + 1, left : left + int(2 * wide) + 1]
-        hidden = polygon((contour - contour.mean(axis=0)) * (1.1, 1.6) + contour.mean(axis=0), width, height) > 0
-        filled = cv2.inpaint(picture[part], hidden[part].astype(np.uint8), 3, cv2.INPAINT_TELEA)
-        smooth = cv2.GaussianBlur(filled, (0, 0), sigmaX=wide / 9 + 0.5, sigmaY=wide / 14 + 0.5)
-        below = np.clip((contour.mean(axis=0) + np.array([0, 0.55 * wide])).astype(int), 0, (width - 1, height - 1))
-        under = cv2.GaussianBlur(picture, (0, 0), wide / 7 + 0.5)[below[1], below[0]]
-        smooth = LID_TONE * under + (1 - LID_TONE) * smooth
-        near = cv2.GaussianBlur(hidden[part].astype(np.float32), (0, 0), wide / 8 + 0.5)[..., None]
-        share = np.clip(3 * near, 0, 1)
-        page[part] = np.round(share * smooth + (1 - share) * picture[part])
-    return page
-
-
-def _face_page(picture: np.ndarray, oval: np.ndarray) -> np.ndarray:
-    """The photograph, clear beyond the face's edge."""
-    height, width = picture.shape[:2]
-    within = polygon(oval, width, height)
-    soft = FEATHER * np.ptp(oval[:, 0])
-    away = cv2.distanceTransform((within > 127).astype(np.uint8), cv2.DIST_L2, 5)
-    alpha = np.clip(away / soft, 0.0, 1.0)
-    return np.dstack([picture, np.round(255 * alpha * alpha * (3 - 2 * alpha)).astype(np.uint8)])
-
-
-def _eye_page(picture: np.ndarray, marks: np.ndarray, regions: Landmarks) -> np.ndarray:
-    """The photograph with eyes whose lids are away: irises made whole, white carried on."""
-    height, width = picture.shape[:2]
-    page = picture.copy()
-    rows, columns = np.mgrid[:height, :width] + 0.5
-    for eye, iris in zip(regions.eyes, regions.irises, strict=True):
-        contour = marks[list(eye), :2]
-        middle = marks[list(iris), :2].mean(axis=0)
-        radius = np.linalg.norm(marks[list(iris[1:]), :2] - middle, axis=1).mean()
-        open_to = polygon((contour - contour.mean(axis=0)) * (0.94, 0.86) + contour.mean(axis=0), width, height) > 127
-        far = np.hypot(columns - middle[0], rows - middle[1])
-        white = open_to & (far > 1.15 * radius)
-        reach = 3.0 * np.ptp(contour[:, 0])
-        left, top = np.maximum((contour.mean(axis=0) - reach / 2).astype(int), 0)
-        part = np.s_[top : top + int(reach), left : left + int(reach)]
-        known = picture[part][white[part]].astype(np.float64)
-        if len(known) < 4:
-            known = np.array([[200.0, 195, 190]])
-        tone = np.percentile(known, 60, axis=0)
-        filled = cv2.inpaint(picture[part], (~white[part]).astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.float64)
-        off = cv2.distanceTransform((~white[part]).astype(np.uint8), cv2.DIST_L2, 5)[..., None] / max(radius, 1)
-        filled = tone + (filled - tone) * np.exp(-off)
-        seen = open_to & (far <= 1.15 * radius)
-        disc = _whole_iris(picture, seen, middle, radius)
-        share = np.clip((1.12 * radius - far) / max(0.16 * radius, 1.0), 0.0, 1.0)[part][..., None]
-        made = share * disc[part] + (1 - share) * filled
-        made[open_to[part]] = picture[part][open_to[part]]
-        page[part] = np.clip(np.round(made), 0, 255)
-    return page
-
-
-def _whole_iris(picture: np.ndarray, seen: np.ndarray, middle: np.ndarray, radius: float) -> np.ndarray:
-    """The picture with what lids hide of an iris filled: from the point opposite, or the mean at that radius."""
-    height, width = picture.shape[:2]
-    rows, columns = np.mgrid[:height, :width] + 0.5
-    ring = np.minimum((np.hypot(columns - middle[0], rows - middle[1]) / radius * 6).astype(int), 7)
-    made = picture.astype(np.float64)
-    whole = picture[seen].mean(axis=0) if seen.any() else np.array([60.0, 50, 45])
-    for number in range(8):
-        members = seen & (ring == number)
-        tone = picture[members].mean(axis=0) if members.sum() > 3 else whole
-        made[(ring == number) & ~seen] = tone
-    return made
-
-
-def _mouth_page(head: Head, picture: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """The open head's atlas at half its size, in the light that falls on the person's cheeks."""
-    page: np.ndarray = cv2.resize(head.atlas, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    smooth = cv2.GaussianBlur(picture, (0, 0), max(np.ptp(marks[:, 0]) / 30, 1.0))
-    places = np.clip(marks[list(CHEEKS), :2].astype(int), 0, np.array(picture.shape[1::-1]) - 1)
-    light = (smooth[places[:, 1], places[:, 0]].mean(axis=0) / CHEEK_RGB) ** 2.2
-    tone = light.mean() * (light / light.mean()) ** 0.6
-    linear = (page / 255.0) ** 2.2 * np.clip(MOUTH_LIGHT * tone, 0.02, 2.0)
-    tinted: np.ndarray = np.round(255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
-    return tinted
+    return piece, moves > 0
 
 
 def _join(pieces: Sequence[Piece], page_of: Sequence[int], pages: Sequence[np.ndarray]) -> dict[str, Any]:
