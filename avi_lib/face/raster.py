@@ -17,6 +17,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from inspect import unwrap
 from typing import Any, NamedTuple
 
@@ -46,12 +47,12 @@ SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
 
-def kernel(function: Callable[..., Any]) -> Callable[..., Any]:
+def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
 
     Where none of these can be written, each process compiles anew.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"} | more
     try:
         compiled: Callable[..., Any] = njit(cache=True, **options)(unwrap(function))
     except RuntimeError:  # numba: "cannot cache function: no locator available"
@@ -182,7 +183,7 @@ def cast_shadows(places: np.ndarray, triangles: np.ndarray, heights: np.ndarray)
                     heights[y, x] = max(heights[y, x], az + zdx * dx + zdy * dy)
 
 
-@kernel
+@partial(kernel, inline="always")
 def _shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> np.float32:
     """Which share of a distant light is kept from a point with this normal: the mean over 3 x 3 texels.
 
