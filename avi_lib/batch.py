@@ -359,18 +359,19 @@ def _instructor_of(settings: str) -> Instructor:
 
 def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: bool, path: Path) -> Outcome:
     settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
+    neutral = None if settings.neutral is None else load_voice(settings.neutral)
 
     def write() -> tuple[dict[str, Any], list[str]]:
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
         if timeline:
-            entries, written = instructor.timeline(speech)
+            entries, written = instructor.timeline(speech, neutral)
             rows = as_json(entries)
             values["timeline"] = [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]
             lines = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]
         else:
-            one = instructor.instruct(speech, temperature=settings.temperature, seed=settings.seed, free=settings.free)
+            one = instructor.instruct(speech, settings.temperature, settings.seed, settings.free, neutral)
             values, lines = values | written_json(one), [one.instruction.text, *_written_lines(one)]
         lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`
@@ -398,7 +399,9 @@ def _written_lines(written: Written) -> list[str]:
     """The three likeliest emotions of the speech, and warnings."""
     likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:3]
     emotions = ", ".join(f"{emotion} {share:.2f}" for emotion, share in likely)
-    return [f"emotion of the speech: {emotions}", *(f"warning: {warning}" for warning in written.warnings)]
+    units = ", ".join(f"{name} {strength:.2f}" for name, strength in written.units.items())
+    heard = [f"heard in the face: {units}"] if units else []
+    return [f"emotion of the speech: {emotions}", *heard, *(f"warning: {warning}" for warning in written.warnings)]
 
 
 def written_json(written: Written) -> dict[str, Any]:
@@ -406,7 +409,8 @@ def written_json(written: Written) -> dict[str, Any]:
     return {
         **asdict(written.instruction),
         "emotion_probabilities": {name: round(share, 4) for name, share in written.probabilities.items()},
-        "heard": {"emotion": written.predicted.emotion, "level": written.predicted.level},
+        "heard": {"emotion": written.predicted.emotion, "level": written.predicted.level, "units": written.units},
+        "unsure": bool(written.warnings),
         "speech_probability": round(written.speech, 4),
         "warnings": list(written.warnings),
     }

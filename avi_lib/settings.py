@@ -100,6 +100,7 @@ class InstructSettings(Settings):
     temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the emotion; 0 the likeliest")
     seed: int = Field(0, ge=0, lt=2**63, description="source of the random choice of words")
     free: bool = Field(False, description="write freely behind the emotion, also what is not understood")
+    neutral: Path | None = Field(None, description="a recording of the same person speaking calmly, heard beside each")
 
 
 class PrepareSettings(Settings):
@@ -194,27 +195,25 @@ class PriorSettings(Settings):
 
 
 class InstructorSettings(Settings):
-    """The instructor, its training data, and how it is trained: first aligned with sentences, then to write."""
+    """The instructor, its training data, and how it is trained: it listens, is aligned with sentences, and speaks."""
 
+    penalty: float = Field(0.5, gt=0, description="of half the squared weights of the linear maps to classes")
+    axes: int = Field(200, ge=2, description="directions of most variance that these maps read")
     features: int = Field(160, ge=16, le=2048, multiple_of=16, description="features of a query")
-    queries: int = Field(8, ge=1, le=64, description="queries of the Q-Former")
+    queries: int = Field(0, ge=0, le=64, description="queries of the Q-Former; 0 leaves it out")
     blocks: int = Field(2, ge=1, le=24, description="blocks of the Q-Former")
     heads: int = Field(4, ge=1, le=16, description="heads of attention")
     aligned: int = Field(64, ge=8, le=1024, description="numbers of the space that speech and sentences share")
     tokens: int = Field(8, ge=1, le=64, description="embeddings of the prompt for the language model")
-    hidden: int = Field(192, ge=16, le=4096, description="features between that space and the prompt")
+    hidden: int = Field(192, ge=16, le=4096, description="features between the logits and the prompt")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of features left out in training")
-    views: int = Field(6, ge=1, le=32, description="views of a clip: as it is, and augmented")
-    functionals: bool = Field(True, description="embed the prosodic functionals beside the encoder's states")
-    out_of_domain: bool = Field(True, description="count the encoder's states less outside of the domains of training")
+    views: int = Field(2, ge=1, le=32, description="views of a clip: as it is, and augmented")
     smoothing: float = Field(0.1, ge=0, lt=1, description="share of a sentence's label given to all sentences")
     masked: float = Field(0.2, ge=0, lt=1, description="longest share of a clip that is masked, one time in two")
-    contrast: bool = Field(True, description="align speech with sentences; else writing alone trains the Q-Former")
     paraphrases: int = Field(8, ge=1, le=64, description="sentences of every emotion class that speech is aligned with")
     sounds: int = Field(240, ge=2, description="clips without speech")
     align: TrainSettings = TrainSettings()
     speak: TrainSettings = TrainSettings()
-    write: TrainSettings = TrainSettings()
 
 
 class ReaderSettings(Settings):

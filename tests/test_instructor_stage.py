@@ -6,36 +6,35 @@ import numpy as np
 import pytest
 import torch
 from raw_corpora import talkers, write_table_corpus
-from small_instructors import FELT, SETTINGS, Mirror, bank, example_features, frozen, sounds, trained
-from talking_corpora import performed, recorded
+from small_instructors import FELT, SETTINGS, STATES, Mirror, bank, example_features, faces, frozen, sounds, trained
 
-from avi_lib.corpus.dataset import Corpus
-from avi_lib.corpus.prepare import prepare
+from avi_lib.corpus.adapters import RawCorpus, scan_source
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
 from avi_lib.instruction.instructor_network import (
-    OUT_OF_DOMAIN,
-    RAMP,
-    OutOfDomain,
+    UNITS,
     load_instructor_model,
+    means,
     read_instructor_about,
     save_instructor_model,
     stack,
 )
-from avi_lib.settings import PrepareSettings
 from avi_lib.speech.voice import Voice
 from avi_lib.training import instructor_data as module
-from avi_lib.training.instructor import align, balanced, fitting, info_nce, train_instructor, varied
-from avi_lib.training.instructor_data import BankClip, make_feature_bank
-from avi_lib.training.loop import about_training
-from avi_lib.weights import fingerprint, save_weights
-from tools.benchmarks.scores import (
-    Classification,
-    by_emotion,
-    level_agreement,
-    nearest,
-    recall,
+from avi_lib.training.instructor import (
+    balanced,
+    best_temperature,
+    emotion_shares,
+    fitting,
+    info_nce,
+    least_sure,
+    train_instructor,
+    varied,
 )
+from avi_lib.training.instructor_data import BankClip, make_feature_bank, read_faces
+from avi_lib.training.loop import about_training
+from avi_lib.weights import fingerprint
+from tools.benchmarks.scores import Classification, by_emotion, level_agreement, nearest, recall
 
 
 def test_the_trained_network_knows_clips_it_was_not_trained_on():
@@ -49,34 +48,43 @@ def test_the_trained_network_knows_clips_it_was_not_trained_on():
     assert level_agreement(predicted, meant) > 0.65
 
 
-def test_other_sounds_are_no_speech_and_out_of_domain_states_count_less():
-    model, strange = trained().model, example_features("sad", 2, 1)
-    noise = np.random.default_rng(0).normal(0, 20, strange.states.shape)
-    far = strange._replace(states=(strange.states + noise).astype(np.float16))
+def test_other_sounds_are_no_speech_and_a_face_is_heard():
+    model, clips = trained().model, bank()
     with torch.no_grad():
-        voices = model.embed_speech(stack([views[0] for views in bank().views]))
-        others = model.embed_speech(stack(sounds()))
-        assert float(model.embed_speech(stack([far])).in_domain[0]) == pytest.approx(OUT_OF_DOMAIN)
+        voices = model.hear(stack([views[0] for views in clips.views]))
+        others = model.hear(stack(sounds()))
     assert float(voices.speech.min()) > 0 > float(others.speech.max())
-    assert float(voices.in_domain.mean()) > 0.95
+    angry = np.array([clip.emotion == "angry" for clip in clips.clips])
+    assert voices.units[angry, 0].min() > 0.7 > 0.5 > voices.units[~angry, 0].max()
 
 
-def test_a_clip_need_be_of_one_domain_only_and_what_lies_between_counts_in_part():
-    rng = np.random.default_rng(0)
-    known = OutOfDomain(domains=2, numbers=40, axes=4)
-    axes_of = [rng.normal(0, 1, (4, 40)) for _ in range(2)]
+def test_beside_a_neutral_recording_it_does_not_matter_how_somebody_always_sounds():
+    model, clip = trained().model, example_features("sad", 2, 1)
+    calm = stack([example_features("neutral", 1, 2)])
+    odd = np.array([0, 0, 0, 0, 4, 0], np.float16)
+    apart = [
+        model.beside(means(stack([(clip + each).astype(np.float16)])) - means(calm) - torch.from_numpy(each).float())[0]
+        for each in (np.zeros(STATES, np.float16), odd)
+    ]
+    torch.testing.assert_close(*apart, atol=0.05, rtol=0.05)
+    heard = model.hear(stack([clip]), means(calm)).logits.detach()
+    assert max(FELT, key=lambda name: float(heard[0, fitting(BankClip("", "", "", "", name, None))].max())) == "sad"
 
-    def clips(domain, noise=0.1):
-        own = rng.normal(0, 1, (300, 4)) @ axes_of[domain] + 20 * domain
-        return torch.from_numpy((own + rng.normal(0, noise, own.shape)).astype(np.float32))
 
-    for domain in range(2):
-        known.learn(domain, clips(domain))
-    for domain in range(2):
-        assert float(known(clips(domain)).mean()) > 0.98
-    assert float(known(clips(0, noise=2.0)).mean()) == pytest.approx(OUT_OF_DOMAIN)
-    between = known(clips(0, noise=0.13))
-    assert OUT_OF_DOMAIN < float(between.min()) < float(between.max()) and RAMP > 0
+def test_temperature_and_threshold_come_from_corpora_left_out():
+    sure = np.full((200, len(EMOTION_CLASSES)), -9.0)
+    meant = [("angry", "sad")[number % 2] for number in range(200)]
+    for row, emotion, right in zip(sure, meant, np.arange(200) % 10 < 7, strict=True):
+        said = emotion if right else ("sad" if emotion == "angry" else "angry")
+        row[EMOTION_CLASSES.index(EmotionClass(said, 2))] = 9.0
+    temperature = best_temperature(sure, meant)
+    shares = emotion_shares(sure / temperature)
+    assert Classification(shares, tuple(meant)).calibration_error < 0.06 < temperature
+    shares = np.zeros((20, len(EMOTIONS)))
+    for number in range(20):
+        shares[number, EMOTIONS.index("angry")] = 0.9 if number < 10 else 0.2
+    assert least_sure(shares, ["angry"] * 10 + ["neutral"] * 10) == pytest.approx(0.6)
+    assert least_sure(shares, ["angry"] * 20) == pytest.approx(0.2)
 
 
 def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
@@ -85,12 +93,7 @@ def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
     made = trained()
     assert fingerprint(models.language.network) == before
     assert all(weight.grad is None for weight in models.language.network.parameters())
-    for log, name, share in (
-        (made.aligned, "states", 0.9),
-        (made.aligned, "functionals", 0.9),
-        (made.spoken, "loss", 1.0),
-    ):
-        assert log[-1][name] < share * log[0][name]
+    assert all(log[-1]["loss"] < log[0]["loss"] for log in (made.aligned, made.spoken))
 
 
 class StopError(Exception):
@@ -98,15 +101,15 @@ class StopError(Exception):
 
 
 def test_a_training_that_is_stopped_in_every_part_goes_on_to_the_same_bytes(tmp_path):
-    for part, step in (("align", 45), ("speak", 10), ("write", 5)):
+    for part, step in (("align", 45), ("speak", 10)):
 
         def stop(*now, last=(part, step)):
             if (now[0], now[1]["step"]) == last:
                 raise StopError
 
         with pytest.raises(StopError):
-            train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path, progress=False, on_log=stop)
-    made = train_instructor(bank(), sounds(), frozen(), SETTINGS, tmp_path, progress=False)
+            train_instructor(bank(), sounds(), faces(bank()), frozen(), SETTINGS, tmp_path, progress=False, on_log=stop)
+    made = train_instructor(bank(), sounds(), faces(bank()), frozen(), SETTINGS, tmp_path, progress=False)
     assert fingerprint(made.model) == fingerprint(trained().model)
 
 
@@ -125,26 +128,6 @@ def test_weights_come_back_from_their_file_and_say_what_they_are(tmp_path):
     for path in (torn, tmp_path / "absent.safetensors"):
         with pytest.raises(InputError, match="weights of an instructor"):
             load_instructor_model(path)
-
-
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"lora": 0, "adapters": [], "words": False}, None),
-        ({"lora": 8}, "LoRA"),
-        ({"adapters": [["q_proj.lora_A", 8, 6]]}, "LoRA"),
-        ({"words": True}, "transcript in the prompt"),
-    ],
-)
-def test_older_weights_are_read_where_they_ask_for_nothing_that_is_no_more(tmp_path, fields, named):
-    model, path = trained().model, tmp_path / "i.safetensors"
-    shape = {**model.shape.model_dump(by_alias=True), **fields}
-    save_weights(model, path, {"format": 1, "kind": "instructor", "shape": shape, "about": {}})
-    if named is None:
-        assert load_instructor_model(path).shape == model.shape
-        return
-    with pytest.raises(InputError, match=f"trained with .*{named}.*, which is supported no more"):
-        load_instructor_model(path)
 
 
 def test_a_clip_fits_the_sentences_of_its_class_and_info_nce_contrasts_them_with_the_rest():
@@ -172,24 +155,38 @@ def test_a_varied_view_is_a_part_of_one_of_the_views():
     lengths = set()
     for seed in range(30):
         made = varied(views, np.random.default_rng(seed), SETTINGS)
-        own = next(view for view in views if np.array_equal(view.functionals, made.functionals))
-        rows = {row.tobytes() for row in own.states[0]}
-        assert all(row.tobytes() in rows for row in made.states[0])
-        assert len(made.contour) == made.states.shape[1] >= 16
-        lengths.add(len(made.contour))
+        rows = [{row.tobytes() for row in view[0]} for view in views]
+        assert any(all(row.tobytes() in own for row in made[0]) for own in rows)
+        assert made.shape[1] >= 16
+        lengths.add(made.shape[1])
     assert len(lengths) > 5
 
 
-def test_without_functionals_and_out_of_domain_score_only_the_states_count(tmp_path):
-    quick = SETTINGS.align.model_copy(update={"steps": 4})
-    settings = SETTINGS.model_copy(update={"functionals": False, "out_of_domain": False, "align": quick})
-    model, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
-    assert "functionals" not in log[-1]
-    clip = example_features("sad", 3, 7)
-    other = clip._replace(functionals=clip.functionals + 5)
-    with torch.no_grad():
-        first, second = (model.align(model.embed_speech(stack([each]))) for each in (clip, other))
-    torch.testing.assert_close(first, second)
+def test_without_queries_there_is_no_q_former_and_the_linear_maps_are_the_same(tmp_path):
+    quick = SETTINGS.speak.model_copy(update={"steps": 2})
+    settings = SETTINGS.model_copy(update={"queries": 0, "speak": quick})
+    made = train_instructor(bank(), sounds(), faces(bank()), frozen(), settings, tmp_path, progress=False)
+    assert made.aligned == [] and not hasattr(made.model, "qformer")
+    assert fingerprint(made.model.alone) == fingerprint(trained().model.alone)
+    save_instructor_model(made.model, tmp_path / "weights.safetensors")
+    assert load_instructor_model(tmp_path / "weights.safetensors").shape == made.model.shape
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_faces_are_above_the_speakers_neutral_one_and_a_broken_table_is_named(tmp_path, broken):
+    columns = [f"{code}_mean" for code in UNITS]
+    rows = [["01-01-01-01-01-01-07", "a", "neutral", *["1"] * len(UNITS)]]
+    rows += [["01-01-05-01-01-01-07", "a", "angry", *["3"] * len(UNITS)]]
+    lines = [["clip", "speaker", "emotion", *(columns[1:] if broken else columns)], *rows]
+    (tmp_path / "means.csv").write_text("\n".join(",".join(line) for line in lines), "utf-8")
+    clips = [BankClip(name, "r", "07", "train", "angry", 2) for name in ("03-01-05-01-01-01-07", "other")]
+    if broken:
+        with pytest.raises(InputError, match="a table of means of action units"):
+            read_faces(tmp_path / "means.csv", clips)
+        return
+    found = read_faces(tmp_path / "means.csv", clips)
+    np.testing.assert_allclose(found[0], 2.0)
+    assert np.isnan(found[1]).all()
 
 
 def test_classifications_count_what_is_predicted():
@@ -205,18 +202,6 @@ def test_classifications_count_what_is_predicted():
     assert recall(["sad", None, "sad"], ["sad", "sad", "happy"]) == pytest.approx(0.25)
 
 
-def test_without_contrast_writing_alone_trains_the_acoustic_part(tmp_path):
-    write = SETTINGS.write.model_copy(update={"steps": 2})
-    settings = SETTINGS.model_copy(update={"contrast": False, "write": write})
-    plain, log = align(bank(), sounds(), frozen(), settings, tmp_path, progress=False)
-    before, language = fingerprint(plain.qformer), fingerprint(frozen().language.network)
-    whole = train_instructor(bank(), sounds(), frozen(), settings, tmp_path / "whole", progress=False)
-    assert log == [] and whole.aligned == [] and len(whole.written) == 2
-    assert fingerprint(whole.model.qformer) != before and fingerprint(frozen().language.network) == language
-    save_instructor_model(whole.model, tmp_path / "weights.safetensors")
-    assert load_instructor_model(tmp_path / "weights.safetensors").shape == whole.model.shape
-
-
 @pytest.fixture
 def mirrored(monkeypatch):
     encoded = []
@@ -229,41 +214,42 @@ def mirrored(monkeypatch):
     return encoded
 
 
-def test_every_labelled_clip_is_encoded_as_it_is_and_augmented_and_some_can_be_taken(mirrored, tmp_path):
-    bank = make_feature_bank([performed()], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
-    clips = [clip for clip in performed().clips if clip.emotion]
-    assert [clip.name for clip in bank.clips] == [clip.clip for clip in clips]
-    assert all(len(views) == 3 for views in bank.views)
-    for views, clip in zip(bank.views, clips, strict=True):
-        assert len(views[0].contour) == pytest.approx(clip.duration_s * 25, abs=1)
-        assert not np.array_equal(views[0].functionals, views[1].functionals)
-    assert len(mirrored) == 3 * len(clips)
+@pytest.fixture
+def raw(tmp_path):
+    write_table_corpus(tmp_path / "raw", talkers(speakers=3, clips=2))
+    return RawCorpus("talkers", "table", tmp_path / "raw")
+
+
+def test_every_labelled_recording_is_encoded_as_it_is_and_augmented(mirrored, raw, tmp_path):
+    bank = make_feature_bank([raw], "mirror", views=3, seed=0, folder=tmp_path, progress=False)
+    found = [each for each in scan_source("table", raw.folder).recordings if each.emotion]
+    assert [clip.name for clip in bank.clips] == [each.name for each in found] and len(
+        {c.split for c in bank.clips}
+    ) > 1
+    assert all(len(views) == 3 and not np.array_equal(views[0], views[1]) for views in bank.views)
+    assert len(mirrored) == 3 * len(found)
     few = bank.select([number % 2 == 0 for number in range(len(bank))])
     assert few.clips == bank.clips[::2] and few.digest != bank.digest
-    with pytest.raises(InputError, match="clips with sound and an emotion"):
-        make_feature_bank([recorded()], "mirror", 1, 0, tmp_path, progress=False)
+    assert len(make_feature_bank([raw], "mirror", 1, 0, tmp_path, progress=False, most={"talkers": 2})) == 2
 
 
-def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, tmp_path):
-    first = make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
+def test_what_was_encoded_is_kept_and_a_damaged_file_is_made_again(mirrored, raw, tmp_path):
+    first = make_feature_bank([raw], "mirror", 1, 0, tmp_path, progress=False)
     mirrored.clear()
-    again = make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
+    again = make_feature_bank([raw], "mirror", 1, 0, tmp_path, progress=False)
     assert not mirrored and again.digest == first.digest
     for one, two in zip(first.views, again.views, strict=True):
-        assert all(np.array_equal(a, b) for x, y in zip(one, two, strict=True) for a, b in zip(x, y, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
     (kept,) = tmp_path.glob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:-64])
-    make_feature_bank([performed()], "mirror", 1, 0, tmp_path, progress=False)
+    make_feature_bank([raw], "mirror", 1, 0, tmp_path, progress=False)
     assert mirrored
     mirrored.clear()
-    other = make_feature_bank([performed()], "mirror", 1, 1, tmp_path, progress=False)
+    other = make_feature_bank([raw], "mirror", 1, 1, tmp_path, progress=False)
     assert mirrored and other.digest != first.digest
 
 
-def test_a_sound_that_is_gone_is_named(mirrored, tmp_path, in_one_process):
-    write_table_corpus(tmp_path / "raw", talkers(speakers=2, clips=1))
-    prepare("table", tmp_path / "raw", tmp_path / "prepared", PrepareSettings(encoder="still"), progress=False)
-    corpus = Corpus(tmp_path / "prepared")
-    corpus.sound(corpus.clips[0]).unlink()
-    with pytest.raises(InputError, match="the sound of every clip"):
-        make_feature_bank([corpus], "mirror", 1, 0, tmp_path / "kept", progress=False)
+def test_recordings_without_an_emotion_are_refused(mirrored, tmp_path):
+    write_table_corpus(tmp_path / "raw", [{"clip": "c", "speaker": "s"}])
+    with pytest.raises(InputError, match="clips with sound and an emotion"):
+        make_feature_bank([RawCorpus("quiet", "table", tmp_path / "raw")], "mirror", 1, 0, tmp_path, progress=False)

@@ -328,7 +328,7 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bytes_with_the_same_bank
 
 def test_a_saved_prior_draws_as_before_within_float16_and_says_what_it_was_trained_on(trained, tmp_path):
     path = tmp_path / "prior.safetensors"
-    about = about_training([performed()], SETTINGS, {"performed": "CC0-1.0"}, "digest")
+    about = about_training([performed().folder.name], SETTINGS, {"performed": "CC0-1.0"}, "digest")
     priors.save_prior(trained[0], path, about)
     first, again = (priors.PriorSampler(each, Letters(), "") for each in (trained[0], priors.load_prior(path)))
     np.testing.assert_allclose(again.style("angry", 1, QUICK), first.style("angry", 1, QUICK), atol=0.05)

@@ -1,4 +1,4 @@
-"""A voice: prosody of known sounds, functionals and acoustic features, and that each is computed once."""
+"""A voice: prosody of known sounds, acoustic features, and that each is computed once."""
 
 from __future__ import annotations
 
@@ -11,14 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from preparing import contiguous
 from small_encoders import tone
 
 from avi_lib.errors import InputError
 from avi_lib.speech import voice as module
-from avi_lib.speech.augment import Room, put_in_room
 from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import (
@@ -39,12 +36,11 @@ from avi_lib.speech.phones import (
     spoken_words,
     tidy,
 )
-from avi_lib.speech.prosody import CONTOUR, FUNCTIONALS, Prosody, functionals, prosody
+from avi_lib.speech.prosody import Prosody, prosody
 from avi_lib.speech.voice import Voice
 from tools.benchmarks.phones import read_source, score
 
 VOWELS = "AA AE AH AO AW AY EH ER EY IH IY OW OY UH UW".split()
-NUMBER = {name: number for number, name in enumerate(FUNCTIONALS)}
 
 
 def glide(from_hz, to_hz, seconds=2.0, strength=None):
@@ -167,9 +163,8 @@ def test_a_long_recording_agrees_with_its_part_and_with_itself():
 
 
 def test_an_empty_wave_and_a_wrong_rate_are_refused():
-    for measure in (prosody, functionals):
-        with pytest.raises(InputError, match="a wave with samples; got an empty one"):
-            measure(np.zeros(0, np.float32))
+    with pytest.raises(InputError, match="a wave with samples; got an empty one"):
+        prosody(np.zeros(0, np.float32))
     with pytest.raises(InputError, match="1 to 100 frames"):
         prosody(np.zeros(RATE_HZ, np.float32), fps=0.0)
 
@@ -203,61 +198,23 @@ def test_on_real_speech_vowels_are_voiced_and_syllables_fall_on_them(real_data: 
     assert 0.4 < beats / seconds < 1.5
 
 
-# Prosodic functionals
-
-
-def test_functionals_do_not_depend_on_the_recordings_gain_nor_on_who_found_the_pitch():
-    wave = sung(140, depth_st=2.0)
-    for gain in (0.002, 0.02, 0.3, 1.9):
-        changed = wave * np.float32(gain)
-        np.testing.assert_allclose(functionals(changed), functionals(wave), rtol=2e-3, atol=2e-3)
-        np.testing.assert_allclose(
-            functionals(changed, Voice(changed).track), functionals(changed), rtol=1e-4, atol=1e-5
-        )
-
-
-def test_a_livelier_voice_has_more_movement_and_a_higher_one_another_median():
-    flat, lively, high = functionals(sung(120)), functionals(sung(120, depth_st=5.0)), functionals(sung(240))
-    for name in ("f0_spread_st", "f0_movement_st", "f0_high_st"):
-        assert lively[NUMBER[name]] > flat[NUMBER[name]] + 0.05
-    assert high[NUMBER["f0_median_st"]] - flat[NUMBER["f0_median_st"]] == pytest.approx(12, abs=0.5)
-    fast, slow = (functionals(sung(120, rate_hz=rate_hz))[NUMBER["syllables_s"]] for rate_hz in (6.0, 2.5))
-    assert fast > slow
-
-
-def test_functionals_are_nearly_the_same_through_another_microphone():
-    wave = load_voice("data/samples/arctic.flac").wave
-    there = put_in_room(wave, Room(tilt_db=2.0, low_shelf_db=-6.0, level_dbfs=-30.0), np.random.default_rng(0))
-    apart = np.abs(functionals(there) - functionals(wave))
-    assert all(apart[NUMBER[name]] < 0.5 for name in ("f0_median_st", "f0_spread_st", "f0_high_st"))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 9000), st.integers(0, 2**32 - 1), st.floats(0, 1))
-def test_any_wave_has_finite_functionals_and_silence_zeros(samples, seed, level):
-    numbers = functionals((level * np.random.default_rng(seed).uniform(-1, 1, samples)).astype(np.float32))
-    assert numbers.shape == (len(FUNCTIONALS),) and numbers.dtype == np.float32
-    assert np.isfinite(numbers).all()
-    assert not functionals(np.zeros(samples, np.float32)).any()
-
-
 # Voice
 
 
 @pytest.mark.parametrize("samples", [1, HOP, 3 * HOP + 7, 48_111])
-def test_states_are_joined_in_pairs_and_the_contour_has_as_many_steps(samples):
+def test_states_of_early_layers_are_joined_in_pairs(samples):
     found = Voice(tone(samples / RATE_HZ)[:samples]).acoustic_features(Counting())
     frames = -(-samples // HOP)
     steps = -(-frames // 2)
-    assert found.states.shape == (2, steps, 1) and found.contour.shape == (steps, len(CONTOUR))
+    assert found.shape == (2, steps, 1)
     pairs = [(2 * i + min(2 * i + 1, frames - 1)) / 2 for i in range(steps)]
-    np.testing.assert_allclose(found.states[0, :, 0], pairs, rtol=1e-3)
-    np.testing.assert_allclose(found.states[1], -found.states[0])
+    np.testing.assert_allclose(found[0, :, 0], pairs, rtol=1e-3)
+    np.testing.assert_allclose(found[1], -found[0])
 
 
 def test_the_contour_is_about_the_clips_own_pitch_and_level():
     waves = sung(110, depth_st=3.0, level=0.05), sung(220, depth_st=3.0, level=0.8)
-    low, high = (Voice(wave).acoustic_features(Counting()).contour[2:-2] for wave in waves)
+    low, high = (prosody(wave).contour()[2:-2] for wave in waves)
     np.testing.assert_allclose(low[:, 0], high[:, 0], atol=0.12)
     np.testing.assert_allclose(low[:, 2], high[:, 2], atol=0.25)
 
@@ -270,11 +227,10 @@ def test_pitch_phones_and_states_are_computed_once_and_unwanted_layers_not_at_al
     voice, encoder = Voice(sung(140)), Counting()
     for _ in range(2):
         assert len(voice.prosody(25.0).f0_hz) == 38 and len(voice.prosody(100.0).f0_hz) == 150
-        assert len(voice.acoustic_features(encoder).contour) == 38
         np.testing.assert_array_equal(voice.features(encoder), voice.states(encoder)[-1])
         assert voice.phones() is voice.phones() and voice.phones("Ah.").text == "Ah."
     assert sorted(calls) == ["align_phones", "recognise_phones", "track_pitch"]
-    assert encoder.runs == 1
+    assert encoder.runs == 2  # `features` first, then every layer
     voice = Voice(sung(140))
     assert voice.features(Counting()).shape == (75, 1) and not voice._states
 

@@ -318,7 +318,7 @@ def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
         name = layouts.inside(clip)
         motion = _table_motion(row.get("motion", ""), name, motions)
         file = row.get("file")
-        places = [layouts.inside(file)] if file else [folder + name for folder in ("", "flac/", "wav/")]
+        places = [layouts.inside(file)] if file else [folder + name for folder in ("", "clips/", "flac/", "wav/")]
         sound = next(filter(None, (sounds.get(layouts.nfc(place)) for place in places)), None)
         if sound is None and (file or motion is None):
             raise RuleError(f"no sound or video named {file or name}")

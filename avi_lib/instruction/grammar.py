@@ -304,6 +304,8 @@ CONSIDERED = 3
 """Action units of a prototype that a choice of sentences is about."""
 CHOICES = 3
 """Wordings of each part of them that are drawn."""
+HEARD_WORDINGS = 8
+"""Wordings of units that are heard."""
 
 QUESTIONS = (
     "How does this person feel?",
@@ -346,16 +348,19 @@ def answer(emotion: str, level: int) -> str:
 
 
 @cache
-def choices(label: EmotionClass) -> tuple[str, ...]:
-    """Sentences for an emotion class, each understood in full: one or two of its strongest units in several wordings.
+def choices(label: EmotionClass, heard: tuple[tuple[str, float], ...] = ()) -> tuple[str, ...]:
+    """Sentences for an emotion class, each understood in full, in several wordings.
 
-    The first is `answer`.
+    They name the action units that are heard, with strengths 0-1. Where none is, they name one or two of the strongest
+    of the class's prototype, and the first is `answer`.
     """
-    units = salient(prototype(*label), CONSIDERED)
-    found = dict.fromkeys([answer(*label)])
-    for subset in (each for size in (2, 1) for each in itertools.combinations(units, size)):
-        for seed in range(CHOICES):
+    units = dict(heard) or salient(prototype(*label), CONSIDERED)
+    sizes = (len(units),) if heard else (2, 1)
+    found = dict.fromkeys([] if heard else [answer(*label)])
+    for subset in (each for size in sizes for each in itertools.combinations(units, size)):
+        for seed in range(HEARD_WORDINGS if heard else CHOICES):
             said = _speaking({name: units[name] for name in subset}, seed)
             found[f"{OPENING} {class_words(label)} and {said}"] = None
     scans = {text: scan(text) for text in found}
-    return tuple(text for text, each in scans.items() if (each.emotion, each.level) == label and not each.unknown)
+    kept = tuple(text for text, each in scans.items() if (each.emotion, each.level) == label and not each.unknown)
+    return kept or choices(label)

@@ -5,9 +5,9 @@
 >>> written.instruction.text, written.confidence
 ('A person feels quite angry and speaks with a noticeable frown and lips somewhat tightened.', 0.81)
 
-The frozen language model reads the soft prompt and a question. Its probabilities at the place of the emotion in the
-answer decide on the emotion class, at a temperature that makes them what they claim to be. Behind it the model takes
-the likeliest of the sentences that the grammar has for the class, or writes freely where that is asked for.
+What is heard decides on the emotion class, at a temperature that makes probabilities what they claim to be, and is told
+to the frozen language model in a soft prompt. Behind the class the model takes the likeliest of the sentences that the
+grammar has for the action units that are heard, or writes freely where that is asked for.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from jaxtyping import Float, Float32
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS, EmotionClass, opposites
 from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, choices, class_words
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
-from avi_lib.instruction.instructor_network import InstructorModel, load_instructor_model, stack
+from avi_lib.instruction.instructor_network import UNITS, Heard, InstructorModel, load_instructor_model, means, stack
 from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, load_language_model
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import AcousticFeatures, Voice
@@ -35,9 +35,11 @@ from avi_lib.speech.voice import AcousticFeatures, Voice
 SHIPPED_INSTRUCTOR = Path(__file__).resolve().parents[1] / "assets" / "instructor.safetensors"
 
 UNSURE = 0.45
-"""Below this probability of its emotion an answer is written one level lower."""
-LOST = 0.3
-"""Below this one it is neutral: a face that shows nothing is less wrong than one that shows anything."""
+"""Below this probability of its emotion an answer is written one level lower, and below one that the weights name it is
+neutral: a face that shows nothing is less wrong than one that shows anything."""
+FAINT = 0.3
+"""Strength from which an action unit that is heard is written, and `MOST_UNITS` of them."""
+MOST_UNITS = 5
 SPEECH = 0.5
 """Least probability of there being speech."""
 MOST_TOKENS = 64
@@ -87,11 +89,15 @@ class ClassProbabilities:
         kv_cache: of the language model, which has read each one's prompt, the question and the answer's opening.
         log_probabilities: of each of `EMOTION_CLASSES`, calibrated.
         speech: probability of there being speech.
+        units: strengths of `UNITS`, in most clips within -1 to 1.
+        lost: probability of an emotion below which it is neutral.
     """
 
     kv_cache: KVCache
     log_probabilities: Float32[np.ndarray, "recordings classes"]
     speech: Float32[np.ndarray, " recordings"]
+    units: Float32[np.ndarray, "recordings units"]
+    lost: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ class Written:
         predicted: the likeliest class, which the sentence may soften.
         probabilities: of every emotion; they add up to 1.
         speech: probability of there being speech.
+        units: action units that are heard, with strengths, whether or not the sentence names them.
         warnings: what a person should know of it.
     """
 
@@ -110,6 +117,7 @@ class Written:
     predicted: EmotionClass
     probabilities: dict[str, float]
     speech: float
+    units: dict[str, float]
     warnings: tuple[str, ...]
 
     @property
@@ -134,21 +142,35 @@ def likeliest(log_probabilities: Float32[np.ndarray, " classes"]) -> EmotionClas
     return max((label for label in EMOTION_CLASSES if label.emotion == emotion), key=lambda label: values[label])
 
 
-def softened(log_probabilities: Float32[np.ndarray, " classes"], speech: float) -> tuple[EmotionClass, list[str]]:
+def softened(
+    log_probabilities: Float32[np.ndarray, " classes"], speech: float, lost: float = 0.0
+) -> tuple[EmotionClass, list[str]]:
     """The class that is put down, nearer to neutral where it is unsure, with what to know of it.
 
-    speech: probability of there being speech.
+    speech: probability of there being speech; lost: of an emotion, below which it is neutral.
     """
     predicted = likeliest(log_probabilities)
     if speech < SPEECH:
         return NEUTRAL, [f"hardly any speech is heard (probability {speech:.2f}): the sentence is neutral"]
     sure = emotion_probabilities(log_probabilities)[predicted.emotion]
     unsure = f"unsure: {predicted.emotion} has a probability of {sure:.2f}"
-    if sure < LOST:
+    if sure < lost:
         return NEUTRAL, [f"{unsure}; the sentence is neutral"]
     if sure < UNSURE and predicted.level > 1:
         return EmotionClass(predicted.emotion, predicted.level - 1), [f"{unsure}; the sentence is weakened"]
     return predicted, []
+
+
+def heard_units(strengths: Float32[np.ndarray, " units"]) -> dict[str, float]:
+    """The strongest action units that are heard, at most `MOST_UNITS`, none against a stronger one."""
+    against = opposites()
+    kept: dict[str, float] = {}
+    for name, strength in sorted(zip(UNITS.values(), strengths.tolist(), strict=True), key=lambda pair: -pair[1]):
+        taken = {channel for other in kept for channel in ACTION_UNITS[other].channels}
+        clashes = any(against.get(channel, frozenset()) & taken for channel in ACTION_UNITS[name].channels)
+        if strength >= FAINT and not clashes and len(kept) < MOST_UNITS:
+            kept[name] = min(strength, 1.0)
+    return kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +182,14 @@ class Instructor:
     language: LanguageModel
     reason: str
 
-    def instruct(self, voice: Voice | Wave, temperature: float = 0.0, seed: int = 0, free: bool = False) -> Written:
+    def instruct(
+        self,
+        voice: Voice | Wave,
+        temperature: float = 0.0,
+        seed: int = 0,
+        free: bool = False,
+        neutral: Voice | Wave | None = None,
+    ) -> Written:
         """The instruction for a voice, or a wave (samples,) float32 at 16 kHz, of any length.
 
         Args:
@@ -169,18 +198,27 @@ class Instructor:
             seed: draws them otherwise.
             free: let the language model write what it will behind the class, in place of choosing among sentences
                 that are understood.
+            neutral: the same person speaking calmly, any words; what differs from it is easier to hear.
 
         Raises InputError for an empty wave or samples that are not finite.
         """
         groups = (features for _, features in self._groups(voice))
-        return self.write(self.classify([groups]), temperature, seed, free)[0]
+        beside = None if neutral is None else self.means_of(neutral)
+        return self.write(self.classify([groups], beside), temperature, seed, free)[0]
 
-    def timeline(self, voice: Voice | Wave) -> tuple[Timeline, list[Written]]:
-        """An instruction for every breath group; groups in a row with the same sentence share one."""
+    def means_of(self, voice: Voice | Wave) -> Float[torch.Tensor, "1 numbers"]:
+        """Means of the layers of a whole recording, to be `neutral` for others of the same person."""
+        parts = [features for _, features in self._groups(voice)]
+        lengths = torch.tensor([float(part.shape[1]) for part in parts])
+        return (means(stack(parts)) * (lengths / lengths.sum())[:, None]).sum(dim=0, keepdim=True)
+
+    def timeline(self, voice: Voice | Wave, neutral: Voice | Wave | None = None) -> tuple[Timeline, list[Written]]:
+        """An instruction for every breath group; groups in a row with the same sentence share one. As `instruct`."""
+        beside = None if neutral is None else self.means_of(neutral)
         entries: list[Entry] = []
         every = []
         for start_s, features in self._groups(voice):
-            (written,) = self.write(self.classify([[features]]))
+            (written,) = self.write(self.classify([[features]], beside))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start_s, written.instruction))
                 every.append(written)
@@ -194,36 +232,48 @@ class Instructor:
             yield start_s, group.acoustic_features(self.encoder)
 
     @torch.inference_mode()
-    def classify(self, recordings: Sequence[Iterable[AcousticFeatures]]) -> ClassProbabilities:
-        """How likely every emotion class is for recordings, from the parts of each, which count by their length."""
-        places, speech = [], []
-        for parts in map(iter, recordings):
-            aligned, heard, steps = list[torch.Tensor](), list[torch.Tensor](), list[float]()
+    def classify(
+        self,
+        recordings: Sequence[Iterable[AcousticFeatures]],
+        neutral: Float[torch.Tensor, "recordings numbers"] | None = None,
+    ) -> ClassProbabilities:
+        """How likely every emotion class is for recordings, from the parts of each, which count by their length.
+
+        neutral: means of calm recordings of the same people, see `means_of`.
+        """
+        heard = []
+        for number, parts in enumerate(map(iter, recordings)):
+            beside = None if neutral is None else neutral[number : number + 1]
+            found, steps = list[Heard](), list[float]()
             while some := list(islice(parts, PARTS)):
-                embedding = self.model.embed_speech(stack(some))
-                aligned.append(self.model.align(embedding))
-                heard.append(embedding.speech.sigmoid())
-                steps += [float(len(part.contour)) for part in some]
-            shares = torch.tensor(steps) / sum(steps)
-            places.append((torch.cat(aligned) * shares[:, None]).sum(dim=0))
-            speech.append(float((torch.cat(heard) * shares).sum()))
-        asked = dialogue(self.language, self.model.prompt(torch.stack(places)), QUESTIONS[0])
-        opening = self.language.embed(self.language.tokens(OPENING)).expand(len(places), -1, -1)
+                found.append(self.model.hear(stack(some), beside))
+                steps += [float(part.shape[1]) for part in some]
+            shares = torch.tensor(steps)[:, None] / sum(steps)
+            columns = ([each.logits, each.units, each.speech.sigmoid()[:, None]] for each in found)
+            heard.append((torch.cat([torch.cat(each, dim=1) for each in columns]) * shares).sum(dim=0))
+        logits, units, speech = torch.stack(heard).split([self.model.shape.classes, self.model.shape.units, 1], dim=1)
+        which = int(neutral is not None)
+        logits = logits / self.model.temperature[which]
+        asked = dialogue(self.language, self.model.prompter(logits), QUESTIONS[0])
+        opening = self.language.embed(self.language.tokens(OPENING)).expand(len(heard), -1, -1)
         kv_cache = self.language.read(torch.cat([asked, opening], dim=1))
-        scores = self.language.log_probabilities(kv_cache, class_tokens(self.language))
-        classes = (scores / self.model.temperature).log_softmax(dim=1)
-        return ClassProbabilities(kv_cache, classes.numpy(), np.array(speech, np.float32))
+        classes, lost = logits.log_softmax(dim=1), float(self.model.lost[which])
+        return ClassProbabilities(kv_cache, classes.numpy(), speech[:, 0].numpy(), units.numpy(), lost)
 
     def write(
         self, classified: ClassProbabilities, temperature: float = 0.0, seed: int = 0, free: bool = False
     ) -> list[Written]:
         """Put classes into words: the likeliest of the sentences that are understood, or what comes when `free`."""
         rows, speech = classified.log_probabilities, classified.speech.tolist()
-        chosen = [softened(row, each) for row, each in zip(rows, speech, strict=True)]
-        labels = [label for label, _ in chosen]
-        texts = (self._free if free else self._choose)(classified.kv_cache, labels, temperature, seed)
+        chosen = [softened(row, each, classified.lost) for row, each in zip(rows, speech, strict=True)]
+        units = [heard_units(each) for each in classified.units]
+        if free:
+            texts = self._free(classified.kv_cache, [label for label, _ in chosen], temperature, seed)
+        else:
+            said = [(label, {} if warnings else own) for (label, warnings), own in zip(chosen, units, strict=True)]
+            texts = self._choose(classified.kv_cache, said, temperature, seed)
         written = []
-        for text, row, share, (label, warnings) in zip(texts, rows, speech, chosen, strict=True):
+        for text, row, share, own, (label, warnings) in zip(texts, rows, speech, units, chosen, strict=True):
             try:
                 instruction = Instruction.parse(text)
             except InputError:  # too long, or nothing that can be read
@@ -231,19 +281,22 @@ class Instructor:
             if (instruction.emotion, instruction.level) != label or instruction.unknown:
                 words = ", ".join(instruction.unknown)
                 warnings.append(f"the sentence is not understood in full{f': {words}' if words else ''}")
-            written.append(Written(instruction, likeliest(row), emotion_probabilities(row), share, tuple(warnings)))
+            shares = emotion_probabilities(row)
+            written.append(Written(instruction, likeliest(row), shares, share, own, tuple(warnings)))
         return written
 
-    def _choose(self, kv_cache: KVCache, labels: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
-        """For each recording one of the sentences for its class, by how likely a token of it is on average."""
+    def _choose(
+        self, kv_cache: KVCache, asked: Sequence[tuple[EmotionClass, dict[str, float]]], temperature: float, seed: int
+    ) -> list[str]:
+        """For each recording one of the sentences for what is heard, by how likely a token of it is on average."""
         said = []
         first = len(self.language.tokens(OPENING))
-        for number, label in enumerate(labels):
-            texts = choices(label)
+        for number, (label, units) in enumerate(asked):
+            texts = choices(label, tuple(units.items()))
             tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
             scores = self.language.log_probabilities(kv_cache.row(number), tokens)[0]
-            means = scores / torch.tensor([len(each) for each in tokens])
-            said.append(texts[draw(means, temperature, torch.Generator().manual_seed(seed))])
+            of_token = scores / torch.tensor([len(each) for each in tokens])
+            said.append(texts[draw(of_token, temperature, torch.Generator().manual_seed(seed))])
         return said
 
     def _free(self, kv_cache: KVCache, labels: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:
@@ -267,7 +320,8 @@ def load_instructor(weights: Path | None = None, encoder: str | None = None, lan
     model = load_instructor_model(path)
     shape, do = model.shape, "name that one, or train an instructor for yours with notebook 02"
     speech = load_encoder(encoder or shape.encoder)
-    if speech.fingerprint != shape.encoder_fingerprint or (speech.dim, speech.layers) != (shape.states, shape.layers):
+    size = speech.dim, len(speech.early)
+    if speech.fingerprint != shape.encoder_fingerprint or size != (shape.states, shape.layers):
         got = f"{speech.name} with {speech.dim} numbers a state"
         raise InputError(f"the speech encoder {shape.encoder} that {path.name} was trained with", got, do)
     writer = load_language_model(language or shape.language_model)

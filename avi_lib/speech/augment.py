@@ -4,8 +4,9 @@
 >>> room = draw_room(rng)
 >>> other = put_in_room(wave, room, rng)  # as long as `wave`, and every sound at its time
 
-Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. Nothing moves in
-time: filters have no phase, the direct sound of a reverberation stays where it was, and the rest has no memory.
+Waves are (samples,) float32 at 16 kHz. Every random choice comes from the generator that is passed. But for speed and
+pauses nothing moves in time: filters have no phase, the direct sound of a reverberation stays where it was, and the
+rest has no memory.
 """
 
 from __future__ import annotations
@@ -26,8 +27,11 @@ TELEPHONE_HZ = (300.0, 3400.0)
 SPEEDS = (0.88, 1.14)  # slowest and fastest that another voice is imitated by playing a clip at another speed
 CODECS = ("mu-law", "low-rate")
 
+LONGEST_PAUSE_S = 0.6
+"""Longest silence that is put before or after a clip."""
+
 _FRAME = RATE_HZ // 40
-_ACTIVE_DB = 20.0
+_ACTIVE_DB, _QUIET_DB = 20.0, 30.0
 _PAD = RATE_HZ // 8
 _LARGEST = 0.98
 
@@ -58,11 +62,29 @@ class Room:
 
 
 def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " samples_"]:
-    """The wave at another speed one time in two, which moves pitch and rate alike, and in another room."""
+    """The wave at another speed one time in two, with other pauses two times in three, and in another room.
+
+    Another speed moves pitch and rate alike.
+    """
     if rng.random() < 0.5:
         length = max(2, round(len(wave) / rng.uniform(*SPEEDS)))
         wave = np.interp(np.linspace(0, len(wave) - 1, length), np.arange(len(wave)), wave).astype(np.float32)
+    if rng.random() < 2 / 3:
+        wave = change_pauses(wave, float(rng.choice((0.0, 0.5, 2.0))), rng.uniform(0, LONGEST_PAUSE_S, 2))
     return put_in_room(wave, draw_room(rng), rng)
+
+
+def change_pauses(wave: Wave, factor: float, around_s: Float64[np.ndarray, 2]) -> Float32[np.ndarray, " samples_"]:
+    """The wave with every quiet frame of 25 ms kept `factor` times, and with silence before and after it.
+
+    A frame is quiet 30 dB below the loudest. `factor` 0 cuts pauses away, 0.5 halves them, 2 doubles them.
+    """
+    frames = np.pad(wave, (0, -len(wave) % _FRAME)).reshape(-1, _FRAME)
+    power = np.square(frames).mean(axis=1)
+    quiet = power < power.max(initial=0.0) * 10 ** (-_QUIET_DB / 10)
+    kept = np.floor(np.cumsum(np.where(quiet, factor, 1.0)) + 1e-6).astype(int)
+    before, after = (round(float(each) * RATE_HZ) for each in around_s)
+    return np.pad(np.repeat(frames, np.diff(kept, prepend=0), axis=0).ravel(), (before, after))
 
 
 def draw_room(rng: np.random.Generator) -> Room:

@@ -7,15 +7,18 @@
 Frame i covers the times i/50 to (i+1)/50 s and is centred on their middle, so a recording has ceil(50 * duration)
 frames; the last is filled up with silence. The wave is first scaled to a peak of 1. A recording longer than the
 encoder's window is encoded in windows that overlap and are cross-faded, which bounds memory but for wave and features.
-The default encoder needs no torch; those that do import it when they are loaded.
+The default encoder needs no torch for its last layer; others import it when they are loaded.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, lru_cache
+from contextlib import contextmanager
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +52,7 @@ class SpeechEncoder(ABC):
     Attributes:
         name: what the encoder is called in figures and records.
         dim: length of a feature vector.
-        layers: number of hidden layers that `encode_layers` gives.
+        layers: number of layers that `encode_layers` gives.
         fps: frames a second, always 50.
         fingerprint: SHA-256 over the model's files, the library that runs it and the settings that decide the numbers.
         reason: why this model and where from, and its licence.
@@ -66,17 +69,29 @@ class SpeechEncoder(ABC):
     window: int
     overlap: int
 
+    @property
+    def early(self) -> tuple[int, ...]:
+        """Numbers of the layers at a quarter, half and three quarters of the depth.
+
+        They tell how something is said wherever it was recorded; the last ones tell what is said, and the studio.
+        """
+        return tuple(sorted({round((self.layers - 1) * share) for share in (0.25, 0.5, 0.75)}))
+
     def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a wave (samples,) float32 at 16 kHz, of any length and level.
 
         The same wave gives the same bytes at every call. Raises InputError for an empty wave, another type or shape
         and samples that are not finite.
         """
-        return self._features(wave, False)[0]
+        return self._features(wave, 1, partial(self._encode_window, every_layer=False))[0]
 
     def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of every layer, the network's input embedding first and what `encode` gives last."""
-        return self._features(wave, True)
+        return self._features(wave, self.layers, partial(self._encode_window, every_layer=True))
+
+    def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
+        """Features of the layers named in `early` alone."""
+        return self._features(wave, len(self.early), self._encode_early)
 
     def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a piece of a longer sound, of a window at most, while that is still spoken.
@@ -86,20 +101,20 @@ class SpeechEncoder(ABC):
         frames = -(-len(wave) // HOP)
         return self._encode_window(self._prepare(wave / np.float32(peak), frames, loudest_log10), 0, frames, False)[0]
 
-    def _features(self, wave: Any, every_layer: bool) -> States:
+    def _features(self, wave: Any, layers: int, encode: Callable[[Read, int, int], States]) -> States:
         check_wave(wave)
         frames = -(-len(wave) // HOP)
         prepared = self._prepare(levelled(wave), frames)
         if frames <= self.window:
-            return self._encode_window(prepared, 0, frames, every_layer)
-        sums = np.zeros((self.layers if every_layer else 1, frames, self.dim), np.float32)
+            return encode(prepared, 0, frames)
+        sums = np.zeros((layers, frames, self.dim), np.float32)
         weights = np.zeros((frames, 1), np.float32)
         rise = np.minimum(1, (np.arange(self.window) + 0.5) / self.overlap)
         fade = np.minimum(rise, rise[::-1]).astype(np.float32)[:, None]
         starts = window_starts(frames, self.window, self.overlap)
         for start in tqdm(starts, "encoding speech", unit=" windows", leave=False, disable=None, delay=5):
             stop = start + self.window
-            sums[:, start:stop] += fade * self._encode_window(prepared, start, stop, every_layer)
+            sums[:, start:stop] += fade * encode(prepared, start, stop)
             weights[start:stop] += fade
         sums /= weights
         return sums
@@ -111,6 +126,9 @@ class SpeechEncoder(ABC):
     @abstractmethod
     def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
         """Features of frames `start` to `stop`; of the last layer alone unless `every_layer`."""
+
+    def _encode_early(self, prepared: Read, start: int, stop: int) -> States:
+        return self._encode_window(prepared, start, stop, every_layer=True)[list(self.early)]
 
 
 def load_encoder(name_or_path: str = "whisper-tiny-en") -> SpeechEncoder:
@@ -133,9 +151,11 @@ def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str) -> Sp
     kind = read_config(folder / "config.json").get("model_type")
     converted = kind is None and (folder / "model.bin").is_file()
     encoder = CTranslateWhisper(folder, name, reason) if converted else HubEncoder(folder, kind, name, reason)
-    features = encoder.encode_layers(np.zeros(RATE_HZ // 2, np.float32))
+    every_layer = not converted  # the default one needs no torch until its other layers are asked for
+    silence = np.zeros(RATE_HZ // 2, np.float32)
+    features = encoder.encode_layers(silence) if every_layer else encoder.encode(silence)[None]
     expected, do = "a speech encoder with 50 frames a second", "copy the model again, or use another"
-    if features.shape != (shape := (encoder.layers, 25, encoder.dim)):
+    if features.shape != (shape := (encoder.layers if every_layer else 1, 25, encoder.dim)):
         raise InputError(expected, f"features of shape {features.shape} instead of {shape} from {folder}", do)
     if not np.isfinite(features).all():
         raise InputError(expected, f"{folder}, whose features are not finite", do)
@@ -172,6 +192,19 @@ def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) ->
     digests = {path.name: file_sha256(path) for path in files}
     settings = {"window": encoder.window, "overlap": encoder.overlap}
     return content_sha256({"recipe": RECIPE, "library": library, "settings": settings, "files": digests})
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch runs on one thread; on their number the last digits depend."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 # Whisper's log-mel spectrogram, computed with numpy, so that the default encoder needs no torch.
@@ -249,9 +282,11 @@ OVERLAP = 50
 
 
 class CTranslateWhisper(SpeechEncoder):
-    """Whisper's encoder from a folder with config.json and model.bin; InputError when they cannot be loaded."""
+    """Whisper's encoder from a folder with config.json and model.bin; InputError when they cannot be loaded.
 
-    layers = 1
+    The last layer comes from the library, which gives no other; those before it from the same weights in torch.
+    """
+
     window = WINDOW
     overlap = OVERLAP
 
@@ -267,20 +302,93 @@ class CTranslateWhisper(SpeechEncoder):
             got = f"{folder}: {' '.join(str(error).split())}"
             do = "copy the model again, or for a model of `avi models` run `avi models --check`"
             raise InputError("Whisper in CTranslate2 form", got, do) from error
-        self.name, self.reason = name, reason
-        self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", folder / "model.bin"))
+        self.name, self.reason, self._file = name, reason, folder / "model.bin"
+        self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", self._file))
+        self._places = _encoder_tensors(self._file)
+        self.layers = 1 + len(
+            {name.split("/")[0] for name in self._places if name.startswith("layer_")} - {"layer_norm"}
+        )
         self.dim = self._run(np.zeros((self._model.n_mels, 2), np.float32)).shape[-1]
 
     def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
         return centred_log_mel(wave, frames, self._model.n_mels, loudest_log10)
 
     def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
-        return self._run(prepared[:, 2 * start : 2 * stop])
+        read = prepared[:, 2 * start : 2 * stop]
+        last = self._run(read)
+        return np.concatenate([self._before(read), last]) if every_layer else last
+
+    def _encode_early(self, prepared: Read, start: int, stop: int) -> States:
+        return self._before(prepared[:, 2 * start : 2 * stop])[list(self.early)]
+
+    def _before(self, mel: Read) -> States:
+        """The embedding and the layers before the last one (Radford et al. 2022, "Robust speech recognition")."""
+        import torch
+        from torch.nn.functional import conv1d, gelu, layer_norm, linear, scaled_dot_product_attention
+
+        weights = self._weights
+
+        def affine(change: Callable[..., Any], x: Any, name: str, **how: int) -> Any:
+            return change(x, weights[f"{name}/weight"], weights[f"{name}/bias"], **how)
+
+        def normal(x: Any, name: str) -> Any:
+            return layer_norm(x, x.shape[-1:], weights[f"{name}/layer_norm/gamma"], weights[f"{name}/layer_norm/beta"])
+
+        with torch.inference_mode(), _one_thread():
+            x = gelu(affine(conv1d, torch.from_numpy(np.ascontiguousarray(mel))[None], "conv1", padding=1))
+            x = gelu(affine(conv1d, x, "conv2", padding=1, stride=2))[0].T
+            found = [x + weights["position_encodings/encodings"][: len(x)]]
+            for number in range(self.layers - 2):
+                x, attention, ffn = found[-1], f"layer_{number}/self_attention", f"layer_{number}/ffn"
+                joined = affine(linear, normal(x, attention), f"{attention}/linear_0")
+                query, key, value = joined.unflatten(1, (3, int(weights["num_heads"]), -1)).permute(1, 2, 0, 3)
+                attended = scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
+                x = x + affine(linear, attended, f"{attention}/linear_1")
+                x = x + affine(linear, gelu(affine(linear, normal(x, ffn), f"{ffn}/linear_0")), f"{ffn}/linear_1")
+                found.append(x)
+            return np.asarray(torch.stack(found).numpy())
+
+    @cached_property
+    def _weights(self) -> dict[str, Any]:
+        import torch
+
+        found = {name: np.memmap(self._file, kind, "r", at, shape) for name, (kind, at, shape) in self._places.items()}
+        scales = {name.removesuffix("_scale"): found.pop(name) for name in [*found] if name.endswith("_scale")}
+        plain = {name: value.astype(np.float32) for name, value in found.items()}
+        for name, scale in scales.items():  # of weights with 8 bits
+            plain[name] /= scale.reshape(-1, *[1] * (plain[name].ndim - 1))
+        return {name: torch.from_numpy(value) for name, value in plain.items()}
 
     def _run(self, mel: Read) -> States:
         from ctranslate2 import StorageView
 
         return np.array(self._model.encode(StorageView.from_array(np.ascontiguousarray(mel[None])), to_cpu=True))
+
+
+def _encoder_tensors(file: Path) -> dict[str, tuple[str, int, tuple[int, ...]]]:
+    """Type, place and shape of the encoder's tensors in a model that CTranslate2 has opened, by name."""
+    kinds = ("float32", "int8", "int16", "int32", "float16")
+    found: dict[str, tuple[str, int, tuple[int, ...]]] = {}
+    with file.open("rb") as opened:
+
+        def number(form: str) -> int:
+            return int(struct.unpack(form, opened.read(struct.calcsize(form)))[0])
+
+        def text() -> str:
+            return opened.read(number("<H"))[:-1].decode()
+
+        opened.seek(4)
+        text(), opened.seek(4, os.SEEK_CUR)
+        for _ in range(number("<I")):
+            name, shape = text(), tuple(number("<I") for _ in range(number("<B")))
+            kind, size = number("<B"), number("<I")
+            found[name] = kinds[kind], opened.tell(), shape
+            opened.seek(size, os.SEEK_CUR)
+        for _ in range(number("<I")):  # tensors that are equal are stored once
+            name, same = text(), text()
+            found[name] = found[same]
+    own = ((name.removeprefix("encoder/"), place) for name, place in found.items() if name.startswith("encoder/"))
+    return dict(own)
 
 
 # Encoders as transformers saves them: HuBERT, wav2vec 2.0, WavLM and Whisper from a folder with safetensors.
@@ -351,14 +459,9 @@ class HubEncoder(SpeechEncoder):
 
         first, last = (2 * start, 2 * stop) if self._whisper else (start * HOP, stop * HOP + self._beyond)
         read = torch.from_numpy(prepared[..., first:last])[None]
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)  # on which the last digits depend
-        try:
-            with torch.inference_mode():
-                hidden = self._run_whisper(read) if self._whisper else self._run(read)
-                return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
-        finally:
-            torch.set_num_threads(before)
+        with torch.inference_mode(), _one_thread():
+            hidden = self._run_whisper(read) if self._whisper else self._run(read)
+            return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
 
     def _run(self, read: Any) -> list[Any]:
         """The input embedding and every layer's output (1, frames, dim)."""

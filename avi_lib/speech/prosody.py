@@ -1,8 +1,7 @@
-"""Prosody: pitch, voicing and loudness of a voice, its syllables and beats, and the functionals of a whole clip.
+"""Prosody: pitch, voicing and loudness of a voice, its syllables and beats.
 
 >>> track = track_pitch(voice.wave)              # one pass over the wave, a value every 10 ms
 >>> track.at(25.0).f0_hz.shape, [(beat.time_s, beat.strength) for beat in track.at(25.0).beats()]
->>> dict(zip(FUNCTIONALS, functionals(voice.wave, track)))
 
 Pitch is YIN (de Cheveigné & Kawahara 2002, "YIN, a fundamental frequency estimator for speech and music"), run twice:
 the second time within the range of pitch that the first found (De Looze & Hirst 2008), which takes away octave errors.
@@ -14,16 +13,15 @@ Grabe, Coleman & Rosner 2005, "Loudness predicts prominence").
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
-from scipy.fft import dct
 
 from avi_lib.errors import InputError
-from avi_lib.speech.encoders import RATE_HZ, SILENT_PEAK, triangles
+from avi_lib.speech.encoders import RATE_HZ
 
 HOP_S = 0.01
 F0_RANGE_HZ = (60.0, 500.0)
@@ -242,119 +240,3 @@ def _syllables(power: Hops, f0_hz: Hops) -> Iterator[Beat]:
         louder_db, longer, higher = (float(x[i] - np.median(x[near])) for x in (loud, length, pitch))
         lean = 0.5 * louder_db / 6 + 0.3 * longer + 0.2 * higher / 4
         yield Beat(float(time_s), float(np.clip(lean, 0.0, 1.0)))
-
-
-# Prosodic functionals: how something is said, in numbers that hold in another room and through another microphone.
-
-
-FFT = 512
-CEPSTRA = 12
-BANDS = 26
-LEAST_SOUND = 10
-"""Frames of 10 ms that must sound, or every number is 0."""
-
-FUNCTIONALS = (
-    "f0_median_st", "f0_low_st", "f0_high_st", "f0_spread_st", "f0_movement_st", "f0_slope_st_s", "voiced",
-    "level_low_db", "level_high_db", "level_spread_db", "level_movement_db", "shimmer_db", "sounding",
-    "alpha_with_level", "f0_with_level", "flux", "syllables_s", "voiced_run_s", "pause_run_s",
-    *(f"cepstrum_{i + 1}_mean" for i in range(4)),
-    *(f"cepstrum_{i + 1}_spread" for i in range(CEPSTRA)),
-)  # fmt: skip
-"""Names of the numbers."""
-
-_HZ = np.fft.rfftfreq(FFT, 1 / RATE_HZ)
-_LOWEST, _HIGHEST = (2595 * float(np.log10(1 + hz / 700)) for hz in (60.0, 7600.0))
-_MEL = triangles(700 * (10 ** (np.linspace(_LOWEST, _HIGHEST, BANDS + 2) / 2595) - 1), _HZ)
-
-Frames = Float[np.ndarray, " frames"]
-Where = Bool[np.ndarray, " frames"]
-
-
-def functionals(wave: Wave, track: PitchTrack | None = None) -> Float32[np.ndarray, " functionals"]:
-    """The numbers named in `FUNCTIONALS` for a wave (samples,) float32 at 16 kHz; zeros where next to nothing sounds.
-
-    They do not depend on the recording's gain. `track` is the wave's own, where it is known already. Raises InputError
-    for a wave without samples.
-    """
-    peak = max(float(np.abs(wave).max(initial=0.0)), SILENT_PEAK)
-    wave = wave / np.float32(peak)
-    if track is None or _loud_db(track.power) - SILENT_BELOW_LOUD_DB < SILENT_DB:
-        track = track_pitch(wave)  # of a quiet recording parts are found that were too quiet before
-    else:
-        track = replace(track, power=track.power / peak**2)
-    contours, power = track.at(1 / HOP_S), _spectra(wave)
-    frames = min(len(power), len(contours.f0_hz))
-    power, f0_hz, voiced = power[:frames], contours.f0_hz[:frames].astype(np.float64), contours.voiced[:frames]
-    level = contours.energy_db[:frames].astype(np.float64)
-    sounding = level > max(SILENT_DB, float(np.percentile(level, 95)) - SILENT_BELOW_LOUD_DB)
-    if sounding.sum() < LEAST_SOUND:
-        return np.zeros(len(FUNCTIONALS), np.float32)
-    voiced_sound = voiced & sounding
-    spoken = voiced_sound if voiced_sound.sum() >= LEAST_SOUND else sounding
-    semitones = 12 * np.log2(np.maximum(f0_hz, 1.0) / 65.0)
-    high, low = ((_HZ >= 1000) & (_HZ < 5000)), ((_HZ >= 50) & (_HZ < 1000))
-    alpha_db = 10 * np.log10(power[:, high].sum(1) / power[:, low].sum(1))
-    shape = np.sqrt(power / power.sum(1, keepdims=True))
-    flux = np.linalg.norm(np.diff(shape, axis=0)[_both(sounding)], axis=1)
-    steps_db = np.abs(np.diff(level))
-    moved, shimmer = steps_db[_both(sounding)], steps_db[_both(spoken)]
-    mfcc = dct(np.log(power @ _MEL.T + 1e-9), axis=1, norm="ortho")[spoken, 1 : CEPSTRA + 1]  # Davis & Mermelstein 1980
-    numbers = [
-        *_pitch_numbers(semitones, voiced_sound),
-        voiced[sounding].mean(),
-        *_spread(level[sounding])[1:],
-        moved.mean() if len(moved) else 0.0,
-        np.median(shimmer) if len(shimmer) else 0.0,
-        sounding.mean(),
-        _together(alpha_db, level, spoken),
-        _together(semitones, level, voiced_sound),
-        flux.mean() if len(flux) else 0.0,
-        len(contours.syllables) / max(float(sounding.sum()) * HOP_S, 0.2),
-        _run_s(voiced_sound),
-        _run_s(~sounding),
-        *mfcc[:, :4].mean(axis=0),
-        *mfcc.std(axis=0),
-    ]
-    return np.nan_to_num(np.array(numbers, np.float32))
-
-
-def _spectra(wave: Wave) -> Float[np.ndarray, "frames bins"]:
-    """Power of the bins of each 10 ms, windows of 25 ms centred on it."""
-    frames = -(-len(wave) // _HOP)
-    padded = np.pad(wave, ((_WINDOW - _HOP) // 2, frames * _HOP + _WINDOW - len(wave)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[: frames * _HOP : _HOP]
-    return np.square(np.abs(np.fft.rfft(windows * np.hanning(_WINDOW).astype(np.float32), FFT))) + 1e-9
-
-
-def _both(here: Where) -> Bool[np.ndarray, " steps"]:
-    """The steps between two frames that are both here."""
-    return here[1:] & here[:-1]
-
-
-def _spread(values: Float[np.ndarray, " n"]) -> list[float]:
-    low, median, high = np.percentile(values, (10, 50, 90))
-    return [float(median), float(low - median), float(high - median), float(values.std())]
-
-
-def _pitch_numbers(semitones: Frames, voiced: Where) -> list[float]:
-    if voiced.sum() < LEAST_SOUND:
-        return [0.0] * 6
-    steps = np.abs(np.diff(semitones)[_both(voiced)])
-    steps = steps[steps < 5]
-    times_s = np.flatnonzero(voiced) / 100
-    slope = np.polyfit(times_s - times_s.mean(), semitones[voiced], 1)[0] if np.ptp(times_s) > 0.2 else 0.0
-    movement = float(steps.mean()) if len(steps) else 0.0
-    return [*_spread(semitones[voiced]), movement, float(np.clip(slope, -30, 30))]
-
-
-def _together(a: Frames, b: Frames, here: Where) -> float:
-    """Correlation of two measures over frames; 0 where one of them stands still."""
-    if here.sum() < LEAST_SOUND or min(a[here].std(), b[here].std()) < 1e-6:
-        return 0.0
-    return float(np.corrcoef(a[here], b[here])[0, 1])
-
-
-def _run_s(here: Where) -> float:
-    """Mean length of the stretches where something holds, in seconds."""
-    starts = int((np.diff(here.astype(np.int8), prepend=0) == 1).sum())
-    return float(here.sum()) / 100 / starts if starts else 0.0

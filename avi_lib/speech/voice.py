@@ -2,9 +2,8 @@
 
 >>> voice = load_voice("my.m4a")
 >>> voice.prosody(25.0), voice.phones(), voice.phones("Hello there."), voice.features(load_encoder())
->>> found = voice.acoustic_features(encoder)
->>> found.states.shape, found.contour.shape, found.functionals.shape  # 25 steps a second
-((1, 96, 384), (96, 5), (35,))
+>>> voice.acoustic_features(encoder).shape  # early layers, 25 steps a second
+(3, 96, 384)
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import itertools
 from collections.abc import Iterator
 from copy import copy
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32
@@ -22,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from avi_lib.errors import Finding
 from avi_lib.speech.encoders import FPS, RATE_HZ, SpeechEncoder
 from avi_lib.speech.phones import PhoneTrack, align_phones, recognise_phones
-from avi_lib.speech.prosody import PitchTrack, Prosody, functionals, track_pitch
+from avi_lib.speech.prosody import PitchTrack, Prosody, track_pitch
 
 STEPS_S = 25
-RECIPE = 1
+RECIPE = 2
 """Part of the address of everything that is kept; to be raised when the way from wave to acoustic features changes."""
 
 Wave = Float32[np.ndarray, " samples"]
@@ -75,12 +73,8 @@ class SpeechReport(BaseModel):
         yield from (f"note: {finding.text}" for finding in self.warnings)
 
 
-class AcousticFeatures(NamedTuple):
-    """What the instructor reads of a clip: states of every layer of the encoder, the contour, the functionals."""
-
-    states: Float16[np.ndarray, "layers steps dim"]
-    contour: Float16[np.ndarray, "steps 5"]
-    functionals: Float32[np.ndarray, " functionals"]
+AcousticFeatures = Float16[np.ndarray, "_layers _steps _dim"]
+"""What the instructor reads of a clip: states of the encoder's early layers."""
 
 
 class Voice:
@@ -147,16 +141,12 @@ class Voice:
 
         Raises InputError for an empty wave and samples that are not finite.
         """
-        states = self.states(encoder)
+        states = encoder.encode_early(self.wave)
         every = round(FPS / STEPS_S)
         steps = -(-states.shape[1] // every)
         padded = np.pad(states, ((0, 0), (0, steps * every - states.shape[1]), (0, 0)), mode="edge")
         joined = padded.reshape(len(states), steps, every, -1).mean(axis=2)
-        return AcousticFeatures(joined.astype(np.float16), self._contour(steps), functionals(self.wave, self.track))
-
-    def _contour(self, steps: int) -> Float16[np.ndarray, "steps 5"]:
-        contour = self.prosody(float(STEPS_S)).contour().astype(np.float16)[:steps]
-        return np.pad(contour, ((0, steps - len(contour)), (0, 0)), mode="edge")
+        return np.asarray(joined.astype(np.float16))
 
     def groups(self, longest_s: float) -> list[tuple[float, Voice]]:
         """Breath groups of at most `longest_s`, each with its start in seconds; the voice itself if it is no longer."""

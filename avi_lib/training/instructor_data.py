@@ -1,8 +1,8 @@
-"""The feature bank: acoustic features of every labelled clip of prepared corpora, as recorded and augmented.
+"""The feature bank: acoustic features of every labelled recording of raw corpora, as recorded and augmented.
 
->>> bank = make_feature_bank(corpora, "whisper-tiny-en", views=6, seed=0, folder=Path("data/cache/features"))
->>> bank.clips[0].emotion, bank.clips[0].level, bank.views[0][0].states.shape
-('angry', 3, (1, 69, 384))
+>>> bank = make_feature_bank(corpora, "whisper-tiny-en", views=3, seed=0, folder=Path("data/cache/features"))
+>>> bank.clips[0].emotion, bank.clips[0].level, bank.views[0][0].shape
+('angry', 3, (3, 69, 384))
 
 The first view of a clip is the recording itself, the others are `augmented`. Features are kept by content: a file's
 digest, the encoder's fingerprint and the seed are their address.
@@ -10,20 +10,26 @@ digest, the encoder's fingerprint and the seed are their address.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64
 from tqdm import tqdm
 
-from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.adapters import RawCorpus, scan_source
+from avi_lib.corpus.prepare import split_speakers
 from avi_lib.errors import InputError
 from avi_lib.files import cached, content_sha256, file_sha256
+from avi_lib.instruction.action_units import EMOTIONS
+from avi_lib.instruction.instructor_network import UNITS
 from avi_lib.speech.augment import augmented
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.loading import load_voice
@@ -34,6 +40,10 @@ SHARD = 64
 """Clips that are kept in one file: what an interruption costs at most."""
 ALONE = 24
 """Up to so many views are encoded in this process, more by all processors."""
+LONGEST_S = 12.0
+"""What is read of a recording."""
+HELD_SHARES = (0.1, 0.1)
+"""Shares of a corpus' speakers that are held out for validation and for the test."""
 
 Views = tuple[AcousticFeatures, ...]
 
@@ -69,44 +79,40 @@ class FeatureBank:
 
 
 class _Task(NamedTuple):
-    """A clip to encode: the file, the part of it, how many views, and what seeds them."""
+    """A recording to encode: the file, how many views, and what seeds them."""
 
     sound: str
-    start_s: float
-    duration_s: float
     views: int
     seed: tuple[int, ...]
 
 
 def make_feature_bank(
-    corpora: Sequence[Corpus],
+    corpora: Sequence[RawCorpus],
     encoder: str,
     views: int,
     seed: int,
     folder: Path,
     progress: bool | None = None,
-    most: int | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> FeatureBank:
-    """Features of every clip with sound and an emotion.
+    """Features of every recording with sound and an emotion, of its first 12 s.
 
     Args:
-        corpora: prepared ones.
+        corpora: raw ones.
         encoder: name or path of the frozen speech encoder.
         views: of each clip, at least one.
         seed: of the augmentation.
         folder: where features are kept.
         progress: as in `train`.
-        most: clips at most, spread evenly over all; all when None.
+        most: clips at most of corpora by name, spread evenly over each; all of the others.
 
     Raises:
         InputError: no clip with sound and an emotion, or a sound that is gone or damaged.
     """
-    found = [pair for corpus in corpora for pair in _clips(corpus, views, seed)]
+    found = [pair for corpus in corpora for pair in _clips(corpus, views, seed, (most or {}).get(corpus.name))]
     if not found:
-        got = f"none in {', '.join(str(corpus.folder) for corpus in corpora)}"
+        got = f"none in {', '.join(corpus.name for corpus in corpora)}"
         raise InputError("clips with sound and an emotion", got, "add a corpus whose emotions are labelled")
-    if most is not None and len(found) > most:
-        found = [found[number] for number in np.linspace(0, len(found) - 1, most).round().astype(int).tolist()]
     loaded, keys, every = load_encoder(encoder), [], []
     hidden = None if progress is None else not progress
     with (
@@ -119,44 +125,48 @@ def make_feature_bank(
                 made = [_encode(task, loaded) for task in tasks]
             else:
                 made = list(pool.map(_encode_apart, tasks, [encoder] * len(tasks), chunksize=4))
-            states, contours, functionals = zip(*(view for own in made for view in own), strict=True)
-            steps = np.array([len(contour) for contour in contours])
-            whole = {"states": np.concatenate(states, axis=1), "contour": np.concatenate(contours), "steps": steps}
-            return {**whole, "functionals": np.stack(functionals)}
+            states = [view for own in made for view in own]
+            steps = np.array([view.shape[1] for view in states])
+            return {"states": np.concatenate(states, axis=1), "steps": steps}
 
-        for first in range(0, len(found), SHARD):
-            tasks = [task for _, task in found[first : first + SHARD]]
+        for part in _shards(found):
+            tasks = [task for _, task in part]
             keys.append([RECIPE, loaded.fingerprint, _content(tasks)])
             kept = cached(folder, keys[-1], partial(encode, tasks))
-            ends = np.cumsum(kept["steps"])[:-1]
-            states, contours = np.split(kept["states"], ends, axis=1), np.split(kept["contour"], ends)
-            own = [AcousticFeatures(*each) for each in zip(states, contours, kept["functionals"], strict=True)]
+            own = np.split(kept["states"], np.cumsum(kept["steps"])[:-1], axis=1)
             every += [tuple(own[i : i + views]) for i in range(0, len(own), views)]
             shown.update(len(tasks))
     clips = tuple(clip for clip, _ in found)
     return FeatureBank(clips, tuple(every), content_sha256([keys, clips]))
 
 
-def _clips(corpus: Corpus, views: int, seed: int) -> Iterator[tuple[BankClip, _Task]]:
-    """Labelled clips with sound, each with what there is to encode."""
-    labelled = [clip for clip in corpus.clips if clip.emotion and clip.speech]
-    levels = {emotion: {c.level for c in labelled if c.emotion == emotion} for emotion in {c.emotion for c in labelled}}
-    for clip in labelled:
-        script = corpus.scripts[clip.scripts[0]] if clip.scripts else None
-        measured = script is not None and script.kind == "measured"
-        units = tuple(sorted(script.action_units.items())) if script is not None and measured else ()
-        level = clip.level if len(levels[clip.emotion]) > 1 else None
-        label = BankClip(clip.clip, corpus.folder.name, clip.speaker, clip.split, str(clip.emotion), level, units)
-        words = hashlib.sha256(f"{corpus.folder.name}/{clip.clip}".encode()).digest()
-        seeds = (seed, int.from_bytes(words[:8], "little"))
-        yield label, _Task(str(corpus.sound(clip)), clip.start_s, clip.duration_s, views, seeds)
+def _shards(found: Sequence[tuple[BankClip, _Task]]) -> Iterator[list[tuple[BankClip, _Task]]]:
+    """So many clips of one corpus at a time, so that a corpus more or less leaves what is kept of the others."""
+    for _, own in groupby(found, key=lambda pair: pair[0].corpus):
+        clips = list(own)
+        yield from (clips[first : first + SHARD] for first in range(0, len(clips), SHARD))
+
+
+def _clips(corpus: RawCorpus, views: int, seed: int, most: int | None) -> Iterator[tuple[BankClip, _Task]]:
+    """Labelled recordings with sound, each with what there is to encode; of many of one emotion every other one."""
+    found = [each for each in scan_source(corpus.adapter, corpus.folder).recordings if each.emotion and each.speech]
+    found = found[:: 1 if len({each.emotion for each in found}) > 1 else 2]
+    if most is not None and len(found) > most:
+        found = [found[number] for number in np.linspace(0, len(found) - 1, most).round().astype(int).tolist()]
+    splits = split_speakers((each.speaker for each in found), seed, *HELD_SHARES)
+    levels = {emotion: {each.level for each in found if each.emotion == emotion} for emotion in EMOTIONS}
+    for each in found:
+        level = each.level if len(levels[str(each.emotion)]) > 1 else None
+        words = hashlib.sha256(f"{corpus.name}/{each.name}".encode()).digest()
+        label = BankClip(each.name, corpus.name, each.speaker, splits[each.speaker], str(each.emotion), level)
+        yield label, _Task(str(each.speech), views, (seed, int.from_bytes(words[:8], "little")))
 
 
 def _content(tasks: Sequence[_Task]) -> list[tuple[object, ...]]:
     try:
         return [(_file_digest(task.sound), *task[1:]) for task in tasks]
     except OSError as error:
-        do = "put the corpus back, or prepare it again where it is now"
+        do = "put the corpus back"
         raise InputError("the sound of every clip", f"{error.filename}: {error.strerror}", do) from error
 
 
@@ -166,8 +176,7 @@ def _file_digest(path: str) -> str:
 
 
 def _encode(task: _Task, encoder: SpeechEncoder) -> Views:
-    start = round(task.start_s * RATE_HZ)
-    wave = load_voice(task.sound).wave[start : start + round(task.duration_s * RATE_HZ)]
+    wave = load_voice(task.sound).wave[: round(LONGEST_S * RATE_HZ)]
     others = (augmented(wave, np.random.default_rng([*task.seed, view])) for view in range(1, task.views))
     return tuple(Voice(view).acoustic_features(encoder) for view in (wave, *others))
 
@@ -182,3 +191,36 @@ def _encoder(name: str) -> SpeechEncoder:
 
 def _encode_apart(task: _Task, encoder: str) -> Views:
     return _encode(task, _encoder(encoder))
+
+
+def read_faces(path: Path | None, clips: Sequence[BankClip]) -> Float64[np.ndarray, "clips units"]:
+    """Strengths of `UNITS` that faces showed in clips, OpenFace's intensity of 0 to 5 above the speaker's neutral face.
+
+    path: a table of means of clips named as RAVDESS names them (`clip`, `speaker`, `emotion`, `AU01_mean` ...); where a
+    clip is not in it, or there is none, the rows are not numbers. Raises InputError for a table of other columns.
+    """
+    found = np.full((len(clips), len(UNITS)), np.nan)
+    if path is None:
+        return found
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        values = np.array([[float(row[f"{code}_mean"]) for code in UNITS] for row in rows])
+        speakers = np.array([row["speaker"] for row in rows])
+        calm = np.array([row["emotion"] == "neutral" for row in rows])
+        names = {_take(row["clip"]): number for number, row in enumerate(rows)}
+    except (OSError, KeyError, ValueError) as error:
+        expected = "a table of means of action units with the columns clip, speaker, emotion, AU01_mean ..."
+        raise InputError(expected, f"{path}: {error}", "check the path, or leave it out") from error
+    for speaker in np.unique(speakers):
+        here = speakers == speaker
+        values[here] -= values[here & calm].mean(axis=0) if (here & calm).any() else np.nan
+    for number, clip in enumerate(clips):
+        if (row := names.get(_take(clip.name))) is not None and clip.name.count("-") == 6:
+            found[number] = values[row]
+    return found
+
+
+def _take(name: str) -> str:
+    """The name of a clip of RAVDESS without the first two numbers, which say whether it is sound, video or both."""
+    return "-".join(name.rsplit("/", 1)[-1].split("-")[2:])

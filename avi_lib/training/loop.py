@@ -35,7 +35,6 @@ from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import AviError, InputError, OutputError, cause
 from avi_lib.files import atomic_path, check_writable, make_folder
 from avi_lib.settings import Settings, TrainSettings
@@ -310,13 +309,13 @@ def _weights_of(model: nn.Module, average: nn.Module) -> dict[str, torch.Tensor]
 
 
 def about_training(
-    corpora: Sequence[Corpus], settings: Settings, licences: Mapping[str, str], digest: str
+    corpora: Sequence[str], settings: Settings, licences: Mapping[str, str], digest: str
 ) -> dict[str, object]:
     """For the header of a file of weights: corpora with their licences, settings, digest of the training data.
 
-    licences: by the name of the corpus.
+    corpora, licences: names of corpora, and licences by name.
     """
-    named = {corpus.folder.name: licences.get(corpus.folder.name, "unknown") for corpus in corpora}
+    named = {name: licences.get(name, "unknown") for name in corpora}
     return {"corpora": named, "settings": settings.model_dump(), "bank": digest}
 
 

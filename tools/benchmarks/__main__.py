@@ -42,7 +42,7 @@ SECTIONS = (
     "prior",
     "instructor",
     "reader",
-    "folds",
+    "hearing",
     "runs",
     "scaling",
     "siege",
@@ -77,9 +77,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--talking", type=Path, metavar="WEIGHTS", help="a generator other than the shipped one")
     parser.add_argument("--prior", type=Path, metavar="WEIGHTS", help="a prior other than the shipped one")
     parser.add_argument("--text-encoder", metavar="NAME-or-PATH", help="of that prior, where it is a path")
-    parser.add_argument("--study", type=Path, default=ROOT / "outputs" / "instructor", help="where folds are trained")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache" / "features", help="acoustic features")
-    parser.add_argument("--across", nargs="*", default=[], metavar="FROM:TO", help="corpora that folds go between")
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="demonstration clips for the instructor")
     lengths = {"type": float, "default": [1, 8, 64], "metavar": "N", "help": "lengths of recordings"}
     parser.add_argument("--minutes", nargs="+", **lengths)

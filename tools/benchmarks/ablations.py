@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from avi_lib.corpus.adapters import RawCorpus
 from avi_lib.corpus.dataset import Corpus, Item, Mixture, held_out, shared_voices
 from avi_lib.errors import AviError
 from avi_lib.evaluation.metrics import measures_of
@@ -52,7 +53,7 @@ from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.generator import train_talking
 from avi_lib.training.instructor import FrozenModels, sound_features, train_instructor
-from avi_lib.training.instructor_data import FeatureBank, make_feature_bank
+from avi_lib.training.instructor_data import FeatureBank, make_feature_bank, read_faces
 from avi_lib.training.loop import choose_device
 from avi_lib.training.prior import make_bank, train_prior
 from tools.benchmarks.scores import (
@@ -77,6 +78,8 @@ from tools.benchmarks.systems import score_exchange
 WHOLE = "whole"
 _TEXTS, _RESAMPLES = 40, 200
 """Sentences whose samples' diversity is taken, and resamples of what only all clips together have."""
+QUERIES = 8
+"""Of the Q-Former, where the settings leave it out."""
 S = TypeVar("S", InstructorSettings, PriorSettings, TalkingSettings)
 INSTRUCTIONS, STYLES, EXCHANGED = map(measures_of, ("instructions", "styles", "exchanged"))
 
@@ -99,7 +102,7 @@ def shortened(sizes: Profile, steps: int) -> Profile:
         return train.model_copy(update=kept)
 
     whole, prior = sizes.instructor, sizes.prior
-    instructor = {"align": few(whole.align), "speak": few(whole.speak, 1, 2), "write": few(whole.write, 1, 2)}
+    instructor = {"align": few(whole.align), "speak": few(whole.speak, 1, 2)}
     drawn = {"scripts": min(prior.scripts, max(32, 8 * steps)), "held_out": min(prior.held_out, max(8, steps))}
     return sizes.model_copy(
         update={
@@ -113,14 +116,12 @@ def shortened(sizes: Profile, steps: int) -> Profile:
 def without(part: str, settings: S) -> S:
     """The settings of a training without a part; all else is as it was.
 
-    "alignment": no contrast of speech with sentences, so that the Q-Former learns through the language model alone, for
-    as many steps. "diffusion": a regression from the sentence to the mean of the styles that fit. "exchange": every
-    clip shows its own style, and no real style is exchanged.
+    "alignment": no Q-Former, so no contrast with sentences. "diffusion": a regression from the sentence to the
+    mean of the styles that fit. "exchange": every clip shows its own style, and no real style is exchanged.
     """
     changes: dict[str, Any] = {"exchanged": 0.0, "unlabelled": 0.0} if part == "exchange" else {"regression": True}
     if isinstance(settings, InstructorSettings):
-        write = settings.write.model_copy(update={"steps": settings.align.steps + settings.write.steps})
-        changes = {"contrast": False, "write": write}
+        changes = {"queries": 0}
     return settings.model_copy(update=changes)
 
 
@@ -142,17 +143,19 @@ def ablate_alignment(
 ) -> Table:
     """Instructors with and without alignment, on clips of held-out speakers."""
     rows, named = [], {}
+    settings = settings.model_copy(update={"queries": settings.queries or QUERIES})
     for system, how, place in _both("alignment", settings, folder):
         spoken = folder / "speak"  # the same for both
-        trained = train_instructor(learned, sounds, models, how, place, device, spoken, progress=False)
+        faces = read_faces(None, learned.clips)
+        trained = train_instructor(learned, sounds, faces, models, how, place, device, spoken, progress=False)
         found = predict_bank(Instructor(trained.model, models.encoder, models.language, system), held).classified()
         for share, right, meant, clip in zip(found.shares, found.right, found.meant, held.clips, strict=True):
             scores = {"predicted_right": float(right), "predicted_share": float(share[EMOTIONS.index(meant)])}
             rows.append(Row(system, clip.speaker, scores))
         named[system] = list(zip(found.predicted, found.meant, strict=True))
     how_measured = (
-        f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the contrastive "
-        "stage is left out and its steps are given to writing, through which the Q-Former then learns."
+        f"Instructors trained on {len(learned)} clips, measured on {len(held)}. Without alignment the linear map is "
+        "left alone; with it a Q-Former adds what it learned of the rest from contrast with sentences."
     )
     whole = _estimates("recall", lambda some: recall(*zip(*some, strict=True)), named, seed)
     title = "Ablation of stage 1: alignment"
@@ -256,7 +259,9 @@ def ablate(
     device, _ = choose_device()
     if part == "alignment":
         models = FrozenModels(load_encoder(), load_text_encoder(), load_language_model())
-        bank = make_feature_bank(corpora, models.encoder.name, sizes.instructor.views, seed, kept / "features")
+        told = [(corpus.folder.name, corpus.description) for corpus in corpora]
+        chosen = [RawCorpus(name, each["adapter"], Path(each["source"])) for name, each in told]
+        bank = make_feature_bank(chosen, models.encoder.name, sizes.instructor.views, seed, kept / "features")
         learned, held = (bank.select([(clip.split == "train") == own for clip in bank.clips]) for own in (True, False))
         sounds = sound_features(models.encoder, sizes.instructor.sounds, seed)
         return ablate_alignment(learned, held, sounds, models, sizes.instructor, folder / part, device, seed)

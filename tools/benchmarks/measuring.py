@@ -42,9 +42,7 @@ class Options:
     talking: Path | None
     prior: Path | None
     text_encoder: str | None
-    study: Path
     cache: Path
-    across: Sequence[str]
     demo: Path | None
     minutes: Sequence[float]
     kills: int

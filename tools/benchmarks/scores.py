@@ -298,12 +298,10 @@ def recall(predicted: Sequence[str | None], meant: Sequence[str]) -> float:
 
 @torch.inference_mode()
 def nearest(model: InstructorModel, clips: Sequence[AcousticFeatures]) -> Float[np.ndarray, "clips classes"]:
-    """Probabilities of `EMOTION_CLASSES` for clips, by where these lie among the sentences: nothing is written."""
-    found = []
-    for first in range(0, len(clips), NEAREST_BATCH):
-        embedding = model.embed_speech(stack(clips[first : first + NEAREST_BATCH]))
-        found.append(model.likeness(model.align(embedding), model.anchors).softmax(dim=1))
-    return torch.cat(found).numpy().astype(np.float64)
+    """Probabilities of `EMOTION_CLASSES` as they are heard in clips, without the language model."""
+    parts = [clips[first : first + NEAREST_BATCH] for first in range(0, len(clips), NEAREST_BATCH)]
+    logits = torch.cat([model.hear(stack(part)).logits for part in parts]) / model.temperature[0]
+    return logits.softmax(dim=1).numpy().astype(np.float64)
 
 
 def by_emotion(shares: Float[np.ndarray, "clips classes"], among: Sequence[str] = EMOTIONS) -> Shares:
@@ -328,6 +326,7 @@ class Predictions:
     bank: FeatureBank
     classes: Float32[np.ndarray, "clips classes"]
     speech: Float32[np.ndarray, " clips"]
+    lost: float = 0.0
 
     def classified(self, temperature: float = 1.0, among: Sequence[str] = EMOTIONS) -> Classification:
         """The emotions, at a temperature of confidence."""
@@ -341,7 +340,7 @@ class Predictions:
     def written(self, temperature: float) -> list[tuple[str | None, int | None]]:
         """Emotion and level that sentences name, unsure ones nearer to neutral."""
         rows = np.log(self.shares(temperature) + 1e-12).astype(np.float32)
-        return [softened(row, float(speech))[0] for row, speech in zip(rows, self.speech, strict=True)]
+        return [softened(row, float(speech), self.lost)[0] for row, speech in zip(rows, self.speech, strict=True)]
 
 
 def predict_bank(instructor: Instructor, bank: FeatureBank) -> Predictions:
@@ -349,7 +348,7 @@ def predict_bank(instructor: Instructor, bank: FeatureBank) -> Predictions:
     chosen = [[views[0]] for views in bank.views]
     found = [instructor.classify(chosen[first : first + BATCH]) for first in range(0, len(bank), BATCH)]
     classes = np.concatenate([each.log_probabilities for each in found])
-    return Predictions(bank, classes, np.concatenate([each.speech for each in found]))
+    return Predictions(bank, classes, np.concatenate([each.speech for each in found]), found[0].lost)
 
 
 def write_out(instructor: Instructor, bank: FeatureBank, every: int = EVERY) -> list[Instruction]:

@@ -1,17 +1,15 @@
-"""Scores that benchmarks give: of talking models, priors, folds, phones and units."""
+"""Scores that benchmarks give: of talking models, priors, hearing, phones and units."""
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from conftest import real_data  # noqa: F401 (a fixture)
 from raw_corpora import StillEncoder
-from small_instructors import SETTINGS, Mirror, bank, frozen, trained
+from small_instructors import SETTINGS
 from talking_corpora import performed, recorded
 from test_model_scores import JAW, Knowing, alone, held_out  # noqa: F401 (a fixture)
 
@@ -19,15 +17,13 @@ from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
 from avi_lib.face.head import Head, load_head
-from avi_lib.instruction.action_units import EMOTION_CLASSES
-from avi_lib.instruction.instructor import Instructor
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EmotionClass
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, Shape, TalkingModel
 from avi_lib.speech.phones import Phone, tidy
-from tools.benchmarks import ablations, phones, talking, units
-from tools.benchmarks.folds import RECIPES, best_temperature, folds, kept_predictions
+from avi_lib.training.instructor_data import BankClip
+from tools.benchmarks import ablations, hearing, phones, talking, units
 from tools.benchmarks.prior import nearest_centroid, score_asked
-from tools.benchmarks.scores import Predictions, write_out
 from tools.benchmarks.systems import Clip, still_sounds
 from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
 
@@ -133,56 +129,37 @@ def test_the_nearest_centroid_names_a_style():
     assert found == ["sad", "happy"]
 
 
-# Folds of the instructor's training
+# What is heard of people that training did not have
 
 
-def test_folds_part_speakers():
-    parted = list(folds(bank(), 4))
-    for learned, out in parted:
-        inside, outside = ({(clip.corpus, clip.speaker) for clip in part.clips} for part in (learned, out))
-        assert not inside & outside and len({corpus for corpus, _ in outside}) == 2
-    held = [clip.name for _, out in parted for clip in out.clips]
-    assert sorted(held) == sorted(clip.name for clip in bank().clips)
+def test_recall_of_corpora_left_out_counts_the_emotions_that_all_know_and_intervals_are_by_speaker():
+    clips = [BankClip(f"c{n}", "c", f"s{n % 3}", "train", ("angry", "sad", "bored")[n % 3], 2) for n in range(30)]
+    logits = np.full((30, len(EMOTION_CLASSES)), -4.0)
+    logits[:, EMOTION_CLASSES.index(EmotionClass("angry", 2))] = 2.0
+    logits[:, EMOTION_CLASSES.index(EmotionClass("bored", 1))] = 4.0
+    predicted, meant = hearing.four(logits, clips)
+    assert set(predicted) == {"angry"} and {clip.emotion for clip in meant} == {"angry", "sad"}
+    score = hearing.scored(predicted, meant)
+    assert score(np.arange(len(meant))) == 0.5
+    low, high = hearing.interval(meant, score)
+    assert (low, high) == (0.0, 1.0)
+    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes, _ in hearing.RECIPES.values())
 
 
-def instructor(change=0.0):
-    model = copy.deepcopy(trained().model)
-    with torch.no_grad():
-        model.of_states.bias += change
-    return Instructor(model, Mirror(), frozen().language, "for tests")
-
-
-def test_probabilities_are_read_from_their_file_for_the_same_weights_and_clips_alone(tmp_path):
-    few = bank().select([number < 5 for number in range(len(bank()))])
-    first = kept_predictions(instructor(), few, tmp_path / "kept.npz")
-    written = (tmp_path / "kept.npz").stat().st_mtime_ns
-    again = kept_predictions(instructor(), few, tmp_path / "kept.npz")
-    assert (tmp_path / "kept.npz").stat().st_mtime_ns == written
-    np.testing.assert_array_equal(again.classes, first.classes)
-    other = kept_predictions(instructor(0.5), few, tmp_path / "kept.npz")
-    assert not np.array_equal(other.classes, first.classes)
-    fewer = kept_predictions(instructor(0.5), few.select([True, False, True, False, False]), tmp_path / "kept.npz")
-    assert len(fewer.classes) == 2
-    assert len(write_out(instructor(), few, every=2)) == 3
-    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes in RECIPES.values())
-
-
-def test_the_temperature_makes_confidence_what_it_claims_to_be():
+def test_correlation_within_groups_takes_no_notice_of_the_groups():
     rng = np.random.default_rng(0)
-    clips = bank().select([clip.emotion in ("angry", "sad") for clip in bank().clips])
-    right = rng.random(len(clips)) < 0.7
-    names = [
-        clip.emotion if ok else {"angry": "sad", "sad": "angry"}[clip.emotion]
-        for clip, ok in zip(clips.clips, right, strict=True)
-    ]
-    logits = np.array(
-        [[9.0 * (label.emotion == name and label.level == 2) for label in EMOTION_CLASSES] for name in names]
-    )
-    predictions = Predictions(clips, logits.astype(np.float32), np.ones(len(clips), np.float32))
-    best = best_temperature([predictions])
-    assert best > 1.5
-    assert predictions.classified(best).calibration_error < predictions.classified(1.0).calibration_error
-    assert predictions.classified(best).accuracy == predictions.classified(1.0).accuracy
+    group = np.arange(200) % 4
+    true = rng.normal(0, 1, (200, 2)) + 5 * group[:, None]
+    found = np.stack([true[:, 0] - 9 * group, rng.normal(0, 1, 200) + 5 * group], axis=1)
+    same, none = hearing._correlation(found, true, group)
+    assert same == pytest.approx(1) and abs(none) < 0.2
+
+
+def test_quiet_parts_are_cut_and_a_silent_wave_is_left():
+    loud = np.sin(np.arange(16000) / 5).astype(np.float32)
+    quiet = np.zeros(8000, np.float32)
+    np.testing.assert_array_equal(hearing._cut(np.concatenate([quiet, loud, quiet])), loud)
+    assert len(hearing._cut(quiet)) == 8000
 
 
 # Scores of phones and units; ablations
