@@ -21,7 +21,10 @@ class Inline(Executor):
 
     def submit(self, function, *arguments):
         future = Future()
-        future.set_result(function(*arguments))
+        try:
+            future.set_result(function(*arguments))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
 

@@ -288,14 +288,9 @@ def test_what_is_no_speech_is_neutral_with_a_warning(instructor, kind):
         assert found.instruction.emotion == "neutral" and found.warnings
 
 
-def test_clips_of_another_studio_are_speech_with_less_confidence_than_those_of_training(instructor, real_data):
+def test_clips_of_another_studio_are_heard_as_speech(instructor, real_data):
     strange = [
         instructor.instruct(load_voice(path).wave) for path in sorted((real_data / "demo_speech").glob("*.flac"))
     ]
-    known = [
-        instructor.instruct(load_voice(path).wave)
-        for path in sorted((real_data / "ravdess" / "flac").glob("03-01-0[3-6]-02-01-01-01.flac"))
-    ]
-    assert len(strange) == 3 and len(known) == 4
+    assert len(strange) == 3
     assert all(written.speech > 0.9 and not written.instruction.unknown for written in strange)
-    assert np.mean([written.confidence for written in strange]) < np.mean([written.confidence for written in known])
