@@ -399,7 +399,8 @@ def _neutrals(
     faces: dict[str, list[tuple[str | None, Sample]]] = {}
     for recording, future in zip(moving, futures, strict=True):
         with _refusing(recording, refused):
-            faces.setdefault(recording.face, []).append((recording.emotion, result_of(future)))
+            sampled = result_of(future)
+            faces.setdefault(recording.face, []).append((recording.emotion, sampled))
     neutrals = {
         face: neutral_face([(values.astype(np.float32), present) for _, (values, present) in own], [e for e, _ in own])
         for face, own in faces.items()
