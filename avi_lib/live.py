@@ -283,10 +283,11 @@ class LiveSession:
         """Speak until the sound ends, or until stopped or interrupted; errors of the source are raised here."""
         talker, intake = self._talker, self._intake
         assert talker.generator is not None
-        face = LiveFace(talker.generator, self._style(self._asked), self._asked, talker.settings.seed)
+        style = self._style(self._asked)
+        face = LiveFace(talker.generator, style, self._asked, talker.settings.seed)
         for _ in face.push(np.zeros(16 * HOP * FRAME, np.float32)):  # what is slow the first time
             pass
-        face = LiveFace(talker.generator, self._style(self._asked), self._asked, talker.settings.seed)
+        face = LiveFace(talker.generator, style, self._asked, talker.settings.seed)
         for page in self.pages:
             page.heard = lambda samples, rate_hz: intake.put(samples, rate_hz, fills=True)
             page.asked = self.direct

@@ -6,7 +6,7 @@
 
 What a worker is given and gives back is pickled, so it is a function of a module and plain values; results do not
 depend on where they are made or in which order. Through Ray at most `IN_FLIGHT` times as many recordings as there are
-processors are on their way; those of a machine that fails are done again elsewhere. All machines see the same folders.
+processors are on their way; those of a machine that fails are done again on another. All machines see the same folders.
 """
 
 from __future__ import annotations

@@ -13,9 +13,9 @@ from avi_lib.motion import style as styles
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.flow import COLOUR, DRAWN, FlowNetwork, draw, noise_of
 from avi_lib.settings import FlowSettings, TrainSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.training import flow as training
 from avi_lib.training.loop import train
-from tools.benchmarks.measuring import one_thread
 
 DIM, BROW = 6, ARKIT.index("browDownLeft")
 SMALL = FlowSettings(

@@ -19,9 +19,9 @@ from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
 from avi_lib.motion.flow import DRAWN
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
-from tools.benchmarks.measuring import one_thread
 
 DIM = 6
 

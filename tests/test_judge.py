@@ -23,8 +23,8 @@ from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Instruction, expression_targets
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.talker import Talker
-from tools.benchmarks.measuring import one_thread
 from tools.benchmarks.systems import JUDGED, OTHER, AskedFace, judge_emotions, neutral_share
 
 SIZE = 256

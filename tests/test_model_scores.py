@@ -19,9 +19,8 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
 from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
-from avi_lib.speech.encoders import RATE_HZ
+from avi_lib.speech.encoders import RATE_HZ, one_thread
 from tools.benchmarks import scores
-from tools.benchmarks.measuring import one_thread
 from tools.benchmarks.systems import score_exchange, still_sounds
 
 

@@ -19,11 +19,11 @@ from avi_lib.evaluation.report import DIFFERENCE, Matrix, Picture, Report, Row, 
 from avi_lib.face.head import Head
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import SampleSettings, profile
+from avi_lib.speech.encoders import one_thread
 from avi_lib.speech.phones import SILENCE, Phone
 from avi_lib.workbook.plots import plot_estimates, png_of
 from tools.benchmarks import ablations
 from tools.benchmarks.ablations import differences, markdown_of
-from tools.benchmarks.measuring import one_thread
 from tools.benchmarks.systems import LEARNED, PERFORMER, REAL, SHUFFLED, Comparison, score_comparisons
 
 MEASURE = {"score": Measure("a score", "mm", "lower", "what counts <b>", "as it is")}

@@ -16,8 +16,8 @@ from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import save_livelink
 from avi_lib.motion.generator import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
 from avi_lib.settings import TalkingSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.training.generator import TalkingLosses, about, train_talking
-from tools.benchmarks.measuring import one_thread
 
 TRAIN = {"batch": 4, "learning_rate": 5e-3, "warmup": 2, "average": 0.5, "save_every": 2, "log_every": 1}
 

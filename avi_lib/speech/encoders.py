@@ -195,7 +195,7 @@ def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) ->
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Torch runs on one thread; on their number the last digits depend."""
     import torch
 
@@ -334,7 +334,7 @@ class CTranslateWhisper(SpeechEncoder):
         def normal(x: Any, name: str) -> Any:
             return layer_norm(x, x.shape[-1:], weights[f"{name}/layer_norm/gamma"], weights[f"{name}/layer_norm/beta"])
 
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             x = gelu(affine(conv1d, torch.from_numpy(np.ascontiguousarray(mel))[None], "conv1", padding=1))
             x = gelu(affine(conv1d, x, "conv2", padding=1, stride=2))[0].T
             found = [x + weights["position_encodings/encodings"][: len(x)]]
@@ -459,7 +459,7 @@ class HubEncoder(SpeechEncoder):
 
         first, last = (2 * start, 2 * stop) if self._whisper else (start * HOP, stop * HOP + self._beyond)
         read = torch.from_numpy(prepared[..., first:last])[None]
-        with torch.inference_mode(), _one_thread():
+        with torch.inference_mode(), one_thread():
             hidden = self._run_whisper(read) if self._whisper else self._run(read)
             return torch.cat(hidden if every_layer else hidden[-1:]).numpy()
 

@@ -128,8 +128,8 @@ def clip_fits(clip: BankClip) -> Bool[np.ndarray, " classes"]:
     return np.isin(np.arange(len(EMOTION_CLASSES)), fitting(clip))
 
 
-def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
-    """Numbers of clips so that within a corpus emotions come alike often, and corpora by the root of their size."""
+def corpus_weights(clips: Sequence[BankClip]) -> Float64[np.ndarray, " clips"]:
+    """Weights of clips: within a corpus emotions count alike, and corpora by the root of their size."""
     weights = np.zeros(len(clips))
     corpora, emotions = (np.array([getattr(clip, name) for clip in clips]) for name in ("corpus", "emotion"))
     for corpus in np.unique(corpora):
@@ -137,6 +137,12 @@ def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarra
         _, kind, counts = np.unique(emotions[here], return_inverse=True, return_counts=True)
         each = (1 / counts)[kind]
         weights[here] = each / each.sum() * math.sqrt(here.sum())
+    return weights
+
+
+def balanced(clips: Sequence[BankClip], rounds: int = ROUNDS) -> Int64[np.ndarray, " rounds"]:
+    """Numbers of clips, each as often as its weight asks for, see `corpus_weights`."""
+    weights = corpus_weights(clips)
     ends = np.cumsum(weights / weights.sum()) * rounds
     return np.searchsorted(ends, np.arange(rounds) + 0.5).clip(max=len(clips) - 1)
 
@@ -181,14 +187,8 @@ def neutral_means(
 
 
 def clip_weights(clips: Sequence[BankClip]) -> Float64[np.ndarray, " clips"]:
-    """Weights with a mean of 1: emotions alike within a corpus, corpora by the root of their size, see `PRIOR`."""
-    weights = np.zeros(len(clips))
-    corpora, emotions = (np.array([getattr(clip, name) for clip in clips]) for name in ("corpus", "emotion"))
-    for corpus in np.unique(corpora):
-        here = corpora == corpus
-        _, kind, counts = np.unique(emotions[here], return_inverse=True, return_counts=True)
-        each = (1 / counts)[kind]
-        weights[here] = each / each.sum() * math.sqrt(here.sum())
+    """Weights with a mean of 1: `corpus_weights`, with emotions over all corpora nearer to alike, see `PRIOR`."""
+    weights, emotions = corpus_weights(clips), np.array([clip.emotion for clip in clips])
     for emotion in np.unique(emotions):
         weights[emotions == emotion] /= weights[emotions == emotion].sum() ** PRIOR
     return np.asarray(weights / weights.mean())

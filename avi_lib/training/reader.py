@@ -113,7 +113,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def _asked(row: Mapping[str, Any]) -> dict[str, Any]:
-    said = row["kind"] in ("negation", "stage")  # elsewhere what is forbidden is not said but absurd
+    said = row["kind"] in ("negation", "stage")  # in other kinds what is forbidden is not said but absurd
     forbidden = [*row.get("forbidden_units", ()), *row.get("forbidden_emotions", ())] if said else []
     asked = {name: {of: float(share) for of, share in row.get(name, {}).items()} for name in ("emotions", "units")}
     then = Sentence("", "then", **_asked({"kind": "then", **row["then"]})) if "then" in row else None

@@ -42,7 +42,7 @@ SECTIONS = (
     "prior",
     "instructor",
     "reader",
-    "hearing",
+    "cross_corpus",
     "runs",
     "scaling",
     "siege",

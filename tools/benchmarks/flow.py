@@ -27,9 +27,10 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.flow import DRAWN, FPS, STEPS, TemporalBlock, noise_of
 from avi_lib.motion.generator import SHIPPED, TalkingModel, load_talking_model
 from avi_lib.motion.performer import Performer
+from avi_lib.speech.encoders import one_thread
 from avi_lib.training.flow import RealTake, takes
 from tools.benchmarks.dynamics import DYNAMICS, measure_dynamics
-from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, one_thread, spread
+from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, spread
 
 WINDOW = 75
 SEEDS, MOST = 8, 100

@@ -15,8 +15,9 @@ from avi_lib.corpus.dataset import Corpus
 from avi_lib.corpus.prepare import prepare
 from avi_lib.motion.generator import SHIPPED, STYLE, TalkingGenerator, TemporalBlock, generate, load_talking_model
 from avi_lib.settings import profile
+from avi_lib.speech.encoders import one_thread
 from tools.benchmarks.autoregressive import AutoregressiveDecoder, decode, decode_cached
-from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, one_thread, spread, there
+from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, spread, there
 from tools.benchmarks.talking import measure_talking
 
 HELD_OUT = "1114_2_05"

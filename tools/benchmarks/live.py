@@ -18,10 +18,11 @@ from avi_lib.live import LiveSession, PlayedFile
 from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace, live_motion
 from avi_lib.settings import TalkSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talker
-from tools.benchmarks.measuring import ROOT, Figure, Options, one_thread, there
+from tools.benchmarks.measuring import ROOT, Figure, Options, there
 from tools.benchmarks.systems import read_spoken
 from tools.benchmarks.talking import score_lips
 

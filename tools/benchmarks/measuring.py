@@ -6,8 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -74,19 +73,6 @@ def corpora(options: Options) -> list[Corpus]:
     if not target.is_dir():
         prepare("table", SAMPLES / "corpus", target, profile("full").prepare)
     return [Corpus(target)]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One thread for torch inside, as many as before outside."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def child(command: Sequence[str]) -> tuple[float, float, float]:

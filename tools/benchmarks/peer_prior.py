@@ -34,9 +34,10 @@ from avi_lib.instruction.language_model import TextEncoder
 from avi_lib.motion.prior import PriorModel
 from avi_lib.motion.style import STYLE
 from avi_lib.settings import PriorSettings, SampleSettings
+from avi_lib.speech.encoders import one_thread
 from avi_lib.training.loop import train
 from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, train_prior
-from tools.benchmarks.measuring import ROOT, Figure, in_turns_ms, one_thread, spread
+from tools.benchmarks.measuring import ROOT, Figure, in_turns_ms, spread
 from tools.benchmarks.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 
 PLACE = ROOT / ".tools" / "peer"

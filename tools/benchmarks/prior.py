@@ -22,8 +22,9 @@ from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.prior import PriorModel, PriorSampler, load_prior_sampler
 from avi_lib.motion.style import style_of
 from avi_lib.settings import SampleSettings, profile
+from avi_lib.speech.encoders import one_thread
 from avi_lib.training.prior import StyleBank, make_bank
-from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out, one_thread
+from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, left_out
 from tools.benchmarks.peer_prior import MISSING, find_peer, measure_peer
 from tools.benchmarks.scores import (
     PLAIN,

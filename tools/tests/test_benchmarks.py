@@ -18,12 +18,13 @@ from test_prior import SETTINGS
 
 from avi_lib.errors import InputError
 from avi_lib.motion.generator import STYLE
+from avi_lib.speech.encoders import one_thread
 from tools.benchmarks import __main__ as bench
 from tools.benchmarks import peer_prior, phones, siege
 from tools.benchmarks.autoregressive import HEADS, PERIOD, AutoregressiveDecoder, causal_bias, decode, decode_cached
 from tools.benchmarks.damage import mutated
 from tools.benchmarks.generator import measure_speed
-from tools.benchmarks.measuring import Figure, in_turns_ms, one_thread
+from tools.benchmarks.measuring import Figure, in_turns_ms
 from tools.benchmarks.results import is_missed, with_section
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,4 +1,4 @@
-"""Scores that benchmarks give: of talking models, priors, hearing, phones and units."""
+"""Scores that benchmarks give: of talking models, priors, the instructor, phones and units."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, Shape, TalkingModel
 from avi_lib.speech.phones import Phone, tidy
 from avi_lib.training.instructor_data import BankClip
-from tools.benchmarks import ablations, hearing, phones, talking, units
+from tools.benchmarks import ablations, cross_corpus, phones, talking, units
 from tools.benchmarks.prior import nearest_centroid, score_asked
 from tools.benchmarks.systems import Clip, still_sounds
 from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
@@ -137,13 +137,13 @@ def test_recall_of_corpora_left_out_counts_the_emotions_that_all_know_and_interv
     logits = np.full((30, len(EMOTION_CLASSES)), -4.0)
     logits[:, EMOTION_CLASSES.index(EmotionClass("angry", 2))] = 2.0
     logits[:, EMOTION_CLASSES.index(EmotionClass("bored", 1))] = 4.0
-    predicted, meant = hearing.four(logits, clips)
+    predicted, meant = cross_corpus.four(logits, clips)
     assert set(predicted) == {"angry"} and {clip.emotion for clip in meant} == {"angry", "sad"}
-    score = hearing.scored(predicted, meant)
+    score = cross_corpus.scored(predicted, meant)
     assert score(np.arange(len(meant))) == 0.5
-    low, high = hearing.interval(meant, score)
+    low, high = cross_corpus.interval(meant, score)
     assert (low, high) == (0.0, 1.0)
-    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes, _ in hearing.RECIPES.values())
+    assert all(set(changes) <= set(type(SETTINGS).model_fields) for changes, _ in cross_corpus.RECIPES.values())
 
 
 def test_correlation_within_groups_takes_no_notice_of_the_groups():
@@ -151,15 +151,15 @@ def test_correlation_within_groups_takes_no_notice_of_the_groups():
     group = np.arange(200) % 4
     true = rng.normal(0, 1, (200, 2)) + 5 * group[:, None]
     found = np.stack([true[:, 0] - 9 * group, rng.normal(0, 1, 200) + 5 * group], axis=1)
-    same, none = hearing._correlation(found, true, group)
+    same, none = cross_corpus._correlation(found, true, group)
     assert same == pytest.approx(1) and abs(none) < 0.2
 
 
 def test_quiet_parts_are_cut_and_a_silent_wave_is_left():
     loud = np.sin(np.arange(16000) / 5).astype(np.float32)
     quiet = np.zeros(8000, np.float32)
-    np.testing.assert_array_equal(hearing._cut(np.concatenate([quiet, loud, quiet])), loud)
-    assert len(hearing._cut(quiet)) == 8000
+    np.testing.assert_array_equal(cross_corpus._cut(np.concatenate([quiet, loud, quiet])), loud)
+    assert len(cross_corpus._cut(quiet)) == 8000
 
 
 # Scores of phones and units; ablations

@@ -65,7 +65,7 @@ Wave = Float32[np.ndarray, " samples"]
 
 def measure(options: Options) -> Iterator[Figure]:
     """Corpora left out, then speakers, then the shipped weights on changed, read and demonstration speech."""
-    if not there(options.real, "hearing"):
+    if not there(options.real, "the instructor on corpora left out"):
         return
     bank, settings = read_bank(options), profile("full").instructor
     encoder = load_encoder()
