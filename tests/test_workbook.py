@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import av
 import nbformat
@@ -330,6 +332,21 @@ def test_a_committed_notebook_is_clean_and_of_the_house_form(path: Path):
     assert notebook.cells[0].source.startswith(f"# {path.name[:2]} ")
     assert "**In**" in notebook.cells[0].source and "**Out**" in notebook.cells[0].source
     assert not re.search(r"(?<![\w.])/(home|root|tmp|work|Users)/", path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_names_nothing_that_its_modules_lack(path: Path):
+    cells = nbformat.read(path, as_version=4).cells
+    tree = ast.parse("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names: dict = {}
+    exec(compile(ast.Module(imports, []), path.name, "exec"), names)
+    for each in ast.walk(tree):
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store):
+            names.pop(each.id, None)
+    used = [each for each in ast.walk(tree) if isinstance(each, ast.Attribute) and isinstance(each.value, ast.Name)]
+    modules = [(names[each.value.id], each.attr) for each in used if isinstance(names.get(each.value.id), ModuleType)]
+    assert len(modules) > 5 and not [(where.__name__, name) for where, name in modules if not hasattr(where, name)]
 
 
 @pytest.fixture(scope="session")

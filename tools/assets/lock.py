@@ -2,8 +2,9 @@
 
     python -m tools.assets.lock
 
-pyproject.toml is the one place where a direct dependency is pinned. environment.yml repeats those pins for conda users;
-requirements.lock names the exact version of everything they draw in, as installed in the running environment.
+pyproject.toml is the one place where a direct dependency is pinned. environment.yml repeats those pins for conda users,
+under conda-forge's names where it has the package in the same numbering; requirements.lock names the exact version of
+everything they draw in, as installed in the running environment.
 """
 
 from __future__ import annotations
@@ -19,6 +20,25 @@ from avi_lib.files import atomic_path
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_TOOLS = {"pip", "setuptools", "wheel"}
+CONDA = {
+    **{
+        name: name
+        for name in (
+            "accelerate av beartype ctranslate2 filelock hypothesis import-linter inflect ipykernel ipywidgets jaxtyping "
+            "jinja2 jupyterlab librosa matplotlib mypy nbclient nbformat nbstripout numba numpy packaging papermill "
+            "pillow plotly pyarrow pydantic pytest pytest-xdist pyyaml rapidfuzz ruff safetensors scikit-learn scipy "
+            "tensorboard tornado tqdm transformers"
+        ).split()
+    },
+    "huggingface-hub": "huggingface_hub",
+    "jupyter-client": "jupyter_client",
+    "sounddevice": "python-sounddevice",
+    "soundfile": "pysoundfile",
+    "soxr": "soxr-python",
+    "torch": "pytorch-cpu",
+}
+"""Names on conda-forge by names on the package index. OpenCV counts its versions otherwise there and is left to pip, as
+is what conda-forge lacks."""
 
 
 def direct_pins(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], list[str]]:
@@ -28,17 +48,20 @@ def direct_pins(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], l
 
 
 def environment_yml(pyproject: Path = ROOT / "pyproject.toml") -> str:
-    """Text of environment.yml: Python from conda, everything else from the package index with pyproject.toml's pins."""
-    runtime, development = direct_pins(pyproject)
+    """Text of environment.yml: what conda-forge has from there, the rest through pip, all with pyproject.toml's pins."""
+    pins = [Requirement(pin) for pins in direct_pins(pyproject) for pin in pins]
+    conda = [f"{CONDA[each.name]}{each.specifier}" for each in pins if each.name in CONDA]
     lines = [
         "# Written by `make lock` from pyproject.toml; edit that file instead.",
+        "# With an NVIDIA card write pytorch-gpu for pytorch-cpu.",
         "name: avi",
         "channels: [conda-forge]",
         "dependencies:",
         "  - python=3.11",
         "  - pip",
+        *[f"  - {pin.replace('==', '=')}" for pin in sorted(set(conda))],
         "  - pip:",
-        *[f"      - {pin}" for pin in [*runtime, *development]],
+        *[f"      - {each.name}{each.specifier}" for each in pins if each.name not in CONDA],
         "      - -e .",
     ]
     return "\n".join(lines) + "\n"
