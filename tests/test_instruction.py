@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.attribution import phrases, without
 from avi_lib.instruction.action_units import (
     ACTION_UNITS,
     EMOTION_WORDS,
@@ -43,6 +42,7 @@ from avi_lib.instruction.instruction import (
 )
 from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, scan, stem, stems_of
 from avi_lib.motion.clip import ARKIT
+from tools.benchmarks.attribution import phrases, without
 
 BOTH_BROWS = ("inner_brow_raise", "outer_brow_raise")
 STILL_BROWS = dict.fromkeys(("brow_down", *BOTH_BROWS), 0.0)

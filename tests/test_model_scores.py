@@ -13,7 +13,6 @@ from test_generator import SPOKEN, made, performer
 from avi_lib.corpus.dataset import Item
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
-from avi_lib.evaluation.attribution import attribute, group_change
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
@@ -21,6 +20,7 @@ from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
 from avi_lib.speech.encoders import RATE_HZ, one_thread
 from tools.benchmarks import scores
+from tools.benchmarks.attribution import attribute, group_change
 from tools.benchmarks.systems import score_exchange, still_sounds
 
 

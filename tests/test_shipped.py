@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.attribution import attribute
 from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import prototype
@@ -28,6 +27,7 @@ from avi_lib.speech.augment import SOUNDS, draw_sound, gain
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
+from tools.benchmarks.attribution import attribute
 
 SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)

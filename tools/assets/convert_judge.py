@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from avi_lib.evaluation.judge import ExpressionNetwork
 from avi_lib.files import atomic_path
 from avi_lib.models import ASSETS, Model, resolve
+from tools.benchmarks.judge import ExpressionNetwork
 
 SOURCE = Model.model_validate(
     {

@@ -1,7 +1,7 @@
 """What an emotion's name alone asks of the performer: does the independent judge see it, and by how much does it move?
 
 Every emotion that the judge knows, at its highest level, over the same recordings; pictures of each clip as in
-`evaluation.judge`. How far brows come down was chosen with a look at what it says of still faces on these heads but
+`judge`. How far brows come down was chosen with a look at what it says of still faces on these heads but
 ella, so recall, of anger above all, is optimistic; so were the strengths of fear, sadness and surprise, mostly without
 a look at anna and ella (docs/evaluation.md).
 """
@@ -12,7 +12,6 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from avi_lib.evaluation.judge import EXPRESSIONS, PICTURES, face_boxes, load_judge
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import levels
 from avi_lib.instruction.instruction import Instruction, expression_targets
@@ -22,8 +21,10 @@ from avi_lib.settings import RenderSettings
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.prosody import prosody
 from avi_lib.talker import Renderer
+from tools.benchmarks.judge import EXPRESSIONS, face_boxes, load_judge
 from tools.benchmarks.measuring import Figure, Options
 from tools.benchmarks.phones import read_source
+from tools.benchmarks.systems import PICTURES
 
 SIZE_PX, MOST_CLIPS = 320, 12
 HEADS = ("open", "anna", "ben", "david", "ella", "frank", "grace")

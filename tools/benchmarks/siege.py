@@ -267,12 +267,12 @@ def weights(count: int, folder: Path) -> Iterator[Attack]:
     import torch
     from torch.optim.swa_utils import AveragedModel
 
-    from avi_lib.evaluation.judge import load_judge
     from avi_lib.face.head import load_head
     from avi_lib.instruction.instructor_network import load_instructor_model
     from avi_lib.motion.generator import load_talking_model
     from avi_lib.motion.prior import load_prior
     from avi_lib.training.loop import load_checkpoint, save_checkpoint
+    from tools.benchmarks.judge import load_judge
 
     assets = ROOT / "avi_lib" / "assets"
     network = torch.nn.Linear(4, 4)

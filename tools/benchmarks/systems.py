@@ -23,7 +23,6 @@ from jaxtyping import Float, Float32, Int, UInt8
 
 from avi_lib.corpus.dataset import Corpus, Item, held_out
 from avi_lib.errors import InputError, cause
-from avi_lib.evaluation.judge import EXPRESSIONS, PUBLISHED, Judge, face_boxes
 from avi_lib.evaluation.metrics import (
     MEASURES,
     SpeechTrack,
@@ -51,6 +50,7 @@ from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import Phone, recognise_phones
 from avi_lib.speech.prosody import prosody
 from tools.assets.noises import make_noise
+from tools.benchmarks.judge import EXPRESSIONS, PUBLISHED, Judge, face_boxes
 
 LIPS, EYES = (13, 14), (33, 263)
 """Face-mesh landmarks: middle of the inner upper and lower lip, outer corners of the eyes."""

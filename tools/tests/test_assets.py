@@ -16,12 +16,12 @@ import pytest
 from test_scenes import make_source
 
 from avi_lib.corpus.rigs import OPENFACE
-from avi_lib.evaluation.judge import SHIPPED_JUDGE
 from avi_lib.instruction.action_units import EMOTIONS, REALISATIONS, levels
 from avi_lib.speech.phones import ARPABET, BILABIAL, VOWELS
 from tools.assets import compose_scenes, fit_openface, fit_realisations
 from tools.assets.convert_judge import SOURCE, converted
 from tools.assets.lock import direct_pins, environment_yml
+from tools.benchmarks.judge import SHIPPED_JUDGE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "tools" / "assets" / "samples"

@@ -10,14 +10,6 @@ import torch
 from safetensors.torch import save
 
 from avi_lib.errors import InputError
-from avi_lib.evaluation.judge import (
-    EXPRESSIONS,
-    SHIPPED_JUDGE,
-    ExpressionNetwork,
-    Judge,
-    face_boxes,
-    load_judge,
-)
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Instruction, expression_targets
@@ -25,6 +17,14 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import RenderSettings, TalkSettings
 from avi_lib.speech.encoders import one_thread
 from avi_lib.talker import Talker
+from tools.benchmarks.judge import (
+    EXPRESSIONS,
+    SHIPPED_JUDGE,
+    ExpressionNetwork,
+    Judge,
+    face_boxes,
+    load_judge,
+)
 from tools.benchmarks.systems import JUDGED, OTHER, AskedFace, judge_emotions, neutral_share
 
 SIZE = 256
