@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MOST_LETTERS = 600
-"""Of each part of an error: of a longer one the beginning and the end are kept."""
+MOST_LETTERS = 600  # of each part of an error: of a longer one the beginning and the end are kept
 _TURNS = {
     r"^Error (?:-?\d+ while|while|occurred) \w+ \w+: ": "",
     r"^(?:invalid literal for|could not convert string to) \w+(?:\(\) with base \d+)?: (.*)$": r"\1 is no number",

@@ -27,8 +27,7 @@ from safetensors.numpy import load_file, save
 
 from avi_lib.errors import InputError, OutputError, cause
 
-_MAKING = ".avi-making"
-"""Ending of the folder in which another one is made."""
+_MAKING = ".avi-making"  # ending of the folder in which another one is made
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
 
 

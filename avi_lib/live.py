@@ -33,14 +33,10 @@ from avi_lib.speech.encoders import RATE_HZ, Wave
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talker
 
-LATENCY_S = 0.28
-"""From the sound of a frame's first sample to the frame."""
-LATE_S = 0.2
-"""Silence is put in where no sound came for so long."""
-BEHIND_MS = 10.0
-"""Frames that are later than this are helped by drawing none."""
-MOST_WAITING_S = 1.0
-"""Sound that waits to be worked on; the oldest beyond it is left out."""
+LATENCY_S = 0.28  # from the sound of a frame's first sample to the frame
+LATE_S = 0.2  # silence is put in where no sound came for so long
+BEHIND_MS = 10.0  # frames that are later than this are helped by drawing none
+MOST_WAITING_S = 1.0  # sound that waits to be worked on; the oldest beyond it is left out
 FIRST_S, EVERY_S, HEARD_S = 3.0, 5.0, 6.0
 """Without an instruction: the voice is listened to after so long, then so often, each time to the last `HEARD_S`."""
 

@@ -41,8 +41,7 @@ from avi_lib.motion.formats import check_motion, livelink_rows, save_motion
 from avi_lib.motion.live import FPS
 from avi_lib.speech.encoders import RATE_HZ, Wave
 
-RATES_HZ = (8_000, 192_000)
-"""Rates at which sound may come."""
+RATES_HZ = (8_000, 192_000)  # rates at which sound may come
 
 Values = Float32[np.ndarray, " channels"]
 

@@ -91,15 +91,12 @@ class Talk:
         return notes + [f"what the instruction at {each.at_s:g} s asks for in order is mixed: {do}" for each in mixed]
 
 
-LEAST_MEASURED_S = 1.0
-"""Speech under an instruction that is long enough to say whether the face is what was understood."""
-CHUNK_FRAMES = 100
-"""Frames deformed at a time: memory stays the same for any length."""
+LEAST_MEASURED_S = 1.0  # speech under an instruction that is long enough to say whether the face is what was understood
+CHUNK_FRAMES = 100  # frames deformed at a time: memory stays the same for any length
 
 R = TypeVar("R", bound="Renderer")
 Picture = UInt8[np.ndarray, "height width channels"]
-Shown = UInt8[np.ndarray, "shown width channels"]
-"""A picture with its strip under it."""
+Shown = UInt8[np.ndarray, "shown width channels"]  # a picture with its strip under it
 
 
 class Renderer:

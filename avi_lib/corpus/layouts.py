@@ -105,8 +105,7 @@ class RuleError(ValueError):
     """A file or row breaks a rule of its corpus; the message says which, and becomes the reason of a Refusal."""
 
 
-Found = dict[str, Path]
-"""Files of a source by their names below it, with forward slashes."""
+Found = dict[str, Path]  # files of a source by their names below it, with forward slashes
 
 
 # Files of a source.

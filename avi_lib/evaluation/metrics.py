@@ -38,8 +38,7 @@ CLOSED_SHARE = 0.2
 
 By this rule 12 of the 13 /m b p/ in ten real GRID videos are closed, and 26 % with the lips of another clip.
 """
-_AT_ONCE = 1 << 18
-"""Vertices of all frames that are held together, 6 MB: an hour of motion must fit in memory."""
+_AT_ONCE = 1 << 18  # vertices of all frames that are held together, 6 MB: an hour of motion must fit in memory
 
 Motion = Float[np.ndarray, "frames channels"]
 Other = Float[np.ndarray, "others channels_too"]
@@ -240,8 +239,7 @@ def measures_of(table: str) -> dict[str, Measure]:
     return {name: Measure(*words) for name, words in _TABLES[table].items()}
 
 
-MEASURES = measures_of("motion")
-"""What `measure_motion` finds."""
+MEASURES = measures_of("motion")  # what `measure_motion` finds
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,12 +35,9 @@ from avi_lib.speech.phones import align_phones
 RESAMPLES = 1000
 SHARE = 0.95
 LEAST_GROUPS = 5
-DIFFERENCE = "difference"
-"""The column of a second system less a first one, clip by clip."""
-LEAST_S = 1.0
-"""Motion and sound must share at least this."""
-MOST_APART_S = 0.5
-"""Lengths of motion and sound that differ by more are warned of."""
+DIFFERENCE = "difference"  # the column of a second system less a first one, clip by clip
+LEAST_S = 1.0  # motion and sound must share at least this
+MOST_APART_S = 0.5  # lengths of motion and sound that differ by more are warned of
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,7 @@ from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 
 JOINTS = ("body", "head", "leftEye", "rightEye")
-PARENTS = (0, 0, 1, 1)
-"""Number of each joint's parent; the first has none."""
+PARENTS = (0, 0, 1, 1)  # number of each joint's parent; the first has none
 
 
 def _check(head: Head, motion: MotionClip, do: str) -> None:
@@ -87,13 +86,11 @@ def _picture(head: Head) -> UInt8[np.ndarray, "H W channels"]:
 
 GENERATOR = "avi_lib"
 FACE_NODE = len(JOINTS)
-JPEG_QUALITY = 95
-"""Within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG."""
+JPEG_QUALITY = 95  # within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG
 
 CUTOFF = 0.35
 """Hair is shown from this opacity on: players sort blended triangles by their middles, and hair is many layers."""
-NORMAL_GRAIN = 1e-3
-"""Smaller changes of a normal by a morph target are left out."""
+NORMAL_GRAIN = 1e-3  # smaller changes of a normal by a morph target are left out
 
 _TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4", 16: "MAT4"}
 _COMPONENTS = {"float32": 5126, "uint32": 5125, "uint16": 5123, "uint8": 5121}

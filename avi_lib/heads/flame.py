@@ -97,10 +97,8 @@ _SHAPES = {
     "kintree_table": (2, len(JOINTS)),
 }
 _WHOLE = ("f", "kintree_table")
-SECONDS = 20.0
-"""That reading a file may take."""
-_REACH_M = 2.0
-"""No vertex of a head in metres lies further from the origin."""
+SECONDS = 20.0  # that reading a file may take
+_REACH_M = 2.0  # no vertex of a head in metres lies further from the origin
 _GET = "download the model again from its makers' page, flame.is.tue.mpg.de"
 
 
@@ -155,10 +153,8 @@ def save_flame_npz(arrays: dict[str, Any], path: Path) -> None:
         np.savez(stream, **arrays)
 
 
-EXPRESSIONS = 50
-"""Expression coefficients that the FLAME motion space has, the first of the file's 100."""
-FRAMES_AT_ONCE = 8
-"""Frames posed together, so that their vertices stay in the processor's cache."""
+EXPRESSIONS = 50  # expression coefficients that the FLAME motion space has, the first of the file's 100
+FRAMES_AT_ONCE = 8  # frames posed together, so that their vertices stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)

@@ -47,8 +47,7 @@ SKIN, LIPS, EYE, TONGUE = (MATERIAL_NAMES.index(name) for name in ("skin", "lips
 # Registration: where each vertex of a FLAME face lies on the open head, the way from blendshapes of one to motion of
 # the other. The face is placed by its eyes, brought near by an affine map and draped over the open head smoothly.
 
-JAW_PROBE_RAD = 0.2
-"""Opening of the jaw that shows which vertices it carries."""
+JAW_PROBE_RAD = 0.2  # opening of the jaw that shows which vertices it carries
 
 _NORMAL_M, _JAW_M = 0.004, 0.010
 """Distances that count as much as normals one unit apart, and as a jaw that carries one point and not the other."""
@@ -211,8 +210,7 @@ def _draped(start: np.ndarray, triangles: np.ndarray, jaw: np.ndarray, target: c
 
 MOUTH_SHADE, LEAST_LIGHT = 0.1, 0.5
 """How much light gets to the sheet behind the lips, and to the skin at least: the open head's scalp lies under hair."""
-_SEAM_UV = 0.15
-"""A triangle that is wider in the atlas spans a seam of it, and has the colour of one of its corners."""
+_SEAM_UV = 0.15  # a triangle that is wider in the atlas spans a seam of it, and has the colour of one of its corners
 
 
 def _carried(
@@ -246,12 +244,9 @@ def _sampled(triangles: Integer[np.ndarray, "T 3"], steps: int) -> tuple[np.ndar
 # A linear map between ARKit blendshapes and FLAME coefficients, fitted to a FLAME model of a person's own.
 
 MM = 1000.0
-JAW_UNIT_RAD = 0.1
-"""Turn of the jaw that counts as much as an expression coefficient of 1."""
-RIDGE_MM2 = 1e-3
-"""What a squared coefficient costs, against the mean squared error of the vertices."""
-FAINT_MM2 = 1e-4
-"""The same for a squared ARKit weight on the way back; what moves nothing stays at rest."""
+JAW_UNIT_RAD = 0.1  # turn of the jaw that counts as much as an expression coefficient of 1
+RIDGE_MM2 = 1e-3  # what a squared coefficient costs, against the mean squared error of the vertices
+FAINT_MM2 = 1e-4  # the same for a squared ARKit weight on the way back; what moves nothing stays at rest
 
 _PROBE_RAD = 0.1
 _SHAPES = len(ARKIT_BLENDSHAPES)
@@ -350,8 +345,7 @@ def _bounded(shapes: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 MOST_SHAPE = 10.0
 """Standard deviations of a population's faces, in which the coefficients count; beyond a few nobody looks like it."""
 
-_LIPS_M = 0.009
-"""Skin nearer than this to the line between the lips has their gloss."""
+_LIPS_M = 0.009  # skin nearer than this to the line between the lips has their gloss
 _SHEET = 9
 _SHEET_DEPTH_M, _SHEET_ABOVE_M, _SHEET_BELOW_M = 0.014, 0.008, 0.030
 

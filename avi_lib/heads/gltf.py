@@ -35,8 +35,7 @@ from avi_lib.wall import behind_wall
 
 MAX_FRAMES = 500_000
 FPS_RANGE = (1.0, 240.0)
-STILL_FPS = 25.0
-"""The rate of a clip whose animation has one key and notes no rate."""
+STILL_FPS = 25.0  # the rate of a clip whose animation has one key and notes no rate
 EXTENSIONS = {
     *("KHR_mesh_quantization", "KHR_texture_transform", "EXT_texture_webp", "KHR_texture_basisu"),
     *("KHR_lights_punctual", "KHR_xmp_json_ld", "KHR_materials_variants", "KHR_materials_unlit"),
@@ -48,8 +47,7 @@ EYES = ({"eye", "left"}, {"eye", "l"}), ({"eye", "right"}, {"eye", "r"})
 _TYPES = {5120: "<i1", 5121: "<u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 
-Part = dict[str, Any]
-"""An object of a document, without what is null."""
+Part = dict[str, Any]  # an object of a document, without what is null
 
 
 class GltfFile:
@@ -264,8 +262,7 @@ def read_glb_motion(path: Path, animation: str | None = None) -> MotionClip:
     return read_clip(clip["values"], float(clip["fps"]), ARKIT, Path(path), present=present, warnings=warnings)
 
 
-Move = tuple[Part, int]
-"""An animation, and the number of one of its samplers."""
+Move = tuple[Part, int]  # an animation, and the number of one of its samplers
 Weights = list[tuple["_Curve", dict[str, list[int]]]]
 """Curves of the weights of meshes, and the places of each ARKit channel in them."""
 

@@ -23,8 +23,7 @@ from avi_lib.heads.gltf import GltfFile, GltfScene, Part, target_names
 from avi_lib.motion.clip import match_channels
 
 MAX_VERTICES = 200_000
-GREY = 0.01
-"""How far the red, green and blue of a grey may be apart."""
+GREY = 0.01  # how far the red, green and blue of a grey may be apart
 
 
 def read_gltf_head(path: str) -> dict[str, Any]:

@@ -149,8 +149,7 @@ def _place(word: bytes, before: int) -> int:
 # The texture of an OBJ head: what its .mtl files name, or plain colours.
 
 MAX_MTL_BYTES = 1 << 17
-CLEAR = 0.5
-"""Surfaces of less opacity are left out."""
+CLEAR = 0.5  # surfaces of less opacity are left out
 
 Look = Path | tuple[int, int, int]
 
@@ -230,8 +229,7 @@ def _fractions(text: str) -> list[float]:
 
 NEUTRAL_NAMES = ("neutral", "rest", "base", "basis")
 MAX_FILES = 500
-MAX_VERTICES = 200_000
-"""Of one head: 52 shapes of so many take 125 MB."""
+MAX_VERTICES = 200_000  # of one head: 52 shapes of so many take 125 MB
 
 
 def read_obj_head(path: str) -> dict[str, Any]:
@@ -337,10 +335,8 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
 # A motion as a sequence of OBJ files, one a frame, for tools that read nothing else.
 
 FRAMES_AT_ONCE = 8
-MOST_METRES = 9.99
-"""Coordinates that a line has room for."""
-_POINT = "v%9.5f%9.5f%9.5f\n"
-"""A line of a point in metres, to hundredths of a millimetre."""
+MOST_METRES = 9.99  # coordinates that a line has room for
+_POINT = "v%9.5f%9.5f%9.5f\n"  # a line of a point in metres, to hundredths of a millimetre
 
 
 def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> None:

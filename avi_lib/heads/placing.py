@@ -35,14 +35,10 @@ PLAIN_RGB: dict[str, tuple[int, int, int]] = {part: tuple(rgb) for part, rgb in 
 """Of a material without a picture and without a colour, by a word in its name or by its kind."""
 
 MAX_SIDE = 4096
-MAX_PIXELS = 1 << 26
-"""Of one picture: 8192 x 8192."""
-EDGE = 8
-"""Pixels around each of several pictures, so that the smaller levels of the atlas mix no neighbours in."""
-PLAIN_SIDE = 16
-"""Of the picture of a plain colour."""
-SLACK = 1e-3
-"""How far texture coordinates may leave their picture unseen."""
+MAX_PIXELS = 1 << 26  # of one picture: 8192 x 8192
+EDGE = 8  # pixels around each of several pictures, so that the smaller levels of the atlas mix no neighbours in
+PLAIN_SIDE = 16  # of the picture of a plain colour
+SLACK = 1e-3  # how far texture coordinates may leave their picture unseen
 
 Picture = UInt8[np.ndarray, "h w 4"]
 
@@ -211,17 +207,14 @@ def _framed(rgba: Picture, scale: float, edge: int) -> Picture:
 
 # The head: turned upright, moved, and scaled unless it is in metres.
 
-EYES_APART_M = 0.063
-"""Between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)."""
-EYES_APART_RANGE_M = (0.050, 0.076)
-"""A head whose eyes are this far apart is taken to be in metres, and keeps its size."""
+EYES_APART_M = 0.063  # between the pupils of an adult (Dodgson, 2004: the mean of 3976 people)
+EYES_APART_RANGE_M = (0.050, 0.076)  # a head whose eyes are this far apart is taken to be in metres, and keeps its size
 WIDEST_EYE = 0.45
 """How far from its middle what a shape moves at one eye lies on average, at most, in distances between the eyes: 0.25
 for the lids of the open head, more where the shape moves the other eye as well."""
 HEAD_HEIGHT_M, TALLEST_M, LEAST_HEAD_M, MOST_FACE_M = 0.23, 2.1, 0.10, 0.40
 """Of a human head, of a person; a mesh's largest side is at least so long, that of what its shapes move at most."""
-LEAST_FACING = 0.05
-"""The share of moving skin that looks to the front, more than to the back, where a front is seen."""
+LEAST_FACING = 0.05  # the share of moving skin that looks to the front, more than to the back, where a front is seen
 STILL = 5e-5
 """A shape moves nothing when no point goes further than this, in largest sides of the mesh: numbers were rounded."""
 NECK = np.array([0.0, -0.893, -1.460])

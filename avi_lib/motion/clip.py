@@ -116,8 +116,7 @@ FACTORS = _starting(
 
 # Which channel a name is: of a head's shape, a table's column, a rig's weight, however it is written.
 
-MAX_NAME = 200
-"""Characters of the longest name that is looked at."""
+MAX_NAME = 200  # characters of the longest name that is looked at
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SIDES = {"Left": ("left", "l"), "Right": ("right", "r")}
 
@@ -341,12 +340,10 @@ def _continuous(vectors: Float64[np.ndarray, "frames 3"]) -> Float64[np.ndarray,
 
 # Motion as a stranger's file has it: gaps are filled, units told from each other, and what is implausible is refused.
 
-MAX_GAP_S = 0.5
-"""Longest time without values that is filled in; a longer one is refused."""
+MAX_GAP_S = 0.5  # longest time without values that is filled in; a longer one is refused
 MOST_WEIGHT, MOST_PERCENT = 2.0, 150.0
 """Largest weights of a blendshape that are believed, counted to 1 and to 100: animators exaggerate."""
-MOST_EXPRESSION = 20.0
-"""Largest FLAME expression coefficient that is believed, in standard deviations of faces."""
+MOST_EXPRESSION = 20.0  # largest FLAME expression coefficient that is believed, in standard deviations of faces
 CUT_OFF, CUT_SHARE = 0.05, 0.01
 """Trackers step out of 0-1 by less than the first; from the second share of frames on, more than that is told."""
 MOST_HEAD_RAD = 3.2

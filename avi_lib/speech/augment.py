@@ -27,8 +27,7 @@ TELEPHONE_HZ = (300.0, 3400.0)
 SPEEDS = (0.88, 1.14)  # slowest and fastest that another voice is imitated by playing a clip at another speed
 CODECS = ("mu-law", "low-rate")
 
-LONGEST_PAUSE_S = 0.6
-"""Longest silence that is put before or after a clip."""
+LONGEST_PAUSE_S = 0.6  # longest silence that is put before or after a clip
 
 _FRAME = RATE_HZ // 40
 _ACTIVE_DB, _QUIET_DB = 20.0, 30.0
@@ -36,8 +35,7 @@ _PAD = RATE_HZ // 8
 _LARGEST = 0.98
 
 Wave = Float32[np.ndarray, " samples"]
-Maker = Callable[[int, np.random.Generator], np.ndarray]
-"""Makes so many samples of a sound, at any level."""
+Maker = Callable[[int, np.random.Generator], np.ndarray]  # makes so many samples of a sound, at any level
 Gains = Callable[[Float64[np.ndarray, " bins"]], Float64[np.ndarray, " bins"]]
 
 

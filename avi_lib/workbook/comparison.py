@@ -25,8 +25,7 @@ from avi_lib.files import atomic_path, check_writable
 from avi_lib.workbook.run import RECORD, Values, choose, find_stages, read_manifest
 
 MOST_RUNS, MOST_PICTURES = 12, 24
-Rows = dict[str, list[Any]]
-"""By name a value for each run, None where it has none."""
+Rows = dict[str, list[Any]]  # by name a value for each run, None where it has none
 
 
 class Picture(NamedTuple):

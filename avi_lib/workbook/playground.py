@@ -39,13 +39,10 @@ from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS, A, B, Recording,
 
 PREVIEW_PX = 256
 BOTH = f"{A} | {B}"
-MOST_ROWS = 12
-"""Rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`."""
-UNNAMED = -1.0
-"""Value of a slider whose action unit the sentence does not name."""
+MOST_ROWS = 12  # rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`
+UNNAMED = -1.0  # value of a slider whose action unit the sentence does not name
 
-Reporting = Callable[[], AbstractContextManager[None]]
-"""A context that shows errors in the page, each in one line."""
+Reporting = Callable[[], AbstractContextManager[None]]  # a context that shows errors in the page, each in one line
 _SOURCES = {"the speech": SPEECH, "at rest": OFF, "another seed": SEED, "another sentence": TEXT, "a file": FILE}
 _SOURCE_VALUES = {SEED: "a number", TEXT: "a sentence", FILE: "path of a motion or a video"}
 _WIDE = {"width": "auto"}

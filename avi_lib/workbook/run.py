@@ -51,8 +51,7 @@ _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
 _KINDS |= {type(None): "a value"}
 Values = dict[str, Any]
-LOG = logging.getLogger(__name__)
-"""Says when a notebook begins, waits and ends."""
+LOG = logging.getLogger(__name__)  # says when a notebook begins, waits and ends
 
 
 def project_root() -> Path:

@@ -33,15 +33,12 @@ from avi_lib.settings import Factors, SampleSettings, TalkSettings
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Renderer, Talk, Talker
 
-PREVIEW_S = 12.0
-"""Length of a preview; of longer recordings it shows a part."""
+PREVIEW_S = 12.0  # length of a preview; of longer recordings it shows a part
 
 VIDEO, REQUEST = ".mp4", ".json"
-KINDS = (VIDEO, *writable_here(), REQUEST)
-"""What a face is saved as; `.json` holds the request."""
+KINDS = (VIDEO, *writable_here(), REQUEST)  # what a face is saved as; `.json` holds the request
 
-A, B = "A", "B"
-"""Names of the face that is kept for comparison, and of the one that is edited."""
+A, B = "A", "B"  # names of the face that is kept for comparison, and of the one that is edited
 
 STRENGTHS = {"without": 0.0} | {words.before[0] or "plainly": words.strength for words in STRENGTH_WORDS}
 """Strengths of an action unit by the word that says them; `without` forbids it, no word at all is `plainly`."""
