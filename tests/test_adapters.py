@@ -64,9 +64,7 @@ def test_files_are_found_at_any_depth_hidden_ones_are_not_and_links_are_followed
     assert list(find(tmp_path / "in", SPEECH_SUFFIXES)[0]) == ["anna/y.wav", "z/x.wav"]
 
 
-def test_what_cannot_be_used_is_refused_by_a_printable_name_and_the_rest_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_used_is_refused_by_a_printable_name_and_the_rest_is_found(tmp_path, monkeypatch):
     tree(tmp_path, "ok.wav", "two\nlines.wav", "locked/x.wav")
     (tmp_path / "gone.wav").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe.wav")

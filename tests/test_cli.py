@@ -128,9 +128,7 @@ def test_a_folder_of_recordings_goes_on_after_one_fails(recording: Path, tmp_pat
         ("a" * 300, None, "expected"),
     ],
 )
-def test_bad_speech_ends_with_one_clear_line_and_nothing_written(
-    named: str, content: bytes | str | None, words: str, tmp_path: Path, capsys: Capture
-):
+def test_bad_speech_ends_with_one_clear_line_and_nothing_written(named, content, words, tmp_path, capsys):
     if isinstance(content, bytes):
         (tmp_path / named).write_bytes(content)
     elif content is not None:
@@ -174,9 +172,7 @@ def test_bad_speech_ends_with_one_clear_line_and_nothing_written(
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_bad_arguments_end_with_exit_code_2_and_one_line(
-    arguments: list[str], named: str, recording: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-):
+def test_bad_arguments_end_with_exit_code_2_and_one_line(arguments, named, recording, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hello.wav").write_bytes(recording.read_bytes())
     (tmp_path / "folder.mp4").mkdir()
@@ -261,9 +257,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     ("reader", "code", "words"),
     [("| cat", 0, ""), ("| head -c 9", 0, ""), (">/dev/full", 2, "avi: No space left on device: standard output\n")],
 )
-def test_a_batch_goes_on_whatever_becomes_of_its_report(
-    reader: str, code: int, words: str, recording: Path, tmp_path: Path
-):
+def test_a_batch_goes_on_whatever_becomes_of_its_report(reader, code, words, recording, tmp_path):
     for name in ("a_голос\udcff.wav", "b.wav"):
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).write_bytes(recording.read_bytes())
@@ -278,9 +272,7 @@ def test_a_batch_goes_on_whatever_becomes_of_its_report(
         assert [Path(each["path"]).name for each in made] == ["a_голос\udcff.wav", "b.wav"]
 
 
-def test_progress_is_told_in_lines_where_there_is_no_terminal(
-    recording: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-):
+def test_progress_is_told_in_lines_where_there_is_no_terminal(recording, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cli, "EVERY_S", 0.05)
     arguments = ["talk", str(recording), "--instruction", ANGRY, "--size", "256", "--progress", "--json"]
     assert main([*arguments, "-o", str(tmp_path / "a.mp4")]) == 0
@@ -307,9 +299,7 @@ def test_models_and_doctor_print_json(capsys: Capture):
     assert {"python", "device"} <= {check["name"] for check in json.loads(capsys.readouterr().out)["checks"]}
 
 
-def test_a_folder_can_be_worked_on_twice_and_its_own_videos_are_left_alone(
-    recording: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_folder_can_be_worked_on_twice_and_its_own_videos_are_left_alone(recording, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("a.wav", "a.flac", ".hidden.wav"):
         (tmp_path / name).write_bytes(recording.read_bytes())

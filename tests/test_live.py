@@ -18,7 +18,6 @@ from websocket import WebSocket, create_connection
 from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
-from avi_lib.face.head import Head
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.live import MOST_WAITING_S, Intake, LiveSession, Pipe, PlayedFile, Socket
 from avi_lib.motion.clip import ARKIT
@@ -55,9 +54,7 @@ def values_of(*pieces: Any) -> np.ndarray:
     return np.concatenate([values for each in pieces for values in each])
 
 
-def test_pieces_of_any_size_give_the_bytes_of_the_whole(
-    generator: LearnedGenerator, style: np.ndarray, wave: np.ndarray
-) -> None:
+def test_pieces_of_any_size_give_the_bytes_of_the_whole(generator, style, wave):
     whole = live_motion(generator, wave, style, NODDING, seed=3)
     assert len(whole) == -(-len(wave) // FRAME)
     face, rng, at, pieces = LiveFace(generator, style, NODDING, seed=3), np.random.default_rng(0), 0, []
@@ -69,9 +66,7 @@ def test_pieces_of_any_size_give_the_bytes_of_the_whole(
     assert not np.array_equal(live_motion(generator, wave, style, NODDING, seed=4).values, whole.values)
 
 
-def test_a_frame_waits_for_160_ms_of_later_sound_and_depends_on_no_more(
-    generator: LearnedGenerator, style: np.ndarray, wave: np.ndarray
-) -> None:
+def test_a_frame_waits_for_160_ms_of_later_sound_and_depends_on_no_more(generator, style, wave):
     other, cut = wave.copy(), 24
     other[cut * FRAME :] = 0.3 * np.sin(np.arange(len(wave) - cut * FRAME))
     known = cut - AHEAD
@@ -82,9 +77,7 @@ def test_a_frame_waits_for_160_ms_of_later_sound_and_depends_on_no_more(
     assert sum(map(len, heard.push(wave[4 * FRAME : (4 + HOP) * FRAME]))) == HOP
 
 
-def test_lips_shut_within_200_ms_of_silence_and_follow_the_recording_as_a_whole(
-    generator: LearnedGenerator, style: np.ndarray, wave: np.ndarray, head: Head
-) -> None:
+def test_lips_shut_within_200_ms_of_silence_and_follow_the_recording_as_a_whole(generator, style, wave, head):
     ends = round(1.8 * RATE_HZ)  # within a word
     spoken = np.concatenate([wave[:ends], np.zeros(RATE_HZ, np.float32)])
     gap_mm = MM * head.lip_gap(live_motion(generator, spoken, style, CALM).values)
@@ -93,9 +86,7 @@ def test_lips_shut_within_200_ms_of_silence_and_follow_the_recording_as_a_whole(
     assert np.corrcoef(live_motion(generator, wave, style, CALM)["jawOpen"], whole)[0, 1] > 0.9
 
 
-def test_another_instruction_comes_on_within_half_a_second_and_memory_stays(
-    generator: LearnedGenerator, style: np.ndarray, wave: np.ndarray
-) -> None:
+def test_another_instruction_comes_on_within_half_a_second_and_memory_stays(generator, style, wave):
     smiling = style.copy()
     smile = ARKIT.index("mouthSmileLeft")
     smiling[smile] = 0.9

@@ -54,9 +54,7 @@ def until(page: Any, condition: str) -> None:
         page.wait_for_timeout(50)
 
 
-def test_a_page_lends_its_microphone_sees_the_face_and_asks(
-    served: tuple[subprocess.Popen[str], str], microphone: Path, tmp_path: Path
-) -> None:
+def test_a_page_lends_its_microphone_sees_the_face_and_asks(served, microphone, tmp_path):
     driver = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser")
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:

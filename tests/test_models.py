@@ -320,9 +320,7 @@ def test_the_manifest_pins_every_model_and_shipped_asset_and_names_no_path_outsi
 # The doctor
 
 
-def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(tmp_path, monkeypatch):
     monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
     checks = {check.name: check for check in doctor(tmp_path / "outputs")}
     assert all(checks[name].ok for name in ("python", "device", "video and sound encoders", "package hama"))
@@ -347,9 +345,7 @@ def test_doctor_says_what_is_wrong_instead_of_failing(tmp_path: Path, monkeypatc
     assert not checks["model minilm"].ok
 
 
-def test_doctor_prints_its_list_to_a_person_without_a_home(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, homeless: None
-) -> None:
+def test_doctor_prints_its_list_to_a_person_without_a_home(tmp_path, monkeypatch, homeless):
     monkeypatch.setattr("avi_lib.cli.file_sha256", lambda path: (_ for _ in ()).throw(PermissionError(path)))
     checks = {check.name: check for check in doctor(tmp_path)}
     assert checks["python"].ok and checks["manifest"].ok

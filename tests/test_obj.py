@@ -224,9 +224,7 @@ def test_several_textures_lie_side_by_side_without_touching(tmp_path: Path) -> N
     assert "plain colours for teeth" in loaded.notes
 
 
-def test_nothing_outside_the_folder_is_read_and_links_are_told_as_links_and_large_files_as_large(
-    tmp_path: Path,
-) -> None:
+def test_nothing_outside_the_folder_is_read_and_links_are_told_as_links_and_large_files_as_large(tmp_path):
     Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "secret.png")
     body = f"mtllib a.mtl\nmtllib ../b.mtl\nusemtl face\n{TRIANGLE}f 1 2 3\n"
     folder = small_folder(tmp_path / "a", jawOpen=body.replace("v 1", "v 2"))

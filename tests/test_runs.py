@@ -102,9 +102,7 @@ def test_a_kernel_killed_by_a_signal_fails_the_run_at_once_and_the_run_goes_on(t
         ),
     ],
 )
-def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_kernel(
-    code: str, kind: str, message: str, tmp_path: Path
-):
+def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_kernel(code, kind, message, tmp_path):
     root = write_workbook(tmp_path, a00_a=[f"import os; open('../pid', 'w').write(str(os.getpid()))\n{code}", "1"])
     limit_s = 0.7 if kind == "limit" else 60.0
     with pytest.raises(RunError, match=message) as caught:
@@ -119,9 +117,7 @@ def test_a_cell_that_does_not_end_fails_the_run_and_leaves_its_notebook_and_no_k
 
 @with_kernels
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(
-    number: signal.Signals, uninterrupted: dict[str, Any], tmp_path: Path
-):
+def test_a_run_that_is_stopped_anywhere_goes_on_to_the_same_files(number, uninterrupted, tmp_path):
     root, run = write_workbook(tmp_path, **TWO), tmp_path / "run"
     with start(root, "--output", str(run)) as process:
         wait_until((run / "01_b" / f"{int(number) % 7}.txt").exists)
@@ -223,9 +219,7 @@ def test_a_manifest_of_other_notebooks_or_damaged_is_refused_and_kept(tmp_path: 
 
 
 @with_kernels
-def test_the_command_prints_one_object_and_its_status_is_the_run_s(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
+def test_the_command_prints_one_object_and_its_status_is_the_run_s(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(write_workbook(tmp_path, a00_a=["1 / COUNT", WRITE, NOISE]))
     assert main(["run", "00", "-p", "COUNT=0", "--output", "bad", "--json"]) == 1
     printed = capsys.readouterr()
@@ -270,13 +264,7 @@ def test_the_command_prints_one_object_and_its_status_is_the_run_s(
     ],
 )
 @with_kernels
-def test_a_bad_argument_is_one_line_and_nothing_runs(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-):
+def test_a_bad_argument_is_one_line_and_nothing_runs(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(write_workbook(tmp_path, a00_a=["1"]))
     assert main(arguments) == 2
     printed = capsys.readouterr()
@@ -384,9 +372,7 @@ def test_a_value_of_another_kind_is_refused():
         *[("SIEZ", "1", r"did you mean SIZE\?"), ("LEARNING_RATE", "1", r"known are NAME, PROFILE, SEED, SIZE$")],
     ],
 )
-def test_a_name_that_is_unknown_or_a_value_that_does_not_fit_is_answered_with_what_does(
-    name: str, text: str, message: str
-):
+def test_a_name_that_is_unknown_or_a_value_that_does_not_fit_is_answered_with_what_does(name, text, message):
     with pytest.raises(InputError, match=message):
         runs.choose(DEFAULTS, {name: text})
 

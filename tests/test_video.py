@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,9 +149,7 @@ def test_a_generator_that_fails_midway_leaves_nothing_behind(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("room", [0, 20_000])
-def test_a_full_disk_is_an_error_and_leaves_nothing_behind(
-    room: int, tmp_path: Path, files_of_at_most: Callable[[int], None]
-):
+def test_a_full_disk_is_an_error_and_leaves_nothing_behind(room, tmp_path, files_of_at_most):
     rng = np.random.default_rng(0)
     frames = (rng.integers(0, 256, (128, 128, 3), np.uint8) for _ in range(100))
     files_of_at_most(room)

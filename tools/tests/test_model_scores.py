@@ -13,6 +13,7 @@ from test_generator import SPOKEN, made, performer
 from avi_lib.corpus.dataset import Item
 from avi_lib.corpus.scripts import StyleScript
 from avi_lib.errors import InputError
+from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, LearnedGenerator, Shape, TalkingModel
@@ -163,9 +164,9 @@ def held_out() -> list[Item]:
     return [Item(performed(), clip) for clip in performed().select(split="test")]
 
 
-def test_a_model_that_knows_every_performance_makes_no_error_and_one_without_style_their_distance(head):
+def test_a_model_that_knows_every_performance_makes_no_error_and_one_without_style_their_distance():
     items = held_out()
-    scores, same = (score_exchange(Knowing(items, heeds=heeds), items, head) for heeds in (True, False))
+    scores, same = (score_exchange(Knowing(items, heeds=heeds), items, load_head()) for heeds in (True, False))
     assert {scores[name] for name in ("EVE exchanged", "EVE own", "LVE exchanged", "LVE own")} == {0.0}
     assert scores["EVE distance"] > 0.1
     assert same["EVE exchanged"] == pytest.approx(same["EVE distance"]) and same["EVE own"] == 0.0

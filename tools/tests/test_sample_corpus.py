@@ -54,9 +54,7 @@ def test_emotions_come_at_all_their_levels_from_many_speakers_and_sentences_do_n
     assert paired == set(emotions) and len(emotions) >= 10
 
 
-def test_phones_are_those_of_the_words_and_run_from_true_silence_to_true_silence_without_gaps(
-    waves: dict[str, np.ndarray],
-):
+def test_phones_are_those_of_the_words_and_run_from_true_silence_to_true_silence_without_gaps(waves):
     for clip, rows in PHONES.items():
         phones = [Phone(phone, start_s, end_s) for _, phone, start_s, end_s in rows]
         assert contiguous(phones, float(ROWS[clip]["duration_s"])), clip
