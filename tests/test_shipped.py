@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,9 @@ from safetensors import safe_open
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.face.head import load_head
-from avi_lib.instruction.action_units import prototype
-from avi_lib.instruction.instruction import Entry, Instruction, Timeline, load_timeline
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, WORDINGS, opposites, prototype
+from avi_lib.instruction.grammar import choices, describe
+from avi_lib.instruction.instruction import Entry, Instruction, Timeline, expression_targets, load_timeline
 from avi_lib.instruction.instructor import SHIPPED_INSTRUCTOR, load_instructor
 from avi_lib.instruction.instructor_network import read_instructor_about
 from avi_lib.models import ASSETS, load_manifest
@@ -22,6 +25,7 @@ from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.generator import SHIPPED, read_talking_about
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.prior import SHIPPED_PRIOR, PriorSampler, read_prior_about
+from avi_lib.motion.style import levels as levels_of
 from avi_lib.settings import PerformerSettings, SampleSettings, TalkSettings
 from avi_lib.speech.augment import SOUNDS, draw_sound, gain
 from avi_lib.speech.encoders import RATE_HZ
@@ -29,7 +33,8 @@ from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talk, Talker
 from tools.benchmarks.attribution import attribute
 
-SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "data" / "samples"
 QUIET = PerformerSettings(blinks=False, gaze=False, sway=False)
 PLAIN, CALM, FURIOUS = map(Instruction.parse, ("A person speaks.", "A person speaks calmly.", "She is furious."))
 
@@ -122,6 +127,41 @@ def test_one_side_is_not_the_other_and_an_adverb_goes_with_the_movement_it_stand
     strong = "A person speaks with brows extremely lowered and lips slightly puckered."
     for channel, more, less in (("browDownLeft", strong, faint), ("mouthPucker", faint, strong)):
         assert held(talker, plain, more, channel) > held(talker, plain, less, channel) + 0.25
+
+
+def written_and_plain() -> list[Instruction]:
+    """What the instructor can write, a plain sentence for every movement and composite, the defaults of notebooks."""
+    texts = [text for label in EMOTION_CLASSES for text in choices(label)]
+    held_still = [each.units for each in WORDINGS if not any(ACTION_UNITS[name].rhythm for name in each.units)]
+    texts += [describe(each, rng=np.random.default_rng(0)) for each in held_still]
+    said = re.findall(r'^(?:INSTRUCTION|EDITED|OTHER) = \\?"(.+?)\\?"', notebooks_text(), re.MULTILINE)
+    said += re.findall(r'--instruction "(A person[^"]+)"', (ROOT / "README.md").read_text("utf-8"))
+    assert len(held_still) > 45 and len(said) >= 4
+    return [Instruction.parse(text) for text in dict.fromkeys(texts + said)]
+
+
+def notebooks_text() -> str:
+    cells = [json.loads(path.read_text("utf-8"))["cells"] for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    return "\n".join("".join(cell["source"]) for each in cells for cell in each)
+
+
+def test_every_sentence_moves_the_face_as_the_performer_reads_it(prior_sampler: PriorSampler):
+    asked = written_and_plain()
+    states = prior_sampler.encoder.encode([each.text for each in [PLAIN, *asked]])
+    reading = prior_sampler.prior.read(states, [PLAIN, *asked])
+    styles = prior_sampler.prior.draw(reading, list(range(1 + len(asked))), SampleSettings())
+    wrong = []
+    for instruction, change in zip(asked, levels_of(styles[1:] - styles[:1], ARKIT), strict=True):
+        targets = expression_targets(instruction)
+        wanted = np.array([targets.get(channel, 0.0) for channel in ARKIT.channels])
+        agreement = wanted @ change / max(float(np.linalg.norm(wanted) * np.linalg.norm(change)), 1e-6)
+        named = {c for name in instruction.action_units for c in ACTION_UNITS[name].main_channels()}
+        turned = [c for c in named if change[ARKIT.index(c)] * targets.get(c, 0.0) < -0.0025]
+        against = {other for c in named if targets.get(c, 0.0) > 0.1 for other in opposites().get(c, ())} - named
+        risen = [c for c in against if change[ARKIT.index(c)] > 0.15]
+        if turned or risen or (np.abs(wanted).max() > 0.1 and agreement < 0.5):
+            wrong.append((instruction.text, round(float(agreement), 2), turned, risen))
+    assert len(asked) > 200 and not wrong, wrong
 
 
 def test_several_samples_differ_and_each_is_what_its_seed_draws_alone(prior_sampler: PriorSampler):
