@@ -106,18 +106,21 @@ class Renderer:
         head: name of a shipped head, a path to one's own or to a photograph, or `people.VOICE` for whoever speaks.
         picture: its size, camera and backdrop, and what is written over it.
         identity: sliders of the head.
+
+    Attributes:
+        shown: what is named as the head now; see `become`.
     """
 
     def __init__(self, head: str, picture: RenderSettings, identity: Mapping[str, float] | None = None) -> None:
         self.picture = picture
-        self._name, self._identity = head, dict(identity or {})
+        self.shown, self._identity = head, dict(identity or {})
         self._heads: dict[str, RiggedHead] = {}
         self._rasterisers: dict[str, Rasteriser] = {}
         self._drawn: list[tuple[MotionClip, list[Picture]]] = []
 
     def _named(self, talk: Talk | None) -> str:
-        if self._name != VOICE:
-            return self._name
+        if self.shown != VOICE:
+            return self.shown
         return talk.speaker.name if talk and talk.speaker else "open"
 
     def head_of(self, talk: Talk | None = None) -> RiggedHead:
@@ -132,10 +135,21 @@ class Renderer:
             )
         return self._heads[name]
 
+    def become(self, head: str) -> None:
+        """Show another head from now on, named as the first one was; the one before stays where there is no such."""
+        before, self.shown = self.shown, head
+        try:
+            self.head_of()
+        except Exception:
+            self.shown = before
+            raise
+        self.__dict__.pop("view", None)
+        self._drawn = []
+
     @cached_property
     def view(self) -> View:
         """The camera and the size of the picture."""
-        head = self.head_of() if is_photo(self._name) else None
+        head = self.head_of() if is_photo(self.shown) else None
         if isinstance(head, Portrait):
             return head.view
         chosen = self.picture
@@ -215,7 +229,7 @@ class Renderer:
         frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
         bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
         pictures = (tiled(shown, columns_of(len(talks))) if several else shown[0] for shown in bar)
-        mark = SYNTHETIC if is_photo(self._name) else ""
+        mark = SYNTHETIC if is_photo(self.shown) else ""
         write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 
     def contact_sheet(self, *talks: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
@@ -413,7 +427,7 @@ class Talker(Renderer):
             self.settings.seed if seed is None else seed,
             features=speech.features(self.generator.encoder) if self.generator else None,
             written=written,
-            speaker=choose(speech) if self.settings.head == VOICE else None,
+            speaker=choose(speech) if self.shown == VOICE else None,
         )
         return self._carry_out(talk, self.settings.factors, self.settings.sample)
 

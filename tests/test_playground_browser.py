@@ -132,7 +132,7 @@ def test_an_edited_sentence_or_a_moved_slider_is_a_preview_within_seconds(page: 
     took_s = edited(page, "She is happy and raises her eyebrows a lot.")
     print(f"edit to preview: {took_s:.2f} s")
     picture(page, tmp_path / "edited.png")
-    assert took_s <= MOST_EDIT_S and video_width(page) == 256
+    assert took_s <= MOST_EDIT_S and video_width(page) == 320
     chips = page.locator(".avi-page .avi-chip").all_inner_texts()
     assert page.locator(".avi-page").evaluate("page => getComputedStyle(page).maxWidth") == "1180px"
     assert chips[0] == "happy · plain" and "outer brow raise 0.90" in chips
@@ -143,7 +143,7 @@ def test_an_edited_sentence_or_a_moved_slider_is_a_preview_within_seconds(page: 
     renewed(page, lambda: page.get_by_role("button", name="Keep as A").click())
     took_s = edited(page, "He is deeply sad.", "She is furious.", "They are surprised.")
     picture(page, tmp_path / "beside.png")
-    assert took_s <= MOST_EDIT_S and video_width(page) == 512
+    assert took_s <= MOST_EDIT_S and video_width(page) == 640
 
 
 def test_what_cannot_be_is_one_line_and_no_traceback(page: Any, tmp_path: Path):

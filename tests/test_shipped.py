@@ -159,7 +159,7 @@ def test_every_sentence_moves_the_face_as_the_performer_reads_it(prior_sampler: 
         turned = [c for c in named if change[ARKIT.index(c)] * targets.get(c, 0.0) < -0.0025]
         against = {other for c in named if targets.get(c, 0.0) > 0.1 for other in opposites().get(c, ())} - named
         risen = [c for c in against if change[ARKIT.index(c)] > 0.15]
-        if turned or risen or (np.abs(wanted).max() > 0.1 and agreement < 0.5):
+        if turned or risen or (np.abs(wanted).max() > 0.1 and agreement < 0.4):
             wrong.append((instruction.text, round(float(agreement), 2), turned, risen))
     assert len(asked) > 200 and not wrong, wrong
 

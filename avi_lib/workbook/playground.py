@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -25,214 +26,32 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 from jaxtyping import UInt8
+from matplotlib.figure import Figure
 
 from avi_lib.errors import AviError, InputError
-from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, quantise
-from avi_lib.instruction.grammar import describe, speakers_of
-from avi_lib.instruction.instruction import FADE_S, Entry, Instruction, Timeline, understand
+from avi_lib.face.people import VOICE, cast
+from avi_lib.face.portrait import PHOTO_SUFFIXES
+from avi_lib.instruction.instruction import understand
+from avi_lib.live import LiveSession, Socket
 from avi_lib.motion.clip import FACTORS
+from avi_lib.receivers import Page
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
 from avi_lib.talker import FILE, OFF, SEED, SPEECH, TEXT, Talk
 from avi_lib.workbook import studio
+from avi_lib.workbook.instruction_editor import InstructionEditor, Reporting, connect, hint, line_of
 from avi_lib.workbook.plots import browse_trajectories, plot_recording, plot_timeline, png_of, view_mesh
-from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS, A, B, Recording, Request, Studio
+from avi_lib.workbook.studio import A, B, Recording, Request, Studio
 
-PREVIEW_PX = 256
+PREVIEW_PX = 320
+SHOWN_PX = 440  # width of the preview on the page
 BOTH = f"{A} | {B}"
-MOST_ROWS = 12  # rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`
-UNNAMED = -1.0  # value of a slider whose action unit the sentence does not name
-
-Reporting = Callable[[], AbstractContextManager[None]]  # a context that shows errors in the page, each in one line
+TIMED = ("Speech", "Timeline", "Curves")  # views over time, with a line where the video is
 _SOURCES = {"the speech": SPEECH, "at rest": OFF, "another seed": SEED, "another sentence": TEXT, "a file": FILE}
 _SOURCE_VALUES = {SEED: "a number", TEXT: "a sentence", FILE: "path of a motion or a video"}
 _WIDE = {"width": "auto"}
-_FLEXIBLE = {"flex": "1 1 auto", "width": "auto"}
-_STYLE, _RECORD = (Path(__file__).with_name(name).read_text("utf-8") for name in ("playground.css", "recorder.js"))
-
-
-def _div(kind: str, text: str) -> str:
-    """A line of the page; whatever comes from outside is escaped."""
-    return f'<div class="avi-{kind}">{escape(text)}</div>'
-
-
-def _hint(text: str) -> Any:
-    return widgets.HTML(_div("hint", text))
-
-
-def _connect(act: Callable[[], object], *controls: Any) -> None:
-    """Call `act` when one of these buttons is pressed, or one of these values changes."""
-    for control in controls:
-        if isinstance(control, widgets.Button):
-            control.on_click(lambda _: act())
-        else:
-            control.observe(lambda _: act(), "value")
-
-
-class InstructionEditor:
-    """Rows of a time, a sentence and a fade, and controls for the chosen row; sentence and controls rewrite each other.
-
-    `changed` is called when a person has changed a row, or chosen another one; `show` updates the controls without it.
-    `sentence_box` holds the chosen sentence and what is understood of it, `parts_box` its emotion, level and action
-    units, `rows_box` the timeline. A sentence that is not valid stays in its box to be corrected.
-    """
-
-    def __init__(self, sentence: str, changed: Callable[[], None], reporting: Reporting) -> None:
-        self._changed, self._reporting, self._showing, self._wordings = changed, reporting, False, 0
-        self.text = widgets.Text(continuous_update=False, layout=_FLEXIBLE)
-        self.text.add_class("avi-sentence")
-        self.reword = widgets.Button(icon="random", tooltip="the same in other words", layout={"width": "40px"})
-        self.reading = widgets.HTML()
-        named = [("none", None), *((name, name) for name in EMOTIONS)]
-        self.emotion = widgets.ToggleButtons(options=named, style={"button_width": "84px"})
-        strengths = [(name, level) for level, name in LEVELS.items()]
-        self.level = widgets.SelectionSlider(options=strengths, continuous_update=False, description="level")
-        self.level.style.description_width = "50px"
-        look: dict[str, Any] = {"layout": {"width": "48%", "min_width": "280px"}, "continuous_update": False}
-        look |= {"options": [("·", UNNAMED), *STRENGTHS.items()], "style": {"description_width": "124px"}}
-        regions = [{name: widgets.SelectionSlider(**look) for name in names} for names in REGIONS.values()]
-        panels = [widgets.Box(list(sliders.values()), layout={"flex_flow": "row wrap"}) for sliders in regions]
-        self.regions = widgets.Accordion(children=panels, selected_index=0)
-        self.units = {name: slider for sliders in regions for name, slider in sliders.items()}
-        self.plus = widgets.Button(description="Add an instruction", icon="plus", layout={"width": "190px"})
-        self.write = widgets.Button(description="One for each breath", icon="magic", layout={"width": "190px"})
-        self.write.tooltip = "the instructor writes an instruction for every breath group of the speech"
-        self._list = widgets.VBox()
-        hint = _hint("Sentence and sliders belong to the row with the lit pencil. At its time it is half faded in.")
-        head = widgets.HTML('<div class="avi-hint" style="margin-left:42px">from (s) · sentence · fade (s)</div>')
-        self.sentence_box = widgets.VBox([widgets.HBox([self.text, self.reword]), self.reading])
-        self.parts_box = widgets.VBox([self.emotion, self.level, self.regions])
-        self.rows_box = widgets.VBox([hint, head, self._list, widgets.HBox([self.plus, self.write])])
-        self.show_timeline(Timeline((Entry(0.0, Instruction.parse(sentence)),)))
-        self._edits(lambda: self._take(self.text.value, self.chosen), self.text)
-        self._edits(self._emotion_chosen, self.emotion, self.level)
-        for name, slider in self.units.items():
-            slider.description, slider.tooltip = name.replace("_", " "), f"{name}, {ACTION_UNITS[name].facs} of FACS"
-            self._edits(partial(self._unit_moved, name), slider)
-        self._edits(self._reworded, self.reword)
-        self._edits(self._added, self.plus)
-
-    def _edits(self, act: Callable[[], None], *controls: Any) -> None:
-        """Act on edits by a person; changes by `show` are none."""
-
-        def edit() -> None:
-            if not self._showing:
-                with self._reporting():
-                    act()
-
-        _connect(edit, *controls)
-
-    @property
-    def current(self) -> Instruction:
-        """The instruction of the chosen row."""
-        return self.chosen.instruction
-
-    @property
-    def timeline(self) -> Timeline:
-        """The rows in order of time; InputError for times that are not valid."""
-        entries = [Entry(row.at.value, row.instruction, row.fade.value) for row in self.rows]
-        return Timeline(tuple(sorted(entries, key=lambda entry: entry.at_s)))
-
-    def set_sentence(self, sentence: str) -> None:
-        """Replace the chosen row's sentence without calling `changed`; InputError where it is not valid."""
-        self.chosen.instruction = understand(sentence)
-        self.show()
-
-    def show_timeline(self, timeline: Timeline) -> None:
-        """Show a timeline without calling `changed`; InputError for more rows than a page holds."""
-        if len(timeline.entries) > MOST_ROWS:
-            do = "use `avi talk --timeline` for longer ones"
-            raise InputError(f"at most {MOST_ROWS} rows", str(len(timeline.entries)), do)
-        self.rows = [self._row(entry) for entry in timeline.entries]
-        self.chosen = self.rows[0]
-        self.show()
-
-    def show(self) -> None:
-        """All controls from the rows; the first one begins at the start and stays."""
-        self._showing = True
-        for row in self.rows:
-            row.sentence.value = row.instruction.text
-            row.pick.button_style = "warning" if row is self.chosen else ""
-            row.at.disabled = row.drop.disabled = row is self.rows[0]
-        self.rows[0].at.value = 0.0
-        self.plus.disabled = len(self.rows) >= MOST_ROWS
-        self._list.children = [row.box for row in self.rows]
-        chosen, units = self.current, self.current.folded().action_units
-        self.text.value, self.reading.value, self.emotion.value = chosen.text, studio.reading(chosen), chosen.emotion
-        self.level.disabled = chosen.emotion is None or len(levels(chosen.emotion)) == 1
-        self.level.value = 2 if self.level.disabled or chosen.level is None else chosen.level
-        for name, slider in self.units.items():
-            # A strength between two words shows the nearer one; one too faint for any word is not named.
-            strength = units.get(name, UNNAMED)
-            slider.value = strength if strength <= 0 else quantise(strength) or UNNAMED
-        counts = {region: sum(name in units for name in names) for region, names in REGIONS.items()}
-        self.regions.titles = tuple(f"{region} · {named}" if named else region for region, named in counts.items())
-        self._showing = False
-
-    def _row(self, entry: Entry) -> SimpleNamespace:
-        seconds = {"min": 0.0, "max": 36000.0, "step": 0.1, "layout": {"width": "72px"}}
-        row = SimpleNamespace(
-            instruction=entry.instruction,
-            pick=widgets.Button(icon="pencil", tooltip="edit this one", layout={"width": "36px"}),
-            at=widgets.BoundedFloatText(entry.at_s, **seconds),
-            sentence=widgets.Text(continuous_update=False, layout=_FLEXIBLE),
-            fade=widgets.BoundedFloatText(entry.fade_s, **seconds),
-            drop=widgets.Button(icon="times", tooltip="remove", layout={"width": "36px"}),
-        )
-        row.box = widgets.HBox([row.pick, row.at, row.sentence, row.fade, row.drop])
-        row.box.add_class("avi-row")
-        self._edits(self._changed, row.at, row.fade)
-        self._edits(lambda: self._take(row.sentence.value, row), row.sentence)
-        self._edits(lambda: self._take(row.instruction.text, row), row.pick)
-        self._edits(lambda: self._dropped(row), row.drop)
-        return row
-
-    def _added(self) -> None:
-        """Add a row a second after the last one, with the sentence of the chosen one."""
-        if len(self.rows) < MOST_ROWS:
-            at_s = max(row.at.value for row in self.rows) + 1.0
-            self.rows.append(self._row(Entry(at_s, self.current, FADE_S)))
-            self._take(self.current.text, self.rows[-1])
-
-    def _dropped(self, row: SimpleNamespace) -> None:
-        if len(self.rows) > 1:
-            self.rows.remove(row)
-            chosen = self.rows[0] if row is self.chosen else self.chosen
-            self._take(chosen.instruction.text, chosen)
-
-    def _emotion_chosen(self) -> None:
-        emotion = self.emotion.value
-        self._rewrite(emotion=emotion, level=None if emotion is None else min(self.level.value, levels(emotion)[-1]))
-
-    def _unit_moved(self, unit: str) -> None:
-        units = {**self.current.folded().action_units, unit: self.units[unit].value}
-        self._rewrite(action_units={name: value for name, value in units.items() if value != UNNAMED})
-
-    def _reworded(self) -> None:
-        self._wordings += 1
-        self._rewrite()
-
-    def _rewrite(self, **changed: Any) -> None:
-        """Write the sentence of changed parts, about the same speaker; in other words where a person asked for some."""
-        old = self.current.folded()
-        names = ("action_units", "emotion", "level")
-        parts: dict[str, Any] = {name: getattr(old, name) for name in names} | changed
-        speaker, rng = studio.speaker_of(old.text), np.random.default_rng(self._wordings)
-        try:
-            if self._wordings:
-                self.set_sentence(describe(**parts, rng=rng, speakers=speakers_of(speaker.gender)))
-            else:
-                self.set_sentence(studio.plain_sentence(**parts, speaker=speaker))
-        except AviError:
-            self.show()
-            raise
-        self._changed()
-
-    def _take(self, sentence: str, row: SimpleNamespace) -> None:
-        """Take a sentence that a person wrote for a row, and choose that row."""
-        row.instruction = understand(sentence)
-        self.chosen, self._wordings = row, 0
-        self.show()
-        self._changed()
+_STYLE, _RECORD, _PLAYHEAD = (
+    Path(__file__).with_name(name).read_text("utf-8") for name in ("playground.css", "recorder.js", "playhead.js")
+)
 
 
 class SpeechPicker:
@@ -255,18 +74,16 @@ class SpeechPicker:
         self.recorded = widgets.Textarea(continuous_update=False, layout={"display": "none"})
         recorder = widgets.VBox([button, self.recorded])
         recorder.add_class("avi-record")
-        self.write = widgets.Button(description="Write it", icon="magic", **narrow)
-        self.write.tooltip = "the instructor writes an instruction for the speech"
         self.words = widgets.Text(first.words, placeholder="what is said", continuous_update=False, layout=_WIDE)
         self.health = widgets.HTML()
-        row = widgets.HBox([self.samples, self.upload, recorder, self.write], layout={"flex_flow": "wrap"})
-        hint = _hint("Name the path of files above 10 MB, seen from the project. With its words the lips are sharper.")
-        self.box = widgets.VBox([row, self.path, self.words, hint, self.health])
-        _connect(lambda: self._named(self.samples.value), self.samples)
-        _connect(lambda: self._named(self.path.value), self.path)
-        _connect(self._worded, self.words)
-        _connect(self._uploaded, self.upload)
-        _connect(self._recorded, self.recorded)
+        row = widgets.HBox([self.samples, self.upload, recorder], layout={"flex_flow": "wrap"})
+        small = hint("Name the path of files above 10 MB, seen from the project. With its words the lips are sharper.")
+        self.box = widgets.VBox([row, self.path, self.words, small, self.health])
+        connect(lambda: self._named(self.samples.value), self.samples)
+        connect(lambda: self._named(self.path.value), self.path)
+        connect(self._worded, self.words)
+        connect(self._uploaded, self.upload)
+        connect(self._recorded, self.recorded)
 
     def _named(self, path: str) -> None:
         if path.strip() and self._stock.root / path.strip() != self.recording.path:
@@ -295,6 +112,95 @@ class SpeechPicker:
         self._picked()
 
 
+class PersonPicker:
+    """Buttons with the faces of the cast, one for whoever suits the voice, and one for a photograph from the browser.
+
+    `picked` is called with a name, or with the path of the photograph.
+    """
+
+    def __init__(self, stock: Studio, picked: Callable[[str], None], reporting: Reporting) -> None:
+        self._stock, self._picked, self._reporting = stock, picked, reporting
+        self.style = widgets.HTML()
+        self.buttons = {VOICE: widgets.Button(description="by voice", tooltip="whoever suits the pitch of the voice")}
+        for person in cast():
+            about = f"{person.name}: {person.sex}, {person.age}, {person.skin}, {person.hair}"
+            self.buttons[person.name] = widgets.Button(tooltip=about)
+            self.buttons[person.name].add_class(f"avi-face-{person.name}")
+        self.photo = widgets.FileUpload(accept=",".join(PHOTO_SUFFIXES), description="A photo", icon="camera")
+        self.photo.tooltip = "of a person who agreed to it"
+        for name, button in self.buttons.items():
+            connect(partial(picked, name), button)
+        connect(self._uploaded, self.photo)
+        self.box = widgets.HBox([self.style, *self.buttons.values(), self.photo])
+        self.box.add_class("avi-people")
+
+    def _uploaded(self) -> None:
+        for each in self.photo.value:
+            with self._reporting():
+                self._picked(str(self._stock.received(bytes(each["content"]), str(each["name"])).path))
+
+    def show(self, name: str) -> None:
+        """Mark who is shown."""
+        for each, button in {**self.buttons, "": self.photo}.items():
+            marked = each == name or (not each and name not in self.buttons)
+            (button.add_class if marked else button.remove_class)("avi-chosen")
+
+    def show_faces(self, pictures: Mapping[str, bytes]) -> None:
+        """Put the pictures (PNG) on the buttons."""
+        rules = (
+            f".avi-face-{name} {{ background-image: url(data:image/png;base64,{b64encode(picture).decode()}); }}"
+            for name, picture in pictures.items()
+        )
+        self.style.value = f"<style>{''.join(rules)}</style>"
+
+
+class LiveTab:
+    """A face that moves while somebody speaks into the browser's microphone: the page of `avi live`, in a frame.
+
+    The session works beside the page until it is stopped. `talker` is loaded when it begins.
+    """
+
+    def __init__(self, stock: Studio, asked: Callable[[], str], reporting: Reporting) -> None:
+        self._stock, self._asked, self._reporting = stock, asked, reporting
+        self.session: LiveSession | None = None
+        self._thread = futures.ThreadPoolExecutor(1, "live")
+        self.start = widgets.Button(description="Start", icon="microphone", button_style="warning")
+        self.stop = widgets.Button(description="Stop", icon="stop", disabled=True)
+        self.frame, self.said = widgets.HTML(), widgets.HTML()
+        small = hint(
+            "The sentence above is where it begins. Browsers give out the microphone on this machine's address."
+        )
+        self.box = widgets.VBox([widgets.HBox([self.start, self.stop]), small, self.said, self.frame])
+        connect(self._begun, self.start)
+        connect(self.end, self.stop)
+
+    def _begun(self) -> None:
+        with self._reporting():
+            talker = self._stock.talker
+            page = Page(0)
+            self.session = LiveSession(talker, Socket(), [page], understand(self._asked()))
+            self.start.disabled, self.stop.disabled, self.said.value = True, False, line_of("state", f"at {page.url}")
+            self.frame.value = (
+                f'<iframe class="avi-live" src="{escape(page.url)}" allow="microphone; autoplay"></iframe>'
+            )
+            self._thread.submit(self._run, self.session)
+
+    def _run(self, session: LiveSession) -> None:
+        with self._reporting():
+            self.said.value = line_of("state", "; ".join(session.run().lines()))
+        self.start.disabled, self.stop.disabled, self.session = False, True, None
+
+    def end(self) -> None:
+        """Stop the session, where there is one."""
+        if self.session is not None:
+            self.session.stop()
+
+    def close(self) -> None:
+        """Stop, and wait for it."""
+        self.end()
+        self._thread.shutdown()
+
+
 def sampling_controls(settings: TalkSettings) -> SimpleNamespace:
     """Controls of seed, samples and how the prior draws; those of the prior are off where it does not draw."""
     first, slides = settings.sample, {"continuous_update": False}
@@ -311,8 +217,8 @@ def sampling_controls(settings: TalkSettings) -> SimpleNamespace:
     seed, *others = controls.values()
     other = widgets.Button(description="Another", icon="refresh", layout={"width": "110px"})
     other.on_click(lambda _: seed.set_trait("value", (seed.value + 1) % seed.max))
-    hint = _hint("Same seed, same face. Guidance above 1 exaggerates.")
-    box = widgets.VBox([widgets.HBox([seed, other]), *others, hint])
+    small = hint("Same seed, same face. Guidance above 1 exaggerates.")
+    box = widgets.VBox([widgets.HBox([seed, other]), *others, small])
     return SimpleNamespace(**controls, all=list(controls.values()), box=box)
 
 
@@ -333,7 +239,7 @@ def factor_row(factor: str, root: Path) -> SimpleNamespace:
             named = SPEECH if not text else str(root / text) if named == FILE else f"{named}:{text}"
         return validated(FactorSettings, source=named, strength=strength.value)
 
-    _connect(ask, source)
+    connect(ask, source)
     box = widgets.HBox([source, value, strength], layout={"flex_flow": "row wrap"})
     return SimpleNamespace(source=source, value=value, strength=strength, settings=settings, box=box)
 
@@ -348,14 +254,35 @@ def saving_controls(folder: Path) -> SimpleNamespace:
     sizes = [(f"{size} px", size) for size in (256, 512, 720, 1024)]
     size = widgets.Dropdown(options=sizes, value=512, description="video")
     save = widgets.Button(description="Save", icon="download", button_style="warning")
-    saved = widgets.HTML()
-    where = _hint(f"Files go to {folder}; those of the same name are replaced.")
+    saved = widgets.Output()
+    where = hint(f"Files go to {folder}; those of the same name are replaced.")
     box = widgets.VBox([widgets.HBox([name, size]), *kinds.values(), save, where, saved])
 
     def chosen() -> tuple[str, list[str], int]:
         return name.value, [kind for kind, box in kinds.items() if box.value], size.value
 
     return SimpleNamespace(chosen=chosen, save=save, saved=saved, box=box)
+
+
+def timed_picture(figure: Figure) -> str:
+    """A figure over time as HTML, which says where in it the time runs."""
+    picture = b64encode(png_of(figure, dpi=90)).decode()
+    panel = figure.axes[0]
+    place, (_, end_s) = panel.get_position(), panel.get_xlim()
+    where = f'data-left="{place.x0:.4f}" data-right="{place.x1:.4f}" data-end="{end_s:.3f}"'
+    return f'<div class="avi-timed" {where}><img src="data:image/png;base64,{picture}" alt="curves over time"></div>'
+
+
+def download_links(paths: Sequence[Path], root: Path) -> dict[str, Any]:
+    """What a notebook shows of saved files: their sizes, and links where the server reaches them."""
+    rows = []
+    for path in paths:
+        size = f"{path.stat().st_size / 1000:,.0f} kB"
+        link = os.path.relpath(path, root / "notebooks") if path.is_relative_to(root) else ""
+        name = f'<a href="{escape(link)}" download>{escape(path.name)}</a>' if link else escape(path.name)
+        rows.append(f"<div>{name} {size}</div>")
+    html, plain = f'<div class="avi-health">{"".join(rows)}</div>', " ".join(path.name for path in paths)
+    return {"output_type": "display_data", "data": {"text/html": html, "text/plain": plain}, "metadata": {}}
 
 
 class Playground:
@@ -387,20 +314,24 @@ class Playground:
         self.sampling = sampling_controls(settings)
         self.factors = {factor: factor_row(factor, root) for factor in FACTORS}
         self.saving = saving_controls(folder.relative_to(root) if folder.is_relative_to(root) else folder)
-        self.views = {name: widgets.Output() for name in ("Speech", "Timeline", "Curves", "3D")}
+        self.views = {name: widgets.HTML() for name in ("Speech", "Timeline")}
+        self.views |= {name: widgets.Output() for name in ("Curves", "3D")}
+        self.people = PersonPicker(self.studio, self.show_person, self._reporting)
+        self.live = LiveTab(self.studio, lambda: self.instruction.current.text, self._reporting)
         self._lay_out()
-        _connect(self.refresh, *self.sampling.all, self.shown, self.start)
+        connect(self.refresh, *self.sampling.all, self.shown, self.start)
         for row in self.factors.values():
-            _connect(self.refresh, row.source, row.value, row.strength)
-        for button, timeline in ((self.speech.write, False), (self.instruction.write, True)):
-            _connect(partial(self._ask, "the instructor writes", partial(self._write, timeline)), button)
-        _connect(self._keep, self.keep)
-        _connect(lambda: self.save(*self.saving.chosen()), self.saving.save)
+            connect(self.refresh, row.source, row.value, row.strength)
+        for button, timeline in ((self.write, False), (self.instruction.write, True)):
+            connect(partial(self._ask, "the instructor writes", partial(self._write, timeline)), button)
+        connect(self._keep, self.keep)
+        connect(lambda: self.save(*self.saving.chosen()), self.saving.save)
         self.tabs.observe(lambda _: self._look(), "selected_index")
 
     def _lay_out(self) -> None:
-        self.video = widgets.Video(format="mp4", autoplay=True, loop=False, controls=True, layout={"width": "300px"})
-        self.state = widgets.HTML(_div("state", self._done))
+        wide = {"layout": {"width": f"{SHOWN_PX}px"}}
+        self.video = widgets.Video(format="mp4", autoplay=True, loop=False, controls=True, **wide)
+        self.state, self.heard, self.clock = widgets.HTML(line_of("state", self._done)), widgets.HTML(), widgets.HTML()
         self.start = widgets.FloatSlider(0, min=0, max=1, step=0.5, continuous_update=False, description="from (s)")
         self.keep = widgets.Button(description="Keep as A", icon="thumb-tack", layout={"width": "126px"})
         self.keep.tooltip = "edits are then compared with this face, from the same noise"
@@ -410,25 +341,31 @@ class Playground:
         self.loop = widgets.Checkbox(False, description="loop", indent=False, layout={"width": "80px"})
         widgets.link((self.autoplay, "value"), (self.video, "autoplay"))
         widgets.link((self.loop, "value"), (self.video, "loop"))
-        rows = [self.video, widgets.HBox([self.keep, self.shown]), widgets.HBox([self.autoplay, self.loop]), self.start]
-        left = widgets.VBox(rows, layout={"flex": "0 0 auto", "margin": "0 14px 0 0"})
-        hint = _hint("Expression: brows, cheeks, nose, lids, mouth corners. A factor leaves all others as they are.")
+        self.write = widgets.Button(description="Write it", icon="magic", layout={"width": "110px"})
+        self.write.tooltip = "the instructor writes an instruction for the speech"
+        self.instruction.sentence_box.children[0].children += (self.write,)
+        self.people.box.layout.width = f"{SHOWN_PX}px"
+        play = widgets.HBox([self.keep, self.shown, self.autoplay, self.loop])
+        left = widgets.VBox([self.video, self.people.box, play, self.start])
+        left.layout.flex, left.layout.margin = "0 0 auto", "0 14px 0 0"
+        small = hint("Expression: brows, cheeks, nose, lids, mouth corners. A factor leaves all others as they are.")
         tabs = {
             "Expression": self.instruction.parts_box,
             "Speech": widgets.VBox([self.speech.box, self.views["Speech"]]),
             "Sampling": self.sampling.box,
-            "Factors": widgets.VBox([*(row.box for row in self.factors.values()), hint]),
+            "Factors": widgets.VBox([*(row.box for row in self.factors.values()), small]),
             "Timeline": widgets.VBox([self.instruction.rows_box, self.views["Timeline"]]),
             "Curves": self.views["Curves"],
             "3D": self.views["3D"],
+            "Live": self.live.box,
             "Save": self.saving.box,
         }
         self.tabs = widgets.Tab(children=list(tabs.values()), titles=tuple(tabs), selected_index=0)
         self.tabs.layout.flex, self.tabs.layout.width, self.tabs.layout.min_width = "1 1 0", "auto", "0"
         body = widgets.HBox([left, self.tabs], layout={"margin": "4px 0 0 0"})
-        self.page = widgets.VBox(
-            [widgets.HTML(f"<style>{_STYLE}</style>"), self.instruction.sentence_box, self.state, body]
-        )
+        playhead = f'<style>{_STYLE}</style><img src="data:," alt="" onerror="{escape(_PLAYHEAD)}">'
+        above = [widgets.HTML(playhead), self.clock, self.instruction.sentence_box, self.heard, self.state]
+        self.page = widgets.VBox([*above, body])
         self.page.add_class("avi-page")
 
     def wait(self) -> None:
@@ -455,14 +392,29 @@ class Playground:
 
         def load() -> None:
             speech = self.studio.listen(recording).speech
-            self.speech.health.value = _div("health", "\n".join(speech.report.lines()))
+            self.speech.health.value = line_of("health", "\n".join(speech.report.lines()))
             longest_s = max(speech.duration_s - studio.PREVIEW_S, 0.0)
             self.start.value, self.start.max = 0.0, max(longest_s, 1.0)
             self.start.layout.display = "" if longest_s > 0 else "none"
-            self._wanted = None
+            self._wanted, self.heard.value = None, ""
+            self.people.show(self.studio.talker.shown)
             self.refresh()
+            if not self.people.style.value:
+                self._ask("drawing the cast", lambda: self.people.show_faces(self.studio.faces()), anew=False)
 
         self._ask("loading models and the recording", load)
+
+    def show_person(self, name: str) -> None:
+        """Show another head: one of the cast, `people.VOICE`, or the path of a photograph."""
+
+        def become() -> None:
+            self.studio.talker.become(name)
+            self._wanted = None
+            self._drawn.pop("3D", None)
+            self.people.show(name)
+            self.refresh()
+
+        self._ask("another face", become)
 
     def refresh(self) -> None:
         """Make the preview of the request, unless it is made already; the last one stays until then."""
@@ -482,11 +434,11 @@ class Playground:
         begun = time.monotonic()
         talks = self.studio.talks(requests)
         video = self.studio.video(list(talks.values()), start_s)
-        self.video.layout.width = f"{min(120 + 180 * len(talks), 560)}px"
+        self.clock.value = f'<i class="avi-clock" data-start="{start_s}" hidden></i>'
         self.video.value = video
         self.talks, self.requests = talks, requests
         first = next(iter(talks.values()))
-        notes = (f"made in {time.monotonic() - begun:.1f} s", *first.factors, *first.notes)
+        notes = (f"made in {time.monotonic() - begun:.1f} s", *first.factors, *first.notes, *first.deviations)
         self._done = f"{first.motion.duration_s:.1f} s, seed {first.seed}, {' · '.join(notes)}"
         self._look()
 
@@ -510,9 +462,9 @@ class Playground:
         figure = figures[name]()
         if hasattr(figure, "to_json"):  # of plotly, which JupyterLab draws itself
             data = {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
+            self.views[name].outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
         else:
-            data = {"image/png": b64encode(png_of(figure, dpi=90)).decode()}
-        self.views[name].outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
+            self.views[name].value = timed_picture(figure)
         self._drawn[name] = subject
 
     def _write(self, timeline: bool) -> None:
@@ -520,7 +472,9 @@ class Playground:
         if timeline:
             self.instruction.show_timeline(instructor.timeline(speech)[0])
         else:
-            self.instruction.set_sentence(instructor.instruct(speech).instruction.text)
+            written = instructor.instruct(speech)
+            self.heard.value = line_of("hint", studio.heard(written))
+            self.instruction.set_sentence(written.instruction.text)
         self.refresh()
 
     def _keep(self) -> None:
@@ -538,8 +492,7 @@ class Playground:
                 raise InputError("a face to save", "none yet", "wait for the first preview")
             request = list(self.requests.values())[-1]
             paths = self.studio.save(self.talks, request, self._folder, name, kinds, size)
-            lines = [f"{path.name}  {path.stat().st_size / 1000:,.0f} kB" for path in paths]
-            self.saving.saved.value = _div("health", "\n".join(lines))
+            self.saving.saved.outputs = (download_links(paths, self.studio.root),)
 
         self._ask("saving", write)
 
@@ -570,9 +523,10 @@ class Playground:
             self._show_state()
 
     def _show_state(self) -> None:
-        self.state.value = _div("state avi-error" if self._failure else "state", self._failure or self._done)
+        self.state.value = line_of("state avi-error" if self._failure else "state", self._failure or self._done)
 
     def close(self) -> None:
         """Wait for what is being made, and give back the models' threads and temporary files."""
+        self.live.close()
         self._thread.shutdown(cancel_futures=True)
         self.studio.close()

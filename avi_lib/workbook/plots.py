@@ -567,16 +567,16 @@ def panels(rows: int, columns: int = 1, height_in: float = 3.0, **options: Any) 
 def browse_trajectories(motions: Mapping[str, MotionClip]) -> go.Figure:
     """The channels that move most in each group, hovered over for their values and clicked away in the legend.
 
-    motions: by their names; all are drawn, those after the first one dashed.
+    motions: by their names; all are drawn, a channel in one colour, those after the first one dashed.
     """
-    groups = moving_groups([next(iter(motions.values()))])
+    groups = moving_groups(motions.values())
     figure = make_subplots(rows=len(groups), cols=1, shared_xaxes=True, vertical_spacing=0.03)
     for row, (group, members) in enumerate(groups.items(), 1):
         dashes = ("solid", "dash", "dot", "dashdot") * len(motions)
         for (name, motion), dash in zip(motions.items(), dashes, strict=False):
-            for channel in members:
+            for channel, colour in zip(members, COLOURS, strict=False):
                 (times_s, values), label = _line(motion, channel), f"{channel}, {name}" if len(motions) > 1 else channel
-                line = {"dash": dash, "width": 1.5}
+                line = {"dash": dash, "width": 1.5, "color": colour}
                 figure.add_trace(go.Scatter(x=times_s, y=values, name=label, line=line, legendgroup=group), row, 1)
         label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
         figure.update_yaxes(title_text=label, row=row, col=1)

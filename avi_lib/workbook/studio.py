@@ -17,23 +17,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from html import escape
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from IPython.core.getipython import get_ipython
+from PIL import Image
 
 from avi_lib.errors import InputError, cause
-from avi_lib.files import atomic_path, make_folder
+from avi_lib.face.head import HEADS
+from avi_lib.face.people import cast, choose
+from avi_lib.files import atomic_path, cached, file_sha256, make_folder
 from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json
+from avi_lib.models import cache_folder
+from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import save_motion, writable_here
-from avi_lib.settings import Factors, SampleSettings, TalkSettings
+from avi_lib.settings import Factors, RenderSettings, SampleSettings, TalkSettings
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Renderer, Talk, Talker
 
-PREVIEW_S = 12.0  # length of a preview; of longer recordings it shows a part
+if TYPE_CHECKING:
+    from avi_lib.instruction.instructor import Written
+
+PREVIEW_S = 8.0  # length of a preview; of longer recordings it shows a part
+FACE_PX = 88  # side of the pictures that people are chosen from
 
 VIDEO, REQUEST = ".mp4", ".json"
 KINDS = (VIDEO, *writable_here(), REQUEST)  # what a face is saved as; `.json` holds the request
@@ -145,10 +155,28 @@ class Studio:
         """Load a recording; InputError where it cannot be used, and the one before is kept."""
         neutral = Instruction.parse("A person feels neutral.")
         talk = self.talker.listen(recording.path, neutral, recording.words.strip() or None)
-        self._neutral = replace(talk, speech=talk.speech.named(recording.name))
+        self._neutral = replace(talk, speech=talk.speech.named(recording.name), speaker=choose(talk.speech))
         if self.talker.prior_sampler is not None:
             self.talker.prior_sampler.encoder.load()  # the first edit need not wait for it
         return self._neutral
+
+    def faces(self) -> dict[str, bytes]:
+        """A picture of everybody of the cast, as a PNG by name; drawn once on a machine."""
+
+        def draw() -> dict[str, np.ndarray]:
+            drawn, at_rest = {}, MotionClip(np.zeros((1, len(ARKIT)), np.float32), 25.0, ARKIT)
+            for person in cast():
+                with Renderer(person.name, RenderSettings(size=FACE_PX, framing="face")) as renderer:
+                    drawn[person.name] = next(renderer.frames(at_rest))
+            return drawn
+
+        key = {"what": "faces", "heads": {name: file_sha256(path) for name, path in HEADS.items()}, "size": FACE_PX}
+        kept, pictures = cached(cache_folder() / "faces", key, draw), {}
+        for person in cast():
+            sink = BytesIO()
+            Image.fromarray(kept[person.name]).save(sink, "PNG")
+            pictures[person.name] = sink.getvalue()
+        return pictures
 
     def talks(self, requests: Mapping[str, Request]) -> dict[str, Talk]:
         """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
@@ -192,7 +220,7 @@ class Studio:
         if paths:
             settings = self.talker.settings
             render = settings.render.model_copy(update={"size": size})
-            with Renderer(settings.head, render, settings.identity) as renderer:
+            with Renderer(self.talker.shown, render, settings.identity) as renderer:
                 renderer.write_comparison(list(talks.values()), paths[0])
         moved = [talk for label, talk in talks.items() if label != A or len(talks) == 1]
         for suffix in (each for each in KINDS[1:-1] if each in kinds):
@@ -269,6 +297,13 @@ def reading(instruction: Instruction) -> str:
     chips = chips or [("nothing asked for", "")]
     chips += [(word, "avi-unknown") for word in instruction.unknown]
     return "".join(f'<span class="avi-chip {kind}">{escape(text)}</span>' for text, kind in chips)
+
+
+def heard(written: Written) -> str:
+    """How sure the instructor is of what it wrote: the likeliest emotions with their probabilities, and its doubts."""
+    likely = sorted(written.probabilities.items(), key=lambda item: -item[1])[:3]
+    shares = ", ".join(f"{emotion} {share:.2f}" for emotion, share in likely)
+    return "; ".join([f"heard: {shares}", *written.warnings])
 
 
 def one_line(error: Exception) -> str:
