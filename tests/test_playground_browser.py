@@ -129,12 +129,14 @@ def open_tab(page: Any, name: str) -> None:
 
 def test_an_edited_sentence_or_a_moved_slider_is_a_preview_within_seconds(page: Any, tmp_path: Path):
     sentence = page.locator(".avi-sentence input")
-    took_s = edited(page, "She is happy and raises her eyebrows a lot.")
+    took_s = edited(page, "She is sad.", "He is furious.", "They are calm.")
+    sentence.fill("She is happy and raises her eyebrows a lot.")
+    renewed(page, lambda: sentence.press("Enter"))
     print(f"edit to preview: {took_s:.2f} s")
     picture(page, tmp_path / "edited.png")
     assert took_s <= MOST_EDIT_S and video_width(page) == 320
     chips = page.locator(".avi-page .avi-chip").all_inner_texts()
-    assert page.locator(".avi-page").evaluate("page => getComputedStyle(page).maxWidth") == "1180px"
+    assert page.locator(".avi-page").evaluate("page => getComputedStyle(page).maxWidth") == "1320px"
     assert chips[0] == "happy · plain" and "outer brow raise 0.90" in chips
     assert page.locator(".avi-page .widget-toggle-button.mod-active", has_text="happy").count() == 1
     page.locator(".avi-page .widget-hslider", has_text="brow down").locator(".noUi-handle").focus()
@@ -156,7 +158,7 @@ def test_what_cannot_be_is_one_line_and_no_traceback(page: Any, tmp_path: Path):
     bad = tmp_path / "nothing.wav"
     bad.write_bytes(b"nothing")
     with page.expect_file_chooser() as chooser:
-        page.locator(".avi-page .widget-upload").click()
+        page.locator(".avi-page .widget-upload", has_text="Upload").click()
     chooser.value.set_files(bad)
     page.locator(".avi-page .avi-error", has_text="nothing").wait_for()
     assert page.evaluate(SRC) == before
@@ -171,7 +173,7 @@ def test_the_microphone_is_recorded_in_the_browser(page: Any, tmp_path: Path):
     page.wait_for_timeout(3000)
     renewed(page, button.click)
     assert "the microphone" in page.locator(".avi-health").first.inner_text()
-    page.locator(".avi-page .jp-OutputArea img").first.wait_for()
+    page.locator(".avi-page .avi-timed img").first.wait_for()
     picture(page, tmp_path / "recorded.png")
 
 
@@ -183,3 +185,41 @@ def test_the_face_is_seen_in_3d_and_saved(page: Any, tmp_path: Path):
     page.locator(".avi-page button", has_text="Save").click()
     page.locator(".avi-health", has_text="face.csv").wait_for()
     assert "face.mp4" in page.locator(".avi-health", has_text="face.csv").inner_text()
+
+
+def test_a_line_runs_through_curves_and_waveform_where_the_video_is(page: Any, tmp_path: Path):
+    page.evaluate("document.querySelector('.avi-page video').pause()")
+    left = "() => parseFloat(document.querySelector('{} > .avi-playhead')?.style.left)"
+    for tab, view in (("Speech", ".avi-page .avi-timed"), ("Curves", ".avi-page .js-plotly-plot")):
+        open_tab(page, tab)
+        page.wait_for_function(left.format(view) + " >= 0")
+        places = []
+        for time_s in (0.5, 1.5, 2.5):
+            page.evaluate(f"document.querySelector('.avi-page video').currentTime = {time_s}")
+            page.wait_for_timeout(400)
+            places.append(page.evaluate(left.format(view)))
+        assert places[1] - places[0] == pytest.approx(places[2] - places[1], abs=2.0) and places[1] > places[0] + 20
+        picture(page, tmp_path / f"{tab.lower()}.png")
+    open_tab(page, "Speech")
+    wave = page.locator(".avi-page .avi-timed").bounding_box()
+    page.mouse.click(wave["x"] + 0.5 * wave["width"], wave["y"] + 0.3 * wave["height"])
+    assert 1.0 < page.evaluate("document.querySelector('.avi-page video').currentTime") < 3.0
+
+
+def test_another_person_is_a_click_on_a_picture(page: Any, tmp_path: Path):
+    renewed(page, lambda: page.locator(".avi-page .avi-face-grace").click())
+    picture(page, tmp_path / "grace.png")
+    assert page.locator(".avi-page .avi-face-grace.avi-chosen").count() == 1
+
+
+def test_the_microphone_moves_a_live_face_in_its_tab(page: Any, tmp_path: Path):
+    open_tab(page, "Live")
+    page.locator(".avi-page button", has_text="Start").click()
+    live = page.frame_locator(".avi-live")
+    live.locator("#mic").click()
+    live.locator("#time", has_text=" s").wait_for()
+    page.wait_for_timeout(3000)
+    picture(page, tmp_path / "live.png")
+    assert float(live.locator("#time").inner_text().split()[0]) > 1.0
+    page.locator(".avi-page button", has_text="Stop").click()
+    page.locator(".avi-page .avi-state", has_text="frames, the first after").wait_for()

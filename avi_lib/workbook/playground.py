@@ -45,7 +45,6 @@ from avi_lib.workbook.studio import A, B, Recording, Request, Studio
 PREVIEW_PX = 320
 SHOWN_PX = 440  # width of the preview on the page
 BOTH = f"{A} | {B}"
-TIMED = ("Speech", "Timeline", "Curves")  # views over time, with a line where the video is
 _SOURCES = {"the speech": SPEECH, "at rest": OFF, "another seed": SEED, "another sentence": TEXT, "a file": FILE}
 _SOURCE_VALUES = {SEED: "a number", TEXT: "a sentence", FILE: "path of a motion or a video"}
 _WIDE = {"width": "auto"}
@@ -176,9 +175,12 @@ class LiveTab:
 
     def _begun(self) -> None:
         with self._reporting():
-            talker = self._stock.talker
             page = Page(0)
-            self.session = LiveSession(talker, Socket(), [page], understand(self._asked()))
+            try:
+                self.session = LiveSession(self._stock.talker, Socket(), [page], understand(self._asked()))
+            except AviError:
+                page.close()
+                raise
             self.start.disabled, self.stop.disabled, self.said.value = True, False, line_of("state", f"at {page.url}")
             self.frame.value = (
                 f'<iframe class="avi-live" src="{escape(page.url)}" allow="microphone; autoplay"></iframe>'

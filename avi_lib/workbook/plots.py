@@ -51,7 +51,8 @@ WIDTH_IN = 11.0
 EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
 """What differs most visibly from one expression to another; see `side_mean`."""
 
-MOVED = SAME = 0.02  # channels whose range is smaller do not move; those that never differ by this much are one curve
+MOVED, SAME = 0.02, 0.05
+"""Channels whose range is smaller do not move; the two sides of a face that never differ by this much are one curve."""
 
 _LOOK: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.labelsize": 8.5, "axes.titlesize": 9}
 _LEGEND: dict[str, Any] = {"fontsize": 7.5, "frameon": False}
