@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, save
+from upath import UPath
 
-from avi_lib.errors import InputError, OutputError, cause
+from avi_lib.errors import AssetError, InputError, OutputError, cause
 
 _MAKING = ".avi-making"  # ending of the folder in which another one is made
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
@@ -101,8 +102,52 @@ def keep_inputs(inputs: Iterable[Path], targets: Iterable[Path]) -> None:
             raise InputError("a new file to write", f"{target}, which is read", "choose another name")
 
 
-def make_folder(folder: Path) -> None:
+Place = Path | UPath
+"""A file or folder here, or on a file system of fsspec."""
+
+
+def place(path: Place | str) -> Place:
+    """What a path says, `data/corpus` as well as `s3://bucket/corpus`.
+
+    Raises InputError for an unknown file system, AssetError where its package is
+    not installed.
+    """
+    system = re.match(r"(\w[\w+.-]*)://", str(path))
+    if isinstance(path, Path) or system is None:
+        return Path(str(path))
+    try:
+        found = UPath(str(path))
+        return Path(found.path) if found.fs.protocol == ("file", "local") else found
+    except ValueError as error:
+        raise InputError("a file system such as s3, gs or file", str(path), "check how it begins") from error
+    except ImportError as error:
+        do = "pip install 'avi-lib[s3]' for s3, or the package named"
+        raise AssetError(f"the package for {system[1]}://", cause(error), do) from error
+
+
+def write_file(path: Place, content: bytes) -> None:
+    """Write a file of a place as a whole: whoever reads it meanwhile finds the old one or the new one."""
+    if isinstance(path, UPath):
+        path.write_bytes(content)
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def listed(folder: Place) -> list[Place]:
+    """What is in a folder of a place just now, in order of names; nothing where there is none."""
+    if isinstance(folder, UPath):
+        folder.fs.invalidate_cache()
+    try:
+        return sorted(folder.iterdir(), key=lambda path: path.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def make_folder(folder: Place) -> None:
     """Make a folder and those above it; OutputError where that cannot be done."""
+    if isinstance(folder, UPath):
+        return  # an object store has no folders
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -121,7 +166,7 @@ def content_sha256(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def cached(folder: Path | None, key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def cached(folder: Place | None, key: object, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Arrays that `make` gives, kept below `folder` under the digest of `key`, so that they are made only once.
 
     Args:
@@ -133,12 +178,11 @@ def cached(folder: Path | None, key: object, make: Callable[[], dict[str, np.nda
         return make()
     path = folder / f"{content_sha256(key)[:32]}.safetensors"
     try:
-        return load_file(path)
+        return load(path.read_bytes())
     except (OSError, SafetensorError, ValueError):
         arrays = make()
     make_folder(folder)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+    write_file(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
     return arrays
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import pickle
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,12 +20,12 @@ from hypothesis import strategies as st
 from avi_lib.corpus import dataset
 from avi_lib.corpus import prepare as fingerprint
 from avi_lib.corpus.adapters import RawCorpus, choose_corpora, find_corpora
-from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.dataset import Corpus, load_part
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.prepare import make_jobs, source_digests
 from avi_lib.corpus.scripts import Script, ScriptWriter
-from avi_lib.errors import InputError
-from avi_lib.files import file_sha256
+from avi_lib.errors import AssetError, InputError
+from avi_lib.files import file_sha256, place, write_file
 from avi_lib.instruction.action_units import EMOTIONS, levels
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.speech.prosody import Beat
@@ -47,13 +51,13 @@ def clip_entry(**changes: object) -> dataset.ClipEntry:
 SCRIPT = Script("a/0", "a", "train", "label", "happy", 2, ("brow_down",), (0.5,), 7, ("Look happy.",))
 DESCRIPTION = {
     "fps": 25.0, "space": "ARKIT", "idle_channels": ["eyeBlinkLeft", "headYaw"], "phones": ["SIL", "AA"],
-    "features": {"dim": 3}, "adapter": "table", "source": "/raw", "settings": {},
+    "features": {"dim": 3}, "adapter": "table", "source": "/raw", "settings": {}, "format": dataset.FORMAT,
 }  # fmt: skip
 
 
-@pytest.fixture
-def corpus(tmp_path: Path) -> Corpus:
-    """One clip of 5 frames with two motions, made by hand."""
+@pytest.fixture(params=["disk", "memory"])
+def corpus(tmp_path: Path, request: pytest.FixtureRequest) -> Corpus:
+    """One clip of 5 frames with two motions, made by hand, in a folder and in an object store."""
     arrays = {
         "features": np.arange(30, dtype=np.float16).reshape(10, 3),
         "prosody": np.tile(np.array([[120, 1, -20]], np.float16), (5, 1)),
@@ -64,14 +68,16 @@ def corpus(tmp_path: Path) -> Corpus:
         "phone_times": np.array([[0, 0.1], [0.1, 0.2]], np.float32),
         "syllables": np.array([[0.15, 0.5]], np.float32),
     }
-    contents = dataset.Contents((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), (), True)
-    with dataset.claim(tmp_path / "made", "table", Path("/raw")) as place:
-        place.describe(DESCRIPTION)
-        named = {dataset.tensor_name("a", what): array for what, array in arrays.items()}
-        dataset.save_shard(place.shards / "k-000.safetensors", named, contents)
-        place.gather([contents])
-        place.publish()
-    return Corpus(tmp_path / "made")
+    folder = place(f"memory://{tmp_path.name}") if request.param == "memory" else tmp_path / "made"
+    if request.param == "disk":
+        for name in ("index", "shards"):
+            (folder / name).mkdir(parents=True)
+    write_file(folder / "corpus.json", json.dumps(DESCRIPTION).encode())
+    named = {dataset.tensor_name("a", what): array for what, array in arrays.items()}
+    size = dataset.save_shard(folder / "shards" / "k-000.safetensors", named)
+    part = dataset.Part((clip_entry(scripts=("a/0", "b/0")),), (SCRIPT,), shards={"k-000": size})
+    dataset.save_part(folder, "train", "k", part)
+    return Corpus(str(folder))
 
 
 def test_curves_at_another_rate_keep_their_mean_and_their_times():
@@ -131,26 +137,48 @@ def test_scripts_begin_with_the_label_ask_for_everything_but_blinks_and_depend_o
         assert (script.kind, script.emotion, script.level) == ("label", emotion, levels(emotion)[-1])
 
 
-def test_tables_and_shards_give_back_what_was_written_and_damaged_ones_are_input_errors(tmp_path):
-    table, shard = tmp_path / "clips.parquet", tmp_path / "x.safetensors"
-    for content in (b"", b"PAR1 but no more", b"\0" * 100):
-        table.write_bytes(content)
-        with pytest.raises(InputError, match=r"clips\.parquet"):
-            dataset.read_rows(table, dataset.ClipEntry)
-    dataset.write_rows(table, Script, [SCRIPT])
+def test_a_partition_gives_back_what_was_written_and_a_damaged_one_is_an_input_error(tmp_path):
+    clips = (clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=()))
+    part = dataset.Part(clips, (SCRIPT,), (Refusal("bad", "why"),), {"k-000": 9})
+    (tmp_path / "index").mkdir()
+    dataset.save_part(tmp_path, "train", "k", part)
+    (path,) = (tmp_path / "index").iterdir()
+    assert path.name == "train-k-00002.parquet" and dataset.load_part(path) == part
+    assert dataset.load_part(path, clips=False)[:2] == ((), (SCRIPT,))
+    for content in (b"", b"PAR1 but no more", b"\0" * 100, path.read_bytes()[:-20]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"train-k-00002\.parquet"):
+            dataset.load_part(path)
+    pq.write_table(pa.table({"clip": ["a"]}), path)
     with pytest.raises(InputError, match="other columns"):
-        dataset.read_rows(table, dataset.ClipEntry)
-    for content in (b"", b"\xff" * 64, (8).to_bytes(8, "little") + b"{}      "):
-        shard.write_bytes(content)
-        with pytest.raises(InputError, match="shard"):
-            dataset.load_contents(shard)
-    clips = [clip_entry(), clip_entry(clip="b", emotion=None, level=None, speech=None, scripts=())]
-    for kind, rows in ((dataset.ClipEntry, clips), (Script, [SCRIPT])):
-        dataset.write_rows(table, kind, rows)
-        assert dataset.read_rows(table, kind) == rows
-    contents = dataset.Contents((clip_entry(),), (SCRIPT,), (Refusal("bad", "why"),), False)
-    dataset.save_shard(shard, {"motion": np.zeros((2, 3), np.float16)}, contents)
-    assert dataset.load_contents(shard) == contents
+        dataset.load_part(path)
+
+
+def test_an_index_reads_the_partition_of_the_clip_that_is_asked_for_and_keeps_the_last_ones(tmp_path, monkeypatch):
+    (tmp_path / "index").mkdir()
+    for key in "cab":
+        clips = [clip_entry(clip=f"{key}{n}", recording=f"{key}{n}", scripts=(), shard=f"{key}-000") for n in range(4)]
+        dataset.save_part(tmp_path, "train", key, dataset.Part(tuple(clips), ()))
+    read = []
+    monkeypatch.setattr(dataset, "load_part", lambda path, **k: (read.append(path.name[6]), load_part(path, **k))[1])
+    monkeypatch.setattr(dataset, "HELD", 8)
+    index = dataset.Index(tmp_path)
+    assert len(index) == 12 and read == []
+    assert [index[n].clip for n in (5, 4, -1, 0)] == ["b1", "b0", "c3", "a0"] and read == ["b", "c", "a"]
+    assert [clip.clip for clip in index[2:9:3]] == ["a2", "b1", "c0"] and read == ["b", "c", "a", "b", "c"]
+    assert [clip.clip for clip in index.neighbours(index[9]).clips] == ["c0", "c1", "c2", "c3"]
+    assert [clip.clip for clip in index][::4] == ["a0", "b0", "c0"]
+    with pytest.raises(IndexError):
+        index[12]
+
+
+def test_a_file_system_that_is_not_there_and_one_that_is_not_known_are_named(tmp_path):
+    assert place(f"file://{tmp_path}") == tmp_path
+    with pytest.raises(InputError, match="a file system such as s3"):
+        place("cloud://corpus")
+    if find_spec("s3fs") is None:
+        with pytest.raises(AssetError, match=r"pip install 'avi-lib\[s3\]'"):
+            place("s3://bucket/corpus")
 
 
 @pytest.mark.parametrize("way", ["../../x", "{}/x", "/dev/null", "../shards/x"])
@@ -185,14 +213,18 @@ def test_a_corpus_goes_to_another_process_and_names_what_it_lacks(corpus, tmp_pa
     ):
         with pytest.raises(InputError, match=rule):
             lookup()
-    (tmp_path / "made" / "shards" / "k-000.safetensors").unlink()
+    (corpus.folder / "shards" / "k-000.safetensors").unlink()
     with pytest.raises(InputError, match="k-000"):
-        Corpus(tmp_path / "made").features(clip)
+        Corpus(str(corpus.folder)).features(clip)
+    write_file(corpus.folder / "corpus.json", json.dumps(DESCRIPTION | {"format": 2}).encode())
+    with pytest.raises(InputError, match=r"format 3; got format 2 .*prepare it again"):
+        Corpus(str(corpus.folder))
 
 
 def test_health_counts_recordings_clips_and_reasons():
     clips = [clip_entry(), clip_entry(clip="a@1", repairs=("peak",)), clip_entry(clip="b", recording="b", split="test")]
-    health = dataset.Health.of(clips, [SCRIPT], [Refusal("z", "too short"), Refusal("c", "silent")])
+    parts = [dataset.Part(tuple(clips), (SCRIPT,), (Refusal("z", "too short"),))]
+    health = fingerprint.Health.of(parts, [Refusal("c", "silent")])
     assert (health.recordings, health.clips, health.texts) == (2, 3, 1)
     assert health.minutes_by_split == {"train": 0.007, "validation": 0.0, "test": 0.003}
     assert [refusal.name for refusal in health.refused] == ["c", "z"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from raw_corpora import RATE_HZ, voice
 
-from avi_lib.corpus.dataset import ClipEntry, Corpus
+from avi_lib.corpus.dataset import ClipEntry, Corpus, Part
 from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction, evenly
@@ -178,6 +179,7 @@ class MadeUp(Corpus):
             self.entry("b", scripts=("b/0", "b/1", "a/0")),
             self.entry("c", scripts=("c/0",), motion="recorded"),
         ]
+        self.index = SimpleNamespace(neighbours=lambda clip: Part(tuple(self.clips), ()))
 
     @staticmethod
     def entry(name: str, **labels: object) -> ClipEntry:

@@ -21,8 +21,8 @@ from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write
 from avi_lib.cli import main
 from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus import segments
-from avi_lib.corpus.dataset import Corpus, Health, claim
-from avi_lib.corpus.prepare import prepare
+from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.prepare import Health, claim, prepare
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.face import tracking
 from avi_lib.face import tracking as landmarker

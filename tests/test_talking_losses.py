@@ -423,7 +423,7 @@ def test_real_motion_is_recorded_motion_with_sound_or_without_and_only_what_soun
     assert named(mixture)["anna/plain"] == 2
     assert {item.clip.clip for item in mixture.items if item.real} == {"anna/plain", "anna/wide"}
     assert (mixture.space.name, mixture.features) == ("ARKIT", 2)
-    assert Mixture.of([performed()], split="train", frames=25).real == ()
+    assert Mixture.of([performed()], split="train", frames=25).real[:] == []
 
 
 def test_a_recording_that_is_left_out_is_no_item_no_real_motion_and_nobodys_partner():

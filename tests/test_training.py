@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from train_line import (
     POINTS,
     SETTINGS,
@@ -23,6 +25,7 @@ from train_line import (
     loss_of_parts,
     network,
     stopping_after,
+    train_parts,
     weights,
 )
 
@@ -47,6 +50,12 @@ def test_an_epoch_holds_every_item_once_and_steps_and_processes_have_their_share
     assert (drawn[:12] == np.random.default_rng([5, 0, 0]).permutation(12)).all()
     assert (drawn[:12] != drawn[12:]).any()
     assert len(loop.batch_at(0, items=3, batch=8, seed=0)) == 8
+    many, steps = 3 * loop.WINDOW + 5000, range(0, 2)
+    order = np.concatenate([loop.batch_at(step, many, batch=many // 2, seed=1) for step in steps])
+    assert sorted(order) == list(range(many)) and (order[: loop.WINDOW] > loop.WINDOW).any()
+    window = loop.WINDOW - loop.BLOCK  # the last block is short
+    assert len(set(order[:window] // loop.BLOCK)) <= loop.WINDOW // loop.BLOCK, "few shards at a time"
+    assert (np.diff(order[: loop.BLOCK]) == 1).sum() < 10
     assert loop.rng_at(3, 1).random() == loop.rng_at(3, 1).random()
     assert len({loop.rng_at(step, seed, process).random() for step, seed, process in np.ndindex(9, 9, 2)}) == 162
     shares = [loop.Processes(rank, 3).share(np.arange(5)).tolist() for rank in range(3)]
@@ -113,6 +122,43 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     for ours, theirs in zip(alone[1], written(tmp_path / "whole"), strict=True):
         assert {**theirs, "s": 0} == pytest.approx({**ours, "s": 0}, abs=1e-5)
     assert [(tmp_path / f"lines{rank}").read_text() for rank in range(2)] == ["6", "0"]
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch is built without torch.distributed")
+def test_a_stage_trained_by_two_processes_gives_here_what_they_made(tmp_path):
+    alone = train_parts(tmp_path / "alone")
+    shared = loop.trained_by(2, train_parts, tmp_path / "two", progress=False)
+    assert np.frombuffer(weights(shared[0]), np.float32) == pytest.approx(
+        np.frombuffer(weights(alone[0]), np.float32), abs=1e-5
+    )
+    assert [line["step"] for line in shared[1]] == [line["step"] for line in alone[1]]
+    with pytest.raises(AviError, match="2 processes that train"):
+        loop.trained_by(2, train_parts, Path("/dev/null/none"))
+
+
+def test_another_number_of_processes_does_not_go_on_with_what_is_not_done(tmp_path):
+    with pytest.raises(StoppedError):
+        loop.train(network(), stopping_after(17), 20, SETTINGS, tmp_path, "line")
+    kept, model = tmp_path / "last.safetensors", network()
+    state = torch.optim.AdamW(model.parameters(), fused=True), AveragedModel(model)
+    arguments = kept, json.loads(safe_open(kept, "pt").metadata()["avi"])["recipe"], model, state[1], state[0]
+    with pytest.raises(InputError, match=r"a checkpoint of 2 processes; got .* of 1"):
+        loop.load_checkpoint(*arguments, processes=2, steps=30)
+    assert loop.load_checkpoint(*arguments, processes=2, steps=14) == 14, "of the last step anybody makes the result"
+
+
+def test_batches_are_drawn_ahead_and_the_bytes_are_those_of_drawing_in_turn(tmp_path):
+    class Drawing:
+        def draw(self, items, rng):
+            return items, rng.normal(0, 0.01, (len(items), 1)).astype(np.float32)
+
+        def __call__(self, model, drawn, rng, way):
+            x = torch.from_numpy(POINTS[drawn[0], None]) + torch.from_numpy(drawn[1])
+            return {"loss": (model(x) - 2 * x).square().mean()}
+
+    ahead = loop.train(network(), Drawing(), 20, SETTINGS, tmp_path / "ahead", "line")
+    assert weights(ahead[0]) == weights(loop.train(network(), loss_of, 20, SETTINGS, tmp_path / "turn", "line")[0])
 
 
 def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):

@@ -80,6 +80,11 @@ def weights(model: nn.Module) -> bytes:
     return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
 
 
+def train_parts(folder: Path, device=None, progress=None) -> tuple[nn.Module, list[dict]]:
+    """A stage as notebooks train it."""
+    return train(Parts(3), loss_of_parts, 20, SHARED, folder, "line", device)
+
+
 def main(kind: str, folder: Path) -> None:
     if kind == "stuck":
         train(network(), stopping_after(17, stop=lambda: time.sleep(600)), 20, SETTINGS, folder, "line")

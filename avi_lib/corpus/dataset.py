@@ -1,40 +1,44 @@
-"""A prepared corpus: two tables of clips and scripts, shards of tensors, a description and a health report.
+"""A prepared corpus: shards of tensors, an index of clips in partitions, a description and a health report.
 
->>> corpus = Corpus(Path("data/prepared/ravdess"))
+>>> corpus = Corpus("data/prepared/ravdess")                        # or "s3://bucket/ravdess"
 >>> clip = corpus.select(split="train")[0]
 >>> corpus.features(clip).shape, corpus.motion(clip, script=0).shape
 ((197, 384), (99, 55))
 
-A shard's name is the address of its content: a digest of the recordings, their labels, the settings and the code that
-made it. It holds its own part of both tables, so it is whole by itself.
+Files are written once, as a whole, and named by the address of their content: a digest of the recordings, their labels,
+the settings and the code that made them. So they may lie on any file system of fsspec: a listing of `index/` says which
+clips there are, partitions and shards are fetched as clips are asked for, and the last ones are kept.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+import tempfile
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
-from jaxtyping import Bool, Float16
+from jaxtyping import Bool, Float16, Int
 from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from upath import UPath
 
 from avi_lib.corpus.adapters import RawCorpus
 from avi_lib.corpus.layouts import Refusal
 from avi_lib.corpus.scripts import Script
 from avi_lib.errors import InputError, cause
-from avi_lib.files import atomic_path, make_folder
+from avi_lib.files import Place, listed, place, write_file
 from avi_lib.motion.clip import SPACES, MotionClip, MotionSpace
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings, PrepareSettings
@@ -43,12 +47,12 @@ from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Beat, Prosody
 from avi_lib.speech.voice import Voice
 
-# The two tables, `clips.parquet` and `scripts.parquet`; a row of the second is a `Script`.
+# The index: a partition holds the clips of one job of `prepare` and the scripts that are their own.
 
 
 @dataclass(frozen=True)
 class ClipEntry:
-    """One clip: a recording, or a part of one. Its tensors are in its shard, see `tensor_name`."""
+    """One clip: a recording, or a part of one. Its tensors are in its shard, see `save_shard`."""
 
     clip: str  # unique name; the recording's, with the start in seconds behind an @ where the recording was cut
     recording: str  # name of the recording
@@ -75,34 +79,111 @@ class ClipEntry:
 
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 _TYPES |= {f"tuple[{name}, ...]": pa.list_(kind) for name, kind in _TYPES.items()}
-_Row = TypeVar("_Row", ClipEntry, Script)
 
 
-def _schema(kind: type[ClipEntry] | type[Script]) -> pa.Schema:
+def _fields(kind: type[ClipEntry] | type[Script]) -> list[pa.Field]:
     types = {field.name: str(field.type) for field in fields(kind)}
-    return pa.schema([pa.field(n, _TYPES[t.removesuffix(" | None")], t.endswith("None")) for n, t in types.items()])
+    return [pa.field(name, _TYPES[t.removesuffix(" | None")], t.endswith("None")) for name, t in types.items()]
 
 
-def write_rows(path: Path, kind: type[_Row], rows: Iterable[_Row]) -> None:
-    """Write a table as Parquet, atomically."""
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(list(map(vars, rows)), _schema(kind)), temporary, compression="zstd")
+_CLIPS = _fields(ClipEntry)
+_SCHEMA = pa.schema([*_CLIPS, pa.field("own_scripts", pa.list_(pa.struct(_fields(Script))), nullable=False)])
+_PART = re.compile(r"(train|validation|test)-([0-9a-z]+)-(\d+)\.parquet")
+"""Split, key and number of clips."""
 
 
-def read_rows(path: Path, kind: type[_Row]) -> list[_Row]:
-    """Read a table; InputError when the file is missing, damaged or has other columns."""
-    expected = f"a table {path.name} of a prepared corpus"
+class Part(NamedTuple):
+    """A partition: clips, scripts that are their own, recordings that were left out, and bytes of every shard."""
+
+    clips: tuple[ClipEntry, ...]
+    scripts: tuple[Script, ...]
+    refused: tuple[Refusal, ...] = ()
+    shards: Mapping[str, int] = {}
+
+
+def save_part(folder: Place, split: str, key: str, part: Part) -> None:
+    """Write a partition of the index of the corpus in a folder, atomically."""
+    own: dict[str, list[dict[str, Any]]] = {clip.clip: [] for clip in part.clips}
+    for script in part.scripts:
+        own[script.clip].append(vars(script))
+    clips = sorted(part.clips, key=lambda clip: clip.clip)
+    notes = {"refused": [vars(refusal) for refusal in part.refused], "shards": dict(part.shards)}
+    rows = [vars(clip) | {"own_scripts": own[clip.clip]} for clip in clips]
+    sink = pa.BufferOutputStream()
+    table = pa.Table.from_pylist(rows, _SCHEMA.with_metadata({"avi": json.dumps(notes, sort_keys=True)}))
+    pq.write_table(table, sink, compression="zstd")
+    write_file(folder / "index" / f"{split}-{key}-{len(clips):05d}.parquet", sink.getvalue().to_pybytes())
+
+
+def load_part(path: Place, clips: bool = True, scripts: bool = True) -> Part:
+    """Read a partition or some of it; InputError when the file is missing, damaged or has other columns."""
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
+        file = pq.ParquetFile(pa.BufferReader(path.read_bytes()))
+        if not file.schema_arrow.equals(_SCHEMA):
+            raise InputError("a partition of a prepared corpus", f"{path} with other columns", "prepare it again")
+        notes = json.loads(file.schema_arrow.metadata[b"avi"])
+        rows = file.read([field.name for field in _CLIPS]).to_pylist() if clips else []
+        own = file.read(["own_scripts"]).column(0).combine_chunks().flatten().to_pylist() if scripts else []
+        return TypeAdapter(Part).validate_python((rows, own, notes["refused"], notes["shards"]))
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         got = f"{path}: {cause(error)}"
-        raise InputError(expected, got, "make it with `avi prepare`") from error
-    if not table.schema.equals(_schema(kind)):
-        raise InputError(expected, f"{path} with other columns", "make it again with `avi prepare`")
-    return TypeAdapter(list[kind]).validate_python(table.to_pylist())  # type: ignore[valid-type]
+        raise InputError("a partition of a prepared corpus", got, "remove it and prepare again") from error
 
 
-# Shards: tensors of some clips, whose rows travel in the header, so that both tables can be made again from them.
+HELD = 200_000
+"""Clips of the partitions that an index keeps in memory: of the last ones that were read, some 2 KB each."""
+
+
+class Index(Sequence[ClipEntry]):
+    """The clips of a corpus in order of partitions, each read when one of its clips is asked for.
+
+    `paths` are the partitions by key; to open an index lists them and reads none.
+    """
+
+    def __init__(self, folder: Place) -> None:
+        found = {match[2]: path for path in listed(folder / "index") if (match := _PART.fullmatch(path.name))}
+        self.paths = dict(sorted(found.items()))
+        self._order = list(self.paths.values())
+        self._ends = list(accumulate(int(path.stem.rpartition("-")[2]) for path in self._order))
+        self._held: dict[Place, tuple[ClipEntry, ...]] = {}
+        self._count = 0
+
+    def _clips(self, path: Place) -> tuple[ClipEntry, ...]:
+        if (clips := self._held.pop(path, None)) is None:
+            clips = load_part(path, scripts=False).clips
+            self._count += len(clips)
+            while self._count > HELD and self._held:
+                self._count -= len(self._held.pop(next(iter(self._held))))
+        self._held[path] = clips  # the last one that was asked for
+        return clips
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        wanted = range(len(self))[number]
+        place = bisect_right(self._ends, wanted)
+        return self._clips(self._order[place])[wanted - self._ends[place]]  # counted from the partition's end
+
+    def __iter__(self) -> Iterator[ClipEntry]:
+        for path in self._order:
+            yield from self._clips(path)
+
+    def neighbours(self, clip: ClipEntry, scripts: bool = False) -> Part:
+        """The clips of a clip's partition, with `scripts` their scripts: all that it performs are among them."""
+        path = self.paths[clip.shard.partition("-")[0]]
+        return Part(self._clips(path), load_part(path, clips=False).scripts if scripts else ())
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of all clips, in order, without making entries of them."""
+        found = [path.path if isinstance(path, UPath) else str(path) for path in self._order]
+        system = next((path.fs for path in self._order if isinstance(path, UPath)), None)
+        return pads.dataset(found, _SCHEMA, format="parquet", filesystem=system).to_table(columns=list(names))
+
+
+# Shards: tensors of some clips.
 
 SHARD_SUFFIX = ".safetensors"
 
@@ -118,198 +199,18 @@ def tensor_name(clip: str, what: str) -> str:
     return f"{clip}:{what}"
 
 
-@dataclass(frozen=True)
-class Contents:
-    """Rows of a shard: clips, their own scripts, and recordings that had to be left out.
-
-    A job that holds more than fits one shard has several; only its last one is `last`.
-    """
-
-    clips: tuple[ClipEntry, ...]
-    scripts: tuple[Script, ...]
-    refused: tuple[Refusal, ...]
-    last: bool
+def save_shard(path: Place, arrays: Mapping[str, np.ndarray]) -> int:
+    """Write tensors in one file, atomically, and give its size; the same content gives the same bytes."""
+    content = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+    write_file(path, content)
+    return len(content)
 
 
-def save_shard(path: Path, arrays: Mapping[str, np.ndarray], contents: Contents) -> None:
-    """Write tensors and rows in one file, atomically; the same content gives the same bytes."""
-    packed = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    content = save(packed, metadata={"avi": json.dumps(asdict(contents), sort_keys=True)})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+FORMAT = 3
+DESCRIPTION = "corpus.json"
 
 
-def load_contents(path: Path) -> Contents:
-    """The rows of a shard, without reading its tensors; InputError when it is no whole shard."""
-    try:
-        with safe_open(path, "np") as shard:
-            return TypeAdapter(Contents).validate_json((shard.metadata() or {})["avi"])
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        got = f"{path}: {cause(error)}"
-        raise InputError("a shard of a prepared corpus", got, "remove it and prepare again") from error
-
-
-SPLITS = ("train", "validation", "test")
-
-
-# The health of a prepared corpus, and its folder while it is made.
-
-
-@dataclass(frozen=True)
-class Health:
-    """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name."""
-
-    recordings: int  # kept, wholly or in parts
-    clips: int
-    minutes: float
-    minutes_by_split: dict[str, float]
-    speakers: dict[str, list[str]]  # by split
-    emotions: dict[str, int]  # clips by label, "none" where there is none
-    motion: dict[str, int]  # clips by origin
-    phones: dict[str, int]  # likewise
-    scripts: dict[str, int]  # by kind
-    texts: int  # sentences
-    motions: int
-    repaired: dict[str, int]  # recordings by finding
-    warned: dict[str, int]  # likewise
-    refused: list[Refusal]
-
-    @classmethod
-    def of(cls, clips: Sequence[ClipEntry], scripts: Sequence[Script], refused: Iterable[Refusal]) -> Health:
-        """The health of clips, scripts and refusals."""
-
-        def count(names: Iterable[str]) -> dict[str, int]:
-            return dict(sorted(Counter(names).items()))
-
-        by_split = {split: [clip for clip in clips if clip.split == split] for split in SPLITS}
-        return cls(
-            recordings=len({clip.recording for clip in clips}),
-            clips=len(clips),
-            minutes=round(sum(clip.duration_s for clip in clips) / 60, 3),
-            minutes_by_split={split: round(sum(c.duration_s for c in own) / 60, 3) for split, own in by_split.items()},
-            speakers={split: sorted({clip.speaker for clip in own}) for split, own in by_split.items()},
-            emotions=count(clip.emotion or "none" for clip in clips),
-            motion=count(clip.motion for clip in clips),
-            phones=count(clip.phones_from for clip in clips),
-            scripts=count(script.kind for script in scripts),
-            texts=sum(len(script.texts) for script in scripts),
-            motions=sum(len(clip.scripts) for clip in clips),
-            repaired=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.repairs}),
-            warned=count(name for _, name in {(clip.recording, name) for clip in clips for name in clip.warnings}),
-            refused=sorted(refused, key=lambda refusal: refusal.name),
-        )
-
-    def lines(self, most: int = 5) -> list[str]:
-        """The report for a person; of the refused recordings the first `most` are named."""
-
-        def some(count: int, noun: str) -> str:
-            return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-        def listed(counts: dict[str, int]) -> str:
-            return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
-
-        people = some(len(set().union(*self.speakers.values())), "speaker")
-        kept = f"{some(self.recordings, 'recording')} as {some(self.clips, 'clip')}, {self.minutes:.1f} minutes"
-        rows = [("kept", f"{kept}, {people}"), ("repaired", listed(self.repaired)), ("noted", listed(self.warned))]
-        rows.append(("refused", some(len(self.refused), "recording")))
-        rows += [("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]]
-        if (left := len(self.refused) - most) > 0:
-            rows.append(("", f"and {left} more, see health.json"))
-        for split, names in self.speakers.items():
-            rows.append((split, f"{some(len(names), 'speaker')}, {self.minutes_by_split[split]:.1f} minutes"))
-        rows += [("emotions", listed(self.emotions)), ("phones", listed(self.phones))]
-        rows.append(("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"))
-        rows.append(("scripts", f"{listed(self.scripts)}; {self.texts} sentences"))
-        if self.clips and not self.speakers["test"]:
-            rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
-        return [f"{label:11s}{text}" for label, text in rows]
-
-
-DESCRIPTION, CLIPS, SCRIPTS = "corpus.json", "clips.parquet", "scripts.parquet"
-_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "tracks", CLIPS, SCRIPTS))
-"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
-_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
-"""Names of files in the making, see `atomic_path`."""
-_SHARD = re.compile(rf"[0-9a-f]{{32}}-\d{{3}}{re.escape(SHARD_SUFFIX)}")
-
-
-class Destination:
-    """The folder of a corpus that this process is making, see `claim`; it can be read at any moment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.shards, self.tracks = folder, folder / "shards", folder / "tracks"
-        self.clips: list[ClipEntry] = []
-        self.scripts: list[Script] = []
-        self.refused: list[Refusal] = []
-
-    def describe(self, description: dict[str, Any]) -> None:
-        """Say what the corpus is made of; another description than before starts with empty tables."""
-        if read_description(self.folder) != description:
-            self.publish()
-            self._write_json(DESCRIPTION, description)
-
-    def gather(self, contents: Iterable[Contents]) -> None:
-        """Take finished shards into the tables, which `publish` writes."""
-        for shard in contents:
-            self.clips += shard.clips
-            self.scripts += shard.scripts
-            self.refused += shard.refused
-
-    def publish(self) -> None:
-        """Write the tables of what was gathered; scripts come first, so that no clip names one that is not there."""
-        write_rows(self.folder / SCRIPTS, Script, sorted(self.scripts, key=lambda script: script.script))
-        write_rows(self.folder / CLIPS, ClipEntry, sorted(self.clips, key=lambda clip: clip.clip))
-
-    def finish(self, keys: Collection[str]) -> Health:
-        """Write and give the health report, and remove shards of jobs that are not among `keys`."""
-        health = Health.of(self.clips, self.scripts, self.refused)
-        self._write_json("health.json", asdict(health))
-        for path in self.shards.iterdir():
-            if _SHARD.fullmatch(path.name) and path.name.partition("-")[0] not in keys:
-                path.unlink(missing_ok=True)
-        return health
-
-    def _write_json(self, name: str, content: object) -> None:
-        with atomic_path(self.folder / name) as temporary:
-            temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), "utf-8")
-
-
-@contextmanager
-def claim(folder: Path, adapter: str, source: Path) -> Iterator[Destination]:
-    """A folder for the corpus of one source, locked within the block; only files of a preparation are removed there.
-
-    Raises:
-        InputError: the folder is not empty and holds no corpus, holds one of another source or adapter, lies in the
-            source or around it, or is being written by another process.
-    """
-    place = Destination(folder.resolve())
-    if place.folder.is_relative_to(source) or source.is_relative_to(place.folder):
-        got = f"{str(folder)!a}, which is the source, in it or around it"
-        raise InputError("a destination of its own", got, "name another folder")
-    make_folder(folder)
-    held = read_description(place.folder)
-    names = {path.name for path in place.folder.iterdir()}
-    if held is None and names and not (".lock" in names and all(n in _OWN or _TORN.fullmatch(n) for n in names)):
-        got = f"{place.folder} with other files"
-        raise InputError("an empty folder or a prepared corpus", got, "name another folder")
-    if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
-        got = f"{place.folder} with one of {held.get('adapter')} {held.get('source')}"
-        raise InputError(f"a corpus of {adapter} {source}", got, "name another folder, or remove that one")
-    try:
-        lock = FileLock(place.folder / ".lock", timeout=0).acquire()
-    except Timeout as error:
-        got = f"{place.folder}, which is locked"
-        raise InputError("a corpus nobody else is preparing", got, "wait for the other process") from error
-    with lock:
-        for each in (place.folder, place.shards, place.tracks):
-            make_folder(each)
-            for path in each.iterdir():
-                if _TORN.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
-        yield place
-
-
-def read_description(folder: Path) -> dict[str, Any] | None:
+def read_description(folder: Place) -> dict[str, Any] | None:
     """What a corpus is made of, None where there is none; InputError when the file is damaged."""
     path = folder / DESCRIPTION
     try:
@@ -324,22 +225,25 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     return held
 
 
-# A corpus to read: tensors by memory map.
+# A corpus to read.
 
 
 class Corpus:
-    """A prepared corpus in a folder; InputError when there is none or it is damaged.
+    """A prepared corpus at a `place`; InputError when there is none or it is damaged.
 
-    One that is being prepared can be read: it shows what was published when it was opened.
+    One that is being prepared can be read: it shows what was finished when it was opened.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Place | str) -> None:
+        self.folder = place(folder)
         description = read_description(self.folder)
         if description is None:
             raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
+        if (made := description.get("format")) != FORMAT:
+            raise InputError(f"a corpus of format {FORMAT}", f"format {made} in {folder}", "prepare it again")
         self.description: dict[str, Any] = description
-        self.clips: Sequence[ClipEntry] = read_rows(self.folder / CLIPS, ClipEntry)
+        self.index = Index(self.folder)
+        self.clips: Sequence[ClipEntry] = self.index
 
     @property
     def space(self) -> MotionSpace:
@@ -349,11 +253,8 @@ class Corpus:
     @cached_property
     def scripts(self) -> dict[str, Script]:
         """Every script by name."""
-        return {script.script: script for script in read_rows(self.folder / SCRIPTS, Script)}
-
-    @cached_property
-    def _by_name(self) -> dict[str, ClipEntry]:
-        return {clip.clip: clip for clip in self.clips}
+        parts = (load_part(path, clips=False) for path in self.index.paths.values())
+        return {script.script: script for part in parts for script in part.scripts}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -363,21 +264,24 @@ class Corpus:
         columns = sorted(field.name for field in fields(ClipEntry))
         if unknown := sorted(set(labels) - set(columns)):
             raise InputError(f"columns of {', '.join(columns)}", ", ".join(unknown), "see `ClipEntry`")
-        return [clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items())]
+        found = (clip for clip in self.clips if all(getattr(clip, name) == value for name, value in labels.items()))
+        return sorted(found, key=lambda clip: clip.clip)
 
     def clip(self, name: str) -> ClipEntry:
         """The clip of a name; InputError when there is none."""
-        if name not in self._by_name:
-            raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`")
-        return self._by_name[name]
+        for clip in self.clips:
+            if clip.clip == name:
+                return clip
+        raise InputError(f"a clip of {self.folder}", repr(name), "see `Corpus.clips`")
 
     def partners(self, clip: ClipEntry) -> list[ClipEntry]:
         """The other clips of its group: each performs this clip's scripts, and this clip performs theirs.
 
         With `number` that is a true exchanged pair: motion(a, i), motion(b, number(b, a.scripts[i])) and the reverse.
         """
-        owners = dict.fromkeys(name.rpartition("/")[0] for name in clip.scripts)
-        return [self.clip(name) for name in owners if name != clip.clip]
+        owners = dict.fromkeys(name.rpartition("/")[0] for name in clip.scripts if not name.startswith(f"{clip.clip}/"))
+        near = {each.clip: each for each in self.index.neighbours(clip).clips} if owners else {}
+        return [near[name] for name in owners]
 
     def number(self, clip: ClipEntry, script: str) -> int:
         """The number under which a clip's motion of a script is read; InputError when it does not perform it."""
@@ -387,7 +291,8 @@ class Corpus:
 
     def texts(self, clip: ClipEntry, script: int = 0) -> tuple[str, ...]:
         """Sentences that say what the face does in the clip's motion of that number."""
-        return self.scripts[clip.scripts[script]].texts
+        near = self.index.neighbours(clip, scripts=True).scripts
+        return next(each.texts for each in near if each.script == clip.scripts[script])
 
     def features(self, clip: ClipEntry) -> Float16[np.ndarray, "features dim"]:
         """Speech features at 50 a second."""
@@ -452,7 +357,8 @@ class Corpus:
         if script is not None and not 0 <= script < len(clip.scripts):
             raise InputError(f"a script of {clip.clip} from 0 to {len(clip.scripts) - 1}", f"{script}", "choose one")
         try:
-            shard, name = _shard(self, clip.shard), tensor_name(clip.clip, what)
+            name = tensor_name(clip.clip, what)
+            shard = _shard(self, clip.shard)
             found: np.ndarray = shard.get_tensor(name) if script is None else shard.get_slice(name)[script]
         except (OSError, SafetensorError) as error:
             got = f"{clip.shard}{SHARD_SUFFIX}: {cause(error)}"
@@ -462,14 +368,19 @@ class Corpus:
 
 @lru_cache(maxsize=256)
 def _shard(corpus: Corpus, name: str) -> Any:
-    """A shard, mapped into memory; the last ones asked for stay so."""
+    """A shard, mapped into memory; the last ones asked for stay so. One from elsewhere is fetched as a whole."""
     if name != Path(name).name:
         raise InputError("a shard's name", repr(name), "prepare the corpus again: it names files outside its folder")
-    return safe_open(corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}", "np")
+    path = corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}"
+    if isinstance(path, Path):
+        return safe_open(path, "np")
+    with tempfile.NamedTemporaryFile(suffix=SHARD_SUFFIX) as file:  # what is mapped outlives its name
+        path.fs.get_file(path.path, file.name)
+        return safe_open(file.name, "np")
 
 
 def prepare_corpora(
-    chosen: Sequence[RawCorpus], prepared: Path, settings: PrepareSettings, use: str = ""
+    chosen: Sequence[RawCorpus], prepared: Place, settings: PrepareSettings, use: str = ""
 ) -> list[Corpus]:
     """Corpora prepared, each below a folder under its own name, and opened; what is there already is found again.
 
@@ -487,7 +398,7 @@ def prepare_corpora(
 # Several prepared corpora as one: which clips a network is trained on, and how often each.
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Item:
     """A clip and the corpus that holds it."""
 
@@ -500,18 +411,46 @@ class Item:
         return self.clip.motion != "performed"
 
 
+class Items(Sequence[Item]):
+    """Clips of corpora, some more than once, each read when it is asked for.
+
+    times: of every clip of every corpus, in order, how often it comes.
+    """
+
+    def __init__(self, corpora: Sequence[Corpus], times: Sequence[Int[np.ndarray, " _"]]) -> None:
+        self.corpora, every = corpora, np.concatenate(times)
+        self._clips = np.flatnonzero(every)
+        self._ends = np.cumsum(every[self._clips])
+        self._firsts = list(accumulate(map(len, times), initial=0))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[each] for each in range(len(self))[number]]
+        clip = int(self._clips[np.searchsorted(self._ends, range(len(self))[number], side="right")])
+        whose = bisect_right(self._firsts, clip) - 1
+        return Item(self.corpora[whose], self.corpora[whose].index[clip - self._firsts[whose]])
+
+
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """Training items of several corpora.
 
     `items` are clips with sound, each as often as it holds `frames` frames, so that all parts of long ones are seen;
-    `real` are clips of real motion, with sound or without; `without` are names of recordings left out.
+    `performed` are those of them whose motion is performed, any of which can perform any script; `real` are clips of
+    real motion, with sound or without; `without` are names of recordings left out; `minutes` are those of each corpus;
+    `content` says in JSON what all of it is.
     """
 
     corpora: tuple[Corpus, ...]
-    items: tuple[Item, ...]
-    real: tuple[Item, ...]
+    items: Items
+    performed: Items
+    real: Items
     without: frozenset[str]
+    minutes: Mapping[str, float]
+    content: list[Any]
 
     @classmethod
     def of(
@@ -530,29 +469,34 @@ class Mixture:
                 if expected != got:
                     do = "prepare both with the same settings"
                     raise InputError(f"corpora with {name} {expected}", f"{got} in {corpus.folder}", do)
-        left_out = frozenset(without)
-        if unknown := left_out - {clip.recording for corpus in corpora for clip in corpus.clips}:
+        left_out, seen = frozenset(without), set[str]()
+        times: list[list[Int[np.ndarray, " clips"]]] = [[], [], []]
+        minutes: dict[str, float] = {}
+        for corpus in corpora:
+            table = corpus.index.columns("split recording frames features motion duration_s".split())
+            out = pc.is_in(table["recording"], value_set=pa.array(sorted(left_out), pa.string()))
+            seen |= set(table["recording"].filter(out).to_pylist())
+            long, sounds = table["frames"].to_numpy(), table["features"].to_numpy() > 0
+            kept = pc.equal(table["split"], split).to_numpy() & ~out.to_numpy() & (long >= shortest)
+            played = pc.equal(table["motion"], "performed").to_numpy()
+            often = np.where(kept & sounds, np.maximum(long // frames, 1), 0)
+            for found, each in zip(times, (often, often * played, (kept & ~played).astype(np.int64)), strict=True):
+                found.append(each)
+            used_s = table["duration_s"].to_numpy()[kept & (sounds | ~played)]
+            minutes[corpus.folder.name] = float(used_s.sum()) / 60
+        if unknown := left_out - seen:
             raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
-        found = [
-            Item(corpus, clip)
-            for corpus in corpora
-            for clip in corpus.select(split=split)
-            if clip.recording not in left_out and clip.frames >= shortest
-        ]
-        items = tuple(item for item in found if item.clip.features for _ in range(max(1, item.clip.frames // frames)))
+        items, performed, real = (Items(corpora, found) for found in times)
         if not items:
             names = ", ".join(str(corpus.folder) for corpus in corpora)
             raise InputError(f"clips with sound in the split {split}", f"none in {names}", "prepare more recordings")
-        return cls(tuple(corpora), items, tuple(item for item in found if item.real), left_out)
+        held = [[corpus.folder.name, [path.name for path in corpus.index.paths.values()]] for corpus in corpora]
+        content = [split, frames, shortest, sorted(left_out), held]
+        return cls(tuple(corpora), items, performed, real, left_out, minutes, content)
 
     def partners(self, item: Item) -> list[ClipEntry]:
         """Clips that perform the same scripts, without those of recordings that are left out; none for real motion."""
         return [partner for partner in item.corpus.partners(item.clip) if partner.recording not in self.without]
-
-    @cached_property
-    def performed(self) -> tuple[Item, ...]:
-        """The items whose motion is performed: any of them can perform any script."""
-        return tuple(item for item in self.items if not item.real)
 
     @property
     def space(self) -> MotionSpace:

@@ -3,9 +3,10 @@ r"""Preparation: a raw corpus in, a prepared one out; the same again does nothin
 >>> health = prepare("ravdess", Path("data/raw/ravdess"), Path("data/prepared/ravdess"))
 >>> print("\n".join(health.lines()))
 
-The destination holds `corpus.json` (what it was made of), `clips.parquet` and `scripts.parquet` (the index), `shards/`
-(the tensors), `tracks/` (faces tracked in videos) and `health.json`. Shards are addressed by their content and every
-file is replaced as a whole, so whatever stops the work leaves a corpus that can be read and gone on with.
+The destination, a folder here or on a file system of fsspec, holds `corpus.json` (what it was made of), `index/` (the
+clips), `shards/` (their tensors), `tracks/` (faces tracked in videos) and `health.json`. A job writes its shards and
+then its partition of the index, addressed by their content and each as a whole, so whatever stops the work leaves a
+corpus that can be read and gone on with.
 """
 
 from __future__ import annotations
@@ -17,35 +18,49 @@ import json
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float16
 from tqdm import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.dataset import SHARD_SUFFIX, Contents, Destination, Health, claim, load_contents, save_shard
+from avi_lib.corpus.dataset import (
+    DESCRIPTION,
+    FORMAT,
+    SHARD_SUFFIX,
+    ClipEntry,
+    Index,
+    Part,
+    load_part,
+    read_description,
+    save_part,
+    save_shard,
+)
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
+from avi_lib.corpus.scripts import Script
 from avi_lib.corpus.segments import IDLE_CHANNELS, PHONES, Plan, Segment, assemble, make_segments, motion_of
 from avi_lib.errors import AviError, InputError, OutputError, cause
-from avi_lib.files import atomic_path, content_sha256, file_sha256
+from avi_lib.files import Place, content_sha256, file_sha256, listed, make_folder, place, write_file
 from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import VIDEO_FPS
 from avi_lib.workers import as_done, result_of, worker_pool
 
-# Jobs: recordings that become the shards of one address.
+# Jobs: recordings that become a partition of the index and its shards.
 
 RECORDINGS_PER_JOB = 16  # about how many recordings are prepared together
+MOST_JOBS = 4096  # of a split, so that millions of clips do not lie in as many files
 SHARD_S = 600.0  # seconds of clips after which a job begins another shard: what a worker holds in memory
 
 Digests = Mapping[Path, str]
@@ -59,10 +74,6 @@ class Job(NamedTuple):
     split: str
     recordings: tuple[Recording, ...]
     digests: Digests
-
-    def shard(self, shards: Path, number: int) -> Path:
-        """The file of one of its shards."""
-        return shards / f"{self.key}-{number:03d}{SHARD_SUFFIX}"
 
 
 def make_jobs(
@@ -87,6 +98,7 @@ def make_jobs(
     for recording in sorted(recordings, key=number):
         split = splits[recording.name]
         count = 1 << max((sizes[split] // RECORDINGS_PER_JOB).bit_length() - 1, 0)  # a power of two: buckets last
+        count = min(count, MOST_JOBS)
         buckets.setdefault((split, number(recording) % count), []).append(recording)
     jobs = []
     for (split, _), bucket in sorted(buckets.items(), key=lambda item: item[0]):
@@ -106,25 +118,16 @@ def _labels(recording: Recording) -> list[object]:
     return [*(getattr(recording, name) for name in names), *roles, motion.space if motion else None, read]
 
 
-def finished(job: Job, shards: Path) -> list[Contents]:
-    """The contents of a job's shards when all of them are there and whole, else none: they are made again then."""
-    found: list[Contents] = []
-    while not found or not found[-1].last:
-        try:
-            found.append(load_contents(job.shard(shards, len(found))))
-        except InputError:
-            return []
-    return found
-
-
 def carry_out(job: Job, plan: Plan) -> None:
-    """Prepare the recordings of a job and write its shards; a recording that cannot be used is refused, not fatal."""
-    number = 0
+    """Prepare the recordings of a job and write its files; a recording that cannot be used is refused, not fatal."""
     segments: list[Segment] = []
     refused: list[Refusal] = []
+    clips: tuple[ClipEntry, ...] = ()
+    scripts: tuple[Script, ...] = ()
+    sizes: dict[str, int] = {}
     for recording in job.recordings:
         with _refusing(recording, refused):
-            motion = motion_of(recording, plan.tracks, job.digests)
+            motion = motion_of(recording, plan.folder / "tracks", job.digests)
             segments += make_segments(recording, _encoder(plan.settings.encoder), plan.settings, *motion)
         try:
             unchanged = all(file_sha256(path) == job.digests[path] for path in recording.files)
@@ -134,11 +137,12 @@ def carry_out(job: Job, plan: Plan) -> None:
             got = f"{recording.name}, whose files changed or went away meanwhile"
             raise AviError("sources that stay as they are", got, "run the same again; what is finished is kept")
         last = recording is job.recordings[-1]
-        if last or sum(segment.entry.duration_s for segment in segments) > SHARD_S:
-            path = job.shard(plan.shards, number)
-            arrays, clips, scripts = assemble(segments, plan, job.split, path.name.removesuffix(SHARD_SUFFIX))
-            save_shard(path, arrays, Contents(clips, scripts, tuple(refused), last))
-            number, segments, refused = number + 1, [], []
+        if segments and (last or sum(segment.entry.duration_s for segment in segments) > SHARD_S):
+            name = f"{job.key}-{len(sizes):03d}"
+            arrays, made, said = assemble(segments, plan, job.split, name)
+            sizes[name] = save_shard(plan.folder / "shards" / f"{name}{SHARD_SUFFIX}", arrays)
+            clips, scripts, segments = clips + made, scripts + said, []
+    save_part(plan.folder, job.split, job.key, Part(clips, scripts, tuple(refused), sizes))
 
 
 @contextmanager
@@ -155,7 +159,7 @@ def _refusing(recording: Recording, refused: list[Refusal]) -> Iterator[None]:
 Sample = tuple[Float16[np.ndarray, "frames channels"], Bool[np.ndarray, " channels"]]
 
 
-def sample(recording: Recording, tracks: Path, digests: Digests) -> Sample:
+def sample(recording: Recording, tracks: Place, digests: Digests) -> Sample:
     """Up to 64 frames spread evenly over a recording's real motion, and which channels it has; see `motion_of`.
 
     The speaker's neutral face is found from them.
@@ -218,7 +222,7 @@ def prepared_by() -> set[Path]:
     return found
 
 
-def source_digests(recordings: Sequence[Recording], memory: Path, hidden: bool | None = None) -> dict[Path, str]:
+def source_digests(recordings: Sequence[Recording], memory: Place, hidden: bool | None = None) -> dict[Path, str]:
     """SHA-256 of the files of recordings; InputError when one cannot be read.
 
     A file whose size and times of change are as in `memory`, which an earlier run left, is not read again.
@@ -246,22 +250,174 @@ def source_digests(recordings: Sequence[Recording], memory: Path, hidden: bool |
         listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=hidden)
         return {path: digest(path) for recording in listed for path in recording.files}
     finally:
-        with atomic_path(memory) as temporary:
-            temporary.write_text(json.dumps(known | kept, sort_keys=True), "utf-8")
+        write_file(memory, json.dumps(known | kept, sort_keys=True).encode())
+
+
+SPLITS = ("train", "validation", "test")
+
+
+# The health of a prepared corpus, and its folder while it is made.
+
+
+@dataclass(frozen=True)
+class Health:
+    """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name."""
+
+    recordings: int  # kept, wholly or in parts
+    clips: int
+    minutes: float
+    minutes_by_split: dict[str, float]
+    speakers: dict[str, list[str]]  # by split
+    emotions: dict[str, int]  # clips by label, "none" where there is none
+    motion: dict[str, int]  # clips by origin
+    phones: dict[str, int]  # likewise
+    scripts: dict[str, int]  # by kind
+    texts: int  # sentences
+    motions: int
+    repaired: dict[str, int]  # recordings by finding
+    warned: dict[str, int]  # likewise
+    refused: list[Refusal]
+
+    @classmethod
+    def of(cls, parts: Iterable[Part], refused: Iterable[Refusal] = ()) -> Health:
+        """The health of partitions, read one after the other, and of recordings that none of them knows."""
+        recordings, texts, motions, left_out = 0, 0, 0, list(refused)
+        seconds, speakers = dict.fromkeys(SPLITS, 0.0), {split: set[str]() for split in SPLITS}
+        names = "emotions motion phones scripts repaired warned".split()
+        counts: dict[str, Counter[str]] = {name: Counter() for name in names}
+        for clips, scripts, own_refused, _ in parts:
+            left_out += own_refused
+            recordings += len({clip.recording for clip in clips})
+            texts += sum(len(script.texts) for script in scripts)
+            counts["scripts"].update(script.kind for script in scripts)
+            for clip in clips:
+                motions += len(clip.scripts)
+                seconds[clip.split] += clip.duration_s
+                speakers[clip.split].add(clip.speaker)
+                counts["emotions"][clip.emotion or "none"] += 1
+                counts["motion"][clip.motion] += 1
+                counts["phones"][clip.phones_from] += 1
+            counts["repaired"].update(name for _, name in {(c.recording, name) for c in clips for name in c.repairs})
+            counts["warned"].update(name for _, name in {(c.recording, name) for c in clips for name in c.warnings})
+        return cls(
+            recordings=recordings,
+            clips=sum(counts["motion"].values()),
+            minutes=round(sum(seconds.values()) / 60, 3),
+            minutes_by_split={split: round(own / 60, 3) for split, own in seconds.items()},
+            speakers={split: sorted(own) for split, own in speakers.items()},
+            texts=texts,
+            motions=motions,
+            refused=sorted(left_out, key=lambda refusal: refusal.name),
+            **{name: dict(sorted(counted.items())) for name, counted in counts.items()},
+        )
+
+    def lines(self, most: int = 5) -> list[str]:
+        """The report for a person; of the refused recordings the first `most` are named."""
+
+        def some(count: int, noun: str) -> str:
+            return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+        def listed(counts: dict[str, int]) -> str:
+            return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+        people = some(len(set().union(*self.speakers.values())), "speaker")
+        kept = f"{some(self.recordings, 'recording')} as {some(self.clips, 'clip')}, {self.minutes:.1f} minutes"
+        rows = [("kept", f"{kept}, {people}"), ("repaired", listed(self.repaired)), ("noted", listed(self.warned))]
+        rows.append(("refused", some(len(self.refused), "recording")))
+        rows += [("", f"{refusal.name}: {refusal.reason}") for refusal in self.refused[:most]]
+        if (left := len(self.refused) - most) > 0:
+            rows.append(("", f"and {left} more, see health.json"))
+        for split, names in self.speakers.items():
+            rows.append((split, f"{some(len(names), 'speaker')}, {self.minutes_by_split[split]:.1f} minutes"))
+        rows += [("emotions", listed(self.emotions)), ("phones", listed(self.phones))]
+        rows.append(("motion", f"{listed(self.motion)}; {self.motions} performances or takes in all"))
+        rows.append(("scripts", f"{listed(self.scripts)}; {self.texts} sentences"))
+        if self.clips and not self.speakers["test"]:
+            rows.append(("note", "no speakers are kept for a test: it takes three of them at least"))
+        return [f"{label:11s}{text}" for label, text in rows]
+
+
+_OWN = frozenset((".lock", "sources.json", "health.json", "shards", "index", "tracks"))
+"""What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
+_TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
+"""Names of files in the making, see `atomic_path`."""
+_SHARD = re.compile(rf"(([0-9a-f]{{32}})-\d{{3}}){re.escape(SHARD_SUFFIX)}")
+
+
+@contextmanager
+def claim(folder: Place, adapter: str, source: Path) -> Iterator[Place]:
+    """A folder for the corpus of one source; only files of a preparation are removed there.
+
+    On a disk it is locked within the block; object stores know no locks.
+
+    Raises:
+        InputError: the folder is not empty and holds no corpus, holds one of another source or adapter, lies in the
+            source or around it, or is being written by another process.
+    """
+    if isinstance(folder, Path):
+        given, folder = folder, folder.resolve()
+        if folder.is_relative_to(source) or source.is_relative_to(folder):
+            got = f"{str(given)!a}, which is the source, in it or around it"
+            raise InputError("a destination of its own", got, "name another folder")
+    make_folder(folder)
+    held = read_description(folder)
+    names = {path.name for path in listed(folder)}
+    if held is None and names and not (".lock" in names and all(n in _OWN or _TORN.fullmatch(n) for n in names)):
+        raise InputError("an empty folder or a prepared corpus", f"{folder} with other files", "name another folder")
+    if held is not None and (held.get("adapter"), held.get("source")) != (adapter, str(source)):
+        got = f"{folder} with one of {held.get('adapter')} {held.get('source')}"
+        raise InputError(f"a corpus of {adapter} {source}", got, "name another folder, or remove that one")
+    if not isinstance(folder, Path):
+        write_file(folder / ".lock", b"")
+        yield folder
+        return
+    try:
+        lock = FileLock(folder / ".lock", timeout=0).acquire()
+    except Timeout as error:
+        got = f"{folder}, which is locked"
+        raise InputError("a corpus nobody else is preparing", got, "wait for the other process") from error
+    with lock:
+        for each in (folder, *(folder / name for name in ("shards", "index", "tracks"))):
+            make_folder(each)
+            for path in listed(each):
+                if _TORN.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+        yield folder
+
+
+def finished(folder: Place, keys: Collection[str]) -> set[str]:
+    """Which of these keys have their partition and all shards; partitions and shards of other keys are removed."""
+    sizes = {}
+    for path in listed(folder / "shards"):
+        if (match := _SHARD.fullmatch(path.name)) and match[2] not in keys:
+            path.unlink(missing_ok=True)
+        elif match:
+            sizes[match[1]] = path.stat().st_size
+    found = set()
+    for key, path in Index(folder).paths.items():
+        if key not in keys:
+            path.unlink(missing_ok=True)
+            continue
+        with suppress(InputError):
+            if load_part(path, clips=False, scripts=False).shards.items() <= sizes.items():
+                found.add(key)
+    return found
+
+
+def _write_json(path: Place, content: object) -> None:
+    """Write JSON for people to read, atomically."""
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 # The whole.
 
-FORMAT = 2
-PUBLISH_EVERY_S, PUBLISHING_SHARE = 5.0, 20.0
-"""While shards are made, the tables are written at most this often, and at most one part in so many of the time."""
 _PART_NAME = re.compile(r"@\d+\.\d\d$")
 
 
 def prepare(
     adapter: str,
     source: Path,
-    destination: Path,
+    destination: Place | str,
     settings: PrepareSettings | None = None,
     *,
     workers: int | str | None = None,
@@ -269,8 +425,8 @@ def prepare(
 ) -> Health:
     """Prepare a raw corpus and say how it went.
 
-    Nothing is written to the source. `workers` are those of `worker_pool`; the result does not depend on them.
-    `progress` shows bars, on a terminal only when None.
+    Nothing is written to the source; the destination is a `place`. `workers` are those of `worker_pool`; the result
+    does not depend on them. `progress` shows bars, on a terminal only when None.
 
     Raises:
         InputError: the source does not fit the adapter, or the destination holds something else or is being written.
@@ -286,49 +442,53 @@ def prepare(
         raise InputError("a folder with a raw corpus", got, "pass the corpus' folder") from error
     hidden = None if progress is None else not progress  # None hides a bar where there is no terminal
     scan = scan_source(adapter, source)
-    with worker_pool(workers) as pool, claim(destination, adapter, source) as place:
-        place.refused += scan.refused
+    with worker_pool(workers) as pool, claim(place(destination), adapter, source) as folder:
+        refused = list(scan.refused)
         speakers = {recording.speaker for recording in scan.recordings}
         shares = settings.validation_share, settings.test_share
         by_speaker = split_speakers(speakers, settings.seed, *shares, settings.test_speakers)
         splits = {recording.name: recording.split or by_speaker[recording.speaker] for recording in scan.recordings}
-        space, recordings = _chosen(scan.recordings, settings, place.refused)
-        digests = source_digests(recordings, place.folder / "sources.json", hidden)
+        space, recordings = _chosen(scan.recordings, settings, refused)
+        digests = source_digests(recordings, folder / "sources.json", hidden)
         first: dict[tuple[str, ...], Recording] = {}
         for recording in recordings:
             content = tuple(digests[path] for path in recording.files)
             if (earlier := first.setdefault(content, recording)) is not recording:
-                place.refused.append(Refusal(recording.name, f"the same content as {earlier.name}"))
+                refused.append(Refusal(recording.name, f"the same content as {earlier.name}"))
         recordings = list(first.values())
         encoder = result_of(pool.submit(describe_encoder, settings.encoder))
-        plan = Plan(source, place.shards, place.tracks, settings, space, {})
+        plan = Plan(source, folder, settings, space, {})
         neutrals, unusable = _neutrals(pool, recordings, digests, plan, hidden)
-        place.refused += unusable
+        refused += unusable
         left_out = {refusal.name for refusal in unusable}
         recordings = [recording for recording in recordings if recording.name not in left_out]
         faces = {face: hashlib.sha256(values.tobytes()).hexdigest() for face, values in neutrals.items()}
         decides = settings.model_dump(exclude={"encoder", "limit", "validation_share", "test_share", "test_speakers"})
         common = content_sha256([FORMAT, decides, encoder["fingerprint"], space, code_digest()])
         jobs = make_jobs(recordings, digests, splits, faces, common)
-        channels = SPACES[space].channels
-        place.describe(
-            {
-                "format": FORMAT,
-                "adapter": adapter,
-                "source": str(source),
-                "settings": settings.model_dump(),
-                "fps": float(VIDEO_FPS),
-                "space": space,
-                "channels": list(channels),
-                "idle_channels": [channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
-                "phones": list(PHONES),
-                "features": encoder,
-                "performer": PerformerSettings().model_dump(),
-                "code": code_digest(),
-            }
-        )
-        _carry_out_all(pool, jobs, replace(plan, neutrals=neutrals), place, hidden)
-        return place.finish({job.key for job in jobs})
+        channels, keys = SPACES[space].channels, {job.key for job in jobs}
+        description = {
+            "format": FORMAT,
+            "adapter": adapter,
+            "source": str(source),
+            "settings": settings.model_dump(),
+            "fps": float(VIDEO_FPS),
+            "space": space,
+            "channels": list(channels),
+            "idle_channels": [channels[i] for i in IDLE_CHANNELS] if space == ARKIT.name else [],
+            "phones": list(PHONES),
+            "features": encoder,
+            "performer": PerformerSettings().model_dump(),
+            "code": code_digest(),
+        }
+        done, plan = finished(folder, keys), replace(plan, neutrals=neutrals)
+        _write_json(folder / DESCRIPTION, description)
+        futures = {pool.submit(carry_out, job, plan): len(job.recordings) for job in jobs if job.key not in done}
+        for future in as_done(futures, "preparing", hidden):
+            result_of(future)
+        health = Health.of(map(load_part, Index(folder).paths.values()), refused)
+        _write_json(folder / "health.json", asdict(health))
+        return health
 
 
 def split_speakers(
@@ -393,7 +553,7 @@ def _neutrals(
     if plan.space != ARKIT.name or not moving:
         return {}, []
     own_digests = ({path: digests[path] for path in recording.files} for recording in moving)
-    futures = [pool.submit(sample, r, plan.tracks, own) for r, own in zip(moving, own_digests, strict=True)]
+    futures = [pool.submit(sample, r, plan.folder / "tracks", own) for r, own in zip(moving, own_digests, strict=True)]
     deque(as_done(dict.fromkeys(futures, 1), "motion", hidden), maxlen=0)
     refused: list[Refusal] = []
     faces: dict[str, list[tuple[str | None, Sample]]] = {}
@@ -406,26 +566,3 @@ def _neutrals(
         for face, own in faces.items()
     }
     return neutrals, refused
-
-
-def _carry_out_all(pool: Executor, jobs: Iterable[Job], plan: Plan, place: Destination, hidden: bool | None) -> None:
-    """Do what is not done yet; the tables follow what is finished."""
-    waiting = []
-    for job in jobs:
-        if found := finished(job, plan.shards):
-            place.gather(found)
-        else:
-            waiting.append(job)
-    published_s, took_s = time.monotonic(), 0.0
-    try:
-        futures = {pool.submit(carry_out, job, plan): job for job in waiting}
-        sizes = {future: len(job.recordings) for future, job in futures.items()}
-        for future in as_done(sizes, "preparing", hidden):
-            result_of(future)
-            place.gather(finished(futures[future], plan.shards))
-            if time.monotonic() - published_s > max(PUBLISH_EVERY_S, PUBLISHING_SHARE * took_s):
-                begun_s = time.monotonic()
-                place.publish()
-                published_s, took_s = time.monotonic(), time.monotonic() - begun_s
-    finally:
-        place.publish()

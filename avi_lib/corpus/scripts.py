@@ -53,7 +53,7 @@ _COMPOSITE_PAIRS = {" ".join(pair) for bundle in BUNDLES for pair in combination
 
 @dataclass(frozen=True)
 class Script:
-    """One thing for a face to do over a clip and sentences that say it: a row of `scripts.parquet`.
+    """One thing for a face to do over a clip and sentences that say it: a row of the index.
 
     Its kind is why it is there. `label`: the emotion that the clip is labelled with, some of its action units at
     strengths of their own; of real motion the label alone, where no unit was measured. `mix`: that emotion with action

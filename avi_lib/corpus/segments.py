@@ -25,7 +25,7 @@ from avi_lib.corpus.measure import measure_units
 from avi_lib.corpus.scripts import Script, ScriptWriter
 from avi_lib.errors import InputError
 from avi_lib.face import tracking
-from avi_lib.files import cached, file_sha256
+from avi_lib.files import Place, cached, file_sha256
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.models import resolve
 from avi_lib.motion.clip import ARKIT, MotionClip
@@ -45,7 +45,7 @@ Neutrals = Mapping[str, Float32[np.ndarray, " channels"]]
 
 
 def motion_of(
-    recording: Recording, tracks: Path, digests: Mapping[Path, str]
+    recording: Recording, tracks: Place, digests: Mapping[Path, str]
 ) -> tuple[tuple[MotionClip, ...], tuple[str, ...]]:
     """Real motion in pieces without a gap, none without a motion file or video, and names of what tracking noted.
 
@@ -208,11 +208,10 @@ PHONES = (SILENCE, *sorted(set(ARPABET) - {SILENCE}))  # names of the phones by 
 
 @dataclass(frozen=True)
 class Plan:
-    """What every job of a corpus needs to know: folders, settings, the motion space, neutral faces."""
+    """What every job of a corpus needs to know: source, the corpus' folder, settings, motion space, neutral faces."""
 
     source: Path
-    shards: Path
-    tracks: Path
+    folder: Place
     settings: PrepareSettings
     space: str
     neutrals: Neutrals
@@ -221,7 +220,7 @@ class Plan:
 def assemble(
     segments: Sequence[Segment], plan: Plan, split: str, shard: str
 ) -> tuple[dict[str, np.ndarray], tuple[ClipEntry, ...], tuple[Script, ...]]:
-    """Tensors of a shard, see `tensor_name`, and its rows of both tables."""
+    """Tensors of a shard, see `tensor_name`, its clips and their own scripts."""
     own = {segment.entry.clip: _own_scripts(segment, plan, split) for segment in segments}
     performed = [segment.entry.clip for segment in segments if segment.curves is None]
     groups = max(len(performed) // plan.settings.group, 1)  # parts of one recording are put into different groups

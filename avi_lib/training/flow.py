@@ -112,7 +112,7 @@ class FlowLosses:
             self.of_person.setdefault(take.person, []).append(take)
         self.rest = {person: _at_rest(own) for person, own in self.of_person.items()}
         rng = np.random.default_rng([settings.train.seed, 3])
-        seen = self.batch(rng.integers(len(self.real), size=256), rng)
+        seen = self.draw(rng.integers(len(self.real), size=256), rng)
         spoken = seen.features[seen.valid.repeat_interleave(2, dim=1)]
         flow.mean.copy_(spoken.mean(dim=0))
         flow.deviation.copy_(spoken.std(dim=0).clamp_min(1e-3))
@@ -126,10 +126,10 @@ class FlowLosses:
         motion, true = _in_units(flow, seen)
         flow.match_noise(motion, true)
 
-    def __call__(self, flow: FlowNetwork, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
-        """The mean squared error of the velocity (conditional flow matching) of the takes of these numbers."""
-        device = flow.mean.device
-        batch = Example(*(part.to(device) for part in self.batch(items, rng)))
+    def __call__(self, flow: FlowNetwork, items: np.ndarray | Example, rng: np.random.Generator, way: float) -> Losses:
+        """The mean squared error of the velocity (conditional flow matching) of takes by number, or of drawn ones."""
+        device, drawn = flow.mean.device, items if isinstance(items, Example) else self.draw(items, rng)
+        batch = Example(*(part.to(device) for part in drawn))
         random = torch.Generator().manual_seed(int(rng.integers(2**62)))
         motion, true = _in_units(flow, batch)
         white = torch.randn(len(motion), motion.shape[1] + 2 * COLOUR, len(DRAWN), generator=random)
@@ -145,7 +145,7 @@ class FlowLosses:
             loss = (error.sum(dim=(1, 2)) / true.sum(dim=(1, 2)).clamp_min(1)).mean()
         return {"loss": loss}
 
-    def batch(self, items: np.ndarray, rng: np.random.Generator) -> Example:
+    def draw(self, items: np.ndarray, rng: np.random.Generator) -> Example:
         """Takes of these numbers, each changed, cut to a part and with some of its style hidden."""
         drawn = [self.example(self.real[int(item)], rng) for item in items]
         frames = self.settings.frames

@@ -74,6 +74,10 @@ class MotionBatch(NamedTuple):
         return MotionBatch(self.motion.to(device), self.present.to(device), self.valid.to(device), features)
 
 
+Drawn = tuple[MotionBatch, MotionBatch, tuple[MotionBatch, MotionBatch] | None]
+"""Speech with its motion, what shows its style, and the two of speech under real styles."""
+
+
 class Take(NamedTuple):
     """A clip and its motions, by number, with the share of each in every channel; None for the whole of one.
 
@@ -145,10 +149,9 @@ def _speech(
         row[: len(own)] = own
         row[len(own) : 2 * len(curve)] = own[-1]  # as generate fills up an odd number
     idle = [channel for group in IDLE_GROUPS for channel in mixture.space.groups.get(group, ())]
-    performed = any(not item.real for item in mixture.items)
     present = np.stack([part[3] for part in parts])
     for channels, take in zip(present, takes, strict=True):
-        if take.item.real and performed:  # in real motion alone idle behaviour is a part of it
+        if take.item.real and mixture.performed:  # in real motion alone idle behaviour is a part of it
             channels[idle] = False
     motion, valid = _padded([part[1] for part in parts], settings.frames)
     return MotionBatch(motion, torch.from_numpy(present), valid, torch.from_numpy(features))
@@ -353,15 +356,19 @@ class TalkingLosses:
         self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, speech.motion, speech.present, speech.valid)
 
-    def __call__(self, model: TalkingModel, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
-        """Named losses of the items of these numbers; "loss" is their weighted sum."""
+    def draw(self, items: np.ndarray, rng: np.random.Generator) -> Drawn:
+        """The batch of the items of these numbers, and speech under real styles where that is trained on."""
         settings, mixture = self.settings, self.mixture
         chosen = [mixture.items[int(number)] for number in items]
         speech, shown = draw(mixture, chosen, settings, rng)
         if not (settings.unlabelled and mixture.real):
-            return self.of(model, speech, shown)
+            return speech, shown, None
         few = max(1, round(settings.unlabelled * len(chosen)))
-        return self.of(model, speech, shown, draw_unlabelled(mixture, chosen[:few], settings, rng))
+        return speech, shown, draw_unlabelled(mixture, chosen[:few], settings, rng)
+
+    def __call__(self, model: TalkingModel, items: np.ndarray | Drawn, rng: np.random.Generator, way: float) -> Losses:
+        """Named losses of items by number, or of drawn ones; "loss" is their weighted sum."""
+        return self.of(model, *(self.draw(items, rng) if isinstance(items, np.ndarray) else items))
 
     def of(
         self,
@@ -426,10 +433,9 @@ def train_talking(
 
 def recipe(mixture: Mixture, settings: TalkingSettings, start: TalkingModel | None = None) -> str:
     """What is trained on what: settings but the loop's own, the content of every corpus, weights begun with."""
-    held = [[item.corpus.folder.name, item.clip.clip, item.clip.shard] for item in (*mixture.items, *mixture.real)]
     kept = settings.model_dump(exclude={"train"})
     begun = [] if start is None else [fingerprint(start)]
-    return content_sha256([held, kept, *begun])
+    return content_sha256([mixture.content, kept, *begun])
 
 
 def about(
@@ -442,12 +448,9 @@ def about(
 
     licences: by the name of the corpus; start: what the weights that were begun with say of themselves.
     """
-    minutes: dict[str, float] = {}
-    for corpus, clip in {(item.corpus, item.clip): None for item in (*mixture.items, *mixture.real)}:
-        minutes[corpus.folder.name] = minutes.get(corpus.folder.name, 0.0) + clip.duration_s / 60
     corpora = {
-        name: {"minutes": round(value, 1), "licence": licences.get(name, "unknown")}
-        for name, value in sorted(minutes.items())
+        name: {"minutes": round(minutes, 1), "licence": licences.get(name, "unknown")}
+        for name, minutes in sorted(mixture.minutes.items())
     }
     begun: dict[str, object] = {"recipe": recipe(mixture, settings)} if start is None else {"start": dict(start)}
     return {"corpora": corpora, "settings": settings.model_dump(), **begun}

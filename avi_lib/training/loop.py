@@ -6,7 +6,9 @@
 `loss_of(model, items, rng, way)` gives named losses of a batch, each a mean over its items, of which "loss" is
 minimised. `items` are numbers of the training items, `rng` is the step's own random stream, `way` is how far training
 is, 0 to 1. The folder holds the checkpoint, `last.safetensors`, and `log.jsonl`. Random numbers and the order of
-batches follow from seed and step, so no generator's state is kept. Under `torchrun` processes share every batch.
+batches follow from seed and step, so no generator's state is kept. Under `torchrun` processes share every batch. Where
+`loss_of` has a method `draw(items, rng)`, what that gives stands for `items`, and it is drawn while the step before is
+computed, so that a GPU need not wait; `rng` goes on behind it.
 
 On CUDA `loss_of` runs under autocast to bfloat16: linear layers, convolutions and matrix products round, and give
 bfloat16. A loss keeps float32 by taking what the networks give as `.float()` and computing from there on inside
@@ -21,8 +23,12 @@ import json
 import math
 import os
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, cast
 
@@ -35,13 +41,14 @@ from torch import distributed, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from avi_lib.errors import AviError, InputError, OutputError, cause
-from avi_lib.files import atomic_path, check_writable, make_folder
+from avi_lib.errors import AviError, InputError, OutputError, cause, one_line
+from avi_lib.files import atomic_path, check_writable, make_folder, write_file
 from avi_lib.settings import Settings, TrainSettings
 
 LogLine = dict[str, Any]
 M = TypeVar("M", bound=nn.Module)
-LossOf = Callable[[M, np.ndarray, np.random.Generator, float], Mapping[str, torch.Tensor]]
+T = TypeVar("T")
+LossOf = Callable[[M, Any, np.random.Generator, float], Mapping[str, torch.Tensor]]
 Losses = dict[str, torch.Tensor]
 REMEDY = "train into another folder, or remove this one"
 
@@ -66,15 +73,44 @@ def learning_rate_at(step: int, settings: TrainSettings) -> float:
 # The order of training is a function of seed and step, so that no state has to be kept.
 
 
+BLOCK, WINDOW = 4096, 65_536
+
+
 def batch_at(step: int, items: int, batch: int, seed: int) -> Int[np.ndarray, " batch"]:
     """Numbers of the items of a step's batch, `batch` of them.
 
     Every epoch is a permutation of all items, drawn from seed and epoch alone; epochs follow on without a rest, so a
-    batch may begin in one and end in the next.
+    batch may begin in one and end in the next. Of more than `WINDOW` items, blocks of `BLOCK` neighbours come in any
+    order and the items of so many blocks as fill a window are mixed: neighbours lie in the same shards, so that the
+    shards of a window are enough at a time.
     """
     epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), items)
-    orders = {epoch: np.random.default_rng([seed, 0, epoch]).permutation(items) for epoch in set(epochs.tolist())}
-    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
+    return np.array([_place(p, items, seed, epoch) for epoch, p in zip(epochs.tolist(), places.tolist(), strict=True)])
+
+
+def _place(place: int, items: int, seed: int, epoch: int) -> int:
+    """The item at a place of an epoch."""
+    if items <= WINDOW:
+        return int(_mixed(items, seed, epoch)[place])
+    blocks, starts = _blocks(items, seed, epoch)
+    few = WINDOW // BLOCK
+    window = (bisect_right(starts, place) - 1) // few
+    first, last = starts[few * window], starts[min(few * (window + 1), len(blocks))]
+    drawn = first + int(_mixed(last - first, seed, epoch, window + 1)[place - first])
+    block = bisect_right(starts, drawn) - 1
+    return BLOCK * blocks[block] + drawn - starts[block]
+
+
+@lru_cache(maxsize=4)
+def _mixed(count: int, *seeds: int) -> Int[np.ndarray, " count"]:
+    return np.random.default_rng([seeds[0], 0, *seeds[1:]]).permutation(count)
+
+
+@lru_cache(maxsize=4)
+def _blocks(items: int, seed: int, epoch: int) -> tuple[list[int], list[int]]:
+    """The order of an epoch's blocks, and at which place each begins; the last place is behind all."""
+    blocks = _mixed(-(-items // BLOCK), seed, epoch).tolist()
+    return blocks, list(accumulate((min(BLOCK, items - BLOCK * block) for block in blocks), initial=0))
 
 
 def rng_at(step: int, seed: int, process: int = 0) -> np.random.Generator:
@@ -116,6 +152,11 @@ def computes_bfloat16(device: torch.device) -> bool:
     return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
+def _check_distributed() -> None:
+    if not distributed.is_available():
+        raise InputError("a torch for several processes", "one built without it", "start one process, without torchrun")
+
+
 @dataclass(frozen=True)
 class Processes:
     """Which process this is, of how many on one training: each computes its share of every batch, all take one step."""
@@ -131,9 +172,7 @@ class Processes:
         """
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        if not distributed.is_available():
-            got = "one built without it"
-            raise InputError("a torch for several processes", got, "start one process, without torchrun")
+        _check_distributed()
         if device.type == "cuda":
             torch.cuda.set_device(device)
         if not distributed.is_initialized():
@@ -260,24 +299,35 @@ def read_log(path: Path, step: int) -> list[LogLine]:
 
 
 def save_checkpoint(
-    path: Path, step: int, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    step: int,
+    recipe: str,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    processes: int = 1,
 ) -> None:
-    """Write step, recipe, weights, averaged weights and the optimizer's state, atomically."""
+    """Write step, recipe, weights, averaged weights, the optimizer's state, number of processes, atomically."""
     tensors = _weights_of(model, average)
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
     written = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    content = save(written, {"avi": json.dumps({"step": step, "recipe": recipe})})
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    write_file(path, save(written, {"avi": json.dumps({"step": step, "recipe": recipe, "processes": processes})}))
 
 
 def load_checkpoint(
-    path: Path, recipe: str, model: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    recipe: str,
+    model: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    processes: int = 1,
+    steps: int = 0,
 ) -> int:
     """Put a checkpoint into model, average and optimizer; its step.
 
-    Raises InputError when it is damaged, of another recipe or of another model; all three are as they were then.
+    Raises InputError when it is damaged, of another recipe or of another model, or left by another number of processes
+    before its last step (they draw other random numbers); all three are as they were then.
     """
     try:
         with safe_open(path, "pt") as stored:
@@ -285,6 +335,8 @@ def load_checkpoint(
             step = int(header["step"])
             if header["recipe"] != recipe:
                 raise InputError("a checkpoint of this recipe", f"{path} of another one", REMEDY)
+            if step < steps and (made := header.get("processes", 1)) != processes:
+                raise InputError(f"a checkpoint of {processes} processes", f"{path} of {made}", f"take {made}")
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError("a whole checkpoint", f"{path}: {cause(error)}", REMEDY) from error
@@ -306,6 +358,32 @@ def load_checkpoint(
 def _weights_of(model: nn.Module, average: nn.Module) -> dict[str, torch.Tensor]:
     parts = {"model": model, "average": average}
     return {f"{part}/{name}": value for part, each in parts.items() for name, value in each.state_dict().items()}
+
+
+def trained_by(processes: int, stage: Callable[..., T], *parts: Any, **how: Any) -> T:
+    """What a stage of training gives, with several processes of this machine on it, started as `torchrun` does.
+
+    They leave the checkpoint of the last step in the stage's folder, and from it the stage gives its result here.
+    `stage` and `parts` are pickled; `how` is that of the processes but for callbacks, boards and bars.
+    """
+    if processes > 1:
+        _check_distributed()
+        from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+        from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+        config = LaunchConfig(
+            *(1, 1, processes), run_id="avi", rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+        )
+        try:
+            elastic_launch(config, _take_part)(stage, parts, {name: how[name] for name in how if name == "device"})
+        except ChildFailedError as error:
+            got = one_line(str(error.get_first_failure()[1].message))
+            raise AviError(f"{processes} processes that train", got, "start with one to see more") from error
+    return stage(*parts, **how)
+
+
+def _take_part(stage: Callable[..., object], parts: Sequence[Any], how: Mapping[str, Any]) -> None:
+    stage(*parts, **how, progress=False)
 
 
 def about_training(
@@ -358,6 +436,8 @@ def train(
     if items < 1:
         raise InputError("at least one training item", str(items), "check the corpus and what is selected from it")
     device = device or torch.device("cpu")
+    if device.type == "cuda" and "LOCAL_RANK" in os.environ:
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     processes = Processes.join(device)
     first = processes.rank == 0
     make_folder(folder)
@@ -368,25 +448,38 @@ def train(
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     rate, decay = settings.learning_rate, settings.weight_decay
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
-    step = load_checkpoint(kept, digest, model, average, optimizer) if kept.is_file() else 0
+    count, last = processes.count, settings.steps
+    step = load_checkpoint(kept, digest, model, average, optimizer, count, last) if kept.is_file() else 0
     processes.start_alike(model, step)
     log = TrainingLog(folder / "log.jsonl", step, board, written=first)
     hidden = True if not first else None if progress is None else not progress
+
+    def drawn(step: int) -> tuple[int, np.random.Generator, Any]:
+        """A step's items, how many there are, and its random stream behind what was drawn for them."""
+        items_of_step = processes.share(batch_at(step, items, settings.batch, settings.seed))
+        rng = rng_at(step, settings.seed, processes.rank)
+        draw: Callable[..., Any] | None = getattr(loss_of, "draw", None)
+        return len(items_of_step), rng, draw(items_of_step, rng) if draw else items_of_step
+
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()),
-        tqdm(desc="training", total=settings.steps, initial=step, unit=" steps", leave=False, disable=hidden) as shown,
+        tqdm(desc="training", total=last, initial=step, unit=" steps", leave=False, disable=hidden) as shown,
+        ThreadPoolExecutor(1) as ahead,
     ):
-        while step < settings.steps:
-            batch = processes.share(batch_at(step, items, settings.batch, settings.seed))
+        coming = ahead.submit(drawn, step)
+        while step < last:
+            share, rng, batch = coming.result()
+            if step + 1 < last:
+                coming = ahead.submit(drawn, step + 1)
             seed = np.random.SeedSequence([settings.seed, 2, step, processes.rank]).generate_state(1, np.uint64)[0]
             torch.manual_seed(int(seed >> 1))  # of dropout
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, settings)
             with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-                found = loss_of(model, batch, rng_at(step, settings.seed, processes.rank), step / settings.steps)
+                found = loss_of(model, batch, rng, step / settings.steps)
             optimizer.zero_grad(set_to_none=True)
             found["loss"].backward()
-            weight = len(batch) / settings.batch
+            weight = share / settings.batch
             processes.average_gradients(model, weight)
             losses = processes.average_losses(found, weight)
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.clip, foreach=True))
@@ -404,7 +497,7 @@ def train(
                 if on_log is not None and first:
                     on_log(line)
             if (step % settings.save_every == 0 or step == settings.steps) and first:
-                save_checkpoint(kept, step, digest, model, average, optimizer)
+                save_checkpoint(kept, step, digest, model, average, optimizer, count)
     if processes.count > 1:
         distributed.barrier()
     return cast(M, average.module), log.lines

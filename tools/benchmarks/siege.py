@@ -488,7 +488,7 @@ def _ways_out(path: Path, inside: Path, rng: np.random.Generator, linked: bool) 
 def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, str], object]]:
     """What names other files, by kind: each takes a name and the suffix of what it names."""
     from avi_lib.corpus.adapters import scan_source
-    from avi_lib.corpus.dataset import ClipEntry, Corpus, Script, write_rows
+    from avi_lib.corpus.dataset import FORMAT, ClipEntry, Corpus, Part, save_part
     from avi_lib.face.head import load_any_head, load_head
     from avi_lib.instruction.instruction import load_timeline
     from avi_lib.motion.formats import load_motion, save_motion
@@ -583,11 +583,18 @@ def _hostile_attacks(outside: Path, inside: Path) -> dict[str, Callable[[str, st
         values = {each.name: plain.get(str(each.type)) for each in fields(ClipEntry)}
         values |= {"shard": named.removesuffix(suffix), "frames": 2, "features": 2, "scripts": ("x/0",)}
         entry = ClipEntry(**values)
-        write_rows(inside / "clips.parquet", ClipEntry, [entry])
-        write_rows(inside / "scripts.parquet", Script, [])
-        described = {"adapter": "table", "source": "x", "settings": {}, "features": {}, "space": "ARKIT"}
+        (inside / "index").mkdir(exist_ok=True)
+        save_part(inside, "train", "x", Part((entry,), ()))
+        described = {
+            "format": FORMAT,
+            "adapter": "table",
+            "source": "x",
+            "settings": {},
+            "features": {},
+            "space": "ARKIT",
+        }
         (inside / "corpus.json").write_text(json.dumps(described), "utf-8")
-        Corpus(inside).features(entry)
+        Corpus(inside).features(Corpus(inside).clips[0])
 
     def timeline(named: str, suffix: str) -> None:
         (inside / "timeline.json").write_text(json.dumps([{"at_s": 0, "instruction": named}]), "utf-8")
@@ -672,11 +679,11 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
     import torch
     from torch.optim.swa_utils import AveragedModel
 
-    from avi_lib.corpus.dataset import Contents, Script, save_shard, write_rows
+    from avi_lib.corpus.dataset import save_shard
     from avi_lib.evaluation.report import Report
     from avi_lib.face.head import load_head
     from avi_lib.face.video import save_picture, write_video
-    from avi_lib.files import cached
+    from avi_lib.files import cached, write_file
     from avi_lib.heads.flame import save_flame_npz
     from avi_lib.motion.formats import save_motion, writable_here
     from avi_lib.training.loop import save_checkpoint
@@ -701,8 +708,8 @@ def _writers() -> list[tuple[str, str, Callable[[Path], object]]]:
         ("webm", ".webm", lambda path: write_video(path, shades, 25.0, voice(0.4), RATE_HZ)),
         ("weights", ".safetensors", lambda path: save_weights(network, path, {})),
         ("checkpoint", ".safetensors", lambda path: save_checkpoint(path, 1, "x", network, average, optimizer)),
-        ("table", ".parquet", lambda path: write_rows(path, Script, [])),
-        ("shard", ".safetensors", lambda path: save_shard(path, arrays, Contents((), (), (), True))),
+        ("partition", ".parquet", lambda path: write_file(path, bytes(10_000))),
+        ("shard", ".safetensors", lambda path: save_shard(path, arrays)),
         ("record", "", lambda path: record(path.parent, loss=1.0)),
         ("cache", "", lambda path: cached(path.parent, {}, lambda: arrays)),
         ("report", ".html", lambda path: Report("Scores", {}).write_html(path)),
@@ -782,7 +789,8 @@ class _Work:
         half = self.digests(place)
         torn = [name for name, digest in half.items() if self.name == "talk" and self.expected.get(name) != digest]
         assert not torn, f"half-written {torn}"
-        shards = {name for name in half if name.startswith("shards/")}
+        done = {name.split("-")[1] for name in half if name.startswith("index/")}
+        shards = {name for name in half if name.startswith("shards/") and name[7:39] in done}
         assert all(self.expected.get(name) == half[name] for name in shards), "shards that differ"
         touched = {name: (place / name).stat().st_mtime_ns for name in shards}
         after = self.finish(place)
