@@ -21,7 +21,7 @@ from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write
 from avi_lib.cli import main
 from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus import segments
-from avi_lib.corpus.dataset import Corpus
+from avi_lib.corpus.dataset import Corpus, Mixture
 from avi_lib.corpus.prepare import Health, claim, prepare
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.face import tracking
@@ -64,7 +64,7 @@ def source(tmp_path: Path) -> Path:
     return write_table_corpus(tmp_path / "raw", talkers(speakers=3, clips=3), duration_s=0.7)
 
 
-def make(source: Path, out: Path, **settings: object) -> Health:
+def make(source: Path, out: Path | str, **settings: object) -> Health:
     return prepare("table", source, out, PrepareSettings(**settings), workers=1)
 
 
@@ -142,6 +142,22 @@ def test_the_same_again_writes_nothing_and_one_more_recording_leaves_other_shard
     assert len(after) == 2
     assert len(set(before.items()) & set(after.items())) == 1
     assert Corpus(tmp_path / "out").select(clip="more")
+
+
+def test_in_an_object_store_a_corpus_is_prepared_gone_on_with_and_read_as_on_a_disk(
+    in_one_process, source, tmp_path, monkeypatch
+):
+    there = f"memory://{tmp_path.name}/corpus"
+    assert make(source, there, scripts=1).clips == make(source, tmp_path / "here", scripts=1).clips == 9
+    monkeypatch.setattr(preparing, "carry_out", lambda *_: pytest.fail("nothing is left to do"))
+    assert make(source, there, scripts=1).clips == 9
+    theirs, ours = Corpus(there), Corpus(tmp_path / "here")
+    assert list(theirs.clips) == list(ours.clips) and theirs.description == ours.description
+    assert all((theirs.features(clip) == ours.features(clip)).all() for clip in ours.clips)
+    names = [path.name for path in (theirs.folder / "shards").iterdir()]
+    assert sorted(names) == sorted(folder_files(tmp_path / "here" / "shards"))
+    mixtures = [Mixture.of([corpus], "train", 25) for corpus in (theirs, ours)]
+    assert [item.clip for item in mixtures[0].items] == [item.clip for item in mixtures[1].items] != []
 
 
 def test_a_damaged_shard_is_made_again_and_other_settings_make_other_shards(in_one_process, source, tmp_path):
