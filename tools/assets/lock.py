@@ -26,8 +26,8 @@ CONDA = {
         for name in (
             "accelerate av beartype ctranslate2 filelock fsspec hypothesis import-linter inflect ipykernel ipywidgets "
             "jaxtyping jinja2 jupyterlab librosa matplotlib mypy nbclient nbformat nbstripout numba numpy packaging "
-            "papermill pillow plotly pyarrow pydantic pytest pytest-xdist pyyaml rapidfuzz ruff safetensors scikit-learn "
-            "scipy tensorboard tornado tqdm transformers"
+            "papermill pillow plotly pyarrow pydantic pytest pytest-xdist pyyaml rapidfuzz ruff safetensors "
+            "scikit-learn scipy tensorboard tornado tqdm transformers"
         ).split()
     },
     "huggingface-hub": "huggingface_hub",
