@@ -471,7 +471,7 @@ def test_rendering_leaves_videos_files_and_a_record(tmp_path: Path):
     run = run_notebooks(["05"], {}, tmp_path / "run", ROOT)
     recorded = json.loads((run / "record.json").read_text("utf-8"))
     assert recorded["frames"] == 112 and recorded["factors_apart"] == 4
-    assert recorded["smile_edited"] > recorded["smile"] + 0.1  # slightly happy, as one of many people is
+    assert recorded["smile_edited"] > recorded["smile"] + 0.2
     assert recorded["largest_round_trip_error"] < 1e-4
     assert 0 < recorded["edit_to_preview_s"] < 10  # measured on a quiet machine by `make bench`
     with av.open(str(run / "both.mp4")) as video:

@@ -29,13 +29,16 @@ STEPS = 6
 """Steps from noise to motion."""
 
 FPS = 25.0
-_LIDS = [DRAWN.index(ARKIT.index(f"eyeBlink{side}")) for side in ("Left", "Right")]
+LIDS = [DRAWN.index(ARKIT.index(f"eyeBlink{side}")) for side in ("Left", "Right")]
 _BLINK = 0.25
 """Lids are drawn in units of their own: how much they move is a matter of how often they blink."""
 COLOUR = 25
 """Frames to each side over which noise is smoothed to the spectrum of motion."""
-_STEADY = [DRAWN.index(channel) for group in ("gaze", "head") for channel in ARKIT.groups[group]]
-"""Channels in which six steps leave twice the tremble of real ones: neighbours in time are mixed in by a third."""
+_STEADY = {
+    share: [DRAWN.index(channel) for group in groups for channel in ARKIT.groups[group]]
+    for share, groups in ((1 / 6, ("gaze", "head")), (1 / 4, ("cheeks_nose",)))
+}
+"""Channels in which six steps leave two or three times the tremble of real ones, and what is taken of a neighbour."""
 _WAVES = 32
 _DILATIONS = (1, 2, 4, 1, 2, 4, 8, 1)
 
@@ -146,7 +149,7 @@ class FlowNetwork(nn.Module):
         level = style[..., channels] * known[..., channels]
         spread = torch.where(known[..., channels + len(ARKIT)], style[..., channels + len(ARKIT)], self.usual)
         spread = (spread.square() + self.least.square()).sqrt()
-        spread[..., _LIDS] = _BLINK
+        spread[..., LIDS] = _BLINK
         return level, spread
 
     def colour(self, white: Float[torch.Tensor, "clips longer drawn"]) -> Drawn:
@@ -283,6 +286,7 @@ def draw(
     for step in range(steps):
         x = x + velocity(x, step / steps) / steps
     held = torch.cat([x[:1], x, x[-1:]])
-    x[:, _STEADY] = (held[:-2] + 4 * x + held[2:])[:, _STEADY] / 6
+    for share, channels in _STEADY.items():
+        x[:, channels] = ((1 - 2 * share) * x + share * (held[:-2] + held[2:]))[:, channels]
     level, spread = network.units(styles[None], known)
     return level[0] + spread[0] * x

@@ -40,6 +40,7 @@ SECTIONS = (
     "asked",
     "live",
     "prior",
+    "peer_prior",
     "instructor",
     "reader",
     "cross_corpus",

@@ -51,6 +51,8 @@ _NAMING = (
 Sentences = Sequence[tuple[str, Mapping[str, float]]]
 """Texts with the action units, by strength, that they ask for or forbid (0)."""
 System = Callable[[Sentences], Styles]
+Seeded = Callable[[Instruction, range], Styles]
+"""What one sentence shows, from several seeds."""
 
 
 def vocabulary(seed: int = 0) -> list[tuple[str, dict[str, float]]]:
@@ -136,18 +138,24 @@ def measure(options: Options) -> Iterator[Figure]:
     sampler, generator = load_prior_sampler(options.prior, options.text_encoder), load_generator(options.talking)
     clip = held_out_spoken(corpora(options))[0]
     yield from measure_asked(
-        sampler,
         {
             "styles": partial(by_prior, sampler),
             "styles, without the parser's reading": partial(by_prior, sampler, parsed=False),
             "generated motion": partial(by_generator, generator, sampler, clip),
             "performer with parser": partial(by_performer, clip),
-        },
+        }
     )
+    yield from _varied("styles", lambda asked, seeds: sampler.styles(asked, seeds))
+
+    def moved(asked: Instruction, seeds: range) -> Styles:
+        styles = zip(seeds, sampler.styles(asked, seeds), strict=True)
+        return np.stack([style_of(generator.perform(*clip, asked, seed, style)) for seed, style in styles])
+
+    yield from _varied("generated motion", moved)
 
 
-def measure_asked(sampler: PriorSampler, systems: Mapping[str, System]) -> Iterator[Figure]:
-    """Figures of each system, then how much drawn styles vary from seed to seed."""
+def measure_asked(systems: Mapping[str, System]) -> Iterator[Figure]:
+    """Figures of each system."""
     named, denied = vocabulary(), negations()
     for system, carry_out in systems.items():
         (plain,) = carry_out([(PLAIN.text, {})])
@@ -160,14 +168,13 @@ def measure_asked(sampler: PriorSampler, systems: Mapping[str, System]) -> Itera
         yield Figure(
             f"{system}: what is forbidden rests", float(np.mean(np.array(off) <= MOST_FORBIDDEN)), "", "1", how
         )
-    yield from _varied(sampler)
 
 
-def _varied(sampler: PriorSampler) -> Iterator[Figure]:
+def _varied(what: str, show: Seeded) -> Iterator[Figure]:
     """Deviation over seeds as a share of the mean, over the channels that a sentence is about."""
     explicit, felt = [], []
     for text, asked in vocabulary()[::WORDED]:
-        shown = levels_of(sampler.styles(text, range(SEEDS)), ARKIT)
+        shown = levels_of(show(Instruction.parse(text), range(SEEDS)), ARKIT)
         main = [ARKIT.index(channel) for name in asked for channel in ACTION_UNITS[name].main_channels()]
         explicit.append(float(np.mean(shown[:, main].std(axis=0) / np.abs(shown[:, main].mean(axis=0)))))
     for emotion in EMOTIONS:
@@ -175,11 +182,13 @@ def _varied(sampler: PriorSampler) -> Iterator[Figure]:
             asked = Instruction(f"A person feels {EMOTION_WORDS[emotion].adjectives[level - 1][0]}.", emotion, level)
             usual = expression_targets(asked)
             face = [ARKIT.index(c) for c, value in usual.items() if abs(value) >= 0.5 * max(map(abs, usual.values()))]
-            shown = levels_of(sampler.styles(asked, range(SEEDS)), ARKIT)[:, face]
+            shown = levels_of(show(asked, range(SEEDS)), ARKIT)[:, face]
             felt.append(float(np.mean(shown.std(axis=0) / np.maximum(np.abs(shown.mean(axis=0)), 0.02))))
-    for what, values, must in (("explicit strengths", explicit, "<= 0.05"), ("emotions", felt, ">= 0.15")):
-        how = f"{SEEDS} seeds of {len(values)} sentences, mean; {min(values):.3f} to {max(values):.3f}"
-        yield Figure(f"{what} vary by, of their mean", float(np.mean(values)), "", must, how)
-    spread = levels_of(sampler.styles(PLAIN.text, range(SEEDS)), ARKIT).std(axis=0)
+    for kind, values, must in (("explicit strengths", explicit, "<= 0.05"), ("emotions", felt, ">= 0.15")):
+        found = estimate(values, np.random.default_rng(0))
+        how = f"{found.low:.3f} to {found.high:.3f}; {SEEDS} seeds of {len(values)} sentences, mean; "
+        how += f"{min(values):.3f} to {max(values):.3f}"
+        yield Figure(f"{what}: {kind} vary from seed to seed by, of their mean", found.value, "", must, how)
+    spread = levels_of(show(PLAIN, range(SEEDS)), ARKIT).std(axis=0)
     upper = [i for group in ("brows", "blink", "cheeks_nose") for i in ARKIT.groups[group]]
-    yield Figure("a plain sentence varies by, brows, lids and cheeks", float(spread[upper].mean()), "", "-", "weights")
+    yield Figure(f"{what}: a plain sentence varies by, brows, lids, cheeks", float(spread[upper].mean()), "", "-", "")

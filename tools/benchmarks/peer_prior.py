@@ -30,17 +30,20 @@ from torch.nn import functional
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import Estimate
-from avi_lib.instruction.language_model import TextEncoder
+from avi_lib.files import make_folder
+from avi_lib.instruction.language_model import TextEncoder, load_text_encoder
 from avi_lib.motion.prior import PriorModel
 from avi_lib.motion.style import STYLE
-from avi_lib.settings import PriorSettings, SampleSettings
+from avi_lib.settings import PriorSettings, SampleSettings, profile
 from avi_lib.speech.encoders import one_thread
 from avi_lib.training.loop import train
 from avi_lib.training.prior import PriorLosses, StyleBank, make_bank, recipe, train_prior
-from tools.benchmarks.measuring import ROOT, Figure, in_turns_ms, spread
+from tools.benchmarks.measuring import ROOT, Figure, Options, corpora, in_turns_ms, left_out, spread
 from tools.benchmarks.scores import Styles, draw_bank, held_out_bank, normal, score_styles
 
 PLACE = ROOT / ".tools" / "peer"
+STEPS, SCRIPTS, BATCH = 300, 3000, 64
+"""How long, on how many scripts and in which batches both priors are trained: some ten minutes of one core."""
 FORMS, PEER_RATES = {"pooled": 1, "40 tokens": 40}, (1e-3, 3e-4)
 DIFFUSION, TEMPERATURE = 30.0, 0.05  # weight of its own loss beside the contrastive one, and that one's temperature
 MISSING = "the package dalle2-pytorch is not installed: `make peer` puts it beside the environment"
@@ -121,6 +124,20 @@ def soft_contrast(sentences: torch.Tensor, styles: torch.Tensor) -> torch.Tensor
     """Contrast both ways between (batch, 128) of length 1; labels are the styles' own likeness (SoftCLIP, 2023)."""
     labels, alike = (styles @ styles.T / TEMPERATURE).softmax(dim=1), sentences @ styles.T / TEMPERATURE
     return -sum((labels * each.log_softmax(dim=1)).sum(dim=1).mean() for each in (alike, alike.T)) / 2
+
+
+def measure(options: Options) -> Iterator[Figure]:
+    """Both priors, trained on one bank; trainings are kept below `outputs/` and gone on with."""
+    if find_peer() is None:
+        left_out("the peer of the prior", MISSING)
+        return
+    settings, encoder = profile("full").prior, load_text_encoder("minilm")
+    changes = {"steps": STEPS, "average": 0.99, "batch": BATCH, "warmup": STEPS // 10, "save_every": 50}
+    train = settings.train.model_copy(update=changes | {"learning_rate": 1.5e-3})
+    few = settings.model_copy(update={"scripts": SCRIPTS, "train": train})
+    yield from measure_peer(
+        corpora(options), encoder, few, make_folder(ROOT / "outputs" / "peer"), options.cache / "texts"
+    )
 
 
 def measure_peer(

@@ -19,7 +19,9 @@ HEADER = "| figure | measured | target | | how |\n|---|---|---|---|---|"
 
 
 def is_missed(figure: Figure) -> bool:
-    """Whether the target is a bound (`<= 3`, `>= 0.5`, or a bare number to be reached) that the value does not keep."""
+    """Whether the target is a bound (`<= 3`, `>= 0.5`, `0.7 to 1.3`, or a bare number to reach) that is not kept."""
+    if both := re.match(r"(-?\d+(?:\.\d+)?) to (-?\d+(?:\.\d+)?)", figure.must):
+        return not float(both[1]) <= figure.value <= float(both[2])
     bound = re.match(r"(<=|>=)?\s*(-?\d+(?:\.\d+)?)", figure.must)
     if not bound:
         return False

@@ -190,10 +190,10 @@ def asked_and_moved(
 ) -> list[tuple[Strengths, Strengths]]:
     """Units asked for by every script of a bank, and those that move in its style (not normalised).
 
-    What moves is measured above the face that the same generator makes in a plain style.
+    What moves is measured above the face that the same generator makes in plain styles, another one for every clip: a
+    single plain face looks a little aside or down, and would lend that to all others.
     """
-    plain = prior_sampler.style(PLAIN, seed=0)
-    rest = [generator.perform(*clip, PLAIN, 0, plain) for clip in clips]
+    rest = [generator.perform(*clip, PLAIN, i, prior_sampler.style(PLAIN, i)) for i, clip in enumerate(clips)]
     neutral = neutral_face([(motion.values, motion.present) for motion in rest])
     moved = [measure_units(motion, neutral) for motion in move(generator, clips, list(styles))]
     steady = [{name: v for name, v in units.items() if not ACTION_UNITS[name].rhythm} for units in moved]

@@ -174,7 +174,7 @@ def _measure_rest(
         every = ", ".join(f"{name} {gap:.1f}" for name, gap in gaps.items())
         how = f"{said} 95th percentile, worst ({worst}) of: {every}; performer {held_mm[said]:.1f}"
         beyond = gaps[worst] - held_mm[said]
-        yield Figure("lip gap without speech, beyond the performer's", beyond, "mm", "<= 1", how)
+        yield Figure("lip gap without speech, beyond the performer's", beyond, "mm", "<= 0.7", how)
 
 
 def _measure_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> Iterator[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -22,10 +23,13 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import STYLE, Shape, TalkingModel
 from avi_lib.speech.phones import Phone, tidy
 from avi_lib.training.instructor_data import BankClip
+from tools import study
 from tools.benchmarks import ablations, cross_corpus, phones, talking, units
+from tools.benchmarks.measuring import Figure
 from tools.benchmarks.prior import nearest_centroid, score_asked
 from tools.benchmarks.systems import Clip, still_sounds
 from tools.benchmarks.talking import measure_talking, rig_style, score_lips, score_rest, score_rig
+from tools.benchmarks.trainings import merged
 
 
 @pytest.fixture(scope="module")
@@ -204,3 +208,28 @@ def test_lips_follow_real_talkers(real_data: Path):  # noqa: F811
     assert abs(scores["d another"]) < 0.4
     assert scores["r text"] >= 0.45
     assert scores["r another"] < scores["r text"] - 0.15
+
+
+# Answers of people, and several trainings
+
+
+def test_answers_count_for_the_system_that_stood_where_they_point_with_an_interval_over_people(tmp_path: Path):
+    sides = [{"pair": n, "left": ("a", "b")[n % 2], "right": ("b", "a")[n % 2]} for n in range(10)]
+    key = tmp_path / "study.key.json"
+    key.write_text(json.dumps({"study": "x", "systems": ["a", "b"], "pairs": sides}))
+    for person in range(6):  # all find the first more natural, and always click left for the other question
+        answers = [{"pair": n, "natural": n % 2, "asked": 0} for n in range(10)]
+        answered = {"study": "x", "person": str(person), "answers": answers}
+        (tmp_path / f"{person}.json").write_text(json.dumps(answered))
+    files = sorted(tmp_path.glob("?.json"))
+    found = study.score(key, files)
+    assert found["natural"].value == 1.0 and found["natural"].resampled == "people" and found["asked"].value == 0.5
+    files[0].write_text(json.dumps({"study": "another", "person": "p", "answers": []}))
+    with pytest.raises(InputError, match="answers to the study x"):
+        study.score(key, files)
+
+
+def test_figures_of_several_trainings_are_their_mean_with_an_interval_of_student():
+    runs = [[Figure("f", value, "", ">= 0.5", "h")] for value in (0.4, 0.5, 0.6)]
+    [found] = merged(runs)
+    assert found.value == pytest.approx(0.5) and "0.25 to 0.75" in found.how and "3 trainings" in found.how
