@@ -41,7 +41,8 @@ browser: setup
 	npm install --silent --no-audit --no-fund --prefix .tools/js three@0.187.0 gltf-validator@2.0.0-dev.3.10
 
 lab: setup
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --ServerApp.root_dir=. \
+		--LabApp.default_url=/lab/tree/notebooks/00_quickstart.ipynb
 
 bench: setup
 	$(BIN)/python -m tools.benchmarks
