@@ -322,7 +322,8 @@ QUESTIONS = (
 
 def class_words(label: EmotionClass) -> str:
     """The words for an emotion class, such as "quite angry"."""
-    name = {"fear": "afraid", "contempt": "contemptuous"}.get(label.emotion, label.emotion)
+    words = {"fear": "afraid", "contempt": "contemptuous", "neutral": "no particular emotion"}
+    name = words.get(label.emotion, label.emotion)
     degree = ("slightly", "quite", "extremely")[label.level - 1]
     return name if len(levels(label.emotion)) == 1 else f"{degree} {name}"
 

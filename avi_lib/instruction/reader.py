@@ -43,7 +43,7 @@ FOUND = 2 * len(UNITS) + len(EMOTIONS) + 2
 """Numbers of what the parser found: units asked and forbidden, emotions, words it does not know."""
 SECOND_SHARE = 0.3
 """Share from which on an emotion beside the first is part of the answer."""
-UNREAD = "A person feels neutral."
+UNREAD = "A person feels no particular emotion."
 MOST_UNITS = 4
 _FORMAT, _KIND, _REMEDY = 1, "reader", "train them with notebook 02, or check the path"
 _LATIN_SHARE = 0.6

@@ -153,7 +153,7 @@ class Studio:
 
     def listen(self, recording: Recording) -> Talk:
         """Load a recording; InputError where it cannot be used, and the one before is kept."""
-        neutral = Instruction.parse("A person feels neutral.")
+        neutral = Instruction.parse("A person feels no particular emotion.")
         talk = self.talker.listen(recording.path, neutral, recording.words.strip() or None)
         self._neutral = replace(talk, speech=talk.speech.named(recording.name), speaker=choose(talk.speech))
         if self.talker.prior_sampler is not None:
