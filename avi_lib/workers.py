@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from avi_lib.errors import AssetError, AviError, InputError
 

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float16
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source

@@ -478,17 +478,18 @@ def plot_map(
     crosses: other places with their emotions.
     """
     figure, row = panels(1, 1 + len(strengths or {}), 4.6, sharex=True, sharey=True, squeeze=False)
+    size = 60 if len(points) < 100 else 12
     for emotion in (None, *EMOTIONS):
         here = np.array([each == emotion for each in emotions])
         if here.any():
             colour = EMOTION_COLOURS.get(emotion or "", "#c9d1d8")
-            row[0, 0].scatter(*points[here].T, s=12, color=colour, linewidth=0, label=emotion or "none")
+            row[0, 0].scatter(*points[here].T, s=size, color=colour, linewidth=0, label=emotion or "none")
     for place, emotion in zip(*(crosses or ((), ())), strict=True):
         row[0, 0].plot(*place, marker="x", color=EMOTION_COLOURS[emotion], markersize=8, markeredgewidth=2)
     figure.legend(fontsize=8, frameon=False, ncols=len(EMOTIONS) + 1, loc="outside lower left", handletextpad=0.1)
     for panel, (name, values) in zip(row[0, 1:], (strengths or {}).items(), strict=True):
         order = np.argsort(values, kind="stable")
-        dots = panel.scatter(*points[order].T, c=values[order], s=12, cmap="viridis", vmin=0, linewidth=0)
+        dots = panel.scatter(*points[order].T, c=values[order], s=size, cmap="viridis", vmin=0, linewidth=0)
         panel.set_title(name)
         figure.colorbar(dots, ax=panel, location="bottom", label="strength", shrink=0.8)
     row[0, 0].set(ylabel=axes[1], title="emotion")
