@@ -21,7 +21,8 @@ from raw_corpora import RATE_HZ, StillEncoder, phone_rows, talkers, voice, write
 from avi_lib.cli import main
 from avi_lib.corpus import prepare as preparing
 from avi_lib.corpus import segments
-from avi_lib.corpus.dataset import Corpus, Mixture
+from avi_lib.corpus.adapters import RawCorpus
+from avi_lib.corpus.dataset import Corpus, Mixture, prepare_corpora
 from avi_lib.corpus.prepare import Health, claim, prepare
 from avi_lib.errors import AssetError, AviError, InputError
 from avi_lib.face import tracking
@@ -223,6 +224,20 @@ def test_a_long_recording_is_cut_at_its_pauses(in_one_process, tmp_path):
     whole = StillEncoder().encode(load_voice(source / "flac" / "long.flac").wave)
     loud = np.concatenate([corpus.features(clip)[:, 0] for clip in clips])
     assert loud == pytest.approx(whole[:, 0], rel=1e-2, abs=1e-3)
+
+
+def test_a_corpus_of_ones_own_that_lacks_something_says_so_and_goes_on_with_the_samples(
+    in_one_process, source, tmp_path, capsys
+):
+    mine = write_table_corpus(tmp_path / "mine", talkers(speakers=1, clips=2), duration_s=0.7)
+    out, settings = tmp_path / "prepared", PrepareSettings(scripts=1)
+    prepare("table", mine, out / "mine", settings, workers=1)
+    chosen = [RawCorpus("samples", "table", source)]
+    found = prepare_corpora(chosen, out, settings, "mine")
+    said = capsys.readouterr().out
+    assert [corpus.folder.name for corpus in found] == ["samples", "mine"] and "mine: no speaker held out; goes" in said
+    assert [corpus.folder.name for corpus in prepare_corpora(chosen, out, settings, "samples")] == ["samples"]
+    assert not capsys.readouterr().out
 
 
 def test_one_clip_alone_has_its_own_scripts_and_no_name_that_a_part_of_another_could_get(

@@ -385,14 +385,30 @@ def prepare_corpora(
     """Corpora prepared, each below a folder under its own name, and opened; what is there already is found again.
 
     `chosen` are raw corpora, see `choose_corpora`; `use` names corpora in the folder `prepared` that are taken just as
-    they are instead, with commas between them.
+    they are instead, with commas between them. Where these lack what a training needs, the shipped samples among the
+    chosen ones are taken as well, which is printed.
     """
     from avi_lib.corpus.prepare import prepare
 
     names = [name.strip() for name in use.split(",") if name.strip()]
-    for raw in () if names else chosen:
+    corpora, wanted = [Corpus(prepared / name) for name in names], list(() if names else chosen)
+    if corpora and (missing := lacking(corpora)) and "samples" not in names:
+        wanted = [raw for raw in chosen if raw.name == "samples"]
+        print(f"{use}: no {', no '.join(missing)}; goes on with {', '.join([*(raw.name for raw in wanted), *names])}")
+    for raw in wanted:
         prepare(raw.adapter, raw.folder, prepared / raw.name, settings, progress=True)
-    return [Corpus(prepared / name) for name in names or [raw.name for raw in chosen]]
+    return [*(Corpus(prepared / raw.name) for raw in wanted), *corpora]
+
+
+def lacking(corpora: Sequence[Corpus]) -> list[str]:
+    """What of these is missing for a training that can be judged, in words."""
+    clips = [clip for corpus in corpora for clip in corpus.clips]
+    needs = {
+        "clip to train on": any(clip.split == "train" for clip in clips),
+        "speaker held out": any(clip.split in ("validation", "test") for clip in clips),
+        "performed motion, from which is learned what can be asked for": any(c.motion == "performed" for c in clips),
+    }
+    return [what for what, there in needs.items() if not there]
 
 
 # Several prepared corpora as one: which clips a network is trained on, and how often each.
