@@ -174,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=table["what"])
         option, json_of = command.add_argument, table.get("json", "one JSON object")
         option("--json", action="store_true", help=f"print {json_of} and nothing else")
+        option("-v", "--verbose", action="store_true", help="say of every recording which models were used, not once")
         option("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
         command.set_defaults(command=globals()[f"_{name}"], unsaid=0)
         for flags, how in table.get("options", {}).items():
@@ -271,16 +272,21 @@ def _instruct(options: Options) -> int:
     )
 
 
+MODEL_LINES = ("generator: ", "prior: ", "instructor: ")  # said once of all recordings
+
+
 def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False) -> int:
     """Print what became of each recording as soon as it is known; a failed one is reported and the rest go on.
 
     Where what is printed is the `only` result, the work ends when nobody reads it.
     """
-    failed = 0
+    failed, told = 0, set[str]()
     for outcome in outcomes:
         for note in outcome.notes:
             _say(note)
-        heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, outcome.lines)
+        lines = [line for line in outcome.lines if options.verbose or line not in told]
+        told.update(line for line in lines if line.startswith(MODEL_LINES))
+        heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, lines)
         if not heard and only:
             return 141
         if outcome.error is not None:

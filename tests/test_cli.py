@@ -380,6 +380,12 @@ def test_samples_are_numbered_and_each_is_what_its_seed_makes_alone(recording: P
     clips = [load_npz(tmp_path / name).values for name in ("a.1.npz", "a.3.npz", "alone.npz")]
     np.testing.assert_allclose(clips[1], clips[2], atol=1e-4)
     assert np.abs(clips[0] - clips[1]).max() > 0.01
+    for more, times in (([], 1), (["-v"], 2)):
+        said = [each for each in asked if each != "--json"] + ["--samples", "2", "--motion", str(tmp_path / "b.npz")]
+        assert main([*said, *more]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("generator: ") for line in lines) == times
+        assert sum(line.startswith("seed: ") for line in lines) == 2
 
 
 def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_path: Path, capsys: Capture):
