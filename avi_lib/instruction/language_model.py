@@ -319,7 +319,8 @@ class LanguageModel:
 
     def embed(self, tokens: Sequence[int] | Int64[torch.Tensor, ...]) -> Float[torch.Tensor, "*shape width"]:
         """Embeddings of tokens, numbered in a list or in a tensor of any shape."""
-        embedded: torch.Tensor = self.network.get_input_embeddings()(torch.as_tensor(tokens, dtype=torch.long))
+        numbers = torch.as_tensor(tokens, dtype=torch.long, device=self.network.device)
+        embedded: torch.Tensor = self.network.get_input_embeddings()(numbers)
         return embedded
 
     def bos(self) -> Float[torch.Tensor, "1 width"]:

@@ -45,7 +45,7 @@ from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
 from avi_lib.speech.voice import AcousticFeatures, Voice
 from avi_lib.training.instructor_data import BankClip, FeatureBank
-from avi_lib.training.loop import How, LogLine, Losses, train
+from avi_lib.training.loop import How, LogLine, Losses, train, trained_by
 
 ROUNDS = 4096
 """Items of an epoch: clips, as often as balance asks for, or drawn probabilities."""
@@ -434,6 +434,7 @@ def train_instructor(
     spoken: Path | None = None,
     progress: bool | None = None,
     on_log: OnLog | None = None,
+    processes: int = 1,
 ) -> TrainedInstructor:
     """Listen, align, and learn to speak, or go on with either, in a folder; errors as in `train`.
 
@@ -444,16 +445,17 @@ def train_instructor(
         models: speech encoder, text encoder and language model.
         settings: the recipe.
         folder: where checkpoints and logs are kept, in `align` and `speak`.
-        device: where the alignment is computed; the processor when None.
+        device: where is trained; the processor when None.
         spoken: where the checkpoint of `speak` is kept, below `folder` when None, or the file of an instructor whose
             projection is taken; it depends on no clip, so that several trainings may share it.
         progress: as in `train`.
         on_log: called with "align" or "speak" and every line of its log.
+        processes: how many learn to speak together.
     """
 
     def how(part: str) -> How:
         named = partial(on_log, part) if on_log else None
-        return {"device": device if part == "align" else None, "progress": progress, "on_log": named}
+        return {"device": device, "progress": progress, "on_log": named}
 
     model = untrained(bank, models, settings)
     listen(model, bank, sounds, faces, settings)
@@ -463,7 +465,8 @@ def train_instructor(
     if spoken is not None and spoken.is_file():
         model.prompter = load_instructor_model(spoken).prompter
     else:
-        model.prompter, said = speak(models.language, model.shape, settings, spoken or folder / "speak", **how("speak"))
+        taught = models.language, model.shape, settings, spoken or folder / "speak"
+        model.prompter, said = trained_by(processes, speak, *taught, **how("speak"))
     return TrainedInstructor(model.eval(), aligned, said)
 
 
@@ -557,6 +560,7 @@ def written_loss(
     weights = (torch.arange(longest) < torch.tensor([[len(tokens)] for tokens in answers])).float()
     for row, places in zip(weights, uncounted, strict=True):
         row[list(places)] = 0
+    ids, weights = ids.to(prompts.device), weights.to(prompts.device)
     whole = torch.cat([dialogue(language, prompts, question), language.embed(ids[:, :-1])], dim=1)
     scores = language.scores(whole, longest)
     return answer_loss(scores, ids, weights), scores
@@ -578,6 +582,7 @@ def speak(
     content = json.dumps([kept, [answer(*label) for label in EMOTION_CLASSES], QUESTIONS])
     digest = hashlib.sha256(content.encode()).hexdigest()
     opening, names = len(language.tokens(OPENING)), class_tokens(language)
+    device = how.get("device") or torch.device("cpu")
 
     def losses(learner: nn.ModuleDict, items: np.ndarray, rng: np.random.Generator, way: float) -> Losses:
         # sentences of as many drawn probabilities of the emotion classes as there are items
@@ -587,12 +592,17 @@ def speak(
         answers = [answer_tokens(language, answer(*EMOTION_CLASSES[number]))[0] for number in classes]
         question = QUESTIONS[int(rng.integers(len(QUESTIONS)))]
         named = [range(opening, opening + len(names[number])) for number in classes]
-        loss, scores = written_loss(language, learner["prompter"](logits), question, answers, named)
-        return {"loss": loss + name_loss(scores.log_softmax(dim=2)[:, opening:], shares, classes, names)}
+        place = language.network.device
+        loss, scores = written_loss(language, learner["prompter"](logits.to(place)), question, answers, named)
+        return {"loss": loss + name_loss(scores.log_softmax(dim=2)[:, opening:], shares.to(place), classes, names)}
 
     learner = nn.ModuleDict({"prompter": prompter})
-    learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, **how)
-    return cast(Prompter, learner["prompter"]), log
+    language.network.to(device)
+    try:
+        learner, log = train(learner, losses, ROUNDS, settings.speak, folder, digest, **how)
+    finally:
+        language.network.cpu()
+    return cast(Prompter, learner["prompter"].cpu()), log
 
 
 def name_loss(

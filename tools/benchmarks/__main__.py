@@ -83,6 +83,8 @@ def arguments() -> argparse.ArgumentParser:
     lengths = {"type": float, "default": [1, 8, 64], "metavar": "N", "help": "lengths of recordings"}
     parser.add_argument("--minutes", nargs="+", **lengths)
     parser.add_argument("--live-minutes", type=float, default=1.0, metavar="N", help="of motion while it is spoken")
+    parser.add_argument("--recordings", type=int, default=200, metavar="N", help="that workers prepare, five a take")
+    parser.add_argument("--index", type=int, default=10_000_000, metavar="N", help="clips of a simulated index")
     parser.add_argument("--kills", type=int, default=20, metavar="N", help="runs that are killed")
     parser.add_argument("--siege", type=float, default=1.0, metavar="SHARE", help="of the counts of a whole siege")
     return parser

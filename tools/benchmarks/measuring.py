@@ -45,6 +45,8 @@ class Options:
     demo: Path | None
     minutes: Sequence[float]
     kills: int
+    recordings: int
+    index: int
     siege: float
     live_minutes: float
     work: Path
