@@ -64,7 +64,7 @@ class Intake:
         if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
             expected = f"a rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
             raise InputError(expected, f"{rate_hz} Hz", "say at which rate the samples come")
-        samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
+        samples = np.clip(np.nan_to_num(samples, posinf=0.0, neginf=0.0), -1, 1)
         if rate_hz != RATE_HZ:
             if self._resampler is None or self._resampler[0] != rate_hz:
                 self._resampler = rate_hz, soxr.ResampleStream(rate_hz, RATE_HZ, 1, "float32", "HQ")

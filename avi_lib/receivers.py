@@ -264,8 +264,7 @@ class _Client(WebSocketHandler):
     def open(self, *_: str) -> None:
         self.set_nodelay(True)
         self.page.clients.add(self)
-        for message in self.page.state.values():
-            self.write_message(message)
+        self._busy = asyncio.ensure_future(self._greet())
 
     def on_close(self) -> None:
         self.page.clients.discard(self)
@@ -279,6 +278,10 @@ class _Client(WebSocketHandler):
         except WebSocketClosedError:
             self.page.clients.discard(self)
 
+    async def _greet(self) -> None:
+        for message in tuple(self.page.state.values()):
+            await self._write(message)
+
     async def _write(self, message: str | bytes) -> None:
         with suppress(WebSocketClosedError):
             await self.write_message(message, isinstance(message, bytes))
@@ -286,9 +289,9 @@ class _Client(WebSocketHandler):
     def on_message(self, message: str | bytes) -> None:
         try:
             self._read(message)
-        except (AviError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (AviError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             got = str(error) if isinstance(error, AviError) else f"expected a message as docs/live.md says; got {error}"
-            self.write_message(json.dumps({"type": "error", "text": got[:500]}))
+            self._busy = asyncio.ensure_future(self._write(json.dumps({"type": "error", "text": got[:500]})))
 
     def _read(self, message: str | bytes) -> None:
         if isinstance(message, bytes):

@@ -1,4 +1,4 @@
-"""A siege: damaged files, odd sentences, kills, full disks and hostile paths, all drawn from one seed.
+"""A siege: damaged files, odd sentences, streams, kills, full disks and hostile paths, all drawn from one seed.
 
     python -m tools.benchmarks --only siege --siege 0.02
 
@@ -36,6 +36,7 @@ from PIL import Image
 from avi_lib.errors import AviError
 from avi_lib.files import file_sha256, folder_files
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
+from tools.benchmarks import streams
 from tools.benchmarks.damage import (
     CONTAINERS,
     JUNK,
@@ -81,6 +82,7 @@ def measure(options: Options) -> Iterator[Figure]:
     yield besiege("fuzzed instructions", sentences(count(10_000)))
     yield besiege("fuzzed instructions carried out", carried_out(count(300)))
     yield besiege("fuzzed timelines and parameters", parameters(count(2000), folder))
+    yield besiege("live sources, clients and receivers", streams.attacks(count(600)))
     yield besiege("hostile paths", hostile_paths(count(200), folder))
     yield besiege("writers without room or permission", full_disks(folder))
     yield besiege("kills", kills(count(50), folder), stuck_s=600.0, limit_s=600.0)
