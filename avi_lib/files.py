@@ -106,15 +106,14 @@ Place = Path | UPath
 """A file or folder here, or on a file system of fsspec."""
 
 
-def place(path: Place | str) -> Place:
-    """What a path says, `data/corpus` as well as `s3://bucket/corpus`.
+def place(path: Place | str, root: Path = Path()) -> Place:
+    """What a path seen from `root` says, `data/corpus` as well as `s3://bucket/corpus`.
 
-    Raises InputError for an unknown file system, AssetError where its package is
-    not installed.
+    Raises InputError for an unknown file system, AssetError where its package is not installed.
     """
     system = re.match(r"(\w[\w+.-]*)://", str(path))
     if isinstance(path, Path) or system is None:
-        return Path(str(path))
+        return root / str(path)
     try:
         found = UPath(str(path))
         return Path(found.path) if found.fs.protocol == ("file", "local") else found

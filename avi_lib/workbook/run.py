@@ -357,16 +357,17 @@ def _execute_all(manifest: dict[str, Any], run: Path, root: Path, cell_s: float,
         (out / RECORD).unlink(missing_ok=True)
         given = {key: str(run / value[4:]) if _made_by(value) else value for key, value in values.items()}
         given |= {"OUT": str(out)} if "OUT" in values else {}
-        place = (root / str(values.get("PREPARED", "."))).parent
-        make_folder(place)
+        prepared = place(str(values.get("PREPARED", ".")), root)
+        turns = prepared.parent if isinstance(prepared, Path) else root
+        make_folder(turns)
         begun_s, wait_s = time.perf_counter(), -1.0 if limit_s == math.inf else max(until_s - time.monotonic(), 0.0)
         try:
-            with _turn(place, wait_s) if "PREPARED" in values else nullcontext():
+            with _turn(turns, wait_s) if "PREPARED" in values else nullcontext():
                 LOG.info("%s begins", name)
                 cells = execute(notebook, output, given, manifest["environment"], cell_s, until_s)
         except (RunError, Timeout) as error:
             if isinstance(error, Timeout):
-                what = f"more than {limit_s:g} s for the run, in which it waited for another that prepares in {place},"
+                what = f"more than {limit_s:g} s for the run, in which it waited for another that prepares in {turns},"
                 error = RunError({"kind": "limit", "stage": name, "cell": None, "what": what, "signal": None}, output)
             manifest |= {"failure": error.failure, "ended": _now()}
             _write(run, manifest)
