@@ -33,7 +33,7 @@ from typing_extensions import TypedDict
 
 import avi_lib
 from avi_lib.errors import InputError, cause
-from avi_lib.files import atomic_path, file_sha256, folder_sha256, make_folder
+from avi_lib.files import atomic_path, file_sha256, folder_sha256, make_folder, place
 
 MANIFEST, RECORD, LOCK = "manifest.json", "record.json", ".lock"
 WRITTEN = {"OUT", "PREPARED", "RAW", "TRAIN", "BOARD"}
