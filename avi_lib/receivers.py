@@ -260,11 +260,12 @@ class _Client(WebSocketHandler):
     def initialize(self, page: Page) -> None:
         self.page, self.pictures, self.rate_hz = page, False, RATE_HZ
         self._busy: Any = None
+        self._answer: Any = None
 
     def open(self, *_: str) -> None:
         self.set_nodelay(True)
         self.page.clients.add(self)
-        self._busy = asyncio.ensure_future(self._greet())
+        self._answer = asyncio.ensure_future(self._greet())
 
     def on_close(self) -> None:
         self.page.clients.discard(self)
@@ -291,7 +292,7 @@ class _Client(WebSocketHandler):
             self._read(message)
         except (AviError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             got = str(error) if isinstance(error, AviError) else f"expected a message as docs/live.md says; got {error}"
-            self._busy = asyncio.ensure_future(self._write(json.dumps({"type": "error", "text": got[:500]})))
+            self._answer = asyncio.ensure_future(self._write(json.dumps({"type": "error", "text": got[:500]})))
 
     def _read(self, message: str | bytes) -> None:
         if isinstance(message, bytes):
