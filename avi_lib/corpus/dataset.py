@@ -176,11 +176,11 @@ class Index(Sequence[ClipEntry]):
         path = self.paths[clip.shard.partition("-")[0]]
         return Part(self._clips(path), load_part(path, clips=False).scripts if scripts else ())
 
-    def columns(self, names: Sequence[str]) -> pa.Table:
-        """Some columns of all clips, in order, without making entries of them."""
+    def columns(self, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Some columns of all clips, in order, a part at a time, without making entries of them."""
         found = [path.path if isinstance(path, UPath) else str(path) for path in self._order]
         system = next((path.fs for path in self._order if isinstance(path, UPath)), None)
-        return pads.dataset(found, _SCHEMA, format="parquet", filesystem=system).to_table(columns=list(names))
+        yield from pads.dataset(found, _SCHEMA, format="parquet", filesystem=system).to_batches(columns=list(names))
 
 
 # Shards: tensors of some clips.
@@ -486,23 +486,31 @@ class Mixture:
                     do = "prepare both with the same settings"
                     raise InputError(f"corpora with {name} {expected}", f"{got} in {corpus.folder}", do)
         left_out, seen = frozenset(without), set[str]()
-        times: list[list[Int[np.ndarray, " clips"]]] = [[], [], []]
+        times: list[list[np.ndarray]] = [[], [], []]
         minutes: dict[str, float] = {}
+        leaving = pa.array(sorted(left_out), pa.string())
         for corpus in corpora:
-            table = corpus.index.columns("split recording frames features motion duration_s".split())
-            out = pc.is_in(table["recording"], value_set=pa.array(sorted(left_out), pa.string()))
-            seen |= set(table["recording"].filter(out).to_pylist())
-            long, sounds = table["frames"].to_numpy(), table["features"].to_numpy() > 0
-            kept = pc.equal(table["split"], split).to_numpy() & ~out.to_numpy() & (long >= shortest)
-            played = pc.equal(table["motion"], "performed").to_numpy()
-            often = np.where(kept & sounds, np.maximum(long // frames, 1), 0)
-            for found, each in zip(times, (often, often * played, (kept & ~played).astype(np.int64)), strict=True):
-                found.append(each)
-            used_s = table["duration_s"].to_numpy()[kept & (sounds | ~played)]
-            minutes[corpus.folder.name] = float(used_s.sum()) / 60
+            minutes[corpus.folder.name] = 0.0
+            found: list[list[np.ndarray]] = [[np.zeros(0, np.int32)] for _ in times]
+            for rows in corpus.index.columns("split recording frames features motion duration_s".split()):
+                out = pc.is_in(rows["recording"], value_set=leaving)
+                seen |= set(rows["recording"].filter(out).to_pylist())
+                long, sounds = rows["frames"].to_numpy(), rows["features"].to_numpy() > 0
+                chosen, played = (
+                    pc.equal(rows[name], value).to_numpy(zero_copy_only=False)
+                    for name, value in (("split", split), ("motion", "performed"))
+                )
+                kept = chosen & ~out.to_numpy(zero_copy_only=False) & (long >= shortest)
+                often = np.where(kept & sounds, np.maximum(long // frames, 1), 0)
+                for each, count in zip(found, (often, often * played, kept & ~played), strict=True):
+                    each.append(count.astype(np.int32))
+                used_s = rows["duration_s"].to_numpy()[kept & (sounds | ~played)]
+                minutes[corpus.folder.name] += float(used_s.sum()) / 60
+            for each, parts in zip(times, found, strict=True):
+                each.append(np.concatenate(parts))
         if unknown := left_out - seen:
             raise InputError("recordings of these corpora to leave out", ", ".join(sorted(unknown)), "check the names")
-        items, performed, real = (Items(corpora, found) for found in times)
+        items, performed, real = (Items(corpora, each) for each in times)
         if not items:
             names = ", ".join(str(corpus.folder) for corpus in corpora)
             raise InputError(f"clips with sound in the split {split}", f"none in {names}", "prepare more recordings")
