@@ -197,9 +197,8 @@ def talk_all(
             check_writable(path)
         task = Task(asked, text, track, alone, others)
         groups = [list(group) for _, group in groupby(jobs, lambda job: job.recording)]
-        for outcome in _each(partial(_talk_samples, talker, task), partial(_talk_far, settings, task), groups, workers):
-            yield outcome._replace(notes=notes)
-            notes = []
+        made_by = talker if workers is None else settings.model_dump_json()
+        yield from _each(partial(_talk_samples, made_by, task), groups, workers, notes)
 
 
 class Task(NamedTuple):
@@ -213,19 +212,25 @@ class Task(NamedTuple):
 
 
 def _each(
-    here: Callable[[_T], Iterator[Outcome]],
-    far: Callable[[_T], Sequence[Outcome]],
-    work: Sequence[_T],
-    workers: str | None,
+    make: Callable[[_T], Iterable[Outcome]], work: Sequence[_T], workers: str | None, notes: Sequence[str]
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the work: one after the other is done here, or `workers` do it."""
-    if workers is None:
-        for each in work:
-            yield from here(each)
-        return
-    with worker_pool(workers) as pool:
-        for future in [pool.submit(far, each) for each in work]:
-            yield from result_of(future)
+
+    def made() -> Iterator[Outcome]:
+        if workers is None:
+            for each in work:
+                yield from make(each)
+            return
+        with worker_pool(workers) as pool:
+            for future in [pool.submit(_listed, make, each) for each in work]:
+                yield from result_of(future)
+
+    for number, outcome in enumerate(made()):
+        yield outcome if number else outcome._replace(notes=notes)
+
+
+def _listed(make: Callable[[_T], Iterable[Outcome]], item: _T) -> list[Outcome]:
+    return list(make(item))
 
 
 @lru_cache(maxsize=1)
@@ -234,12 +239,12 @@ def _talker_of(settings: str) -> Talker:
     return Talker(TalkSettings.model_validate_json(settings))
 
 
-def _talk_far(settings: TalkSettings, task: Task, jobs: Sequence[Job]) -> list[Outcome]:
-    return list(_talk_samples(_talker_of(settings.model_dump_json()), task, jobs))
+def _talk_samples(made_by: Talker | str, task: Task, jobs: Sequence[Job]) -> Iterator[Outcome]:
+    """The samples of one recording; one that cannot be used is reported with its first sample alone.
 
-
-def _talk_samples(talker: Talker, task: Task, jobs: Sequence[Job]) -> Iterator[Outcome]:
-    """The samples of one recording; one that cannot be used is reported with its first sample alone."""
+    `made_by`: a talker, or in a worker what its settings are.
+    """
+    talker = _talker_of(made_by) if isinstance(made_by, str) else made_by
     first: Talk | None = None
 
     def make(job: Job) -> tuple[dict[str, Any], list[str]]:
@@ -335,16 +340,10 @@ def instruct_all(
     A recording without speech has a neutral instruction with a warning. `workers` are those of `talk_all`.
     """
     recordings, alone, notes = find_recordings(sources)
-    write = partial(_instruct_one, settings.model_dump_json(), timeline, track, alone)
     if workers is None:
         _instructor_of(settings.model_dump_json())
-    for outcome in _each(lambda path: iter([write(path)]), partial(_alone, write), list(recordings), workers):
-        yield outcome._replace(notes=notes)
-        notes = []
-
-
-def _alone(write: Callable[[Path], Outcome], path: Path) -> list[Outcome]:
-    return [write(path)]
+    write = partial(_instruct_one, settings.model_dump_json(), timeline, track, alone)
+    yield from _each(write, list(recordings), workers, notes)
 
 
 @lru_cache(maxsize=1)
@@ -357,7 +356,7 @@ def _instructor_of(settings: str) -> Instructor:
     return load_instructor(weights, chosen.encoder, chosen.language_model)
 
 
-def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: bool, path: Path) -> Outcome:
+def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: bool, path: Path) -> list[Outcome]:
     settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
     neutral = None if settings.neutral is None else load_voice(settings.neutral)
 
@@ -379,7 +378,7 @@ def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: 
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
         return values | {"speech": speech.report.model_dump(mode="json")}, lines
 
-    return _outcome(path, alone, write)
+    return [_outcome(path, alone, write)]
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:

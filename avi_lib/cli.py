@@ -176,7 +176,7 @@ def _parser() -> argparse.ArgumentParser:
         option("--json", action="store_true", help=f"print {json_of} and nothing else")
         option("-v", "--verbose", action="store_true", help="say of every recording which models were used, not once")
         option("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
-        command.set_defaults(command=globals()[f"_{name}"], unsaid=0)
+        command.set_defaults(command=globals()[f"_{name}"], unsaid=0, unread=False)
         for flags, how in table.get("options", {}).items():
             if kind := kinds.get(flags):
                 _settings_options(option, kind, kind.model_fields if how == "*" else how.split())
@@ -202,17 +202,17 @@ def _settings_options(option: Callable[..., Any], kind: type[Settings], names: I
             option(flag, dest=name, metavar=metavar, help=f"{field.description}{default}")
 
 
-def _print(options: Options, as_json: object, lines: Iterable[str]) -> bool:
-    """Print what was found and say whether anybody reads it; the work goes on in any case."""
+def _print(options: Options, as_json: object, lines: Iterable[str], code: int = 0) -> int:
+    """Print what was found and return the exit code; where nobody reads it, `options.unread`, the work goes on."""
     try:
         print(json.dumps(as_json, ensure_ascii=False) if options.json else "\n".join(lines), flush=True)
-        return True
     except OSError as problem:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be said goes nowhere
+        options.unread = True
         if not isinstance(problem, BrokenPipeError):
             options.unsaid = 2
             _say(f"{problem.strerror}: standard output")
-        return False
+    return code
 
 
 def _settings(kind: type[S], options: Options, base: Mapping[str, Any] | None = None, **others: Any) -> S:
@@ -286,8 +286,9 @@ def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False
             _say(note)
         lines = [line for line in outcome.lines if options.verbose or line not in told]
         told.update(line for line in lines if line.startswith(MODEL_LINES))
-        heard = (outcome.error is not None and not options.json) or _print(options, outcome.values, lines)
-        if not heard and only:
+        if outcome.error is None or options.json:
+            _print(options, outcome.values, lines)
+        if options.unread and only:
             return 141
         if outcome.error is not None:
             failed = 1
@@ -303,14 +304,11 @@ def _live(options: Options) -> int:
     from avi_lib.speech.loading import load_voice
     from avi_lib.talker import Talker
 
-    source: live.Source
-    if options.source == "-":
-        source = live.Pipe(sys.stdin.buffer, options.rate)
-    elif options.source in ("microphone", "socket"):
-        source = live.Microphone() if options.source == "microphone" else live.Socket()
-    else:
-        source = live.PlayedFile(load_voice(options.source))
-    port = 0 if options.port is None and isinstance(source, live.Socket) else options.port
+    source = {"microphone": live.MICROPHONE, "socket": live.SOCKET}.get(options.source)
+    if source is None:
+        piped = options.source == "-"
+        source = live.piped(sys.stdin.buffer, options.rate) if piped else live.played(load_voice(options.source))
+    port = 0 if options.port is None and source.from_page else options.port
     to: list[receivers.Receiver] = [receivers.LiveLink(*receivers.address(each)) for each in [options.livelink] if each]
     to += [receivers.Vmc(*receivers.address(each)) for each in [options.vmc] if each]
     to += [receivers.Recording(options.motion)] if options.motion else []
@@ -323,13 +321,11 @@ def _live(options: Options) -> int:
         for page in session.pages:
             _say(f"open {page.url}")
         report = session.run()
-    _print(options, report._asdict(), report.lines())
-    return 0
+    return _print(options, report._asdict(), report.lines())
 
 
 def _track(options: Options) -> int:
     from avi_lib.face.tracking import track_video
-    from avi_lib.files import check_writable
     from avi_lib.motion.formats import check_motion, save_motion
 
     output: Path = options.output
@@ -342,8 +338,7 @@ def _track(options: Options) -> int:
         save_motion(piece, path)
         written.append({"path": str(path), "start_s": piece.start_s, "frames": len(piece)})
     lines = [f"{row['path']}: {row['frames']} frames from {row['start_s']:.2f} s" for row in written]
-    _print(options, {**track.report.as_dict(), "pieces": written}, [*track.report.lines(), *lines])
-    return 0
+    return _print(options, {**track.report.as_dict(), "pieces": written}, [*track.report.lines(), *lines])
 
 
 def _export(options: Options) -> int:
@@ -367,24 +362,31 @@ def _export(options: Options) -> int:
         motion, lost = converted(motion, options.space.upper(), head)
         notes += [f"converted: {lost}"] if lost else []
     save_motion(motion, options.output, head)
-    if options.json or notes:
-        _print(options, {"path": str(options.output), "notes": notes}, notes)
-    return 0
+    return _print(options, {"path": str(options.output), "notes": notes}, notes) if options.json or notes else 0
 
 
 def _evaluate(options: Options) -> int:
     from avi_lib.evaluation.report import rescore
-    from avi_lib.files import check_writable
 
+    return _with_page(options, lambda: rescore(options.motion, options.speech, options.reference, options.text))
+
+
+def _compare(options: Options) -> int:
+    from avi_lib.workbook.comparison import compare_runs
+
+    return _with_page(options, lambda: compare_runs(options.runs))
+
+
+def _with_page(options: Options, find: Callable[[], Any]) -> int:
+    """Print what is found, and write it as a page where one is asked for."""
     if options.report is not None:
         if options.report.suffix.lower() != ".html":
-            raise InputError("a report that ends in .html", str(options.report), "change the suffix")
+            raise InputError("a page that ends in .html", str(options.report), "change the suffix")
         check_writable(options.report)
-    scored = rescore(options.motion, options.speech, options.reference, options.text)
+    found = find()
     if options.report is not None:
-        scored.write_html(options.report)
-    _print(options, scored.as_dict(), scored.lines())
-    return 0
+        found.write_html(options.report)
+    return _print(options, found.as_dict(), found.lines())
 
 
 def _prepare(options: Options) -> int:
@@ -393,8 +395,7 @@ def _prepare(options: Options) -> int:
     base = profile(options.profile).prepare.model_dump() if options.profile else {}
     settings = _settings(PrepareSettings, options, base)
     health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
-    _print(options, asdict(health), health.lines())
-    return 0
+    return _print(options, asdict(health), health.lines())
 
 
 def _run(options: Options) -> int:
@@ -425,8 +426,7 @@ def _run(options: Options) -> int:
         if options.json and hasattr(error, "run"):
             _print(options, describe(error.run), ())
         raise
-    _print(options, describe(run), made_lines(run))
-    return 0
+    return _print(options, describe(run), made_lines(run))
 
 
 def _run_sweep(options: Options, root: Path, swept: Sequence[Mapping[str, str]], limits: Mapping[str, float]) -> int:
@@ -443,28 +443,14 @@ def _run_sweep(options: Options, root: Path, swept: Sequence[Mapping[str, str]],
         runs.append(run_notebooks(options.numbers, each, folder / name, root, profile=options.profile, **limits))
     found = compare_runs(runs)
     found.write_html(folder / "comparison.html")
-    _print(options, found.as_dict(), [*found.lines(), f"page: {folder / 'comparison.html'}"])
-    return 0
-
-
-def _compare(options: Options) -> int:
-    from avi_lib.workbook.comparison import compare_runs
-
-    if options.report is not None and options.report.suffix.lower() != ".html":
-        raise InputError("a page that ends in .html", str(options.report), "change the suffix")
-    found = compare_runs(options.runs)
-    if options.report is not None:
-        found.write_html(options.report)
-    _print(options, found.as_dict(), found.lines())
-    return 0
+    return _print(options, found.as_dict(), [*found.lines(), f"page: {folder / 'comparison.html'}"])
 
 
 def _verify(options: Options) -> int:
     from avi_lib.workbook.run import report_lines, verify_run
 
     found = verify_run(options.run)
-    _print(options, found, report_lines(found))
-    return 0 if found["repeats"] else 1
+    return _print(options, found, report_lines(found), code=not found["repeats"])
 
 
 def _heads(options: Options) -> int:
@@ -475,8 +461,7 @@ def _heads(options: Options) -> int:
     lines = [f"{name:8s} {sex:6s} {age:12s} {skin:12s} {hair}" for name, sex, age, skin, hair in rows]
     lines += ["", "slider            from    to   (--identity SLIDER=X)"]
     lines += [f"{name:16s} {least:5g} {most:5g}" for name, (least, most) in bounds.items()]
-    _print(options, {"people": [person._asdict() for person in people], "sliders": bounds}, lines)
-    return 0
+    return _print(options, {"people": [person._asdict() for person in people], "sliders": bounds}, lines)
 
 
 def _models(options: Options) -> int:
@@ -487,15 +472,13 @@ def _models(options: Options) -> int:
         announce=lambda model: print(f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)", file=sys.stderr),
     )
     lines = [f"{row['name']:20s} {row['state']:8s} {row['licence']:12s} {row['detail']}" for row in rows]
-    _print(options, {"models": rows}, lines)
-    return 1 if any(row["state"] == "failed" for row in rows) else 0
+    return _print(options, {"models": rows}, lines, code=any(row["state"] == "failed" for row in rows))
 
 
 def _doctor(options: Options) -> int:
     checks = doctor()
     lines = [f"{'ok ' if check.ok else 'BAD'} {check.name:22s} {check.detail}" for check in checks]
-    _print(options, {"checks": [check._asdict() for check in checks]}, lines)
-    return 0 if all(check.ok for check in checks) else 1
+    return _print(options, {"checks": [each._asdict() for each in checks]}, lines, not all(each.ok for each in checks))
 
 
 # What `avi doctor` says: what is installed, found and chosen on this machine, and why.

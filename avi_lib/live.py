@@ -1,6 +1,6 @@
 """A live session: sound from a file, a pipe, a microphone or a page in; motion to receivers, as it is spoken.
 
->>> session = LiveSession(talker, PlayedFile(voice), [LiveLink("127.0.0.1", 11111)], understand("She is furious."))
+>>> session = LiveSession(talker, played(voice), [LiveLink("127.0.0.1", 11111)], understand("She is furious."))
 >>> session.run()                                             # returns when the sound has ended
 LiveReport(frames=176, late=0, inserted_s=0.0, dropped_s=0.0, first_ms=281, jitter_ms=1.2, busy=0.3)
 
@@ -15,10 +15,11 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import IO, NamedTuple, Protocol, runtime_checkable
+from functools import partial
+from typing import IO, NamedTuple
 
 import numpy as np
 import soxr
@@ -118,50 +119,39 @@ class Intake:
             self._ready.notify()
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Where sound comes from; `fills` where it comes by the clock and may be late."""
+class Source(NamedTuple):
+    """Where sound comes from: `play` puts it in until it ends, or an event says stop, in a thread of its own.
 
-    fills: bool
+    `fills` where it comes by the clock and may be late; `from_page` where a page's microphone puts it in.
+    """
 
-    def play(self, intake: Intake, stopped: threading.Event) -> None:
-        """Put sound in until it ends, or `stopped`; called in a thread of its own."""
+    play: Callable[[Intake, threading.Event], object]
+    fills: bool = False
+    from_page: bool = False
 
 
-class PlayedFile:
+def played(voice: Voice) -> Source:
     """A recording, as fast as it was spoken."""
-
-    fills = False
-
-    def __init__(self, voice: Voice) -> None:
-        self.voice = voice
-
-    def play(self, intake: Intake, stopped: threading.Event) -> None:
-        """Each hop when it has been spoken."""
-        _pace(iter(np.split(self.voice.wave, range(HOP * FRAME, len(self.voice.wave), HOP * FRAME))), intake, stopped)
+    return Source(partial(_pace, np.split(voice.wave, range(HOP * FRAME, len(voice.wave), HOP * FRAME)), RATE_HZ))
 
 
-class Pipe:
-    """Samples of 16 bits, little-endian, one channel, as `ffmpeg -f s16le -ac 1 -ar 16000 -` writes them."""
+def piped(stream: IO[bytes], rate_hz: int = RATE_HZ) -> Source:
+    """Samples of 16 bits, little-endian, one channel, as `ffmpeg -f s16le -ac 1 -ar 16000 -` writes them.
 
-    fills = False
+    They are taken no faster than they are spoken: what writes into the pipe is kept waiting.
+    """
 
-    def __init__(self, stream: IO[bytes], rate_hz: int = RATE_HZ) -> None:
-        self._stream, self._rate_hz = stream, rate_hz
-
-    def _pieces(self) -> Iterator[Wave]:
+    def pieces() -> Iterator[Wave]:
         rest = b""
-        while read := self._stream.read(2 * round(self._rate_hz * HOP / FPS)):
+        while read := stream.read(2 * round(rate_hz * HOP / FPS)):
             whole = len(rest + read) // 2 * 2
             yield np.frombuffer((rest + read)[:whole], "<i2").astype(np.float32) / 32768
             rest = (rest + read)[whole:]
 
-    def play(self, intake: Intake, stopped: threading.Event) -> None:
-        """No faster than it is spoken: what writes into the pipe is kept waiting."""
-        _pace(self._pieces(), intake, stopped, self._rate_hz)
+    return Source(partial(_pace, pieces(), rate_hz))
 
 
-def _pace(pieces: Iterator[Wave], intake: Intake, stopped: threading.Event, rate_hz: int = RATE_HZ) -> None:
+def _pace(pieces: Iterable[Wave], rate_hz: int, intake: Intake, stopped: threading.Event) -> None:
     """Pieces when the last of their samples has been spoken."""
     begun, spoken = time.monotonic(), 0
     for piece in pieces:
@@ -173,37 +163,27 @@ def _pace(pieces: Iterator[Wave], intake: Intake, stopped: threading.Event, rate
         intake.put(piece, rate_hz, fills=False)
 
 
-class Microphone:
-    """The machine's own microphone, through PortAudio; AssetError where there is none."""
+def _listen(intake: Intake, stopped: threading.Event) -> None:
+    """To the machine's own microphone, through PortAudio, until stopped; AssetError where there is none."""
+    do = "name a recording, pipe samples into `avi live -`, or open the page of `avi live socket`"
+    try:
+        import sounddevice  # type: ignore[import-untyped]
+    except OSError as error:
+        raise AssetError("the library PortAudio for a microphone", str(error), do) from error
 
-    fills = True
+    def come(samples: np.ndarray, *_: object) -> None:
+        intake.put(samples[:, 0].copy(), RATE_HZ, fills=True)
 
-    def play(self, intake: Intake, stopped: threading.Event) -> None:
-        """Until stopped."""
-        do = "name a recording, pipe samples into `avi live -`, or open the page of `avi live socket`"
-        try:
-            import sounddevice  # type: ignore[import-untyped]
-        except OSError as error:
-            raise AssetError("the library PortAudio for a microphone", str(error), do) from error
-
-        def come(samples: np.ndarray, *_: object) -> None:
-            intake.put(samples[:, 0].copy(), RATE_HZ, fills=True)
-
-        try:
-            with sounddevice.InputStream(RATE_HZ, HOP * FRAME // 4, channels=1, dtype="float32", callback=come):
-                stopped.wait()
-        except sounddevice.PortAudioError as error:
-            raise AssetError("a microphone", str(error), do) from error
+    try:
+        with sounddevice.InputStream(RATE_HZ, HOP * FRAME // 4, channels=1, dtype="float32", callback=come):
+            stopped.wait()
+    except sounddevice.PortAudioError as error:
+        raise AssetError("a microphone", str(error), do) from error
 
 
-class Socket:
-    """Sound that a client of the page's WebSocket sends: `{"type": "audio", "rate_hz": 48000}`, then samples."""
-
-    fills = True
-
-    def play(self, intake: Intake, stopped: threading.Event) -> None:
-        """The page puts it in."""
-        stopped.wait()
+MICROPHONE = Source(_listen, fills=True)
+SOCKET = Source(lambda _, stopped: stopped.wait(), fills=True, from_page=True)
+"""Sound that a client of the page's WebSocket sends: `{"type": "audio", "rate_hz": 48000}`, then samples."""
 
 
 # The session.
@@ -308,7 +288,7 @@ class LiveSession:
         try:
             while (samples := intake.take(self._source.fills)) is not None and not self._stopped.is_set():
                 began = time.thread_time()
-                if not isinstance(self._source, Socket):
+                if not self._source.from_page:
                     for page in self.pages:
                         page.sound(samples)
                 self._take_wishes(face)
@@ -317,7 +297,7 @@ class LiveSession:
                     frame = self._add(frame, values)
                 if self._follows and self._next is None and face.heard / FPS >= listened_s + EVERY_S:
                     listened_s = face.heard / FPS
-                    self._next = self._worker.submit(self._write, Voice(tail))
+                    self._next = self._worker.submit(self._ask, Voice(tail))
                 busy_s += time.thread_time() - began
             if not self._stopped.is_set():
                 for values in face.finish():
@@ -346,12 +326,9 @@ class LiveSession:
         assert sampler is not None
         return sampler.style(asked, self._talker.settings.seed, self._talker.settings.sample)
 
-    def _write(self, voice: Voice) -> tuple[Instruction, np.ndarray]:
-        asked = self._talker.instructor.instruct(voice).instruction
-        return asked, self._style(asked)
-
-    def _understand(self, text: str) -> tuple[Instruction, np.ndarray]:
-        asked = understand(text)
+    def _ask(self, of: str | Voice) -> tuple[Instruction, np.ndarray]:
+        """What a sentence asks for, or the instructor writes of a voice, and its style."""
+        asked = understand(of) if isinstance(of, str) else self._talker.instructor.instruct(of).instruction
         return asked, self._style(asked)
 
     def _take_wishes(self, face: LiveFace) -> None:
@@ -369,7 +346,7 @@ class LiveSession:
                     page.hold("instruction", text=asked.text)
         if self._wish and self._next is None:
             self._follows = False
-            self._next = self._worker.submit(self._understand, self._wish.popleft())
+            self._next = self._worker.submit(self._ask, self._wish.popleft())
 
     def _add(self, frame: int, values: Float32[np.ndarray, "frames channels"]) -> int:
         """Frames that wait until they are due."""

@@ -23,8 +23,7 @@ from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIALS
 from avi_lib.face.head import Head, head_behind_wall, load_head
 from avi_lib.heads.export import SUFFIXES, write_glb, write_usd
-from avi_lib.heads.gltf import read_glb_motion
-from avi_lib.heads.gltf_head import read_gltf_head
+from avi_lib.heads.gltf import read_glb_motion, read_gltf_head
 from avi_lib.heads.placing import EYES_APART_M
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip
 from avi_lib.motion.formats import written_files

@@ -19,7 +19,7 @@ from avi_lib.cli import main
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.live import MOST_WAITING_S, Intake, LiveSession, Pipe, PlayedFile, Socket
+from avi_lib.live import MOST_WAITING_S, SOCKET, Intake, LiveSession, piped, played
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.formats import load_npz
 from avi_lib.motion.generator import LearnedGenerator, load_generator
@@ -274,14 +274,14 @@ def test_a_session_can_be_asked_and_stopped_and_a_pipe_may_end_anywhere(tmp_path
     path.write_bytes((load_voice(SAMPLE).wave[:RATE_HZ] * 32767).astype("<i2").tobytes() + b"\x01")
     kept = _Kept()
     with Talker(TalkSettings()) as talker, path.open("rb") as stream:
-        report = LiveSession(talker, Pipe(stream), [kept], CALM).run()
+        report = LiveSession(talker, piped(stream), [kept], CALM).run()
         assert [frame for frame, _ in kept.frames] == list(range(len(kept.frames))) and report.frames >= 10
-        waiting = LiveSession(talker, Socket(), [kept], CALM)
+        waiting = LiveSession(talker, SOCKET, [kept], CALM)
         waiting.direct("She smiles.")
         waiting.stop()
         assert waiting.run().frames == 0
         with pytest.raises(InputError, match="learned generator"):
-            LiveSession(Talker(TalkSettings(generator="performer")), PlayedFile(load_voice(SAMPLE)), [kept])
+            LiveSession(Talker(TalkSettings(generator="performer")), played(load_voice(SAMPLE)), [kept])
 
 
 def test_nobody_to_send_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from avi_lib.errors import InputError, OutputError
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, check_mesh, head_behind_wall, load_head
 from avi_lib.heads import obj
-from avi_lib.heads.gltf_head import read_gltf_head
+from avi_lib.heads.gltf import read_gltf_head
 from avi_lib.heads.obj import read_obj, read_obj_head, write_obj_sequence
 from avi_lib.heads.placing import MATERIAL_WORDS, clear_shells, material_of
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, FLAME, MotionClip, match_channels

@@ -70,7 +70,7 @@ def test_trajectories_have_a_panel_a_group_with_weights_from_0_to_1_over_seconds
 def test_names_of_phones_never_overlap_however_many_there_are(count):
     step_s = 3.0 / count
     phones = [Phone("AA", i * step_s, (i + 1) * step_s) for i in range(count)]
-    figure = plots.plot_trajectories(moving(75, jawOpen=0.5), phones=phones, moved=0.0)
+    figure = plots.plot_trajectories(moving(75, jawOpen=0.5), phones=phones)
     panel = drawn(figure)[-1]
     boxes = [text.get_window_extent() for text in panel.texts]
     assert len(boxes) >= 20 and len(panel.patches) == count
@@ -249,14 +249,12 @@ def test_a_matrix_writes_every_number_that_can_be_seen_and_cuts_sentences():
     assert not panel.texts and len(ticks(panel, "y")[1].replace("\\$", "$")) == 46
 
 
-def test_dots_and_crosses_take_the_colour_of_their_emotion_and_strengths_their_order():
+def test_dots_take_the_colour_of_their_emotion_and_strengths_their_order():
     points, values = np.random.default_rng(0).normal(size=(4, 2)), np.array([0.0, 0.2, 0.9, 0.1])
-    crosses = (np.zeros((1, 2)), ["happy"])
-    shown = drawn(plots.plot_map(points, ["sad", None, "happy", "sad"], ("x", "y"), {"smile": values}, crosses))
+    shown = drawn(plots.plot_map(points, ["sad", None, "happy", "sad"], ("x", "y"), {"smile": values}))
     dots = {each.get_label(): each for each in shown[0].collections}
     assert list(dots) == ["none", "happy", "sad"] and np.allclose(dots["sad"].get_offsets(), points[[0, 3]])
     assert to_hex(dots["sad"].get_facecolor()[0]) == plots.EMOTION_COLOURS["sad"]
-    assert [line.get_color() for line in shown[0].lines] == [plots.EMOTION_COLOURS["happy"]]
     (order,) = shown[1].collections
     assert order.get_array().tolist() == [0.0, 0.1, 0.2, 0.9] and np.allclose(order.get_offsets()[-1], points[2])
     assert (shown[1].get_title(), shown[2].get_xlabel()) == ("smile", "strength")

@@ -26,7 +26,7 @@ from pydantic_core import to_json
 from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MEASURES, Measure, measure_motion, speech_track
 from avi_lib.face.head import load_head
-from avi_lib.files import atomic_path, check_writable, make_folder
+from avi_lib.files import atomic_path, make_folder
 from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.formats import load_arkit
 from avi_lib.speech.loading import load_voice
@@ -159,16 +159,15 @@ class Report:
 
     def write_html(self, path: Path) -> None:
         """Write the report as one page: pictures within, no script, nothing from the network, all text escaped."""
-        check_writable(path)
-        pages = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
-        pages.filters |= {
-            "number": _number,
-            "words": _words,
-            "base64": lambda png: base64.b64encode(png).decode("ascii"),
-        }
-        template = pages.from_string(Path(__file__).with_name("report.html").read_text("utf-8"))
         with atomic_path(path) as temporary:
-            temporary.write_text(template.render(report=self), "utf-8")
+            temporary.write_text(page_of(Path(__file__).with_name("report.html"), report=self), "utf-8")
+
+
+def page_of(template: Path, **values: Any) -> str:
+    """A page of a template that shows these values; text is escaped."""
+    pages = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    pages.filters |= {"number": _number, "words": _words, "base64": lambda png: base64.b64encode(png).decode("ascii")}
+    return pages.from_string(template.read_text("utf-8")).render(values)
 
 
 def _number(value: float) -> str:

@@ -454,7 +454,7 @@ def load_any_head(name_or_path: str, identity: Mapping[str, float] | None = None
 
         head = head_behind_wall(read_obj_head, path)
     elif path.suffix.lower() in (".glb", ".gltf"):
-        from avi_lib.heads.gltf_head import read_gltf_head
+        from avi_lib.heads.gltf import read_gltf_head
 
         head = head_behind_wall(read_gltf_head, path)
     else:

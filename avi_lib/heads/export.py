@@ -38,8 +38,7 @@ from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 
-JOINTS = ("body", "head", "leftEye", "rightEye")
-PARENTS = (0, 0, 1, 1)  # number of each joint's parent; the first has none
+PARENTS = (0, 0, 1, 1)  # of the joints body, head, leftEye and rightEye; the first has none
 
 
 def _check(head: Head, motion: MotionClip, do: str) -> None:
@@ -82,10 +81,9 @@ def _picture(head: Head) -> UInt8[np.ndarray, "H W channels"]:
     return head.atlas if head.alpha is None else np.dstack([head.atlas, head.alpha])
 
 
-# glTF: one mesh, a primitive for each material, with the 52 blendshapes as morph targets.
+# glTF after the template scene.gltf: one mesh, a primitive for each material, with the 52 blendshapes as morph targets.
 
-GENERATOR = "avi_lib"
-FACE_NODE = len(JOINTS)
+FACE_NODE = len(PARENTS)
 JPEG_QUALITY = 95  # within 11/255 of the open head's atlas, 0.5/255 on average, at 2/5 of the size of a PNG
 
 CUTOFF = 0.35
@@ -189,55 +187,25 @@ class _Binary:
 def _still(head: Head) -> tuple[dict[str, Any], _Binary]:
     """The document and the bytes of a head that does not move, kept for its next clip."""
     binary = _Binary()
-    primitives = _primitives(head, binary)
+    document: dict[str, Any] = json.loads(Path(__file__).with_name("scene.gltf").read_text("utf-8"))
+    (mesh,), (skin,), (image,) = (document[kind] for kind in ("meshes", "skins", "images"))
+    names = list(ARKIT_BLENDSHAPES)
+    mesh |= {"primitives": _primitives(head, binary), "weights": [0.0] * len(names), "extras": {"targetNames": names}}
     places, from_parents = _joints(head)
-    children: tuple[dict[str, Any], ...] = ({"children": [1]}, {"children": [2, 3]}, {}, {})
-    joints = [
-        {"name": name, **({"translation": from_parents[joint].tolist()} if joint else {}), **children[joint]}
-        for joint, name in enumerate(JOINTS)
-    ]
-    inverse = np.tile(np.eye(4, dtype=np.float32), (len(JOINTS), 1, 1))
+    for joint in range(1, len(PARENTS)):
+        document["nodes"][joint]["translation"] = from_parents[joint].tolist()
+    inverse = np.tile(np.eye(4, dtype=np.float32), (len(PARENTS), 1, 1))
     inverse[1:, 3, :3] = -places[1:]
-    picture = io.BytesIO()
-    form = "jpeg" if head.alpha is None else "png"
+    skin["inverseBindMatrices"] = binary.add("inverse bind matrices", inverse.reshape(-1, 16))
+    for _, material, veil in _surfaces(head):
+        look = {"baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": material.roughness}
+        more: dict[str, Any] = {"doubleSided": True} if material.two_sided else {}
+        more |= {"alphaMode": "MASK", "alphaCutoff": CUTOFF} if veil else {}
+        document["materials"].append({"name": material.name, "pbrMetallicRoughness": look, **more})
+    picture, form = io.BytesIO(), "jpeg" if head.alpha is None else "png"
     Image.fromarray(_picture(head)).save(picture, form, quality=JPEG_QUALITY, subsampling=0, compress_level=1)
-    mesh = {
-        "name": "face",
-        "primitives": primitives,
-        "weights": [0.0] * len(ARKIT_BLENDSHAPES),
-        "extras": {"targetNames": list(ARKIT_BLENDSHAPES)},
-    }
-    skin = {
-        "joints": list(range(len(JOINTS))),
-        "skeleton": 0,
-        "inverseBindMatrices": binary.add("inverse bind matrices", inverse.reshape(-1, 16)),
-    }
-    materials = [
-        {
-            "name": material.name,
-            "pbrMetallicRoughness": {
-                "baseColorTexture": {"index": 0},
-                "metallicFactor": 0.0,
-                "roughnessFactor": material.roughness,
-            },
-            **({"doubleSided": True} if material.two_sided else {}),
-            **({"alphaMode": "MASK", "alphaCutoff": CUTOFF} if veil else {}),
-        }
-        for _, material, veil in _surfaces(head)
-    ]
     atlas = binary.view("atlas", picture.getvalue())
-    document = {
-        "asset": {"version": "2.0", "generator": GENERATOR},
-        "scene": 0,
-        "scenes": [{"nodes": [0, FACE_NODE]}],
-        "nodes": [*joints, {"name": "face", "mesh": 0, "skin": 0}],
-        "meshes": [mesh],
-        "skins": [skin],
-        "materials": materials,
-        "textures": [{"sampler": 0, "source": 0}],
-        "samplers": [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}],
-        "images": [{"mimeType": f"image/{form}", "bufferView": atlas["bufferView"]}],
-    }
+    image |= {"mimeType": f"image/{form}", "bufferView": atlas["bufferView"]}
     return document, binary
 
 

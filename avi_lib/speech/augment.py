@@ -72,7 +72,7 @@ def augmented(wave: Wave, rng: np.random.Generator) -> Float32[np.ndarray, " sam
     return put_in_room(wave, draw_room(rng), rng)
 
 
-def change_pauses(wave: Wave, factor: float, around_s: Float64[np.ndarray, 2]) -> Float32[np.ndarray, " samples_"]:
+def change_pauses(wave: Wave, factor: float, around_s: Float64[np.ndarray, " 2"]) -> Float32[np.ndarray, " samples_"]:
     """The wave with every quiet frame of 25 ms kept `factor` times, and with silence before and after it.
 
     A frame is quiet 30 dB below the loudest. `factor` 0 cuts pauses away, 0.5 halves them, 2 doubles them.

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 
 from avi_lib.errors import InputError
-from avi_lib.files import atomic_path, check_writable
+from avi_lib.evaluation.report import page_of
+from avi_lib.files import atomic_path
 from avi_lib.workbook.run import RECORD, Values, choose, find_stages, read_manifest
 
 MOST_RUNS, MOST_PICTURES = 12, 24
@@ -64,22 +64,17 @@ class Comparison(NamedTuple):
 
     def html(self) -> str:
         """One page, with pictures within and nothing from the network."""
-        pages = Environment(autoescape=True, undefined=StrictUndefined)
-        pages.filters |= {"words": _text, "base64": lambda png: base64.b64encode(png).decode("ascii")}
         drawn = [(name, _drawn(name, curves, self.runs)) for name, curves in self.curves.items()]
-        template = pages.from_string(Path(__file__).with_name("comparison.html").read_text("utf-8"))
-        names = [Path(run).name for run in self.runs]
-        return template.render(found=self, names=names, drawn=drawn)
+        names, template = [Path(run).name for run in self.runs], Path(__file__).with_name("comparison.html")
+        return page_of(template, found=self, names=names, drawn=drawn, text=_text)
 
     def _repr_html_(self) -> str:
         return self.html()
 
     def write_html(self, path: Path) -> None:
         """Write the page, atomically."""
-        check_writable(path)
-        page = self.html()
         with atomic_path(path) as temporary:
-            temporary.write_text(page, "utf-8")
+            temporary.write_text(self.html(), "utf-8")
 
 
 def compare_runs(runs: Sequence[Path]) -> Comparison:

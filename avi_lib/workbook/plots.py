@@ -36,6 +36,7 @@ from avi_lib.face.head import RiggedHead
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
 from avi_lib.motion.clip import MotionClip
+from avi_lib.motion.expression import frame_times
 from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
@@ -73,7 +74,6 @@ def plot_trajectories(
     channels: Sequence[str] = (),
     phones: Sequence[Phone] = (),
     most: int = 4,
-    moved: float = MOVED,
 ) -> Figure:
     """Channels of one or several motions over time in seconds: weights in 0-1, rotations in radians.
 
@@ -81,11 +81,11 @@ def plot_trajectories(
     is drawn broad and pale. With `channels` (see `side_mean`) there is a panel for each of them, and each motion has
     its own colour; of two motions the band between them is shaded. Phones stand along the time axis.
 
-    most, moved: at most so many channels of a group, and none whose range is smaller.
+    most: at most so many channels of a group.
     """
     clips = {"": motions} if isinstance(motions, MotionClip) else dict(motions)
     first, *others = clips.values()
-    groups = {channel: [channel] for channel in channels} or moving_groups(clips.values(), most, moved)
+    groups = {channel: [channel] for channel in channels} or moving_groups(clips.values(), most)
     duration_s = max(clip.duration_s for clip in clips.values())
     figure, shown = time_panels(len(groups), duration_s, phones, 1.15 if channels else 1.35)
     for panel, (group, members) in zip(shown, groups.items(), strict=True):
@@ -111,21 +111,17 @@ def plot_trajectories(
 
 
 def plot_curves(
-    curves: Mapping[str, Mapping[str, Curve]],
-    fps: float,
-    phones: Sequence[Phone] = (),
-    speech: Voice | None = None,
-    start_s: float = 0.0,
+    curves: Mapping[str, Mapping[str, Curve]], fps: float, phones: Sequence[Phone] = (), speech: Voice | None = None
 ) -> Figure:
     """Curves over time: a panel for each y label with its curves by name, under the spectrogram of `speech`.
 
     Phones stand along the time axis; /m b p/, on which the lips must touch, are shaded. NaN leaves a gap.
     """
-    duration_s = start_s + max(len(curve) for named in curves.values() for curve in named.values()) / fps
+    duration_s = max(len(curve) for named in curves.values() for curve in named.values()) / fps
     figure, panels_ = time_panels(len(curves), duration_s, phones, 1.6, speech)
     for panel, (label, named) in zip(panels_, curves.items(), strict=True):
         panel.axhline(0, color=WAVE, linewidth=0.6)
-        _draw_lines(panel, {name: (start_s + frame_times_s(len(c), fps), c) for name, c in named.items()})
+        _draw_lines(panel, {name: (frame_times(len(c), fps), c) for name, c in named.items()})
         panel.set_ylabel(label)
         for phone, begin_s, end_s in phones:
             if phone in BILABIAL:
@@ -155,7 +151,7 @@ def plot_recording(speech: Voice, phones: Sequence[Phone], prosody: Prosody) -> 
     times_s = (np.arange(columns) + 0.5) * step / speech.rate_hz
     top.fill_between(times_s, blocks.min(axis=1), blocks.max(axis=1), color=WAVE, linewidth=0)
     top.set_ylabel("wave")
-    times_s = frame_times_s(len(prosody.f0_hz), prosody.fps)
+    times_s = frame_times(len(prosody.f0_hz), prosody.fps)
     bottom.plot(times_s, np.where(prosody.voiced, prosody.f0_hz, np.nan), ".", color=ACCENT, markersize=4)
     bottom.set_ylabel("F0 (Hz)", color=ACCENT)
     level, loudest_db = bottom.twinx(), prosody.energy_db.max()
@@ -281,7 +277,7 @@ def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
 # What to show
 
 
-def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = MOVED) -> dict[str, list[str]]:
+def moving_groups(motions: Iterable[MotionClip], most: int = 4) -> dict[str, list[str]]:
     """By group the names of the channels that move most in any of the motions; never without a channel.
 
     The two sides of a face are one name where they do the same: `browDown`, or `eyeLookInLeft = eyeLookOutRight`.
@@ -291,7 +287,7 @@ def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = M
     groups: dict[str, list[str]] = {}
     for group, members in space.groups.items():
         names: dict[int, list[str]] = {}
-        for i in sorted((i for i in members if ranges[i] >= moved), key=lambda i: -ranges[i]):
+        for i in sorted((i for i in members if ranges[i] >= MOVED), key=lambda i: -ranges[i]):
             apart = [np.abs(clip.values - clip.values[:, [i]]).max(axis=0) for clip in clips]
             twin = next((n for n in names if max(each[n] for each in apart) < SAME), i)
             names.setdefault(twin, []).append(space.channels[i])
@@ -304,7 +300,7 @@ def moving_groups(motions: Iterable[MotionClip], most: int = 4, moved: float = M
     return groups or {group: [space.channels[widest]]}
 
 
-def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, moved: float = MOVED) -> list[str]:
+def differing_channels(first: MotionClip, second: MotionClip, most: int = 1) -> list[str]:
     """In each group the names, as of `moving_groups`, in which two motions of one recording differ most; never none.
 
     Raises InputError for motions of other lengths or spaces.
@@ -313,7 +309,7 @@ def differing_channels(first: MotionClip, second: MotionClip, most: int = 1, mov
         got = f"{len(first)} and {len(second)} frames, {first.space.name} and {second.space.name}"
         raise InputError("two motions of one recording", got, "compare motions of the same speech")
     apart = np.vstack([np.zeros_like(first.values[:1]), first.values - second.values])
-    groups = moving_groups([MotionClip(apart, first.fps, first.space)], most, moved)
+    groups = moving_groups([MotionClip(apart, first.fps, first.space)], most)
     return [channel for channels in groups.values() for channel in channels]
 
 
@@ -324,12 +320,7 @@ def side_mean(motion: MotionClip, channel: str) -> Curve:
 
 def _line(motion: MotionClip, channel: str) -> tuple[Curve, Curve]:
     """Times in seconds and values of a channel, as `side_mean` gives them."""
-    return frame_times_s(len(motion), motion.fps), side_mean(motion, channel)
-
-
-def frame_times_s(frames: int, fps: float) -> Curve:
-    """The middle of every frame."""
-    return (np.arange(frames) + 0.5) / fps
+    return frame_times(len(motion), motion.fps), side_mean(motion, channel)
 
 
 def choose_exchange(corpus: Corpus, clip: ClipEntry) -> tuple[ClipEntry, tuple[int, int]]:
@@ -471,12 +462,8 @@ def plot_map(
     emotions: Sequence[str | None],
     axes: tuple[str, str],
     strengths: Mapping[str, Float[np.ndarray, " points"]] | None = None,
-    crosses: tuple[Float[np.ndarray, "crosses 2"], Sequence[str]] | None = None,
 ) -> Figure:
-    """Points on a plane by emotion, None being grey; beside it by each named strength, such as an action unit's.
-
-    crosses: other places with their emotions.
-    """
+    """Points on a plane by emotion, None being grey; beside it by each named strength, such as an action unit's."""
     figure, row = panels(1, 1 + len(strengths or {}), 4.6, sharex=True, sharey=True, squeeze=False)
     size = 60 if len(points) < 100 else 12
     for emotion in (None, *EMOTIONS):
@@ -484,8 +471,6 @@ def plot_map(
         if here.any():
             colour = EMOTION_COLOURS.get(emotion or "", "#c9d1d8")
             row[0, 0].scatter(*points[here].T, s=size, color=colour, linewidth=0, label=emotion or "none")
-    for place, emotion in zip(*(crosses or ((), ())), strict=True):
-        row[0, 0].plot(*place, marker="x", color=EMOTION_COLOURS[emotion], markersize=8, markeredgewidth=2)
     figure.legend(fontsize=8, frameon=False, ncols=len(EMOTIONS) + 1, loc="outside lower left", handletextpad=0.1)
     for panel, (name, values) in zip(row[0, 1:], (strengths or {}).items(), strict=True):
         order = np.argsort(values, kind="stable")

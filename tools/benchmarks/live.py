@@ -14,7 +14,7 @@ import numpy as np
 from avi_lib.evaluation.metrics import closures, lip_closure
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.live import LiveSession, PlayedFile
+from avi_lib.live import LiveSession, played
 from avi_lib.motion.generator import LearnedGenerator, load_generator
 from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace, live_motion
 from avi_lib.settings import TalkSettings
@@ -91,9 +91,9 @@ def _measure_session(options: Options) -> Iterator[Figure]:
     counted = _Counted()
     with Talker(TalkSettings()) as talker:
         assert talker.generator is not None and talker.prior_sampler is not None
-        LiveSession(talker, PlayedFile(Voice(wave)), [counted], CALM).run()
+        LiveSession(talker, played(Voice(wave)), [counted], CALM).run()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        report = LiveSession(talker, PlayedFile(Voice(long)), [counted], CALM).run()
+        report = LiveSession(talker, played(Voice(long)), [counted], CALM).run()
         grown_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     how = f"{minutes:g} minutes; {report.frames} frames, {report.late} late, {report.dropped_s:.2f} s left out"
     yield Figure("first live motion", report.first_ms, "ms", "<= 300", "after the first sample")
