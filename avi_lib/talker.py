@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
+from importlib import import_module
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -347,15 +348,14 @@ class Talker(Renderer):
         """The one thread in which models are loaded: transformers loads one at a time."""
         return ThreadPoolExecutor(1, "models")
 
+    def _loaded(self, module: str, function: str, *given: Any, **named: Any) -> Future[Any]:
+        """What a function of a module will give, which is imported and called in the models' thread."""
+        return self._thread.submit(lambda: getattr(import_module(f"avi_lib.{module}"), function)(*given, **named))
+
     @cached_property
     def _instructor(self) -> Future[Instructor]:
-        def load() -> Instructor:
-            from avi_lib.instruction.instructor import load_instructor
-
-            return load_instructor(weights, language=self.settings.language_model)
-
         weights = _weights("an instructor: learned", self.settings.instructor)
-        return self._thread.submit(load)
+        return self._loaded("instruction.instructor", "load_instructor", weights, language=self.settings.language_model)
 
     @cached_property
     def _loading(self) -> tuple[Future[LearnedGenerator | None], Future[PriorSampler | None]]:
@@ -369,26 +369,14 @@ class Talker(Renderer):
         if not sampled and (settings.sample != SampleSettings() or settings.prior not in ("learned", "performer")):
             do = "leave out --prior, --guidance and --steps"
             raise InputError("options of the prior where it draws the style", "them with the performer", do)
-        generator_weights = _weights("a generator: learned, performer", settings.generator)
-        prior_weights = _weights("a prior: learned, performer", settings.prior)
-
-        def load_learned() -> LearnedGenerator | None:
-            if performed:
-                return None
-            from avi_lib.motion.generator import load_generator
-
-            return load_generator(generator_weights, settings.encoder)
-
-        def load_prior() -> PriorSampler | None:
-            loaded = generator.result()
-            if not sampled or loaded is None:
-                return None
-            from avi_lib.motion.prior import load_prior_sampler
-
-            return load_prior_sampler(prior_weights, settings.text_encoder)
-
-        generator = self._thread.submit(load_learned)
-        return generator, self._thread.submit(load_prior)
+        weights = _weights("a generator: learned, performer", settings.generator)
+        of_prior = _weights("a prior: learned, performer", settings.prior)
+        nothing: Future[Any] = Future()
+        nothing.set_result(None)
+        return (
+            nothing if performed else self._loaded("motion.generator", "load_generator", weights, settings.encoder),
+            self._loaded("motion.prior", "load_prior_sampler", of_prior, settings.text_encoder) if sampled else nothing,
+        )
 
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""

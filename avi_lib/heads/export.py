@@ -18,7 +18,7 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
@@ -321,7 +321,7 @@ def _scene(head: Head, motion: MotionClip, texture: str) -> str:
     turns[:, [0, *(eye for eye, ball in enumerate(eyeballs, 2) if not len(ball))]] = (0, 0, 0, 1)
     surfaces = _surfaces(head)
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters |= {"usd": _usd_numbers, "names": _usd_names, "moves": _usd_moves}
+    environment.filters |= {"usd": _usd_numbers, "moves": _usd_moves}
     return environment.from_string(Path(__file__).with_name("scene.usda").read_text("utf-8")).render(
         frames=len(motion),
         fps=motion.fps,
@@ -350,10 +350,6 @@ def _usd_numbers(values: np.ndarray) -> str:
     one = "%d" if values.dtype.kind in "iu" else "%.9g"
     one = f"({', '.join([one] * values.shape[1])})" if values.ndim == 2 else one
     return f"[{', '.join([one] * len(values))}]" % tuple(values.ravel().tolist())
-
-
-def _usd_names(names: Iterable[str]) -> str:
-    return f"[{', '.join(json.dumps(name) for name in names)}]"
 
 
 def _usd_moves(places: Float32[np.ndarray, "joints 3"]) -> str:
