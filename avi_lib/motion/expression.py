@@ -15,8 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 from jaxtyping import Float, Float32
 
 from avi_lib.motion.clip import ARKIT
@@ -204,17 +206,8 @@ class Dynamics:
     blinks_per_minute: float = 18.0
 
 
-_AT_FULL_LEVEL = {
-    "calm": Dynamics(0.95, 0.8, 0.8, 0.8, 0.7, 14.0),
-    "happy": Dynamics(1.15, 1.35, 1.2, 1.3, 1.1, 20.0),
-    "sad": Dynamics(0.82, 0.7, 0.5, 0.5, 0.8, 22.0),
-    "angry": Dynamics(1.22, 1.3, 1.5, 1.0, 0.7, 12.0),
-    "fear": Dynamics(1.0, 1.2, 0.8, 0.9, 1.8, 32.0),
-    "disgusted": Dynamics(0.95, 1.0, 0.9, 0.7, 1.0, 18.0),
-    "surprised": Dynamics(1.12, 1.2, 1.1, 1.4, 0.9, 12.0),
-    "contempt": Dynamics(0.92, 0.8, 0.7, 0.9, 0.8, 15.0),
-    "bored": Dynamics(0.75, 0.6, 0.4, 0.3, 0.8, 24.0),
-}
+_TABLE = yaml.load(Path(__file__).with_name("dynamics.yaml").read_text("utf-8"), yaml.CSafeLoader)
+_AT_FULL_LEVEL = {emotion: Dynamics(**factors) for emotion, factors in _TABLE.items()}
 
 
 def dynamics(emotion: str | None, level: int | None) -> Dynamics:

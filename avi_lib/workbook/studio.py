@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import yaml
 from IPython.core.getipython import get_ipython
 from PIL import Image
 
@@ -54,18 +55,7 @@ STRENGTHS = {"without": 0.0} | {words.before[0] or "plainly": words.strength for
 """Strengths of an action unit by the word that says them; `without` forbids it, no word at all is `plainly`."""
 
 LEVELS = {1: "mild", 2: "plain", 3: "intense"}
-REGIONS: dict[str, list[str]] = {
-    "Brows": "inner_brow_raise outer_brow_raise left_brow_raise right_brow_raise brow_down".split(),
-    "Lids": "upper_lid_raise lid_tighten lid_droop eyes_closed left_wink right_wink blink_more blink_less".split(),
-    "Gaze": "gaze_left gaze_right gaze_up gaze_down gaze_away".split(),
-    "Cheeks, nose": "cheek_raise cheek_puff nose_wrinkle".split(),
-    "Mouth corners": "lip_corner_pull left_lip_corner_pull right_lip_corner_pull "
-    "lip_corner_down dimple lip_stretch".split(),
-    "Lips": "upper_lip_raise lower_lip_down pucker funnel lip_tighten lip_press lips_part lip_roll".split(),
-    "Jaw, chin, tongue": "jaw_drop jaw_forward jaw_left jaw_right chin_raise tongue_show".split(),
-    "Head": "head_turn_left head_turn_right head_up head_down head_tilt_left head_tilt_right "
-    "head_nod head_shake".split(),
-}
+REGIONS: dict[str, list[str]] = yaml.load(Path(__file__).with_name("regions.yaml").read_bytes(), yaml.CSafeLoader)
 """Every action unit, where a person looks for it."""
 
 SAMPLES = Path("data", "samples")
