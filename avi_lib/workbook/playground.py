@@ -32,7 +32,7 @@ from avi_lib.errors import AviError, InputError
 from avi_lib.face.people import VOICE, cast
 from avi_lib.face.portrait import PHOTO_SUFFIXES
 from avi_lib.instruction.instruction import understand
-from avi_lib.live import LiveSession, Socket
+from avi_lib.live import SOCKET, LiveSession
 from avi_lib.motion.clip import FACTORS
 from avi_lib.receivers import Page
 from avi_lib.settings import Factors, FactorSettings, SampleSettings, TalkSettings, validated
@@ -177,7 +177,7 @@ class LiveTab:
         with self._reporting():
             page = Page(0)
             try:
-                self.session = LiveSession(self._stock.talker, Socket(), [page], understand(self._asked()))
+                self.session = LiveSession(self._stock.talker, SOCKET, [page], understand(self._asked()))
             except AviError:
                 page.close()
                 raise

@@ -22,7 +22,7 @@ from functools import partial
 import numpy as np
 from tornado.websocket import websocket_connect
 
-from avi_lib.live import Intake, Pipe
+from avi_lib.live import Intake, piped
 from avi_lib.receivers import LiveLink, Page, Vmc, address
 from tools.benchmarks.damage import JUNK, mutated
 
@@ -82,7 +82,7 @@ def _garbage(rng: np.random.Generator) -> None:
 def _pipe(rng: np.random.Generator) -> None:
     """Bytes of any number, in a hurry."""
     intake, stopped = Intake(), threading.Event()
-    player = Pipe(io.BytesIO(rng.bytes(int(rng.integers(0, 20_000)))), int(rng.choice([8_000, 16_000, 48_000])))
+    player = piped(io.BytesIO(rng.bytes(int(rng.integers(0, 20_000)))), int(rng.choice([8_000, 16_000, 48_000])))
     thread = threading.Thread(target=player.play, args=(intake, stopped))
     thread.start()
     time.sleep(0.05)
