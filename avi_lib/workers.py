@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from avi_lib.errors import AssetError, AviError, InputError
 
@@ -189,9 +189,14 @@ def result_of(future: Future[_T]) -> _T:
         raise AviError("worker processes that live", got, do) from error
 
 
+def bar_file(hidden: bool | None) -> TextIO:
+    """Where a bar goes: in a notebook, which asks for it (`hidden` False), not where errors go, which are pink there."""
+    return sys.stdout if hidden is False else sys.stderr
+
+
 def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[Future[_T]]:
     """Futures as they end, with a bar of their numbers of recordings unless it is hidden."""
-    with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden) as shown:
+    with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden, file=bar_file(hidden)) as shown:
         for future in as_completed(futures):
             shown.update(futures[future])
             yield future

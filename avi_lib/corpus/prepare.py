@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float16
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 import avi_lib
 from avi_lib.corpus.adapters import scan_source
@@ -247,7 +247,7 @@ def source_digests(recordings: Sequence[Recording], memory: Place, hidden: bool 
         return found
 
     try:
-        listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=hidden)
+        listed = tqdm(recordings, "reading", unit=" recordings", leave=False, disable=hidden, file=bar_file(hidden))
         return {path: digest(path) for recording in listed for path in recording.files}
     finally:
         write_file(memory, json.dumps(known | kept, sort_keys=True).encode())
