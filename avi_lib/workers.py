@@ -22,7 +22,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_complet
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -196,7 +196,9 @@ def bar_file(hidden: bool | None) -> TextIO:
 
 def as_done(futures: Mapping[Future[_T], int], what: str, hidden: bool | None) -> Iterator[Future[_T]]:
     """Futures as they end, with a bar of their numbers of recordings unless it is hidden."""
-    with tqdm(desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden, file=bar_file(hidden)) as shown:
+    with tqdm(
+        desc=what, total=sum(futures.values()), unit=" recordings", leave=False, disable=hidden, file=bar_file(hidden)
+    ) as shown:
         for future in as_completed(futures):
             shown.update(futures[future])
             yield future

@@ -55,7 +55,7 @@ from avi_lib.motion.clip import ARKIT, FLAME, SPACES
 from avi_lib.settings import PerformerSettings, PrepareSettings
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import VIDEO_FPS
-from avi_lib.workers import as_done, result_of, worker_pool
+from avi_lib.workers import as_done, bar_file, result_of, worker_pool
 
 # Jobs: recordings that become a partition of the index and its shards.
 
