@@ -190,7 +190,7 @@ def result_of(future: Future[_T]) -> _T:
 
 
 def bar_file(hidden: bool | None) -> TextIO:
-    """Where a bar goes: in a notebook, which asks for it (`hidden` False), not where errors go, which are pink there."""
+    """Where a bar goes: in a notebook, which asks for it (`hidden` False), not where errors go: those are pink."""
     return sys.stdout if hidden is False else sys.stderr
 
 

@@ -48,7 +48,7 @@ def direct_pins(pyproject: Path = ROOT / "pyproject.toml") -> tuple[list[str], l
 
 
 def environment_yml(pyproject: Path = ROOT / "pyproject.toml") -> str:
-    """Text of environment.yml: what conda-forge has from there, the rest through pip, all with pyproject.toml's pins."""
+    """Text of environment.yml: what conda-forge has from there, the rest through pip, with pyproject.toml's pins."""
     pins = [Requirement(pin) for pins in direct_pins(pyproject) for pin in pins]
     conda = [f"{CONDA[each.name]}{each.specifier}" for each in pins if each.name in CONDA]
     lines = [
