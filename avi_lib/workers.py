@@ -22,7 +22,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_complet
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -189,7 +189,7 @@ def result_of(future: Future[_T]) -> _T:
         raise AviError("worker processes that live", got, do) from error
 
 
-def bar_file(hidden: bool | None) -> TextIO:
+def bar_file(hidden: bool | None) -> Any:
     """Where a bar goes: in a notebook, which asks for it (`hidden` False), not where errors go: those are pink."""
     return sys.stdout if hidden is False else sys.stderr
 
