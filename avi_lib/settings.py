@@ -225,6 +225,26 @@ class ReaderSettings(Settings):
     train: TrainSettings = TrainSettings()
 
 
+class PortraitSettings(Settings):
+    """A portrait's neural renderer, what it is trained on, and how; weights of losses by their names."""
+
+    size: Literal["tiny", "small", "paper"] = Field("small", description="widths of its networks")
+    photos: int = Field(6, ge=1, le=64, description="frames of the videos that stand for photographs")
+    views: int = Field(2, ge=1, le=8, description="photographs that draw each part of a video")
+    every: int = Field(3, ge=1, le=25, description="frames from one that is learned from to the next")
+    people: int = Field(16, ge=1, le=500, description="heads that are rendered where there are no videos")
+    frames: int = Field(60, ge=1, le=1000, description="frames of each of these")
+    warped_weight: float = Field(1.0, ge=0, description="of perceptual features of what is warped")
+    warped_error_weight: float = Field(5.0, ge=0, description="of its absolute error")
+    face_weight: float = Field(1.0, ge=0, description="of perceptual features of what is edited")
+    mouth_weight: float = Field(1.0, ge=0, description="of those of the mouth")
+    style_weight: float = Field(0.1, ge=0, description="of Gram matrices of both")
+    error_weight: float = Field(10.0, ge=0, description="of the absolute error of the face")
+    mouth_error_weight: float = Field(10.0, ge=0, description="of that of the mouth")
+    mask_weight: float = Field(0.02, ge=0, description="of how much of the face is edited")
+    train: TrainSettings = TrainSettings()
+
+
 class Profile(Settings):
     """Settings of every stage at one size of run."""
 
@@ -234,6 +254,7 @@ class Profile(Settings):
     talking: TalkingSettings
     flow: FlowSettings
     prior: PriorSettings
+    portrait: PortraitSettings
 
 
 PROFILES = {

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
@@ -183,7 +183,10 @@ class Renderer:
             return
         head, rasteriser = self.head_of(talk), self.rasteriser_of(talk)
         chunks = (range(len(motion))[start : start + CHUNK_FRAMES] for start in range(0, len(motion), CHUNK_FRAMES))
+        pictures: Iterable[Picture]
         pictures = rasteriser.draw_all(vertices for chunk in chunks for vertices in head.move(motion.at(chunk)))
+        if isinstance(head, Portrait):
+            pictures = head.refined(motion, pictures)
         if drawn is None:
             yield from pictures
             return

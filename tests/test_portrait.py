@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.ndimage import binary_dilation
 from test_tracking import tracker  # noqa: F401 (a fixture)
@@ -18,10 +19,22 @@ from avi_lib.face.camera import FRAMINGS, View
 from avi_lib.face.head import Head
 from avi_lib.face.portrait import Portrait, load_portrait
 from avi_lib.face.portrait_layers import project
+from avi_lib.face.portrait_networks import (
+    RADIUS,
+    SIZES,
+    PortraitNetworks,
+    load_networks,
+    refined,
+    save_networks,
+    untrained,
+    windows,
+)  # fmt: skip
 from avi_lib.face.raster import Rasteriser
 from avi_lib.models import cache_folder
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.settings import RenderSettings
+from avi_lib.settings import PortraitSettings, RenderSettings, TrainSettings
+from avi_lib.training import portrait as training
+from avi_lib.training.portrait_data import Examples
 
 SIDE, SMALL = 256, RenderSettings(size=256)
 VIEW = View.square(SIDE, FRAMINGS["face"])
@@ -140,7 +153,7 @@ def test_the_same_photograph_gives_the_same_portrait_and_is_prepared_once(portra
     def refuse(*_: object) -> None:
         raise AssertionError("prepared again")
 
-    arrays = portraits._prepare(photo, SMALL, portraits.load_head())
+    arrays = portraits._prepare(portraits.load_photo(photo), str(photo), SMALL, portraits.load_head())
     assert all(np.array_equal(arrays[name], getattr(portrait, name)) for name in ("vertices", "shapes", "atlas", "uv"))
     monkeypatch.setattr(portraits, "_prepare", refuse)
     assert np.array_equal(load_portrait(photo, SMALL).shapes, portrait.shapes)
@@ -159,3 +172,124 @@ def test_what_cannot_talk_is_refused_with_its_reason(tracker, kept, head, tmp_pa
         load_portrait(shut, RenderSettings(backdrop="#000000"))
     assert main(["talk", "a.wav", "--portrait", "me.txt"]) == 2
     assert "one photograph ending in" in capsys.readouterr().err
+
+
+# The neural renderer.
+
+
+def changed(networks: PortraitNetworks, seed: int = 1) -> PortraitNetworks:
+    """The same with last layers that are not zero, so that every part of it draws."""
+    generator = torch.Generator().manual_seed(seed)
+    for part in (networks.warping, networks.editing, networks.drawing):
+        last = next(each for each in part.last if isinstance(each, torch.nn.Conv2d))
+        last.weight.data = 0.05 * torch.randn(last.weight.shape, generator=generator)
+    return networks.eval()
+
+
+def test_an_untrained_renderer_draws_the_layers_to_the_bit_and_a_trained_one_the_face_alone(portrait: Portrait):
+    asked, networks = motion({}, {"jawOpen": 0.5}, {"headYaw": 0.15, "mouthSmile": 0.6}), untrained(SIZES["tiny"])
+    with portrait.rasteriser() as rasteriser:
+        layers = [rasteriser.draw(vertices) for vertices in portrait.move(asked)]
+    assert all(map(np.array_equal, refined(portrait, networks.eval(), asked, layers), layers))
+    drawn = list(refined(portrait, changed(networks), asked, layers))
+    for picture, layer, box in zip(drawn, layers, portrait.places(asked).boxes, strict=True):
+        left, top, right, bottom = np.clip(np.rint(box), 0, SIDE).astype(int)
+        apart = np.abs(picture.astype(int) - layer).max(axis=2)
+        assert apart[top:bottom, left:right].max() > 8
+        apart[top:bottom, left:right] = 0
+        assert apart.max() == 0
+    assert all(map(np.array_equal, refined(portrait, networks, asked, layers), drawn))
+
+
+def test_the_box_of_a_face_goes_with_eyes_and_nose_and_not_with_the_mouth(portrait: Portrait):
+    rest, turned, spoken = portrait.places(motion({}, {"headRoll": 0.1, "headYaw": 0.15}, {"jawOpen": 0.9})).boxes
+    assert np.allclose(rest, portrait.face_box, atol=1.0) and np.allclose(rest, spoken, atol=1.5)
+    assert np.abs(turned - rest).max() > 2
+    (x, y, wide, high), face = portrait.mouth_box, portrait.face_box
+    lips = portrait.landmarks[[61, 291, 0, 17]]
+    inner = (lips - face[:2]) / (face[2:] - face[:2]) * 2 - 1
+    assert (np.abs(inner - (x, y)) < (wide, high)).all() and np.abs(inner).max() < 1
+
+
+def test_windows_repeat_the_ends_and_hold_where_the_face_is(portrait: Portrait):
+    asked = motion(*({"jawOpen": 0.1 * frame} for frame in range(5)))
+    seen = windows(asked.values, portrait.places(asked))
+    assert seen.shape == (5, 2 * RADIUS + 1, len(ARKIT) + 3)
+    jaw = seen[2, :, ARKIT.index("jawOpen")]
+    assert jaw[RADIUS] == asked.values[2, ARKIT.index("jawOpen")] and (jaw[:11] == 0).all()
+    assert (jaw[-11:] == jaw.max()).all() and np.abs(seen[0, :, -3:]).max() < 0.02
+
+
+def test_a_renderer_is_read_as_it_was_saved_and_another_file_is_refused(tmp_path: Path):
+    path, small = tmp_path / "me.safetensors", replace(SIZES["tiny"], photo=(4, 6))
+    networks = changed(untrained(small))
+    networks.photo.copy_(torch.arange(72).reshape(4, 6, 3))
+    save_networks(networks, path, {"corpora": {"me": "my own"}})
+    again = load_networks(path)
+    assert again.shape == small and torch.equal(again.photo, networks.photo)
+    assert torch.equal(again.editing.last[0].weight, networks.editing.last[0].weight.half().float())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="portrait renderer"):
+        load_networks(path)
+    save_networks(untrained(SIZES["tiny"]), path, {})
+    with pytest.raises(InputError, match="its person's photograph"):
+        load_portrait(path, SMALL)
+
+
+def made_up(items: int) -> Examples:
+    """Examples of two photographs whose true faces are the layers' made darker."""
+    rng, shape = np.random.default_rng(0), SIZES["tiny"]
+    face, mouth = (shape.size, shape.size), shape.mouth[::-1]
+
+    def pictures(count: int, size: tuple[int, int]) -> np.ndarray:
+        coarse = rng.integers(60, 250, (count, 4, 4, 3), dtype=np.uint8)
+        return np.stack(
+            [np.asarray(Image.fromarray(each).resize(size[::-1], Image.Resampling.BICUBIC)) for each in coarse]
+        )
+
+    drawn, drawn_mouth = pictures(items, face), pictures(items, mouth)
+    return Examples(
+        pictures(2, face), pictures(2, mouth), np.array([[0, 0.35, 0.4, 0.27]] * 2, np.float32),
+        np.arange(items) % 2, np.arange(items), rng.standard_normal((items, 27, 58), np.float32),
+        drawn, drawn_mouth, drawn // 2, drawn_mouth // 2, pictures(1, (8, 10))[0],
+    )  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_goes_on_to_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    features = training.Perceptual().eval()
+    monkeypatch.setattr(training, "load_perceptual", lambda: features)
+    steps = TrainSettings(steps=8, batch=2, learning_rate=3e-3, warmup=1, average=0.0, log_every=1, save_every=3)
+    asked = PortraitSettings(size="tiny", train=steps)
+    whole, log = training.train_renderer(made_up(6), asked, tmp_path / "whole")
+    assert log[-1]["loss"] < 0.9 * log[2]["loss"] and "face" not in log[0] and "mouth" in log[-1]
+
+    def stop(line: dict) -> None:
+        if line["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_renderer(made_up(6), asked, tmp_path / "parts", on_log=stop)
+    parts, _ = training.train_renderer(made_up(6), asked, tmp_path / "parts")
+    assert all(map(torch.equal, whole.state_dict().values(), parts.state_dict().values()))
+    assert whole.photo.shape == (8, 10, 3) and whole.photo.max() > 50
+    begun, _ = training.train_renderer(made_up(6), asked, tmp_path / "begun", whole, own=False)
+    assert begun.photo.numel() == 0
+    with pytest.raises(InputError, match="size small"):
+        training.train_renderer(made_up(6), PortraitSettings(size="small"), tmp_path / "other", whole)
+
+
+def test_at_the_size_of_the_paper_one_step_has_gradients_in_every_network():
+    networks = changed(untrained(SIZES["paper"]))
+    crops = training.Crops(
+        *(
+            torch.rand(size)
+            for size in ((1, 27, 58), (1, 3, 256, 256), (1, 3, 256, 256), (1, 3, 96, 128), (1, 3, 96, 128))
+        ),
+        torch.tensor([[0, 0.35, 0.4, 0.3]]),
+    )
+    made = networks.train()(crops)
+    (made.edited.mean() + made.mouth.mean()).backward()
+    counts = {name: sum(p.numel() for p in part.parameters()) / 1e6 for name, part in networks.named_children()}
+    assert counts["warping"] == pytest.approx(12.71, abs=0.05) and counts["editing"] == pytest.approx(9.09, abs=0.05)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in networks.mapping.parameters())

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from avi_lib.corpus.dataset import Corpus
 from avi_lib.errors import InputError
 from avi_lib.face.people import choose
+from avi_lib.face.portrait_networks import load_networks
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels
 from avi_lib.instruction.grammar import MAX_LENGTH, MAX_UNITS, SPEAKERS
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
@@ -517,6 +518,20 @@ def test_the_playground_without_a_browser_leaves_pictures_files_and_a_record(tmp
     assert json.loads((run / "face.json").read_text("utf-8"))["timeline"][1]["at_s"] == 2.0
     assert pictures_in(run / "07_playground.ipynb") == 6
     assert "widget-view" not in (run / "07_playground.ipynb").read_text("utf-8")
+
+
+@pytest.mark.workbook
+def test_the_neural_portrait_leaves_weights_a_video_and_a_record(tmp_path: Path):
+    run = run_notebooks(["08"], {}, tmp_path / "run", ROOT)
+    recorded = json.loads((run / "record.json").read_text("utf-8"))
+    assert recorded["untrained_apart"] < 1e-5 and recorded["one_step"][1] < recorded["one_step"][0]
+    assert recorded["steps"] == profile("smoke").portrait.train.steps
+    assert np.isfinite(recorded["losses"]).all() and recorded["losses"][-1] < recorded["losses"][0]
+    assert set(recorded["figures"]) == {"still photograph", "layers", "renderer"} and recorded["megabytes"] < 10
+    assert load_networks(run / "me.safetensors").photo.numel() > 0
+    with av.open(str(run / "talk.mp4")) as video:
+        assert video.streams.video[0].frames == 100 and "Synthetic" in video.metadata["comment"]
+    assert pictures_in(run / "08_portrait.ipynb") == 8
 
 
 def pictures_in(path: Path) -> int:

@@ -13,9 +13,12 @@ between the person's eyes; a weight of 0 is the person at rest, a turn of 0 the 
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, Int32, UInt8
@@ -29,9 +32,14 @@ from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionC
 from avi_lib.settings import RenderSettings
 from avi_lib.wall import behind_wall
 
+if TYPE_CHECKING:
+    from avi_lib.face.portrait_networks import PortraitNetworks
+
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+RENDERER_SUFFIX = ".safetensors"
+"""Of a neural renderer, which holds the photograph of its person."""
 SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
-RECIPE = 3
+RECIPE = 4
 """Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
 LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
 LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
@@ -83,7 +91,29 @@ LIP_CORNERS = (78, 308)
 OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149,
         150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
 """Landmarks of MediaPipe's canonical face by what they lie on, in order around it; left is the person's."""
+FIRM = (33, 133, 362, 263, 168, 6, 197, 195, 5, 1, 98, 327)
+"""Landmarks of eye corners and nose, which no expression moves far."""
 _MESH = 468  # landmarks without the irises
+FACE_SIDE, FACE_DOWN = 7.2, 1.0  # of a face's box, and how far its middle lies below theirs, in spreads of these
+MOUTH_WIDE, MOUTH_DOWN = 0.95, 0.12  # half the width of a mouth's box, and how far it lies below, in widths of it
+
+
+class Place(NamedTuple):
+    """Where a face is in pictures: its box (left, top, right, bottom in pixels), and how that differs from at rest."""
+
+    boxes: Float[np.ndarray, "frames 4"]
+    shift: Float[np.ndarray, "frames 2"]  # right and down, in sides of the box at rest
+    scale: Float[np.ndarray, " frames"]
+
+
+def place_of(firm: Float[np.ndarray, "frames 12 2"], rest: Float[np.ndarray, "12 2"]) -> Place:
+    """The places of faces from their FIRM landmarks, and from those of the photograph."""
+    middles, spread = firm.mean(axis=1), np.sqrt(firm.var(axis=1).sum(axis=1))
+    usual = float(np.sqrt(rest.var(axis=0).sum()))
+    centres = middles + np.array([0.0, FACE_DOWN]) * spread[:, None]
+    half = FACE_SIDE / 2 * spread[:, None]
+    boxes = np.concatenate([centres - half, centres + half], axis=1)
+    return Place(boxes, (middles - rest.mean(axis=0)) / (FACE_SIDE * usual), spread / usual)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -97,6 +127,9 @@ class Portrait(Head):
     lip_pairs: Int32[np.ndarray, "2 pairs"]  # vertices of the inner lips that meet, upper and lower
     lip_followers: Int32[np.ndarray, " followers"]
     lip_shares: Float32[np.ndarray, "followers pairs"]  # how much of each gap that is closed they go
+    photo: UInt8[np.ndarray, "height width 3"]  # the photograph as it is shown
+    landmarks: Float32[np.ndarray, "478 2"]  # its own, column and row in pixels
+    networks: PortraitNetworks | None = None  # what draws its pictures anew
 
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """`Head.move` with turns that come to rest before what the photograph does not show, and lips that seal."""
@@ -119,10 +152,62 @@ class Portrait(Head):
 
         return Rasteriser(self, self.view, self.backdrop, pictured=(PICTURED,))
 
+    def refined(self, motion: MotionClip, pictures: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
+        """The rasteriser's pictures of a motion, drawn anew by the networks where there are some."""
+        if self.networks is None:
+            return pictures
+        from avi_lib.face.portrait_networks import refined
+
+        return refined(self, self.networks, motion, pictures)
+
+    @property
+    def face_box(self) -> Float[np.ndarray, " 4"]:
+        """The face in the photograph, as in `Place`."""
+        firm = self.landmarks[list(FIRM)].astype(np.float64)
+        box: np.ndarray = place_of(firm[None], firm).boxes[0]
+        return box
+
+    @property
+    def mouth_box(self) -> Float[np.ndarray, " 4"]:
+        """The mouth within the face's box, which goes from -1 to 1: its middle, half its width and half its height."""
+        corners = self.landmarks[[61, 291]].astype(np.float64)
+        wide = float(np.linalg.norm(corners[0] - corners[1]))
+        face = self.face_box
+        middle = self.landmarks[[61, 291, 0, 17]].mean(axis=0) + np.array([0, MOUTH_DOWN * wide])
+        inner = (middle - face[:2]) / (face[2:] - face[:2]) * 2 - 1
+        half = MOUTH_WIDE * wide * np.array([1.0, 2 / 3]) / (face[2:] - face[:2]) * 2
+        return np.concatenate([inner, half])
+
+    def places(self, motion: MotionClip) -> Place:
+        """Where the face is in each picture of a motion."""
+        from avi_lib.face.portrait_layers import project
+
+        firm, off = self._firm
+        rest = self.landmarks[list(FIRM)].astype(np.float64)
+        moved = firm.move(motion).astype(np.float64)
+        pixels = project(moved.reshape(-1, 3), self.view).reshape(len(moved), -1, 2) + off
+        return place_of(pixels, rest)
+
+    @cached_property
+    def _firm(self) -> tuple[Portrait, Float[np.ndarray, "12 2"]]:
+        """The vertices beside the FIRM landmarks as a portrait of these alone, and how far from them these lie."""
+        from avi_lib.face.portrait_layers import project
+
+        blinks = [ARKIT.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+        skin = np.unique(self.triangles[self.material == PICTURED])
+        skin = skin[(self.head_weight[skin] == 1) & (np.abs(self.shapes[blinks][:, skin]).max(axis=(0, 2)) < 0.002)]
+        shown = project(self.move(MotionClip(self.own[None], 25.0, ARKIT))[0].astype(np.float64), self.view)
+        marks = self.landmarks[list(FIRM)].astype(np.float64)
+        members = skin[np.linalg.norm(shown[skin] - marks[:, None], axis=2).argmin(axis=1)]
+        none, pairs = np.zeros(0, np.int32), np.zeros((2, 0), np.int32)
+        parts = {"vertices": self.vertices[members], "shapes": self.shapes[:, members], "eyeballs": (none, none)}
+        lips = {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
+        return replace(self, head_weight=self.head_weight[members], **parts, **lips), marks - shown[members]
+
 
 def is_photo(name: str) -> bool:
-    """Whether the name of a head is that of a photograph."""
-    return Path(name).suffix.lower() in PHOTO_SUFFIXES
+    """Whether the name of a head is that of a photograph, or of a neural renderer with one."""
+    return Path(name).suffix.lower() in (*PHOTO_SUFFIXES, RENDERER_SUFFIX)
 
 
 # The photograph and its face.
@@ -313,8 +398,10 @@ def similarity(
 def load_portrait(path: Path, settings: RenderSettings) -> Portrait:
     """The person of a photograph, prepared for pictures of one size; what is prepared is kept by content.
 
+    A file of a neural renderer stands for the photograph that it holds, and draws the pictures.
+
     Raises:
-        InputError: no photograph, or no face in it that can be moved.
+        InputError: no photograph, or no face in it that can be moved; no neural renderer, or one without a photograph.
         AssetError: the tracker's model or a system library is missing.
     """
     if settings.backdrop != STUDIO or settings.turn_deg or settings.tilt_deg:
@@ -322,10 +409,33 @@ def load_portrait(path: Path, settings: RenderSettings) -> Portrait:
         raise InputError("a photograph before its own backdrop", "another backdrop or camera", do)
     if not path.is_file():
         raise InputError("a photograph", f"{path}, which is not there", "check the path")
+    if path.suffix.lower() != RENDERER_SUFFIX:
+        return _portrait(lambda: load_photo(path), file_sha256(path), path, settings)
+    from avi_lib.face.portrait_networks import load_networks
+
+    networks = load_networks(path)
+    rgb = networks.photo.numpy().astype(np.uint8)
+    if not rgb.size:
+        raise InputError(
+            "a neural renderer with its person's photograph", f"{path} without", "train one with notebook 08"
+        )
+    return replace(portrait_of(rgb, path, settings), networks=networks)
+
+
+def portrait_of(
+    rgb: UInt8[np.ndarray, "height width 3"], path: Path, settings: RenderSettings, answered: bool = True
+) -> Portrait:
+    """The person of a picture that comes from `path`; without what the tracker reads back unless `answered`."""
+    return _portrait(lambda: rgb, hashlib.sha256(rgb.tobytes()).hexdigest(), path, settings, answered)
+
+
+def _portrait(
+    read: Callable[[], np.ndarray], digest: str, path: Path, settings: RenderSettings, answered: bool = True
+) -> Portrait:
     head = load_head()
     shown = settings.model_dump(include={"size", "width", "framing"})
-    key = {"what": "portrait", "recipe": RECIPE, "photo": file_sha256(path), **shown}
-    arrays = dict(cached(cache_folder() / "portraits", key, lambda: _prepare(path, settings, head)))
+    key = {"what": "portrait", "recipe": RECIPE, "photo": digest, **shown}
+    arrays = dict(cached(cache_folder() / "portraits", key, lambda: _prepare(read(), str(path), settings, head)))
     target, fov_deg = arrays.pop("target"), float(arrays.pop("fov_deg")[0])
     notes = tuple(bytes(arrays.pop("notes")).decode().strip().splitlines())
     x, y = map(float, target)
@@ -337,6 +447,8 @@ def load_portrait(path: Path, settings: RenderSettings) -> Portrait:
         name=path.stem, notes=notes, view=View(width, height, camera), eyeballs=eyeballs, answers=PLAIN,
         identity=np.zeros((0, *plain["vertices"].shape), np.float32), **plain,
     )  # fmt: skip
+    if not answered:
+        return portrait
     kept = cached(cache_folder() / "portraits", key | {"what": "answers"}, lambda: {"answers": answering(portrait)})
     gain, bend = kept["answers"]
     own = portrait.own.copy()
@@ -396,14 +508,13 @@ def answering(portrait: Portrait) -> Float32[np.ndarray, "2 channels"]:
     return answers
 
 
-def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.ndarray]:
+def _prepare(rgb: np.ndarray, name: str, settings: RenderSettings, head: Head) -> dict[str, np.ndarray]:
     """Everything of a portrait as arrays."""
     from avi_lib.face import portrait_layers as layers
     from avi_lib.face.portrait_pages import Landmarks, resample
 
-    rgb = load_photo(path)
-    face = find_face(rgb, str(path))
-    notes = check_face(face, str(path))
+    face = find_face(rgb, name)
+    notes = check_face(face, name)
     onto, (width, height) = crop_of(face, (rgb.shape[1], rgb.shape[0]), settings)
     picture = resample(rgb, onto, width, height)
     marks = face.landmarks * onto[0, 0] + np.array([onto[0, 2], onto[1, 2], 0.0])
@@ -434,4 +545,5 @@ def _prepare(path: Path, settings: RenderSettings, head: Head) -> dict[str, np.n
     )
     lines = np.frombuffer("\n".join(notes).encode() or b" ", np.uint8)
     camera = {"target": np.array(view.camera.position[:2]), "fov_deg": np.array([view.camera.fov_deg])}
-    return {**made, **camera, "own": own, "notes": lines}
+    seen = {"photo": picture, "landmarks": marks[:, :2].astype(np.float32)}
+    return {**made, **camera, **seen, "own": own, "notes": lines}

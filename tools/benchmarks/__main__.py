@@ -29,6 +29,7 @@ SECTIONS = (
     "rendering",
     "cast",
     "portrait",
+    "renderer",
     "phones",
     "tracks",
     "dynamics",
@@ -77,6 +78,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--held-out", nargs="*", default=[], metavar="NAME", help="recordings of a rig not trained on")
     parser.add_argument("--talking", type=Path, metavar="WEIGHTS", help="a generator other than the shipped one")
     parser.add_argument("--prior", type=Path, metavar="WEIGHTS", help="a prior other than the shipped one")
+    parser.add_argument("--renderer", type=Path, metavar="WEIGHTS", help="a portrait's neural renderer, of GRID's s1")
     parser.add_argument("--text-encoder", metavar="NAME-or-PATH", help="of that prior, where it is a path")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache" / "features", help="acoustic features")
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="demonstration clips for the instructor")

@@ -40,6 +40,7 @@ class Options:
     held_out: Sequence[str]
     talking: Path | None
     prior: Path | None
+    renderer: Path | None
     text_encoder: str | None
     cache: Path
     demo: Path | None

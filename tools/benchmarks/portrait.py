@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.ndimage import binary_dilation
 
 from avi_lib.face.portrait import (
+    FIRM,
     LIP_CORNERS,
     LOWER_LIP,
     UPPER_LIP,
@@ -50,7 +51,7 @@ ASKED = {
 CLOSED = 0.02  # gap of the inner lips, beyond that at rest, up to which they are closed
 _LIPS = [*UPPER_LIP, *LOWER_LIP, *LIP_CORNERS]
 _IRISES = [468, 473]
-_FIRM = [33, 133, 362, 263, 168, 6, 197, 195, 5, 1, 98, 327]  # landmarks of eye corners and nose
+_FIRM = list(FIRM)
 
 
 def photograph() -> Path | None:
