@@ -37,6 +37,7 @@ CHANNELS = len(ARKIT) + 3  # and shift right, shift down (of the face's box) and
 FORMAT, KIND = 1, "portrait renderer"
 MOST_FLOW = 2.0  # pixels of the flow's own grid, a quarter of the picture's
 EDGE = 0.12  # share of a crop over which what is learned fades towards its edge
+GENTLE = 0.1  # of what the last layer of an editing network gives: it begins at zero, and AdamW's first steps are large
 TOGETHER = 8  # pictures that go through the networks at a time
 _REMEDY = "train it with notebook 08"
 
@@ -227,7 +228,7 @@ class Editing(nn.Module):
         self.jump = nn.ModuleList(_convolved(a, a) for a, _ in reversed(steps))
         side = 7 if stem == 1 else 3
         self.last = nn.Sequential(
-            _zeroed(nn.Conv2d(widths[0], 3 * stem**2, side, padding=side // 2)), nn.PixelShuffle(stem), nn.Tanh()
+            _zeroed(nn.Conv2d(widths[0], 3 * stem**2, side, padding=side // 2)), nn.PixelShuffle(stem)
         )
 
     def forward(self, pictures: Maps, code: Code) -> Maps:
@@ -240,8 +241,7 @@ class Editing(nn.Module):
             for block in blocks:
                 maps = block(maps, code)
             maps = grow(maps) + jump(skips.pop())
-        made: Maps = self.last(maps)
-        return made
+        return torch.tanh(GENTLE * self.last(maps))
 
 
 def warp(pictures: Maps, flow: Maps) -> Maps:
