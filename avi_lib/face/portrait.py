@@ -464,17 +464,25 @@ def read_back(
     portrait: Portrait, motion: MotionClip
 ) -> tuple[Float[np.ndarray, "frames 478 3"], Float32[np.ndarray, "frames channels"], list[np.ndarray]]:
     """Landmarks and ARKIT values that the tracker finds in pictures of a motion, and the pictures."""
+    with portrait.rasteriser() as rasteriser:
+        return look_at(portrait.refined(motion, rasteriser.draw_all(portrait.move(motion))))
+
+
+def look_at(
+    pictures: Iterable[np.ndarray],
+) -> tuple[Float[np.ndarray, "frames 478 3"], Float32[np.ndarray, "frames channels"], list[np.ndarray]]:
+    """The same of any pictures of a face."""
     from avi_lib.face.tracking import FaceFollower
 
-    marks, values, pictures = [], [], []
-    with portrait.rasteriser() as rasteriser, FaceFollower(_tracker()) as follower:
-        for number, picture in enumerate(rasteriser.draw_all(portrait.move(motion))):
+    marks, values, shown = [], [], []
+    with FaceFollower(_tracker()) as follower:
+        for number, picture in enumerate(pictures):
             for look in range(SETTLED):
                 seen = follower.follow(number + look / 25, picture)
             marks.append(follower.landmarks.copy())
             values.append(seen[1])
-            pictures.append(picture)
-    return np.array(marks), np.array(values), pictures
+            shown.append(picture)
+    return np.array(marks), np.array(values), shown
 
 
 def answering(portrait: Portrait) -> Float32[np.ndarray, "2 channels"]:

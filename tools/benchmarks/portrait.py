@@ -184,12 +184,20 @@ def _errors(video: Path, work: Path) -> Sequence[float]:
     with np.load(video.with_suffix(".npz"), allow_pickle=False) as track:
         true = track["landmarks"][::EVERY].astype(np.float64)
     true = true[..., :2] * size * onto[0, 0] + onto[:, 2]
+    still = np.repeat(true[:1], len(true), axis=0)
+    return *landmark_errors(marks, true), landmark_errors(still, true)[0]
+
+
+def landmark_errors(
+    marks: Float[np.ndarray, "frames 468 2"], true: Float[np.ndarray, "frames 478 2"]
+) -> tuple[float, float, float]:
+    """Errors of all landmarks and of the lips, and r of the lip gap."""
     irises = np.linalg.norm(true[:, _IRISES[0]] - true[:, _IRISES[1]], axis=1)
-    true = true[:, :468]
+    marks, true = marks[:, :468], true[:, :468]
     apart = np.linalg.norm(_laid(marks, true) - true, axis=2) / irises[:, None]
-    still = np.linalg.norm(_laid(np.repeat(true[:1], len(true), axis=0), true) - true, axis=2) / irises[:, None]
     gaps = [np.linalg.norm(each[:, 13] - each[:, 14], axis=1) for each in (marks, true)]
-    return apart.mean(), apart[:, _LIPS].mean(), float(np.corrcoef(*gaps)[0, 1]), still.mean()
+    with np.errstate(invalid="ignore"):  # of a still photograph
+        return float(apart.mean()), float(apart[:, _LIPS].mean()), float(np.corrcoef(*gaps)[0, 1])
 
 
 def _laid(marks: Float[np.ndarray, "frames 468 2"], onto: Float[np.ndarray, "frames 468 2"]) -> np.ndarray:

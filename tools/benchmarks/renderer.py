@@ -17,7 +17,7 @@ from jaxtyping import Float, UInt8
 from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import gaussian_filter1d
 
-from avi_lib.face.portrait import FIRM, Portrait, load_portrait, place_of
+from avi_lib.face.portrait import FIRM, Portrait, load_portrait, look_at, place_of
 from avi_lib.face.portrait_networks import Shape, as_maps, crops_of, fade
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import PortraitSettings, RenderSettings
@@ -33,16 +33,23 @@ from avi_lib.training.portrait_data import (
     videos_in,
 )  # fmt: skip
 from tools.benchmarks.measuring import Figure, Options, left_out, there
+from tools.benchmarks.portrait import landmark_errors
 
 MEASURED = Shape(192, (96, 64))  # sizes of the crops that are compared
 LOOKED_AT = 25  # frames of a part whose features are compared, at least
+TRACKED_EVERY = 5  # frames from one that is tracked again to the next
 WARPED_EVERY = 5  # frames from one that is warped plainly to the next
 GRID = 48  # places of the plain warp along a side
 Crops = tuple[UInt8[np.ndarray, "frames size size 3"], UInt8[np.ndarray, "frames high wide 3"]]
 MEASURES = {
-    "mouth perceptual": -1, "mouth PSNR": 1, "face perceptual": -1, "face PSNR": 1, "flicker": -1, "sharpness": 1
+    "mouth perceptual": -1, "mouth PSNR": 1, "face perceptual": -1, "face PSNR": 1, "flicker": -1, "sharpness": 1,
+    "landmark error": -1, "lip error": -1, "lip gap r": 1,
 }  # fmt: skip
 """Each with the side on which it is better."""
+MUST = {
+    "flicker": "<= 1.2", "sharpness": ">= 0.8", "landmark error": "<= 0.025", "lip error": "<= 0.025",
+    "lip gap r": ">= 0.8",
+}  # fmt: skip
 
 
 def measure(options: Options) -> Iterator[Figure]:
@@ -64,32 +71,38 @@ def compare(weights: Path, videos: Sequence[Path], settings: PortraitSettings) -
     for part in held_out(parts):
         motion = MotionClip(part.values - home.values[at] + portrait.own, FPS, ARKIT)
         truth, rows = pictured(portrait, part, motion)
-        for name, (frames, crops) in rows.items():
+        marks = part.track.landmarks[part.pictures][::TRACKED_EVERY].astype(np.float64)
+        for name, (frames, pictures, boxes) in rows.items():
+            crops = crops_of(pictures, boxes, portrait.mouth_box, MEASURED)
             measured = scores(crops, (truth[0][frames], truth[1][frames]), network)
+            names = ("landmark error", "lip error", "lip gap r")
+            if name in ("layers", "renderer"):
+                read = look_at(pictures[::TRACKED_EVERY])[0][..., :2]
+                measured |= dict(zip(names, landmark_errors(read, marks), strict=True))
             for measure, value in measured.items():
                 found.setdefault(name, {}).setdefault(measure, []).append(value)
     return {row: {name: np.array(values) for name, values in each.items()} for row, each in found.items()}
 
 
-def pictured(portrait: Portrait, part: Part, motion: MotionClip) -> tuple[Crops, dict[str, tuple[np.ndarray, Crops]]]:
-    """True crops of a part, and of every row the frames that it has, with their crops."""
+Row = tuple[np.ndarray, Sequence[np.ndarray], Float[np.ndarray, "frames 4"]]
+"""Frames, their pictures, and the boxes of their faces."""
+
+
+def pictured(portrait: Portrait, part: Part, motion: MotionClip) -> tuple[Crops, dict[str, Row]]:
+    """True crops of a part, and every row of pictures."""
     marks = part.track.landmarks[part.pictures].astype(np.float64)
     firm = gaussian_filter1d(marks[:, list(FIRM)], STEADY_FRAMES, axis=0, mode="nearest")
-    boxes, mouth, every = place_of(firm, firm[0]).boxes, portrait.mouth_box, np.arange(len(motion))
-    truth = crops_of((rgb for _, rgb in pictures_in(part)), boxes, mouth, MEASURED)
+    boxes, every = place_of(firm, firm[0]).boxes, np.arange(len(motion))
+    truth = crops_of((rgb for _, rgb in pictures_in(part)), boxes, portrait.mouth_box, MEASURED)
     with portrait.rasteriser() as rasteriser:
         layers = list(rasteriser.draw_all(portrait.move(motion)))
-    places = portrait.places(motion).boxes
-    still = crops_of(
-        [portrait.photo] * len(motion), np.repeat(portrait.face_box[None], len(motion), axis=0), mouth, MEASURED
-    )
+    places, home = portrait.places(motion).boxes, np.repeat(portrait.face_box[None], len(motion), axis=0)
     some = every[::WARPED_EVERY]
-    warped = [plain_warp(portrait, marks[frame], boxes[frame]) for frame in some]
     return truth, {
-        "still": (every, still),
-        "warp": (some, crops_of(warped, np.repeat(portrait.face_box[None], len(some), axis=0), mouth, MEASURED)),
-        "layers": (every, crops_of(layers, places, mouth, MEASURED)),
-        "renderer": (every, crops_of(portrait.refined(motion, layers), places, mouth, MEASURED)),
+        "still": (every, [portrait.photo] * len(motion), home),
+        "warp": (some, [plain_warp(portrait, marks[frame], boxes[frame]) for frame in some], home[some]),
+        "layers": (every, layers, places),
+        "renderer": (every, list(portrait.refined(motion, layers)), places),
     }
 
 
@@ -145,9 +158,11 @@ def _fine(faces: np.ndarray) -> float:
 def figures(found: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Figure]:
     """Every measure of every row, and how far the renderer is better than warp and layers, part by part."""
     for name, better in MEASURES.items():
-        rows = ", ".join(f"{row} {values[name].mean():.3f}" for row, values in found.items() if row != "renderer")
+        rows = ", ".join(
+            f"{row} {values[name].mean():.3f}" for row, values in found.items() if row != "renderer" and name in values
+        )
         ours = found["renderer"][name]
-        must = {"flicker": "<= 1.2", "sharpness": ">= 0.8"}.get(name, "-")
+        must = MUST.get(name, "-")
         yield Figure(
             f"renderer: {name}",
             float(ours.mean()),
