@@ -200,8 +200,12 @@ class Portrait(Head):
         marks = self.landmarks[list(FIRM)].astype(np.float64)
         members = skin[np.linalg.norm(shown[skin] - marks[:, None], axis=2).argmin(axis=1)]
         none, pairs = np.zeros(0, np.int32), np.zeros((2, 0), np.int32)
-        parts = {"vertices": self.vertices[members], "shapes": self.shapes[:, members], "eyeballs": (none, none)}
-        lips = {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
+        parts: dict[str, Any] = {
+            "vertices": self.vertices[members],
+            "shapes": self.shapes[:, members],
+            "eyeballs": (none, none),
+        }
+        lips: dict[str, Any] = {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
         return replace(self, head_weight=self.head_weight[members], **parts, **lips), marks - shown[members]
 
 

@@ -234,6 +234,7 @@ class Editing(nn.Module):
     def forward(self, pictures: Maps, code: Code) -> Maps:
         """Three channels."""
         maps, skips = self.stem(pictures), []
+        blocks: Any
         for halve in self.halve:
             skips.append(maps)
             maps = halve(maps)
@@ -253,8 +254,8 @@ def warp(pictures: Maps, flow: Maps) -> Maps:
 
 def _grid(pictures: Maps) -> Float[torch.Tensor, "batch height width 2"]:
     """The middles of all pixels, from -1 to 1."""
-    (count, _, height, width), like = pictures.shape, {"device": pictures.device, "dtype": pictures.dtype}
-    rows, columns = ((torch.arange(side, **like) * 2 + 1) / side - 1 for side in (height, width))
+    count, _, height, width = pictures.shape
+    rows, columns = ((torch.arange(side).to(pictures) * 2 + 1) / side - 1 for side in (height, width))
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).expand(count, -1, -1, -1)
 
 
@@ -408,9 +409,13 @@ def load_networks(path: Path) -> PortraitNetworks:
     """The networks of a file; InputError for another or a damaged one."""
     with weights_of(KIND, path, _REMEDY):
         header, tensors = read_weights(path, (FORMAT,), KIND)
-        lists = {name: tuple(each) if isinstance(each, list) else each for name, each in header["shape"].items()}
+        lists: dict[str, Any] = {
+            name: tuple(each) if isinstance(each, list) else each for name, each in header["shape"].items()
+        }
         shape = Shape(**lists)
-        return build_network(lambda: PortraitNetworks(shape), tensors).to(memory_format=torch.channels_last)
+        networks: Any = build_network(lambda: PortraitNetworks(shape), tensors)
+        loaded: PortraitNetworks = networks.to(memory_format=torch.channels_last)
+        return loaded
 
 
 def read_networks_about(path: Path) -> dict[str, object]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -57,6 +57,7 @@ class Perceptual(nn.Module):
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Features of pictures (batch, 3, height, width) in 0-1."""
         maps, kept = functional.relu6(self.first(_padded(pictures * (255 / 128) - 127 / 128, self.first))), []
+        block: Any
         for number, block in enumerate(self.blocks):
             before, (*wide, last) = maps, block
             for convolution in wide:
@@ -87,7 +88,7 @@ def load_perceptual() -> Perceptual:
         assert convolution.bias is not None
         convolution.bias.copy_(held[f"{norm}.bias"] - held[f"{norm}.running_mean"] * scale)
 
-    network = Perceptual()
+    network: Any = Perceptual()
     with torch.no_grad():
         folded(network.first, "_conv_stem", "_bn0")
         for number, block in enumerate(network.blocks):
@@ -95,7 +96,8 @@ def load_perceptual() -> Perceptual:
             for convolution, name in zip(block, names, strict=True):
                 norm = {"_expand_conv": "_bn0", "_depthwise_conv": "_bn1", "_project_conv": "_bn2"}[name]
                 folded(convolution, f"_blocks.{number}.{name}", f"_blocks.{number}.{norm}")
-    return network.eval().to(memory_format=torch.channels_last)
+    loaded: Perceptual = network.eval().to(memory_format=torch.channels_last)
+    return loaded
 
 
 def perceptual_distance(ours: Sequence[torch.Tensor], theirs: Sequence[torch.Tensor]) -> Float[torch.Tensor, " batch"]:

@@ -111,8 +111,8 @@ def follow(video: Path) -> Tracked:
                 seen = person == 0
                 marks = follower.landmarks[:, :2] if seen else np.full((478, 2), np.nan)
                 rows.append((start_s, values if seen else np.full(len(ARKIT), np.nan), marks))
-        start_s, values, landmarks = (np.array(each) for each in zip(*rows, strict=True))
-        return {"start_s": start_s, "values": np.float32(values), "landmarks": np.float32(landmarks)}
+        columns = [np.array(each) for each in zip(*rows, strict=True)]
+        return dict(zip(Tracked._fields, (columns[0], *(each.astype(np.float32) for each in columns[1:])), strict=True))
 
     key = {"what": "landmarks of a video", "video": file_sha256(video)}
     return Tracked(**cached(cache_folder() / "portraits", key, look))

@@ -119,7 +119,8 @@ def plain_warp(portrait: Portrait, marks: Float[np.ndarray, "478 2"], box: Float
     nodes = np.stack(np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID)), axis=-1)
     sources = plate(nodes.reshape(-1, 2)).reshape(GRID, GRID, 2).astype(np.float32)
     columns, rows = (np.arange(extent, dtype=np.float32) / extent * (GRID - 1) for extent in (width, height))
-    dense = cv2.remap(sources, *np.meshgrid(columns, rows), cv2.INTER_LINEAR)
+    places = np.stack(np.meshgrid(columns, rows), axis=-1)
+    dense = cv2.remap(sources, places, np.zeros(0), cv2.INTER_LINEAR)
     warped: np.ndarray = cv2.remap(portrait.photo, dense, np.zeros(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     return warped
 
@@ -181,4 +182,5 @@ def figures(found: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Figure]:
 def interval(values: np.ndarray) -> tuple[float, float, float]:
     """The mean and its interval of 95 % over parts, by 2,000 draws."""
     draws = np.random.default_rng(0).choice(values, (2000, len(values))).mean(axis=1)
-    return float(values.mean()), *map(float, np.percentile(draws, [2.5, 97.5]))
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
