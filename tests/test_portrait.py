@@ -203,8 +203,8 @@ def test_an_untrained_renderer_draws_the_layers_to_the_bit_and_a_trained_one_the
 
 def test_the_box_of_a_face_goes_with_eyes_and_nose_and_not_with_the_mouth(portrait: Portrait):
     rest, turned, spoken = portrait.places(motion({}, {"headRoll": 0.1, "headYaw": 0.15}, {"jawOpen": 0.9})).boxes
-    assert np.allclose(rest, portrait.face_box, atol=1.0) and np.allclose(rest, spoken, atol=1.5)
-    assert np.abs(turned - rest).max() > 2
+    assert np.allclose(rest, portrait.face_box, atol=1.0) and np.allclose(rest, spoken, atol=4.0)
+    assert np.abs(turned - rest).max() > 5
     (x, y, wide, high), face = portrait.mouth_box, portrait.face_box
     lips = portrait.landmarks[[61, 291, 0, 17]]
     inner = (lips - face[:2]) / (face[2:] - face[:2]) * 2 - 1

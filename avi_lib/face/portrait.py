@@ -200,13 +200,11 @@ class Portrait(Head):
         marks = self.landmarks[list(FIRM)].astype(np.float64)
         members = skin[np.linalg.norm(shown[skin] - marks[:, None], axis=2).argmin(axis=1)]
         none, pairs = np.zeros(0, np.int32), np.zeros((2, 0), np.int32)
-        parts: dict[str, Any] = {
-            "vertices": self.vertices[members],
-            "shapes": self.shapes[:, members],
-            "eyeballs": (none, none),
-        }
-        lips: dict[str, Any] = {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
-        return replace(self, head_weight=self.head_weight[members], **parts, **lips), marks - shown[members]
+        rows = ("vertices", "uv", "weld", "occlusion", "head_weight")
+        parts: dict[str, Any] = {name: getattr(self, name)[members] for name in rows}
+        parts |= {"shapes": self.shapes[:, members], "identity": self.identity[:, members], "eyeballs": (none, none)}
+        parts |= {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
+        return replace(self, **parts), marks - shown[members]
 
 
 def is_photo(name: str) -> bool:

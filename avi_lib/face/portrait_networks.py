@@ -41,7 +41,7 @@ GENTLE = 0.1  # of what the last layer of an editing network gives: it begins at
 TOGETHER = 8  # pictures that go through the networks at a time
 _REMEDY = "train it with notebook 08"
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
 Maps = Float[torch.Tensor, "batch _ _ _"]
 Code = Float[torch.Tensor, "batch code"]
 
@@ -261,7 +261,7 @@ def _grid(pictures: Maps) -> Float[torch.Tensor, "batch height width 2"]:
 
 def fade(height: int, width: int) -> Float32[np.ndarray, "height width"]:
     """1 in the middle of a crop, 0 at its edge."""
-    sides = [np.clip((1 - np.abs((np.arange(side) * 2 + 1) / side - 1)) / (2 * EDGE), 0, 1) for side in (height, width)]
+    sides = [np.clip(np.minimum(row := np.arange(side), row[::-1]) / (EDGE * side), 0, 1) for side in (height, width)]
     rows, columns = (side * side * (3 - 2 * side) for side in sides)
     return np.outer(rows, columns).astype(np.float32)
 
@@ -318,7 +318,7 @@ def crop(picture: Picture, box: Float[np.ndarray, " 4"], width: int, height: int
 
 def crops_of(
     pictures: Iterable[Picture], boxes: Float[np.ndarray, "frames 4"], mouth: Float[np.ndarray, " 4"], shape: Shape
-) -> tuple[UInt8[np.ndarray, "frames size size 3"], UInt8[np.ndarray, "frames high wide 3"]]:
+) -> tuple[UInt8[np.ndarray, "frames _ _ 3"], UInt8[np.ndarray, "frames _ _ 3"]]:
     """Face and mouth of pictures; boxes of faces in pixels, and the mouth's within the face's, as `Crops.box`."""
     pairs = [
         (crop(picture, box, shape.size, shape.size), crop(picture, mouth_box(box, mouth), *shape.mouth))
@@ -372,7 +372,7 @@ def _applied(
     left, top = np.clip(np.floor(face[:2]).astype(int), 0, (width - 1, height - 1))
     right, low = np.clip(np.ceil(face[2:]).astype(int), (left + 1, top + 1), (width, height))
     size, origin = (int(right - left), int(low - top)), np.array([left, top])
-    bent = _laid(flow, face, origin, size) * (face[2] - face[0]) / 2
+    bent = _laid(flow, face, origin, size) * (float(face[2] - face[0]) / 2)
     columns, rows = (np.arange(side, dtype=np.float32) for side in size)
     places = np.stack(np.meshgrid(columns, rows), axis=-1) + bent + origin.astype(np.float32)
     changed: Any = cv2.remap(picture, places, np.zeros(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
