@@ -16,7 +16,8 @@ from avi_lib.errors import AssetError, InputError
 from avi_lib.face.camera import MATERIAL_NAMES, PORTRAIT, Camera, View, background
 from avi_lib.face.head import GAZE_YAW_RAD, HEADS, REGIONS, Head, RenderMesh, check_head, load_head
 from avi_lib.face.people import choose
-from avi_lib.face.raster import Rasteriser, vertex_normals
+from avi_lib.face.raster import Rasteriser
+from avi_lib.face.surface import vertex_normals
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES
 from avi_lib.speech.voice import Voice
 

@@ -15,58 +15,52 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from numba import njit
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import View
 from avi_lib.face.head import RenderMesh, check_mesh
 from avi_lib.face.surface import (
+    ATTRIBUTES,
     ShadowMap,
     Studio,
     Surface,
+    bare_kernel,
     casters,
+    copied,
+    kernel,
     split_long_edges,
     strand_directions,
     surface_of,
+    vertex_normals,
+    with_middles,
 )
 
 Picture = UInt8[np.ndarray, "height width channels"]
 
 ROUNDS = 2  # of splitting long edges
-SAMPLES = np.array([(-0.125, -0.375), (0.375, -0.125), (-0.375, 0.125), (0.125, 0.375)], np.float32)
-"""Sample places within a pixel, from its middle: the usual rotated grid, as graphics cards have it."""
+BAND = 32
+"""Rows that are drawn together, so that their samples stay in the processor's cache."""
+BLOCK = 16  # samples, of four pixels, that are tested together
+ACROSS = np.add.outer(np.arange(4), [0.375, 0.875, 0.125, 0.625]).ravel().astype(np.float32)
+DOWN = np.tile([0.125, 0.375, 0.625, 0.875], 4).astype(np.float32)
+"""Where the samples of four pixels lie, from the first one's corner: the usual rotated grid, as graphics cards do."""
+BITS = np.tile([1, 2, 4, 8], 4).astype(np.uint8)
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
 
-def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
-    """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
-
-    Where none of these can be written, each process compiles anew.
-    """
-    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"} | more
-    try:
-        compiled: Callable[..., Any] = njit(cache=True, **options)(unwrap(function))
-    except RuntimeError:  # numba: "cannot cache function: no locator available"
-        compiled = njit(**options)(unwrap(function))
-    return compiled
-
-
 class Layers(NamedTuple):
-    """Four samples a pixel, side by side: inverse distance, triangle; and where in its row each sample lies."""
+    """A band of rows, four samples a pixel side by side: the inverse distance of what is nearest, and its triangle."""
 
     depth: np.ndarray
     owner: np.ndarray
-    across: np.ndarray
-    down: np.ndarray
 
 
 class Veils(NamedTuple):
@@ -78,6 +72,7 @@ class Veils(NamedTuple):
     depth: np.ndarray
     samples: np.ndarray
     owner: np.ndarray
+    hit: np.ndarray
 
 
 class Found(NamedTuple):
@@ -90,6 +85,8 @@ class Found(NamedTuple):
     material: np.ndarray
     values: np.ndarray
     rgb: np.ndarray
+    left: np.ndarray
+    mixed: np.ndarray
 
 
 # The z-buffer: which triangle each sample sees, and how far away it is.
@@ -112,7 +109,7 @@ def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -
     return screen
 
 
-@kernel
+@partial(kernel, inline="always")
 def _slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[float, float, float, float, float, float]:
     """How the shares of the corners b and c and the inverse distance grow to the right and downwards."""
     inverse = np.float32(1) / area
@@ -124,45 +121,60 @@ def _slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[fl
 
 
 @kernel
-def cover(screen: np.ndarray, surface: Surface, layers: Layers) -> None:
-    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample."""
-    triangles, two_sided = surface.triangles, surface.two_sided
-    depth, owner, across, down = layers.depth, layers.owner, layers.across, layers.down
+def bands(screen: np.ndarray, surface: Surface, chosen: np.ndarray, height: int, width: int) -> tuple[Any, Any]:
+    """The chosen triangles that the picture shows, band by band, and where among them each band begins."""
+    triangles, begin = surface.triangles, np.zeros((height - 1) // BAND + 3, np.uint32)
+    first, last = np.ones(chosen.shape[0], np.int32), np.zeros(chosen.shape[0], np.int32)
+    for i in range(chosen.shape[0]):
+        t = chosen[i]
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, bx, by, cx, cy = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
+        area, high, low = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax), min(ay, by, cy), max(ay, by, cy)
+        before = min(screen[a, 2], screen[b, 2], screen[c, 2]) > 0 and (area < 0 or (area > 0 and surface.two_sided[t]))
+        if before and low >= 0 and high < height and max(ax, bx, cx) >= 0 and min(ax, bx, cx) <= width:
+            first[i], last[i] = max(0, int(high)) // BAND, min(height - 1, int(low)) // BAND
+            for band in range(first[i], last[i] + 1):
+                begin[band + 2] += 1
+    for band in range(2, begin.shape[0]):
+        begin[band] += begin[band - 1]
+    order = np.empty(begin[-1], np.uint32)
+    for i in range(chosen.shape[0]):
+        for band in range(first[i], last[i] + 1):
+            order[begin[band + 1]] = chosen[i]
+            begin[band + 1] += 1
+    return order, begin
+
+
+@bare_kernel
+def cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, layers: Layers) -> None:
+    """Nearest triangle (owner) and its inverse distance (depth, 0 for none) at each sample of the rows from `top`."""
+    triangles, depth, owner, one = surface.triangles, layers.depth, layers.owner, np.float32(1)
     depth[:] = 0
-    half, one = np.float32(0.5), np.float32(1)
-    width, height = depth.shape[1] // 4, depth.shape[0]
-    for t in surface.solid:
+    for t in members:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
-        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
-        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
-        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or min(az, bz, cz) <= 0:
-            continue
-        if max(ax, bx, cx) < 0 or min(ax, bx, cx) > width:
-            continue
+        bx, by, cx, cy = screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if area == 0 or (area > 0 and not two_sided[t]):
-            continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
-        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
-            middle = np.float32(y) + half - ay
-            first, stop = 4 * left, 4 * right + 4
-            depths, owners = depth[y, first:stop], owner[y, first:stop]
-            places, heights = across[first:stop], down[first:stop]
-            for i in range(stop - first):
-                dx, dy = places[i] - ax, middle + heights[i]
-                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
-                z = az + zdx * dx + zdy * dy
-                seen, shown = depths[i], owners[i]
-                nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
-                depths[i] = z if nearer else seen
-                owners[i] = t if nearer else shown
+        left, right = max(0, 4 * int(min(ax, bx, cx))), min(depth.shape[1] - 1, 4 * int(max(ax, bx, cx)))
+        for y in range(max(top, int(min(ay, by, cy))), min(top + BAND - 1, int(max(ay, by, cy))) + 1):
+            below = np.float32(y) - ay
+            for x in range(left - left % BLOCK, right + 1, BLOCK):
+                beside = np.float32(x // 4) - ax
+                depths, owners = depth[y - top, x : x + BLOCK], owner[y - top, x : x + BLOCK]
+                for i in range(BLOCK):
+                    dx, dy = beside + ACROSS[i], below + DOWN[i]
+                    wb, wc, z = bdx * dx + bdy * dy, cdx * dx + cdy * dy, az + zdx * dx + zdy * dy
+                    seen, shown = depths[i], owners[i]
+                    nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
+                    depths[i] = z if nearer else seen
+                    owners[i] = t if nearer else shown
 
 
-@kernel
-def cast_shadows(places: np.ndarray, triangles: np.ndarray, heights: np.ndarray) -> None:
+@bare_kernel
+def cast_shadows(places: np.ndarray, triangles: np.ndarray, shadow: ShadowMap) -> None:
     """A light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
+    heights, highest = shadow.heights, shadow.highest
     heights[:] = np.float32(-1e6)
     one, width, height = np.float32(1), heights.shape[1], heights.shape[0]
     for t in range(triangles.shape[0]):
@@ -178,9 +190,17 @@ def cast_shadows(places: np.ndarray, triangles: np.ndarray, heights: np.ndarray)
             dy = np.float32(y) - ay
             for x in range(left, right + 1):
                 dx = np.float32(x) - ax
-                wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
-                if wb >= 0 and wc >= 0 and wb + wc <= one:
-                    heights[y, x] = max(heights[y, x], az + zdx * dx + zdy * dy)
+                wb, wc, z, seen = bdx * dx + bdy * dy, cdx * dx + cdy * dy, az + zdx * dx + zdy * dy, heights[y, x]
+                heights[y, x] = z if (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen) else seen
+    third = np.float32(1 / 3)
+    for y in range(height - 3):
+        for x in range(width - 3):
+            across, down = third * (heights[y, x + 3] - heights[y, x]), third * (heights[y + 3, x] - heights[y, x])
+            most = heights[y, x]
+            for j in range(4):
+                for i in range(4):
+                    most = max(most, heights[y + j, x + i] - np.float32(i) * across - np.float32(j) * down)
+            highest[y, x] = most
 
 
 @partial(kernel, inline="always")
@@ -204,90 +224,112 @@ def _shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: floa
     plane = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
     plane += across * (np.float32(left) - column) + down * (np.float32(up) - row)
     u, v = column - np.float32(left + 1), row - np.float32(up + 1)
+    under = plane + shadow.start_m
+    corner, three = heights[up, left], np.float32(3)
+    steeper = max(zero, heights[up, left + 3] - corner - three * across)
+    if shadow.highest[up, left] + steeper + max(zero, heights[up + 3, left] - corner - three * down) <= under:
+        return zero
     rise, fall = one / shadow.rise_m, one / shadow.end_m
     total = zero
     for j in range(4):
-        part, under = zero, plane + shadow.start_m + down * np.float32(j)
+        part, here = zero, under + down * np.float32(j)
         for i in range(4):
-            over = heights[up + j, left + i] - under - across * np.float32(i)
+            over = heights[up + j, left + i] - here - across * np.float32(i)
             blocked = min(max(over * rise, zero), one) - min(max(over * fall - one, zero), one)
             part += blocked * (one - u if i == 0 else (u if i == 3 else one))
         total += part * (one - v if j == 0 else (v if j == 3 else one))
     return total * np.float32(1 / 9)
 
 
-@kernel
-def shade_vertices(surface: Surface) -> None:
-    """How much far blockers keep of the key light from the vertices, and how close lies what is before them."""
-    attributes = surface.attributes
-    for v in range(attributes.shape[0]):
-        x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
-        nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
-        for number in (1, 2):
-            m, side = surface.shadows[number].place, np.float32(1)
-            if surface.thin[v] and m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz < 0:
-                side = -side
-            attributes[v, 8 + number] = _shaded(surface.shadows[number], x, y, z, side * nx, side * ny, side * nz)
+@bare_kernel
+def _shade_vertices(count: int, surface: Surface, found: Found) -> None:
+    """How much far blockers keep of the key light from the vertices found, and how close lies what is before them.
+
+    Each is shaded when it is found first.
+    """
+    attributes, thin, zero = surface.attributes, surface.thin, np.float32(0)
+    key, ahead = surface.shadows[1], surface.shadows[2]
+    for i in range(count):
+        t = found.triangle[i]
+        if surface.found[t]:
+            continue
+        surface.found[t] = True
+        for corner in range(3):
+            v = surface.triangles[t, corner]
+            if attributes[v, 9] >= zero:
+                continue
+            x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
+            nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
+            side = _facing(key, thin[v], nx, ny, nz)
+            attributes[v, 9] = _shaded(key, x, y, z, side * nx, side * ny, side * nz)
+            side = _facing(ahead, thin[v], nx, ny, nz)
+            attributes[v, 10] = _shaded(ahead, x, y, z, side * nx, side * ny, side * nz)
 
 
-@kernel
-def chain(screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils) -> int:
+@partial(kernel, inline="always")
+def _facing(shadow: ShadowMap, thin: bool, nx: float, ny: float, nz: float) -> np.float32:
+    """Which side of a thin surface faces a light: 1 for that of its normal, -1 for the other."""
+    m = shadow.place
+    return np.float32(-1 if thin and m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz < 0 else 1)
+
+
+@bare_kernel
+def chain(
+    screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, layers: Layers, veils: Veils
+) -> int:  # fmt: skip
     """Chain what is see-through before the nearest solid surface, nearest first; how many nodes it takes.
 
     Where it takes more than there are, the chains are not whole.
     """
-    triangles, depth, across, down = surface.triangles, layers.depth, layers.across, layers.down
-    first, following = veils.first, veils.following
-    half, one, count = np.float32(0.5), np.float32(1), 0
-    width, height = depth.shape[1] // 4, depth.shape[0]
+    triangles, depth, first, following = surface.triangles, layers.depth, veils.first, veils.following
+    half, one, count, hit = np.float32(0.5), np.float32(1), 0, veils.hit
     first[:], veils.in_row[:] = -1, 0
-    for t in surface.veils:
+    for t in members:
         a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
-        bx, by, bz = screen[b, 0], screen[b, 1], screen[b, 2]
-        cx, cy, cz = screen[c, 0], screen[c, 1], screen[c, 2]
+        bx, by, bz, cx, cy, cz = screen[b, 0], screen[b, 1], screen[b, 2], screen[c, 0], screen[c, 1], screen[c, 2]
         far, near = min(az, bz, cz), max(az, bz, cz)
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or far <= 0 or area == 0:
-            continue
         bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
-        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
-            middle = np.float32(y) + half - ay
-            for x in range(left, right + 1):
-                samples = 0
-                for s in range(4):
-                    dx, dy = across[4 * x + s] - ax, middle + down[s]
-                    wb, wc = bdx * dx + bdy * dy, cdx * dx + cdy * dy
-                    if wb >= 0 and wc >= 0 and wb + wc <= one and az + zdx * dx + zdy * dy > depth[y, 4 * x + s]:
-                        samples |= 1 << s
-                if samples:
-                    if count < following.shape[0]:
-                        z = min(max(az + zdx * (np.float32(x) + half - ax) + zdy * middle, far), near)
-                        nearer, at = -1, first[y, x]
-                        while at >= 0 and veils.depth[at] > z:
-                            nearer, at = at, following[at]
-                        if nearer < 0:
-                            first[y, x] = count
-                        else:
-                            following[nearer] = count
-                        following[count], veils.depth[count] = at, z
-                        veils.samples[count], veils.owner[count] = samples, t
-                        veils.in_row[y] += 1
-                    count += 1
+        left, right = max(0, 4 * int(min(ax, bx, cx))), min(depth.shape[1] - 1, 4 * int(max(ax, bx, cx)))
+        for y in range(max(top, int(min(ay, by, cy))), min(top + BAND - 1, int(max(ay, by, cy))) + 1):
+            row, below = y - top, np.float32(y) - ay
+            for start in range(left - left % BLOCK, right + 1, BLOCK):
+                beside, depths = np.float32(start // 4) - ax, depth[row, start : start + BLOCK]
+                for i in range(BLOCK):
+                    dx, dy = beside + ACROSS[i], below + DOWN[i]
+                    wb, wc, z = bdx * dx + bdy * dy, cdx * dx + cdy * dy, az + zdx * dx + zdy * dy
+                    inside = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > depths[i])
+                    hit[i] = BITS[i] if inside else np.uint8(0)
+                for i in range(0, BLOCK, 4):
+                    samples, x = hit[i] | hit[i + 1] | hit[i + 2] | hit[i + 3], (start + i) // 4
+                    if samples:
+                        if count < following.shape[0]:
+                            z = az + zdx * (np.float32(x) + half - ax) + zdy * (below + half)
+                            z = min(max(z, far), near)
+                            nearer, at = -1, first[row, x]
+                            while at >= 0 and veils.depth[at] > z:
+                                nearer, at = at, following[at]
+                            if nearer < 0:
+                                first[row, x] = count
+                            else:
+                                following[nearer] = count
+                            following[count], veils.depth[count] = at, z
+                            veils.samples[count], veils.owner[count] = samples, t
+                            veils.in_row[row] += 1
+                        count += 1
     return count
 
 
 # Shading: from samples to colours.
 
 
-@kernel
-def _list(y: int, surface: Surface, layers: Layers, veils: Veils, found: Found) -> int:
-    """List what row y shows: in each pixel the nearest first, each surface once, with the samples it covers."""
-    part, depth, owner = surface.part, layers.depth[y], layers.owner[y]
-    veiled, count = surface.veils.shape[0] > 0, 0
-    for x in range(owner.shape[0] // 4):
-        at = veils.first[y, x] if veiled else -1
+@bare_kernel
+def _list(row: int, width: int, surface: Surface, layers: Layers, veils: Veils, found: Found) -> int:
+    """List what a row shows: in each pixel the nearest first, each surface once, with the samples it covers."""
+    part, depth, owner, count = surface.part, layers.depth[row], layers.owner[row], 0
+    for x in range(width):
+        at = veils.first[row, x]
         while at >= 0:
             found.pixel[count], found.triangle[count], found.samples[count] = x, veils.owner[at], veils.samples[at]
             count += 1
@@ -318,14 +360,15 @@ def _list(y: int, surface: Surface, layers: Layers, veils: Veils, found: Found) 
     return count
 
 
-@kernel
+@bare_kernel
 def _look(y: int, count: int, screen: np.ndarray, surface: Surface, found: Found) -> None:
     """Enter attributes, texture colour and share in the pixel of what row y shows.
 
     Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
     """
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
-    triangles, attributes, values, left = surface.triangles, surface.attributes, found.values, np.ones(4, np.float32)
+    triangles, attributes, values, left = surface.triangles, surface.attributes, found.values, found.left
+    mixed, atlas, sizes, levels = found.mixed, surface.atlas, surface.sizes, surface.levels
     for i in range(count):
         t, x = found.triangle[i], found.pixel[i]
         kind = surface.material[t]
@@ -340,28 +383,29 @@ def _look(y: int, count: int, screen: np.ndarray, surface: Surface, found: Found
         wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
         scale = one / (wa + wb + wc)
         wa, wb, wc = wa * scale, wb * scale, wc * scale
+        for number in range(ATTRIBUTES):
+            mixed[number] = wa * attributes[a, number] + wb * attributes[b, number] + wc * attributes[c, number]
         side = one if inverse < zero else -one
         for number in range(3):
-            values[number, i] = side * _mix(attributes, number, a, b, c, wa, wb, wc)
-        values[3, i] = max(zero, _mix(attributes, 3, a, b, c, wa, wb, wc))
-        u, v = _mix(attributes, 4, a, b, c, wa, wb, wc), _mix(attributes, 5, a, b, c, wa, wb, wc)
-        for number in range(6, 11):
-            values[number + 1, i] = _mix(attributes, number, a, b, c, wa, wb, wc)
-        if surface.materials[kind, 11] > zero:
-            for number in range(11, 14):
-                values[number + 1, i] = _mix(attributes, number, a, b, c, wa, wb, wc)
+            values[number, i] = side * mixed[number]
+        values[3, i] = max(zero, mixed[3])
+        for number in range(7, 15):
+            values[number, i] = mixed[number - 1]
 
-        atlas = surface.atlases[surface.levels[kind]]
-        wide, high = np.float32(atlas.shape[1] - 1), np.float32(atlas.shape[0] - 1)
-        u = min(max(u * (wide + one) - half, zero), wide)
-        v = min(max(v * (high + one) - half, zero), high)
+        level = levels[kind]
+        start, width = sizes[level, 0], sizes[level, 1]
+        wide, high = np.float32(width) - one, np.float32(sizes[level, 2]) - one
+        u = min(max(mixed[4] * (wide + one) - half, zero), wide)
+        v = min(max(mixed[5] * (high + one) - half, zero), high)
         west, north = np.uint32(u), np.uint32(v)
         east, south = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
         u, v = u - np.float32(west), v - np.float32(north)
-        alpha = _texel(atlas, 3, west, east, north, south, u, v)
+        north, south = start + north * width, start + south * width
+        corners = atlas[north + west], atlas[north + east], atlas[south + west], atlas[south + east]
+        alpha = _texel(corners, 24, u, v)
         scale = one / max(alpha, np.float32(1 / 255))
         for channel in range(3):
-            values[4 + channel, i] = min(one, _texel(atlas, channel, west, east, north, south, u, v) * scale)
+            values[4 + channel, i] = min(one, _texel(corners, 8 * channel, u, v) * scale)
 
         if i == 0 or found.pixel[i - 1] != x:
             left[:] = one
@@ -373,20 +417,17 @@ def _look(y: int, count: int, screen: np.ndarray, surface: Surface, found: Found
         found.share[i] = np.float32(0.25) * share
 
 
-@kernel
-def _mix(attributes: np.ndarray, part: int, a: int, b: int, c: int, wa: float, wb: float, wc: float) -> np.float32:
-    return wa * attributes[a, part] + wb * attributes[b, part] + wc * attributes[c, part]
-
-
-@kernel
-def _texel(atlas: np.ndarray, channel: int, left: int, right: int, up: int, low: int, u: float, v: float) -> np.float32:
-    one = np.float32(1)
-    above = (one - u) * np.float32(atlas[up, left, channel]) + u * np.float32(atlas[up, right, channel])
-    below = (one - u) * np.float32(atlas[low, left, channel]) + u * np.float32(atlas[low, right, channel])
+@partial(kernel, inline="always")
+def _texel(corners: tuple[int, int, int, int], bits: int, u: float, v: float) -> np.float32:
+    """One channel (0-1) between four texels."""
+    one, byte = np.float32(1), np.uint32(255)
+    north_west, north_east = np.float32(corners[0] >> bits & byte), np.float32(corners[1] >> bits & byte)
+    south_west, south_east = np.float32(corners[2] >> bits & byte), np.float32(corners[3] >> bits & byte)
+    above, below = (one - u) * north_west + u * north_east, (one - u) * south_west + u * south_east
     return ((one - v) * above + v * below) * np.float32(1 / 255)
 
 
-@kernel
+@bare_kernel
 def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio) -> None:
     """Displayed colour (0-1) of a run of listed surfaces of one material, in a loop that vectorises."""
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
@@ -438,28 +479,58 @@ def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, ra
 
 
 @kernel
-def paint(
-    screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, rays: np.ndarray, studio: Studio,
-    picture: np.ndarray,
-) -> None:  # fmt: skip
+def paint(screen: np.ndarray, surface: Surface, rays: np.ndarray, studio: Studio, picture: np.ndarray) -> None:
     """Draw the mesh over `picture`, which is the backdrop.
 
     A picture of four channels has the mesh's own colour and says with the fourth how much of a pixel it covers.
     """
-    most = layers.owner.shape[1] + (veils.in_row.max() if surface.veils.shape[0] else 0) + 1
+    height, width = picture.shape[0], picture.shape[1]
+    across = (width + 3) // 4 * BLOCK
+    layers = Layers(np.empty((BAND, across), np.float32), np.zeros((BAND, across), np.uint32))
+    first, in_row, hit = np.empty((BAND, across // 4), np.int32), np.zeros(BAND, np.int32), np.empty(BLOCK, np.uint8)
+    depth, samples, owner = np.empty(0, np.float32), np.empty(0, np.uint8), np.empty(0, np.uint32)
+    veils = Veils(first, in_row, np.empty(0, np.int32), depth, samples, owner, hit)
+    solid, begin = bands(screen, surface, surface.solid, height, width)
+    veiled, veiled_begin = bands(screen, surface, surface.veils, height, width)
+    for band in range(begin.shape[0] - 2):
+        top, members = band * BAND, veiled[veiled_begin[band] : veiled_begin[band + 1]]
+        cover(screen, surface, solid[begin[band] : begin[band + 1]], top, layers)
+        room = chain(screen, surface, members, top, layers, veils)
+        if room > veils.owner.shape[0]:
+            depth, samples, owner = np.empty(room, np.float32), np.empty(room, np.uint8), np.empty(room, np.uint32)
+            veils = Veils(first, in_row, np.empty(room, np.int32), depth, samples, owner, hit)
+            chain(screen, surface, members, top, layers, veils)
+        paint_band(top, screen, surface, layers, veils, rays, studio, picture)
+
+
+@kernel
+def paint_band(
+    top: int, screen: np.ndarray, surface: Surface, layers: Layers, veils: Veils, rays: np.ndarray, studio: Studio,
+    picture: np.ndarray,
+) -> None:  # fmt: skip
+    """Draw the rows of a band."""
+    most, width = layers.owner.shape[1] + veils.in_row.max() + 1, picture.shape[1]
     pixel, triangle = np.empty(most, np.uint32), np.empty(most, np.uint32)
     samples, share, material = np.empty(most, np.uint8), np.empty(most, np.float32), np.empty(most, np.uint8)
     values, rgb = np.empty((15, most), np.float32), np.empty((3, most), np.float32)
-    found = Found(pixel, triangle, samples, share, material, values, rgb)
+    left, mixed = np.empty(4, np.float32), np.empty(ATTRIBUTES, np.float32)
+    found = Found(pixel, triangle, samples, share, material, values, rgb, left, mixed)
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
-    for y in range(picture.shape[0]):
-        count = _list(y, surface, layers, veils, found)
+    materials, near = surface.materials, surface.shadows[0]
+    for y in range(top, min(top + BAND, picture.shape[0])):
+        count = _list(y - top, width, surface, layers, veils, found)
+        _shade_vertices(count, surface, found)
         _look(y, count, screen, surface, found)
         for i in range(count):
-            lit = surface.materials[found.material[i], 12] == 0
-            if lit and found.share[i] > 0 and values[10, i] < one:
-                x, z, nx, nz = values[7, i], values[9, i], values[0, i], values[2, i]
-                values[10, i] += _shaded(surface.shadows[0], x, values[8, i], z, nx, values[1, i], nz)
+            kind = material[i]
+            if materials[kind, 12] > 0 or share[i] <= 0 or values[10, i] >= one:
+                continue
+            nx, ny, nz = values[0, i], values[1, i], values[2, i]
+            key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
+            wrapped = materials[kind, 3] * np.sqrt(nx * nx + ny * ny + nz * nz)
+            if materials[kind, 11] > 0 or materials[kind, 0] * key + wrapped > 0:  # else none of the key light arrives
+                x, y_m, z = values[7, i], values[8, i], values[9, i]
+                values[10, i] += _shaded(near, x, y_m, z, nx, ny, nz)
         first = 0
         while first < count:
             kind, stop = found.material[first], first + 1
@@ -492,61 +563,6 @@ def paint(
 # Drawing.
 
 
-@kernel
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
-    """Unit normals (V, 3) of vertices (V, 3): those of their triangles (T, 3), weighted by area, summed per point.
-
-    `weld` (V,) names the point of each vertex, since vertices are split at seams of the texture. Vertices of no
-    triangle get a zero normal.
-    """
-    sums = np.zeros((weld.max() + 1, 3), np.float32)
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
-        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for corner in (a, b, c):
-            point = weld[corner]
-            sums[point, 0] += nx
-            sums[point, 1] += ny
-            sums[point, 2] += nz
-    normals = np.empty_like(vertices)
-    for v in range(vertices.shape[0]):
-        x, y, z = sums[weld[v], 0], sums[weld[v], 1], sums[weld[v], 2]
-        scale = np.float32(1.0) / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
-        normals[v, 0], normals[v, 1], normals[v, 2] = x * scale, y * scale, z * scale
-    return normals
-
-
-@kernel
-def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The vertices, and after them a point for each pair: the middle of the curve between them; and all the normals.
-
-    Positions as in Vlachos, Peters, Boyd and Mitchell, Curved PN triangles, 2001; normals are the means.
-    """
-    count = vertices.shape[0]
-    finer, smooth = np.empty((count + pairs.shape[0], 3), np.float32), np.empty((count + pairs.shape[0], 3), np.float32)
-    finer[:count], smooth[:count] = vertices, normals
-    half, eighth = np.float32(0.5), np.float32(0.125)
-    for m in range(pairs.shape[0]):
-        a, b = pairs[m, 0], pairs[m, 1]
-        rise = fall = length = np.float32(0)
-        for axis in range(3):
-            step = vertices[b, axis] - vertices[a, axis]
-            rise += step * normals[a, axis]
-            fall -= step * normals[b, axis]
-            length += (normals[a, axis] + normals[b, axis]) ** 2
-        scale = np.float32(1) / np.sqrt(length + np.float32(1e-12))
-        for axis in range(3):
-            middle = half * (vertices[a, axis] + vertices[b, axis])
-            finer[count + m, axis] = middle - eighth * (rise * normals[a, axis] + fall * normals[b, axis])
-            smooth[count + m, axis] = (normals[a, axis] + normals[b, axis]) * scale
-    return finer, smooth
-
-
-Canvas = tuple[Surface, Layers, np.ndarray, np.ndarray]
-
-
 class Rasteriser:
     """Draws a view of a mesh, each picture in one thread (the kernels release the interpreter lock).
 
@@ -566,25 +582,12 @@ class Rasteriser:
             mesh, pairs = split_long_edges(mesh, view)
             self._rounds.append(pairs)
         self._hairy, self._strands = strand_directions(mesh)
-        self._surface, self._nodes = surface_of(mesh, view, pictured), 0
+        self._surface = surface_of(mesh, view, pictured)
         self._matrix, self._wall = view.matrix(), view.wall() if backdrop is None else backdrop
         self._light = view.camera.rays(view.width, view.height), Studio()
-        self._idle: list[Canvas] = []
+        self._idle: list[Surface] = []
         self._threads = os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(max_workers=self._threads, thread_name_prefix="raster")
-
-    def _canvas(self) -> Canvas:
-        """What no thread draws on: a surface, samples, the first node of each chain, the number of nodes in a row."""
-        if self._idle:
-            return self._idle.pop()
-        width, height, surface = self.view.width, self.view.height, self._surface
-        columns = np.arange(width, dtype=np.float32)[:, None] + np.float32(0.5) + SAMPLES[:, 0]
-        samples, rows = (height, 4 * width), np.tile(SAMPLES[:, 1], width)
-        layers = Layers(np.empty(samples, np.float32), np.zeros(samples, np.uint32), columns.ravel(), rows)
-        shadows = tuple(each._replace(heights=np.empty_like(each.heights)) for each in surface.shadows)
-        own = surface._replace(attributes=surface.attributes.copy(), shadows=shadows)
-        first = np.full((height, width) if len(surface.veils) else (0, 0), -1, np.int32)
-        return own, layers, first, np.zeros(height, np.int32)
 
     def draw_all(self, shapes: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[Picture]:
         """Pictures as `draw` makes them, in order, as many at a time as there are processors."""
@@ -603,10 +606,9 @@ class Rasteriser:
             raise InputError(f"vertices of shape ({self._count}, 3)", str(vertices.shape), "pass one of this mesh")
         if not np.isfinite(vertices).all():
             raise InputError("finite vertices", "NaN or infinity", "check the motion that moved them")
-        canvas = self._canvas()
-        surface, layers, first, in_row = canvas
+        surface = self._idle.pop() if self._idle else copied(self._surface)
         for shadow in surface.shadows:
-            cast_shadows(vertices @ shadow.place[:, :3].T + shadow.place[:, 3], self._casters, shadow.heights)
+            cast_shadows(vertices @ shadow.place[:, :3].T + shadow.place[:, 3], self._casters, shadow)
         normals = vertex_normals(vertices, *self._coarse)
         for pairs in self._rounds:
             vertices, normals = with_middles(vertices, normals, pairs)
@@ -614,20 +616,12 @@ class Rasteriser:
         surface.attributes[:, 6:9] = vertices
         runs = self._strands @ vertices
         runs /= np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
-        surface.attributes[self._hairy, 11:] = runs
-        shade_vertices(surface)
+        surface.attributes[self._hairy, 11:14] = runs
+        surface.attributes[:, 9], surface.found[:] = -1.0, False
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
-        cover(screen, surface, layers)
-        while True:  # with room for as much see-through as was found before, or is found now
-            room, kinds = self._nodes, (np.int32, np.float32, np.uint8, np.uint32)
-            veils = Veils(first, in_row, *(np.empty(room, kind) for kind in kinds))
-            count = chain(screen, surface, layers, veils) if len(surface.veils) else 0
-            if count <= room:
-                break
-            self._nodes = max(self._nodes, count + count // 8)
         picture = self._wall.copy()
-        paint(screen, surface, layers, veils, *self._light, picture)
-        self._idle.append(canvas)
+        paint(screen, surface, *self._light, picture)
+        self._idle.append(surface)
         return picture
 
     def close(self) -> None:

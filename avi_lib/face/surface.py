@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Int32, UInt8, UInt32
+from numba import njit
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -17,6 +20,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, MATERIALS, View
 from avi_lib.face.head import RenderMesh
 
+ATTRIBUTES = 16
 LEVELS = 3  # sizes of the atlas: full, half and quarter
 SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
 LONG_PX = 8.0
@@ -29,11 +33,35 @@ MOST_TEXELS = 1024
 Rgb = tuple[np.float32, np.float32, np.float32]
 
 
+def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
+    """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
+
+    What would let the compiler round otherwise from one place of use to the next (contraction, reordering) stays off:
+    a picture has the same bits whether a process compiles its kernels or loads them.
+
+    Where none of these can be written, each process compiles anew.
+    """
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "ninf", "nsz", "contract"}, "error_model": "numpy"} | more
+    try:
+        compiled: Callable[..., Any] = njit(cache=True, **options)(unwrap(function))
+    except RuntimeError:  # numba: "cannot cache function: no locator available"
+        compiled = njit(**options)(unwrap(function))
+    return compiled
+
+
+bare_kernel = partial(kernel, _nrt=False)
+"""A kernel that makes no arrays, compiled without counting who holds them, which its loops would do for each pixel."""
+
+
 class ShadowMap(NamedTuple):
-    """Heights (metres) of what is nearest to a light; `place` (3, 4) takes a point to column, row and height."""
+    """Heights (metres) of what is nearest to a light; `place` (3, 4) takes a point to column, row and height.
+
+    `highest` of 4 x 4 texels, from each to the right and downwards.
+    """
 
     place: np.ndarray
     heights: np.ndarray
+    highest: np.ndarray
     texel_m: np.float32
     lift_m: np.float32
     start_m: np.float32
@@ -55,8 +83,10 @@ class Surface(NamedTuple):
     part: np.ndarray
     two_sided: np.ndarray
     thin: np.ndarray
+    found: np.ndarray
     attributes: np.ndarray
-    atlases: tuple[np.ndarray, ...]
+    atlas: np.ndarray
+    sizes: np.ndarray
     levels: np.ndarray
     materials: np.ndarray
     shadows: tuple[ShadowMap, ...]
@@ -114,7 +144,7 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
     if mesh.atlas.shape[0] % 4 or mesh.atlas.shape[1] % 4:
         got = f"{mesh.atlas.shape[1]} x {mesh.atlas.shape[0]}"
         raise InputError("an atlas whose sides are multiples of 4", got, "resize it")
-    attributes, thin = np.zeros((len(mesh.vertices), 14), np.float32), np.zeros(len(mesh.vertices), bool)
+    attributes, thin = np.zeros((len(mesh.vertices), ATTRIBUTES), np.float32), np.zeros(len(mesh.vertices), bool)
     attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
     thin[mesh.triangles[two_sided(mesh)]] = True
     solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~mesh.see_through, mesh.see_through))
@@ -125,6 +155,8 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
         fine = atlases[-1].astype(np.uint16)
         four = fine[::2, ::2] + fine[1::2, ::2] + fine[::2, 1::2] + fine[1::2, 1::2]
         atlases.append(((four + 2) // 4).astype(np.uint8))
+    sizes = [each.shape[1::-1] for each in atlases]
+    starts = np.cumsum([0, *(width * height for width, height in sizes)])[:-1]
     points = mesh.weld[mesh.triangles]
     links = np.ones(2 * len(points)), (np.repeat(points[:, 0], 2), points[:, 1:].ravel())
     _, component = connected_components(coo_array(links, shape=2 * (mesh.weld.max() + 1,)), directed=False)
@@ -136,12 +168,23 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
         part=(component[points[:, 0]] * len(MATERIALS) + mesh.material).astype(np.uint32),
         two_sided=two_sided(mesh),
         thin=thin,
+        found=np.zeros(len(mesh.triangles), bool),
         attributes=attributes,
-        atlases=tuple(atlases),
+        atlas=np.concatenate([each.view(np.uint32).ravel() for each in atlases]),
+        sizes=np.array([(start, *size) for start, size in zip(starts, sizes, strict=True)], np.uint32),
         levels=material_levels(mesh, view),
         materials=material_table(pictured),
         shadows=shadow_maps(mesh),
     )
+
+
+def copied(surface: Surface) -> Surface:
+    """A surface for another thread: what changes from picture to picture is its own."""
+    shadows = tuple(
+        each._replace(heights=np.empty_like(each.heights), highest=np.empty_like(each.heights))
+        for each in surface.shadows
+    )
+    return surface._replace(attributes=surface.attributes.copy(), found=surface.found.copy(), shadows=shadows)
 
 
 def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
@@ -276,6 +319,58 @@ def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np
     return finer, ends.astype(np.int32)
 
 
+@kernel
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
+    """Unit normals (V, 3) of vertices (V, 3): those of their triangles (T, 3), weighted by area, summed per point.
+
+    `weld` (V,) names the point of each vertex, since vertices are split at seams of the texture. Vertices of no
+    triangle get a zero normal.
+    """
+    sums = np.zeros((weld.max() + 1, 3), np.float32)
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+        vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        for corner in (a, b, c):
+            point = weld[corner]
+            sums[point, 0] += nx
+            sums[point, 1] += ny
+            sums[point, 2] += nz
+    normals = np.empty_like(vertices)
+    for v in range(vertices.shape[0]):
+        x, y, z = sums[weld[v], 0], sums[weld[v], 1], sums[weld[v], 2]
+        scale = np.float32(1.0) / np.sqrt(x * x + y * y + z * z + np.float32(1e-30))
+        normals[v, 0], normals[v, 1], normals[v, 2] = x * scale, y * scale, z * scale
+    return normals
+
+
+@kernel
+def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vertices, and after them a point for each pair: the middle of the curve between them; and all the normals.
+
+    Positions as in Vlachos, Peters, Boyd and Mitchell, Curved PN triangles, 2001; normals are the means.
+    """
+    count = vertices.shape[0]
+    finer, smooth = np.empty((count + pairs.shape[0], 3), np.float32), np.empty((count + pairs.shape[0], 3), np.float32)
+    finer[:count], smooth[:count] = vertices, normals
+    half, eighth = np.float32(0.5), np.float32(0.125)
+    for m in range(pairs.shape[0]):
+        a, b = pairs[m, 0], pairs[m, 1]
+        rise = fall = length = np.float32(0)
+        for axis in range(3):
+            step = vertices[b, axis] - vertices[a, axis]
+            rise += step * normals[a, axis]
+            fall -= step * normals[b, axis]
+            length += (normals[a, axis] + normals[b, axis]) ** 2
+        scale = np.float32(1) / np.sqrt(length + np.float32(1e-12))
+        for axis in range(3):
+            middle = half * (vertices[a, axis] + vertices[b, axis])
+            finer[count + m, axis] = middle - eighth * (rise * normals[a, axis] + fall * normals[b, axis])
+            smooth[count + m, axis] = (normals[a, axis] + normals[b, axis]) * scale
+    return finer, smooth
+
+
 # Shadows: what a distant light sees of the solid surfaces, as maps of heights towards it.
 
 
@@ -295,5 +390,5 @@ def shadow_maps(mesh: RenderMesh) -> tuple[ShadowMap, ...]:
         place = np.column_stack([axes, [-low[0], -low[1], 0.0]])
         place[:2] /= texel_m
         heights = np.empty((rows, columns), np.float32)
-        maps.append(ShadowMap(place.astype(np.float32), heights, *map(np.float32, (texel_m, *limits_m))))
+        maps.append(ShadowMap(place.astype(np.float32), heights, heights, *map(np.float32, (texel_m, *limits_m))))
     return tuple(maps)

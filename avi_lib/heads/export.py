@@ -33,7 +33,7 @@ from PIL import Image
 from avi_lib.errors import InputError, OutputError, cause
 from avi_lib.face.camera import MATERIALS, Material
 from avi_lib.face.head import Head, check_head, gaze, quaternions
-from avi_lib.face.raster import vertex_normals
+from avi_lib.face.surface import vertex_normals
 from avi_lib.files import atomic_path
 from avi_lib.heads.gltf import FPS_RANGE, MAX_FRAMES
 from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip

@@ -27,7 +27,7 @@ from scipy.spatial.transform import Rotation
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, RiggedHead, gaze_rotations, load_head, rotations
-from avi_lib.face.raster import vertex_normals
+from avi_lib.face.surface import vertex_normals
 from avi_lib.heads.flame import (
     EXPRESSIONS,
     JAW,

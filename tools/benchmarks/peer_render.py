@@ -17,7 +17,7 @@ import numpy as np
 
 from avi_lib.face.camera import PORTRAIT
 from avi_lib.face.head import RenderMesh
-from avi_lib.face.raster import vertex_normals
+from avi_lib.face.surface import vertex_normals
 from tools.benchmarks.measuring import ROOT
 
 PLACE = ROOT / ".tools" / "pyrender"

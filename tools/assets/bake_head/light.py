@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from avi_lib.face.raster import kernel
+from avi_lib.face.surface import kernel
 
 _DIRECTIONS, _DEPTH_SIZE, _BIAS_M = 160, 384, 0.0025
 """Directions, pixels along a side of a depth picture, depth within which a point is seen."""
