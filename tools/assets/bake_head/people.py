@@ -138,6 +138,9 @@ PEOPLE = {
 
 
 FRINGED = ("bob01", "bob02", "Braid01", "short03")
+UNEVEN = ("eyebrow012",)
+"""Brows whose left one hangs lower and is cut off square: both are made from the right one."""
+
 SIDE_M = 0.062
 """Hair in front of the face keeps this far from its middle."""
 
@@ -203,6 +206,7 @@ def _cards(data: MakeHumanData, person: Person, body: Body) -> dict[str, Cards]:
     """Hair, brows and lashes on a person's body."""
     hair, brows, lashes = (data.cards(each, body).seen() for each in _card_names(person))
     hair = _swept(hair) if person.cards[0] in FRINGED else hair
+    brows = _mirrored(brows) if person.cards[1] in UNEVEN else brows
     return {"hair": hair, "brows": _lifted(brows, body, person.brows_up_m), "lashes": lashes}
 
 
@@ -284,6 +288,21 @@ def _swept(hair: Cards) -> Cards:
     points[:, 0] -= over * 0.88 * np.clip(x + SIDE_M, 0.0, None)
     points[:, 2] -= over * 0.6 * np.clip(z - 0.005, 0.0, None) * smoothstep(x, -SIDE_M, 0.0)
     return replace(hair, points=points)
+
+
+def _mirrored(brows: Cards) -> Cards:
+    """The brow of the person's right, and its mirror image."""
+    right = brows.triangles[brows.points[brows.weld[brows.triangles], 0].max(axis=1) < 0.0]
+    used, triangles = np.unique(right, return_inverse=True)
+    points, weld = np.unique(brows.weld[used], return_inverse=True)
+    triangles, uv = triangles.reshape(-1, 3), brows.uv[used]
+    return replace(
+        brows,
+        points=np.concatenate([brows.points[points], brows.points[points] * [-1.0, 1.0, 1.0]]),
+        weld=np.concatenate([weld, weld + len(points)]),
+        uv=np.concatenate([uv, uv]),
+        triangles=np.concatenate([triangles, triangles[:, ::-1] + len(used)]),
+    )
 
 
 def _lifted(brows: Cards, body: Body, up_m: float) -> Cards:
