@@ -443,7 +443,7 @@ def test_the_talking_generator_leaves_weights_a_video_and_a_record(tmp_path: Pat
     with av.open(str(run / "exchanged_styles.mp4")) as video:
         pictures = video.streams.video[0]
         assert pictures.width == 3 * pictures.height and 25 <= pictures.frames <= 100
-    assert pictures_in(run / "03_talking_generator.ipynb") == 12
+    assert pictures_in(run / "03_talking_generator.ipynb") == 15
 
 
 @pytest.mark.workbook

@@ -29,7 +29,7 @@ STEPS = 6
 """Steps from noise to motion."""
 
 FPS = 25.0
-LIDS = [DRAWN.index(ARKIT.index(f"eyeBlink{side}")) for side in ("Left", "Right")]
+_LIDS = [DRAWN.index(ARKIT.index(f"eyeBlink{side}")) for side in ("Left", "Right")]
 _BLINK = 0.25
 """Lids are drawn in units of their own: how much they move is a matter of how often they blink."""
 COLOUR = 25
@@ -149,7 +149,7 @@ class FlowNetwork(nn.Module):
         level = style[..., channels] * known[..., channels]
         spread = torch.where(known[..., channels + len(ARKIT)], style[..., channels + len(ARKIT)], self.usual)
         spread = (spread.square() + self.least.square()).sqrt()
-        spread[..., LIDS] = _BLINK
+        spread[..., _LIDS] = _BLINK
         return level, spread
 
     def colour(self, white: Float[torch.Tensor, "clips longer drawn"]) -> Drawn:

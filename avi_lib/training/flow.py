@@ -25,7 +25,7 @@ from avi_lib.files import content_sha256
 from avi_lib.motion import style as styles
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.expression import add_head_rhythm
-from avi_lib.motion.flow import COLOUR, DRAWN, FPS, LIDS, FlowNetwork
+from avi_lib.motion.flow import COLOUR, DRAWN, FPS, FlowNetwork
 from avi_lib.settings import FlowSettings
 from avi_lib.training.loop import How, LogLine, Losses, train
 
@@ -41,8 +41,6 @@ GAINS = {
 """By how much the movement of a group is made smaller or larger."""
 HELD = 0.3
 """A channel held above this is kept within its limits; below, a clip may go beyond rest, as trackers' people do."""
-RARE = 4.0
-"""By how much more errors of lids count: blinks are rare, and small in the units that lids are drawn in."""
 _MOST = 7.0
 """Squared errors are counted up to this many deviations: tracks have leaps."""
 
@@ -144,7 +142,6 @@ class FlowLosses:
         velocity = flow(noisy, times, heard, seen, batch.valid)
         with torch.autocast(device.type, enabled=False):
             error = (velocity.float() - (motion - noise)).square().clamp_max(_MOST**2) * true
-            error[..., LIDS] *= RARE
             loss = (error.sum(dim=(1, 2)) / true.sum(dim=(1, 2)).clamp_min(1)).mean()
         return {"loss": loss}
 

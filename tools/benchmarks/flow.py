@@ -41,7 +41,7 @@ from tools.benchmarks.measuring import Figure, Options, corpora, in_turns_ms, le
 
 WINDOW = 75
 SEEDS, MOST = 8, 100
-DRAWS, DRAWN_FOR = 32, 40
+DRAWS, DRAWN_FOR = 32, 12
 """Draws whose mean is taken, and clips for which it is."""
 CRITICS = 3
 """Trainings of the critic, whose logits are averaged."""
@@ -173,7 +173,8 @@ def dynamics(name: str, made: Made, held: Held, noise: MotionClip | None = None)
         must = must or ("-" if mouth else _MUST.get(key, _MUST.get(kind, "-")))
         compare = _difference if key == "brows_still" else _ratio
         beside = {row: compare(np.stack([column, columns[REAL]], axis=1)) for row, column in columns.items()}
-        own = estimate(np.stack([columns[FLOW], columns[REAL]], axis=1), np.random.default_rng(0), statistic=compare)
+        pairs = np.stack([columns[FLOW], columns[REAL]], axis=1)
+        own = estimate(pairs, np.random.default_rng(0), statistic=compare, resamples=400)
         others = ", ".join(f"{row} {value:.2f}" for row, value in beside.items() if row not in (REAL, FLOW))
         real = f"real {np.nanmean(columns[REAL]):.3f} {DYNAMICS[key].unit if key in DYNAMICS else ''}".strip()
         what = "less real motion's" if key == "brows_still" else "to real motion's"
@@ -321,7 +322,7 @@ def _apart(model: TalkingModel, corpus: Corpus, held: Held, made: Made, steps: i
     Area under the curve, 0.5 for chance, and cross-entropy in bits, 1 for chance: it still tells systems apart where
     the area is at its end.
     """
-    train = held_clips(corpus, "train")[: 2 * MOST]
+    train = held_clips(corpus, "train")[:MOST]
     if len(train) < 8 or len(held) < 8:
         left_out("the two-sample test", "fewer than 8 clips of each split")
         return

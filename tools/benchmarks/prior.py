@@ -46,6 +46,9 @@ from tools.benchmarks.scores import (
     score_styles,
 )
 
+CLIPS = 24
+"""Of held-out speech, over which faces move."""
+
 
 def measure(options: Options) -> Iterator[Figure]:
     """Figures of the prior."""
@@ -57,7 +60,7 @@ def measure_prior(
     prior_sampler: PriorSampler,
     generator: LearnedGenerator,
     corpora: Sequence[Corpus],
-    scripts: int = 400,
+    scripts: int = 200,
     settings: SampleSettings | None = None,
     folder: Path | None = None,
 ) -> Iterator[Figure]:
@@ -67,7 +70,7 @@ def measure_prior(
         prior_sampler: with the prior that is measured.
         generator: that moves in the styles it draws.
         corpora: prepared ones with speakers held out.
-        scripts: of every set.
+        scripts: of every set; half as many ask for units in generated motion.
         settings: how styles are drawn.
         folder: where states of texts are kept.
 
@@ -76,6 +79,7 @@ def measure_prior(
     """
     how, prior, encoder = settings or SampleSettings(), prior_sampler.prior, prior_sampler.encoder
     clips = held_out_spoken(corpora)
+    clips = clips[:: -(-len(clips) // CLIPS)]
     banks = {draw: held_out_bank(corpora, encoder, draw, scripts, i, folder=folder) for i, draw in enumerate(SETS)}
     for draw, bank in banks.items():
         true, alone = (
@@ -89,7 +93,7 @@ def measure_prior(
                 f"{SETS[draw]}: {what}", found.value, "", "-", f"{said}; from the text alone {alone[what].value:.3f}"
             )
     for draw in ("combination", "wording"):
-        asked = held_out_bank(corpora, encoder, draw, scripts, 5, "units", folder)
+        asked = held_out_bank(corpora, encoder, draw, scripts // 2, 5, "units", folder)
         yield from _unit_figures(prior_sampler, generator, clips, asked, how, SETS[draw])
     yield from _emotion_figures(prior_sampler, generator, corpora, clips, scripts, how, folder)
     plain = banks["train"]
