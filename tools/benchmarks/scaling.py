@@ -68,9 +68,10 @@ def measure(options: Options) -> Iterator[Figure]:
         return _digest(target)
 
     started = {place: statistics.median(_start_s(place) for _ in range(TURNS)) for place in PLACES}
-    calm = yield from _beside(prepared, f"preparing {options.recordings} recordings of {adapter}", started)
+    calm, took_s = yield from _beside(prepared, f"preparing {options.recordings} recordings of {adapter}", started)
     yield from _beside(taken, f"{takes} takes and more", started)
-    with _killing(options.kills // 2) as killed:
+    kills = options.kills // 2
+    with _killing(kills, max(took_s / kills, 2.0)) as killed:
         same = prepared(PLACES[1]) == calm
     how = f"{adapter}; a worker killed at random {len(killed)} times"
     yield Figure("the same digests with killed workers", float(same), "", "1", how)
@@ -84,8 +85,10 @@ def _start_s(place: str) -> float:
         return time.monotonic() - begun
 
 
-def _beside(work: Callable[[str], str], what: str, started: dict[str, float]) -> Generator[Figure, None, str]:
-    """The ratio of speeds in steady work, that is without the start of workers; the digest of the results."""
+def _beside(
+    work: Callable[[str], str], what: str, started: dict[str, float]
+) -> Generator[Figure, None, tuple[str, float]]:
+    """The ratio of speeds in steady work, without the start of workers; the digest of the results, seconds of Ray."""
     spent: dict[str, list[float]] = {place: [] for place in PLACES}
     digests = set()
     for _ in range(TURNS):
@@ -100,7 +103,7 @@ def _beside(work: Callable[[str], str], what: str, started: dict[str, float]) ->
     how = f"{times}; with the start {with_start:.2f}; ratio {spread(ratios, 2)}; {len(digests)} digest"
     yield Figure(f"speed of two Ray workers to two processes, {what}", statistics.median(ratios), "x", ">= 0.95", how)
     assert len(digests) == 1, "other results"
-    return digests.pop()
+    return digests.pop(), statistics.median(spent[PLACES[1]])
 
 
 def _index(clips: int, folder: Path) -> Iterator[Figure]:
@@ -191,13 +194,13 @@ def _digest(folder: Path) -> str:
 
 
 @contextmanager
-def _killing(times: int) -> Iterator[list[int]]:
-    """Meanwhile kill a worker of Ray now and then."""
+def _killing(times: int, every_s: float) -> Iterator[list[int]]:
+    """Meanwhile kill a worker of Ray about every so many seconds."""
     killed: list[int] = []
     ended, rng = threading.Event(), random.Random(0)
 
     def kill() -> None:
-        while len(killed) < times and not ended.wait(rng.uniform(1.0, 4.0)):
+        while len(killed) < times and not ended.wait(rng.uniform(0.5, 1.5) * every_s):
             at_work = []
             for entry in Path("/proc").iterdir():
                 with suppress(OSError, ValueError):
