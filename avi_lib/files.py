@@ -18,7 +18,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -109,25 +109,33 @@ Place = Path | UPath
 def place(path: Place | str, root: Path = Path()) -> Place:
     """What a path seen from `root` says, `data/corpus` as well as `s3://bucket/corpus`.
 
-    Raises InputError for an unknown file system, AssetError where its package is not installed.
+    Raises InputError for an unknown file system, AssetError where its package is not installed or it does not answer.
     """
     system = re.match(r"(\w[\w+.-]*)://", str(path))
     if isinstance(path, Path) or system is None:
         return root / str(path)
     try:
         found = UPath(str(path))
-        return Path(found.path) if found.fs.protocol == ("file", "local") else found
+        with suppress(FileNotFoundError):
+            found.fs.info(found.path)
     except ValueError as error:
         raise InputError("a file system such as s3, gs or file", str(path), "check how it begins") from error
     except ImportError as error:
         do = "pip install 'avi-lib[s3]' for s3, or the package named"
         raise AssetError(f"the package for {system[1]}://", cause(error), do) from error
+    except Exception as error:  # of as many kinds as there are file systems
+        raise AssetError(f"{path} within reach", cause(error), "check address, name and permission") from error
+    return Path(found.path) if found.fs.protocol == ("file", "local") else found
 
 
 def write_file(path: Place, content: bytes) -> None:
     """Write a file of a place as a whole: whoever reads it meanwhile finds the old one or the new one."""
     if isinstance(path, UPath):
-        path.write_bytes(content)
+        try:
+            path.write_bytes(content)
+        except OSError as error:
+            got = cause(error)
+            raise OutputError(f"room and permission to write {path}", got, "check name and permission") from error
         return
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
