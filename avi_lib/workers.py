@@ -98,7 +98,7 @@ def _ray_pool(place: str) -> Iterator[Executor]:
     settings = {"runtime_env": {"env_vars": _ALONE | seen}, "log_to_driver": False, "logging_level": "error"}
     try:
         ray.init(**options, **settings)
-    except (ConnectionError, OSError, ValueError, TimeoutError) as error:
+    except Exception as error:  # Ray's have no kind of their own
         do = "start one there with `ray start --head`, or check the address"
         raise AssetError(f"a Ray cluster at {place}", str(error) or "nobody answers", do) from error
     pool = RayPool(ray)
