@@ -229,6 +229,7 @@ class PortraitSettings(Settings):
     """A portrait's neural renderer, what it is trained on, and how; weights of losses by their names."""
 
     size: Literal["tiny", "small", "paper"] = Field("small", description="widths of its networks")
+    learns: Literal["all", "mouth"] = Field("all", description="which networks; mouth: that of the mouth alone")
     photos: int = Field(6, ge=1, le=64, description="frames of the videos that stand for photographs")
     views: int = Field(2, ge=1, le=8, description="photographs that draw each part of a video")
     every: int = Field(3, ge=1, le=25, description="frames from one that is learned from to the next")

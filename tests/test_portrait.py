@@ -273,9 +273,11 @@ def test_training_lowers_the_loss_and_goes_on_to_the_same_bits(tmp_path: Path, m
     parts, _ = training.train_renderer(made_up(6), asked, tmp_path / "parts")
     assert all(map(torch.equal, whole.state_dict().values(), parts.state_dict().values()))
     assert whole.photo.shape == (8, 10, 3) and whole.photo.max() > 50
-    one = asked.model_copy(update={"train": steps.model_copy(update={"steps": 1})})
+    one = asked.model_copy(update={"train": steps.model_copy(update={"steps": 1}), "learns": "mouth"})
     begun, _ = training.train_renderer(made_up(6), one, tmp_path / "begun", whole, own=False)
     assert begun.photo.numel() == 0
+    kept, before = begun.state_dict(), whole.state_dict()
+    assert all(torch.equal(kept[name], before[name]) != ("drawing.last" in name) for name in before if "last" in name)
     with pytest.raises(InputError, match="size small"):
         training.train_renderer(made_up(6), PortraitSettings(size="small"), tmp_path / "other", whole)
 

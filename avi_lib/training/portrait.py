@@ -125,28 +125,32 @@ class PortraitLosses:
         self.features.to(device)
         seen, true, true_mouth = self.examples.crops(items)
         seen = Crops(*(each.to(device) for each in seen))
-        return self.of(model(seen), seen, true.to(device), true_mouth.to(device), way >= WARPING_ALONE)
+        whole = way >= WARPING_ALONE or self.settings.learns == "mouth"
+        return self.of(model(seen), seen, true.to(device), true_mouth.to(device), whole)
 
     def of(self, made: Made, seen: Crops, true: torch.Tensor, true_mouth: torch.Tensor, whole: bool = True) -> Losses:
         """Losses of what was drawn against what is true."""
-        settings = self.settings
+        settings, found = self.settings, Losses()
         with torch.autocast(true.device.type, enabled=False):
-            made = Made(*(each.float() for each in made))
+            made, faces = Made(*(each.float() for each in made)), settings.learns == "all"
             with torch.no_grad():
-                aim = self.features(true)
-            found = {"warped": perceptual_distance(self.features(made.warped), aim).mean()}
-            found["warped_error"] = self._error(made.warped, true, seen.box)
+                aim, aim_mouth = self.features(true) if faces else [], self.features(true_mouth) if whole else []
+            if faces:
+                found["warped"] = perceptual_distance(self.features(made.warped), aim).mean()
+                found["warped_error"] = self._error(made.warped, true, seen.box)
             if whole:
-                with torch.no_grad():
-                    aim_mouth = self.features(true_mouth)
-                faces, mouths = self.features(made.edited), self.features(made.mouth)
-                found["face"] = perceptual_distance(faces, aim).mean()
-                found["mouth"] = perceptual_distance(mouths, aim_mouth).mean()
-                found["style"] = style_distance(faces, aim).mean() + style_distance(mouths, aim_mouth).mean()
-                found["error"] = self._error(made.edited, true, seen.box)
+                mouth = self.features(made.mouth)
+                found["mouth"], found["mouth_style"] = (
+                    distance(mouth, aim_mouth).mean() for distance in (perceptual_distance, style_distance)
+                )
                 found["mouth_error"] = (made.mouth - true_mouth).abs().mean()
-                found["mask"] = made.mask.mean()
-            weights = settings.model_dump()
+            if whole and faces:
+                face = self.features(made.edited)
+                found["face"], found["style"] = (
+                    distance(face, aim).mean() for distance in (perceptual_distance, style_distance)
+                )
+                found["error"], found["mask"] = self._error(made.edited, true, seen.box), made.mask.mean()
+            weights = settings.model_dump() | {"mouth_style_weight": settings.style_weight}
             found["loss"] = torch.stack([weights[f"{name}_weight"] * value for name, value in found.items()]).sum()
         return found
 
@@ -185,6 +189,8 @@ def train_renderer(
         model.load_state_dict({**start.state_dict(), "photo": model.photo})
     if own:
         model.photo.copy_(torch.from_numpy(examples.picture).float())
+    if settings.learns == "mouth":
+        model.requires_grad_(False).drawing.requires_grad_(True)
     digest = [content_sha256(each[:: max(len(each) // 8, 1)].tobytes().hex()[:4096]) for each in examples[5:10]]
     begun = None if start is None else fingerprint(start)
     recipe = content_sha256([digest, settings.model_dump(exclude={"train"}), begun])
