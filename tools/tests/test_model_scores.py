@@ -1,10 +1,14 @@
-"""Scores of priors and of talking models."""
+"""Scores of priors and of talking models, and which phrase of a sentence moved what."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from raw_corpora import StillEncoder
 from small_priors import Letters, prior
 from talking_corpora import performed
@@ -21,7 +25,7 @@ from avi_lib.motion.prior import PriorSampler
 from avi_lib.settings import SampleSettings
 from avi_lib.speech.encoders import RATE_HZ, one_thread
 from tools.benchmarks import scores
-from tools.benchmarks.attribution import attribute, group_change
+from tools.benchmarks.attribution import attribute, group_change, phrases, without
 from tools.benchmarks.systems import score_exchange, still_sounds
 
 
@@ -179,3 +183,37 @@ def test_sounds_without_speech_are_the_same_every_time_and_of_known_levels():
     assert {len(wave) for wave in first.values()} == {4 * RATE_HZ} and not first["silence"].any()
     level = {name: float(np.sqrt(np.mean(np.square(wave)))) for name, wave in first.items()}
     assert level["faint noise"] < level["room tone"] < level["loud noise"] < 1
+
+
+# Phrases of a sentence, and the sentence without them.
+
+
+@pytest.mark.parametrize(
+    ("sentence", "found", "rests"),
+    [
+        ("A person feels quite angry and speaks with brow strongly down.", ["feels quite angry", "brow strongly down"],
+         ["A person speaks with brow strongly down.", "A person feels quite angry and speaks."]),
+        ("The moon over water, silver light.", ["The moon over water", "silver light"], None),  # nothing is understood
+        ("and, with; but.", [], []),
+        ("She is furious, without smiling.", None, ["She, without smiling.", "She is furious."]),
+        ("Sadness and a touch of fear", None, ["a touch of fear", "Sadness"]),
+        ("Happy", ["Happy"], [""]),
+    ],
+)  # fmt: skip
+def test_phrases_ask_for_something_and_a_sentence_without_one_is_still_one(sentence, found, rests):
+    assert found is None or [phrase.text for phrase in phrases(sentence)] == found
+    assert rests is None or [without(sentence, phrase) for phrase in phrases(sentence)] == rests
+
+
+@given(st.text(max_size=200))
+def test_phrases_are_where_they_say_and_leaving_one_out_never_adds(sentence):
+    for phrase in phrases(sentence):
+        assert sentence[phrase.start : phrase.stop] == phrase.text
+        assert len(without(sentence, phrase)) <= len(sentence)
+
+
+def test_cutting_a_phrase_out_takes_time_that_grows_with_the_length_only():
+    start = time.process_time()
+    many = "she is happy" + "," * 400 + "x, smiling."
+    assert without(many, phrases(many)[-1]) == "she is happy" + "," * 400 + "x."
+    assert time.process_time() - start < 0.05
