@@ -186,7 +186,8 @@ def test_no_sliders_within_their_bounds_fold_the_face_or_part_the_lips(name: str
     triangles = head.triangles[(head.material < 2) & face[head.triangles].all(axis=1)]
     rest, rest_size = normals_of(head.vertices, triangles)
     shown = rest_size > 1e-6
-    for sliders in [*(dict([end]) for end in ends), *(pairs if name == "open" else [])]:
+    corner = {"african": 1.0, "mouthAngles": 1.0}
+    for sliders in [*(dict([end]) for end in ends), *pairs[: 60 if name == "open" else 20], corner]:
         changed = head.with_identity(sliders)
         normals, size = normals_of(changed.vertices, triangles)
         assert ((normals * rest).sum(axis=1)[shown] > 0.0).all(), f"flipped by {sliders}"

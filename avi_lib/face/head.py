@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32, UInt8
 from PIL import Image
+from scipy.sparse import coo_array
 
 from avi_lib.errors import AssetError, InputError, cause
 from avi_lib.face.camera import MATERIAL_NAMES
@@ -43,6 +44,8 @@ REACH_M = 10.0
 """No point of a baked head lies further from the origin along an axis, and none is moved further."""
 ROUNDING = 1e-6
 """By which a bound kept in single precision may be passed."""
+UNFOLDING, LEAST_SIZE = 24, 0.06
+"""Most rounds of smoothing displacements, and the least share of a triangle's size it keeps along its normal."""
 FRAMES_AT_ONCE = 8
 """Frames deformed together, so that their vertices stay in the processor's cache."""
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
@@ -169,7 +172,7 @@ class Head(RiggedHead):
                 expected = f"{name} from {least:g} to {most:g}"
                 raise InputError(expected, f"{name}={strength:g}", "stay within these bounds; see `avi heads`")
         strengths = np.array([sliders.get(name, 0.0) for name in self.identity_names], np.float32)
-        moved = np.tensordot(strengths, self.identity, axes=1)
+        moved = self._unfolded(np.tensordot(strengths, self.identity, axes=1))
         balls = [members for members in self.eyeballs if len(members)]
         centres = [ball_middle((self.vertices + moved)[each]) - ball_middle(self.vertices[each]) for each in balls]
         dyes = np.prod(self.identity_dyes ** strengths[:, None, None], axis=0)
@@ -183,6 +186,42 @@ class Head(RiggedHead):
             eye_centres=(self.eye_centres + np.array(centres or 0.0)).astype(np.float32),
             atlas=atlas,
         )
+
+    def _unfolded(self, moved: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
+        """Displacements of all vertices, smoothed where several sliders together would turn triangles of the face over.
+
+        Points of such triangles take the mean of their neighbours' displacements until none is turned.
+        """
+        members = [self.regions[name] for name in ("face", "eyes") if name in self.regions]
+        if not members or not moved.any():
+            return moved
+        shown = np.isin(np.arange(len(self.vertices)), np.concatenate(members))[self.triangles].all(axis=1)
+        corners = self.triangles[shown & (self.material < MATERIAL_NAMES.index("eye"))]
+        points = self.weld[corners]
+        ends, count = np.roll(points, -1, axis=1).ravel(), int(self.weld.max()) + 1
+        links = coo_array((np.ones(2 * len(ends)), (np.r_[points.ravel(), ends], np.r_[ends, points.ravel()])))
+        links.resize(count, count)
+        near, (_, first) = links.tocsr(), np.unique(self.weld, return_index=True)
+        rest = _normals(self.vertices[corners])
+        size = (rest**2).sum(axis=1)
+        for _ in range(UNFOLDING):
+            along = (_normals((self.vertices + moved)[corners]) * rest).sum(axis=1)
+            turned = np.unique(points[(along < LEAST_SIZE * size) & (size > 0.0)])
+            if len(turned) == 0:
+                break
+            there = near[turned]
+            smooth = (there @ moved[first]) / there.sum(axis=1)[:, None]
+            place = np.searchsorted(turned, self.weld)
+            changed = turned[np.minimum(place, len(turned) - 1)] == self.weld
+            moved = np.where(changed[:, None], smooth[np.minimum(place, len(turned) - 1)], moved).astype(np.float32)
+        return moved
+
+
+def _normals(corners: Float32[np.ndarray, "T 3 3"]) -> Float64[np.ndarray, "T 3"]:
+    """Normals of triangles by their corners, as long as twice their areas."""
+    a, b, c = corners.astype(np.float64).transpose(1, 0, 2)
+    result: np.ndarray = np.cross(b - a, c - a)
+    return result
 
 
 def ball_middle(points: Float32[np.ndarray, "P 3"]) -> Float64[np.ndarray, " 3"]:

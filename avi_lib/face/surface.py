@@ -41,7 +41,8 @@ def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
 
     Where none of these can be written, each process compiles anew.
     """
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"nnan", "ninf", "nsz", "contract"}, "error_model": "numpy"} | more
+    rounded = {"nnan", "ninf", "nsz", "contract"}
+    options: dict[str, Any] = {"nogil": True, "fastmath": rounded, "error_model": "numpy"} | more
     try:
         compiled: Callable[..., Any] = njit(cache=True, **options)(unwrap(function))
     except RuntimeError:  # numba: "cannot cache function: no locator available"
