@@ -36,9 +36,9 @@ from tools.benchmarks.measuring import Figure, Options, left_out, there
 from tools.benchmarks.portrait import landmark_errors
 
 MEASURED = Shape(192, (96, 64))  # sizes of the crops that are compared
-LOOKED_AT = 25  # frames of a part whose features are compared, at least
+LOOKED_AT = 10  # frames of a part whose features are compared, at least
 TRACKED_EVERY = 5  # frames from one that is tracked again to the next
-WARPED_EVERY = 5  # frames from one that is warped plainly to the next
+WARPED_EVERY = 15  # frames from one that is warped plainly to the next
 GRID = 48  # places of the plain warp along a side
 Crops = tuple[UInt8[np.ndarray, "frames size size 3"], UInt8[np.ndarray, "frames high wide 3"]]
 MEASURES = {
@@ -46,6 +46,7 @@ MEASURES = {
     "landmark error": -1, "lip error": -1, "lip gap r": 1,
 }  # fmt: skip
 """Each with the side on which it is better."""
+TRACKED = ("landmark error", "lip error", "lip gap r")
 MUST = {
     "flicker": "<= 1.2", "sharpness": ">= 0.8", "landmark error": "<= 0.025", "lip error": "<= 0.025",
     "lip gap r": ">= 0.8",
@@ -65,23 +66,25 @@ def measure(options: Options) -> Iterator[Figure]:
 
 def compare(weights: Path, videos: Sequence[Path], settings: PortraitSettings) -> dict[str, dict[str, np.ndarray]]:
     """Measures (parts,) of every row, by row and name."""
-    portrait, parts = load_portrait(weights, RenderSettings()), parts_of(videos)
+    portrait, parts, network = load_portrait(weights, RenderSettings()), parts_of(videos), load_perceptual()
     home, at = photographs(parts, settings.photos)[0]
-    network, found = load_perceptual(), dict[str, dict[str, list[float]]]()
-    for part in held_out(parts):
-        motion = MotionClip(part.values - home.values[at] + portrait.own, FPS, ARKIT)
-        truth, rows = pictured(portrait, part, motion)
-        marks = part.track.landmarks[part.pictures][::TRACKED_EVERY].astype(np.float64)
-        for name, (frames, pictures, boxes) in rows.items():
-            crops = crops_of(pictures, boxes, portrait.mouth_box, MEASURED)
-            measured = scores(crops, (truth[0][frames], truth[1][frames]), network)
-            names = ("landmark error", "lip error", "lip gap r")
-            if name in ("layers", "renderer"):
-                read = look_at(pictures[::TRACKED_EVERY])[0][..., :2]
-                measured |= dict(zip(names, landmark_errors(read, marks), strict=True))
-            for measure, value in measured.items():
-                found.setdefault(name, {}).setdefault(measure, []).append(value)
-    return {row: {name: np.array(values) for name, values in each.items()} for row, each in found.items()}
+    rest = home.values[at] - portrait.own
+    found = [compare_part(portrait, part, rest, network) for part in held_out(parts)]
+    return {row: {name: np.array([each[row][name] for each in found]) for name in found[0][row]} for row in found[0]}
+
+
+def compare_part(portrait: Portrait, part: Part, rest: np.ndarray, network: Perceptual) -> dict[str, dict[str, float]]:
+    """Measures of every row in one part; `rest` is what the tracker sees of the person at rest."""
+    motion, found = MotionClip(part.values - rest, FPS, ARKIT), dict[str, dict[str, float]]()
+    truth, rows = pictured(portrait, part, motion)
+    marks = part.track.landmarks[part.pictures][::TRACKED_EVERY].astype(np.float64)
+    for name, (frames, pictures, boxes) in rows.items():
+        crops = crops_of(pictures, boxes, portrait.mouth_box, MEASURED)
+        found[name] = scores(crops, (truth[0][frames], truth[1][frames]), network)
+        if name in ("layers", "renderer"):
+            read = look_at(pictures[::TRACKED_EVERY])[0][..., :2]
+            found[name] |= dict(zip(TRACKED, landmark_errors(read, marks), strict=True))
+    return found
 
 
 Row = tuple[np.ndarray, Sequence[np.ndarray], Float[np.ndarray, "frames 4"]]
