@@ -39,6 +39,7 @@ SECTIONS = (
     "generator",
     "flow",
     "asked",
+    "rendered",
     "live",
     "prior",
     "peer_prior",
