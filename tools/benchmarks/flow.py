@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -223,7 +223,7 @@ def with_voice(name: str, made: Made, held: Held) -> Iterator[Figure]:
     for what, measure_of in (("brows with pitch, r", pitch_on_brows), ("nods with level, r", level_on_head)):
         found = {
             row: estimate(
-                [measure_of(values, each.take.contour) for each, values in zip(held, motions, strict=True)],
+                [_shared(measure_of, values, each.take) for each, values in zip(held, motions, strict=True)],
                 np.random.default_rng(0),
             )
             for row, motions in made.items()
@@ -233,6 +233,12 @@ def with_voice(name: str, made: Made, held: Held) -> Iterator[Figure]:
             others = ", ".join(f"{row} {each.value:.2f}" for row, each in found.items() if row not in (REAL, FLOW))
             how = f"{_interval(own)}; real {real.value:.2f} ({real.low:.2f} to {real.high:.2f}); {others}"
             yield Figure(f"{name}: {what}", own.value, "", f"{real.value - 0.1:.2f} to {real.value + 0.1:.2f}", how)
+
+
+def _shared(measure_of: Callable[[Values, np.ndarray], float], values: Values, take: RealTake) -> float:
+    """A measure over the frames that motion and voice share: another's speech may end before, a performance after."""
+    frames = min(len(values), len(take.contour))
+    return measure_of(values[:frames], take.contour[:frames])
 
 
 def _lips(name: str, made: Made, held: Held) -> Iterator[Figure]:
