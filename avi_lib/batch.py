@@ -12,11 +12,14 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache, partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from avi_lib.corpus.layouts import find, printable, stem
 from avi_lib.errors import AviError, InputError
@@ -28,8 +31,12 @@ from avi_lib.motion.formats import WRITABLE, check_motion, save_motion, written_
 from avi_lib.settings import InstructSettings, TalkSettings
 from avi_lib.speech.decode import SOUND_SUFFIXES
 from avi_lib.speech.loading import load_voice
+from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talk, Talker
 from avi_lib.workers import result_of, worker_pool
+
+OWN = Path("own")
+"""In place of a neutral recording: all that is heard of a person."""
 
 if TYPE_CHECKING:
     from avi_lib.instruction.instructor import Instructor, Written
@@ -337,13 +344,30 @@ def instruct_all(
 ) -> Iterator[Outcome]:
     """Write an instruction for every recording among `sources` (files, or folders of them), or a timeline each.
 
-    A recording without speech has a neutral instruction with a warning. `workers` are those of `talk_all`.
+    A recording without speech has a neutral instruction with a warning. `workers` are those of `talk_all`. With `OWN`
+    for the neutral recording all are of one person, and what differs from their mean is heard, or in a timeline from
+    the recording's own.
     """
     recordings, alone, notes = find_recordings(sources)
+    own = settings.neutral == OWN
+    if own and alone and not timeline:
+        raise InputError("a timeline or several recordings, with --neutral own", "one", "name a calm recording instead")
+    if settings.text is not None and (timeline or (not alone and settings.text != "-")):
+        got = "a timeline" if timeline else "several or a folder"
+        raise InputError("a transcript for one instruction of one recording", got, "leave out --text, or hear it: -")
+    content, means = settings.model_dump_json(), None
+    if own and not timeline:
+        means = _instructor_of(content).own_means(_readable(recordings, track))
+    write = partial(_instruct_one, content, timeline, track, alone, means)
     if workers is None:
-        _instructor_of(settings.model_dump_json())
-    write = partial(_instruct_one, settings.model_dump_json(), timeline, track, alone)
+        _instructor_of(content)
     yield from _each(write, list(recordings), workers, notes)
+
+
+def _readable(recordings: Iterable[Path], track: int | None) -> Iterator[Voice]:
+    for path in recordings:
+        with suppress(AviError):  # which is said when its turn comes
+            yield load_voice(path, refuse_silence=False, track=track)
 
 
 @lru_cache(maxsize=1)
@@ -356,21 +380,28 @@ def _instructor_of(settings: str) -> Instructor:
     return load_instructor(weights, chosen.encoder, chosen.language_model)
 
 
-def _instruct_one(settings_json: str, timeline: bool, track: int | None, alone: bool, path: Path) -> list[Outcome]:
+def _instruct_one(
+    settings_json: str, timeline: bool, track: int | None, alone: bool, means: np.ndarray | None, path: Path
+) -> list[Outcome]:
     settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
-    neutral = None if settings.neutral is None else load_voice(settings.neutral)
 
     def write() -> tuple[dict[str, Any], list[str]]:
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
+        if settings.neutral == OWN:
+            neutral = instructor.own_means([speech]) if means is None else means
+        else:
+            neutral = None if settings.neutral is None else load_voice(settings.neutral)
         if timeline:
             entries, written = instructor.timeline(speech, neutral)
             rows = as_json(entries)
             values["timeline"] = [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]
             lines = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]
         else:
-            one = instructor.instruct(speech, settings.temperature, settings.seed, settings.free, neutral)
+            one = instructor.instruct(
+                speech, settings.temperature, settings.seed, settings.free, neutral, settings.text
+            )
             values, lines = values | written_json(one), [one.instruction.text, *_written_lines(one)]
         lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`

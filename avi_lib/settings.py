@@ -100,7 +100,12 @@ class InstructSettings(Settings):
     temperature: float = Field(0.0, ge=0, le=2, description="of the words behind the emotion; 0 the likeliest")
     seed: int = Field(0, ge=0, lt=2**63, description="source of the random choice of words")
     free: bool = Field(False, description="write freely behind the emotion, also what is not understood")
-    neutral: Path | None = Field(None, description="a recording of the same person speaking calmly, heard beside each")
+    neutral: Path | None = Field(
+        None, description="a calm recording of the same person, heard beside each; own: the mean of all that is heard"
+    )
+    text: str | None = Field(
+        None, min_length=1, description="what is said, - to hear that too: words count beside the voice"
+    )
 
 
 class PrepareSettings(Settings):

@@ -434,6 +434,9 @@ def test_a_timeline_can_be_given_back_to_talk(tmp_path: Path, capsys: Capture):
     made = json.loads(capsys.readouterr().out)
     assert [entry["instruction"] for entry in made["timeline"]] == [e.instruction.text for e in timeline.entries]
     assert all("emotion_probabilities" in entry["written"] for entry in made["timeline"])
+    assert main(["instruct", str(tmp_path / "long.wav"), "--timeline", "--json", "--neutral", "own"]) == 0
+    beside = json.loads(capsys.readouterr().out)["timeline"][0]["written"]["emotion_probabilities"]
+    assert beside != made["timeline"][0]["written"]["emotion_probabilities"]
 
 
 def test_a_recording_that_fails_is_reported_and_the_rest_go_on(tmp_path: Path, capsys: Capture):
@@ -465,6 +468,8 @@ def test_a_wrong_weight_or_model_is_refused_in_one_line(tmp_path: Path, capsys: 
         ["--language-model", str(tmp_path / "absent")],
         ["--encoder", str(tmp_path / "absent")],
         ["--temperature", "-1"],
+        ["--neutral", "own"],
+        ["--text", "Oh no!", "--timeline"],
     ):
         assert main(["instruct", str(SPOKEN), *arguments]) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1

@@ -188,6 +188,13 @@ def test_whisper_tiny_gives_the_same_bytes_in_another_process_without_torch(whis
     assert "MIT" in whisper_tiny.reason
 
 
+def test_whisper_tiny_writes_down_what_is_said_and_an_encoder_without_a_decoder_nothing(whisper_tiny, load):
+    angry, rate_hz = soundfile.read(Path(__file__).parents[1] / "data/samples/angry.flac", dtype="float32")
+    angry = soxr.resample(angry, rate_hz, RATE_HZ)
+    assert whisper_tiny.transcribe(angry).startswith("I told you twice to leave it alone")
+    assert load("wav2vec2").transcribe(angry) == load("ctranslate2").transcribe(angry) == ""
+
+
 def test_loading_says_nothing_and_leaves_settings_and_threads_as_they_were(whisper_tiny, models, capfd):
     module._load.cache_clear()
     before = logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_num_threads()

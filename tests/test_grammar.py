@@ -136,21 +136,32 @@ def test_sentences_tell_no_gender_but_a_known_one(gender):
 
 
 @pytest.mark.parametrize("label", EMOTION_CLASSES, ids=grammar.class_words)
-def test_answers_and_choices_are_understood_as_their_class(label):
+def test_answers_are_understood_as_their_class(label):
     emotion, level, named = parts(grammar.answer(*label))
     assert (emotion, level) == label
     units = prototype(*label)
     assert len(named) == min(grammar.ANSWER_UNITS, len(units))
     strongest = sorted(units, key=lambda name: -units[name])[: grammar.ANSWER_UNITS]
     assert sorted(named.values()) == sorted(quantise(units[name]) for name in strongest)
-    found = grammar.choices(label)
-    assert found[0] == grammar.answer(*label)
-    assert len(set(found)) == len(found) <= 60
-    assert len(found) >= 3 or label.emotion == "neutral"
-    for text in found:
-        emotion, level, named = parts(text)
+
+
+def random_path(label, heard, rng):
+    said = []
+    while may := grammar.continuations(label, heard, said):
+        said.append(list(may)[rng.integers(len(may))])
+    return grammar.OPENING + "".join(said)
+
+
+@pytest.mark.parametrize("label", EMOTION_CLASSES, ids=grammar.class_words)
+def test_every_path_through_the_pieces_of_a_sentence_is_understood_as_its_class_and_units(label):
+    rng, units = np.random.default_rng(label.level), prototype(*label)
+    for _ in range(4):
+        emotion, level, named = parts(random_path(label, (), rng))
         assert (emotion, level) == label and len(named) <= 2
         assert all(strength == quantise(units[name]) for name, strength in named.items())
+        heard = dict(zip(("brow_down", "lid_tighten", "dimple"), rng.choice([0.15, 0.45, 0.9], 3), strict=True))
+        assert parts(random_path(label, tuple(heard.items()), rng)) == (*label, heard)
+    assert "".join([grammar.OPENING, *grammar.continuations(label, ())]) in grammar.answer(*label)
 
 
 def test_answers_are_short_no_two_alike_and_name_own_units_in_place_of_the_prototypes():

@@ -15,7 +15,7 @@ from small_language_models import llama
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
-from avi_lib.instruction.grammar import OPENING, choices
+from avi_lib.instruction.grammar import OPENING
 from avi_lib.instruction.instructor import (
     NEUTRAL,
     UNSURE,
@@ -111,16 +111,23 @@ def test_words_are_drawn_by_their_seed_behind_the_same_emotion(instructor, free)
     assert all(other.predicted == first.predicted for other in others)
 
 
-def test_the_sentence_is_the_likeliest_of_those_that_are_understood(instructor):
-    classified = instructor.classify([[example_features("angry", 3, 1)]])
-    (written,) = instructor.write(classified)
-    label, warnings = softened(classified.log_probabilities[0], float(classified.speech[0]), classified.lost)
-    texts = choices(label, () if warnings else tuple(heard_units(classified.units[0]).items()))
-    assert written.instruction.text in texts
-    language, first = instructor.language, len(instructor.language.tokens(OPENING))
-    tokens = [[*language.tokens(text)[first:], language.end] for text in texts]
-    means = [float(language.log_probabilities(classified.kv_cache, [each])[0, 0]) / len(each) for each in tokens]
-    assert texts[int(np.argmax(means))] == written.instruction.text
+def test_the_mean_of_what_somebody_says_may_stand_for_a_neutral_recording(instructor):
+    voices = [wave(1.0, 1), wave(2.0, 2)]
+    own = instructor.own_means(voices)
+    mean = np.mean([instructor.means_of(voice).numpy() for voice in voices], axis=0)
+    np.testing.assert_allclose(own, mean - instructor.model.usual.numpy(), atol=1e-5)
+    assert instructor.instruct(voices[0], neutral=own).probabilities.keys() == set(EMOTIONS)
+
+
+def test_words_count_beside_the_voice_and_tell_nothing_where_they_are_alike(instructor):
+    clip = [[example_features("calm", 1, 2)]]
+    told = np.full((1, len(EMOTIONS)), 1 / len(EMOTIONS), np.float32)
+    alone = instructor.classify(clip).log_probabilities
+    np.testing.assert_allclose(instructor.classify(clip, told=told).log_probabilities, alone, atol=1e-5)
+    told[0, EMOTIONS.index("sad")] = 0.9
+    gained = (instructor.classify(clip, told=told).log_probabilities - alone)[0]
+    sad = np.array([label.emotion == "sad" for label in EMOTION_CLASSES])
+    assert gained[sad].min() > gained[~sad].max() + 1
 
 
 def test_a_text_that_is_not_understood_is_used_with_a_warning(instructor, monkeypatch):

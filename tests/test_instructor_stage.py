@@ -29,6 +29,7 @@ from avi_lib.training.instructor import (
     info_nce,
     least_sure,
     train_instructor,
+    usual_means,
     varied,
 )
 from avi_lib.training.instructor_data import BankClip, make_feature_bank, read_faces
@@ -69,6 +70,14 @@ def test_beside_a_neutral_recording_it_does_not_matter_how_somebody_always_sound
     torch.testing.assert_close(*apart, atol=0.05, rtol=0.05)
     heard = model.hear(stack([clip]), means(calm)).logits.detach()
     assert max(FELT, key=lambda name: float(heard[0, fitting(BankClip("", "", "", "", name, None))].max())) == "sad"
+
+
+def test_how_far_people_are_from_their_neutral_speech_on_average_counts_emotions_and_speakers_alike():
+    felt = ("neutral", "neutral", "neutral", "sad", "sad", "angry")
+    clips = [BankClip("", "c", speaker, "", emotion, None) for speaker in ("a", "b") for emotion in felt]
+    numbers = np.array([[0.0, 0, 0, 3, 3, 6], [10.0, 10, 10, 13, 13, 22]]).reshape(-1, 1)
+    assert usual_means(clips, numbers).tolist() == [pytest.approx((3 + 5) / 2)]
+    assert usual_means(clips[:3], numbers[:3]).tolist() == [0.0]
 
 
 def test_temperature_and_threshold_come_from_corpora_left_out():

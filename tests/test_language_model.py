@@ -153,6 +153,21 @@ def test_several_prompts_are_read_and_go_on_as_each_alone(model):
         torch.testing.assert_close(model.log_probabilities(alone, said)[0], likely[number], atol=1e-4, rtol=1e-4)
 
 
+def test_pieces_are_chosen_token_by_token_and_drawn_by_a_seed(model):
+    kv_cache, pieces = model.read(embedded(model, OPENING)), (" quite angry.", " quite sad.", " calm and")
+    follow = lambda said: () if said and said[-1].endswith(".") else pieces  # noqa: E731
+    said = model.choose(kv_cache, OPENING, follow)
+    text, place = model.tokens(OPENING), 0
+    for token in model.tokens(OPENING + "".join(said))[len(text) :]:
+        left = {ids[place] for ids in map(model.tokens, pieces) if ids[:place] == text[len(text) - place :]}
+        scores = model.scores(torch.cat([model.bos(), model.embed(text)])[None], 1)[0, -1]
+        assert token == max(left, key=lambda each: float(scores[each]))
+        text, place = [*text, token], 0 if text and model.text([token]) == "and" else place + 1
+    assert said == model.choose(kv_cache, OPENING, follow) and said[-1] in pieces[:2]
+    drawn = [model.choose(kv_cache, OPENING, follow, 3.0, seed) for seed in (1, 1, 2, 3, 4, 5)]
+    assert drawn[0] == drawn[1] and len(set(map(tuple, drawn))) > 1
+
+
 def test_writing_ends_with_the_mark_of_the_end_or_a_line(model):
     kv_cache = model.read(embedded(model, OPENING))
 

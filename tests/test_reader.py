@@ -27,7 +27,7 @@ def test_every_sentence_has_a_valid_label_and_the_test_shares_none_with_training
     train, test = ([json.loads(line) for line in (SENTENCES / name).read_text("utf-8").splitlines()]
                    for name in ("train.jsonl", "test.jsonl"))  # fmt: skip
     labels = [*train, *(label for row in test for label in row["labels"])]
-    assert len(train) == 1507 and len(test) == 340 and all(len(row["labels"]) == 2 for row in test)
+    assert len(train) == 1750 and len(test) == 340 and all(len(row["labels"]) == 2 for row in test)
     for label in [*labels, *(label["then"] for label in labels if "then" in label)]:
         shares, units = label.get("emotions", {}), label.get("units", {})
         assert set(shares) <= set(EMOTIONS) and (not shares or sum(shares.values()) == pytest.approx(1.0, abs=0.02))

@@ -16,7 +16,7 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import lip_closure
 from avi_lib.face.head import load_head
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, WORDINGS, opposites, prototype
-from avi_lib.instruction.grammar import choices, describe
+from avi_lib.instruction.grammar import OPENING, answer, continuations, describe
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline, expression_targets, load_timeline
 from avi_lib.instruction.instructor import SHIPPED_INSTRUCTOR, load_instructor
 from avi_lib.instruction.instructor_network import read_instructor_about
@@ -131,7 +131,11 @@ def test_one_side_is_not_the_other_and_an_adverb_goes_with_the_movement_it_stand
 
 def written_and_plain() -> list[Instruction]:
     """What the instructor can write, a plain sentence for every movement and composite, the defaults of notebooks."""
-    texts = [text for label in EMOTION_CLASSES for text in choices(label)]
+    texts = [answer(*label) for label in EMOTION_CLASSES]
+    for label in EMOTION_CLASSES:
+        (begin,) = continuations(label, ())
+        ends = [piece for piece in continuations(label, (), [begin]) if piece.endswith(".")]
+        texts += [f"{OPENING}{begin}{piece}" for piece in ends[::9]]
     held_still = [each.units for each in WORDINGS if not any(ACTION_UNITS[name].rhythm for name in each.units)]
     texts += [describe(each, rng=np.random.default_rng(0)) for each in held_still]
     said = re.findall(r'^(?:INSTRUCTION|EDITED|OTHER) = \\?"(.+?)\\?"', notebooks_text(), re.MULTILINE)

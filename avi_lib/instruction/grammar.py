@@ -13,7 +13,8 @@ import itertools
 import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
+from operator import contains
 
 import numpy as np
 
@@ -301,11 +302,7 @@ ANSWER_UNITS = 2
 DRAWN_WORDINGS = 24
 """Wordings of the units that are drawn for an answer; the shortest is taken."""
 CONSIDERED = 3
-"""Action units of a prototype that a choice of sentences is about."""
-CHOICES = 3
-"""Wordings of each part of them that are drawn."""
-HEARD_WORDINGS = 8
-"""Wordings of units that are heard."""
+"""Action units of a prototype that a sentence may name where none is heard."""
 
 QUESTIONS = (
     "How does this person feel?",
@@ -349,19 +346,41 @@ def answer(emotion: str, level: int) -> str:
 
 
 @cache
-def choices(label: EmotionClass, heard: tuple[tuple[str, float], ...] = ()) -> tuple[str, ...]:
-    """Sentences for an emotion class, each understood in full, in several wordings.
+def _said_alone(number: int, strength: float) -> tuple[str, ...]:
+    """All that says the units of one of `_SAID` at a strength, behind "with", and is understood as just these."""
+    wording = _SAID[number]
+    bucket = min(STRENGTH_WORDS, key=lambda each: abs(each.strength - strength))
+    found = dict[str, None]()
+    for phrase in wording.states:
+        adverbs = bucket.after if phrase.endswith("*") else bucket.before if "*" in phrase else ("",)
+        for adverb, adjective in itertools.product(adverbs, bucket.adjectives if "~" in phrase else ("",)):
+            kept = Phrasing(partial(contains, (adverb, adjective)))
+            found[_Writer(np.random.default_rng(0), kept, SPEAKERS[0]).fill(phrase, strength)] = None
+    asked = dict.fromkeys(wording.units, strength)
+    scans = {phrase: scan(f"{SPEAKERS[0].subject} speaks with {phrase}.") for phrase in found}
+    return tuple(text for text, each in scans.items() if each.units == asked and not each.unknown)
 
-    They name the action units that are heard, with strengths 0-1. Where none is, they name one or two of the strongest
-    of the class's prototype, and the first is `answer`.
+
+def continuations(
+    label: EmotionClass, heard: tuple[tuple[str, float], ...], said: Sequence[str] = ()
+) -> dict[str, tuple[str, ...]]:
+    """What may follow the pieces of a sentence for an emotion class that are `said`, each with the units it names.
+
+    The first piece names the class, every other one action units, in any wording and in any order: all that are heard,
+    with strengths 0-1. Where none is, they are one or two of the strongest of the class's prototype. There is nothing
+    behind the end of the sentence. Any path through the pieces is understood as the class and these units.
     """
-    units = dict(heard) or salient(prototype(*label), CONSIDERED)
-    sizes = (len(units),) if heard else (2, 1)
-    found = dict.fromkeys([] if heard else [answer(*label)])
-    for subset in (each for size in sizes for each in itertools.combinations(units, size)):
-        for seed in range(HEARD_WORDINGS if heard else CHOICES):
-            said = _speaking({name: units[name] for name in subset}, seed)
-            found[f"{OPENING} {class_words(label)} and {said}"] = None
-    scans = {text: scan(text) for text in found}
-    kept = tuple(text for text, each in scans.items() if (each.emotion, each.level) == label and not each.unknown)
-    return kept or choices(label)
+    units = {name: quantise(value) for name, value in heard if quantise(value) > 0}
+    most = len(units) or 2
+    units = units or {n: quantise(v) for n, v in salient(prototype(*label), CONSIDERED).items()}
+    if not said:
+        return {f" {class_words(label)} and speaks with" if units else f" {class_words(label)}.": ()}
+    if said[-1].endswith("."):
+        return {}
+    groups = _groups(units, np.random.default_rng(0))
+    phrases = [(_said_alone(_SAID.index(each), strength), tuple(each.units)) for each, strength in groups]
+    spoken = {piece.strip(" ,").removesuffix(" and") for piece in said[1:]}
+    left = [(texts, names) for texts, names in phrases if spoken.isdisjoint(texts)]
+    last = len(left) == 1 or (not heard and len(said) == most)
+    ends = (".",) if last else (" and", ".") if not heard else (" and",) if len(left) == 2 else (",",)
+    return {f" {text}{end}": names for texts, names in left for text in texts for end in ends}

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from tqdm import tqdm
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS, EmotionClass, opposites
-from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, choices, class_words
+from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, class_words, continuations
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.instruction.instructor_network import UNITS, Heard, InstructorModel, load_instructor_model, means, stack
-from avi_lib.instruction.language_model import KVCache, LanguageModel, draw, load_language_model
+from avi_lib.instruction.language_model import KVCache, LanguageModel, load_language_model
+from avi_lib.instruction.reader import shipped_reader
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
 from avi_lib.speech.voice import AcousticFeatures, Voice
 
@@ -40,6 +42,11 @@ neutral: a face that shows nothing is less wrong than one that shows anything.""
 FAINT = 0.3
 """Strength from which an action unit that is heard is written, and `MOST_UNITS` of them."""
 MOST_UNITS = 5
+WORDS = 0.5
+"""How much the log probabilities of what is said count beside those of how it is said, and the least of the former."""
+LEAST_SHARE = 0.02
+HEARD = "-"
+"""In place of a text: what is said is to be heard too."""
 SPEECH = 0.5
 """Least probability of there being speech."""
 MOST_TOKENS = 64
@@ -51,6 +58,8 @@ PARTS = 64
 NEUTRAL = EmotionClass("neutral", 1)
 
 Wave = Float32[np.ndarray, " samples"]
+Means = Float32[np.ndarray, "1 numbers"]
+"""Means over time of the layers that are read, see `Instructor.own_means`."""
 
 
 def dialogue(
@@ -173,6 +182,20 @@ def heard_units(strengths: Float32[np.ndarray, " units"]) -> dict[str, float]:
     return kept
 
 
+def to_write(
+    log_probabilities: Float32[np.ndarray, " classes"],
+    speech: float,
+    strengths: Float32[np.ndarray, " units"],
+    lost: float = 0.0,
+) -> tuple[EmotionClass, dict[str, float], list[str]]:
+    """The class and the heard units that a sentence names, and what to know of it; see `softened`, `heard_units`.
+
+    Where the class is lost the units are too: a face that shows nothing is less wrong than one that shows anything.
+    """
+    label, warnings = softened(log_probabilities, speech, lost)
+    return label, {} if warnings and label == NEUTRAL else heard_units(strengths), warnings
+
+
 @dataclass(frozen=True, eq=False)
 class Instructor:
     """Trained weights with the frozen encoder and language model they were trained for."""
@@ -188,7 +211,8 @@ class Instructor:
         temperature: float = 0.0,
         seed: int = 0,
         free: bool = False,
-        neutral: Voice | Wave | None = None,
+        neutral: Voice | Wave | Means | None = None,
+        text: str | None = None,
     ) -> Written:
         """The instruction for a voice, or a wave (samples,) float32 at 16 kHz, of any length.
 
@@ -198,13 +222,31 @@ class Instructor:
             seed: draws them otherwise.
             free: let the language model write what it will behind the class, in place of choosing among sentences
                 that are understood.
-            neutral: the same person speaking calmly, any words; what differs from it is easier to hear.
+            neutral: the same person speaking calmly, any words, or `own_means` of whatever they said; what differs from
+                it is easier to hear.
+            text: what is said, in English, or `HEARD` where the encoder's decoder should write it down; what the words
+                tell (`reader.Reader.shares`) counts beside the voice.
 
         Raises InputError for an empty wave or samples that are not finite.
         """
         groups = (features for _, features in self._groups(voice))
-        beside = None if neutral is None else self.means_of(neutral)
-        return self.write(self.classify([groups], beside), temperature, seed, free)[0]
+        beside = self._beside(neutral)
+        if text == HEARD:
+            text = self.encoder.transcribe(voice.wave if isinstance(voice, Voice) else voice)
+        told = shipped_reader().shares([text]) if text else None
+        return self.write(self.classify([groups], beside, told), temperature, seed, free)[0]
+
+    def own_means(self, voices: Iterable[Voice | Wave]) -> Means:
+        """What may stand for a neutral recording: of all that a person says, in recordings or breath groups."""
+        every = [self.means_of(voice) for voice in voices]
+        if not every:
+            raise InputError("speech of the person", "none that can be read", "name other recordings")
+        return np.asarray((torch.cat(every).mean(dim=0, keepdim=True) - self.model.usual).numpy())
+
+    def _beside(self, neutral: Voice | Wave | Means | None) -> Float[torch.Tensor, "1 numbers"] | None:
+        if isinstance(neutral, np.ndarray) and neutral.ndim == 2:
+            return torch.from_numpy(neutral)
+        return None if neutral is None else self.means_of(neutral)
 
     def means_of(self, voice: Voice | Wave) -> Float[torch.Tensor, "1 numbers"]:
         """Means of the layers of a whole recording, to be `neutral` for others of the same person."""
@@ -212,9 +254,11 @@ class Instructor:
         lengths = torch.tensor([float(part.shape[1]) for part in parts])
         return (means(stack(parts)) * (lengths / lengths.sum())[:, None]).sum(dim=0, keepdim=True)
 
-    def timeline(self, voice: Voice | Wave, neutral: Voice | Wave | None = None) -> tuple[Timeline, list[Written]]:
+    def timeline(
+        self, voice: Voice | Wave, neutral: Voice | Wave | Means | None = None
+    ) -> tuple[Timeline, list[Written]]:
         """An instruction for every breath group; groups in a row with the same sentence share one. As `instruct`."""
-        beside = None if neutral is None else self.means_of(neutral)
+        beside = self._beside(neutral)
         entries: list[Entry] = []
         every = []
         for start_s, features in self._groups(voice):
@@ -236,10 +280,11 @@ class Instructor:
         self,
         recordings: Sequence[Iterable[AcousticFeatures]],
         neutral: Float[torch.Tensor, "recordings numbers"] | None = None,
+        told: Float32[np.ndarray, "recordings emotions"] | None = None,
     ) -> ClassProbabilities:
         """How likely every emotion class is for recordings, from the parts of each, which count by their length.
 
-        neutral: means of calm recordings of the same people, see `means_of`.
+        neutral: means of calm recordings of the same people, see `means_of`; told: of emotions, by what is said.
         """
         heard = []
         for number, parts in enumerate(map(iter, recordings)):
@@ -254,6 +299,9 @@ class Instructor:
         logits, units, speech = torch.stack(heard).split([self.model.shape.classes, self.model.shape.units, 1], dim=1)
         which = int(neutral is not None)
         logits = logits / self.model.temperature[which]
+        if told is not None:
+            words = torch.from_numpy(told).clamp(min=LEAST_SHARE).log()
+            logits = logits + WORDS * words[:, [EMOTIONS.index(label.emotion) for label in EMOTION_CLASSES]]
         asked = dialogue(self.language, self.model.prompter(logits), QUESTIONS[0])
         opening = self.language.embed(self.language.tokens(OPENING)).expand(len(heard), -1, -1)
         kv_cache = self.language.read(torch.cat([asked, opening], dim=1))
@@ -265,15 +313,15 @@ class Instructor:
     ) -> list[Written]:
         """Put classes into words: the likeliest of the sentences that are understood, or what comes when `free`."""
         rows, speech = classified.log_probabilities, classified.speech.tolist()
-        chosen = [softened(row, each, classified.lost) for row, each in zip(rows, speech, strict=True)]
-        units = [heard_units(each) for each in classified.units]
+        every = zip(rows, speech, classified.units, strict=True)
+        chosen = [to_write(row, share, own, classified.lost) for row, share, own in every]
         if free:
-            texts = self._free(classified.kv_cache, [label for label, _ in chosen], temperature, seed)
+            texts = self._free(classified.kv_cache, [label for label, *_ in chosen], temperature, seed)
         else:
-            said = [(label, {} if warnings else own) for (label, warnings), own in zip(chosen, units, strict=True)]
-            texts = self._choose(classified.kv_cache, said, temperature, seed)
+            texts = self._choose(classified.kv_cache, [(label, own) for label, own, _ in chosen], temperature, seed)
         written = []
-        for text, row, share, own, (label, warnings) in zip(texts, rows, speech, units, chosen, strict=True):
+        units = [heard_units(each) for each in classified.units]
+        for text, row, share, own, (label, _, warnings) in zip(texts, rows, speech, units, chosen, strict=True):
             try:
                 instruction = Instruction.parse(text)
             except InputError:  # too long, or nothing that can be read
@@ -288,15 +336,13 @@ class Instructor:
     def _choose(
         self, kv_cache: KVCache, asked: Sequence[tuple[EmotionClass, dict[str, float]]], temperature: float, seed: int
     ) -> list[str]:
-        """For each recording one of the sentences for what is heard, by how likely a token of it is on average."""
+        """For each recording the sentence for what is heard that the language model chooses, piece by piece."""
         said = []
-        first = len(self.language.tokens(OPENING))
         for number, (label, units) in enumerate(asked):
-            texts = choices(label, tuple(units.items()))
-            tokens = [[*self.language.tokens(text)[first:], self.language.end] for text in texts]
-            scores = self.language.log_probabilities(kv_cache.row(number), tokens)[0]
-            of_token = scores / torch.tensor([len(each) for each in tokens])
-            said.append(texts[draw(of_token, temperature, torch.Generator().manual_seed(seed))])
+            follow = partial(continuations, label, tuple(units.items()))
+            said.append(
+                "".join([OPENING, *self.language.choose(kv_cache.row(number), OPENING, follow, temperature, seed)])
+            )
         return said
 
     def _free(self, kv_cache: KVCache, labels: Sequence[EmotionClass], temperature: float, seed: int) -> list[str]:

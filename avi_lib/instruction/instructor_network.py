@@ -43,7 +43,7 @@ BEYOND = 5.0
 DOUBT = -8.0
 """Log probability below which a class is simply out of the question."""
 
-_FORMAT = 2
+_FORMAT = 3
 _KIND = "instructor"
 _REMEDY = "train them with notebook 02, or check the path"
 
@@ -204,9 +204,11 @@ class InstructorModel(nn.Module):
 
     Buffers hold the `anchors` (where the sentences of all classes lie), and what makes probabilities what they claim to
     be, alone and beside a neutral recording: the `temperature`, and the probability below which an emotion is `lost`.
+    `usual` is how far the means of all that a person says lie from those of their neutral speech, on average.
     """
 
     anchors: torch.Tensor
+    usual: torch.Tensor
     temperature: torch.Tensor
     lost: torch.Tensor
 
@@ -216,6 +218,7 @@ class InstructorModel(nn.Module):
         sizes = (shape.layers * shape.states, shape.units)
         self.alone, self.beside = Listener(*sizes), Listener(*sizes)
         self.prompter = Prompter(shape)
+        self.register_buffer("usual", torch.zeros(sizes[0]))
         self.register_buffer("temperature", torch.ones(2))
         self.register_buffer("lost", torch.zeros(2))
         if shape.queries:

@@ -18,7 +18,7 @@ import copy
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -375,6 +375,40 @@ class LanguageModel:
         """
         begun: Sequence[Sequence[int]] = begin or [[]] * len(kv_cache.next)
         return [self._go_on(kv_cache.row(i), most, list(said), temperature, seed) for i, said in enumerate(begun)]
+
+    @torch.inference_mode()
+    def choose(
+        self,
+        kv_cache: KVCache,
+        begun: str,
+        follow: Callable[[Sequence[str]], Collection[str]],
+        temperature: float = 0.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Pieces of text behind a prompt that ends with what is `begun`, each one of those that may `follow` these.
+
+        Decoding walks down the trie of their tokens: where these part, the likeliest one goes on, or one drawn by a
+        seed where the temperature is above 0. There must be an end from which nothing follows.
+        """
+        random, row = torch.Generator().manual_seed(seed), kv_cache.row(0)
+        scores, pieces, unread = row.next[0], list[str](), list[int]()
+        while may := follow(pieces):
+            text = begun + "".join(pieces)
+            first, place = len(self.tokens(text)), 0
+            left = {piece: self.tokens(text + piece)[first:] for piece in may}
+            while len(left) > 1 and (allowed := sorted({ids[place] for ids in left.values() if len(ids) > place})):
+                if len(allowed) > 1 and unread:
+                    read = torch.tensor([unread])
+                    seen = self.network(input_ids=read, past_key_values=row.cache, use_cache=True, logits_to_keep=1)
+                    scores, unread = seen.logits[0, -1].float(), []
+                token = allowed[draw(scores[allowed], temperature, random) if len(allowed) > 1 else 0]
+                left = {piece: ids for piece, ids in left.items() if ids[place : place + 1] == [token]}
+                unread.append(token)
+                place += 1
+            piece, ids = next(iter(left.items()))
+            pieces.append(piece)
+            unread += ids[place:]
+        return pieces
 
     def _go_on(self, kv_cache: KVCache, most: int, said: list[int], temperature: float, seed: int) -> list[int]:
         """As `go_on`, for one prompt; the cache is used up."""

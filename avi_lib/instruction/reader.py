@@ -56,6 +56,8 @@ _ORDER = re.compile(
 """What joins two states in time."""
 
 
+_FROM_TO = re.compile(r"\bfrom (.+?) (?:in)?to (.+)", re.IGNORECASE)
+
 # The answer, and how it is written.
 
 
@@ -194,6 +196,15 @@ class Reader:
         """Logits of sentences, in order."""
         return read_states(self.model, encode_texts(texts, self.encoder, progress=False), texts)
 
+    def shares(self, texts: Sequence[str]) -> Float32[np.ndarray, "texts emotions"]:
+        """Probabilities of `EMOTIONS` in what sentences tell; all alike for one that cannot be read."""
+        found = self.answers(texts)
+        shares = found.moods[:, 0].softmax(dim=1).numpy()
+        shares[:, EMOTIONS.index("neutral")] += shares[:, -1]
+        readable = _sigmoid(found.flags[:, 1].numpy()) >= self.thresholds.readable
+        kept = readable & np.array([is_latin(text) for text in texts])
+        return np.where(kept[:, None], shares[:, :-1], np.float32(1 / len(EMOTIONS)))
+
     def states(self, texts: Sequence[str]) -> list[tuple[State, ...]]:
         """What every sentence asks for; no state for one that is not understood.
 
@@ -289,7 +300,8 @@ def in_halves(text: str) -> tuple[str, str] | None:
         before, after = text[: joint.start()], text[joint.end() :]
         if len(before.split()) > 1 and after:
             return f"{before}.", after
-    return None
+    ends = _FROM_TO.search(text)
+    return (f"{ends[1]}.", ends[2]) if ends else None
 
 
 def is_latin(text: str) -> bool:
@@ -326,7 +338,8 @@ def load_reader(weights: Path | None = None, encoder: str | None = None) -> Read
 
 
 @cache
-def _shipped() -> Reader:
+def shipped_reader() -> Reader:
+    """The shipped reader, loaded once."""
     return load_reader()
 
 
@@ -337,7 +350,7 @@ def read(text: str) -> Instruction:
     """
 
     def answer() -> dict[str, np.ndarray]:
-        states = _shipped().states([text])[0]
+        states = shipped_reader().states([text])[0]
         return {"text": np.frombuffer(written(states).encode() if states else b"", np.uint8)}
 
     try:

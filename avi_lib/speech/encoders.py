@@ -77,6 +77,10 @@ class SpeechEncoder(ABC):
         """
         return tuple(sorted({round((self.layers - 1) * share) for share in (0.25, 0.5, 0.75)}))
 
+    def transcribe(self, wave: Wave) -> str:
+        """The words of a wave; "" of an encoder that has no decoder."""
+        return ""
+
     def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a wave (samples,) float32 at 16 kHz, of any length and level.
 
@@ -277,6 +281,8 @@ WINDOW = 300
 window have a cosine of 0.5 to those before. Clips to train on are short, so windows of 6 s keep a long recording to the
 positions that such clips teach: a linear map to mouth motion trained on cuts of 3 to 6 s is as good on recordings of
 minutes, while with windows of 28 s its correlation falls by 4 to 9 %."""
+HEARD_S, MOST_WORDS = 28.0, 160
+"""Longest stretch whose words are written, in seconds, and the most tokens of it."""
 OVERLAP = 50
 """Frames that windows share; sharing 2 s was no better."""
 
@@ -312,6 +318,22 @@ class CTranslateWhisper(SpeechEncoder):
 
     def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
         return centred_log_mel(wave, frames, self._model.n_mels, loudest_log10)
+
+    def transcribe(self, wave: Wave) -> str:
+        """The words of at most `HEARD_S` of a wave, as Whisper's decoder writes them; "" where it is not all there."""
+        from ctranslate2 import StorageView
+        from tokenizers import Tokenizer
+
+        tokenizer = self._file.with_name("tokenizer.json")
+        if not tokenizer.is_file():
+            return ""
+        words = Tokenizer.from_file(str(tokenizer))
+        begin = [words.token_to_id(mark) for mark in ("<|startoftranscript|>", "<|notimestamps|>")]
+        check_wave(wave)
+        part = wave[: round(HEARD_S * RATE_HZ)]
+        states = self._run(self._prepare(levelled(part), -(-len(part) // HOP)))
+        said = self._model.generate(StorageView.from_array(states), [begin], beam_size=1, max_length=MOST_WORDS)
+        return str(words.decode(said[0].sequences_ids[0])).strip()
 
     def _encode_window(self, prepared: Read, start: int, stop: int, every_layer: bool) -> States:
         read = prepared[:, 2 * start : 2 * stop]

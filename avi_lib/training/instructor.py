@@ -41,9 +41,8 @@ from avi_lib.instruction.instructor_network import (
 )
 from avi_lib.instruction.language_model import LanguageModel, TextEncoder, answer_loss, encode_texts
 from avi_lib.settings import InstructorSettings
-from avi_lib.speech.augment import draw_sound
 from avi_lib.speech.encoders import SpeechEncoder
-from avi_lib.speech.voice import AcousticFeatures, Voice
+from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor_data import BankClip, FeatureBank
 from avi_lib.training.loop import How, LogLine, Losses, train, trained_by
 
@@ -74,7 +73,6 @@ LEAST_CORPUS = 3
 SACRIFICED = 0.01
 """Unweighted recall that may be lost by writing the least sure answers as neutral."""
 TEMPERATURES = np.geomspace(0.3, 6.0, 61)
-SILENT = 8
 
 OnLog = Callable[[str, LogLine], None]
 Numbers = Float64[np.ndarray, "_rows _numbers"]
@@ -186,6 +184,18 @@ def neutral_means(
     return found, there
 
 
+def usual_means(clips: Sequence[BankClip], numbers: Numbers) -> Float64[np.ndarray, " numbers"]:
+    """How far the means of all emotions of a speaker lie from those of the neutral clips, on average over speakers."""
+    apart = []
+    names, emotions = [(clip.corpus, clip.speaker) for clip in clips], np.array([clip.emotion for clip in clips])
+    for name in dict.fromkeys(names):
+        own = np.array([each == name for each in names])
+        of = {each: numbers[own & (emotions == each)] for each in np.unique(emotions[own])}
+        if len(of.get("neutral", ())) >= LEAST_NEUTRAL and len(of) >= LEAST_CORPUS:
+            apart.append(np.mean([each.mean(axis=0) for each in of.values()], axis=0) - of["neutral"].mean(axis=0))
+    return np.mean(apart, axis=0) if apart else np.zeros(numbers.shape[1])
+
+
 def clip_weights(clips: Sequence[BankClip]) -> Float64[np.ndarray, " clips"]:
     """Weights with a mean of 1: `corpus_weights`, with emotions over all corpora nearer to alike, see `PRIOR`."""
     weights, emotions = corpus_weights(clips), np.array([clip.emotion for clip in clips])
@@ -289,11 +299,12 @@ def listen(
     clips = [bank.clips[number] for number in rows.clip]
     silent = clip_means(sounds) if sounds else np.zeros((0, rows.numbers.shape[1]))
     fit_listener(model.alone, rows.numbers, clips, faces[rows.clip], silent, settings)
-    neutral, there = neutral_means(bank.clips, rows, np.random.default_rng(settings.align.seed))
+    plain = Rows(rows.numbers[: len(bank)], rows.clip[: len(bank)])  # a reference comes from the same room
+    neutral, there = neutral_means(bank.clips, plain, np.random.default_rng(settings.align.seed))
     if there.any():
-        known = [clip for clip, kept in zip(clips, there, strict=True) if kept]
-        apart = (rows.numbers - neutral)[there]
-        fit_listener(model.beside, apart, known, faces[rows.clip][there], silent[:0], settings)
+        known = [clip for clip, kept in zip(bank.clips, there, strict=True) if kept]
+        fit_listener(model.beside, (plain.numbers - neutral)[there], known, faces[there], silent[:0], settings)
+        model.usual.copy_(torch.from_numpy(usual_means(bank.clips, plain.numbers)))
 
 
 @torch.no_grad()
@@ -310,7 +321,7 @@ def calibrate(model: InstructorModel, bank: FeatureBank, settings: InstructorSet
     heard: tuple[list[np.ndarray], list[np.ndarray]] = [], []
     meant: tuple[list[str], list[str]] = [], []
     for name in rich:
-        held = leave_out(model.shape, bank, name, settings)
+        held = leave_out(model.shape, bank, name, settings)[:2]
         for which, (logits, clips) in enumerate(held):
             heard[which].append(logits)
             meant[which].extend(clip.emotion for clip in clips)
@@ -325,10 +336,11 @@ def calibrate(model: InstructorModel, bank: FeatureBank, settings: InstructorSet
 @torch.no_grad()
 def leave_out(
     shape: InstructorShape, bank: FeatureBank, corpus: str, settings: InstructorSettings
-) -> tuple[tuple[Numbers, list[BankClip]], tuple[Numbers, list[BankClip]]]:
-    """Logits of the recordings of a corpus by listeners fitted on all others, alone and beside neutral recordings.
+) -> tuple[tuple[Numbers, list[BankClip]], ...]:
+    """Logits of the recordings of a corpus by listeners fitted on all others.
 
-    Of the second ones there are those whose speakers have neutral recordings enough, without these.
+    They are heard alone, beside neutral recordings, and beside the mean of all other ones of their speaker, emotions
+    unknown. Of the second ones there are those whose speakers have neutral recordings enough, without these.
     """
     out = [clip.corpus == corpus for clip in bank.clips]
     learned, held = bank.select([not each for each in out]), bank.select(out)
@@ -340,7 +352,13 @@ def leave_out(
     beside, _, _ = model.beside(torch.from_numpy(plain.numbers - neutral).float())
     known = [clip for clip, kept in zip(held.clips, there, strict=True) if kept]
     both = ((alone + beside) / 2)[torch.from_numpy(there)]
-    return (alone.double().numpy(), list(held.clips)), (both.double().numpy(), known)
+    _, number, count = np.unique([clip.speaker for clip in held.clips], return_inverse=True, return_counts=True)
+    sums = np.stack([np.bincount(number, column) for column in plain.numbers.T], axis=1)
+    others = (sums[number] - plain.numbers) / np.maximum(count[number] - 1, 1)[:, None] - model.usual.double().numpy()
+    own, _, _ = model.beside(torch.from_numpy(plain.numbers - others).float())
+    own = torch.where(torch.from_numpy(count[number] > 1)[:, None], (alone + own) / 2, alone)
+    every = list(held.clips)
+    return (alone.double().numpy(), every), (both.double().numpy(), known), (own.double().numpy(), every)
 
 
 def emotion_shares(logits: Numbers) -> Float64[np.ndarray, "clips emotions"]:
@@ -630,11 +648,3 @@ def recipe(part: str, bank: FeatureBank, settings: InstructorSettings, shape: Ma
     """What is trained on what: settings but those of the loops, shape, and the bank's content."""
     kept = settings.model_dump(exclude={"align", "speak"})
     return content_sha256([part, bank.digest, kept, dict(shape)])
-
-
-def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
-    """Features of sounds that are no speech, of 1 to 4 seconds, every `SILENT`th of them silence."""
-    rng = np.random.default_rng([seed, count])
-    drawn = [draw_sound(float(rng.uniform(1, 4)), rng) for _ in range(count)]
-    waves = [wave * np.float32(number % SILENT > 0) for number, wave in enumerate(drawn)]
-    return [Voice(wave).acoustic_features(encoder) for wave in waves]

@@ -30,7 +30,7 @@ from avi_lib.errors import InputError
 from avi_lib.files import cached, content_sha256, file_sha256
 from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instructor_network import UNITS
-from avi_lib.speech.augment import augmented
+from avi_lib.speech.augment import augmented, draw_sound
 from avi_lib.speech.encoders import RATE_HZ, SpeechEncoder, load_encoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import RECIPE, AcousticFeatures, Voice
@@ -42,6 +42,8 @@ ALONE = 24
 """Up to so many views are encoded in this process, more by all processors."""
 LONGEST_S = 12.0
 """What is read of a recording."""
+SILENT = 8
+"""Of sounds without speech every so many is silence."""
 HELD_SHARES = (0.1, 0.1)
 """Shares of a corpus' speakers that are held out for validation and for the test."""
 
@@ -224,3 +226,11 @@ def read_faces(path: Path | None, clips: Sequence[BankClip]) -> Float64[np.ndarr
 def _take(name: str) -> str:
     """The name of a clip of RAVDESS without the first two numbers, which say whether it is sound, video or both."""
     return "-".join(name.rsplit("/", 1)[-1].split("-")[2:])
+
+
+def sound_features(encoder: SpeechEncoder, count: int, seed: int = 0) -> list[AcousticFeatures]:
+    """Features of sounds that are no speech, of 1 to 4 seconds, every `SILENT`th of them silence."""
+    rng = np.random.default_rng([seed, count])
+    drawn = [draw_sound(float(rng.uniform(1, 4)), rng) for _ in range(count)]
+    waves = [wave * np.float32(number % SILENT > 0) for number, wave in enumerate(drawn)]
+    return [Voice(wave).acoustic_features(encoder) for wave in waves]

@@ -52,8 +52,8 @@ from avi_lib.settings import (
 from avi_lib.speech.encoders import load_encoder
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.generator import train_talking
-from avi_lib.training.instructor import FrozenModels, sound_features, train_instructor
-from avi_lib.training.instructor_data import FeatureBank, make_feature_bank, read_faces
+from avi_lib.training.instructor import FrozenModels, train_instructor
+from avi_lib.training.instructor_data import FeatureBank, make_feature_bank, read_faces, sound_features
 from avi_lib.training.loop import choose_device
 from avi_lib.training.prior import make_bank, train_prior
 from tools.benchmarks.scores import (

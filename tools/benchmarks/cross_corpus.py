@@ -7,17 +7,29 @@ convex, so that no seed decides. Intervals are by speaker. Needs the folder of -
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
+from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 
 from avi_lib.corpus.adapters import RawCorpus, scan_source
-from avi_lib.instruction.action_units import EMOTIONS, quantise
-from avi_lib.instruction.instructor import Instructor, heard_units, likeliest, load_instructor
+from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
+from avi_lib.instruction.grammar import OPENING, continuations
+from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instructor import (
+    LEAST_SHARE,
+    WORDS,
+    Instructor,
+    likeliest,
+    load_instructor,
+    to_write,
+)
 from avi_lib.instruction.instructor_network import UNITS, InstructorModel, InstructorShape, stack
+from avi_lib.instruction.reader import shipped_reader
 from avi_lib.settings import InstructorSettings, profile
 from avi_lib.speech.augment import active_dbfs, room_tone
 from avi_lib.speech.encoders import RATE_HZ, load_encoder
@@ -34,7 +46,7 @@ from avi_lib.training.instructor import (
 )
 from avi_lib.training.instructor_data import BankClip, FeatureBank, make_feature_bank, read_faces
 from tools.benchmarks.measuring import SAMPLES, Figure, Options, there
-from tools.benchmarks.scores import Classification, recall
+from tools.benchmarks.scores import Classification, recall, write_out
 
 CORPORA = {"ravdess": "ravdess", "emodb": "emodb", "crema": "table", "nemo": "table", "koemo": "table"}
 """Folders of recordings and the adapters that read them."""
@@ -47,6 +59,10 @@ RESAMPLES = 400
 SNR_DB, QUIET_DB = 20.0, 35.0
 EVERY = 8
 """One clip of so many is changed."""
+WRITTEN = 200
+"""Recordings whose sentences are compared."""
+CLEAN = ("samples", "av_grid_s1", "emodb", "crema")
+"""Corpora whose licences allow weights to be shipped for any use."""
 AUDIBLE = ("AU05", "AU06", "AU07", "AU10", "AU12", "AU14")
 RECIPES: Mapping[str, tuple[Mapping[str, object], Callable[[FeatureBank], FeatureBank]]] = {
     "shipped": ({}, lambda bank: bank),
@@ -60,6 +76,8 @@ RECIPES: Mapping[str, tuple[Mapping[str, object], Callable[[FeatureBank], Featur
 }
 """Ways to listen that are compared by leaving corpora out: settings, and what is made of the features."""
 Logits = Float64[np.ndarray, "_clips _classes"]
+Held = Mapping[str, tuple[Logits, list[BankClip]]]
+"""Of every corpus what is heard of its clips by what was fitted on the others."""
 Wave = Float32[np.ndarray, " samples"]
 
 
@@ -77,7 +95,9 @@ def measure(options: Options) -> Iterator[Figure]:
     yield from speakers(
         bank, read_faces(options.real / "av_ravdess_au" / "static_means.csv", bank.clips), shape, settings
     )
+    yield from words(bank, shape, settings)
     instructor = load_instructor()
+    yield from sentences(instructor, bank)
     yield from read_speech(instructor, options.real)
     yield from changed(instructor, options.real)
 
@@ -98,20 +118,30 @@ def _viewed(bank: FeatureBank, change: Callable[[tuple[np.ndarray, ...]], tuple[
     return FeatureBank(bank.clips, tuple(change(views) for views in bank.views), bank.digest)
 
 
-def interval(clips: Sequence[BankClip], score: Callable[[np.ndarray], float]) -> tuple[float, float]:
-    """The 95 % interval of a score of numbers of clips, by drawing speakers."""
+def resampled(clips: Sequence[BankClip], score: Callable[[np.ndarray], float]) -> Float64[np.ndarray, " draws"]:
+    """A score of numbers of clips, by drawing speakers."""
     rng, names = np.random.default_rng(0), np.array([f"{clip.corpus} {clip.speaker}" for clip in clips])
     own = {name: np.flatnonzero(names == name) for name in np.unique(names)}
     drawn = (np.concatenate([own[str(name)] for name in rng.choice(list(own), len(own))]) for _ in range(RESAMPLES))
-    low, high = np.percentile([score(numbers) for numbers in drawn], (2.5, 97.5))
-    return float(low), float(high)
+    return np.array([score(numbers) for numbers in drawn])
 
 
-def four(logits: Logits, clips: Sequence[BankClip]) -> tuple[list[str], list[BankClip]]:
-    """The likeliest of the shared emotions for the clips that mean one of them."""
+def interval(clips: Sequence[BankClip], score: Callable[[np.ndarray], float]) -> str:
+    """The 95 % interval of a score, by drawing speakers."""
+    low, high = np.percentile(resampled(clips, score), (2.5, 97.5))
+    return f"{low:.2f} to {high:.2f}"
+
+
+def four(
+    logits: Logits, clips: Sequence[BankClip], warm: float = 1.0, least: float = 0.0
+) -> tuple[list[str], list[BankClip]]:
+    """The likeliest of the shared emotions for the clips that mean one of them; neutral below the least probability."""
     kept = [number for number, clip in enumerate(clips) if clip.emotion in SHARED]
-    shares = emotion_shares(logits[kept])[:, [EMOTIONS.index(name) for name in SHARED]]
-    return [SHARED[number] for number in shares.argmax(axis=1)], [clips[number] for number in kept]
+    every = emotion_shares(logits[kept] / warm)
+    likely = every[:, [EMOTIONS.index(name) for name in SHARED]].argmax(axis=1)
+    sure = every.max(axis=1) >= least
+    predicted = [SHARED[number] if each else "neutral" for number, each in zip(likely, sure, strict=True)]
+    return predicted, [clips[number] for number in kept]
 
 
 def scored(predicted: Sequence[str], clips: Sequence[BankClip]) -> Callable[[np.ndarray], float]:
@@ -130,27 +160,41 @@ def travel(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettin
         if name != "shipped":
             continue
         yield from _left_out("beside two neutral recordings", {c: found[1] for c, found in held.items() if found[1][1]})
-        yield from _paired(bank, {corpus: found[0] for corpus, found in held.items()})
-        yield from _confidence({corpus: found[0] for corpus, found in held.items()})
+        yield from _left_out("beside the mean of all that the speaker says", {c: found[2] for c, found in held.items()})
+        alone = {corpus: found[0] for corpus, found in held.items()}
+        yield from _left_out("unsure ones as neutral", alone, {c: _threshold(alone, c) for c in alone})
+        yield from _paired(bank, alone)
+        yield from _confidence(alone)
+    clean = bank.select([clip.corpus in CLEAN for clip in bank.clips])
+    among = {corpus: [clip.corpus in (*CLEAN, corpus) for clip in bank.clips] for corpus in CORPORA}
+    held = {name: leave_out(shape, bank.select(kept), name, settings)[0] for name, kept in among.items()}
+    yield from _left_out(f"trained on {', '.join(CLEAN)} alone, {len(clean)} clips", held)
 
 
-def _left_out(name: str, held: Mapping[str, tuple[Logits, list[BankClip]]]) -> Iterator[Figure]:
+def _threshold(held: Held, corpus: str) -> tuple[float, float]:
+    """Temperature and threshold by all corpora but one."""
+    others = [found for name, found in held.items() if name != corpus]
+    logits, meant = np.concatenate([each for each, _ in others]), [c.emotion for _, own in others for c in own]
+    warm = best_temperature(logits, meant)
+    return warm, least_sure(emotion_shares(logits / warm), meant)
+
+
+def _left_out(name: str, held: Held, least: Mapping[str, tuple[float, float]] | None = None) -> Iterator[Figure]:
     values, words = [], []
     for corpus, (logits, clips) in held.items():
-        predicted, meant = four(logits, clips)
+        predicted, meant = four(logits, clips, *(least[corpus] if least else ()))
         score = scored(predicted, meant)
-        low, high = interval(meant, score)
         values.append(score(np.arange(len(meant))))
-        words.append(f"{corpus} {values[-1]:.2f} ({low:.2f} to {high:.2f})")
+        words.append(f"{corpus} {values[-1]:.2f} ({interval(meant, score)})")
     must = {"shipped": ">= 0.66", "beside two neutral recordings": ">= 0.70"}.get(name, "-")
     yield Figure(f"corpora left out, four emotions: {name}", float(np.mean(values)), "", must, ", ".join(words))
 
 
-def _paired(bank: FeatureBank, held: Mapping[str, tuple[Logits, list[BankClip]]]) -> Iterator[Figure]:
+def _paired(bank: FeatureBank, held: Held) -> Iterator[Figure]:
     """The instructor minus a logistic regression of the four emotions on the recordings' means."""
     numbers = clip_means([views[0] for views in bank.views])
     every = np.array([clip.emotion in SHARED for clip in bank.clips])
-    gains, gained, clips = [], [], list[BankClip]()
+    gains, drawn = list[float](), list[Float64[np.ndarray, " draws"]]()
     for corpus, (logits, own) in held.items():
         here = np.array([clip.corpus == corpus for clip in bank.clips])
         learned, out = every & ~here, every & here
@@ -163,13 +207,14 @@ def _paired(bank: FeatureBank, held: Mapping[str, tuple[Logits, list[BankClip]]]
         both = scored(predicted, meant), scored(plain, meant)
         whole = np.arange(len(meant))
         gains.append(both[0](whole) - both[1](whole))
-        gained.append(interval(meant, lambda some, both=both: both[0](some) - both[1](some)))
-        clips += meant
-    words = ", ".join(f"{c} {g:+.2f} ({a:+.2f} to {b:+.2f})" for c, g, (a, b) in zip(held, gains, gained, strict=True))
+        drawn.append(resampled(meant, lambda some, both=both: both[0](some) - both[1](some)))
+    ends = [np.percentile(each, (2.5, 97.5)) for each in (*drawn, np.mean(drawn, axis=0))]
+    words = ", ".join(f"{c} {g:+.2f} ({a:+.2f} to {b:+.2f})" for c, g, (a, b) in zip(held, gains, ends, strict=False))
+    words = f"{ends[-1][0]:+.3f} to {ends[-1][1]:+.3f}; {words}"
     yield Figure("more than a logistic regression on the same", float(np.mean(gains)), "", ">= 0.03", words)
 
 
-def _confidence(held: Mapping[str, tuple[Logits, list[BankClip]]]) -> Iterator[Figure]:
+def _confidence(held: Held) -> Iterator[Figure]:
     """Calibration, with the temperature of the other corpora, and recall by coverage."""
     errors, shares, meant = {}, [], []
     for corpus, (logits, clips) in held.items():
@@ -216,39 +261,90 @@ def speakers(
         kept[:, among] = shares[:, among] / shares[:, among].sum(axis=1, keepdims=True)
         found = Classification(kept, tuple(clip.emotion for clip in clips))
         right = np.array(found.right, float)
-        low, high = interval(clips, lambda some, right=right: float(right[some].mean()))
-        words = f"{len(among)} emotions, {low:.2f} to {high:.2f}; unweighted recall {found.recall:.2f}"
+        words = f"{interval(clips, lambda some, right=right: float(right[some].mean()))}; {len(among)} emotions"
+        words += f", unweighted recall {found.recall:.2f}"
         words += f"; calibration error {found.calibration_error:.2f}"
         yield Figure(f"speakers left out: {corpus}", found.accuracy, "", musts.get(corpus, "-"), words)
     yield from _levels(logits, bank.clips)
-    yield from _units(units, faces, bank.clips)
+    yield from _units(logits, units, faces, bank.clips)
 
 
 def _levels(logits: Logits, clips: Sequence[BankClip]) -> Iterator[Figure]:
-    known = [(likeliest(row), clip) for row, clip in zip(logits, clips, strict=True) if clip.level in (2, 3)]
-    right = [(label.level == 3) == (clip.level == 3) for label, clip in known if clip.corpus == "ravdess"]
-    yield Figure("speakers left out: strong against normal, RAVDESS", float(np.mean(right)), "", ">= 0.75", "")
+    strong = [
+        each for each in zip(logits, clips, strict=True) if each[1].level in (2, 3) and each[1].corpus == "ravdess"
+    ]
+    right = np.array([(likeliest(row).level == 3) == (clip.level == 3) for row, clip in strong], float)
+    words = interval([clip for _, clip in strong], lambda some: float(right[some].mean()))
+    yield Figure("speakers left out: strong against normal, RAVDESS", float(right.mean()), "", ">= 0.75", words)
 
 
-def _units(units: np.ndarray, faces: np.ndarray, clips: Sequence[BankClip]) -> Iterator[Figure]:
-    """Partial correlation of what is written, and of what is heard, with what faces showed."""
-    known = np.isfinite(faces).all(axis=1)
-    written = np.zeros_like(units)
-    columns = list(UNITS.values())
-    for row, strengths in zip(written, units, strict=True):
-        for name, strength in heard_units(strengths.astype(np.float32)).items():
-            row[columns.index(name)] = quantise(strength)
-    rows = [clip for clip, kept in zip(clips, known, strict=True) if kept]
+def _units(logits: Logits, units: np.ndarray, faces: np.ndarray, clips: Sequence[BankClip]) -> Iterator[Figure]:
+    """Partial correlation with what faces showed: of what sentences say, and of what is heard before it is written.
+
+    Of a clip there are many sentences, all with the same units; one of them is read by the parser.
+    """
+    known = np.flatnonzero(np.isfinite(faces).all(axis=1))
+    shares, columns = emotion_shares(logits[known]), list(UNITS.values())
+    warm = best_temperature(logits[known], [clips[number].emotion for number in known])
+    least = least_sure(shares, [clips[number].emotion for number in known])
+    log = torch.from_numpy(logits[known] / warm).log_softmax(dim=1).numpy().astype(np.float32)
+    written = np.zeros((len(known), len(columns)))
+    right = 0.0
+    for row, each, number in zip(written, log, known, strict=True):
+        label, heard = to_write(each, 1.0, units[number].astype(np.float32), least)[:2]
+        asked = Instruction.parse(plain_sentence(label, heard))
+        row[:] = [asked.action_units.get(name, 0.0) for name in columns]
+        right += (asked.emotion == clips[number].emotion) / len(known)
+    rows, kept = [clips[number] for number in known], [list(UNITS).index(code) for code in AUDIBLE]
     for depth, must in (("actor and class", ">= 0.25"), ("actor, class and level", ">= 0.12")):
         groups = [f"{c.speaker} {c.emotion} {c.level if 'level' in depth else ''}" for c in rows]
         _, group = np.unique(groups, return_inverse=True)
-        both = [_correlation(found[known], faces[known], group) for found in (written, units)]
-        kept = [list(UNITS).index(code) for code in AUDIBLE]
-        words = ", ".join(f"{code} {both[0][i]:.2f}" for code, i in zip(AUDIBLE, kept, strict=True))
-        words += f"; heard before it is written {both[1][kept].mean():.2f}"
-        yield Figure(f"units written, within {depth}", float(both[0][kept].mean()), "", must, words)
-    distinct = len({row.tobytes() for row in written[known]})
-    yield Figure("different sets of units", float(distinct), "", ">= 100", f"in {int(known.sum())} clips")
+
+        def score(some: np.ndarray, found: np.ndarray, group: np.ndarray = group) -> float:
+            within = np.unique(group[some], return_inverse=True)[1]
+            return float(_correlation(found[some], faces[known][some], within)[kept].mean())
+
+        whole = np.arange(len(known))
+        each = _correlation(written, faces[known], group)
+        words = ", ".join(f"{code} {each[i]:.2f}" for code, i in zip(AUDIBLE, kept, strict=True))
+        words = f"{interval(rows, partial(score, found=written))}; {words}"
+        yield Figure(f"units in sentences, within {depth}", score(whole, written), "", must, words)
+        words = interval(rows, partial(score, found=units[known]))
+        yield Figure(f"units heard, not yet written, within {depth}", score(whole, units[known]), "", "-", words)
+    yield Figure("emotion that these sentences name, 8 emotions", right, "", "-", "unsure ones as neutral")
+
+
+def plain_sentence(label: EmotionClass, heard: Mapping[str, float]) -> str:
+    """The first of the sentences that the language model may choose among."""
+    said = list[str]()
+    while may := continuations(label, tuple(heard.items()), said):
+        said.append(next(iter(may)))
+    return "".join([OPENING, *said])
+
+
+def sentences(instructor: Instructor, bank: FeatureBank) -> Iterator[Figure]:
+    """Whether sentences of recordings differ, and are understood."""
+    real = bank.select([clip.corpus in CORPORA for clip in bank.clips])
+    every = real.select(np.isin(np.arange(len(real)), np.linspace(0, len(real) - 1, WRITTEN).round()).tolist())
+    found = write_out(instructor, every, 1)
+    understood = float(np.mean([bool(each.emotion) and not each.unknown for each in found]))
+    yield Figure("sentences that are understood in full", understood, "", ">= 1", f"{len(found)} recordings")
+    distinct = len({each.text for each in found})
+    meant = len({(each.emotion, each.level, *sorted(each.action_units.items())) for each in found})
+    yield Figure("different sentences", distinct, "", ">= 100", f"of {len(found)}; {meant} differ in meaning")
+
+
+def words(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettings) -> Iterator[Figure]:
+    """The voice with what is said beside it, on the sample corpus: the only one whose sentences fit their emotions."""
+    alone, clips = leave_out(shape, bank, "samples", settings)[0]
+    texts = {each.name: each.text or "" for each in scan_source("table", SAMPLES / "corpus").recordings}
+    told = np.log(shipped_reader().shares([texts[clip.name] for clip in clips]).clip(LEAST_SHARE))
+    spread = told[:, [EMOTIONS.index(label.emotion) for label in EMOTION_CLASSES]]
+    for name, logits in (("voice", alone), ("words", spread), ("voice and words", alone + WORDS * spread)):
+        found = Classification(emotion_shares(logits), tuple(clip.emotion for clip in clips))
+        right = np.array(found.right, float)
+        how = f"{interval(clips, lambda some, right=right: float(right[some].mean()))}, {len(clips)} clips, 10 emotions"
+        yield Figure(f"samples left out, heard by {name}", found.accuracy, "", "-", how)
 
 
 def _correlation(found: np.ndarray, true: np.ndarray, group: np.ndarray) -> np.ndarray:
@@ -267,18 +363,24 @@ def read_speech(instructor: Instructor, real: Path) -> Iterator[Figure]:
     found = [each.speech for each in scan_source("av_grid_s1", real / "av_grid_s1").recordings]
     folders |= {"av_grid_s1": [path for path in found[1::EVERY] if path is not None]}
     folders |= {"samples": [SAMPLES / "arctic.flac", SAMPLES / "librivox.flac"]}
-    calm, other, count = 0, 0, 0
-    words = []
+    mild, other = dict[str, list[bool]](), list[bool]()
     for name, paths in folders.items():
         own = [instructor.instruct(load_voice(path)) for path in paths]
-        mild = sum(each.instruction.emotion in ("neutral", "calm") for each in own)
-        other += sum(
-            max(v for k, v in each.probabilities.items() if k not in ("neutral", "calm")) > 0.6 for each in own
-        )
-        calm, count = calm + mild, count + len(own)
-        words.append(f"{name} {mild} of {len(own)}")
-    yield Figure("read speech: neutral or calm", calm / max(count, 1), "", ">= 0.85", ", ".join(words))
-    yield Figure("read speech: above 0.6 for another emotion", other / max(count, 1), "", "<= 0.03", f"{count} clips")
+        mild[name] = [each.instruction.emotion in ("neutral", "calm") for each in own]
+        other += [any(v > 0.6 for k, v in each.probabilities.items() if k not in ("neutral", "calm")) for each in own]
+    every = [each for own in mild.values() for each in own]
+    how = ", ".join(f"{name} {sum(own)} of {len(own)}" for name, own in mild.items())
+    yield Figure(
+        "read speech: neutral or calm", float(np.mean(every)), "", ">= 0.85", f"{share_interval(every)}; {how}"
+    )
+    name = "read speech: above 0.6 for another emotion"
+    yield Figure(name, float(np.mean(other)), "", "<= 0.03", f"{share_interval(other)}, {len(other)} clips")
+
+
+def share_interval(right: Sequence[bool]) -> str:
+    """The 95 % interval of a share of clips."""
+    found = binomtest(int(sum(right)), len(right)).proportion_ci(method="wilson")
+    return f"{found.low:.2f} to {found.high:.2f}"
 
 
 def _cut(wave: Wave) -> Wave:
@@ -309,5 +411,6 @@ def changed(instructor: Instructor, real: Path) -> Iterator[Figure]:
 
     plain = heard(lambda wave: wave)
     for name, change in (("silence is cut", _cut), (f"{SNR_DB:g} dB of noise are added", _noisy)):
-        moved = float(np.mean([a != b for a, b in zip(plain, heard(change), strict=True)]))
-        yield Figure(f"emotion changes when {name}", moved, "", "<= 0.08", f"{len(waves)} clips")
+        moved = [a != b for a, b in zip(plain, heard(change), strict=True)]
+        words = f"{share_interval(moved)}, {len(waves)} clips"
+        yield Figure(f"emotion changes when {name}", float(np.mean(moved)), "", "<= 0.08", words)
