@@ -389,10 +389,11 @@ def _instruct_one(
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
+        neutral: Voice | np.ndarray | None = None
         if settings.neutral == OWN:
             neutral = instructor.own_means([speech]) if means is None else means
-        else:
-            neutral = None if settings.neutral is None else load_voice(settings.neutral)
+        elif settings.neutral is not None:
+            neutral = load_voice(settings.neutral)
         if timeline:
             entries, written = instructor.timeline(speech, neutral)
             rows = as_json(entries)
