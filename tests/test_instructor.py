@@ -15,7 +15,7 @@ from small_language_models import llama
 from avi_lib.errors import InputError
 from avi_lib.instruction import instructor as module
 from avi_lib.instruction.action_units import EMOTION_CLASSES, EMOTIONS, EmotionClass
-from avi_lib.instruction.grammar import OPENING
+from avi_lib.instruction.grammar import OPENING, class_words
 from avi_lib.instruction.instructor import (
     NEUTRAL,
     UNSURE,
@@ -70,7 +70,7 @@ def test_probabilities_of_a_batch_are_those_of_each_clip_alone(instructor):
 
 def test_what_sounds_like_no_speech_is_neutral_with_a_warning(instructor):
     (written,) = instructor.write(instructor.classify([sounds()[:1]]))
-    assert written.instruction.text.startswith(f"{OPENING} neutral")
+    assert written.instruction.text.startswith(f"{OPENING} {class_words(NEUTRAL)}")
     assert written.speech < 0.5
     assert any("hardly any speech" in warning for warning in written.warnings)
 
