@@ -236,7 +236,7 @@ class Instructor:
         told = shipped_reader().shares([text]) if text else None
         return self.write(self.classify([groups], beside, told), temperature, seed, free)[0]
 
-    def own_means(self, voices: Iterable[Voice | Wave]) -> Means:
+    def own_means(self, voices: Iterable[Voice | Float32[np.ndarray, " _"]]) -> Means:
         """What may stand for a neutral recording: of all that a person says, in recordings or breath groups."""
         every = [self.means_of(voice) for voice in voices]
         if not every:
