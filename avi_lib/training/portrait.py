@@ -24,9 +24,11 @@ from avi_lib.errors import InputError
 from avi_lib.face.portrait_networks import SIZES, Crops, Made, PortraitNetworks, untrained
 from avi_lib.files import content_sha256
 from avi_lib.models import resolve
+from avi_lib.pickles import torch_tensors
 from avi_lib.settings import PortraitSettings
 from avi_lib.training.loop import How, LogLine, Losses, train
 from avi_lib.training.portrait_data import Examples
+from avi_lib.wall import behind_wall
 from avi_lib.weights import fingerprint
 
 EYES = (0.0, -0.44, 0.52, 0.13)
@@ -79,8 +81,11 @@ def _padded(maps: torch.Tensor, convolution: nn.Conv2d) -> torch.Tensor:
 
 
 def load_perceptual() -> Perceptual:
-    """The network with its pinned weights, read by torch's reader of plain tensors, its normalisations folded in."""
-    held = torch.load(resolve("efficientnet-lite0").files["efficientnet-lite0.pth"], "cpu", weights_only=True)
+    """The network with its pinned weights, its normalisations folded in."""
+    path = resolve("efficientnet-lite0").files["efficientnet-lite0.pth"]
+    with path.open("rb") as file:
+        (read,) = behind_wall(torch_tensors, file, name=str(path), expected="torch weights", do="fetch them again")
+    held = {name: torch.from_numpy(np.array(array)) for name, array in read.items()}
 
     def folded(convolution: nn.Conv2d, name: str, norm: str) -> None:
         scale = held[f"{norm}.weight"] / (held[f"{norm}.running_var"] + 1e-3).sqrt()
