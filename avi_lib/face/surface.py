@@ -36,7 +36,7 @@ Rgb = tuple[np.float32, np.float32, np.float32]
 def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
 
-    What would let the compiler round otherwise from one place of use to the next (contraction, reordering) stays off:
+    What would let the compiler round otherwise from one place of use to the next (reordering, reciprocals) stays off:
     a picture has the same bits whether a process compiles its kernels or loads them.
 
     Where none of these can be written, each process compiles anew.
