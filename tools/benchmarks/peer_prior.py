@@ -201,7 +201,7 @@ def _train_peer(
 ) -> PeerModel:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(settings.train.seed)
-        peer = PeerModel(package, bank.texts.dim, max_text_len=tokens)
+        peer = PeerModel(package, bank.texts.rows.shape[1], max_text_len=tokens)
     how = settings.train.model_copy(update={"learning_rate": rate})
     losses = PeerLosses(PriorLosses(bank, settings, ours))
     named = f"peer {tokens} {recipe(bank, settings)}"
