@@ -90,7 +90,7 @@ def _speed(photo: Path, output: Path) -> Iterator[Figure]:
     child(command)
     wall_s, cpu_s, peak_mb = child(command)
     with Talker() as talker:
-        seconds = talker.listen(speech, Instruction.parse("")).speech.duration_s
+        seconds = talker.listen(speech, Instruction.parse("A person speaks.")).speech.duration_s
     how = f"{seconds:.1f} s of speech, prepared photograph, {cpu_s:.1f} s of processor"
     yield Figure("10 s at 512 x 512 to mp4", wall_s * 10 / seconds, "s wall", "<= 15", how)
     yield Figure("peak memory of that", peak_mb, "MB", "<= 1500", "largest process")
