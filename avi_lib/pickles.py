@@ -42,7 +42,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """What is kept beside the pickle."""
         if self._stored is None:
-            raise ValueError("a pickle with a persistent name, of something that is kept elsewhere")
+            raise ValueError("a pickle with a persistent name, of something that it does not hold")
         return self._stored(pid)
 
 

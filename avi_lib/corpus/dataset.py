@@ -368,7 +368,7 @@ class Corpus:
 
 @lru_cache(maxsize=256)
 def _shard(corpus: Corpus, name: str) -> Any:
-    """A shard, mapped into memory; the last ones asked for stay so. One from elsewhere is fetched as a whole."""
+    """A shard, mapped into memory; the last ones asked for stay so. One that lies on no disk here is fetched whole."""
     if name != Path(name).name:
         raise InputError("a shard's name", repr(name), "prepare the corpus again: it names files outside its folder")
     path = corpus.folder / "shards" / f"{name}{SHARD_SUFFIX}"
