@@ -240,6 +240,7 @@ class PortraitSettings(Settings):
     every: int = Field(3, ge=1, le=25, description="frames from one that is learned from to the next")
     people: int = Field(16, ge=1, le=500, description="heads that are rendered where there are no videos")
     frames: int = Field(60, ge=1, le=1000, description="frames of each of these")
+    light: float = Field(0.1, ge=0, le=0.5, description="by which share the light of an example may be another one")
     warped_weight: float = Field(1.0, ge=0, description="of perceptual features of what is warped")
     warped_error_weight: float = Field(5.0, ge=0, description="of its absolute error")
     face_weight: float = Field(1.0, ge=0, description="of perceptual features of what is edited")

@@ -44,6 +44,8 @@ LID_SLIDES = 0.5  # share of its way that the photograph's own lid goes beneath 
 SEALED_M = 0.006  # how far from the line between the lips what closes their gaps is felt
 STIFFNESS = (1.0, 100.0)  # of the thin plate across the face, and of its depth, against the noise of landmarks
 BEHIND_M = 0.005  # how much deeper eyeballs and teeth lie than the open head's, so that no lid or lip cuts into them
+UPPER_DOWN_M, LOWER_UP_M, LOWER_BEHIND_M = 0.002, 0.004, 0.0015
+"""How much nearer to each other than the open head's the rows of teeth are (speech shows both), the lower behind."""
 SPREAD_M = 0.035  # how far beyond the face's edge its expression is felt
 
 
@@ -370,6 +372,11 @@ def _mouth_piece(head: Head, fit: Fit, inside: np.ndarray, regions: Landmarks) -
         return carried
 
     vertices = placed(rest) - (0, 0, BEHIND_M)
+    teeth = np.isin(members, np.unique(head.triangles[head.material == TEETH]))
+    drop = head.shapes[ARKIT.index("jawOpen"), members, 1]
+    lower = teeth & (drop < drop[teeth].min() / 2)
+    vertices[teeth & ~lower] -= (0.0, grown * UPPER_DOWN_M, 0.0)
+    vertices[lower] += (0.0, grown * LOWER_UP_M, -LOWER_BEHIND_M)
     behind = np.isin(members, np.unique(inside))
     front = head.vertices[np.unique(head.triangles[head.material == LIPS]), 2].max()
     share = np.where(behind, np.clip((front - 0.006 - rest[:, 2]) / 0.022, 0.0, 1.0), 1.0)[:, None]

@@ -30,7 +30,7 @@ from torch.nn import functional
 from avi_lib.face.portrait import Place, Portrait
 from avi_lib.face.portrait_pages import resample
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import build_network, read_weights, save_weights, weights_of
 
 RADIUS = 13  # frames of motion to either side of a picture
 CHANNELS = len(ARKIT) + 3  # and shift right, shift down (of the face's box) and the logarithm of its size
@@ -294,6 +294,12 @@ class PortraitNetworks(nn.Module):
         return Made(warped, warped + edit, mouth + mouth_edit, flow, mask, edit, mouth_edit)
 
 
+def quick(device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where a processor has units for its matrices (AMX); what there is on CUDA stays."""
+    units = device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return torch.autocast("cpu", torch.bfloat16, enabled=units)
+
+
 # From a portrait to crops, and back into the picture.
 
 
@@ -343,22 +349,35 @@ def refined(
     portrait: Portrait, networks: PortraitNetworks, motion: MotionClip, pictures: Iterable[Picture]
 ) -> Iterator[Picture]:
     """The layers' pictures of a motion, drawn again."""
-    shape, places = networks.shape, portrait.places(motion)
+    places = portrait.places(motion)
+    return redrawn(portrait, networks, windows(motion.values, places), places.boxes, pictures)
+
+
+def redrawn(
+    portrait: Portrait,
+    networks: PortraitNetworks,
+    motions: Float32[np.ndarray, "frames 27 58"],
+    faces: Float[np.ndarray, "frames 4"],
+    pictures: Iterable[Picture],
+) -> Iterator[Picture]:
+    """The same for windows of motion and boxes of faces in the pictures."""
+    shape = networks.shape
     photo = crops_of([portrait.photo], portrait.face_box[None], portrait.mouth_box, shape)
     photo_maps, photo_mouth = map(as_maps, photo)
-    motions, box = torch.from_numpy(windows(motion.values, places)), torch.from_numpy(portrait.mouth_box).float()
+    box = torch.from_numpy(portrait.mouth_box).float()
     numbered = enumerate(pictures)
     while together := list(islice(numbered, TOGETHER)):
         frames = [frame for frame, _ in together]
-        boxes, count = places.boxes[frames], len(frames)
+        boxes, count = faces[frames], len(frames)
         drawn = crops_of((picture for _, picture in together), boxes, portrait.mouth_box, shape)
         repeated = [each.expand(count, -1, -1, -1) for each in (photo_maps, photo_mouth)]
         seen = Crops(
-            motions[frames], repeated[0], as_maps(drawn[0]), repeated[1], as_maps(drawn[1]), box.expand(count, 4)
-        )
-        with torch.inference_mode():
+            torch.from_numpy(motions[frames]), repeated[0], as_maps(drawn[0]), repeated[1], as_maps(drawn[1]),
+            box.expand(count, 4),
+        )  # fmt: skip
+        with torch.inference_mode(), quick(networks.photo.device):
             made = networks(seen)
-        parts = [each.permute(0, 2, 3, 1).numpy() for each in (made.flow, made.edit, made.mouth_edit)]
+        parts = [each.float().permute(0, 2, 3, 1).numpy() for each in (made.flow, made.edit, made.mouth_edit)]
         for (_, picture), face, flow, edit, mouth_edit in zip(together, boxes, *parts, strict=True):
             yield _applied(picture, face, mouth_box(face, portrait.mouth_box), flow, edit, mouth_edit)
 
@@ -416,9 +435,3 @@ def load_networks(path: Path) -> PortraitNetworks:
         networks: Any = build_network(lambda: PortraitNetworks(shape), tensors)
         loaded: PortraitNetworks = networks.to(memory_format=torch.channels_last)
         return loaded
-
-
-def read_networks_about(path: Path) -> dict[str, object]:
-    """What a file of networks says that it was trained on; InputError as `load_networks`."""
-    with weights_of(KIND, path, _REMEDY):
-        return read_about(path, (FORMAT,), KIND)

@@ -27,7 +27,7 @@ LID_TONE = 0.2  # share of the skin's colour below the eye in that of the lid, w
 LASH, LASHES = 0.06, 0.95  # width of the line that the lashes of a shut eye are, of the eye's; and how dark it is
 CHEEKS = (50, 280, 205, 425)  # landmarks where the light on the face is read
 CHEEK_RGB = np.array([205.0, 160.0, 138.0])  # of a cheek in the light of the studio that lights the mouth
-MOUTH_LIGHT = 0.7  # share of that light that reaches the teeth
+MOUTH_LIGHT = 0.56  # share of that light that reaches the teeth
 FEATHER = 0.035  # width of the face's soft edge, as a share of its width
 
 

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from avi_lib.errors import InputError
-from avi_lib.face.portrait_networks import SIZES, Crops, Made, PortraitNetworks, untrained
+from avi_lib.face.portrait_networks import SIZES, Crops, Made, PortraitNetworks, quick, untrained
 from avi_lib.files import content_sha256
 from avi_lib.models import resolve
 from avi_lib.pickles import torch_tensors
@@ -129,9 +129,14 @@ class PortraitLosses:
         device = model.photo.device
         self.features.to(device)
         seen, true, true_mouth = self.examples.crops(items)
-        seen = Crops(*(each.to(device) for each in seen))
+        light = 1 + self.settings.light * rng.uniform(-1, 1, (len(items), 1, 1, 1)) * rng.uniform(0.5, 1, (1, 3, 1, 1))
+        lit = torch.from_numpy(light).float()
+        seen = Crops(*(each.to(device) for each in (seen[0], *(lit * maps for maps in seen[1:5]), seen[5])))
+        true, true_mouth = lit * true, lit * true_mouth
         whole = way >= WARPING_ALONE or self.settings.learns == "mouth"
-        return self.of(model(seen), seen, true.to(device), true_mouth.to(device), whole)
+        with quick(device):
+            made = model(seen)
+        return self.of(made, seen, true.to(device), true_mouth.to(device), whole)
 
     def of(self, made: Made, seen: Crops, true: torch.Tensor, true_mouth: torch.Tensor, whole: bool = True) -> Losses:
         """Losses of what was drawn against what is true."""
@@ -139,18 +144,19 @@ class PortraitLosses:
         with torch.autocast(true.device.type, enabled=False):
             made, faces = Made(*(each.float() for each in made)), settings.learns == "all"
             with torch.no_grad():
-                aim, aim_mouth = self.features(true) if faces else [], self.features(true_mouth) if whole else []
+                aim, aim_mouth = self._features(true) if faces else [], self._features(true_mouth) if whole else []
             if faces:
-                found["warped"] = perceptual_distance(self.features(made.warped), aim).mean()
+                if not whole:  # later the face holds it, and time is short
+                    found["warped"] = perceptual_distance(self._features(made.warped), aim).mean()
                 found["warped_error"] = self._error(made.warped, true, seen.box)
             if whole:
-                mouth = self.features(made.mouth)
+                mouth = self._features(made.mouth)
                 found["mouth"], found["mouth_style"] = (
                     distance(mouth, aim_mouth).mean() for distance in (perceptual_distance, style_distance)
                 )
                 found["mouth_error"] = (made.mouth - true_mouth).abs().mean()
             if whole and faces:
-                face = self.features(made.edited)
+                face = self._features(made.edited)
                 found["face"], found["style"] = (
                     distance(face, aim).mean() for distance in (perceptual_distance, style_distance)
                 )
@@ -158,6 +164,10 @@ class PortraitLosses:
             weights = settings.model_dump() | {"mouth_style_weight": settings.style_weight}
             found["loss"] = torch.stack([weights[f"{name}_weight"] * value for name, value in found.items()]).sum()
         return found
+
+    def _features(self, pictures: torch.Tensor) -> list[torch.Tensor]:
+        with quick(pictures.device):
+            return [each.float() for each in self.features(pictures)]
 
     def _error(self, made: torch.Tensor, true: torch.Tensor, box: torch.Tensor) -> torch.Tensor:
         """Mean absolute error in which mouth and eyes count HEAVY times."""

@@ -37,7 +37,7 @@ from avi_lib.settings import PortraitSettings, RenderSettings
 from avi_lib.speech.decode import VIDEO_SUFFIXES
 from avi_lib.speech.loading import load_voice
 
-RECIPE = 1
+RECIPE = 2
 """Part of the key under which examples are kept: raise it when what they are changes."""
 FPS = 25.0
 PART_S = 4.0  # a video is cut into parts this long, and a shorter one is a part

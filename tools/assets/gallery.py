@@ -3,8 +3,9 @@
     python -m tools.assets.gallery
 
 Writes `docs/cast.webp`, everybody from three sides and under three sentences; `docs/talking.webp`, a shipped recording
-under two sentences; `docs/faces.png`, a face at the height of one sentence for each emotion; and `docs/control.png`,
-one moment of a performance with one thing changed each. Names of pictures after the command make these alone.
+under two sentences; `docs/faces.png`, a face at the height of one sentence for each emotion; `docs/control.png`,
+one moment of a performance with one thing changed each; and `docs/portrait.webp`, a photograph of matplotlib's sample
+data (public domain) and what it says under some sentences. Names of pictures after the command make these alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from avi_lib.face.people import cast
+from avi_lib.face.portrait import Portrait
 from avi_lib.face.video import save_picture, tiled
 from avi_lib.files import atomic_path
 from avi_lib.instruction.instruction import Instruction, expression_targets
@@ -27,6 +29,7 @@ from avi_lib.settings import Factors, FactorSettings, RenderSettings, TalkSettin
 from avi_lib.talker import Renderer, Talker
 from avi_lib.workbook.plots import plot_pictures
 from avi_lib.workbook.run import project_root
+from tools.benchmarks.portrait import photograph
 
 SENTENCES = (
     "A person speaks with a neutral face.",
@@ -40,6 +43,7 @@ SENTENCES = (
 )
 CAST_SENTENCES = (SENTENCES[0], SENTENCES[1], SENTENCES[2], SENTENCES[3])
 TURNS_RAD = (0.0, 0.45)
+PICTURES = ("cast", "faces", "talking", "control", "portrait")
 
 
 def picture_faces(talker: Talker, sentences: tuple[str, ...] = SENTENCES) -> list[UInt8[np.ndarray, "size size 3"]]:
@@ -111,6 +115,17 @@ def picture_control(talker: Talker, recording: Path) -> UInt8[np.ndarray, "rows 
     return tiled(pictures, len(changed), [*changed, *looks])
 
 
+def picture_portrait(photo: Path, recording: Path, sentences: tuple[str, ...]) -> UInt8[np.ndarray, "rows across 3"]:
+    """A photograph, and its widest open mouth in the recording under each sentence."""
+    with Talker(TalkSettings(head=str(photo), render=RenderSettings(size=240, framing="face"))) as talker:
+        assert isinstance(talker.head, Portrait)
+        pictures, talk = [talker.head.photo], talker.listen(recording, Instruction.parse(sentences[0]))
+        for sentence in sentences:
+            motion = talker.direct(talk, Instruction.parse(sentence)).motion
+            pictures.append(next(talker.frames(motion.at([int(motion["jawOpen"].argmax())]))))
+    return tiled(pictures, 4, ["the photograph", *sentences])
+
+
 def _save(figure: Figure, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})
@@ -120,8 +135,8 @@ def _save(figure: Figure, path: Path) -> None:
 def main() -> None:
     """Write all pictures."""
     parser = argparse.ArgumentParser(prog="python -m tools.assets.gallery", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="cast, faces, talking, control; all without")
-    root, chosen = project_root(), parser.parse_args().pictures or ["cast", "faces", "talking", "control"]
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help=f"{', '.join(PICTURES)}; all without")
+    root, chosen = project_root(), parser.parse_args().pictures or PICTURES
     (root / "docs").mkdir(exist_ok=True)
     if "cast" in chosen:
         with atomic_path(root / "docs" / "cast.webp") as temporary:
@@ -136,6 +151,10 @@ def main() -> None:
     if "control" in chosen:
         with Talker(TalkSettings(head="open", render=RenderSettings(size=200, framing="face"))) as talker:
             save_picture(picture_control(talker, angry), root / "docs" / "control.png")
+    if "portrait" in chosen and (photo := photograph()):
+        said = ("A person speaks.", "She is very happy.", "She is furious.")
+        with atomic_path(root / "docs" / "portrait.webp") as temporary:
+            Image.fromarray(picture_portrait(photo, angry, said)).save(temporary, "WEBP", quality=82, method=6)
 
 
 def _faces(root: Path) -> None:

@@ -80,6 +80,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--talking", type=Path, metavar="WEIGHTS", help="a generator other than the shipped one")
     parser.add_argument("--prior", type=Path, metavar="WEIGHTS", help="a prior other than the shipped one")
     parser.add_argument("--renderer", type=Path, metavar="WEIGHTS", help="a portrait's neural renderer, of GRID's s1")
+    parser.add_argument("--identity", type=Path, metavar="FOLDER", help="of a network that tells people apart")
     parser.add_argument("--text-encoder", metavar="NAME-or-PATH", help="of that prior, where it is a path")
     parser.add_argument("--cache", type=Path, default=ROOT / "data" / "cache" / "features", help="acoustic features")
     parser.add_argument("--demo", type=Path, metavar="FOLDER", help="demonstration clips for the instructor")

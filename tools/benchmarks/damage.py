@@ -9,6 +9,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -133,16 +134,16 @@ def voice(seconds: float) -> np.ndarray:
     return np.asarray(buzz * np.clip(np.sin(2 * np.pi * 3 * t + 0.3), 0, None) / 4, np.float32)
 
 
-def encoded(container: str, codec: str, wave: np.ndarray | None) -> bytes:
-    """A wave as a sound file, or ten small pictures as a video."""
+def encoded(container: str, codec: str, wave: np.ndarray | None, shown: Sequence[np.ndarray] = ()) -> bytes:
+    """A wave as a sound file, or pictures as a video: ten small ones where none are given."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         if wave is None:
             video: Any = output.add_stream(codec, rate=25)
-            video.width = video.height = 64
-            for number in range(10):
-                shade = np.full((64, 64, 3), 20 * number, np.uint8)
-                output.mux(video.encode(av.VideoFrame.from_ndarray(shade)))
+            shown = shown or [np.full((64, 64, 3), 20 * number, np.uint8) for number in range(10)]
+            video.height, video.width = shown[0].shape[:2]
+            for picture in shown:
+                output.mux(video.encode(av.VideoFrame.from_ndarray(picture)))
             output.mux(video.encode(None))
             return file.getvalue()
         sound: Any = output.add_stream(codec, rate=48_000 if codec == "libopus" else RATE_HZ, layout="mono")

@@ -41,6 +41,7 @@ class Options:
     talking: Path | None
     prior: Path | None
     renderer: Path | None
+    identity: Path | None
     text_encoder: str | None
     cache: Path
     demo: Path | None

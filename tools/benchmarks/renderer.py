@@ -1,24 +1,26 @@
 """A portrait's neural renderer on videos of its person that it was not trained on, beside what it starts from.
 
-Rows: the photograph as it is; a plain warp of it, a thin plate through all landmarks of the true frame, which thus
-knows the answer's geometry; the layers of `face.portrait`; and the renderer, both driven through 52 channels and head.
-All are compared in crops steadied by eyes and nose, each held-out part counting once.
+Rows that are told 52 channels and the head's turn: the photograph as it is; a plain warp of it, a thin plate through
+the landmarks that these channels give (as the tracker finds them in the layers' pictures); the layers of
+`face.portrait`; and the renderer. Rows that are told all landmarks of the true frame, and thus the answer's geometry:
+the same warp through these, and the renderer over layers that follow them. All are compared in crops steadied by eyes
+and nose, each held-out part counting once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from scipy.interpolate import RBFInterpolator
 from scipy.ndimage import gaussian_filter1d
 
-from avi_lib.face.portrait import FIRM, Portrait, load_portrait, look_at, place_of
-from avi_lib.face.portrait_networks import Shape, as_maps, crops_of, fade
+from avi_lib.face.portrait import FIRM, Portrait, load_portrait, look_at, place_of, portrait_of
+from avi_lib.face.portrait_networks import Shape, as_maps, crops_of, fade, load_networks, redrawn, windows
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import PortraitSettings, RenderSettings
 from avi_lib.training.portrait import Perceptual, load_perceptual, perceptual_distance
@@ -33,12 +35,11 @@ from avi_lib.training.portrait_data import (
     videos_in,
 )  # fmt: skip
 from tools.benchmarks.measuring import Figure, Options, left_out, there
-from tools.benchmarks.portrait import landmark_errors
+from tools.benchmarks.portrait import OTHERS, following, landmark_errors, thin_plate
 
 MEASURED = Shape(192, (96, 64))  # sizes of the crops that are compared
-LOOKED_AT = 10  # frames of a part whose features are compared, at least
-TRACKED_EVERY = 5  # frames from one that is tracked again to the next
-WARPED_EVERY = 15  # frames from one that is warped plainly to the next
+EVERY = 5  # frames from one that is compared and tracked again to the next
+WARP, TOLD_WARP, TOLD = "warp", "warp told landmarks", "renderer told landmarks"
 GRID = 48  # places of the plain warp along a side
 Crops = tuple[UInt8[np.ndarray, "frames size size 3"], UInt8[np.ndarray, "frames high wide 3"]]
 MEASURES = {
@@ -62,6 +63,8 @@ def measure(options: Options) -> Iterator[Figure]:
     if there(folder, "videos of the renderer's person"):
         found = compare(options.renderer, videos_in(folder), PortraitSettings())
         yield from figures(found)
+    if there(others := options.real / "grid10", "talkers whom the renderer has not seen"):
+        yield from strangers(options.renderer, [others / f"{name}.mpg" for name in OTHERS])
 
 
 def compare(weights: Path, videos: Sequence[Path], settings: PortraitSettings) -> dict[str, dict[str, np.ndarray]]:
@@ -73,16 +76,35 @@ def compare(weights: Path, videos: Sequence[Path], settings: PortraitSettings) -
     return {row: {name: np.array([each[row][name] for each in found]) for name in found[0][row]} for row in found[0]}
 
 
+def strangers(weights: Path, videos: Sequence[Path]) -> Iterator[Figure]:
+    """How far the networks help the first picture of a video of somebody else."""
+    networks, features = load_networks(weights), load_perceptual()
+    for video in videos:
+        part = parts_of([video])[0]
+        _, first = next(pictures_in(part))
+        portrait = replace(portrait_of(first, video, RenderSettings()), networks=networks)
+        found = compare_part(portrait, part, part.values[0] - portrait.own, features)
+        for name in ("mouth perceptual", "mouth PSNR", "face perceptual", "face PSNR"):
+            times, unit = (1, "dB") if "PSNR" in name else (100, "%")
+            rows = {row: times * found[row][name] for row in (WARP, "layers", "renderer")}
+            how = ", ".join(f"{row} {value:.2f}" for row, value in rows.items())
+            better = MEASURES[name] * (rows["renderer"] - rows["layers"])
+            yield Figure(f"renderer better than layers on {video.stem}: {name}", better, unit, ">= 0", how)
+
+
 def compare_part(portrait: Portrait, part: Part, rest: np.ndarray, network: Perceptual) -> dict[str, dict[str, float]]:
     """Measures of every row in one part; `rest` is what the tracker sees of the person at rest."""
     motion, found = MotionClip(part.values - rest, FPS, ARKIT), dict[str, dict[str, float]]()
     truth, rows = pictured(portrait, part, motion)
-    marks = part.track.landmarks[part.pictures][::TRACKED_EVERY].astype(np.float64)
+    marks = part.track.landmarks[part.pictures][::EVERY].astype(np.float64)
     for name, (frames, pictures, boxes) in rows.items():
+        step = EVERY if len(frames) == len(truth[0]) else 1
         crops = crops_of(pictures, boxes, portrait.mouth_box, MEASURED)
-        found[name] = scores(crops, (truth[0][frames], truth[1][frames]), network)
-        if name in ("layers", "renderer"):
-            read = look_at(pictures[::TRACKED_EVERY])[0][..., :2]
+        found[name] = scores(crops, (truth[0][frames], truth[1][frames]), network, step)
+        if step > 1:  # of every frame
+            found[name] |= trembling(crops[0], truth[0])
+        if name in ("layers", "renderer", TOLD):
+            read = look_at(pictures[::step])[0][..., :2]
             found[name] |= dict(zip(TRACKED, landmark_errors(read, marks), strict=True))
     return found
 
@@ -100,24 +122,35 @@ def pictured(portrait: Portrait, part: Part, motion: MotionClip) -> tuple[Crops,
     with portrait.rasteriser() as rasteriser:
         layers = list(rasteriser.draw_all(portrait.move(motion)))
     places, home = portrait.places(motion).boxes, np.repeat(portrait.face_box[None], len(motion), axis=0)
-    some = every[::WARPED_EVERY]
+    some = every[::EVERY]
+    aims = at_home(marks[some], boxes[some], portrait)
+    given = look_at(layers[frame] for frame in some)[0][..., :2]
+    told = following(portrait, motion.at(some.tolist()), aims)
+    networks, windowed = portrait.networks, windows(motion.values, portrait.places(motion))[some]
+    assert networks is not None, "what is measured"
     return truth, {
         "still": (every, [portrait.photo] * len(motion), home),
-        "warp": (some, [plain_warp(portrait, marks[frame], boxes[frame]) for frame in some], home[some]),
+        WARP: (some, [plain_warp(portrait, each) for each in given], places[some]),
         "layers": (every, layers, places),
         "renderer": (every, list(portrait.refined(motion, layers)), places),
+        TOLD_WARP: (some, [plain_warp(portrait, each) for each in aims], home[some]),
+        TOLD: (some, list(redrawn(portrait, networks, windowed, home[some], told)), home[some]),
     }
 
 
-def plain_warp(portrait: Portrait, marks: Float[np.ndarray, "478 2"], box: Float[np.ndarray, " 4"]) -> np.ndarray:
-    """The photograph carried by a thin plate from its landmarks to those of a true frame with this face's box."""
+def at_home(
+    marks: Float[np.ndarray, "frames 478 2"], boxes: Float[np.ndarray, "frames 4"], portrait: Portrait
+) -> Float[np.ndarray, "frames 478 2"]:
+    """Landmarks of true frames with these boxes of faces, where the face is in the photograph."""
     home = portrait.face_box
-    scale = (home[2] - home[0]) / (box[2] - box[0])
-    aims = (marks - box[:2]) * scale + home[:2]
-    side = np.linspace(-0.15, 1.15, 12)
-    rim = np.array([(x, y) for x in side for y in side if x in side[[0, -1]] or y in side[[0, -1]]])
-    rim = home[:2] + rim * (home[2:] - home[:2])
-    plate = RBFInterpolator(np.concatenate([aims, rim]), np.concatenate([portrait.landmarks, rim]), smoothing=1.0)
+    scale = (home[2] - home[0]) / (boxes[:, 2] - boxes[:, 0])
+    carried: np.ndarray = (marks - boxes[:, None, :2]) * scale[:, None, None] + home[:2]
+    return carried
+
+
+def plain_warp(portrait: Portrait, aims: Float[np.ndarray, "478 2"]) -> np.ndarray:
+    """The photograph carried by a thin plate from its landmarks to others."""
+    plate = thin_plate(aims, portrait.landmarks, portrait.face_box)
     height, width = portrait.photo.shape[:2]
     nodes = np.stack(np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID)), axis=-1)
     sources = plate(nodes.reshape(-1, 2)).reshape(GRID, GRID, 2).astype(np.float32)
@@ -128,29 +161,29 @@ def plain_warp(portrait: Portrait, marks: Float[np.ndarray, "478 2"], box: Float
     return warped
 
 
-def scores(made: Crops, true: Crops, network: Perceptual) -> dict[str, float]:
-    """MEASURES of crops against true ones; flicker and sharpness as shares of the true."""
+def scores(made: Crops, true: Crops, network: Perceptual, step: int = 1) -> dict[str, float]:
+    """Distances of crops from true ones, of every so many frames; sharpness as a share of the true."""
     found = {}
     for name, ours, theirs in (("face", made[0], true[0]), ("mouth", made[1], true[1])):
+        ours, theirs = ours[::step], theirs[::step]
         errors = (ours.astype(float) - theirs) ** 2
         if name == "face":
             errors = errors * fade(*ours.shape[1:3])[..., None] / fade(*ours.shape[1:3]).mean()
         found[f"{name} PSNR"] = float(np.mean(10 * np.log10(255**2 / errors.mean(axis=(1, 2, 3)))))
-        ours, theirs = (each[:: max(len(each) // LOOKED_AT, 1)] for each in (ours, theirs))
         with torch.inference_mode():
             apart = [
                 perceptual_distance(*(network(as_maps(each[i : i + 8])) for each in (ours, theirs)))
                 for i in range(0, len(ours), 8)
             ]
         found[f"{name} perceptual"] = float(torch.cat(apart).mean())
-    found["flicker"] = _trembling(made[0]) / _trembling(true[0])
-    found["sharpness"] = _fine(made[0]) / _fine(true[0])
+    found["sharpness"] = _fine(made[0][::step]) / _fine(true[0][::step])
     return found
 
 
-def _trembling(faces: np.ndarray) -> float:
-    """How much a picture differs from the mean of its neighbours."""
-    return float(np.abs(np.diff(faces.astype(float), n=2, axis=0)).mean())
+def trembling(faces: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Flicker: how much a picture differs from the mean of its neighbours, as a share of true pictures'."""
+    ours, theirs = (float(np.abs(np.diff(each.astype(float), n=2, axis=0)).mean()) for each in (faces, true))
+    return {"flicker": ours / theirs}
 
 
 def _fine(faces: np.ndarray) -> float:
@@ -160,16 +193,17 @@ def _fine(faces: np.ndarray) -> float:
 
 
 def figures(found: Mapping[str, Mapping[str, np.ndarray]]) -> Iterator[Figure]:
-    """Every measure of every row, and how far the renderer is better than warp and layers, part by part."""
+    """Every measure of every row, and how far the renderer is better than others that are told the same."""
     for name, better in MEASURES.items():
         times, unit = (1, "dB") if "PSNR" in name else (100, "%") if name.endswith(("perceptual", "error")) else (1, "")
         rows = {row: times * values[name] for row, values in found.items() if name in values}
         ours, must = rows.pop("renderer"), MUST.get(name, "-")
         how = ", ".join(f"{row} {values.mean():.2f}" for row, values in rows.items())
         yield Figure(f"renderer: {name}", float(ours.mean()), unit, must, f"{how}; {len(ours)} held-out parts")
-        for row in ("warp", "layers") if must == "-" else ():
-            middle, low, high = interval(better * (ours - rows[row]))
-            yield Figure(f"renderer better than {row}: {name}", middle, unit, ">= 0", f"{low:.2f} to {high:.2f} (95 %)")
+        for of, row in ((ours, WARP), (ours, "layers"), (rows.get(TOLD), TOLD_WARP)) if must == "-" else ():
+            middle, low, high = interval(better * (of - rows[row]))
+            who = "renderer" if of is ours else TOLD
+            yield Figure(f"{who} better than {row}: {name}", middle, unit, ">= 0", f"{low:.2f} to {high:.2f} (95 %)")
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:

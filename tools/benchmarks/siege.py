@@ -25,7 +25,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ def measure(options: Options) -> Iterator[Figure]:
     yield besiege("mutated sound files", sounds(count(2000), folder))
     yield besiege("mutated motion files", motions(count(1000), folder))
     yield besiege("mutated pictures and videos", pictures(count(500), folder))
+    yield besiege("photographs and videos of a portrait", portraits(count(200), folder, options.work / "cache"))
     yield besiege("damaged files of weights", weights(count(300), folder))
     yield besiege("fuzzed instructions", sentences(count(10_000)))
     yield besiege("fuzzed instructions carried out", carried_out(count(300)))
@@ -295,27 +296,75 @@ def weights(count: int, folder: Path) -> Iterator[Attack]:
     def load(path: Path) -> None:
         loaders[path.name.split(".")[1]](path)
 
-    def header(content: bytes, rng: np.random.Generator) -> bytes:
-        size = int.from_bytes(content[:8], "little")
-        try:
-            text = json.dumps(mutated_json(json.loads(content[8 : 8 + size]), rng)).encode()
-        except ValueError:
-            text = content[8 : 8 + size]
-        return len(text).to_bytes(8, "little") + text + content[8 + size :]
-
-    def inner(content: bytes, rng: np.random.Generator) -> bytes:
-        size = int.from_bytes(content[:8], "little")
-        head = json.loads(content[8 : 8 + size])
-        meta = head.setdefault("__metadata__", {})
-        meta["avi"] = json.dumps(mutated_json(json.loads(meta.get("avi", "{}")), rng))
-        text = json.dumps(head).encode()
-        return len(text).to_bytes(8, "little") + text + content[8 + size :]
-
-    ways = {kind: lambda c, rng: (header, inner)[rng.integers(0, 2)](c, rng) for kind in whole}
+    ways = dict.fromkeys(whole, _renamed)
     yield from _files(count, folder, whole, {**ways, "head.npz": mutated_archive}, load, seed=4)
 
 
 _WEIGHTS = ("talking", "prior", "instructor", "judge")
+
+
+def _renamed(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file of weights with another header, or with other words of ours in it."""
+    size = int.from_bytes(content[:8], "little")
+    try:
+        head = json.loads(content[8 : 8 + size])
+        if rng.integers(0, 2):
+            meta = head.setdefault("__metadata__", {})
+            meta["avi"] = json.dumps(mutated_json(json.loads(meta.get("avi", "{}")), rng))
+        else:
+            head = mutated_json(head, rng)
+        text = json.dumps(head).encode()
+    except ValueError:
+        text = content[8 : 8 + size]
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def portraits(count: int, folder: Path, cache: Path) -> Iterator[Attack]:
+    """Photographs, neural renderers and videos of a face; what is taken is tracked, drawn, and drawn by networks."""
+    import torch
+
+    from avi_lib.face.portrait import load_photo, load_portrait, portrait_of
+    from avi_lib.face.portrait_networks import SIZES, save_networks, untrained
+    from avi_lib.models import cache_folder
+    from avi_lib.settings import RenderSettings
+    from avi_lib.training.portrait_data import parts_of
+    from tools.benchmarks.portrait import photograph
+
+    if (photo := photograph()) is None:
+        return
+    with Image.open(photo) as whole_photo:
+        small = whole_photo.convert("RGB").resize((176, 208))
+    rgb, small_size, whole = np.asarray(small), RenderSettings(size=64), {}
+    for suffix in ("png", "jpeg", "webp"):
+        small.save(file := io.BytesIO(), suffix)
+        whole[suffix] = file.getvalue()
+    networks = untrained(replace(SIZES["tiny"], photo=rgb.shape[:2])).eval()
+    networks.photo.copy_(torch.from_numpy(rgb.copy()).float())
+    save_networks(networks, path := folder / "me.safetensors", {})
+    whole |= {"safetensors": path.read_bytes(), "mp4": encoded(*VIDEOS["mp4"], None, [rgb] * 30)}
+    path.unlink()
+    asked = clips()["ARKIT"].at([0, 20])
+
+    def load(path: Path) -> None:
+        if path.suffix == ".mp4":
+            parts_of([path])
+            return
+        if path.suffix == ".safetensors":
+            portrait = load_portrait(path, small_size)
+        else:
+            portrait = replace(portrait_of(load_photo(path), path, small_size, answered=False), networks=networks)
+        with portrait.rasteriser() as rasteriser:
+            drawn = list(portrait.refined(asked, rasteriser.draw_all(portrait.move(asked))))
+        assert [each.shape for each in drawn] == [portrait.backdrop.shape] * 2, "pictures of another size"
+
+    before = os.environ.get("AVI_CACHE")
+    cache.mkdir()
+    (cache / "models").symlink_to(cache_folder() / "models")
+    os.environ["AVI_CACHE"] = str(cache)
+    try:
+        yield from _files(count, folder, whole, {"safetensors": _renamed}, load, seed=8)
+    finally:
+        os.environ.pop("AVI_CACHE") if before is None else os.environ.update(AVI_CACHE=before)
 
 
 # Texts.
