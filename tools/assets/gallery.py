@@ -123,7 +123,7 @@ def picture_portrait(photo: Path, recording: Path, sentences: tuple[str, ...]) -
         for sentence in sentences:
             motion = talker.direct(talk, Instruction.parse(sentence)).motion
             pictures.append(next(talker.frames(motion.at([int(motion["jawOpen"].argmax())]))))
-    return tiled(pictures, 4, ["the photograph", *sentences])
+    return tiled(pictures, 3, ["the photograph", *sentences])
 
 
 def _save(figure: Figure, path: Path) -> None:
@@ -152,9 +152,10 @@ def main() -> None:
         with Talker(TalkSettings(head="open", render=RenderSettings(size=200, framing="face"))) as talker:
             save_picture(picture_control(talker, angry), root / "docs" / "control.png")
     if "portrait" in chosen and (photo := photograph()):
-        said = ("A person speaks.", "She is very happy.", "She is furious.")
         with atomic_path(root / "docs" / "portrait.webp") as temporary:
-            Image.fromarray(picture_portrait(photo, angry, said)).save(temporary, "WEBP", quality=82, method=6)
+            Image.fromarray(picture_portrait(photo, angry, sentences[::-1])).save(
+                temporary, "WEBP", quality=82, method=6
+            )
 
 
 def _faces(root: Path) -> None:

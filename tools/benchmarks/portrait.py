@@ -195,25 +195,36 @@ def _still(frames: int) -> MotionClip:
 
 
 def _emotions(portraits: Sequence[Portrait]) -> Iterator[Figure]:
-    """What the judge says of portraits that are asked for an emotion, its strongest word, over one recording."""
-    judge, named = load_judge(), [emotion for emotion in EXPRESSIONS if emotion != "neutral"]
-    right: dict[str, list[bool]] = {}
+    """What the judge says of portraits that are asked for an emotion, its strongest word, over one recording.
+
+    And which of its shares grows most beside those of the same person's plain talk: it has its own mind of every face.
+    """
+    judge, right, grown_most = load_judge(), dict[str, list[bool]](), dict[str, list[bool]]()
+    plain: list[np.ndarray] = []
     with Talker(TalkSettings()) as talker:
         talk = talker.listen(SAMPLES / "arctic.flac", Instruction.parse("A person speaks."))
-        for emotion in named:
-            asked = Instruction.parse(f"A person feels {EMOTION_WORDS[emotion].adjectives[2][0]}.")
-            motion = talker.direct(talk, asked).motion
+        for emotion in ("neutral", *(name for name in EXPRESSIONS if name != "neutral")):
+            words = "A person speaks."
+            if emotion != "neutral":
+                words = f"A person feels {EMOTION_WORDS[emotion].adjectives[2][0]}."
+            motion = talker.direct(talk, Instruction.parse(words)).motion
             picks = (np.linspace(0.1, 0.9, PICTURES) * len(motion)).astype(int).tolist()
-            for portrait in portraits:
+            for number, portrait in enumerate(portraits):
                 marks, _, pictures = read_back(portrait, motion.at(picks))
                 boxes = np.concatenate([marks[..., :2].min(axis=1), marks[..., :2].max(axis=1)], axis=1)
                 said = judge.judge(pictures, boxes).mean(axis=0)
+                if emotion == "neutral":
+                    plain.append(said)
+                    continue
                 right.setdefault(emotion, []).append(EXPRESSIONS[int(said.argmax())] == emotion)
-    each = {emotion: float(np.mean(found)) for emotion, found in right.items()}
-    how = ", ".join(f"{emotion} {recall:.2f}" for emotion, recall in each.items())
-    how += f"; on {', '.join(portrait.name for portrait in portraits)}"
-    yield Figure("judge: emotions of portraits, recall", float(np.mean(list(each.values()))), "", ">= 0.5", how)
-    yield Figure("judge: anger of portraits", each["angry"], "", ">= 0.01", "above 0")
+                more = EXPRESSIONS[int(np.log((said + 0.01) / (plain[number] + 0.01))[:-1].argmax())]
+                grown_most.setdefault(emotion, []).append(more == emotion)
+    people = f"; on {', '.join(portrait.name for portrait in portraits)}"
+    for found, what, must in ((right, "", ">= 0.5"), (grown_most, ", share that grows most", "-")):
+        each = {emotion: float(np.mean(hits)) for emotion, hits in found.items()}
+        how = ", ".join(f"{emotion} {recall:.2f}" for emotion, recall in each.items()) + people
+        yield Figure(f"judge: emotions of portraits{what}, recall", float(np.mean(list(each.values()))), "", must, how)
+    yield Figure("judge: anger of portraits", float(np.mean(right["angry"])), "", ">= 0.01", "above 0")
 
 
 def _clips(folder: Path, options: Options, load: Callable[[Path], Portrait]) -> Iterator[Figure]:
