@@ -35,8 +35,8 @@ from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talk, Talker
 from avi_lib.workers import result_of, worker_pool
 
-OWN = Path("own")
-"""In place of a neutral recording: all that is heard of a person."""
+OWN, RUNNING = Path("own"), Path("running")
+"""In place of a neutral recording: all that is heard of a person, or what was heard of them so far."""
 
 if TYPE_CHECKING:
     from avi_lib.instruction.instructor import Instructor, Written
@@ -345,29 +345,35 @@ def instruct_all(
     """Write an instruction for every recording among `sources` (files, or folders of them), or a timeline each.
 
     A recording without speech has a neutral instruction with a warning. `workers` are those of `talk_all`. With `OWN`
-    for the neutral recording all are of one person, and what differs from their mean is heard, or in a timeline from
-    the recording's own.
+    or `RUNNING` for the neutral recording all are of one person, and what differs from their mean is heard, or in a
+    timeline from the recording's own.
     """
     recordings, alone, notes = find_recordings(sources)
-    own = settings.neutral == OWN
+    own = settings.neutral in (OWN, RUNNING)
     if own and alone and not timeline:
-        raise InputError("a timeline or several recordings, with --neutral own", "one", "name a calm recording instead")
+        wanted = f"a timeline or several recordings, with --neutral {settings.neutral}"
+        raise InputError(wanted, "one", "name a calm recording instead")
     if settings.text is not None and (timeline or (not alone and settings.text != "-")):
         got = "a timeline" if timeline else "several or a folder"
         raise InputError("a transcript for one instruction of one recording", got, "leave out --text, or hear it: -")
-    content, means = settings.model_dump_json(), None
+    content, means = settings.model_dump_json(), dict[Path, np.ndarray]()
     if own and not timeline:
-        means = _instructor_of(content).own_means(_readable(recordings, track))
+        paths, found = list[Path](), list[np.ndarray]()
+        found += _instructor_of(content).running_means(_readable(recordings, track, paths))
+        running = settings.neutral == RUNNING
+        means = dict(zip(paths[1:], found[1:], strict=True) if running else ((path, found[-1]) for path in paths))
     write = partial(_instruct_one, content, timeline, track, alone, means)
     if workers is None:
         _instructor_of(content)
     yield from _each(write, list(recordings), workers, notes)
 
 
-def _readable(recordings: Iterable[Path], track: int | None) -> Iterator[Voice]:
+def _readable(recordings: Iterable[Path], track: int | None, paths: list[Path]) -> Iterator[Voice]:
     for path in recordings:
         with suppress(AviError):  # which is said when its turn comes
-            yield load_voice(path, refuse_silence=False, track=track)
+            voice = load_voice(path, refuse_silence=False, track=track)
+            paths.append(path)
+            yield voice
 
 
 @lru_cache(maxsize=1)
@@ -381,7 +387,7 @@ def _instructor_of(settings: str) -> Instructor:
 
 
 def _instruct_one(
-    settings_json: str, timeline: bool, track: int | None, alone: bool, means: np.ndarray | None, path: Path
+    settings_json: str, timeline: bool, track: int | None, alone: bool, means: Mapping[Path, np.ndarray], path: Path
 ) -> list[Outcome]:
     settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
 
@@ -389,13 +395,13 @@ def _instruct_one(
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
-        neutral: Voice | np.ndarray | None = None
-        if settings.neutral == OWN:
-            neutral = instructor.own_means([speech]) if means is None else means
-        elif settings.neutral is not None:
+        neutral: Voice | np.ndarray | None = means.get(path)
+        if settings.neutral == OWN and timeline:
+            neutral = instructor.own_means([speech])
+        elif settings.neutral and settings.neutral not in (OWN, RUNNING):
             neutral = load_voice(settings.neutral)
         if timeline:
-            entries, written = instructor.timeline(speech, neutral)
+            entries, written = instructor.timeline(speech, neutral, settings.neutral == RUNNING)
             rows = as_json(entries)
             values["timeline"] = [{**row, "written": written_json(w)} for row, w in zip(rows, written, strict=True)]
             lines = [f"{entry.at_s:g} s: {entry.instruction.text}" for entry in entries.entries]

@@ -101,7 +101,8 @@ class InstructSettings(Settings):
     seed: int = Field(0, ge=0, lt=2**63, description="source of the random choice of words")
     free: bool = Field(False, description="write freely behind the emotion, also what is not understood")
     neutral: Path | None = Field(
-        None, description="a calm recording of the same person, heard beside each; own: the mean of all that is heard"
+        None,
+        description="a calm recording of the same person; own: the mean of all that is heard; running: up to there",
     )
     text: str | None = Field(
         None, min_length=1, description="what is said, - to hear that too: words count beside the voice"

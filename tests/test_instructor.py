@@ -25,7 +25,7 @@ from avi_lib.instruction.instructor import (
     load_instructor,
     softened,
 )
-from avi_lib.instruction.instructor_network import UNITS, QFormer, save_instructor_model
+from avi_lib.instruction.instructor_network import UNITS, QFormer, means, save_instructor_model, stack
 from avi_lib.speech.encoders import RATE_HZ
 
 
@@ -117,6 +117,24 @@ def test_the_mean_of_what_somebody_says_may_stand_for_a_neutral_recording(instru
     mean = np.mean([instructor.means_of(voice).numpy() for voice in voices], axis=0)
     np.testing.assert_allclose(own, mean - instructor.model.usual.numpy(), atol=1e-5)
     assert instructor.instruct(voices[0], neutral=own).probabilities.keys() == set(EMOTIONS)
+    first, both = instructor.running_means(voices)
+    np.testing.assert_allclose(first, instructor.own_means(voices[:1]), atol=1e-5)
+    np.testing.assert_allclose(both, own, atol=1e-5)
+
+
+def test_in_a_running_timeline_every_group_but_the_first_is_heard_beside_the_mean_up_to_it(instructor, monkeypatch):
+    real, beside = Instructor.classify, []
+
+    def classify(self, recordings, neutral=None):
+        beside.append(neutral)
+        return real(self, recordings, neutral)
+
+    monkeypatch.setattr(Instructor, "classify", classify)
+    speech = wave(21.0)
+    instructor.timeline(speech, running=True)
+    assert beside[0] is None and len(beside) >= 3
+    groups = [means(stack([features])) for _, features in instructor._groups(speech)]
+    np.testing.assert_allclose(beside[1], (groups[0] + groups[1]) / 2 - instructor.model.usual, atol=1e-5)
 
 
 def test_words_count_beside_the_voice_and_tell_nothing_where_they_are_alike(instructor):

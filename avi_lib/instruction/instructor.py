@@ -238,10 +238,21 @@ class Instructor:
 
     def own_means(self, voices: Iterable[Voice | Float32[np.ndarray, " _"]]) -> Means:
         """What may stand for a neutral recording: of all that a person says, in recordings or breath groups."""
-        every = [self.means_of(voice) for voice in voices]
-        if not every:
+        *_, last = None, *self.running_means(voices)
+        if last is None:
             raise InputError("speech of the person", "none that can be read", "name other recordings")
-        return np.asarray((torch.cat(every).mean(dim=0, keepdim=True) - self.model.usual).numpy())
+        return last
+
+    def running_means(self, voices: Iterable[Voice | Float32[np.ndarray, " _"]]) -> Iterator[Means]:
+        """As `own_means`, of what a person has said up to the end of each recording."""
+        for own in self._running(map(self.means_of, voices)):
+            yield np.asarray(own.numpy())
+
+    def _running(self, every: Iterable[Float[torch.Tensor, "1 numbers"]]) -> Iterator[Float[torch.Tensor, "1 numbers"]]:
+        total = torch.zeros_like(self.model.usual)
+        for number, each in enumerate(every, 1):
+            total = total + each
+            yield total / number - self.model.usual
 
     def _beside(self, neutral: Voice | Wave | Means | None) -> Float[torch.Tensor, "1 numbers"] | None:
         if isinstance(neutral, np.ndarray) and neutral.ndim == 2:
@@ -255,13 +266,20 @@ class Instructor:
         return (means(stack(parts)) * (lengths / lengths.sum())[:, None]).sum(dim=0, keepdim=True)
 
     def timeline(
-        self, voice: Voice | Wave, neutral: Voice | Wave | Means | None = None
+        self, voice: Voice | Wave, neutral: Voice | Wave | Means | None = None, running: bool = False
     ) -> tuple[Timeline, list[Written]]:
-        """An instruction for every breath group; groups in a row with the same sentence share one. As `instruct`."""
+        """An instruction for every breath group; groups in a row with the same sentence share one. As `instruct`.
+
+        running: from the second on each group is heard beside the mean of all up to it, in place of what is neutral.
+        """
         beside = self._beside(neutral)
         entries: list[Entry] = []
-        every = []
+        every, heard = [], list[Float[torch.Tensor, "1 numbers"]]()
         for start_s, features in self._groups(voice):
+            if running:
+                heard.append(means(stack([features])))
+                *_, own = self._running(heard)
+                beside = own if len(heard) > 1 else None
             (written,) = self.write(self.classify([[features]], beside))
             if not entries or entries[-1].instruction.text != written.instruction.text:
                 entries.append(Entry(start_s, written.instruction))

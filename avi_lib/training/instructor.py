@@ -339,8 +339,9 @@ def leave_out(
 ) -> tuple[tuple[Numbers, list[BankClip]], ...]:
     """Logits of the recordings of a corpus by listeners fitted on all others.
 
-    They are heard alone, beside neutral recordings, and beside the mean of all other ones of their speaker, emotions
-    unknown. Of the second ones there are those whose speakers have neutral recordings enough, without these.
+    They are heard alone, beside neutral recordings, beside the mean of all other ones of their speaker, emotions
+    unknown, and beside that of those up to them in a drawn order. Of the second ones there are those whose speakers
+    have neutral recordings enough, without these.
     """
     out = [clip.corpus == corpus for clip in bank.clips]
     learned, held = bank.select([not each for each in out]), bank.select(out)
@@ -352,13 +353,19 @@ def leave_out(
     beside, _, _ = model.beside(torch.from_numpy(plain.numbers - neutral).float())
     known = [clip for clip, kept in zip(held.clips, there, strict=True) if kept]
     both = ((alone + beside) / 2)[torch.from_numpy(there)]
-    _, number, count = np.unique([clip.speaker for clip in held.clips], return_inverse=True, return_counts=True)
-    sums = np.stack([np.bincount(number, column) for column in plain.numbers.T], axis=1)
-    others = (sums[number] - plain.numbers) / np.maximum(count[number] - 1, 1)[:, None] - model.usual.double().numpy()
-    own, _, _ = model.beside(torch.from_numpy(plain.numbers - others).float())
-    own = torch.where(torch.from_numpy(count[number] > 1)[:, None], (alone + own) / 2, alone)
+    speakers = np.array([clip.speaker for clip in held.clips])
+    usual, first = np.zeros((2, *plain.numbers.shape)), np.zeros((2, len(held), 1), bool)
+    for speaker in np.unique(speakers):
+        own = np.random.default_rng(0).permutation(np.flatnonzero(speakers == speaker))
+        values = plain.numbers[own]
+        usual[0, own] = (values.sum(axis=0) - values) / max(len(own) - 1, 1)
+        usual[1, own] = values.cumsum(axis=0) / np.arange(1, len(own) + 1)[:, None]
+        first[0, own], first[1, own[0]] = len(own) == 1, True
+    apart = plain.numbers - usual + model.usual.double().numpy()
+    owns = (alone + torch.stack([model.beside(torch.from_numpy(each).float())[0] for each in apart])) / 2
+    others, so_far = torch.where(torch.from_numpy(first), alone, owns).double().numpy()
     every = list(held.clips)
-    return (alone.double().numpy(), every), (both.double().numpy(), known), (own.double().numpy(), every)
+    return (alone.double().numpy(), every), (both.double().numpy(), known), (others, every), (so_far, every)
 
 
 def emotion_shares(logits: Numbers) -> Float64[np.ndarray, "clips emotions"]:

@@ -1,4 +1,4 @@
-"""What the instructor hears of people it never heard: corpora left out, speakers left out, and what recordings suffer.
+"""What the instructor hears of people it never heard: corpora left out, and speakers left out.
 
 Linear maps are fitted anew for every part, by the library's own training; nothing of what is measured is used. They are
 convex, so that no seed decides. Intervals are by speaker. Needs the folder of --real.
@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, Float64
-from scipy.stats import binomtest
+from jaxtyping import Float64
 from sklearn.linear_model import LogisticRegression
 
 from avi_lib.corpus.adapters import RawCorpus, scan_source
@@ -23,18 +22,13 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.instructor import (
     LEAST_SHARE,
     WORDS,
-    Instructor,
     likeliest,
-    load_instructor,
     to_write,
 )
-from avi_lib.instruction.instructor_network import UNITS, InstructorModel, InstructorShape, stack
+from avi_lib.instruction.instructor_network import UNITS, InstructorModel, InstructorShape
 from avi_lib.instruction.reader import shipped_reader
 from avi_lib.settings import InstructorSettings, profile
-from avi_lib.speech.augment import active_dbfs, room_tone
-from avi_lib.speech.encoders import RATE_HZ, load_encoder
-from avi_lib.speech.loading import load_voice
-from avi_lib.speech.voice import Voice
+from avi_lib.speech.encoders import load_encoder
 from avi_lib.training.instructor import (
     best_temperature,
     clip_means,
@@ -46,7 +40,7 @@ from avi_lib.training.instructor import (
 )
 from avi_lib.training.instructor_data import BankClip, FeatureBank, make_feature_bank, read_faces
 from tools.benchmarks.measuring import SAMPLES, Figure, Options, there
-from tools.benchmarks.scores import Classification, recall, write_out
+from tools.benchmarks.scores import Classification, recall
 
 CORPORA = {"ravdess": "ravdess", "emodb": "emodb", "crema": "table", "nemo": "table", "koemo": "table"}
 """Folders of recordings and the adapters that read them."""
@@ -56,11 +50,6 @@ SHARED = ("angry", "happy", "neutral", "sad")
 """Emotions that all of them know."""
 FOLDS = 8
 RESAMPLES = 400
-SNR_DB, QUIET_DB = 20.0, 35.0
-EVERY = 8
-"""One clip of so many is changed."""
-WRITTEN = 200
-"""Recordings whose sentences are compared."""
 CLEAN = ("samples", "av_grid_s1", "emodb", "crema")
 """Corpora whose licences allow weights to be shipped for any use."""
 AUDIBLE = ("AU05", "AU06", "AU07", "AU10", "AU12", "AU14")
@@ -78,11 +67,10 @@ RECIPES: Mapping[str, tuple[Mapping[str, object], Callable[[FeatureBank], Featur
 Logits = Float64[np.ndarray, "_clips _classes"]
 Held = Mapping[str, tuple[Logits, list[BankClip]]]
 """Of every corpus what is heard of its clips by what was fitted on the others."""
-Wave = Float32[np.ndarray, " samples"]
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    """Corpora left out, then speakers, then the shipped weights on changed, read and demonstration speech."""
+    """Corpora left out, then speakers, then words beside the voice."""
     if not there(options.real, "the instructor on corpora left out"):
         return
     bank, settings = read_bank(options), profile("full").instructor
@@ -96,10 +84,6 @@ def measure(options: Options) -> Iterator[Figure]:
         bank, read_faces(options.real / "av_ravdess_au" / "static_means.csv", bank.clips), shape, settings
     )
     yield from words(bank, shape, settings)
-    instructor = load_instructor()
-    yield from sentences(instructor, bank)
-    yield from read_speech(instructor, options.real)
-    yield from changed(instructor, options.real)
 
 
 def read_bank(options: Options) -> FeatureBank:
@@ -161,6 +145,7 @@ def travel(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettin
             continue
         yield from _left_out("beside two neutral recordings", {c: found[1] for c, found in held.items() if found[1][1]})
         yield from _left_out("beside the mean of all that the speaker says", {c: found[2] for c, found in held.items()})
+        yield from _left_out("beside the mean of what the speaker said so far", {c: f[3] for c, f in held.items()})
         alone = {corpus: found[0] for corpus, found in held.items()}
         yield from _left_out("unsure ones as neutral", alone, {c: _threshold(alone, c) for c in alone})
         yield from _paired(bank, alone)
@@ -322,18 +307,6 @@ def plain_sentence(label: EmotionClass, heard: Mapping[str, float]) -> str:
     return "".join([OPENING, *said])
 
 
-def sentences(instructor: Instructor, bank: FeatureBank) -> Iterator[Figure]:
-    """Whether sentences of recordings differ, and are understood."""
-    real = bank.select([clip.corpus in CORPORA for clip in bank.clips])
-    every = real.select(np.isin(np.arange(len(real)), np.linspace(0, len(real) - 1, WRITTEN).round()).tolist())
-    found = write_out(instructor, every, 1)
-    understood = float(np.mean([bool(each.emotion) and not each.unknown for each in found]))
-    yield Figure("sentences that are understood in full", understood, "", ">= 1", f"{len(found)} recordings")
-    distinct = len({each.text for each in found})
-    meant = len({(each.emotion, each.level, *sorted(each.action_units.items())) for each in found})
-    yield Figure("different sentences", distinct, "", ">= 100", f"of {len(found)}; {meant} differ in meaning")
-
-
 def words(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettings) -> Iterator[Figure]:
     """The voice with what is said beside it, on the sample corpus: the only one whose sentences fit their emotions."""
     alone, clips = leave_out(shape, bank, "samples", settings)[0]
@@ -355,62 +328,3 @@ def _correlation(found: np.ndarray, true: np.ndarray, group: np.ndarray) -> np.n
         sums = np.stack([np.bincount(group, column) for column in values.T], axis=1)
         apart.append(values - (sums / counts)[group])
     return np.asarray((apart[0] * apart[1]).sum(0) / np.sqrt((apart[0] ** 2).sum(0) * (apart[1] ** 2).sum(0) + 1e-12))
-
-
-def read_speech(instructor: Instructor, real: Path) -> Iterator[Figure]:
-    """Neutral reading of people that training did not have, or of the half that it did not have."""
-    folders = {"grid10": sorted((real / "grid10").glob("*.wav")) + sorted((real / "grid10").glob("*.flac"))}
-    found = [each.speech for each in scan_source("av_grid_s1", real / "av_grid_s1").recordings]
-    folders |= {"av_grid_s1": [path for path in found[1::EVERY] if path is not None]}
-    folders |= {"samples": [SAMPLES / "arctic.flac", SAMPLES / "librivox.flac"]}
-    mild, other = dict[str, list[bool]](), list[bool]()
-    for name, paths in folders.items():
-        own = [instructor.instruct(load_voice(path)) for path in paths]
-        mild[name] = [each.instruction.emotion in ("neutral", "calm") for each in own]
-        other += [any(v > 0.6 for k, v in each.probabilities.items() if k not in ("neutral", "calm")) for each in own]
-    every = [each for own in mild.values() for each in own]
-    how = ", ".join(f"{name} {sum(own)} of {len(own)}" for name, own in mild.items())
-    yield Figure(
-        "read speech: neutral or calm", float(np.mean(every)), "", ">= 0.85", f"{share_interval(every)}; {how}"
-    )
-    name = "read speech: above 0.6 for another emotion"
-    yield Figure(name, float(np.mean(other)), "", "<= 0.03", f"{share_interval(other)}, {len(other)} clips")
-
-
-def share_interval(right: Sequence[bool]) -> str:
-    """The 95 % interval of a share of clips."""
-    found = binomtest(int(sum(right)), len(right)).proportion_ci(method="wilson")
-    return f"{found.low:.2f} to {found.high:.2f}"
-
-
-def _cut(wave: Wave) -> Wave:
-    """The wave without its quiet parts, of 20 ms each."""
-    whole = wave[: len(wave) // 320 * 320].reshape(-1, 320)
-    level_db = 10 * np.log10(np.square(whole).mean(axis=1) + 1e-10)
-    kept: Wave = whole[level_db > level_db.max(initial=-100.0) - QUIET_DB].ravel()
-    return kept if len(kept) else wave
-
-
-def _noisy(wave: Wave) -> Wave:
-    tone = room_tone(len(wave), active_dbfs(wave) - SNR_DB, 3.0, np.random.default_rng(len(wave)))
-    return (wave + tone).astype(np.float32)
-
-
-def changed(instructor: Instructor, real: Path) -> Iterator[Figure]:
-    """Share of clips whose likeliest emotion changes when silence is cut, or noise is added."""
-    paths = [
-        r.speech for n, a in CORPORA.items() for r in scan_source(a, real / n).recordings[:: EVERY * 4] if r.speech
-    ]
-    waves = [load_voice(path).wave[: 12 * RATE_HZ] for path in paths]
-
-    def heard(change: Callable[[Wave], Wave]) -> list[int]:
-        features = [Voice(change(wave)).acoustic_features(instructor.encoder) for wave in waves]
-        with torch.inference_mode():
-            logits = [instructor.model.hear(stack([each])).logits for each in features]
-        return list(emotion_shares(torch.cat(logits).double().numpy()).argmax(axis=1))
-
-    plain = heard(lambda wave: wave)
-    for name, change in (("silence is cut", _cut), (f"{SNR_DB:g} dB of noise are added", _noisy)):
-        moved = [a != b for a, b in zip(plain, heard(change), strict=True)]
-        words = f"{share_interval(moved)}, {len(waves)} clips"
-        yield Figure(f"emotion changes when {name}", float(np.mean(moved)), "", "<= 0.08", words)

@@ -1,4 +1,4 @@
-"""How fast the shipped instructor is, and what it writes of the samples and of sounds that are no speech."""
+"""The shipped instructor: its speed, and what it writes of samples, sounds, readings and changed recordings."""
 
 from __future__ import annotations
 
@@ -6,30 +6,46 @@ import csv
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float32
+from scipy.stats import binomtest
 
+from avi_lib.corpus.adapters import scan_source
 from avi_lib.instruction.instructor import Instructor, load_instructor
-from avi_lib.speech.augment import SOUNDS, draw_sound
+from avi_lib.instruction.instructor_network import stack
+from avi_lib.speech.augment import SOUNDS, active_dbfs, draw_sound, room_tone
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
-from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options
+from avi_lib.speech.voice import Voice
+from avi_lib.training.instructor import emotion_shares
+from tools.benchmarks.cross_corpus import CORPORA
+from tools.benchmarks.measuring import ROOT, SAMPLES, Figure, Options, there
 
 Wave = Float32[np.ndarray, " samples"]
 SOUNDS_EACH = 10
+SNR_DB, QUIET_DB = 20.0, 35.0
+EVERY = 8
+"""One clip of so many is read speech of the test, one of four times as many is changed."""
+WRITTEN = 200
+"""Recordings whose sentences are compared."""
 
 
 def measure(options: Options) -> Iterator[Figure]:
-    """Times, what is no speech, and demonstration clips where there are any."""
+    """Times, the samples and what is no speech; with real recordings also readings, changed and many of them."""
     shipped = load_instructor()
     yield from time_it(shipped)
     yield from judge_samples(shipped)
     yield from judge_sounds(shipped)
-    if options.demo:
-        yield from judge_demo(shipped, options.demo)
+    if not there(options.real, "the instructor on real recordings"):
+        return
+    yield from judge_demo(shipped, options.demo or options.real / "demo_speech")
+    yield from read_speech(shipped, options.real)
+    yield from changed(shipped, options.real)
+    yield from sentences(shipped, options.real)
 
 
 def judge_samples(instructor: Instructor) -> Iterator[Figure]:
@@ -98,3 +114,76 @@ def time_it(instructor: Instructor, turns: int = 7) -> Iterator[Figure]:
         memory.append(used)
     yield Figure("`avi instruct`, a process of its own", float(np.median(cold)), "s", "<= 5", "models in the cache")
     yield Figure("its memory", float(max(memory)), "GB", "<= 2", "largest resident set")
+
+
+def read_speech(instructor: Instructor, real: Path) -> Iterator[Figure]:
+    """Neutral reading of people that training did not have, or of the half that it did not have."""
+    folders = {"grid10": sorted((real / "grid10").glob("*.wav")) + sorted((real / "grid10").glob("*.flac"))}
+    found = [each.speech for each in scan_source("av_grid_s1", real / "av_grid_s1").recordings]
+    folders |= {"av_grid_s1": [path for path in found[1::EVERY] if path is not None]}
+    folders |= {"samples": [SAMPLES / "arctic.flac", SAMPLES / "librivox.flac"]}
+    mild, other = dict[str, list[bool]](), list[bool]()
+    for name, paths in folders.items():
+        own = [instructor.instruct(load_voice(path)) for path in paths]
+        mild[name] = [each.instruction.emotion in ("neutral", "calm") for each in own]
+        other += [any(v > 0.6 for k, v in each.probabilities.items() if k not in ("neutral", "calm")) for each in own]
+    every = [each for own in mild.values() for each in own]
+    how = ", ".join(f"{name} {sum(own)} of {len(own)}" for name, own in mild.items())
+    yield Figure(
+        "read speech: neutral or calm", float(np.mean(every)), "", ">= 0.85", f"{share_interval(every)}; {how}"
+    )
+    name = "read speech: above 0.6 for another emotion"
+    yield Figure(name, float(np.mean(other)), "", "<= 0.03", f"{share_interval(other)}, {len(other)} clips")
+
+
+def share_interval(right: Sequence[bool]) -> str:
+    """The 95 % interval of a share of clips."""
+    found = binomtest(int(sum(right)), len(right)).proportion_ci(method="wilson")
+    return f"{found.low:.2f} to {found.high:.2f}"
+
+
+def _cut(wave: Wave) -> Wave:
+    """The wave without its quiet parts, of 20 ms each."""
+    whole = wave[: len(wave) // 320 * 320].reshape(-1, 320)
+    level_db = 10 * np.log10(np.square(whole).mean(axis=1) + 1e-10)
+    kept: Wave = whole[level_db > level_db.max(initial=-100.0) - QUIET_DB].ravel()
+    return kept if len(kept) else wave
+
+
+def _noisy(wave: Wave) -> Wave:
+    tone = room_tone(len(wave), active_dbfs(wave) - SNR_DB, 3.0, np.random.default_rng(len(wave)))
+    return (wave + tone).astype(np.float32)
+
+
+def changed(instructor: Instructor, real: Path) -> Iterator[Figure]:
+    """Share of clips whose likeliest emotion changes when silence is cut, or noise is added."""
+    waves = [load_voice(path).wave[: 12 * RATE_HZ] for path in _recordings(real)[:: EVERY * 4]]
+
+    def heard(change: Callable[[Wave], Wave]) -> list[int]:
+        features = [Voice(change(wave)).acoustic_features(instructor.encoder) for wave in waves]
+        with torch.inference_mode():
+            logits = [instructor.model.hear(stack([each])).logits for each in features]
+        return list(emotion_shares(torch.cat(logits).double().numpy()).argmax(axis=1))
+
+    plain = heard(lambda wave: wave)
+    for name, change in (("silence is cut", _cut), (f"{SNR_DB:g} dB of noise are added", _noisy)):
+        moved = [a != b for a, b in zip(plain, heard(change), strict=True)]
+        words = f"{share_interval(moved)}, {len(waves)} clips"
+        yield Figure(f"emotion changes when {name}", float(np.mean(moved)), "", "<= 0.08", words)
+
+
+def _recordings(real: Path) -> list[Path]:
+    found = (each.speech for name, adapter in CORPORA.items() for each in scan_source(adapter, real / name).recordings)
+    return [path for path in found if path]
+
+
+def sentences(instructor: Instructor, real: Path) -> Iterator[Figure]:
+    """Whether sentences of recordings, spread over all corpora, differ and are understood."""
+    paths = _recordings(real)
+    chosen = [paths[int(number)] for number in np.linspace(0, len(paths) - 1, WRITTEN)]
+    found = [instructor.instruct(load_voice(path)).instruction for path in chosen]
+    understood = float(np.mean([bool(each.emotion) and not each.unknown for each in found]))
+    yield Figure("sentences that are understood in full", understood, "", ">= 1", f"{len(found)} recordings")
+    distinct = len({each.text for each in found})
+    meant = len({(each.emotion, each.level, *sorted(each.action_units.items())) for each in found})
+    yield Figure("different sentences", distinct, "", ">= 100", f"of {len(found)}; {meant} differ in meaning")

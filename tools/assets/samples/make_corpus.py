@@ -265,17 +265,19 @@ def main() -> None:
     parser.add_argument("--sentences", type=Path, default=HERE / "sentences.csv", help="text or CSV file (.gz too)")
     parser.add_argument("--clips", type=int, default=96, help="how many clips")
     parser.add_argument("--speakers", type=int, default=12, help=f"how many voices, {len(SPEAKERS)} at most")
+    parser.add_argument("--without", nargs="*", default=[], metavar="VOICE", help="voices that do not speak")
     parser.add_argument("--seed", type=int, default=0, help="another seed gives another corpus")
     parser.add_argument("--out", type=Path, default=HERE, help="the corpus' folder")
     parser.add_argument("--workers", type=int, default=1, help="processes, each of which fills one core")
     parser.add_argument("--licence", default="Apache-2.0", help="of the clips; a list of sentences may bring its own")
     parser.add_argument("--report", action="store_true", help="compare every clip with the voice by itself")
     given = parser.parse_args()
-    if not 1 <= given.speakers <= len(SPEAKERS):
-        parser.error(f"expected 1 to {len(SPEAKERS)} speakers; got {given.speakers}")
+    if not 1 <= given.speakers <= (most := len(set(SPEAKERS).difference(given.without))):
+        parser.error(f"expected 1 to {most} speakers; got {given.speakers}")
     if given.clips < 1 or given.workers < 1:
         parser.error(f"expected at least one clip and one worker; got {given.clips} and {given.workers}")
-    clips = planned(pronounceable(read_sentences(given.sentences)), given.clips, given.speakers, given.seed)
+    sentences = pronounceable(read_sentences(given.sentences))
+    clips = planned(sentences, given.clips, given.speakers, given.seed, given.without)
     made = done(given.out, clips, given.licence)
     if len(made) < len(clips):
         make(given.out, clips, given.licence, made, given.voices, given.workers)

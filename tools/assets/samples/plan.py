@@ -69,11 +69,15 @@ def shuffled(items: Sequence[Item], chance: np.random.Generator) -> Iterator[Ite
             yield items[index]
 
 
-def planned(sentences: Sequence[Sentence], clips: int, speakers: int, seed: int) -> list[Clip]:
+def planned(
+    sentences: Sequence[Sentence], clips: int, speakers: int, seed: int, without: Sequence[str] = ()
+) -> list[Clip]:
     """The clips of a corpus: emotions, levels and speakers in equal parts.
 
-    An emotion's own sentences are used first, each once; then come those for any emotion, again and again.
+    An emotion's own sentences are used first, each once; then come those for any emotion, again and again. Of the
+    speakers those named last are passed over.
     """
+    voices = [speaker for speaker in SPEAKERS if speaker not in without]
     chance = np.random.default_rng(seed)
     order = [EXPRESSIVE[index] for index in chance.permutation(len(EXPRESSIVE))]
     depth = {emotion: shuffled(levels(emotion), chance) for emotion in EXPRESSIVE}
@@ -87,7 +91,7 @@ def planned(sentences: Sequence[Sentence], clips: int, speakers: int, seed: int)
     said: dict[str, list[str]] = {speaker: [] for speaker in SPEAKERS}
     for number in range(clips):
         turn, index = divmod(number, speakers)
-        speaker, (block, place) = SPEAKERS[index], divmod(turn, BLOCK)
+        speaker, (block, place) = voices[index], divmod(turn, BLOCK)
         if place == BLOCK - 1:
             emotion, level, text = "neutral", 1, said[speaker][int(chance.integers(1, BLOCK)) * -1]
         else:
