@@ -186,8 +186,8 @@ def test_no_sliders_within_their_bounds_fold_the_face_or_part_the_lips(name: str
     triangles = head.triangles[(head.material < 2) & face[head.triangles].all(axis=1)]
     rest, rest_size = normals_of(head.vertices, triangles)
     shown = rest_size > 1e-6
-    corner = {"african": 1.0, "mouthAngles": 1.0}
-    for sliders in [*(dict([end]) for end in ends), *pairs[: 60 if name == "open" else 20], corner]:
+    corners = [{"african": 1.0, "mouthAngles": 1.0}, {"male": 1.0, "browRidge": -0.8}]
+    for sliders in [*(dict([end]) for end in ends), *pairs[: 60 if name == "open" else 20], *corners]:
         changed = head.with_identity(sliders)
         normals, size = normals_of(changed.vertices, triangles)
         assert ((normals * rest).sum(axis=1)[shown] > 0.0).all(), f"flipped by {sliders}"
@@ -409,22 +409,22 @@ def test_what_is_half_transparent_mixes_with_what_is_behind_it_whatever_the_orde
     alpha = np.full((4, 4), 255, np.uint8)
     alpha[:, :2] = 128  # the left half of the atlas
     uv = square().uv * np.float32([0.2, 1.0])
-    veil = replace(square(0.1, z=0.1, material="hair", flipped=True), uv=uv, alpha=alpha)
+    veil = replace(square(0.1, z=0.1, material="cloth", flipped=True), uv=uv, alpha=alpha)
     wall = replace(
         square(0.2, z=-0.1), uv=uv + np.float32([0.8, 0]), alpha=alpha, occlusion=np.full(4, 0.3, np.float32)
     )
     hidden = replace(veil, vertices=veil.vertices - np.float32([0, 0, 0.3]))
     farther = replace(veil, vertices=veil.vertices - np.float32([0, 0, 0.1]), occlusion=np.zeros(4, np.float32))
     ground = picture(wall).astype(int)
-    hair = picture(replace(veil, alpha=None)).astype(int)[64, 64]
-    half, black = (ground[64, 64] + hair) / 2, ground[64, 64] / 2
-    cases = ((veil, wall), half), ((farther, veil, wall), (black + hair) / 2), ((hidden, wall), ground[64, 64])
+    cloth = picture(replace(veil, alpha=None)).astype(int)[64, 64]
+    half, black = (ground[64, 64] + cloth) / 2, ground[64, 64] / 2
+    cases = ((veil, wall), half), ((farther, veil, wall), (black + cloth) / 2), ((hidden, wall), ground[64, 64])
     for parts, expected in cases:
         several = [picture(joined(*order)).astype(int) for order in (parts, parts[::-1])]
         assert np.array_equal(*several)
         assert np.abs(several[0][50:78, 50:78] - expected).max() <= 3, "nor do edges between triangles show"
     clear = picture(veil, View.square(128, AHEAD, "transparent"))
-    assert clear[64, 64, 3] == pytest.approx(128, abs=1) and np.abs(clear[64, 64, :3] - hair).max() <= 1
+    assert clear[64, 64, 3] == pytest.approx(128, abs=1) and np.abs(clear[64, 64, :3] - cloth).max() <= 1
 
 
 def test_backs_are_hidden_for_skin_and_lit_for_cloth_and_occluded_surfaces_are_darker():

@@ -44,8 +44,9 @@ REACH_M = 10.0
 """No point of a baked head lies further from the origin along an axis, and none is moved further."""
 ROUNDING = 1e-6
 """By which a bound kept in single precision may be passed."""
-UNFOLDING, LEAST_SIZE = 24, 0.06
-"""Most rounds of smoothing displacements, and the least share of a triangle's size it keeps along its normal."""
+UNFOLDING, WIDER, LEAST_SIZE = 40, 12, 0.06
+"""Most rounds of smoothing displacements, after how many its reach grows by a ring of neighbours, and the least share
+of a triangle's size it keeps along its normal."""
 FRAMES_AT_ONCE = 8
 """Frames deformed together, so that their vertices stay in the processor's cache."""
 GAZE_YAW_RAD, GAZE_PITCH_RAD = float(np.radians(32.0)), float(np.radians(26.0))
@@ -190,7 +191,8 @@ class Head(RiggedHead):
     def _unfolded(self, moved: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, "V 3"]:
         """Displacements of all vertices, smoothed where several sliders together would turn triangles of the face over.
 
-        Points of such triangles take the mean of their neighbours' displacements until none is turned.
+        Points of such triangles take the mean of their neighbours' displacements until none is turned; those around
+        them do so too where that lasts.
         """
         members = [self.regions[name] for name in ("face", "eyes") if name in self.regions]
         if not members or not moved.any():
@@ -204,11 +206,13 @@ class Head(RiggedHead):
         near, (_, first) = links.tocsr(), np.unique(self.weld, return_index=True)
         rest = _normals(self.vertices[corners])
         size = (rest**2).sum(axis=1)
-        for _ in range(UNFOLDING):
+        for turn in range(UNFOLDING):
             along = (_normals((self.vertices + moved)[corners]) * rest).sum(axis=1)
             turned = np.unique(points[(along < LEAST_SIZE * size) & (size > 0.0)])
             if len(turned) == 0:
                 break
+            for _ in range(turn // WIDER):
+                turned = np.union1d(turned, near[turned].indices)
             there = near[turned]
             smooth = (there @ moved[first]) / there.sum(axis=1)[:, None]
             place = np.searchsorted(turned, self.weld)
