@@ -93,7 +93,7 @@ class Talk:
 
 
 LEAST_MEASURED_S = 1.0  # speech under an instruction that is long enough to say whether the face is what was understood
-CHUNK_FRAMES = 100  # frames deformed at a time: memory stays the same for any length
+CHUNK_FRAMES = 16  # frames deformed at a time, while others are drawn: memory stays the same for any length
 
 R = TypeVar("R", bound="Renderer")
 Picture = UInt8[np.ndarray, "height width channels"]

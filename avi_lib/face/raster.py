@@ -28,16 +28,22 @@ from avi_lib.face.camera import View
 from avi_lib.face.head import RenderMesh, check_mesh
 from avi_lib.face.surface import (
     ATTRIBUTES,
-    ShadowMap,
+    CLOTH,
     Studio,
     Surface,
     bare_kernel,
+    cast_shadows,
     casters,
     copied,
     kernel,
+    project,
+    shade_corners,
+    shaded,
+    slopes,
     split_long_edges,
     strand_directions,
     surface_of,
+    texture,
     vertex_normals,
     with_middles,
 )
@@ -52,6 +58,10 @@ ACROSS = np.add.outer(np.arange(4), [0.375, 0.875, 0.125, 0.625]).ravel().astype
 DOWN = np.tile([0.125, 0.375, 0.625, 0.875], 4).astype(np.float32)
 """Where the samples of four pixels lie, from the first one's corner: the usual rotated grid, as graphics cards do."""
 BITS = np.tile([1, 2, 4, 8], 4).astype(np.uint8)
+HIDDEN = np.float32(0.02)
+"""What is seen of a surface in a pixel, in samples, up to which it is left out."""
+FLAT_M = np.float32(0.0015)
+"""How much the depth of a pixel may differ from that between both beside it where these tell how shaded it is."""
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
@@ -76,7 +86,10 @@ class Veils(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Surfaces seen in one row of pixels, in order of pixel; `share` says how much of the pixel each of them gives."""
+    """Surfaces seen in one row, in order of pixel, first what is see-through, then what is solid.
+
+    `share` says how much of the pixel each of them gives, `left` (width, 4) how much of a sample can still be seen.
+    """
 
     pixel: np.ndarray
     triangle: np.ndarray
@@ -90,34 +103,6 @@ class Found(NamedTuple):
 
 
 # The z-buffer: which triangle each sample sees, and how far away it is.
-
-
-@kernel
-def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
-    screen = np.zeros((vertices.shape[0], 3), np.float32)
-    half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
-    for v in range(vertices.shape[0]):
-        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
-        w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
-        if w > np.float32(1e-3):
-            near = np.float32(1.0) / w
-            across = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
-            down = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
-            screen[v, 0], screen[v, 1] = half_x + half_x * near * across, half_y + half_y * near * down
-            screen[v, 2] = near
-    return screen
-
-
-@partial(kernel, inline="always")
-def _slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[float, float, float, float, float, float]:
-    """How the shares of the corners b and c and the inverse distance grow to the right and downwards."""
-    inverse = np.float32(1) / area
-    ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
-    bdx, bdy = (screen[c, 1] - ay) * inverse, (ax - screen[c, 0]) * inverse
-    cdx, cdy = (ay - screen[b, 1]) * inverse, (screen[b, 0] - ax) * inverse
-    bz, cz = screen[b, 2] - az, screen[c, 2] - az
-    return bdx, bdy, cdx, cdy, bdx * bz + cdx * cz, bdy * bz + cdy * cz
 
 
 @kernel
@@ -155,7 +140,7 @@ def cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, l
         ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
         bx, by, cx, cy = screen[b, 0], screen[b, 1], screen[c, 0], screen[c, 1]
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
+        bdx, bdy, cdx, cdy, zdx, zdy = slopes(screen, a, b, c, area)
         left, right = max(0, 4 * int(min(ax, bx, cx))), min(depth.shape[1] - 1, 4 * int(max(ax, bx, cx)))
         for y in range(max(top, int(min(ay, by, cy))), min(top + BAND - 1, int(max(ay, by, cy))) + 1):
             below = np.float32(y) - ay
@@ -169,108 +154,6 @@ def cover(screen: np.ndarray, surface: Surface, members: np.ndarray, top: int, l
                     nearer = (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen)
                     depths[i] = z if nearer else seen
                     owners[i] = t if nearer else shown
-
-
-@bare_kernel
-def cast_shadows(places: np.ndarray, triangles: np.ndarray, shadow: ShadowMap) -> None:
-    """A light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
-    heights, highest = shadow.heights, shadow.highest
-    heights[:] = np.float32(-1e6)
-    one, width, height = np.float32(1), heights.shape[1], heights.shape[0]
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay, az = places[a, 0], places[a, 1], places[a, 2]
-        bx, by, cx, cy = places[b, 0], places[b, 1], places[c, 0], places[c, 1]
-        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or area <= 0:
-            continue
-        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(places, a, b, c, area)
-        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
-        for y in range(max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy))) + 1):
-            dy = np.float32(y) - ay
-            for x in range(left, right + 1):
-                dx = np.float32(x) - ax
-                wb, wc, z, seen = bdx * dx + bdy * dy, cdx * dx + cdy * dy, az + zdx * dx + zdy * dy, heights[y, x]
-                heights[y, x] = z if (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen) else seen
-    third = np.float32(1 / 3)
-    for y in range(height - 3):
-        for x in range(width - 3):
-            across, down = third * (heights[y, x + 3] - heights[y, x]), third * (heights[y + 3, x] - heights[y, x])
-            most = heights[y, x]
-            for j in range(4):
-                for i in range(4):
-                    most = max(most, heights[y + j, x + i] - np.float32(i) * across - np.float32(j) * down)
-            highest[y, x] = most
-
-
-@partial(kernel, inline="always")
-def _shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> np.float32:
-    """Which share of a distant light is kept from a point with this normal: the mean over 3 x 3 texels.
-
-    The surface's own slope is told from its normal. Where it turns away from the light, the point is lifted off it.
-    """
-    zero, one, m, heights = np.float32(0), np.float32(1), shadow.place, shadow.heights
-    facing = m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz
-    lift = shadow.lift_m * (one - facing) * (one - facing)
-    x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
-    column = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
-    row = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
-    if column < one or row < one or column >= heights.shape[1] - 3 or row >= heights.shape[0] - 3:
-        return zero
-    left, up = int(column) - 1, int(row) - 1
-    steep = -shadow.texel_m * shadow.texel_m / max(facing, np.float32(0.3))
-    across = (m[0, 0] * nx + m[0, 1] * ny + m[0, 2] * nz) * steep
-    down = (m[1, 0] * nx + m[1, 1] * ny + m[1, 2] * nz) * steep
-    plane = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
-    plane += across * (np.float32(left) - column) + down * (np.float32(up) - row)
-    u, v = column - np.float32(left + 1), row - np.float32(up + 1)
-    under = plane + shadow.start_m
-    corner, three = heights[up, left], np.float32(3)
-    steeper = max(zero, heights[up, left + 3] - corner - three * across)
-    if shadow.highest[up, left] + steeper + max(zero, heights[up + 3, left] - corner - three * down) <= under:
-        return zero
-    rise, fall = one / shadow.rise_m, one / shadow.end_m
-    total = zero
-    for j in range(4):
-        part, here = zero, under + down * np.float32(j)
-        for i in range(4):
-            over = heights[up + j, left + i] - here - across * np.float32(i)
-            blocked = min(max(over * rise, zero), one) - min(max(over * fall - one, zero), one)
-            part += blocked * (one - u if i == 0 else (u if i == 3 else one))
-        total += part * (one - v if j == 0 else (v if j == 3 else one))
-    return total * np.float32(1 / 9)
-
-
-@bare_kernel
-def _shade_vertices(count: int, surface: Surface, found: Found) -> None:
-    """How much far blockers keep of the key light from the vertices found, and how close lies what is before them.
-
-    Each is shaded when it is found first.
-    """
-    attributes, thin, zero = surface.attributes, surface.thin, np.float32(0)
-    key, ahead = surface.shadows[1], surface.shadows[2]
-    for i in range(count):
-        t = found.triangle[i]
-        if surface.found[t]:
-            continue
-        surface.found[t] = True
-        for corner in range(3):
-            v = surface.triangles[t, corner]
-            if attributes[v, 9] >= zero:
-                continue
-            x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
-            nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
-            side = _facing(key, thin[v], nx, ny, nz)
-            attributes[v, 9] = _shaded(key, x, y, z, side * nx, side * ny, side * nz)
-            side = _facing(ahead, thin[v], nx, ny, nz)
-            attributes[v, 10] = _shaded(ahead, x, y, z, side * nx, side * ny, side * nz)
-
-
-@partial(kernel, inline="always")
-def _facing(shadow: ShadowMap, thin: bool, nx: float, ny: float, nz: float) -> np.float32:
-    """Which side of a thin surface faces a light: 1 for that of its normal, -1 for the other."""
-    m = shadow.place
-    return np.float32(-1 if thin and m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz < 0 else 1)
 
 
 @bare_kernel
@@ -290,7 +173,7 @@ def chain(
         bx, by, bz, cx, cy, cz = screen[b, 0], screen[b, 1], screen[b, 2], screen[c, 0], screen[c, 1], screen[c, 2]
         far, near = min(az, bz, cz), max(az, bz, cz)
         area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-        bdx, bdy, cdx, cdy, zdx, zdy = _slopes(screen, a, b, c, area)
+        bdx, bdy, cdx, cdy, zdx, zdy = slopes(screen, a, b, c, area)
         left, right = max(0, 4 * int(min(ax, bx, cx))), min(depth.shape[1] - 1, 4 * int(max(ax, bx, cx)))
         for y in range(max(top, int(min(ay, by, cy))), min(top + BAND - 1, int(max(ay, by, cy))) + 1):
             row, below = y - top, np.float32(y) - ay
@@ -334,6 +217,7 @@ def _list(row: int, width: int, surface: Surface, layers: Layers, veils: Veils, 
             found.pixel[count], found.triangle[count], found.samples[count] = x, veils.owner[at], veils.samples[at]
             count += 1
             at = veils.following[at]
+    for x in range(width):
         first = 4 * x
         t = owner[first]
         if max(depth[first], depth[first + 1], depth[first + 2], depth[first + 3]) <= 0:
@@ -360,122 +244,244 @@ def _list(row: int, width: int, surface: Surface, layers: Layers, veils: Veils, 
     return count
 
 
-@bare_kernel
-def _look(y: int, count: int, screen: np.ndarray, surface: Surface, found: Found) -> None:
-    """Enter attributes, texture colour and share in the pixel of what row y shows.
-
-    Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
-    """
+@partial(kernel, inline="always")
+def _shares(x: int, y: int, screen: np.ndarray, a: int, b: int, c: int) -> Any:
+    """Shares (3) of a triangle's corners in the middle of a pixel or at its edge beside it; whether its front shows."""
     zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
-    triangles, attributes, values, left = surface.triangles, surface.attributes, found.values, found.left
-    mixed, atlas, sizes, levels = found.mixed, surface.atlas, surface.sizes, surface.levels
+    ax, ay = screen[a, 0], screen[a, 1]
+    ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
+    px, py = np.float32(x) + half - ax, np.float32(y) + half - ay
+    inverse = one / (ux * vy - uy * vx)
+    wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
+    wa = max(zero, one - wb - wc) * screen[a, 2]
+    wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
+    scale = one / (wa + wb + wc)
+    return wa * scale, wb * scale, wc * scale, inverse < zero
+
+
+@bare_kernel
+def _look_through(
+    y: int, count: int, screen: np.ndarray, surface: Surface, found: Found, rays: np.ndarray, studio: Studio
+) -> int:  # fmt: skip
+    """Enter light, texture colour and share of what is see-through in row y, and keep what shows; how much that is.
+
+    Light is that of the corners, between them.
+    """
+    one, values, left, mixed, lit = np.float32(1), found.values, found.left, found.mixed, surface.lit
+    triangles, shown = surface.triangles, 0
     for i in range(count):
-        t, x = found.triangle[i], found.pixel[i]
-        kind = surface.material[t]
-        found.material[i] = kind
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ax, ay = screen[a, 0], screen[a, 1]
-        ux, uy, vx, vy = screen[b, 0] - ax, screen[b, 1] - ay, screen[c, 0] - ax, screen[c, 1] - ay
-        px, py = np.float32(x) + half - ax, np.float32(y) + half - ay
-        inverse = one / (ux * vy - uy * vx)
-        wb, wc = (px * vy - py * vx) * inverse, (ux * py - uy * px) * inverse
-        wa = max(zero, one - wb - wc) * screen[a, 2]
-        wb, wc = max(zero, wb) * screen[b, 2], max(zero, wc) * screen[c, 2]
-        scale = one / (wa + wb + wc)
-        wa, wb, wc = wa * scale, wb * scale, wc * scale
-        for number in range(ATTRIBUTES):
-            mixed[number] = wa * attributes[a, number] + wb * attributes[b, number] + wc * attributes[c, number]
-        side = one if inverse < zero else -one
-        for number in range(3):
-            values[number, i] = side * mixed[number]
-        values[3, i] = max(zero, mixed[3])
-        for number in range(7, 15):
-            values[number, i] = mixed[number - 1]
+        t, x, samples = found.triangle[i], found.pixel[i], found.samples[i]
+        share = np.float32(0)
+        for s in range(4):
+            if samples & (1 << s):
+                share += left[x, s]
+        if share <= HIDDEN:
+            continue
+        kind, a, b, c = surface.material[t], triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        wa, wb, wc, front = _shares(x, y, screen, a, b, c)
+        across = wa * lit[0, a, 6] + wb * lit[0, b, 6] + wc * lit[0, c, 6]
+        down = wa * lit[0, a, 7] + wb * lit[0, b, 7] + wc * lit[0, c, 7]
+        red, green, blue, alpha = texture(surface, surface.levels[kind], across, down)
+        if alpha <= 0:
+            continue
+        side = 0 if front else 1
+        if lit[side, a, 5] <= 0 or lit[side, b, 5] <= 0 or lit[side, c, 5] <= 0:
+            _light_corners(t, side, screen, surface, rays, studio)
+        for number in range(8):
+            mixed[number] = wa * lit[side, a, number] + wb * lit[side, b, number] + wc * lit[side, c, number]
+        for number in range(5):
+            values[number, shown] = mixed[number]
+        scale = one / alpha
+        values[5, shown], values[6, shown], values[7, shown] = red * scale, green * scale, blue * scale
+        values[8, shown], values[9, shown] = surface.materials[kind, 11], surface.materials[kind, 12]
+        for s in range(4):
+            if samples & (1 << s):
+                left[x, s] -= alpha * left[x, s]
+        found.pixel[shown], found.share[shown] = x, np.float32(0.25) * alpha * share
+        shown += 1
+    return shown
 
-        level = levels[kind]
-        start, width = sizes[level, 0], sizes[level, 1]
-        wide, high = np.float32(width) - one, np.float32(sizes[level, 2]) - one
-        u = min(max(mixed[4] * (wide + one) - half, zero), wide)
-        v = min(max(mixed[5] * (high + one) - half, zero), high)
-        west, north = np.uint32(u), np.uint32(v)
-        east, south = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
-        u, v = u - np.float32(west), v - np.float32(north)
-        north, south = start + north * width, start + south * width
-        corners = atlas[north + west], atlas[north + east], atlas[south + west], atlas[south + east]
-        alpha = _texel(corners, 24, u, v)
-        scale = one / max(alpha, np.float32(1 / 255))
-        for channel in range(3):
-            values[4 + channel, i] = min(one, _texel(corners, 8 * channel, u, v) * scale)
 
-        if i == 0 or found.pixel[i - 1] != x:
-            left[:] = one
+@bare_kernel
+def _light_corners(
+    t: int, side: int, screen: np.ndarray, surface: Surface, rays: np.ndarray, studio: Studio
+) -> None:  # fmt: skip
+    """Enter the light that a side of a triangle's corners answers with."""
+    if not surface.found[t]:
+        shade_corners(t, surface)
+    attributes, lit, one, turn = surface.attributes, surface.lit, np.float32(1), np.float32(1 - 2 * side)
+    material = _numbers(surface.materials[surface.material[t]])
+    for corner in range(3):
+        v = surface.triangles[t, corner]
+        if lit[side, v, 5] > 0:
+            continue
+        nx, ny, nz = turn * attributes[v, 0], turn * attributes[v, 1], turn * attributes[v, 2]
+        ex = rays[0, 0] + screen[v, 0] * rays[1, 0] + screen[v, 1] * rays[2, 0]
+        ey = rays[0, 1] + screen[v, 0] * rays[1, 1] + screen[v, 1] * rays[2, 1]
+        ez = rays[0, 2] + screen[v, 0] * rays[1, 2] + screen[v, 1] * rays[2, 2]
+        shade = attributes[v, 9]
+        if shade < one and surface.material[t] != CLOTH:
+            shade += shaded(surface.shadows[0], attributes[v, 6], attributes[v, 7], attributes[v, 8], nx, ny, nz)
+        runs = attributes[v, 11], attributes[v, 12], attributes[v, 13]
+        shades = attributes[v, 3], shade, attributes[v, 10]
+        red, green, blue, glint, rim = _answer((nx, ny, nz), (ex, ey, ez), runs, shades, material, studio)
+        here = lit[side, v]
+        here[0], here[1], here[2], here[3], here[4], here[5] = red, green, blue, glint, rim, one
+
+
+@bare_kernel
+def _look(y: int, first: int, stop: int, screen: np.ndarray, surface: Surface, found: Found) -> int:
+    """Enter attributes, texture colour and share of the solid surfaces first to stop of row y, and keep what shows.
+
+    Returns where that ends. Attributes hold for the middle of the pixel, or for the triangle's edge beside it.
+    """
+    zero, one, values, left, mixed = np.float32(0), np.float32(1), found.values, found.left, found.mixed
+    triangles, attributes, shown = surface.triangles, surface.attributes, first
+    for i in range(first, stop):
+        t, x, samples = found.triangle[i], found.pixel[i], found.samples[i]
         share = zero
         for s in range(4):
-            if found.samples[i] & (1 << s):
-                share += alpha * left[s]
-                left[s] -= alpha * left[s]
-        found.share[i] = np.float32(0.25) * share
+            if samples & (1 << s):
+                share += left[x, s]
+        if share <= HIDDEN:
+            continue
+        if not surface.found[t]:
+            shade_corners(t, surface)
+        kind, a, b, c = surface.material[t], triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        wa, wb, wc, front = _shares(x, y, screen, a, b, c)
+        for number in range(ATTRIBUTES):
+            mixed[number] = wa * attributes[a, number] + wb * attributes[b, number] + wc * attributes[c, number]
+        side = one if front else -one
+        for number in range(3):
+            values[number, shown] = side * mixed[number]
+        values[3, shown] = max(zero, mixed[3])
+        for number in range(7, 15):
+            values[number, shown] = mixed[number - 1]
+        red, green, blue, alpha = texture(surface, surface.levels[kind], mixed[4], mixed[5])
+        scale = one / max(alpha, np.float32(1 / 255))
+        values[4, shown], values[5, shown], values[6, shown] = red * scale, green * scale, blue * scale
+        found.pixel[shown], found.material[shown], found.share[shown] = x, kind, np.float32(0.25) * share
+        shown += 1
+    return shown
+
+
+@bare_kernel
+def _shade_near(first: int, stop: int, surface: Surface, found: Found, studio: Studio) -> None:
+    """Add what near blockers keep of the key light from what a row shows, but from cloth, whose corners tell.
+
+    Of a surface that goes on, every other pixel is looked at; those between take the mean of both beside them.
+    """
+    pixel, kinds, values, materials = found.pixel, found.material, found.values, surface.materials
+    for i in range(first, stop):
+        kind, between = kinds[i], False
+        if pixel[i] & 1 and i > first and i + 1 < stop and pixel[i - 1] + 2 == pixel[i + 1]:
+            bent = abs(values[9, i - 1] + values[9, i + 1] - values[9, i] - values[9, i])
+            between = kinds[i - 1] == kind and kinds[i + 1] == kind and bent < FLAT_M
+        found.samples[i], values[15, i] = between, 0
+        if between or kind == CLOTH or materials[kind, 12] > 0 or values[10, i] >= np.float32(1):
+            continue
+        nx, ny, nz = values[0, i], values[1, i], values[2, i]
+        key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
+        wrapped = materials[kind, 3] * np.sqrt(nx * nx + ny * ny + nz * nz)
+        if materials[kind, 11] > 0 or materials[kind, 0] * key + wrapped > 0:  # else none of the key light arrives
+            values[15, i] = shaded(surface.shadows[0], values[7, i], values[8, i], values[9, i], nx, ny, nz)
+    for i in range(first, stop):
+        mean = np.float32(0.5) * (values[15, i - 1] + values[15, i + 1]) if found.samples[i] else values[15, i]
+        values[10, i] += mean
 
 
 @partial(kernel, inline="always")
-def _texel(corners: tuple[int, int, int, int], bits: int, u: float, v: float) -> np.float32:
-    """One channel (0-1) between four texels."""
-    one, byte = np.float32(1), np.uint32(255)
-    north_west, north_east = np.float32(corners[0] >> bits & byte), np.float32(corners[1] >> bits & byte)
-    south_west, south_east = np.float32(corners[2] >> bits & byte), np.float32(corners[3] >> bits & byte)
-    above, below = (one - u) * north_west + u * north_east, (one - u) * south_west + u * south_east
-    return ((one - v) * above + v * below) * np.float32(1 / 255)
+def _numbers(row: np.ndarray) -> Any:
+    """A material's row of `material_table` for `_answer`."""
+    return (row[0], row[1], row[2]), (row[3], row[4], row[5]), row[6], row[7], row[8], row[9], row[10], row[11]
+
+
+@partial(kernel, inline="always")
+def _answer(normal: Any, eye: Any, runs: Any, shades: Any, material: Any, studio: Studio) -> Any:
+    """What a surface of albedo 1 scatters of all lights (3), and the shares of the key and the rim light it mirrors.
+
+    Shades are its openness, how much of the key light is kept from it, and how close lies what is before it.
+    """
+    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    bends, offsets, specular, width, rim_share, contact, shadow, strands = material
+    (nx, ny, nz), (ex, ey, ez), (tx, ty, tz), (openness, shade, close) = normal, eye, runs, shades
+    scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
+    ex, ey, ez = ex * scale, ey * scale, ez * scale
+    scale = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
+    nx, ny, nz = nx * scale, ny * scale, nz * scale
+    key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
+    fill = nx * studio.fill[0] + ny * studio.fill[1] + nz * studio.fill[2]
+    back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
+    hx, hy, hz = ex + studio.key[0], ey + studio.key[1], ez + studio.key[2]
+    cosine = nx * hx + ny * hy + nz * hz
+    square, facing = cosine * cosine / (hx * hx + hy * hy + hz * hz), max(zero, key)
+    if strands > zero:
+        along = tx * hx + ty * hy + tz * hz
+        square = max(zero, tx * tx + ty * ty + tz * tz - along * along / (hx * hx + hy * hy + hz * hz))
+        along = tx * studio.key[0] + ty * studio.key[1] + tz * studio.key[2]
+        facing = np.sqrt(max(zero, one - along * along)) * (half + half * key)
+        key += strands * (facing - key)
+    spread = square * (width - one) + one
+    edge, sky = one - max(zero, nx * ex + ny * ey + nz * ez), half + half * ny
+    arriving = openness * (one - contact * close)
+    rim = arriving * rim_share * edge * edge * edge * max(zero, back + studio.rim_reach) * openness * openness
+    lit = arriving * (one - shadow * min(one, shade))
+    glint = lit * specular * facing * width / (spread * spread)
+    lights, slants = (lit, key, arriving, fill, sky), (bends, offsets)
+    red, green = _scattered(lights, slants, 0, studio), _scattered(lights, slants, 1, studio)
+    return red, green, _scattered(lights, slants, 2, studio), glint, rim
+
+
+@partial(kernel, inline="always")
+def _scattered(lights: Any, slants: Any, channel: int, studio: Studio) -> np.float32:
+    """One channel of what a surface of albedo 1 scatters of the key light, the fill light and the surroundings."""
+    (lit, key, arriving, fill, sky), (bends, offsets) = lights, slants
+    zero, ground, above = np.float32(0), studio.ground_rgb[channel], studio.sky_rgb[channel]
+    ahead = max(zero, bends[channel] * fill + offsets[channel]) * studio.fill_rgb[channel]
+    keyed = max(zero, bends[channel] * key + offsets[channel]) * studio.key_rgb[channel]
+    return lit * keyed + arriving * (ahead + ground + (above - ground) * sky)
+
+
+@partial(kernel, inline="always")
+def _displayed(coded: float, answer: Any, strands: float, channel: int, studio: Studio) -> np.float32:
+    """Displayed colour (0-1) of one channel from its coded albedo and that channel of what `_answer` gave."""
+    scattered, glint, rim = answer
+    half, one = np.float32(0.5), np.float32(1)
+    albedo = coded * (studio.decode[0] + coded * (studio.decode[1] + coded * studio.decode[2]))
+    tinted = glint * (one + strands * (half + coded + coded - one)) * studio.key_rgb[channel]
+    light = albedo * scattered + tinted + rim * studio.rim_rgb[channel]
+    bent = studio.curve[1] * light
+    return min(one, (studio.curve[0] * np.sqrt(light) + bent) / (one + bent))
 
 
 @bare_kernel
 def _light(y: int, first: int, stop: int, found: Found, material: np.ndarray, rays: np.ndarray, studio: Studio) -> None:
-    """Displayed colour (0-1) of a run of listed surfaces of one material, in a loop that vectorises."""
-    zero, half, one = np.float32(0), np.float32(0.5), np.float32(1)
+    """Displayed colour (0-1) of a run of solid surfaces of one material, in a loop that vectorises."""
+    half = np.float32(0.5)
     row = np.float32(y) + half
     x0, y0, z0 = rays[0, 0] + row * rays[2, 0], rays[0, 1] + row * rays[2, 1], rays[0, 2] + row * rays[2, 2]
     x1, y1, z1 = rays[1, 0], rays[1, 1], rays[1, 2]
-    slope, offset = (material[0], material[1], material[2]), (material[3], material[4], material[5])
-    specular, width, rim_share, contact = material[6], material[7], material[8], material[9]
-    shadow, strands = material[10], material[11]
+    numbers, strands = _numbers(material), material[11]
     pixel, values, rgb = found.pixel, found.values, found.rgb
     for i in range(np.uint64(first), np.uint64(stop)):
         column = np.float32(pixel[i]) + half
-        ex, ey, ez = x0 + column * x1, y0 + column * y1, z0 + column * z1
-        scale = one / np.sqrt(ex * ex + ey * ey + ez * ez)
-        ex, ey, ez = ex * scale, ey * scale, ez * scale
-        nx, ny, nz = values[0, i], values[1, i], values[2, i]
-        scale = one / np.sqrt(nx * nx + ny * ny + nz * nz + np.float32(1e-12))
-        nx, ny, nz = nx * scale, ny * scale, nz * scale
-        key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
-        fill = nx * studio.fill[0] + ny * studio.fill[1] + nz * studio.fill[2]
-        back = nx * studio.rim[0] + ny * studio.rim[1] + nz * studio.rim[2]
-        hx, hy, hz = ex + studio.key[0], ey + studio.key[1], ez + studio.key[2]
-        cosine = nx * hx + ny * hy + nz * hz
-        square, facing = cosine * cosine / (hx * hx + hy * hy + hz * hz), max(zero, key)
-        if strands > zero:
-            tx, ty, tz = values[12, i], values[13, i], values[14, i]
-            along = tx * hx + ty * hy + tz * hz
-            square = max(zero, tx * tx + ty * ty + tz * tz - along * along / (hx * hx + hy * hy + hz * hz))
-            along = tx * studio.key[0] + ty * studio.key[1] + tz * studio.key[2]
-            facing = np.sqrt(max(zero, one - along * along)) * (half + half * key)
-            key += strands * (facing - key)
-        spread = square * (width - one) + one
-        gloss = specular * facing * width / (spread * spread)
-        edge = one - max(zero, nx * ex + ny * ey + nz * ez)
-        rim = rim_share * edge * edge * edge * max(zero, back + studio.rim_reach) * values[3, i] * values[3, i]
-        sky = half + half * ny
-        lit = one - shadow * min(one, values[10, i])
+        normal, eye = (values[0, i], values[1, i], values[2, i]), (x0 + column * x1, y0 + column * y1, z0 + column * z1)
+        runs, shades = (values[12, i], values[13, i], values[14, i]), (values[3, i], values[10, i], values[11, i])
+        red, green, blue, glint, rim = _answer(normal, eye, runs, shades, numbers, studio)
+        rgb[0, i] = _displayed(values[4, i], (red, glint, rim), strands, 0, studio)
+        rgb[1, i] = _displayed(values[5, i], (green, glint, rim), strands, 1, studio)
+        rgb[2, i] = _displayed(values[6, i], (blue, glint, rim), strands, 2, studio)
+
+
+@bare_kernel
+def _light_veils(count: int, found: Found, studio: Studio) -> None:
+    """Displayed colour (0-1) of what is see-through."""
+    values, rgb = found.values, found.rgb
+    for i in range(np.uint64(count)):
         for channel in range(3):
-            coded = values[4 + channel, i]
-            albedo = coded * (studio.decode[0] + coded * (studio.decode[1] + coded * studio.decode[2]))
-            diffuse = lit * max(zero, slope[channel] * key + offset[channel]) * studio.key_rgb[channel]
-            diffuse += max(zero, slope[channel] * fill + offset[channel]) * studio.fill_rgb[channel]
-            ambient = studio.ground_rgb[channel] + (studio.sky_rgb[channel] - studio.ground_rgb[channel]) * sky
-            glint = lit * gloss * (one + strands * (half + coded + coded - one)) * studio.key_rgb[channel]
-            light = albedo * (diffuse + ambient) + glint + rim * studio.rim_rgb[channel]
-            light *= values[3, i] * (one - contact * values[11, i])
-            bent = studio.curve[1] * light
-            rgb[channel, i] = min(one, (studio.curve[0] * np.sqrt(light) + bent) / (one + bent))
+            coded, answer = values[5 + channel, i], (values[channel, i], values[3, i], values[4, i])
+            shown = _displayed(coded, answer, values[8, i], channel, studio)
+            rgb[channel, i] = coded if values[9, i] > 0 else shown
 
 
 @kernel
@@ -512,52 +518,46 @@ def paint_band(
     most, width = layers.owner.shape[1] + veils.in_row.max() + 1, picture.shape[1]
     pixel, triangle = np.empty(most, np.uint32), np.empty(most, np.uint32)
     samples, share, material = np.empty(most, np.uint8), np.empty(most, np.float32), np.empty(most, np.uint8)
-    values, rgb = np.empty((15, most), np.float32), np.empty((3, most), np.float32)
-    left, mixed = np.empty(4, np.float32), np.empty(ATTRIBUTES, np.float32)
+    values, rgb = np.empty((16, most), np.float32), np.empty((3, most), np.float32)
+    left, mixed = np.empty((width, 4), np.float32), np.empty(ATTRIBUTES, np.float32)
     found = Found(pixel, triangle, samples, share, material, values, rgb, left, mixed)
+    light, rest = np.empty((3, width), np.float32), np.empty(width, np.float32)
     half, one, full, transparent = np.float32(0.5), np.float32(1), np.float32(255), picture.shape[2] == 4
-    materials, near = surface.materials, surface.shadows[0]
+    materials = surface.materials
     for y in range(top, min(top + BAND, picture.shape[0])):
-        count = _list(y - top, width, surface, layers, veils, found)
-        _shade_vertices(count, surface, found)
-        _look(y, count, screen, surface, found)
-        for i in range(count):
-            kind = material[i]
-            if materials[kind, 12] > 0 or share[i] <= 0 or values[10, i] >= one:
-                continue
-            nx, ny, nz = values[0, i], values[1, i], values[2, i]
-            key = nx * studio.key[0] + ny * studio.key[1] + nz * studio.key[2]
-            wrapped = materials[kind, 3] * np.sqrt(nx * nx + ny * ny + nz * nz)
-            if materials[kind, 11] > 0 or materials[kind, 0] * key + wrapped > 0:  # else none of the key light arrives
-                x, y_m, z = values[7, i], values[8, i], values[9, i]
-                values[10, i] += _shaded(near, x, y_m, z, nx, ny, nz)
-        first = 0
-        while first < count:
-            kind, stop = found.material[first], first + 1
-            while stop < count and found.material[stop] == kind:
+        count, veiled = _list(y - top, width, surface, layers, veils, found), veils.in_row[y - top]
+        left[:], light[:], rest[:] = one, half, one
+        shown = _look_through(y, veiled, screen, surface, found, rays, studio)
+        _light_veils(shown, found, studio)
+        count = _look(y, veiled, count, screen, surface, found)
+        _shade_near(veiled, count, surface, found, studio)
+        stop = veiled
+        while stop < count:
+            kind, first = material[stop], stop
+            while stop < count and material[stop] == kind:
                 stop += 1
-            if surface.materials[kind, 12] > 0:
-                found.rgb[:, first:stop] = values[4:7, first:stop]
+            if materials[kind, 12] > 0:
+                rgb[:, first:stop] = values[4:7, first:stop]
             else:
-                _light(y, first, stop, found, surface.materials[kind], rays, studio)
-            first = stop
-        i = 0
-        while i < count:
-            x, rest, first = found.pixel[i], one, i
-            while i < count and found.pixel[i] == x:
-                rest -= found.share[i]
-                i += 1
-            scale = one / max(one - rest, np.float32(1e-3))
+                _light(y, first, stop, found, materials[kind], rays, studio)
+        for i in range(count):
+            if shown <= i < veiled:
+                continue
+            x, part = pixel[i], share[i]
+            rest[x] -= part
             for channel in range(3):
-                light = half
-                for s in range(first, i):
-                    light += full * found.share[s] * found.rgb[channel, s]
+                light[channel, x] += full * part * rgb[channel, i]
+        for x in range(width):
+            if rest[x] >= one:
+                continue
+            scale = one / max(one - rest[x], np.float32(1e-3))
+            for channel in range(3):
                 if transparent:
-                    picture[y, x, channel] = np.uint8(half + (light - half) * scale)
+                    picture[y, x, channel] = np.uint8(half + (light[channel, x] - half) * scale)
                 else:
-                    picture[y, x, channel] = np.uint8(light + rest * np.float32(picture[y, x, channel]))
+                    picture[y, x, channel] = np.uint8(light[channel, x] + rest[x] * np.float32(picture[y, x, channel]))
             if transparent:
-                picture[y, x, 3] = np.uint8(half + full * (one - rest))
+                picture[y, x, 3] = np.uint8(half + full * (one - rest[x]))
 
 
 # Drawing.
@@ -617,7 +617,7 @@ class Rasteriser:
         runs = self._strands @ vertices
         runs /= np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
         surface.attributes[self._hairy, 11:14] = runs
-        surface.attributes[:, 9], surface.found[:] = -1.0, False
+        surface.attributes[:, 9], surface.found[:], surface.lit[..., 5] = -1.0, False, 0.0
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
         picture = self._wall.copy()
         paint(screen, surface, *self._light, picture)

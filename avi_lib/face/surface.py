@@ -18,15 +18,16 @@ from scipy.sparse.csgraph import connected_components
 
 from avi_lib.errors import InputError
 from avi_lib.face.camera import MATERIAL_NAMES, MATERIALS, View
-from avi_lib.face.head import RenderMesh
+from avi_lib.face.head import RenderMesh, with_texels
 
 ATTRIBUTES = 16
 LEVELS = 3  # sizes of the atlas: full, half and quarter
 SHARPNESS = 1.7  # texels a pixel, along a line, that half of a material may exceed before the next level is taken
-LONG_PX = 8.0
+LONG_PX = 10.0
 """Edges that are longer than this in a picture of the mesh at rest are split; hair and cloth may be twice as coarse."""
 MARGIN_M = 0.06
 """How far a head may move within the maps of its shadows."""
+CLOTH = MATERIAL_NAMES.index("cloth")
 MOST_TEXELS = 1024
 """Longest side of such a map."""
 
@@ -37,7 +38,8 @@ def kernel(function: Callable[..., Any], **more: Any) -> Callable[..., Any]:
     """Compile at the first call and keep the result beside the module, in the user's cache or in NUMBA_CACHE_DIR.
 
     What would let the compiler round otherwise from one place of use to the next (reordering, reciprocals) stays off:
-    a picture has the same bits whether a process compiles its kernels or loads them.
+    a picture has the same bits whether a process compiles its kernels or loads them. What a kernel calls from another
+    file is kept with it: touch both files when that one changes.
 
     Where none of these can be written, each process compiles anew.
     """
@@ -74,7 +76,9 @@ class Surface(NamedTuple):
     """What the mesh looks like.
 
     Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6), point (6:9), how much far blockers
-    keep of the key light (9), how close it lies to what is before it (10), where its hair runs to (11:14).
+    keep of the key light (9), how close it lies to what is before it (10), where its hair runs to (11:14). What the two
+    sides of a vertex answer (lit): scattered light (0:3), mirrored of the key light (3) and of the rim light (4),
+    whether that is known (5), place in the atlas (6:8).
     """
 
     triangles: np.ndarray
@@ -86,6 +90,7 @@ class Surface(NamedTuple):
     thin: np.ndarray
     found: np.ndarray
     attributes: np.ndarray
+    lit: np.ndarray
     atlas: np.ndarray
     sizes: np.ndarray
     levels: np.ndarray
@@ -93,6 +98,8 @@ class Surface(NamedTuple):
     shadows: tuple[ShadowMap, ...]
 
 
+OPAQUE = 243
+"""Opacity (0-255) from which on a texel hides what is behind it."""
 EXPOSURE = 0.62
 
 
@@ -148,7 +155,12 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
     attributes, thin = np.zeros((len(mesh.vertices), ATTRIBUTES), np.float32), np.zeros(len(mesh.vertices), bool)
     attributes[:, 3], attributes[:, 4:6] = mesh.occlusion, mesh.uv
     thin[mesh.triangles[two_sided(mesh)]] = True
-    solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~mesh.see_through, mesh.see_through))
+    lit = np.zeros((2, len(mesh.vertices), 8), np.float32)
+    lit[..., 6:] = mesh.uv
+    faint = np.zeros(len(mesh.triangles), bool)
+    if mesh.alpha is not None:
+        faint = with_texels(mesh.alpha < OPAQUE, mesh.uv, mesh.triangles)
+    solid, veils = (np.flatnonzero(each).astype(np.uint32) for each in (~faint, faint))
     alpha = np.full(mesh.atlas.shape[:2], 255, np.uint8) if mesh.alpha is None else mesh.alpha
     shown = np.rint(mesh.atlas * (alpha[..., None] / np.float32(255))).astype(np.uint8)
     atlases = [np.ascontiguousarray(np.dstack([shown, alpha]))]
@@ -171,6 +183,7 @@ def surface_of(mesh: RenderMesh, view: View, pictured: Collection[int] = ()) -> 
         thin=thin,
         found=np.zeros(len(mesh.triangles), bool),
         attributes=attributes,
+        lit=lit,
         atlas=np.concatenate([each.view(np.uint32).ravel() for each in atlases]),
         sizes=np.array([(start, *size) for start, size in zip(starts, sizes, strict=True)], np.uint32),
         levels=material_levels(mesh, view),
@@ -185,7 +198,8 @@ def copied(surface: Surface) -> Surface:
         each._replace(heights=np.empty_like(each.heights), highest=np.empty_like(each.heights))
         for each in surface.shadows
     )
-    return surface._replace(attributes=surface.attributes.copy(), found=surface.found.copy(), shadows=shadows)
+    own = {name: getattr(surface, name).copy() for name in ("attributes", "lit", "found")}
+    return surface._replace(shadows=shadows, **own)
 
 
 def material_levels(mesh: RenderMesh, view: View) -> UInt8[np.ndarray, " materials"]:
@@ -255,7 +269,7 @@ def two_sided(mesh: RenderMesh) -> np.ndarray:
 
 def casters(mesh: RenderMesh, pictured: Collection[int] = ()) -> UInt32[np.ndarray, "C 3"]:
     """The triangles that cast shadows: what is solid except cloth, with both its sides where it has two."""
-    casts = ~np.isin(mesh.material, [MATERIAL_NAMES.index("cloth"), *pictured]) & ~mesh.see_through
+    casts = ~np.isin(mesh.material, [CLOTH, *pictured]) & ~mesh.see_through
     backs = mesh.triangles[casts & two_sided(mesh), ::-1]
     return np.concatenate([mesh.triangles[casts], backs]).astype(np.uint32)
 
@@ -321,6 +335,34 @@ def split_long_edges(mesh: RenderMesh, view: View) -> tuple[RenderMesh, Int32[np
 
 
 @kernel
+def project(vertices: np.ndarray, matrix: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pixel x, pixel y and the inverse of the distance (zero behind the camera), which is linear across the picture."""
+    screen = np.zeros((vertices.shape[0], 3), np.float32)
+    half_x, half_y = np.float32(0.5 * width), np.float32(0.5 * height)
+    for v in range(vertices.shape[0]):
+        x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
+        w = matrix[3, 0] * x + matrix[3, 1] * y + matrix[3, 2] * z + matrix[3, 3]
+        if w > np.float32(1e-3):
+            near = np.float32(1.0) / w
+            across = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2] * z + matrix[0, 3]
+            down = matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2] * z + matrix[1, 3]
+            screen[v, 0], screen[v, 1] = half_x + half_x * near * across, half_y + half_y * near * down
+            screen[v, 2] = near
+    return screen
+
+
+@partial(kernel, inline="always")
+def slopes(screen: np.ndarray, a: int, b: int, c: int, area: float) -> tuple[float, float, float, float, float, float]:
+    """How the shares of the corners b and c and the inverse distance grow to the right and downwards."""
+    inverse = np.float32(1) / area
+    ax, ay, az = screen[a, 0], screen[a, 1], screen[a, 2]
+    bdx, bdy = (screen[c, 1] - ay) * inverse, (ax - screen[c, 0]) * inverse
+    cdx, cdy = (ay - screen[b, 1]) * inverse, (screen[b, 0] - ax) * inverse
+    bz, cz = screen[b, 2] - az, screen[c, 2] - az
+    return bdx, bdy, cdx, cdy, bdx * bz + cdx * cz, bdy * bz + cdy * cz
+
+
+@kernel
 def vertex_normals(vertices: np.ndarray, triangles: np.ndarray, weld: np.ndarray) -> np.ndarray:
     """Unit normals (V, 3) of vertices (V, 3): those of their triangles (T, 3), weighted by area, summed per point.
 
@@ -372,6 +414,40 @@ def with_middles(vertices: np.ndarray, normals: np.ndarray, pairs: np.ndarray) -
     return finer, smooth
 
 
+# The atlas.
+
+
+@partial(kernel, inline="always")
+def _lanes(texel: int) -> np.uint64:
+    """The four bytes of a texel, each with 16 bits: the first, third, second and fourth."""
+    wide = np.uint64(texel)
+    return wide & np.uint64(0x00FF00FF) | (wide & np.uint64(0xFF00FF00)) << np.uint64(24)
+
+
+@partial(kernel, inline="always")
+def texture(surface: Surface, level: int, across: float, down: float) -> Any:
+    """Premultiplied colour (3) and opacity, 0-1, between four texels, whose weights are whole 256ths."""
+    zero, half, one, atlas = np.float32(0), np.float32(0.5), np.float32(1), surface.atlas
+    start, width = surface.sizes[level, 0], surface.sizes[level, 1]
+    wide, high = np.float32(width) - one, np.float32(surface.sizes[level, 2]) - one
+    u = min(max(across * (wide + one) - half, zero), wide)
+    v = min(max(down * (high + one) - half, zero), high)
+    west, north = np.uint32(u), np.uint32(v)
+    east, south = np.uint32(min(u + one, wide)), np.uint32(min(v + one, high))
+    u, v = np.float32(256) * (u - np.float32(west)), v - np.float32(north)
+    right, below = np.int64(u + half), np.int64(np.float32(256) * v + half)
+    both = max(np.int64(u * v + half), right + below - np.int64(256))
+    north, south = start + north * width, start + south * width
+    lanes = _lanes(atlas[north + west]) * np.uint64(np.int64(256) - right - below + both)
+    lanes += _lanes(atlas[north + east]) * np.uint64(right - both)
+    lanes += _lanes(atlas[south + west]) * np.uint64(below - both)
+    lanes += _lanes(atlas[south + east]) * np.uint64(both)
+    scale, lane = np.float32(1 / 65280), np.uint64(0xFFFF)
+    red, blue = np.float32(np.int32(lanes & lane)), np.float32(np.int32(lanes >> np.uint64(16) & lane))
+    green, alpha = np.float32(np.int32(lanes >> np.uint64(32) & lane)), np.float32(np.int32(lanes >> np.uint64(48)))
+    return red * scale, green * scale, blue * scale, alpha * scale
+
+
 # Shadows: what a distant light sees of the solid surfaces, as maps of heights towards it.
 
 
@@ -393,3 +469,106 @@ def shadow_maps(mesh: RenderMesh) -> tuple[ShadowMap, ...]:
         heights = np.empty((rows, columns), np.float32)
         maps.append(ShadowMap(place.astype(np.float32), heights, heights, *map(np.float32, (texel_m, *limits_m))))
     return tuple(maps)
+
+
+@bare_kernel
+def cast_shadows(places: np.ndarray, triangles: np.ndarray, shadow: ShadowMap) -> None:
+    """A light's map from the vertices' columns, rows and heights in it; what turns away casts nothing."""
+    heights, highest = shadow.heights, shadow.highest
+    heights[:], highest[:] = np.float32(-1e6), np.float32(-1e6)
+    one, width, height = np.float32(1), heights.shape[1], heights.shape[0]
+    north, south, west, east = height, 0, width, 0
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay, az = places[a, 0], places[a, 1], places[a, 2]
+        bx, by, cx, cy = places[b, 0], places[b, 1], places[c, 0], places[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if max(ay, by, cy) < 0 or min(ay, by, cy) >= height or area <= 0:
+            continue
+        bdx, bdy, cdx, cdy, zdx, zdy = slopes(places, a, b, c, area)
+        left, right = max(0, int(min(ax, bx, cx))), min(width - 1, int(max(ax, bx, cx)))
+        up, down = max(0, int(min(ay, by, cy))), min(height - 1, int(max(ay, by, cy)))
+        north, south, west, east = min(north, up), max(south, down), min(west, left), max(east, right)
+        for y in range(up, down + 1):
+            dy = np.float32(y) - ay
+            for x in range(left, right + 1):
+                dx = np.float32(x) - ax
+                wb, wc, z, seen = bdx * dx + bdy * dy, cdx * dx + cdy * dy, az + zdx * dx + zdy * dy, heights[y, x]
+                heights[y, x] = z if (wb >= 0) & (wc >= 0) & (wb + wc <= one) & (z > seen) else seen
+    third = np.float32(1 / 3)
+    for y in range(max(north - 3, 0), min(south + 1, height - 3)):
+        for x in range(max(west - 3, 0), min(east + 1, width - 3)):
+            across, down = third * (heights[y, x + 3] - heights[y, x]), third * (heights[y + 3, x] - heights[y, x])
+            most = heights[y, x]
+            for j in range(4):
+                for i in range(4):
+                    most = max(most, heights[y + j, x + i] - np.float32(i) * across - np.float32(j) * down)
+            highest[y, x] = most
+
+
+@partial(kernel, inline="always")
+def shaded(shadow: ShadowMap, x: float, y: float, z: float, nx: float, ny: float, nz: float) -> np.float32:
+    """Which share of a distant light is kept from a point with this normal: the mean over 3 x 3 texels.
+
+    The surface's own slope is told from its normal. Where it turns away from the light, the point is lifted off it.
+    """
+    zero, one, m, heights = np.float32(0), np.float32(1), shadow.place, shadow.heights
+    facing = m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz
+    lift = shadow.lift_m * (one - facing) * (one - facing)
+    x, y, z = x + lift * nx, y + lift * ny, z + lift * nz
+    column = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+    row = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+    if column < one or row < one or column >= heights.shape[1] - 3 or row >= heights.shape[0] - 3:
+        return zero
+    left, up = int(column) - 1, int(row) - 1
+    steep = -shadow.texel_m * shadow.texel_m / max(facing, np.float32(0.3))
+    across = (m[0, 0] * nx + m[0, 1] * ny + m[0, 2] * nz) * steep
+    down = (m[1, 0] * nx + m[1, 1] * ny + m[1, 2] * nz) * steep
+    plane = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z
+    plane += across * (np.float32(left) - column) + down * (np.float32(up) - row)
+    u, v = column - np.float32(left + 1), row - np.float32(up + 1)
+    under = plane + shadow.start_m
+    corner, three = heights[up, left], np.float32(3)
+    steeper = max(zero, heights[up, left + 3] - corner - three * across)
+    if shadow.highest[up, left] + steeper + max(zero, heights[up + 3, left] - corner - three * down) <= under:
+        return zero
+    rise, fall = one / shadow.rise_m, one / shadow.end_m
+    total = zero
+    for j in range(4):
+        part, here = zero, under + down * np.float32(j)
+        for i in range(4):
+            over = heights[up + j, left + i] - here - across * np.float32(i)
+            blocked = min(max(over * rise, zero), one) - min(max(over * fall - one, zero), one)
+            part += blocked * (one - u if i == 0 else (u if i == 3 else one))
+        total += part * (one - v if j == 0 else (v if j == 3 else one))
+    return total * np.float32(1 / 9)
+
+
+@partial(kernel, inline="always")
+def _side_towards(shadow: ShadowMap, thin: bool, nx: float, ny: float, nz: float) -> np.float32:
+    """Which side of a thin surface faces a light: 1 for that of its normal, -1 for the other."""
+    m = shadow.place
+    return np.float32(-1 if thin and m[2, 0] * nx + m[2, 1] * ny + m[2, 2] * nz < 0 else 1)
+
+
+@bare_kernel
+def shade_corners(t: int, surface: Surface) -> None:
+    """How much far blockers keep of the key light from a triangle's corners, and how close lies what is before them.
+
+    From cloth also what near ones keep.
+    """
+    attributes, thin, zero = surface.attributes, surface.thin, np.float32(0)
+    key, ahead = surface.shadows[1], surface.shadows[2]
+    surface.found[t] = True
+    for corner in range(3):
+        v = surface.triangles[t, corner]
+        if attributes[v, 9] >= zero:
+            continue
+        x, y, z = attributes[v, 6], attributes[v, 7], attributes[v, 8]
+        nx, ny, nz = attributes[v, 0], attributes[v, 1], attributes[v, 2]
+        side = _side_towards(key, thin[v], nx, ny, nz)
+        attributes[v, 9] = shaded(key, x, y, z, side * nx, side * ny, side * nz)
+        if surface.material[t] == CLOTH:
+            attributes[v, 9] += shaded(surface.shadows[0], x, y, z, side * nx, side * ny, side * nz)
+        side = _side_towards(ahead, thin[v], nx, ny, nz)
+        attributes[v, 10] = shaded(ahead, x, y, z, side * nx, side * ny, side * nz)
