@@ -12,8 +12,9 @@ import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -103,6 +104,42 @@ def check_encoder(found: Any, name: str, features: int, fingerprint: str, option
     if same:
         return None
     return f"{found.name} is not the build that the weights were trained with: look at its faces before trusting them"
+
+
+@dataclass(frozen=True)
+class WeightsFile(Generic[Network]):
+    """Files of weights of one kind of network, which has its `shape`, a dataclass or settings.
+
+    They are of one format; `build` makes the network of the fields of its shape, `remedy` is what to do about others;
+    `marked` files name their kind.
+    """
+
+    kind: str
+    format: int
+    build: Callable[..., Network]
+    remedy: str
+    marked: bool = True
+
+    def save(self, model: Network, path: Path, about: Mapping[str, object] | None = None) -> None:
+        """Write weights as float16, atomically; `about` says what they were trained on, and under which licences.
+
+        Raises InputError for weights that are not finite or too large for float16.
+        """
+        shape: Any = model.shape
+        fields = shape.model_dump() if hasattr(shape, "model_dump") else asdict(shape)
+        header = {"format": self.format, "shape": fields, "about": about or {}}
+        save_weights(model, path, header | ({"kind": self.kind} if self.marked else {}))
+
+    def load(self, path: Path) -> Network:
+        """Read a network, ready to be used; InputError when the file is missing, damaged or something else."""
+        with weights_of(self.kind, path, self.remedy):
+            header, tensors = read_weights(path, (self.format,), self.kind * self.marked)
+            return build_network(lambda: self.build(**header["shape"]), tensors)
+
+    def about(self, path: Path) -> dict[str, object]:
+        """What a file says it was trained on; InputError when it says nothing."""
+        with weights_of(self.kind, path, self.remedy):
+            return read_about(path, (self.format,), self.kind * self.marked)
 
 
 def fingerprint(model: nn.Module) -> str:

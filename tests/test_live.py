@@ -20,15 +20,15 @@ from avi_lib.errors import InputError
 from avi_lib.evaluation.metrics import MM
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.live import MOST_WAITING_S, SOCKET, Intake, LiveSession, piped, played
-from avi_lib.motion.clip import ARKIT
-from avi_lib.motion.formats import load_npz
+from avi_lib.motion.clip import ARKIT, load_npz
 from avi_lib.motion.generator import LearnedGenerator, load_generator
-from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace, live_motion
+from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace
 from avi_lib.receivers import LiveLink, Page, Vmc, address
 from avi_lib.settings import TalkSettings
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.loading import load_voice
 from avi_lib.talker import Talker
+from tools.benchmarks.live import live_motion
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = ROOT / "data" / "samples" / "angry.flac"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from avi_lib.motion.formats import load_npz
+from avi_lib.motion.clip import load_npz
 from avi_lib.speech.loading import load_voice
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -28,7 +28,7 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS, levels
 from avi_lib.speech.voice import AcousticFeatures
-from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import WeightsFile
 
 _BY_CODE = {unit.facs: name for name, unit in ACTION_UNITS.items()}
 UNITS = {f"AU{n:02d}": _BY_CODE[f"AU{n}"] for n in (4, 5, 6, 7, 10, 12, 14)}
@@ -42,10 +42,6 @@ BEYOND = 5.0
 """Deviations beyond which a mean counts no more."""
 DOUBT = -8.0
 """Log probability below which a class is simply out of the question."""
-
-_FORMAT = 3
-_KIND = "instructor"
-_REMEDY = "train them with notebook 02, or check the path"
 
 
 class InstructorShape(BaseModel):
@@ -261,23 +257,13 @@ class InstructorModel(nn.Module):
         return self.sharpness.exp() * aligned @ sentences.T
 
 
-def save_instructor_model(model: InstructorModel, path: Path, about: dict[str, object] | None = None) -> None:
-    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences."""
-    header = {"format": _FORMAT, "kind": _KIND, "shape": model.shape.model_dump(), "about": about or {}}
-    save_weights(model, path, header)
+def _of_shape(**fields: Any) -> InstructorModel:
+    shape = InstructorShape(**fields)
+    if (shape.classes, shape.units) != (len(EMOTION_CLASSES), len(UNITS)):
+        raise ValueError(f"{shape.classes} emotion classes and {shape.units} units, not those of this version")
+    return InstructorModel(shape)
 
 
-def load_instructor_model(path: Path) -> InstructorModel:
-    """Read an instructor, ready to be used; InputError when the file is missing, damaged or something else."""
-    with weights_of(_KIND, path, _REMEDY):
-        header, tensors = read_weights(path, (_FORMAT,), _KIND)
-        shape = InstructorShape(**header["shape"])
-        if (shape.classes, shape.units) != (len(EMOTION_CLASSES), len(UNITS)):
-            raise ValueError(f"{shape.classes} emotion classes and {shape.units} units, not those of this version")
-        return build_network(lambda: InstructorModel(shape), tensors)
-
-
-def read_instructor_about(path: Path) -> dict[str, object]:
-    """What a file of weights says it was trained on; InputError when it says nothing."""
-    with weights_of(_KIND, path, _REMEDY):
-        return read_about(path, (_FORMAT,), _KIND)
+INSTRUCTOR_FILE = WeightsFile("instructor", 3, _of_shape, "train them with notebook 02, or check the path")
+save_instructor_model, load_instructor_model = INSTRUCTOR_FILE.save, INSTRUCTOR_FILE.load
+read_instructor_about = INSTRUCTOR_FILE.about

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
+import yaml
 from jaxtyping import Bool, Float32, Float64, Int
 from numpy.lib import format as npy
 
@@ -31,17 +32,8 @@ _PARTS = 8  # points of time in each frame over which a curve is averaged
 
 # Motion spaces: the named channels of a talking face and their groups.
 
-ARKIT_BLENDSHAPES = (
-    "eyeBlinkLeft", "eyeLookDownLeft", "eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeSquintLeft",
-    "eyeWideLeft", "eyeBlinkRight", "eyeLookDownRight", "eyeLookInRight", "eyeLookOutRight", "eyeLookUpRight",
-    "eyeSquintRight", "eyeWideRight", "jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel",
-    "mouthPucker", "mouthLeft", "mouthRight", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft",
-    "mouthFrownRight", "mouthDimpleLeft", "mouthDimpleRight", "mouthStretchLeft", "mouthStretchRight",
-    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthPressLeft", "mouthPressRight",
-    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUpLeft", "mouthUpperUpRight", "browDownLeft",
-    "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff", "cheekSquintLeft",
-    "cheekSquintRight", "noseSneerLeft", "noseSneerRight", "tongueOut",
-)  # fmt: skip
+TABLES: dict[str, Any] = yaml.load(Path(__file__).with_name("spaces.yaml").read_text("utf-8"), yaml.CSafeLoader)
+ARKIT_BLENDSHAPES: tuple[str, ...] = tuple(TABLES["blendshapes"].split())
 """The 52 face blendshapes of Apple's ARKit in the order of `ARFaceAnchor.BlendShapeLocation`; weights in 0-1."""
 
 HEAD_ROTATION = ("headPitch", "headYaw", "headRoll")
@@ -69,6 +61,11 @@ class MotionSpace:
             raise KeyError(f"motion space {self.name} has no channel {channel!r}")
         return self.channels.index(channel)
 
+    def columns(self, *names: str) -> list[int]:
+        """Positions of channels; a name without Left or Right may mean both sides."""
+        sided = [[name] if name in self.channels else [f"{name}Left", f"{name}Right"] for name in names]
+        return [self.index(channel) for channels in sided for channel in channels]
+
     def __len__(self) -> int:
         return len(self.channels)
 
@@ -78,9 +75,9 @@ class MotionSpace:
         return np.clip(values, low, high)
 
 
-def _starting(**prefixes: str) -> dict[str, tuple[int, ...]]:
+def _starting(beginnings: Mapping[str, str]) -> dict[str, tuple[int, ...]]:
     """ARKit channels by group, from the beginnings of their names."""
-    starts = {group: tuple(words.split()) for group, words in prefixes.items()}
+    starts = {group: tuple(words.split()) for group, words in beginnings.items()}
     return {group: tuple(i for i, name in enumerate(_ARKIT) if name.startswith(starts[group])) for group in starts}
 
 
@@ -88,31 +85,20 @@ _ARKIT = ARKIT_BLENDSHAPES + HEAD_ROTATION
 ARKIT = MotionSpace(
     "ARKIT",
     _ARKIT,
-    _starting(
-        lips="jaw mouth tongue", brows="brow", blink="eyeBlink eyeSquint eyeWide", gaze="eyeLook",
-        cheeks_nose="cheek nose", head="head",
-    ),
+    _starting(TABLES["groups"]),
     ((0.0, 1.0),) * len(ARKIT_BLENDSHAPES) + ((-HEAD_LIMIT_RAD, HEAD_LIMIT_RAD),) * len(HEAD_ROTATION),
-)  # fmt: skip
-"""52 ARKit blendshapes, then head pitch, yaw and roll in radians: 55 channels."""
+)  # 52 ARKit blendshapes, then head pitch, yaw and roll in radians: 55 channels
 
 FLAME = MotionSpace(
     "FLAME",
     (*(f"expression{i}" for i in range(50)), *(f"{joint}{axis}" for joint in ("jaw", "global") for axis in "XYZ")),
     {"expression": tuple(range(50)), "lips": (50, 51, 52), "head": (53, 54, 55)},
     ((-6.0, 6.0),) * 50 + ((-1.0, 1.0),) * 3 + ((-math.pi, math.pi),) * 3,
-)
-"""FLAME expression coefficients 50, jaw 3 and global rotation 3, both axis-angle in radians: 56 channels."""
+)  # FLAME expression coefficients 50, jaw 3 and global rotation 3, both axis-angle in radians: 56 channels
 
 SPACES = {space.name: space for space in (ARKIT, FLAME)}
 
-FACTORS = _starting(
-    lips="jaw tongue mouthClose mouthFunnel mouthPucker mouthLeft mouthRight mouthRoll mouthShrug mouthPress"
-    " mouthLowerDown mouthUpperUp",
-    expression="brow cheek nose eyeSquint eyeWide mouthSmile mouthFrown mouthDimple mouthStretch",
-    blink="eyeBlink", gaze="eyeLook", pose="head",
-)  # fmt: skip
-"""Channels of each factor: `lips` shape sounds, `expression` is brows, cheeks, nose, tense lids and mouth corners."""
+FACTORS = _starting(TABLES["factors"])  # channels of each factor, see spaces.yaml
 
 # Which channel a name is: of a head's shape, a table's column, a rig's weight, however it is written.
 
@@ -208,8 +194,7 @@ def _spellings(channels: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str
 UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, MemoryError),
     *(KeyError, ValueError, TypeError, SyntaxError, tokenize.TokenError),
-)
-"""What a damaged archive, and then a damaged array header, make the readers of both raise."""
+)  # what a damaged archive, and then a damaged array header, make the readers of both raise
 
 
 def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_bytes: int) -> np.ndarray:
@@ -234,8 +219,6 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
 
 
 # Clips.
-
-
 @dataclass(frozen=True, eq=False)
 class MotionClip:
     """Curves of every channel of a motion space at a fixed frame rate.
@@ -350,8 +333,7 @@ MOST_HEAD_RAD = 3.2
 _TURNS = {
     "ARKIT": tuple(((channel,), MOST_HEAD_RAD) for channel in ARKIT.groups["head"]),
     "FLAME": ((FLAME.groups["lips"], 1.6), (FLAME.groups["head"], 6.3)),
-}
-"""Channels of rotations that count in one unit, and the most radians of each that are believed."""
+}  # channels of rotations that count in one unit, and the most radians of each that are believed
 _DEGREES_SHARE, _SWAY_DEG = 0.05, (0.2, 0.6)
 """Share of frames with more radians than are believed that proves degrees. Beside them a channel with less range than
 the first counts in radians, since no head that moves is so still, and one with more than the second in degrees too."""
@@ -569,9 +551,8 @@ def compose(base: MotionClip, sources: Mapping[str, MotionClip], strengths: Mapp
 
     A strength multiplies the factor's channels: 0 is its rest, 1 (also where none is given) leaves it. Channels of
     factors with neither source nor strength are the base's to the bit; all others are kept within the space's limits.
-
-    Raises:
-        InputError: a factor that is none, motion of another space than ARKIT, of another length or frame rate.
+    Raises InputError for a factor that is none, and motion of another space than ARKIT, of another length or frame
+    rate.
     """
     for factor in (*sources, *strengths):
         if factor not in FACTORS:

@@ -74,11 +74,10 @@ def express(
 def add_beats(values: Values, beats: Sequence[Beat], fps: float, nod: float = 1.0, brow: float = 1.0) -> None:
     """Stress made visible, in place: brows flash up (unless they are held down) and the head nods."""
     pulse = pulses(frame_times(len(values), fps), beats)
-    held_down = values[:, [ARKIT.index("browDownLeft"), ARKIT.index("browDownRight")]].max(axis=1)
+    held_down = values[:, ARKIT.columns("browDown")].max(axis=1)
     lift = (BROW_BEAT * brow * pulse * (1.0 - np.minimum(1.0, 2.0 * held_down))).astype(np.float32)
     values[:, ARKIT.index("browInnerUp")] += 0.6 * lift
-    for side in ("Left", "Right"):
-        values[:, ARKIT.index(f"browOuterUp{side}")] += lift
+    values[:, ARKIT.columns("browOuterUp")] += lift[:, None]
     values[:, ARKIT.index("headPitch")] += (NOD_RAD * nod * pulse).astype(np.float32)
 
 
@@ -108,11 +107,9 @@ def add_blinks(values: Values, fps: float, rng: np.random.Generator, per_minute:
             np.maximum(-since_s / BLINK_CLOSE_S, (since_s - BLINK_SHUT_S) / open_s)
         )
         at_s += BLINK_REFRACTORY_S + rng.gamma(2.0, max(mean_s - BLINK_REFRACTORY_S, 0.1) / 2.0)
-    for side in ("Left", "Right"):
-        curve = values[:, ARKIT.index(f"eyeBlink{side}")]
-        values[:, ARKIT.index(f"eyeBlink{side}")] = curve + (1.0 - curve) * lids
-        for channel in (f"eyeWide{side}", f"eyeSquint{side}"):
-            values[:, ARKIT.index(channel)] *= 1.0 - 0.8 * lids
+    blink = ARKIT.columns("eyeBlink")
+    values[:, blink] += (1.0 - values[:, blink]) * lids[:, None]
+    values[:, ARKIT.columns("eyeWide", "eyeSquint")] *= 1.0 - 0.8 * lids[:, None]
 
 
 def add_gaze(values: Values, fps: float, rng: np.random.Generator, restlessness: float = 1.0) -> None:

@@ -25,20 +25,16 @@ from avi_lib.speech.prosody import CONTOUR
 
 DRAWN = tuple(channel for channel in range(len(ARKIT)) if channel not in ARKIT.groups["lips"])
 """Channels that are drawn: all but those of the lips, jaw and tongue."""
-STEPS = 6
-"""Steps from noise to motion."""
+STEPS = 6  # steps from noise to motion
 
 FPS = 25.0
-_LIDS = [DRAWN.index(ARKIT.index(f"eyeBlink{side}")) for side in ("Left", "Right")]
-_BLINK = 0.25
-"""Lids are drawn in units of their own: how much they move is a matter of how often they blink."""
-COLOUR = 25
-"""Frames to each side over which noise is smoothed to the spectrum of motion."""
+_LIDS = list(map(DRAWN.index, ARKIT.columns("eyeBlink")))
+_BLINK = 0.25  # lids are drawn in units of their own: how much they move is a matter of how often they blink
+COLOUR = 25  # frames to each side over which noise is smoothed to the spectrum of motion
 _STEADY = {
     share: [DRAWN.index(channel) for group in groups for channel in ARKIT.groups[group]]
     for share, groups in ((1 / 6, ("gaze", "head")), (1 / 4, ("cheeks_nose",)))
-}
-"""Channels in which six steps leave two or three times the tremble of real ones, and what is taken of a neighbour."""
+}  # channels in which six steps leave two or three times the tremble of real ones, and what is taken of a neighbour
 _WAVES = 32
 _DILATIONS = (1, 2, 4, 1, 2, 4, 8, 1)
 

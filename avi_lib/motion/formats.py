@@ -25,24 +25,8 @@ from jaxtyping import Float32, Float64
 from avi_lib.errors import Finding, InputError, cause
 from avi_lib.face.head import Head, RiggedHead, load_head
 from avi_lib.files import atomic_path, decoded, number, table_rows
-from avi_lib.motion.clip import (
-    ARKIT,
-    ARKIT_BLENDSHAPES,
-    FLAME,
-    HEAD_ROTATION,
-    SPACES,
-    UNREADABLE,
-    MotionClip,
-    MotionSpace,
-    by_channel,
-    evenly,
-    load_npz,
-    match_channels,
-    read_array,
-    read_clip,
-    save_npz,
-    words,
-)
+from avi_lib.motion import clip as clips
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, by_channel, match_channels, read_array, read_clip, words
 
 WRITABLE = {
     ".npz": "the motion itself; of FLAME motion expression, jaw_pose and global_pose",
@@ -52,15 +36,13 @@ WRITABLE = {
     ".usda": "USD as text: the head with blendshapes and a skeleton",
     ".usdc": "the same, binary",
     ".usdz": "the same, with its texture",
-}
-"""What is written by suffix; a name without one is a folder with one OBJ a frame."""
+}  # what is written by suffix; a name without one is a folder with one OBJ a frame
 READABLE = (".npz", ".csv", ".glb", ".gltf", ".bvh")
 _HEADS = {
     **dict.fromkeys((".usda", ".usdc", ".usdz"), ("export", "write_usd")),
     ".glb": ("export", "write_glb"),
     "": ("obj", "write_obj_sequence"),
-}
-"""Formats that show a head, and what writes them in the room `heads`, which is imported when it is called."""
+}  # formats that show a head, and what writes them in the room `heads`, which is imported when it is called
 
 
 def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None = None) -> None:
@@ -75,7 +57,7 @@ def save_motion(motion: MotionClip, output: Path | str, head: RiggedHead | None 
         module, write = _HEADS[suffix]
         getattr(import_module(f"avi_lib.heads.{module}"), write)(head or load_head(), motion, output)
     else:
-        plain = save_flame_coefficients if motion.space is FLAME else save_npz
+        plain = save_flame_coefficients if motion.space is FLAME else clips.save_npz
         {".csv": save_livelink, ".bvh": save_bvh, ".npz": plain}[suffix](motion, output)
 
 
@@ -95,7 +77,7 @@ def load_motion(path: Path | str, animation: str | None = None) -> MotionClip:
         return read_glb_motion(path, animation)
     if animation is not None:
         raise InputError("a glTF file for an animation's name", str(path), "leave the name out")
-    plain = load_flame if suffix == ".npz" and _holds_coefficients(path) else load_npz
+    plain = load_flame if suffix == ".npz" and _holds_coefficients(path) else clips.load_npz
     return {".csv": load_livelink, ".bvh": load_bvh, ".npz": plain}[suffix](path)
 
 
@@ -112,8 +94,8 @@ def converted(motion: MotionClip, space: str, head: RiggedHead | None) -> tuple[
 
     Raises InputError for another name, and where the spaces differ and the head is not FLAME's.
     """
-    if space not in SPACES:
-        raise InputError(f"a space: {' or '.join(SPACES)}", repr(space), "name one of them")
+    if space not in clips.SPACES:
+        raise InputError(f"a space: {' or '.join(clips.SPACES)}", repr(space), "name one of them")
     if motion.space.name == space:
         return motion, ""
     from avi_lib.heads.flame_head import FlameHead
@@ -149,7 +131,7 @@ def check_motion(output: Path, head: RiggedHead | None = None) -> None:
         raise InputError(expected, f"the FLAME head {head.name}", "write its coefficients, or a folder of OBJ")
 
 
-def _must_be(clip: MotionClip, space: MotionSpace) -> None:
+def _must_be(clip: MotionClip, space: clips.MotionSpace) -> None:
     if clip.space is not space:
         do = f"convert it: --space {space.name}, with a FLAME model file as --head"
         raise InputError(f"motion in the {space.name} space", f"the space {clip.space.name}", do)
@@ -165,7 +147,7 @@ _DAY_S = 86_400
 _TIMECODE = re.compile(r"(\d+)[:;](\d+)[:;](\d+)([:;])(\d+(?:[.,]\d+)?)", re.ASCII)
 _BESIDE = re.compile("^timecode$|^blendshapecount$|eye(yaw|pitch|roll)$")  # columns known to be of no channel
 _MIRRORED = {"jawLeft": "jawRight", "jawRight": "jawLeft", "mouthLeft": "mouthRight", "mouthRight": "mouthLeft"}
-_COLUMNS = (*(_MIRRORED.get(name, name) for name in ARKIT_BLENDSHAPES), "headYaw", "headPitch", "headRoll")
+_COLUMNS = (*(_MIRRORED.get(name, name) for name in clips.ARKIT_BLENDSHAPES), "headYaw", "headPitch", "headRoll")
 _EYES = tuple(f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll"))
 
 
@@ -239,7 +221,12 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
         width, torn = len(header), False
         for line, cells in table:
             torn, width = len(cells) < width == len(header), len(cells)
-            rows.append((line, *_row(cells, time, columns)))
+            there = [cells[place] for place in columns if place < len(cells)]
+            if any(there) and len(there) < len(columns):
+                raise ValueError(f"{len(there)} of {len(columns)} values")
+            whole = len(there) == len(columns)  # else the row has none
+            values = np.array(list(map(number, there)) if whole else [np.nan] * len(columns), np.float32)
+            rows.append((line, cells[time] if time < len(cells) else "", values))
         if torn and not (np.isnan(rows[-1][2]).all() and _TIMECODE.fullmatch(rows[-1][1])):
             rows.pop()
             raise ValueError(f"{width} of {len(header)} cells")
@@ -267,20 +254,9 @@ def load_livelink(path: Path, fps: float | None = None) -> MotionClip:
     def called(row: int) -> str:
         return f"{timecodes[seen[row]]} (row {lines[seen[row]]})"
 
-    even, rate, filled = evenly(values[seen], times_s[seen], called, path, fps)
+    even, rate, filled = clips.evenly(values[seen], times_s[seen], called, path, fps)
     traits |= {"repairs": (*cut, *filled), "start_s": float(times_s[seen[0]] - times_s[0])}
     return read_clip(even, rate, ARKIT, path, **traits)
-
-
-def _row(cells: list[str], time: int, columns: list[int]) -> tuple[str, Float32[np.ndarray, " columns"]]:
-    """Timecode and values of a row, NaN where it has none; ValueError for a row that is cut or has no numbers."""
-    there = [place for place in columns if place < len(cells)]
-    if any(cells[place] for place in there) and len(there) < len(columns):
-        raise ValueError(f"{len(there)} of {len(columns)} values")
-    values = np.array([number(cells[place]) for place in there] or [np.nan] * len(columns), np.float32)
-    if len(values) < len(columns):
-        values = np.full(len(columns), np.nan, np.float32)
-    return cells[time] if time < len(cells) else "", values
 
 
 def _times(timecodes: Sequence[str], path: Path) -> Float64[np.ndarray, " rows"]:
@@ -382,9 +358,9 @@ def load_bvh(path: Path) -> MotionClip:
         got = f"{path}: {cause(error)}"
         raise InputError("a BVH file with a head's rotation", got, "export it again as BVH") from error
     values = np.zeros((len(numbers), len(ARKIT)), np.float32)
-    for channel, angles in zip(HEAD_ROTATION, (pitch, np.unwrap(yaw), np.unwrap(roll)), strict=True):
+    for channel, angles in zip(clips.HEAD_ROTATION, (pitch, np.unwrap(yaw), np.unwrap(roll)), strict=True):
         values[:, ARKIT.index(channel)] = angles
-    return read_clip(values, fps, ARKIT, path, present=np.isin(ARKIT.channels, HEAD_ROTATION), repairs=repairs)
+    return read_clip(values, fps, ARKIT, path, present=np.isin(ARKIT.channels, clips.HEAD_ROTATION), repairs=repairs)
 
 
 def _hierarchy(text: str) -> tuple[list[_Joint], str]:
@@ -478,8 +454,7 @@ _PARTS = {
     "global": (("global", "globalpose", "globalorient", "rotation"), 3),
     "pose": (("pose", "posecode"), 6),
     "fps": (("fps",), 1),
-}
-"""Names of each part of a clip, the best first, and its coefficients; `pose` is the global rotation and the jaw."""
+}  # names of each part of a clip, the best first, and its coefficients; `pose` is the global rotation and the jaw
 _MOST_BYTES = 1 << 30
 
 
@@ -512,7 +487,7 @@ def load_flame(path: Path) -> MotionClip:
             return _coefficients({file.stem: partial(io.FileIO, file) for file in files}, path)
         with zipfile.ZipFile(path) as archive:
             return _coefficients({splitext(name)[0]: partial(archive.open, name) for name in archive.namelist()}, path)
-    except UNREADABLE as error:
+    except clips.UNREADABLE as error:
         expected = "FLAME coefficients with expression and jaw"
         raise InputError(expected, f"{path}: {cause(error)}", "write them as plain arrays of numbers") from error
 

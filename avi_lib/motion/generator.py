@@ -10,7 +10,7 @@ are regressed from speech and style; the rest of the face is drawn by the flow, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +26,10 @@ from avi_lib.motion.flow import DRAWN, FPS, STEPS, FlowNetwork, TemporalBlock, V
 from avi_lib.motion.performer import Performer
 from avi_lib.motion.style import STYLE, Style
 from avi_lib.speech.encoders import SpeechEncoder, load_encoder
-from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import WeightsFile
 from avi_lib.weights import check_encoder as check_encoder
 
 SHIPPED = Path(__file__).resolve().parents[1] / "assets" / "talking.safetensors"
-FORMATS = (3,)
-KIND, REMEDY = "talking model", "train them with notebook 03, or check the path"
 DILATIONS = (1, 2, 4, 1, 2, 4, 1, 1)
 
 Features = Float32[np.ndarray, "steps dim"]
@@ -140,8 +138,6 @@ def generate(
 
 
 # The talking model: lips and all else, and the file they live in.
-
-
 @dataclass(frozen=True)
 class Shape:
     """What a talking model is made for and how large it is."""
@@ -216,26 +212,14 @@ class TalkingModel(nn.Module):
         return torch.from_numpy(np.array(values, np.float32, order="C")).to(self.generator.mean.device)
 
 
-def save_talking_model(model: TalkingModel, path: Path, about: dict[str, object] | None = None) -> None:
-    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences.
-
-    Raises InputError for weights that are not finite or too large for float16.
-    """
-    save_weights(model, path, {"format": FORMATS[-1], "shape": asdict(model.shape), "about": about or {}})
-
-
-def load_talking_model(path: Path) -> TalkingModel:
-    """Read a talking model, ready to be used; InputError when the file is missing, damaged or something else."""
-    with weights_of(KIND, path, REMEDY):
-        header, tensors = read_weights(path, FORMATS)
-        shape = Shape(**header["shape"])
-        return build_network(lambda: TalkingModel(shape), tensors)
-
-
-def read_talking_about(path: Path) -> dict[str, object]:
-    """What a file of weights says it was trained on; InputError when it says nothing."""
-    with weights_of(KIND, path, REMEDY):
-        return read_about(path, FORMATS)
+TALKING_FILE = WeightsFile(
+    "talking model",
+    3,
+    lambda **shape: TalkingModel(Shape(**shape)),
+    "train them with notebook 03, or check the path",
+    marked=False,
+)
+save_talking_model, load_talking_model, read_talking_about = TALKING_FILE.save, TALKING_FILE.load, TALKING_FILE.about
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +279,7 @@ class LearnedGenerator:
             # what colours blinks, without what is asked of the face itself, such as shut eyes
             blinks = {name: strength for name, strength in first.action_units.items() if name.startswith("blink")}
             coloured = Instruction(first.text, first.emotion, first.level, blinks)
-            lids = [ARKIT.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+            lids = ARKIT.columns("eyeBlink")
             values[:, lids] = held[:, lids] + performer.idle(coloured, seed)[:, lids]
         return MotionClip(ARKIT.limited(values), FPS, ARKIT)
 
@@ -308,10 +292,8 @@ def _as_long(values: Float32[np.ndarray, "_ columns"], frames: int) -> Float32[n
 def load_generator(weights: Path | None = None, encoder: str | None = None) -> LearnedGenerator:
     """The learned generator of a file of weights, the shipped ones when None.
 
-    encoder: name of the speech encoder or path to it; the one the model was trained with when None.
-
-    Raises:
-        InputError: the weights are missing, damaged or of another motion space, or the encoder does not fit.
+    encoder: name of the speech encoder or path to it; the one the model was trained with when None. Raises InputError
+    for weights that are missing, damaged or of another motion space, and an encoder that does not fit.
     """
     path = weights or SHIPPED
     model = load_talking_model(path)

@@ -4,8 +4,6 @@
 >>> for samples in microphone:                                   # float32 at 16 kHz, in pieces of any length
 ...     for values in face.push(samples):                        # (2, 55): the next two frames, in the ARKIT space
 ...         send(values)
->>> live_motion(load_generator(), voice.wave, style, asked).fps  # the same of a whole recording, to the bit
-25.0
 
 Everything happens in hops of 80 ms at absolute places of the sound, so the pieces in which it comes make no difference.
 A hop encodes the last 0.84 s, keeps the features of the frames that it settles, and moves two frames, of
@@ -23,7 +21,7 @@ import torch
 from jaxtyping import Float32
 
 from avi_lib.instruction.instruction import Instruction
-from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.clip import ARKIT
 from avi_lib.motion.expression import add_blinks, add_head_rhythm, dynamics
 from avi_lib.motion.flow import COLOUR, DRAWN, draw
 from avi_lib.motion.generator import LearnedGenerator
@@ -32,33 +30,23 @@ from avi_lib.speech.encoders import Wave
 from avi_lib.speech.prosody import Prosody, prosody
 
 FPS = 25.0
-FRAME = 640
-"""Samples of a frame."""
-HOP = 2
-"""Frames of a hop."""
-AHEAD = 3
-"""Later frames that are known of the last frame of a hop: 120 ms; of the first one more."""
-HEARD = 16
-"""Frames before those of a hop that are encoded with them: what the encoder reads of a sound."""
-KNOWN = 32
-"""Frames before those of a hop that lips and flow read."""
+FRAME = 640  # samples of a frame
+HOP = 2  # frames of a hop
+AHEAD = 3  # later frames that are known of the last frame of a hop: 120 ms; of the first one more
+HEARD = 16  # frames before those of a hop that are encoded with them: what the encoder reads of a sound
+KNOWN = 32  # frames before those of a hop that lips and flow read
 FLOW_STEPS = 3
-FLOW_HOPS = 2
-"""The flow draws in every second hop, for as many frames as pass until the next time."""
-FADE_S = 0.5
-"""How long another instruction takes to come on."""
+FLOW_HOPS = 2  # the flow draws in every second hop, for as many frames as pass until the next time
+FADE_S = 0.5  # how long another instruction takes to come on
 
 _LOUDEST_LOG10 = 1.45
 """The loudest band of Whisper's spectrum of speech whose peak is 1; a recording as a whole has its own."""
 _QUIETEST_PEAK, _HALVED_S = 0.02, 20.0
 """Sound whose peak is lower is raised no further than if this were its peak; a peak counts half after so long."""
-_USUAL = 500
-"""Frames that say what is usual of a voice."""
-_PITCH_FRAMES = 14
-"""The last frames whose pitch is looked for in each hop; of the last but eight of them it stays."""
-_BLOCK = 1500
-"""Blinks and asked nods come in blocks of a minute, each from its own random numbers."""
-_LIDS = [ARKIT.index(f"eyeBlink{side}") for side in ("Left", "Right")]
+_USUAL = 500  # frames that say what is usual of a voice
+_PITCH_FRAMES = 14  # the last frames whose pitch is looked for in each hop; of the last but eight of them it stays
+_BLOCK = 1500  # blinks and asked nods come in blocks of a minute, each from its own random numbers
+_LIDS = ARKIT.columns("eyeBlink")
 
 Frames = Float32[np.ndarray, "frames channels"]
 
@@ -89,18 +77,14 @@ class _Tail:
 class LiveFace:
     """A face that speaks as sound comes in; every random choice comes from `seed`.
 
-    generator: the learned one, with or without a flow; style: (128,) of the instruction `asked`. A face without
-    `blinks` holds its lids as the style says. Memory and time of a hop stay the same for as long as it runs.
+    generator: the learned one, with or without a flow; style: (128,) of the instruction `asked`. Memory and time of a
+    hop stay the same for as long as it runs.
     """
 
-    def __init__(
-        self, generator: LearnedGenerator, style: Style, asked: Instruction, seed: int = 0, blinks: bool = True
-    ) -> None:
-        self.generator, self.seed, self.blinks = generator, seed, blinks
-        self._wave = np.zeros(0, np.float32)
-        """Sound of the last frames, its end not yet in a whole hop."""
-        self._begins = 0
-        """Frame at which that sound begins."""
+    def __init__(self, generator: LearnedGenerator, style: Style, asked: Instruction, seed: int = 0) -> None:
+        self.generator, self.seed = generator, seed
+        self._wave = np.zeros(0, np.float32)  # sound of the last frames, its end not yet in a whole hop
+        self._begins = 0  # frame at which that sound begins
         self._hops, self._peak = 0, 0.0
         self._features = _Tail(KNOWN + HOP + AHEAD, 2 * generator.model.shape.features)
         self._styles = _Tail(KNOWN + HOP + AHEAD, len(style))
@@ -164,7 +148,11 @@ class LiveFace:
         frames = np.arange(first, end)
         share = self._share(frames)[:, None].astype(np.float32)
         self._styles.put(first, (1 - share) * self._before.style + share * self._now.style)
-        values = self._lips(first, end)[:count]
+        start = max(first - KNOWN, 0)
+        features, styles = self._known(start, end)
+        valid = torch.ones(1, end - start, dtype=torch.bool)
+        lips = self.generator.model.generator(features[None], styles[None], valid)[0]
+        values: Frames = lips[first - start :].numpy()[:count]
         if self.generator.model.flow is not None:
             if self._hops % FLOW_HOPS == 0 or self._drawn.end < first + count:
                 self._draw(first, end)
@@ -189,14 +177,6 @@ class LiveFace:
     def _share(self, frames: np.ndarray) -> np.ndarray:
         """How far what is asked for now has come on at each frame, 0 to 1."""
         return np.clip((frames + 1 - self._changed) / (FADE_S * FPS), 0.0, 1.0)
-
-    def _lips(self, first: int, end: int) -> Frames:
-        """What the generator makes of the frames from `first` on."""
-        start = max(first - KNOWN, 0)
-        features, styles = self._known(start, end)
-        valid = torch.ones(1, end - start, dtype=torch.bool)
-        values: Frames = self.generator.model.generator(features[None], styles[None], valid)[0, first - start :].numpy()
-        return values
 
     def _known(self, start: int, end: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (2 a frame) and styles (1 a frame) from a frame on."""
@@ -228,10 +208,9 @@ class LiveFace:
         share = self._share(frames)
         for asked, weights in ((self._before, 1 - share), (self._now, share)):
             values += weights[:, None].astype(np.float32) * self._minute(frames, asked.instruction, "rhythm")
-        if self.blinks:
-            held = self._styles.since(first)[: len(values), _LIDS]
-            shut = self._minute(frames, self._now.instruction, "blinks")[:, _LIDS]
-            values[:, _LIDS] = held + (1 - held) * shut
+        held = self._styles.since(first)[: len(values), _LIDS]
+        shut = self._minute(frames, self._now.instruction, "blinks")[:, _LIDS]
+        values[:, _LIDS] = held + (1 - held) * shut
         return ARKIT.limited(values)
 
     def _minute(self, frames: np.ndarray, asked: Instruction, what: str) -> Frames:
@@ -257,9 +236,3 @@ class LiveFace:
 
 def _prosody(rows: np.ndarray) -> Prosody:
     return Prosody(FPS, rows[:, 0], rows[:, 1] > 0, rows[:, 2], ())
-
-
-def live_motion(generator: LearnedGenerator, wave: Wave, style: Style, asked: Instruction, seed: int = 0) -> MotionClip:
-    """Motion of a whole recording as it comes while it is spoken: what the same sound in pieces gives, to the bit."""
-    face = LiveFace(generator, style, asked, seed)
-    return MotionClip(np.concatenate([*face.push(wave), *face.finish()]), FPS, ARKIT)

@@ -12,25 +12,18 @@ instruction has a true answer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32
+import yaml
+from jaxtyping import Float32
 
 from avi_lib.errors import InputError
 from avi_lib.instruction.instruction import Faces, Instruction, Timeline, expression_targets
+from avi_lib.motion import expression
 from avi_lib.motion.clip import ARKIT, MotionClip
-from avi_lib.motion.expression import (
-    add_beats,
-    add_blinks,
-    add_gaze,
-    add_head_rhythm,
-    add_head_sway,
-    dynamics,
-    express,
-    frame_times,
-    raised_cosine,
-)
+from avi_lib.motion.expression import dynamics, frame_times, raised_cosine
 from avi_lib.settings import PerformerSettings
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import Prosody
@@ -55,82 +48,16 @@ class Viseme(NamedTuple):
     closure: float
 
 
-def _columns(*names: str) -> list[int]:
-    """Channel positions of names; those without Left or Right mean both sides."""
-    sided = [[name] if name in ARKIT.channels else [f"{name}Left", f"{name}Right"] for name in names]
-    return [ARKIT.index(channel) for channels in sided for channel in channels]
-
-
 def _viseme(
-    jaw: float,
-    dominance: float = 1.0,
-    before_s: float = 0.05,
-    after_s: float = 0.05,
-    closure: float = 0.0,
-    **targets: float,
+    dominance: float = 1.0, before_s: float = 0.05, after_s: float = 0.05, closure: float = 0.0, **targets: float
 ) -> Viseme:
-    targets = {"jawOpen": jaw, **targets}
-    weights = np.concatenate([np.full(len(_columns(name)), weight) for name, weight in targets.items()])
-    return Viseme(_columns(*targets), weights, dominance, before_s, after_s, closure)
+    weights = np.concatenate([np.full(len(ARKIT.columns(name)), weight) for name, weight in targets.items()])
+    return Viseme(ARKIT.columns(*targets), weights, dominance, before_s, after_s, closure)
 
 
-def _tongue(jaw: float, dominance: float, **targets: float) -> Viseme:
-    """A consonant made by the tongue: a jaw of its own, lips mostly left to its neighbours."""
-    return _viseme(jaw, dominance, 0.04, 0.04, **targets)
-
-
-_SPREAD = {"mouthStretch": 0.10, "mouthSmile": 0.14, "mouthLowerDown": 0.14, "mouthUpperUp": 0.06}
-_OPEN = {"mouthLowerDown": 0.20, "mouthUpperUp": 0.08}
-_SIBILANT = {"mouthLowerDown": 0.16, "mouthUpperUp": 0.08, "mouthStretch": 0.06}
-_HUSH = {"mouthFunnel": 0.34, "mouthPucker": 0.16, "mouthLowerDown": 0.08}
-_TEETH_ON_LIP = {"mouthUpperUp": 0.14, "mouthShrugLower": 0.06}
-
-VISEMES: dict[str, Viseme] = {
-    # vowels
-    "AA": _viseme(0.33, **_OPEN),
-    "AE": _viseme(0.33, **_OPEN, mouthStretch=0.08, mouthSmile=0.06),
-    "AH": _viseme(0.24, dominance=0.8, mouthLowerDown=0.14, mouthUpperUp=0.05),
-    "AO": _viseme(0.30, mouthFunnel=0.28, mouthPucker=0.14, mouthLowerDown=0.08),
-    "AW": _viseme(0.32, mouthLowerDown=0.14, mouthUpperUp=0.05, mouthFunnel=0.12),
-    "AY": _viseme(0.33, **_OPEN, mouthSmile=0.06),
-    "EH": _viseme(0.26, mouthLowerDown=0.18, mouthUpperUp=0.07, mouthStretch=0.08),
-    "ER": _viseme(0.18, mouthFunnel=0.20, mouthPucker=0.24, mouthLowerDown=0.06),
-    "EY": _viseme(0.25, **_SPREAD),
-    "IH": _viseme(0.20, dominance=0.8, mouthLowerDown=0.14, mouthUpperUp=0.05, mouthStretch=0.07),
-    "IY": _viseme(0.16, **_SPREAD),
-    "OW": _viseme(0.26, mouthPucker=0.46, mouthFunnel=0.30),
-    "OY": _viseme(0.28, mouthPucker=0.34, mouthFunnel=0.26),
-    "UH": _viseme(0.17, mouthPucker=0.34, mouthFunnel=0.20),
-    "UW": _viseme(0.13, 1.0, 0.10, 0.07, mouthPucker=0.62, mouthFunnel=0.24),
-    # lips
-    "B": _viseme(0.14, 1.2, 0.04, 0.04, 1.0, mouthPress=0.12, mouthRollLower=0.08, mouthRollUpper=0.06),
-    "P": _viseme(0.15, 1.2, 0.04, 0.04, 1.0, mouthPress=0.16, mouthRollLower=0.10, mouthRollUpper=0.08),
-    "M": _viseme(0.16, 1.2, 0.04, 0.04, 1.0, mouthPress=0.10, mouthRollLower=0.10, mouthRollUpper=0.08),
-    "F": _viseme(0.10, 1.1, 0.05, 0.05, 0.45, mouthRollLower=0.40, **_TEETH_ON_LIP),
-    "V": _viseme(0.10, 1.0, 0.05, 0.05, 0.40, mouthRollLower=0.32, **_TEETH_ON_LIP),
-    "W": _viseme(0.12, 1.0, 0.10, 0.07, 0.25, mouthPucker=0.74, mouthFunnel=0.22),
-    # teeth and tongue
-    "S": _tongue(0.09, 0.7, **_SIBILANT),
-    "Z": _tongue(0.10, 0.7, **_SIBILANT),
-    "SH": _tongue(0.10, 0.9, **_HUSH),
-    "ZH": _tongue(0.11, 0.9, **_HUSH),
-    "CH": _tongue(0.10, 0.9, **_HUSH),
-    "JH": _tongue(0.11, 0.9, **_HUSH),
-    "TH": _tongue(0.14, 0.7, tongueOut=0.12, mouthLowerDown=0.12, mouthUpperUp=0.05),
-    "DH": _tongue(0.14, 0.5, tongueOut=0.08, mouthLowerDown=0.12, mouthUpperUp=0.05),
-    "T": _tongue(0.13, 0.45, mouthLowerDown=0.10),
-    "D": _tongue(0.13, 0.45, mouthLowerDown=0.10),
-    "N": _tongue(0.15, 0.40, mouthLowerDown=0.10),
-    "L": _tongue(0.20, 0.45, mouthLowerDown=0.12),
-    "R": _tongue(0.15, 0.70, mouthFunnel=0.24, mouthPucker=0.22),
-    "K": _tongue(0.19, 0.30, mouthLowerDown=0.10),
-    "G": _tongue(0.18, 0.30, mouthLowerDown=0.10),
-    "NG": _tongue(0.19, 0.30, mouthLowerDown=0.10),
-    "HH": _tongue(0.24, 0.20),
-    "Y": _tongue(0.15, 0.60, mouthStretch=0.08, mouthSmile=0.10),
-}
-REST = _viseme(0.0, dominance=1.2, after_s=0.06)  # silence: lips together, jaw up
-READY = _viseme(0.07, 0.5, 0.12, 0.04, mouthLowerDown=0.05)  # the lips part before the first sound
+_VISEMES = yaml.load(Path(__file__).with_name("visemes.yaml").read_text("utf-8"), yaml.CSafeLoader)
+VISEMES: dict[str, Viseme] = {phone: _viseme(**entry) for phone, entry in _VISEMES["phones"].items()}
+REST, READY = _viseme(**_VISEMES["rest"]), _viseme(**_VISEMES["ready"])
 
 # Phones with times to mouth curves: coarticulation by dominance functions (Cohen and Massaro 1993).
 
@@ -204,15 +131,14 @@ def _gestures(phones: Sequence[Phone]) -> list[tuple[Viseme, float, float]]:
 
 # The performance: speech, expression and idle behaviour in one face.
 
-IDLE_GROUPS = ("blink", "gaze", "head")
-"""Groups of channels that idle behaviour moves."""
+IDLE_GROUPS = ("blink", "gaze", "head")  # groups of channels that idle behaviour moves
 _BEATEN = {"nod": ("head_nod",), "brow": ("inner_brow_raise", "outer_brow_raise")}
 """What moves with stress, unless one of these units is forbidden."""
 _STREAMS = ("expression", "rhythm", "sway", "gaze", "blinks")
 _JAW, _FUNNEL = ARKIT.index("jawOpen"), ARKIT.index("mouthFunnel")
-_OPENERS = _columns("mouthLowerDown", "mouthUpperUp")
-_PRESSERS = _columns("mouthPress", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")
-_CORNERS = _columns("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
+_OPENERS = ARKIT.columns("mouthLowerDown", "mouthUpperUp")
+_PRESSERS = ARKIT.columns("mouthPress", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper")
+_CORNERS = ARKIT.columns("mouthSmile", "mouthFrown", "mouthStretch", "mouthDimple")
 
 
 class Performer:
@@ -232,7 +158,12 @@ class Performer:
         self._mouth = articulate(phones, duration_s, self.settings.fps)
         self.spoken_s, self.prosody = (spoken[0].start_s, spoken[-1].end_s), prosody
         self._beats = prosody.beats() if self.settings.beats else ()
-        self._gain = _loudness_gain(prosody, len(self._mouth.values), self.settings)
+        louder = np.zeros_like(prosody.energy_db)  # than its median: the mouth opens a little more
+        if prosody.voiced.any():
+            louder = np.clip((prosody.energy_db - np.median(prosody.energy_db[prosody.voiced])) / 20.0, -0.5, 0.5)
+        gain, there_s = 1.0 + self.settings.loudness_widens * louder, frame_times(len(louder), prosody.fps)
+        times_s = frame_times(len(self._mouth.values), self.settings.fps)
+        self._gain = np.interp(times_s, there_s, gain).astype(np.float32)
 
     def __len__(self) -> int:
         """Frames of the recording."""
@@ -256,21 +187,23 @@ class Performer:
         settings, units, rng = self.settings, instruction.action_units, _streams(seed)
         fps, how = settings.fps, dynamics(instruction.emotion, instruction.level)
         targets = expression_targets(instruction, faces)
-        face = express(targets, self.spoken_s, self._beats, len(self), fps, rng["expression"])
+        face = expression.express(targets, self.spoken_s, self._beats, len(self), fps, rng["expression"])
         speech = self._mouth.values * (how.articulation * self._gain)[:, None]
         values = _join(speech, face, self._mouth.closure)
         self._add_rhythm(values, instruction, rng["rhythm"])
         if settings.beats:
             rests = {part: 0.0 in (units.get(each) for each in named) for part, named in _BEATEN.items()}
-            add_beats(values, self._beats, fps, nod=how.nod * (not rests["nod"]), brow=how.brow * (not rests["brow"]))
+            expression.add_beats(
+                values, self._beats, fps, nod=how.nod * (not rests["nod"]), brow=how.brow * (not rests["brow"])
+            )
         still = MotionClip(ARKIT.limited(values), fps, ARKIT)
         if settings.sway:
-            add_head_sway(values, fps, rng["sway"], how.sway)
+            expression.add_head_sway(values, fps, rng["sway"], how.sway)
         if settings.gaze:
-            add_gaze(values, fps, rng["gaze"], how.restlessness)
+            expression.add_gaze(values, fps, rng["gaze"], how.restlessness)
         if settings.blinks:
             rate = (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
-            add_blinks(values, fps, rng["blinks"], rate * how.blinks_per_minute)
+            expression.add_blinks(values, fps, rng["blinks"], rate * how.blinks_per_minute)
         return MotionClip(ARKIT.limited(values), fps, ARKIT), still
 
     def perform_timeline(self, timeline: Timeline, seed: int) -> MotionClip:
@@ -295,21 +228,12 @@ class Performer:
 
     def _add_rhythm(self, values: Values, instruction: Instruction, rng: np.random.Generator) -> None:
         nod, shake = (instruction.action_units.get(f"head_{unit}", 0.0) for unit in ("nod", "shake"))
-        add_head_rhythm(values, self.settings.fps, rng, nod=nod, shake=shake)
+        expression.add_head_rhythm(values, self.settings.fps, rng, nod=nod, shake=shake)
 
 
 def _streams(seed: int) -> dict[str, np.random.Generator]:
     spawned = np.random.SeedSequence(seed).spawn(len(_STREAMS))
     return dict(zip(_STREAMS, map(np.random.default_rng, spawned), strict=True))
-
-
-def _loudness_gain(prosody: Prosody, frames: int, settings: PerformerSettings) -> Float32[np.ndarray, " frames"]:
-    """Factor on articulation (frames,): a little more where the voice is louder than its median."""
-    relative_db = prosody.energy_db - np.median(prosody.energy_db[prosody.voiced]) if prosody.voiced.any() else 0.0
-    louder = np.clip(np.broadcast_to(relative_db, prosody.energy_db.shape) / 20.0, -0.5, 0.5)
-    gain: Float[np.ndarray, " _"] = 1.0 + settings.loudness_widens * louder
-    there_s = frame_times(len(gain), prosody.fps)
-    return np.interp(frame_times(frames, settings.fps), there_s, gain).astype(np.float32)
 
 
 def _join(speech: Values, face: Values, closure: Float32[np.ndarray, " frames"]) -> Values:
@@ -321,8 +245,8 @@ def _join(speech: Values, face: Values, closure: Float32[np.ndarray, " frames"])
     yielding[:, _PRESSERS] = (1.0 - 0.8 * ajar)[:, None]
     yielding[:, _JAW] = 1.0 - 0.5 * ajar
     values = speech + face * yielding
-    smiling = values[:, _columns("mouthSmile")].mean(axis=1)
-    values[:, _columns("mouthPucker", "mouthFunnel")] *= (1.0 - 0.25 * np.clip(smiling, 0.0, 1.0))[:, None]
+    smiling = values[:, ARKIT.columns("mouthSmile")].mean(axis=1)
+    values[:, ARKIT.columns("mouthPucker", "mouthFunnel")] *= (1.0 - 0.25 * np.clip(smiling, 0.0, 1.0))[:, None]
     values[:, _OPENERS] *= (1.0 - closure)[:, None]
     values[:, _FUNNEL] *= 1.0 - 0.8 * closure
     values[:, ARKIT.index("mouthClose")] += closure * values[:, _JAW]

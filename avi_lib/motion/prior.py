@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -35,11 +36,9 @@ from avi_lib.motion.clip import ARKIT, SPACES, MotionClip, MotionSpace
 from avi_lib.motion.generator import check_encoder
 from avi_lib.motion.style import DYNAMICS, STYLE, known, style_of
 from avi_lib.settings import SampleSettings
-from avi_lib.weights import build_network, read_about, read_weights, save_weights, weights_of
+from avi_lib.weights import WeightsFile
 
 SHIPPED_PRIOR = Path(__file__).resolve().parents[1] / "assets" / "prior.safetensors"
-FORMAT, KIND, REMEDY = 2, "diffusion prior", "train them with notebook 04, or check the path"
-
 REACH, BINDINGS = 3, 2  # tokens to each side that a token is mixed with, and how many times
 FARTHEST = 8.0  # no number of a predicted style is beyond this many units, whatever the guidance
 _WAVES, _QUERIES = 64, 4
@@ -55,8 +54,7 @@ Callback = Callable[[int, torch.Tensor], None]
 # The reading: what is asked, as the network takes it.
 
 UNITS = tuple(ACTION_UNITS)
-ASKED = len(UNITS) + len(EMOTIONS)
-"""Tokens of a reading: one for every action unit, one for every emotion."""
+ASKED = len(UNITS) + len(EMOTIONS)  # tokens of a reading: one for every action unit, one for every emotion
 Asked = Float32[np.ndarray, "59 3"]
 
 
@@ -295,8 +293,6 @@ def _attend(queries: Tokens, keys: Tokens, values: Tokens, mask: Bool[torch.Tens
 
 
 # The sampler: from noise to styles.
-
-
 class Condition(NamedTuple):
     """A sentence for every sample, and its weight among several, which add up to 1."""
 
@@ -370,8 +366,6 @@ def sample(
 
 
 # The prior as a whole: network, scale of styles, and the file it lives in.
-
-
 @dataclass(frozen=True)
 class PriorShape:
     """What a prior is made for and how large it is: see `PriorNetwork` for the sizes."""
@@ -430,14 +424,9 @@ class PriorModel(nn.Module):
     ) -> Reading:
         """Embed sentences and their readings.
 
-        Args:
-            states: (tokens, text) of every sentence; an array without tokens for none.
-            asked: what was understood of each; None leaves all to the text.
-            style: one of which groups of channels are kept.
-            keep: names of these groups.
-
-        Raises:
-            InputError: states of another width or NaN, an unknown group, a style that is not finite or of another size.
+        states: (tokens, text) of every sentence, without tokens for none; asked: what was understood of each, None
+        leaves all to the text; of `style` the groups of channels named in `keep` are kept. Raises InputError for states
+        of another width or NaN, an unknown group, and a style that is not finite or of another size.
         """
         if any(each.ndim != 2 or each.shape[1] != self.shape.text or not np.isfinite(each).all() for each in states):
             expected = f"finite states (tokens, {self.shape.text}) of {self.shape.text_encoder}"
@@ -498,30 +487,13 @@ class PriorModel(nn.Module):
         return np.asarray((styles * self.scale + self.mean).cpu().numpy(), np.float32)
 
 
-def save_prior(model: PriorModel, path: Path, about: dict[str, object] | None = None) -> None:
-    """Write weights as float16, atomically; `about` says what they were trained on, and under which licences."""
-    save_weights(model, path, {"format": FORMAT, "kind": KIND, "shape": asdict(model.shape), "about": about or {}})
-
-
-def load_prior(path: Path) -> PriorModel:
-    """Read a prior, ready to be used; InputError when the file is missing, damaged or something else."""
-    with weights_of(KIND, path, REMEDY):
-        header, tensors = read_weights(path, (FORMAT,), KIND)
-        return build_network(lambda: PriorModel(PriorShape(**header["shape"])), tensors)
-
-
-def read_prior_about(path: Path) -> dict[str, object]:
-    """What a file of weights says it was trained on; InputError when it says nothing."""
-    with weights_of(KIND, path, REMEDY):
-        return read_about(path, (FORMAT,), KIND)
-
-
-def reading_of(text: str) -> Instruction:
-    """What is understood of any text, also of one that is empty or too long to be an instruction."""
-    try:
-        return Instruction.parse(text[:MAX_LENGTH])
-    except InputError:
-        return Instruction(text)
+PRIOR_FILE = WeightsFile(
+    "diffusion prior",
+    2,
+    lambda **shape: PriorModel(PriorShape(**shape)),
+    "train them with notebook 04, or check the path",
+)
+save_prior, load_prior, read_prior_about = PRIOR_FILE.save, PRIOR_FILE.load, PRIOR_FILE.about
 
 
 @dataclass(frozen=True, eq=False)
@@ -539,12 +511,15 @@ class PriorSampler:
 
     def read(self, asked: str | Instruction, style: Style | None = None, keep: Sequence[str] = ()) -> Reading:
         """A sentence and its reading; see `PriorModel.read`. States of the last texts are kept."""
-        asked = reading_of(asked) if isinstance(asked, str) else asked
-        if asked.text not in self._texts:
+        said = Instruction(asked) if isinstance(asked, str) else asked
+        if isinstance(asked, str):
+            with suppress(InputError):  # a text that is empty asks for nothing
+                said = Instruction.parse(asked[:MAX_LENGTH])
+        if said.text not in self._texts:
             if len(self._texts) >= _KEPT_TEXTS:
                 self._texts.pop(next(iter(self._texts)))
-            self._texts[asked.text] = self.encoder.encode([asked.text])[0]
-        return self.prior.read([self._texts[asked.text]], [asked], style, keep)
+            self._texts[said.text] = self.encoder.encode([said.text])[0]
+        return self.prior.read([self._texts[said.text]], [said], style, keep)
 
     def style(self, asked: str | Instruction, seed: int, settings: SampleSettings = _PLAIN) -> Style:
         """One style (128,) for a sentence."""

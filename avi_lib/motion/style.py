@@ -24,23 +24,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import ARKIT, MotionClip, MotionSpace
+from avi_lib.motion.clip import ARKIT, TABLES, MotionClip, MotionSpace
 
 STYLE = 128
-DYNAMICS: dict[str, float] = {
-    "blinks a second": 0.3,
-    "width of a blink in s": 0.1,
-    "shifts of gaze a second": 1.0,
-    "reach of the gaze": 0.1,
-    "head below 0.7 Hz in rad": 0.02,
-    "head above 0.7 Hz in rad": 0.01,
-    "nods of 0.9 to 2 Hz in rad": 0.02,
-    "shakes of 0.7 to 1.8 Hz in rad": 0.02,
-    "brows above 1 Hz": 0.03,
-    "difference of left and right brow": 0.03,
-    "reach of the jaw": 0.2,
-    "speed of the jaw a second": 1.0,
-}
+DYNAMICS: dict[str, float] = {name: usual for name, (usual, _) in TABLES["dynamics"].items()}
 """Numbers of dynamics and how much each usually differs from motion to motion."""
 BLINK, SHIFT_A_SECOND = 0.25, 1.2
 """Lids closed this far beyond their level blink; a gaze faster than this many weights a second shifts."""
@@ -75,7 +62,7 @@ def known(space: MotionSpace, present: Bool[np.ndarray, " channels"]) -> Known:
     mask = np.zeros(STYLE, bool)
     mask[: 2 * len(space)] = np.tile(present, 2)
     if space is ARKIT:
-        mask[2 * len(space) :][: len(DYNAMICS)] = [present[list(channels)].all() for channels in _USED]
+        mask[2 * len(space) :][: len(DYNAMICS)] = [present[channels].all() for channels in _USED]
     return mask
 
 
@@ -97,42 +84,29 @@ def levels(style: Float32[np.ndarray, "*n style"], space: MotionSpace) -> Float3
     return style[..., : len(space)]
 
 
-def spreads(style: Float32[np.ndarray, "*n style"], space: MotionSpace) -> Float32[np.ndarray, "*n channels"]:
-    """A view of the spreads of every channel."""
-    return style[..., len(space) : 2 * len(space)]
+def enlivened(style: Style, by: Style) -> Style:
+    """A style of the ARKIT space with the dynamics of another, such as real motion's.
 
-
-def enlivened(style: Style, by: Style, space: MotionSpace = ARKIT) -> Style:
-    """A style with the dynamics of another, such as real motion's: levels, mouth and asked nods and shakes stay.
-
-    A performance moves less than a face. Of the spreads the greater of both is taken.
+    A performance moves less than a face. Levels, mouth and asked nods and shakes stay, of the spreads the greater of
+    both is taken.
     """
-    mixed, size = style.copy(), len(space)
-    drawn = [size + i for i in range(size) if i not in space.groups["lips"]]
-    mixed[drawn] = np.maximum(style[drawn], by[drawn])
-    if space is ARKIT:
-        start, jaw = 2 * size, list(DYNAMICS).index("reach of the jaw")
-        mixed[start : start + jaw] = by[start : start + jaw]
-        rhythm = [start + i for i, name in enumerate(DYNAMICS) if name.startswith(("nods", "shakes"))]
-        mixed[rhythm] = np.maximum(style[rhythm], by[rhythm])
+    mixed, size, jaw = style.copy(), len(ARKIT), list(DYNAMICS).index("reach of the jaw")
+    mixed[2 * size : 2 * size + jaw] = by[2 * size : 2 * size + jaw]
+    greater = [size + channel for channel in range(size) if channel not in ARKIT.groups["lips"]]
+    greater += [2 * size + i for i, name in enumerate(DYNAMICS) if name.startswith(("nods", "shakes"))]
+    mixed[greater] = np.maximum(style[greater], by[greater])
     return mixed
 
 
-def _columns(*named: str) -> list[int]:
-    return [ARKIT.index(name) for name in named]
-
-
-_LIDS = _columns("eyeBlinkLeft", "eyeBlinkRight")
-_LOOKS = ARKIT.groups["gaze"]
-_YAW = _columns("eyeLookOutLeft", "eyeLookInRight"), _columns("eyeLookInLeft", "eyeLookOutRight")
-_PITCH = _columns("eyeLookUpLeft", "eyeLookUpRight"), _columns("eyeLookDownLeft", "eyeLookDownRight")
-_BROWS = _columns("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), _columns("browDownLeft", "browDownRight")
+_LIDS = ARKIT.columns("eyeBlink")
+_YAW = ARKIT.columns("eyeLookOutLeft", "eyeLookInRight"), ARKIT.columns("eyeLookInLeft", "eyeLookOutRight")
+_PITCH = ARKIT.columns("eyeLookUp"), ARKIT.columns("eyeLookDown")
+_BROWS = ARKIT.columns("browInnerUp", "browOuterUp"), ARKIT.columns("browDown")
 _HEAD, _JAW = ARKIT.groups["head"], ARKIT.index("jawOpen")
-_USED = (
-    *(_LIDS, _LIDS, _LOOKS, _LOOKS, _HEAD, _HEAD, _HEAD[:1], _HEAD[1:2]),
-    *(ARKIT.groups["brows"], ARKIT.groups["brows"], [_JAW], [_JAW]),
-)
-"""Channels that each number of `DYNAMICS` is taken from."""
+_USED = [
+    [channel for channel, name in enumerate(ARKIT.channels) if name.startswith(beginning)]
+    for _, beginning in TABLES["dynamics"].values()
+]  # channels that each number of `DYNAMICS` is taken from
 
 
 def _dynamics(values: np.ndarray, level: np.ndarray, fps: float) -> np.ndarray:

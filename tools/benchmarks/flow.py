@@ -144,7 +144,7 @@ def with_noise(model: TalkingModel, performed: Values, style: styles.Style, seed
     """A performance with what it lacks of a style's spreads as noise of the spectrum of real motion."""
     flow, drawn = model.flow, list(DRAWN)
     assert flow is not None
-    wide = np.maximum(styles.spreads(style, ARKIT)[drawn], 1e-4)
+    wide = np.maximum(style[len(ARKIT) :][drawn], 1e-4)
     lacking = np.sqrt(np.clip(1 - (performed[:, drawn].std(axis=0) / wide) ** 2, 0, 1))
     noise = flow.colour(noise_of(seed, len(performed))[None])[0].detach().numpy()
     values = performed.copy()

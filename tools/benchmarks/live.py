@@ -17,10 +17,11 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.live import LiveSession, played
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.generator import LearnedGenerator, load_generator
-from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace, live_motion
+from avi_lib.motion.live import AHEAD, FPS, FRAME, HOP, LiveFace
+from avi_lib.motion.style import Style
 from avi_lib.receivers import Page
 from avi_lib.settings import TalkSettings
-from avi_lib.speech.encoders import one_thread
+from avi_lib.speech.encoders import Wave, one_thread
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talker
@@ -54,6 +55,12 @@ class _Watched(Page):
 
     def picture(self, jpeg: bytes) -> None:
         self.pictures += 1
+
+
+def live_motion(generator: LearnedGenerator, wave: Wave, style: Style, asked: Instruction, seed: int = 0) -> MotionClip:
+    """Motion of a whole recording as it comes while it is spoken: what the same sound in pieces gives, to the bit."""
+    face = LiveFace(generator, style, asked, seed)
+    return MotionClip(np.concatenate([*face.push(wave), *face.finish()]), FPS, ARKIT)
 
 
 def measure(options: Options) -> Iterator[Figure]:
