@@ -38,31 +38,18 @@ Entries = dict[str, Callable[[], Recording]]
 
 @dataclass(frozen=True)
 class Adapter:
-    """A kind of raw corpus: how its folder looks, which files count, its entries, the licence of a published one."""
+    """A kind of raw corpus, as corpora.json has it; sound and video of one name are one recording.
 
-    layout: str
-    suffixes: Sequence[str]
-    entries: Callable[[Path, Found, list[Refusal]], Entries]
-    licence: str = ""
-
-
-def _video(path: Path) -> Path | None:
-    return path if path.suffix.lower() in VIDEO_SUFFIXES else None
-
-
-# Corpora whose file names or folders are their labels: the rules of `corpora.json`.
-
-
-@dataclass(frozen=True)
-class NameRule:
-    """The labels that file names or folders hold; sound and video of one name are one recording."""
+    Where file names or folders hold the labels, `pattern` reads them.
+    """
 
     layout: str  # how the corpus' folder looks
-    licence: str
-    reference: str  # where the corpus was published
-    form: str  # how a name looks, for the refusal of others
-    pattern: str  # of a path without suffix, the source's own folder in front; its groups are codes, `actor` and `clip`
-    codes: Mapping[str, Mapping[str, Any]]  # what codes mean: an `emotion`, the level of an `intensity`, a `sentence`
+    licence: str = ""  # of a published one
+    beside_sound: Sequence[str] = ()  # suffixes of files that count beside sounds
+    reference: str = ""  # where the corpus was published
+    form: str = ""  # how a name looks, for the refusal of others
+    pattern: str = ""  # of a path without suffix below the source's own name; its groups are actor, clip, codes
+    codes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # what they mean: emotions, levels, sentences
     name: str = "{clip}"  # of a recording, made of its codes
     impossible: Mapping[str, str] = field(default_factory=dict)  # patterns of paths that cannot be used, and why
     aside: str = "(?!)"  # pattern of paths that do not count
@@ -73,11 +60,18 @@ class NameRule:
     video: bool = True  # whether videos are read beside sound
 
 
-NAME_RULES = {name: NameRule(**entry) for name, entry in layouts.TABLES["named"].items()}
+ADAPTERS = {n: Adapter(**entry) for kind in ("named", "others") for n, entry in layouts.TABLES[kind].items()}
+"""Every adapter by the name that the command takes; `docs/corpora.md` describes the layouts."""
 
 
+def _video(path: Path) -> Path | None:
+    return path if path.suffix.lower() in VIDEO_SUFFIXES else None
+
+
+# Corpora whose file names or folders are their labels.
 def _named(corpus: str, source: Path, found: Found, refused: list[Refusal]) -> Entries:
-    rule, beside = NAME_RULES[corpus], _BESIDE.get(corpus, lambda _: lambda codes: {})(source)
+    """The recordings of a corpus whose file names or folders are their labels."""
+    rule, beside = ADAPTERS[corpus], _beside(corpus, source)
     if corpus == "emodb":
         found = _one_folder(source, found)
     copy, better = rule.copies
@@ -114,7 +108,7 @@ def _named(corpus: str, source: Path, found: Found, refused: list[Refusal]) -> E
     }
 
 
-def _codes(rule: NameRule, below: str, name: str) -> dict[str, str]:
+def _codes(rule: Adapter, below: str, name: str) -> dict[str, str]:
     """The codes of a file's name; RuleError for another form, unknown codes or an impossible name."""
     match = re.fullmatch(rule.pattern, below)
     if not match:
@@ -133,7 +127,7 @@ def _one_folder(source: Path, found: Found) -> Found:
 
     Complete clips beside 2-second cuts of all may lack whole emotions, and a mixture lets the length tell the emotion.
     """
-    files = [PurePosixPath(name) for name in found if re.fullmatch(NAME_RULES["emodb"].pattern, f"/{stem(name)}")]
+    files = [PurePosixPath(name) for name in found if re.fullmatch(ADAPTERS["emodb"].pattern, f"/{stem(name)}")]
     below: dict[PurePosixPath, set[tuple[str, PurePosixPath]]] = {}
     for file in files:
         for folder in file.parents:
@@ -147,28 +141,21 @@ def _one_folder(source: Path, found: Found) -> Found:
     return {name: path for name, path in found.items() if chosen in PurePosixPath(name).parents}
 
 
-def _ravdess_phones(source: Path) -> Beside:
-    phones = layouts.read_phones(source)
-    return lambda codes: {"phones": layouts.phones_of(phones[codes["clip"]])} if codes["clip"] in phones else {}
-
-
-def _lablauts(source: Path) -> Beside:
-    folder = next(filter(Path.is_dir, (source / "lablaut", source.resolve().parent / "lablaut")), None)
-    files = {path.stem: path for path in folder.glob("*.lablaut")} if folder else {}
-    return lambda codes: {"phones": layouts.load_lablaut(files[codes["clip"]])} if codes["clip"] in files else {}
-
-
-def _mead_texts(source: Path) -> Beside:
-    paths = [source / name for name in ("mead_transcripts.csv", "mead_transcripts.csv.gz")]
-    rows = next((layouts.read_table(path, "clip", "text") for path in paths if path.exists()), [])
-    texts = {row["clip"]: row["text"] for _, row in rows}
-    key = "{actor}_level_{intensity}_{emotion}_{clip}"
-    return lambda codes: {"text": texts.get(key.format(**codes)) or None}
-
-
-Beside = Callable[[Mapping[str, str]], dict[str, Any]]
-"""What lies beside the sound: for the codes of a name, what is added to its Recording."""
-_BESIDE: dict[str, Callable[[Path], Beside]] = {"ravdess": _ravdess_phones, "emodb": _lablauts, "mead": _mead_texts}
+def _beside(corpus: str, source: Path) -> Callable[[Mapping[str, str]], dict[str, Any]]:
+    """What lies beside a corpus' sound: for the codes of a name, what is added to its Recording."""
+    if corpus == "ravdess":
+        phones = layouts.read_phones(source)
+        return lambda codes: {"phones": layouts.phones_of(phones[codes["clip"]])} if codes["clip"] in phones else {}
+    if corpus == "emodb":
+        folder = next(filter(Path.is_dir, (source / "lablaut", source.resolve().parent / "lablaut")), None)
+        files = {path.stem: path for path in folder.glob("*.lablaut")} if folder else {}
+        return lambda codes: {"phones": layouts.load_lablaut(files[codes["clip"]])} if codes["clip"] in files else {}
+    if corpus == "mead":
+        paths = [source / name for name in ("mead_transcripts.csv", "mead_transcripts.csv.gz")]
+        rows = next((layouts.read_table(path, "clip", "text") for path in paths if path.exists()), [])
+        texts, key = {row["clip"]: row["text"] for _, row in rows}, "{actor}_level_{intensity}_{emotion}_{clip}"
+        return lambda codes: {"text": texts.get(key.format(**codes)) or None}
+    return lambda _: {}
 
 
 # Corpora of recorded motion: takes, the sound of the same name, and `index.csv` with labels where there is one.
@@ -176,23 +163,14 @@ _BESIDE: dict[str, Callable[[Path], Beside]] = {"ravdess": _ravdess_phones, "emo
 _ENDINGS = ("_cal", "", "_raw")
 """Endings of the files that Live Link Face writes of one take, best first: calibration subtracts the face at rest."""
 _TAKE_FOLDER = re.compile(r"\d{8}_.+_\d+", re.ASCII)
-_TEST_SHARE, _VALIDATION_SHARE = 1 / 4, 1 / 16
-"""Shares of a lone speaker's clips that are kept for the test and for validation."""
+_TEST_SHARE, _VALIDATION_SHARE = 1 / 4, 1 / 16  # of a lone speaker's clips, kept for the test and for validation
 
 
-def _recorded(
-    takes_of: Callable[[Found, list[Refusal]], Found],
-    motion_of: Callable[[Path, Path], MotionFile],
-    lone_sound: bool,
-    source: Path,
-    found: Found,
-    refused: list[Refusal],
-    by_clip: bool = False,
-) -> Entries:
-    """The takes of a source, `takes_of` by name; `index.csv` labels them where there is one.
+def _recorded(adapter: str, source: Path, found: Found, refused: list[Refusal]) -> Entries:
+    """The takes of a source by name; `index.csv` labels them where there is one.
 
-    With `lone_sound` the only sound beside the only take of a folder is the take's, whatever its name. `by_clip` parts
-    the clips of a corpus of one speaker by a digest of their names.
+    The only sound beside the only Live Link take of a folder is the take's, whatever its name. The clips of GRID's one
+    speaker are parted by a digest of their names.
     """
     index = source / "index.csv"
     rows = [row for _, row in layouts.read_table(index, "clip")] if index.is_file() else []
@@ -200,7 +178,10 @@ def _recorded(
     if len(labelled) < len(rows):
         twice = Counter(row["clip"] for row in rows).most_common(1)[0][0]
         raise InputError("one row for each clip", f"{twice} again in {index}", "remove one")
-    takes = takes_of(found, refused)
+    takes = _live_link_takes(found, refused) if adapter == "livelink" else of_suffix(found, ".npz")
+    if adapter == "flame":
+        expressions = {n: path for n, path in of_suffix(found, ".npy").items() if flame_part(path.stem) == "expression"}
+        takes |= {posixpath.dirname(name) or stem(name): path for name, path in expressions.items()}
     folders = Counter(map(posixpath.dirname, takes))
     sounds = of_suffix(found, *SOUND_SUFFIXES)
     by_stem = {stem(name): path for name, path in reversed(sounds.items())}
@@ -208,7 +189,7 @@ def _recorded(
     def sound(name: str) -> Path | None:
         folder = posixpath.dirname(name)
         beside = [path for other, path in sounds.items() if posixpath.dirname(other) == folder]
-        alone = lone_sound and folders[folder] == 1 and len(beside) == 1
+        alone = adapter == "livelink" and folders[folder] == 1 and len(beside) == 1
         named = (by_stem.get(name + ending) for ending in ("", "_cal", "_raw"))
         return next(filter(None, named), beside[0] if alone else None)
 
@@ -219,11 +200,11 @@ def _recorded(
         labels = _labels(row, strict=False)
         if labels["speaker"] == layouts.UNKNOWN_SPEAKER and own:
             labels["speaker"] = own[0]
-        if by_clip:
+        if adapter == "av_grid_s1":
             place = hashlib.sha256(name.encode()).digest()[0] / 256
             later = (place >= _TEST_SHARE) + (place >= _TEST_SHARE + _VALIDATION_SHARE)
             labels["split"] = ("test", "validation", "train")[later]
-        return Recording(name, speech=sound(name), motion=motion_of(source, path), **labels)
+        return Recording(name, speech=sound(name), motion=_motion_file(adapter, source, path), **labels)
 
     return {label: partial(read, label, path) for label, path in takes.items()}
 
@@ -267,24 +248,16 @@ def _live_link_takes(found: Found, refused: list[Refusal]) -> Found:
     return {base: next(of[ending] for ending in _ENDINGS if ending in of) for base, of in variants.items()}
 
 
-def _npz_files(found: Found, _: list[Refusal]) -> Found:
-    return of_suffix(found, ".npz")
-
-
-def _rig_motion(source: Path, path: Path) -> MotionFile:
-    own = source / "rig_map.json"
-    chosen = own if own.is_file() else None
-    rigs.map_for(rigs.rig_names(path), chosen)
-    return MotionFile(path, partial(rigs.load_rig, rig_map=chosen), also=(chosen,) if chosen else ())
-
-
-def _flame_takes(found: Found, _: list[Refusal]) -> Found:
-    expressions = {n: path for n, path in of_suffix(found, ".npy").items() if flame_part(path.stem) == "expression"}
-    folders = {posixpath.dirname(name) or stem(name): path for name, path in expressions.items()}
-    return of_suffix(found, ".npz") | folders
-
-
-def _flame_motion(_: Path, path: Path) -> MotionFile:
+def _motion_file(adapter: str, source: Path, path: Path) -> MotionFile:
+    """The motion of a take, which is looked at no further than to see that its arrays have the names they need."""
+    if adapter == "rig":
+        own = source / "rig_map.json"
+        chosen = own if own.is_file() else None
+        rigs.map_for(rigs.rig_names(path), chosen)
+        return MotionFile(path, partial(rigs.load_rig, rig_map=chosen), also=(chosen,) if chosen else ())
+    if adapter != "flame":
+        reads = {"livelink": rigs.load_take, "av_grid_s1": load_npz, "av_ravdess_au": rigs.load_action_units}
+        return MotionFile(path, reads[adapter])
     beside = sorted(path.parent.glob("*.npy")) if path.suffix.lower() == ".npy" else []
     try:
         if beside:
@@ -300,8 +273,6 @@ def _flame_motion(_: Path, path: Path) -> MotionFile:
 
 
 # Tables, captions and videos.
-
-
 def _table(source: Path, found: Found, _: list[Refusal]) -> Entries:
     index = source / "index.csv"
     if not index.is_file():
@@ -430,42 +401,20 @@ def _videos(_: Path, found: Found, __: list[Refusal]) -> Entries:
     return {name: partial(read, name, path) for name, path in of_suffix(found, *VIDEO_SUFFIXES).items()}
 
 
-# All layouts, and the scan of a source by one of them.
-
-_ENTRIES: dict[str, Callable[[Path, Found, list[Refusal]], Entries]] = {
-    "livelink": partial(_recorded, _live_link_takes, lambda _, path: MotionFile(path, rigs.load_take), True),
-    "rig": partial(_recorded, _npz_files, _rig_motion, False),
-    "av_grid_s1": partial(_recorded, _npz_files, lambda _, path: MotionFile(path, load_npz), False, by_clip=True),
-    "av_ravdess_au": partial(_recorded, _npz_files, lambda _, path: MotionFile(path, rigs.load_action_units), False),
-    "flame": partial(_recorded, _flame_takes, _flame_motion, False),
-    "table": _table,
-    "captioned": _captioned,
-    "videos": _videos,
-}
-ADAPTERS = {
-    name: Adapter(r.layout, SOUND_SUFFIXES if r.video else SPEECH_SUFFIXES, partial(_named, name), r.licence)
-    for name, r in NAME_RULES.items()
-} | {
-    name: Adapter(r["layout"], (*SOUND_SUFFIXES, *r["beside_sound"]), _ENTRIES[name], r.get("licence", ""))
-    for name, r in layouts.TABLES["others"].items()
-}
-"""Every adapter by the name that the command takes; `docs/corpora.md` describes the layouts."""
-
-
+# The scan of a source by one of them.
 def scan_source(adapter: str, source: Path) -> Scan:
     """What an adapter finds in a source; of several recordings with one name the first is kept.
 
-    Raises:
-        InputError: an unknown adapter, a source without a recording of its layout, or a damaged table.
+    Raises InputError for an unknown adapter, a source without a recording of its layout, and a damaged table.
     """
     if adapter not in ADAPTERS:
         raise InputError(f"an adapter of {', '.join(ADAPTERS)}", repr(adapter), "choose the layout of your corpus")
-    rule = ADAPTERS[adapter]
-    found, refused = layouts.find(
-        source.parent if adapter == "captioned" and source.is_file() else source, rule.suffixes
-    )
+    rule, folder = ADAPTERS[adapter], source.parent if adapter == "captioned" and source.is_file() else source
+    found, refused = layouts.find(folder, (*SOUND_SUFFIXES, *rule.beside_sound) if rule.video else SPEECH_SUFFIXES)
+    others = {"table": _table, "captioned": _captioned, "videos": _videos}
+    entries = others.get(adapter) or partial(_named if rule.pattern else _recorded, adapter)
     kept: dict[str, tuple[str, Recording]] = {}
-    for label, read in rule.entries(source, found, refused).items():
+    for label, read in entries(source, found, refused).items():
         try:
             recording = read()
             if recording.name in kept:

@@ -88,8 +88,7 @@ def _fields(kind: type[ClipEntry] | type[Script]) -> list[pa.Field]:
 
 _CLIPS = _fields(ClipEntry)
 _SCHEMA = pa.schema([*_CLIPS, pa.field("own_scripts", pa.list_(pa.struct(_fields(Script))), nullable=False)])
-_PART = re.compile(r"(train|validation|test)-([0-9a-z]+)-(\d+)\.parquet")
-"""Split, key and number of clips."""
+_PART = re.compile(r"(train|validation|test)-([0-9a-z]+)-(\d+)\.parquet")  # split, key and number of clips
 
 
 class Part(NamedTuple):
@@ -130,8 +129,7 @@ def load_part(path: Place, clips: bool = True, scripts: bool = True) -> Part:
         raise InputError("a partition of a prepared corpus", got, "remove it and prepare again") from error
 
 
-HELD = 200_000
-"""Clips of the partitions that an index keeps in memory: of the last ones that were read, some 2 KB each."""
+HELD = 200_000  # clips of the partitions that an index keeps in memory: of the last ones that were read, some 2 KB each
 
 
 class Index(Sequence[ClipEntry]):
@@ -226,8 +224,6 @@ def read_description(folder: Place) -> dict[str, Any] | None:
 
 
 # A corpus to read.
-
-
 class Corpus:
     """A prepared corpus at a `place`; InputError when there is none or it is damaged.
 
@@ -412,8 +408,6 @@ def lacking(corpora: Sequence[Corpus]) -> list[str]:
 
 
 # Several prepared corpora as one: which clips a network is trained on, and how often each.
-
-
 @dataclass(frozen=True)
 class Item:
     """A clip and the corpus that holds it."""

@@ -109,8 +109,6 @@ Found = dict[str, Path]  # files of a source by their names below it, with forwa
 
 
 # Files of a source.
-
-
 def find(source: Path, suffixes: Iterable[str] | None) -> tuple[Found, list[Refusal]]:
     """Files below a folder whose suffix, in any case, is one of `suffixes`, or all files; hidden ones are left.
 
@@ -188,8 +186,7 @@ def nfc(name: str) -> str:
 def inside(text: str, folder: str = "") -> str:
     """A relative path of a table as a name below the source; `folder` is where in the source the table lies.
 
-    Raises:
-        RuleError: empty, with control characters, absolute, or leaving the source.
+    Raises RuleError for one that is empty, has control characters, is absolute, or leaves the source.
     """
     if _unusable(text):
         raise RuleError(f"the path {text} has control characters")
@@ -207,8 +204,6 @@ def _unusable(name: str) -> bool:
 
 
 # Tables and labels.
-
-
 def read_json(path: Path) -> object:
     """What a JSON file says; InputError when it cannot be read, is no JSON or has a key twice."""
 
@@ -229,8 +224,7 @@ def read_json(path: Path) -> object:
 def read_table(path: Path, *needed: str) -> list[tuple[int, dict[str, str]]]:
     """Line number and cells by column of every row of a CSV, gzipped or not; cells that are missing are empty.
 
-    Raises:
-        InputError: not a readable CSV, without one of the `needed` columns, or a row with more cells than the header.
+    Raises InputError for no readable CSV, one without a `needed` column, and a row with more cells than the header.
     """
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as stream:
@@ -276,8 +270,6 @@ def understood(sentence: str) -> tuple[str, str | None, int | None]:
 
 
 # Phones with times: `phones.json`, and the label files of EMO-DB.
-
-
 def read_phones(source: Path) -> dict[str, object]:
     """The entries of `phones.json` in a source by clip, empty when there is no such file; InputError when damaged."""
     path = source / "phones.json"
@@ -291,10 +283,8 @@ def phones_of(entry: object) -> tuple[Phone, ...]:
     """The phones of one entry `[[word, phone, start_s, end_s], ...]` in order of time.
 
     Clips may have been cut after they were labelled: what lies before 0 s is dropped, and so are marks of stress.
-
-    Raises:
-        RuleError: another form, a phone that is not ARPAbet or "SIL", an end before its start, or no phone at all. The
-            recording is left out then rather than used without its phones, so that a slip in the file is seen.
+    Raises RuleError for another form, a phone that is not ARPAbet or "SIL", an end before its start, and no phone at
+    all: a slip in the file is to be seen.
     """
     phones = []
     for label in entry if isinstance(entry, list) else [entry]:
@@ -327,11 +317,8 @@ def load_lablaut(path: Path) -> tuple[Phone, ...] | None:
     "s" above its level is 15 dB higher after the time than before it. A label is a SAMPA-like symbol, then marks. A
     line of marks alone goes on with the phone before it; "!p" is the release of a stop, "pasp" its aspiration, "_d" a
     closure without voice, "?" a glottal stop (given to the phone after it, whose shape the mouth takes already), "("
-    and "(gef" a pause, and "." the end of speech. None without any label.
-
-    Raises:
-        RuleError: the file cannot be read, its header does not end with "#", times do not rise, a label is not known,
-            or the last label is not ".".
+    and "(gef" a pause, and "." the end of speech. None without any label. Raises RuleError for a file that cannot be
+    read, a header that does not end with "#", times that do not rise, an unknown label, and a last one that is not ".".
     """
     where = f"its label file {path.name}"
     try:

@@ -34,12 +34,10 @@ NEUTRAL_QUANTILE, LABELLED_QUANTILE = 0.1, 0.3
 LEAST_NEUTRAL_FRAMES = 50  # frames labelled neutral that are worth more than all others together
 _TALK = {channel: tuple(row) for channel, row in _TABLES["talk"].items()}
 _STEADY = (0.5, 0.0, 1.0)  # quantile over time, its value in plain talk, and its growth with a unit's weight
-
 _PRESSERS = ("mouthRoll", "mouthShrug", "mouthPress")
 _YIELD, _AJAR, _TALKING_JAW, _LEAST_PRESSING = 0.8, 0.3, 0.16, 0.36
 """A mouth presses by `_YIELD` less with the jaw at `_AJAR`, as the performer has it, and by at least the last of these
 shares of a unit's weight; the third is the median jaw in plain talk, for curves without a jaw."""
-
 _SIGNED = tuple(
     (ARKIT.index(f"eyeLook{first}{side}"), ARKIT.index(f"eyeLook{second}{side}"))
     for first, second in (("Up", "Down"), ("In", "Out"))
@@ -210,10 +208,13 @@ def _fit(
 def _rhythms(curves: MotionClip) -> dict[str, float]:
     """Strengths of nods, shakes and many blinks, in clips long enough to show them."""
     found = {}
+    window, rates_hz = np.hanning(len(curves) + 2)[1:-1], np.fft.rfftfreq(len(curves), 1.0 / curves.fps)
+    within = (rates_hz >= _RHYTHM_HZ[0]) & (rates_hz <= _RHYTHM_HZ[1])
     for name, (channel, plain_rad, growth_rad) in _TABLES["rhythms"].items():
         if curves.present[ARKIT.index(channel)] and curves.duration_s >= _RHYTHM_LEAST_S:
-            swing_rad = _swing(curves[channel], curves.fps)
-            found[name] = float(np.sqrt(max(swing_rad**2 - plain_rad**2, 0.0)) / growth_rad)
+            spectrum = np.fft.rfft((curves[channel] - curves[channel].mean()) * window)
+            swing = float(np.sqrt(2.0 * (np.abs(spectrum[within]) ** 2).sum() / (len(curves) * (window**2).sum())))
+            found[name] = float(np.sqrt(max(swing**2 - plain_rad**2, 0.0)) / growth_rad)
     lids = ("eyeBlinkLeft", "eyeBlinkRight")
     if all(curves.present[ARKIT.index(lid)] for lid in lids) and curves.duration_s >= _BLINKS_LEAST_S:
         shut = np.minimum(*(curves[lid] for lid in lids))
@@ -222,12 +223,3 @@ def _rhythms(curves: MotionClip) -> dict[str, float]:
         per_minute = 60.0 * int((np.diff(blinking.astype(int)) == 1).sum()) / curves.duration_s
         found["blink_more"] = (per_minute / _BLINKS_PER_MINUTE - 1.0) / _MORE_BLINKS
     return found
-
-
-def _swing(curve: Float32[np.ndarray, " frames"], fps: float) -> float:
-    """Root mean square of what a curve does at the rates of nods and shakes."""
-    window = np.hanning(len(curve) + 2)[1:-1]
-    spectrum = np.fft.rfft((curve - curve.mean()) * window)
-    rates_hz = np.fft.rfftfreq(len(curve), 1.0 / fps)
-    within = (rates_hz >= _RHYTHM_HZ[0]) & (rates_hz <= _RHYTHM_HZ[1])
-    return float(np.sqrt(2.0 * (np.abs(spectrum[within]) ** 2).sum() / (len(curve) * (window**2).sum())))

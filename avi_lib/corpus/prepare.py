@@ -32,19 +32,9 @@ from jaxtyping import Bool, Float16
 from tqdm import tqdm
 
 import avi_lib
+from avi_lib.corpus import dataset
 from avi_lib.corpus.adapters import scan_source
-from avi_lib.corpus.dataset import (
-    DESCRIPTION,
-    FORMAT,
-    SHARD_SUFFIX,
-    ClipEntry,
-    Index,
-    Part,
-    load_part,
-    read_description,
-    save_part,
-    save_shard,
-)
+from avi_lib.corpus.dataset import DESCRIPTION, FORMAT, ClipEntry, Index, Part, load_part, read_description, save_part
 from avi_lib.corpus.layouts import Recording, Refusal
 from avi_lib.corpus.measure import neutral_face
 from avi_lib.corpus.scripts import Script
@@ -63,8 +53,7 @@ RECORDINGS_PER_JOB = 16  # about how many recordings are prepared together
 MOST_JOBS = 4096  # of a split, so that millions of clips do not lie in as many files
 SHARD_S = 600.0  # seconds of clips after which a job begins another shard: what a worker holds in memory
 
-Digests = Mapping[Path, str]
-"""SHA-256 of files."""
+Digests = Mapping[Path, str]  # SHA-256 of files
 
 
 class Job(NamedTuple):
@@ -140,7 +129,7 @@ def carry_out(job: Job, plan: Plan) -> None:
         if segments and (last or sum(segment.entry.duration_s for segment in segments) > SHARD_S):
             name = f"{job.key}-{len(sizes):03d}"
             arrays, made, said = assemble(segments, plan, job.split, name)
-            sizes[name] = save_shard(plan.folder / "shards" / f"{name}{SHARD_SUFFIX}", arrays)
+            sizes[name] = dataset.save_shard(plan.folder / "shards" / f"{name}{dataset.SHARD_SUFFIX}", arrays)
             clips, scripts, segments = clips + made, scripts + said, []
     save_part(plan.folder, job.split, job.key, Part(clips, scripts, tuple(refused), sizes))
 
@@ -257,8 +246,6 @@ SPLITS = ("train", "validation", "test")
 
 
 # The health of a prepared corpus, and its folder while it is made.
-
-
 @dataclass(frozen=True)
 class Health:
     """Counts over a prepared corpus; minutes are of clips, counts by name are sorted by name."""
@@ -341,18 +328,15 @@ _OWN = frozenset((".lock", "sources.json", "health.json", "shards", "index", "tr
 """What a preparation leaves behind that was stopped before it said what it makes, or whose description is gone."""
 _TORN = re.compile(r"\.[\w-]+\.[0-9a-f]{8}\.(json|parquet|safetensors|probe)")
 """Names of files in the making, see `atomic_path`."""
-_SHARD = re.compile(rf"(([0-9a-f]{{32}})-\d{{3}}){re.escape(SHARD_SUFFIX)}")
+_SHARD = re.compile(rf"(([0-9a-f]{{32}})-\d{{3}}){re.escape(dataset.SHARD_SUFFIX)}")
 
 
 @contextmanager
 def claim(folder: Place, adapter: str, source: Path) -> Iterator[Place]:
     """A folder for the corpus of one source; only files of a preparation are removed there.
 
-    On a disk it is locked within the block; object stores know no locks.
-
-    Raises:
-        InputError: the folder is not empty and holds no corpus, holds one of another source or adapter, lies in the
-            source or around it, or is being written by another process.
+    On a disk it is locked within the block; object stores know no locks. Raises InputError for a folder with other
+    files, or with a corpus of another source or adapter, in the source or around it, or that another process writes.
     """
     if isinstance(folder, Path):
         given, folder = folder, folder.resolve()
@@ -426,11 +410,8 @@ def prepare(
     """Prepare a raw corpus and say how it went.
 
     Nothing is written to the source; the destination is a `place`. `workers` are those of `worker_pool`; the result
-    does not depend on them. `progress` shows bars, on a terminal only when None.
-
-    Raises:
-        InputError: the source does not fit the adapter, or the destination holds something else or is being written.
-        AviError: a worker died.
+    does not depend on them. `progress` shows bars, on a terminal only when None. Raises InputError for a source that
+    does not fit the adapter, and what `claim` raises; AviError for a worker that died.
     """
     settings = settings or PrepareSettings()
     try:

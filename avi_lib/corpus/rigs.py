@@ -26,19 +26,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from avi_lib.corpus.layouts import RuleError, read_json
 from avi_lib.errors import Finding, InputError, cause
-from avi_lib.motion.clip import (
-    ARKIT,
-    HEAD_ROTATION,
-    MOST_HEAD_RAD,
-    UNREADABLE,
-    MotionClip,
-    MotionSpace,
-    in_units,
-    match_channels,
-    outside,
-    read_array,
-    read_clip,
-)
+from avi_lib.motion import clip as clips
+from avi_lib.motion.clip import ARKIT, UNREADABLE, MotionClip, MotionSpace, read_array, read_clip
 from avi_lib.motion.formats import load_livelink
 
 RIG_MAPS = Path(__file__).parent / "rig_maps"  # folder of the maps that ship with the package
@@ -87,7 +76,7 @@ class RigMap(BaseModel, frozen=True, strict=True):
                 values[:, i] += np.float32(weight) * curves[name]
             present[i] = bool(given) if self.tracker else not feeds or any(name in moving for name, _ in given)
         head = ARKIT.groups["head"][0]
-        clipped = outside(values[:, :head], ARKIT.channels)
+        clipped = clips.outside(values[:, :head], ARKIT.channels)
         values[:, :head] = np.clip(values[:, :head], 0.0, 1.0)  # trackers step over it by a few hundredths
         if self.tracker:
             for group in map(list, ARKIT.groups.values()):
@@ -100,8 +89,7 @@ ARKIT_MAP = RigMap(
     channels={channel: {channel: 1.0} for channel in ARKIT.channels},
     ignored=[f"{side}Eye{axis}" for side in ("Left", "Right") for axis in ("Yaw", "Pitch", "Roll")],
     tracker=True,
-)
-"""Rigs whose weights are named as ARKit and Live Link Face do; the order is free, head rotations are radians."""
+)  # rigs whose weights are named as ARKit and Live Link Face do; the order is free, head rotations are radians
 
 
 def load_rig_map(path: Path) -> RigMap:
@@ -136,7 +124,7 @@ def map_for(names: Sequence[str], own: Path | None = None) -> RigMap:
             raise InputError("names of the rig", got, "write them as the npz has them")
         return chosen
     nearest = max(shipped_maps(), key=lambda rig: len(given & rig.known()))
-    match = match_channels(names, ARKIT.channels)
+    match = clips.match_channels(names, ARKIT.channels)
     if {name.lower() for name in match.unused} <= ARKIT_MAP.known() and given - nearest.known():
         fed = {channel: {names[i]: 1.0 / len(parts) for i in parts} for channel, parts in match.parts.items()}
         return ARKIT_MAP.model_copy(update={"channels": fed})
@@ -165,11 +153,11 @@ def load_rig(path: Path, rig_map: Path | None = None) -> MotionClip:
     with np.errstate(over="ignore"):
         space = MotionSpace(rig.name, tuple(names), {}, ())
         clip = read_clip(weights.astype(np.float32), float(fps.item()), space, path)
-    turning = {name.lower() for channel in HEAD_ROTATION for name in rig.channels.get(channel, {})}
+    turning = {name.lower() for channel in clips.HEAD_ROTATION for name in rig.channels.get(channel, {})}
     eyes = {name.lower() for name in rig.ignored}
     heads = [i for i, name in enumerate(names) if name.lower() in turning]
     others = [i for i, name in enumerate(names) if name.lower() not in turning | eyes]
-    values, repairs = in_units(clip.values, names, others, [((i,), MOST_HEAD_RAD) for i in heads], path)
+    values, repairs = clips.in_units(clip.values, names, others, [((i,), clips.MOST_HEAD_RAD) for i in heads], path)
     return _curves(path, rig, replace(clip, values=values, repairs=(*clip.repairs, *repairs)), names)
 
 

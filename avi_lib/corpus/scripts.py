@@ -23,17 +23,8 @@ import numpy as np
 import yaml
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import (
-    ACTION_UNITS,
-    EMOTION_WORDS,
-    EMOTIONS,
-    STRENGTH_WORDS,
-    WORDINGS,
-    levels,
-    opposites,
-    prototype,
-    quantise,
-)
+from avi_lib.instruction import action_units
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, STRENGTH_WORDS, WORDINGS, levels, prototype
 from avi_lib.instruction.grammar import MAX_UNITS, Phrasing, UnsayableError, describe, salient, speakers_of
 from avi_lib.instruction.instruction import Instruction
 
@@ -45,8 +36,7 @@ _EQUAL, _FORBIDDEN = 0.35, 0.18  # shares of scripts whose movements have one st
 BUNDLES: tuple[dict[str, float], ...] = (
     *({name: 1.0} for name in sorted(ACTION_UNITS)),
     *(wording.units for wording in WORDINGS if len(wording.units) > 1),
-)
-"""What is drawn together: every unit alone, and the composites ("brows", "a scowl") with the factor of each unit."""
+)  # what is drawn together: every unit alone, and the composites ("brows", "a scowl") with the factor of each unit
 _MOST_UNITS = MAX_UNITS - max(map(len, BUNDLES))  # movements that are drawn at most, so that one more can be forbidden
 _COMPOSITE_PAIRS = {" ".join(pair) for bundle in BUNDLES for pair in combinations(sorted(bundle), 2)}
 
@@ -125,10 +115,10 @@ class ScriptWriter:
         if count < 1:
             return ()
         rng = np.random.default_rng(int(self.rng.integers(_SEEDS)))
-        return _different(parts, count, 50 * count, rng, speakers=speakers_of(self.gender))
+        return different(parts, count, 50 * count, rng, speakers=speakers_of(self.gender))
 
 
-def _different(parts: Instruction, count: int, tries: int, rng: np.random.Generator, **how: Any) -> tuple[str, ...]:
+def different(parts: Instruction, count: int, tries: int, rng: np.random.Generator, **how: Any) -> tuple[str, ...]:
     """Up to `count` different sentences that say parts, found in so many tries; `how` as `describe` takes it."""
     said: dict[str, None] = {}
     for _ in range(tries):
@@ -138,14 +128,13 @@ def _different(parts: Instruction, count: int, tries: int, rng: np.random.Genera
     return tuple(said)
 
 
-def draw_instruction(rng: np.random.Generator, alone: bool | None = None) -> Instruction:
+def draw_instruction(rng: np.random.Generator) -> Instruction:
     """What a face may be asked for, whatever the clip: action units alone, or an emotion with some or none.
 
     For training that performs anew at every step; the text says nothing of the parts. Units of one side are drawn more
-    often: left and right differ by little, and a network that rarely sees them apart takes them for one. `alone` says
-    which of the two it is, None draws that too.
+    often: left and right differ by little, and a network that rarely sees them apart takes them for one.
     """
-    if rng.random() < _ALONE if alone is None else alone:
+    if rng.random() < _ALONE:
         units = _free_units(int(rng.integers(1, 5)), rng, _ONE_SIDED)
         return Instruction("A person speaks.", action_units=_forbidding(units, rng))
     emotion, kind = str(rng.choice(EMOTIONS)), str(rng.choice(("label", "mix")))
@@ -160,19 +149,14 @@ def _draw(kind: str, emotion: str, level: int, rng: np.random.Generator) -> Inst
     if kind == "other":
         emotion = str(rng.choice([name for name in EMOTIONS if name != emotion]))
         level = int(rng.choice(levels(emotion)))
-    if kind == "label":
-        units = _of_prototype(emotion, level, rng)
+    if kind == "label":  # up to two of the emotion's own units at a strength near or far from their usual one
+        usual = sorted(prototype(emotion, level))
+        count = min(int(rng.integers(0, 3)), len(usual))
+        chosen = rng.choice(usual, count, replace=False).tolist() if count else []
+        units = {name: round(float(rng.uniform(_FAINTEST, 1.0)), 3) for name in chosen}
     else:
         units = _free_units(int(rng.integers(1, 4) if kind == "mix" else rng.integers(0, 3)), rng)
     return Instruction("A person speaks.", emotion, level, _forbidding(units, rng, emotion, level))
-
-
-def _of_prototype(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
-    """Up to two of the emotion's own units at a strength near or far from their usual one."""
-    usual = prototype(emotion, level)
-    count = min(int(rng.integers(0, 3)), len(usual))
-    chosen = [str(name) for name in rng.choice(sorted(usual), count, replace=False)] if count else []
-    return {name: round(float(rng.uniform(_FAINTEST, 1.0)), 3) for name in chosen}
 
 
 def _forbidding(
@@ -194,7 +178,7 @@ def _free_units(count: int, rng: np.random.Generator, favoured: float = 1.0, bli
     Those of one side of the face, of the gaze and of the head are `favoured` times as likely as others.
     Blinking is idle behaviour, which is stored apart from the motion that a text has to be true of.
     """
-    opposed = opposites()
+    opposed = action_units.opposites()
     chances = np.array([favoured if next(iter(bundle)).startswith(_SIDED) else 1.0 for bundle in BUNDLES])
     order = rng.choice(len(BUNDLES), len(BUNDLES), replace=False, p=chances / chances.sum())
     same = float(rng.uniform(_FAINTEST, 1.0))
@@ -244,7 +228,7 @@ def _loose(templates: Sequence[str], rng: np.random.Generator, phrasing: Phrasin
     slots = dict(_SENTENCES["speakers"][int(rng.integers(len(_SENTENCES["speakers"])))])
     pair = rng.choice(EMOTIONS, 2, replace=False)
     for suffix, emotion in zip(("", "2"), map(str, pair), strict=True):
-        words = EMOTION_WORDS[emotion]
+        words = action_units.EMOTION_WORDS[emotion]
         if f"{{felt{suffix}}}" in template:
             level = int(rng.integers(3)) if len(words.adjectives) > 1 else 0
             slots[f"felt{suffix}"] = phrasing.of(words.adjectives[level], rng)
@@ -288,8 +272,7 @@ _NEVER_HELD_OUT: dict[Draw, tuple[Kind, ...]] = {
     "train": (),
     "combination": ("emotion", "free", "moves", "plain"),
     "wording": ("plain",),
-}
-"""Kinds that have no combination, or no wording, to be held out."""
+}  # kinds that have no combination, or no wording, to be held out
 _COUNTS = (0.3, 0.3, 0.25, 0.15)  # shares of scripts of one to four movements
 
 
@@ -333,13 +316,10 @@ def draw_style_script(
 ) -> StyleScript:
     """One script said in at most `texts` different sentences.
 
-    Args:
-        rng: the source of every choice.
-        texts: sentences that say it, at most; equal ones are dropped.
-        plain: sentences that ask for nothing, such as transcripts, for the kind of that name.
-        draw: for training, which nothing held out gets into; or for an evaluation on held-out combinations, said in
-            training's wordings, or on held-out wordings of combinations that training sees.
-        kind: see `StyleScript`; drawn when None. InputError when it has no combination or wording to be held out.
+    `plain` are sentences that ask for nothing, such as transcripts, for the kind of that name; a kind (see
+    `StyleScript`) is drawn when None. `draw` is for training, which nothing held out gets into; or for an evaluation on
+    held-out combinations, said in training's wordings, or on held-out wordings of combinations that training sees.
+    Raises InputError for a kind that has no combination or wording to be held out.
     """
     if kind in _NEVER_HELD_OUT[draw]:
         raise InputError(f"a kind that combines parts or words for a held-out {draw}", str(kind), "ask for units")
@@ -362,7 +342,7 @@ def draw_style_script(
 def said_in_training(parts: Instruction, texts: int, rng: np.random.Generator) -> tuple[str, ...]:
     """Up to `texts` different sentences that say parts in wordings of training; none where it has no words for them."""
     parts = replace(parts, action_units=salient(parts.action_units))
-    return _different(parts, texts, 50, rng, phrasing=_training_phrasing())
+    return different(parts, texts, 50, rng, phrasing=_training_phrasing())
 
 
 def _parts(kind: Kind, rng: np.random.Generator, phrasing: Phrasing) -> Instruction:
@@ -381,7 +361,7 @@ def _parts(kind: Kind, rng: np.random.Generator, phrasing: Phrasing) -> Instruct
         if kind == "emotion":
             forbidden = {name: 0.0 for name, strength in parts.action_units.items() if strength == 0}
             return replace(parts, action_units=forbidden)
-    units = {name: quantise(strength) for name, strength in parts.action_units.items()}
+    units = {name: action_units.quantise(strength) for name, strength in parts.action_units.items()}
     return replace(parts, action_units={n: v for n, v in units.items() if v > 0 or parts.action_units[n] == 0})
 
 

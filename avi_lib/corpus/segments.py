@@ -117,7 +117,14 @@ def make_segments(
     Raises InputError when the sound cannot be used or nothing long enough is left.
     """
     speech = load_voice(recording.speech, LONGEST_RECORDING_MIN) if recording.speech else None
-    known, phones_from, doubts = _known_phones(recording, speech)
+    known, phones_from, doubts = None, "speech" if speech else "none", list[str]()  # recognised where not known
+    if speech is not None and recording.phones is not None:
+        known, phones_from = recording.phones, "corpus"
+    elif speech is not None and recording.language != "en":
+        doubts = ["phones_of_another_language"]
+    elif speech is not None and recording.text is not None:
+        track = align_phones(speech.wave, recording.text)
+        known, phones_from, doubts = track.phones, "text", ["text_doubtful"] if track.warning else []
     report = speech.report if speech else None
     segments = []
     for first, last, length, curves in _parts(speech, pieces, settings):
@@ -156,20 +163,6 @@ def make_segments(
         got = "nothing so long in it" + (" with both sound and motion" if pieces and speech else "")
         raise InputError(f"at least {settings.shortest_s:g} s", got, "record a longer take")
     return segments
-
-
-def _known_phones(recording: Recording, speech: Voice | None) -> tuple[tuple[Phone, ...] | None, str, tuple[str, ...]]:
-    """Phones of the whole recording, None where each clip's are recognised; where from, and what is doubtful."""
-    if speech is None:
-        return None, "none", ()
-    if recording.phones is not None:
-        return recording.phones, "corpus", ()
-    if recording.language != "en":
-        return None, "speech", ("phones_of_another_language",)
-    if recording.text is None:
-        return None, "speech", ()
-    track = align_phones(speech.wave, recording.text)
-    return track.phones, "text", ("text_doubtful",) if track.warning else ()
 
 
 def _parts(

@@ -67,8 +67,7 @@ ACTION_UNITS = {
         {channel: float(weight) for key, weight in entry.get("channels", {}).items() for channel in _sides(key)},
     )
     for name, entry in TABLES["action_units"].items()
-}
-"""Every action unit by name."""
+}  # every action unit by name
 
 
 @dataclass(frozen=True)
@@ -93,8 +92,7 @@ WORDINGS = TypeAdapter(tuple[Wording, ...]).validate_python(
         *({**entry, "units": dict.fromkeys(words(entry["units"]), 1)} for entry in TABLES["joint_units"]),
         *TABLES["expressions"],
     ]
-)
-"""Wordings of single units, of pairs that move together ("brows raised") and of expressions ("a scowl")."""
+)  # wordings of single units, of pairs that move together ("brows raised") and of expressions ("a scowl")
 
 
 def opposites() -> dict[str, frozenset[str]]:
@@ -109,16 +107,10 @@ def opposites() -> dict[str, frozenset[str]]:
 
 
 def unit_channels(strengths: Mapping[str, float]) -> dict[str, float]:
-    """ARKit channels of several action units together.
+    """ARKit channels of several action units (name to strength 0-1) together: the weight of each.
 
-    Args:
-        strengths: strength 0-1 of each action unit by name; a name without channels (a rhythm) adds nothing.
-
-    Returns:
-        channel to weight: the largest weight where units share a blendshape, the sum where they share a head rotation.
-
-    Raises:
-        KeyError: a name is no action unit.
+    That is the largest where units share a blendshape, the sum where they share a head rotation. A rhythm adds nothing.
+    Raises KeyError for a name that is no action unit.
     """
     channels: dict[str, float] = {}
     for name, strength in strengths.items():
@@ -144,8 +136,7 @@ class StrengthWords:
 STRENGTH_WORDS = TypeAdapter(tuple[StrengthWords, ...]).validate_python(TABLES["strengths"])
 """The seven buckets, weakest first."""
 
-PLAIN_STRENGTH = 0.6
-"""What a movement is worth when nothing is said about how much."""
+PLAIN_STRENGTH = 0.6  # what a movement is worth when nothing is said about how much
 
 
 def quantise(strength: float) -> float:
@@ -167,11 +158,9 @@ EMOTION_WORDS = {
         *(tuple(words(level.get(kind)) for level in entry["levels"]) for kind in ("adjectives", "nouns", "also"))
     )
     for name, entry in TABLES["emotions"].items()
-}
-"""Words for each of the ten emotions."""
+}  # words for each of the ten emotions
 
-EMOTIONS = tuple(EMOTION_WORDS)
-"""The ten emotions; `neutral` and `calm` have one level, the others three."""
+EMOTIONS = tuple(EMOTION_WORDS)  # the ten emotions; `neutral` and `calm` have one level, the others three
 
 
 def levels(emotion: str) -> tuple[int, ...]:
@@ -182,9 +171,7 @@ def levels(emotion: str) -> tuple[int, ...]:
 def prototype(emotion: str, level: int) -> dict[str, float]:
     """Action units (name to strength 0-1) that show an emotion at a level.
 
-    Raises:
-        KeyError: no such emotion.
-        ValueError: the emotion has no such level.
+    Raises KeyError for another emotion, ValueError for a level that it does not have.
     """
     if level not in levels(emotion):
         raise ValueError(f"{emotion} has levels {levels(emotion)}; got {level}")
@@ -201,33 +188,23 @@ def carriers(emotion: str) -> tuple[str, ...]:
 REALISATIONS = Path(__file__).with_name("realisations.yaml")
 
 
-class Realisation(NamedTuple):
-    """A way in which people show an emotion.
+@dataclass(frozen=True)
+class Realisation:
+    """A way in which people show an emotion, and its `share` of their strong takes.
 
-    `share` of their strong takes; of each unit by name the strengths at each level, and the standard deviation between
-    takes as a share of that.
+    Of each unit by name the strengths at each level, and last the standard deviation between takes as a share of them.
     """
 
     share: float
-    strengths: dict[str, tuple[float, ...]]
-    spreads: dict[str, float]
+    units: dict[str, Annotated[tuple[float, ...], BeforeValidator(words)]]
 
 
-def _realisation(entry: Mapping[str, Any]) -> Realisation:
-    units = {name: tuple(map(float, words(listed))) for name, listed in entry["units"].items()}
-    spreads = {name: min(listed[-1], 1.0) for name, listed in units.items()}
-    return Realisation(float(entry["share"]), {name: listed[:-1] for name, listed in units.items()}, spreads)
-
-
-REALISED = {
-    emotion: tuple(map(_realisation, entries))
-    for emotion, entries in yaml.load(REALISATIONS.read_text("utf-8"), yaml.CBaseLoader).items()
-}
-"""Realisations by real people of the emotions that were recorded; realisations.yaml says how they were measured."""
+REALISED = TypeAdapter(dict[str, tuple[Realisation, ...]]).validate_python(
+    yaml.load(REALISATIONS.read_text("utf-8"), yaml.CBaseLoader)
+)  # realisations by real people of the emotions that were recorded; realisations.yaml says how they were measured
 _ALIKE, _USUAL_SPREAD = 0.5, 0.4
 """Share of the variance between takes that all units have in common; the spread where nobody was recorded."""
-_LEAST = 0.075
-"""Half of the faintest word is nothing."""
+_LEAST = 0.075  # half of the faintest word is nothing
 
 
 def draw_realisation(emotion: str, level: int, rng: np.random.Generator) -> dict[str, float]:
@@ -236,16 +213,15 @@ def draw_realisation(emotion: str, level: int, rng: np.random.Generator) -> dict
     A realisation is drawn by its share, then how strong the take is and each unit in it; where nobody was recorded the
     prototype varies alike. Raises what `prototype` raises.
     """
-    usual = prototype(emotion, level)
-    spreads = dict.fromkeys(usual, _USUAL_SPREAD)
+    units = {name: (strength, _USUAL_SPREAD) for name, strength in prototype(emotion, level).items()}
     if ways := REALISED.get(emotion, ()):
         shares = np.array([way.share for way in ways])
         way = ways[int(rng.choice(len(ways), p=shares / shares.sum()))]
-        usual, spreads = {name: listed[level - 1] for name, listed in way.strengths.items()}, way.spreads
-    common, own = rng.normal(), rng.normal(size=len(usual))
+        units = {name: (listed[level - 1], min(listed[-1], 1.0)) for name, listed in way.units.items()}
+    common, own = rng.normal(), rng.normal(size=len(units))
     drawn = {
-        name: strength * (1.0 + spreads[name] * (np.sqrt(_ALIKE) * common + np.sqrt(1.0 - _ALIKE) * alone))
-        for (name, strength), alone in zip(usual.items(), own.tolist(), strict=True)
+        name: strength * (1.0 + spread * (np.sqrt(_ALIKE) * common + np.sqrt(1.0 - _ALIKE) * alone))
+        for (name, (strength, spread)), alone in zip(units.items(), own.tolist(), strict=True)
     }
     return {name: round(float(min(value, 1.0)), 3) for name, value in drawn.items() if value > _LEAST}
 

@@ -19,29 +19,15 @@ from operator import contains
 import numpy as np
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import (
-    ACTION_UNITS,
-    EMOTION_WORDS,
-    EMOTIONS,
-    STRENGTH_WORDS,
-    TABLES,
-    WORDINGS,
-    EmotionClass,
-    Wording,
-    levels,
-    prototype,
-    quantise,
-    words,
-)
+from avi_lib.instruction import action_units
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, TABLES, EmotionClass, levels, quantise, words
 from avi_lib.instruction.parser import scan
 
-MAX_LENGTH = 400
-"""Characters an instruction may have."""
-MAX_UNITS = 8
-"""Action units that one sentence is made to hold; `salient` chooses them from measured ones."""
+MAX_LENGTH = 400  # characters an instruction may have
+MAX_UNITS = 8  # action units that one sentence is made to hold; `salient` chooses them from measured ones
 
 
-_SAID = sorted((each for each in WORDINGS if each.states), key=lambda each: -len(each.units))
+_SAID = sorted((each for each in action_units.WORDINGS if each.states), key=lambda each: -len(each.units))
 
 
 @dataclass(frozen=True)
@@ -54,8 +40,7 @@ class Speaker:
     gender: str | None = None
 
 
-GENDERS = ("female", "male")
-"""Genders that words for a speaker can tell."""
+GENDERS = ("female", "male")  # genders that words for a speaker can tell
 SPEAKERS = tuple(Speaker(*words(listed)) for listed in TABLES["speakers"])
 """Everyone that a sentence can be about when nobody is known; `speakers_of` takes those that fit a known person."""
 _ADDRESSEE = Speaker("you", "your", "person")
@@ -65,8 +50,7 @@ _FACE = Speaker("a face", "its", "face")
 def speakers_of(gender: str | None) -> tuple[Speaker, ...]:
     """Those of `SPEAKERS` whose words guess nothing: the neutral ones, and those of the gender where it is known.
 
-    Raises:
-        InputError: a gender that is neither None nor one of `GENDERS`.
+    Raises InputError for a gender that is neither None nor one of `GENDERS`.
     """
     if gender is not None and gender not in GENDERS:
         raise InputError(f"a gender of {', '.join(GENDERS)}, or None", repr(gender), "pass None where it is not known")
@@ -75,8 +59,7 @@ def speakers_of(gender: str | None) -> tuple[Speaker, ...]:
 
 FRAMES = tuple(TABLES["frames"].splitlines())
 """Sentences with slots, as words.yaml explains them; the first is the plain one of captioned talking-face corpora."""
-PLAIN_FRAME = "{who} {speak} with {states}."
-"""The plain sentence that names action units alone."""
+PLAIN_FRAME = "{who} {speak} with {states}."  # the plain sentence that names action units alone
 _UNIT_SLOTS = ("states", "acts", "doing", "do")
 _DOUBLED, _PREDICATIVE = frozenset(words(TABLES["doubled"])), frozenset(words(TABLES["predicative"]))
 _VERBS = ("feel", "speak", "look", "talk", "show", "sound", "seem", "say")
@@ -138,7 +121,7 @@ def _someone(felt: str, noun: str) -> str:
     """Such as "an angry man", or "a man who is full of scorn" where the adjective cannot stand before the noun."""
     *degree, last = felt.split()
     clumsy = last in _PREDICATIVE or felt.startswith(("a ", "to some", "ever so")) or len(degree) > 1
-    graded = any(felt == f"{word} {last}" for bucket in STRENGTH_WORDS for word in bucket.emotions)
+    graded = any(felt == f"{word} {last}" for bucket in action_units.STRENGTH_WORDS for word in bucket.emotions)
     return f"a {noun} who is {felt}" if clumsy or (degree and not graded) else _with_article(f"{felt} {noun}")
 
 
@@ -155,15 +138,17 @@ class _Writer:
 
     def felt(self, emotion: str, level: int) -> str:
         """An adjective phrase for the emotion at the level: a word of that level, or a plain word with a degree."""
-        adjectives = EMOTION_WORDS[emotion].adjectives
+        adjectives = action_units.EMOTION_WORDS[emotion].adjectives
         if len(adjectives) == 1 or self.rng.random() < 0.5:
             return self.pick(adjectives[level - 1])
-        degrees = [degree for bucket in STRENGTH_WORDS if bucket.shift == level - 2 for degree in bucket.emotions]
+        degrees = [
+            degree for bucket in action_units.STRENGTH_WORDS if bucket.shift == level - 2 for degree in bucket.emotions
+        ]
         return f"{self.pick(degrees)} {self.pick([word for word in adjectives[1] if ' ' not in word])}".strip()
 
     def fill(self, phrase: str, strength: float) -> str:
         """A phrasing with its adverb or adjective, possessive and article put in."""
-        bucket = min(STRENGTH_WORDS, key=lambda each: abs(each.strength - strength))
+        bucket = min(action_units.STRENGTH_WORDS, key=lambda each: abs(each.strength - strength))
         phrase = phrase.replace("~", self.pick(bucket.adjectives)) if "~" in phrase else phrase
         phrase = phrase.replace("*", self.pick(bucket.after if phrase.endswith("*") else bucket.before))
         phrase = " ".join(phrase.replace("@", self.speaker.possessive).split())
@@ -172,7 +157,7 @@ class _Writer:
         noun_phrase = phrase.removeprefix("a ")
         return noun_phrase if noun_phrase.startswith("a ") else _with_article(noun_phrase)
 
-    def moving(self, slot: str, groups: Sequence[tuple[Wording, float]]) -> str:
+    def moving(self, slot: str, groups: Sequence[tuple[action_units.Wording, float]]) -> str:
         """What moves, as the slot wants it: noun phrases, or verbs in the third person, as participles, as orders."""
         said = []
         for wording, strength in groups:
@@ -185,7 +170,7 @@ class _Writer:
             said.append(self.fill(phrase, strength))
         return " and ".join([", ".join(said[:-1]), said[-1]] if len(said) > 1 else said)
 
-    def forbidden(self, groups: Sequence[tuple[Wording, float]]) -> str:
+    def forbidden(self, groups: Sequence[tuple[action_units.Wording, float]]) -> str:
         """Such as ", without smiling or lowering his brows" for the units at strength 0."""
         phrases = []
         for wording, _ in groups:
@@ -195,7 +180,7 @@ class _Writer:
         return f", without {' or '.join(phrases)}" if phrases else ""
 
 
-def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[Wording, float]]:
+def _groups(units: Mapping[str, float], rng: np.random.Generator) -> list[tuple[action_units.Wording, float]]:
     """Wordings that cover the units, in random order; units that move together at one strength are said together."""
     left = dict(units)
     found = []
@@ -223,7 +208,7 @@ def _sentence(units: Mapping[str, float], emotion: str | None, level: int | None
     if emotion and level:
         felt = writer.felt(emotion, level)
         filled |= {"felt": felt, "someone_felt": _someone(felt, speaker.noun)}
-        filled |= {"mood": writer.pick(EMOTION_WORDS[emotion].nouns[level - 1])}
+        filled |= {"mood": writer.pick(action_units.EMOTION_WORDS[emotion].nouns[level - 1])}
     moving = [group for group in groups if group[1] > 0]
     filled |= {slot: writer.moving(slot, moving) for slot in _UNIT_SLOTS if slot in named}
     text = frame.format_map(filled).removesuffix(".")
@@ -249,22 +234,13 @@ def describe(
 ) -> str:
     """A sentence that says an emotion and action units, and nothing else.
 
-    Args:
-        action_units: name to strength 0-1, at most `MAX_UNITS`; said at the bucket nearest to it. Exactly 0 is said as
-            "without ...", less than half of the faintest word is left out.
-        emotion: one of `EMOTIONS`, or None to say none.
-        level: the emotion's level; None takes 2, or 1 where the emotion has no other.
-        rng: draws the frame, the speaker and the words.
-        frame: one of `FRAMES`; drawn among those that fit when None.
-        speakers: whom the sentence may be about, such as `speakers_of("female")`; anyone by default. A sentence that
-            addresses its reader, or is about a face, names none of them.
-        phrasing: which frames, words and phrasings may be said, anything when None. For texts that hold out wordings
-            from others.
-
-    Raises:
-        UnsayableError: a strict phrasing has no words for a place.
-        InputError: an unknown emotion, level or unit, too many units, a frame with other slots than there are parts,
-            or no speaker.
+    `action_units` are names with strengths 0-1, at most `MAX_UNITS`, each said at the bucket nearest to it: exactly 0
+    as "without ...", less than half of the faintest word not at all. Without a level it is 2, or 1 where the emotion
+    has no other. `frame` is one of `FRAMES`, drawn among those that fit when None. `speakers` are those that the
+    sentence may be about; one that addresses its reader, or is about a face, names none of them. `phrasing` says which
+    frames, words and phrasings may be said, for texts that hold out wordings from others. Raises UnsayableError where a
+    strict phrasing has no words for a place; InputError for an unknown emotion, level or unit, too many units, a frame
+    with other slots than there are parts, and no speaker.
     """
     if emotion is not None and emotion not in EMOTIONS:
         raise InputError(f"an emotion of {', '.join(EMOTIONS)}", repr(emotion), "choose one of them")
@@ -295,25 +271,12 @@ def describe(
 
 # Answers: the plain sentence that is written of a clip, the questions asked of the language model, and their words.
 
-OPENING = "A person feels"
-"""How every answer begins; the emotion has its place behind it."""
-ANSWER_UNITS = 2
-"""Action units that an answer names."""
-DRAWN_WORDINGS = 24
-"""Wordings of the units that are drawn for an answer; the shortest is taken."""
-CONSIDERED = 3
-"""Action units of a prototype that a sentence may name where none is heard."""
+OPENING = "A person feels"  # how every answer begins; the emotion has its place behind it
+ANSWER_UNITS = 2  # action units that an answer names
+DRAWN_WORDINGS = 24  # wordings of the units that are drawn for an answer; the shortest is taken
+CONSIDERED = 3  # action units of a prototype that a sentence may name where none is heard
 
-QUESTIONS = (
-    "How does this person feel?",
-    "What does the speaker feel, and how does it show?",
-    "Describe the feeling and the face of the speaker.",
-    "Which emotion is in this voice?",
-    "What goes on in the face of this person?",
-    "Say what the speaker feels.",
-    "Write down the expression that fits this voice.",
-    "How does the face move?",
-)
+QUESTIONS = tuple(TABLES["questions"].splitlines())
 """Ways to ask; the first is the one that is asked outside of training."""
 
 
@@ -325,31 +288,27 @@ def class_words(label: EmotionClass) -> str:
     return name if len(levels(label.emotion)) == 1 else f"{degree} {name}"
 
 
-def _speaking(units: Mapping[str, float], seed: int) -> str:
-    """The end of a plain sentence that names units: "speaks with brow strongly down."."""
-    rng = np.random.default_rng(seed)
-    return describe(units, rng=rng, frame=PLAIN_FRAME, speakers=SPEAKERS[:1]).removeprefix("A person ")
-
-
 def worded(label: EmotionClass, units: Mapping[str, float]) -> str:
     """The sentence for an emotion class and action units (name to strength 0-1): it names the strongest two."""
-    opening = f"{OPENING} {class_words(label)}"
-    if not (kept := salient(units, ANSWER_UNITS)):
+    opening, kept = f"{OPENING} {class_words(label)}", salient(units, ANSWER_UNITS)
+    if not kept:
         return f"{opening}."
-    return f"{opening} and {min((_speaking(kept, seed) for seed in range(DRAWN_WORDINGS)), key=len)}"
+    rngs = map(np.random.default_rng, range(DRAWN_WORDINGS))
+    said = [describe(kept, rng=rng, frame=PLAIN_FRAME, speakers=SPEAKERS[:1]) for rng in rngs]
+    return f"{opening} and {min(said, key=len).removeprefix('A person ')}"
 
 
 @cache
 def answer(emotion: str, level: int) -> str:
     """The sentence for an emotion at a level, with the strongest action units of its prototype."""
-    return worded(EmotionClass(emotion, level), prototype(emotion, level))
+    return worded(EmotionClass(emotion, level), action_units.prototype(emotion, level))
 
 
 @cache
 def _said_alone(number: int, strength: float) -> tuple[str, ...]:
     """All that says the units of one of `_SAID` at a strength, behind "with", and is understood as just these."""
     wording = _SAID[number]
-    bucket = min(STRENGTH_WORDS, key=lambda each: abs(each.strength - strength))
+    bucket = min(action_units.STRENGTH_WORDS, key=lambda each: abs(each.strength - strength))
     found = dict[str, None]()
     for phrase in wording.states:
         adverbs = bucket.after if phrase.endswith("*") else bucket.before if "*" in phrase else ("",)
@@ -372,7 +331,7 @@ def continuations(
     """
     units = {name: quantise(value) for name, value in heard if quantise(value) > 0}
     most = len(units) or 2
-    units = units or {n: quantise(v) for n, v in salient(prototype(*label), CONSIDERED).items()}
+    units = units or {n: quantise(v) for n, v in salient(action_units.prototype(*label), CONSIDERED).items()}
     if not said:
         return {f" {class_words(label)} and speaks with" if units else f" {class_words(label)}.": ()}
     if said[-1].endswith("."):

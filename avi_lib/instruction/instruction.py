@@ -24,33 +24,22 @@ from jaxtyping import Float32
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from avi_lib.errors import InputError, cause, kind_of
-from avi_lib.instruction.action_units import (
-    ACTION_UNITS,
-    EMOTIONS,
-    levels,
-    opposites,
-    prototype,
-    quantise,
-    unit_channels,
-)
-from avi_lib.instruction.grammar import MAX_LENGTH, SPEAKERS, Speaker, describe
+from avi_lib.instruction import action_units
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, opposites, prototype, quantise
+from avi_lib.instruction.grammar import MAX_LENGTH
 from avi_lib.instruction.parser import scan
 
-SECOND_EMOTION = 0.7
-"""How much of a second emotion's prototype a mix ("happy and surprised") takes over as named units."""
-FADE_S = 0.6
-"""How long an instruction takes to come on where nothing is said: about the onset of an expression."""
+SECOND_EMOTION = 0.7  # how much of a second emotion's prototype a mix ("happy and surprised") takes over as named units
+FADE_S = 0.6  # how long an instruction takes to come on where nothing is said: about the onset of an expression
 MOST_ENTRIES = 1000
 MOST_BYTES = 1 << 20
-Faces = Mapping[str, Mapping[str, float]]
-"""The action units (name to strength) that show each emotion."""
+Faces = Mapping[str, Mapping[str, float]]  # the action units (name to strength) that show each emotion
 
 
 def normalise_text(text: object) -> str:
     """One line of plain text: NFKC, straight quotes, single spaces; control and format characters and emoji removed.
 
-    Raises:
-        InputError: not a string, empty, or longer than `MAX_LENGTH`.
+    Raises InputError for what is not a string, empty, or longer than `MAX_LENGTH`.
     """
     if not isinstance(text, str):
         got, do = kind_of(text), 'write a sentence such as "She is furious."'
@@ -73,15 +62,12 @@ def normalise_text(text: object) -> str:
 
 @dataclass(frozen=True)
 class Instruction:
-    """A sentence and its understood parts.
+    """A sentence and its understood parts; InputError for a part outside its range.
 
     `action_units` maps names of `ACTION_UNITS` to strengths 0-1; 0 means the sentence forbids the movement ("without
     smiling"). `level` is 1-3 and there is one whenever there is an emotion. `others` are emotions, with their levels,
-    that are mixed into the first. `unknown` are the words not understood, `said` is what was written where the text
-    is the reader's words for it (`understand`).
-
-    Raises:
-        InputError: a part is outside its range.
+    that are mixed into the first. `unknown` are the words not understood, `said` is what was written where the text is
+    the reader's words for it (`understand`).
     """
 
     text: str
@@ -108,8 +94,7 @@ class Instruction:
     def parse(cls, text: str) -> Instruction:
         """Understand template sentences and free English; other words are kept in `unknown` and ignored.
 
-        Raises:
-            InputError: not a string, empty, or longer than `MAX_LENGTH` characters after normalisation.
+        Raises InputError for what is not a string, empty, or longer than `MAX_LENGTH` characters after normalisation.
         """
         plain = normalise_text(text)
         found = scan(plain)
@@ -159,21 +144,18 @@ def understand(text: str) -> Instruction:
 
 
 def expression_targets(instruction: Instruction, faces: Faces | None = None) -> dict[str, float]:
-    """ARKit channels of the expression an instruction asks for, at its apex.
+    """ARKit channels of an instruction's expression at its apex: weights in 0-1, head rotations in radians.
 
-    `faces` are the action units of each of its emotions, where these are not shown by their prototypes.
-    The emotion's prototype is the base. A unit the instruction names takes its main channels over at the named strength
-    (0 switches them off), weakens the prototype's channels that oppose it (raised brows undo an angry face's lowered
-    ones) and otherwise only adds. Two named units that oppose each other are both kept: the sentence asked for both.
-    Jaw and mouth channels are meant as offsets to the speech movement; units with a rhythm (`ActionUnit.rhythm`) are
-    not in here and are read from `instruction.action_units`.
-
-    Returns:
-        channel to target: blendshape weights in 0-1, head rotations in radians; absent channels rest at 0.
+    `faces` are the action units of each of its emotions, where these are not shown by their prototypes. The emotion's
+    prototype is the base. A unit the instruction names takes its main channels over at the named strength (0 switches
+    them off), weakens the prototype's channels that oppose it (raised brows undo an angry face's lowered ones) and
+    otherwise only adds. Two named units that oppose each other are both kept: the sentence asked for both. Jaw and
+    mouth channels are meant as offsets to the speech movement; units with a rhythm (`ActionUnit.rhythm`) are not in
+    here and are read from `instruction.action_units`.
     """
     instruction, emotion = instruction.folded(faces), instruction.emotion
-    targets = unit_channels(_face(emotion, instruction.level or 1, faces)) if emotion else {}
-    asked = unit_channels(instruction.action_units)
+    targets = action_units.unit_channels(_face(emotion, instruction.level or 1, faces)) if emotion else {}
+    asked = action_units.unit_channels(instruction.action_units)
     named = (channel for name in instruction.action_units for channel in ACTION_UNITS[name].main_channels())
     taken = dict.fromkeys(named)  # in order: the same every time
     opposed = opposites()
@@ -188,29 +170,6 @@ def expression_targets(instruction: Instruction, faces: Faces | None = None) -> 
         channel: round(float(value), 6) if channel.startswith("head") else round(min(max(value, 0.0), 1.0), 6)
         for channel, value in targets.items()
     }
-
-
-def paraphrases(
-    instruction: Instruction, n: int, seed: int, *, speakers: Sequence[Speaker] = SPEAKERS
-) -> tuple[str, ...]:
-    """`n` different sentences that say what an instruction asks for; the same seed gives the same ones.
-
-    `speakers` are those that the sentences may be about, as in `describe`.
-
-    Raises:
-        InputError: the grammar has fewer sentences for it, it holds more than `MAX_UNITS` units, or no speaker.
-    """
-    rng = np.random.default_rng(seed)
-    folded = instruction.folded()
-    parts = (folded.action_units, folded.emotion, folded.level)
-    found: dict[str, None] = {}
-    for _ in range(50 * n):
-        if len(found) == n:
-            break
-        found[describe(*parts, rng=rng, speakers=speakers)] = None
-    if len(found) < n:
-        raise InputError(f"an instruction with {n} paraphrases", f"about {len(found)}", "ask for fewer")
-    return tuple(found)
 
 
 @dataclass(frozen=True)

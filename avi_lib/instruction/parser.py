@@ -20,25 +20,13 @@ from functools import cache, lru_cache
 from itertools import chain
 from typing import Literal
 
-from avi_lib.instruction.action_units import (
-    ACTION_UNITS,
-    EMOTION_WORDS,
-    PLAIN_STRENGTH,
-    STRENGTH_WORDS,
-    TABLES,
-    WORDINGS,
-    carriers,
-    levels,
-    prototype,
-    words,
-)
+from avi_lib.instruction import action_units
+from avi_lib.instruction.action_units import ACTION_UNITS, PLAIN_STRENGTH, TABLES, WORDINGS, levels, words
 
-Units = tuple[tuple[str, float], ...]
-"""Action units with the factor a phrase puts on its strength."""
+Units = tuple[tuple[str, float], ...]  # action units with the factor a phrase puts on its strength
 Kind = Literal["emotion", "units", "part", "move", "strength", "level", "not", "break", "function", "unknown"]
 
-MARKS = frozenset("%.,;:!?()—–")
-"""Tokens that are punctuation."""
+MARKS = frozenset("%.,;:!?()—–")  # tokens that are punctuation
 
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*|[%.,;:!?()—–]")
 """A number, a word (apostrophes inside it), or a mark; hyphens only separate words."""
@@ -98,8 +86,7 @@ COMPOSITIONS: dict[tuple[str, str], Units] = {
     for wording in WORDINGS
     for part, listed in wording.moves.items()
     for moves in listed
-}
-"""What a part with its movements means."""
+}  # what a part with its movements means
 STILL = "still"
 _OF_PART: dict[str, dict[str, None]] = {}
 for (_part, _), _units in COMPOSITIONS.items():
@@ -125,10 +112,10 @@ def lexicon_entries() -> Iterator[tuple[str, Meaning]]:
     for wording in WORDINGS:
         units = tuple(wording.units.items())
         yield from ((phrase, Meaning("units", units=units)) for phrase in wording.phrases)
-    for emotion, known in EMOTION_WORDS.items():
+    for emotion, known in action_units.EMOTION_WORDS.items():
         for level, kinds in enumerate(zip(known.adjectives, known.nouns, known.also, strict=True), 1):
             yield from ((word, Meaning("emotion", emotion, level)) for word in chain(*kinds))
-    for bucket in STRENGTH_WORDS:
+    for bucket in action_units.STRENGTH_WORDS:
         for word in (*bucket.before, *bucket.after, *bucket.adjectives, *bucket.emotions, *bucket.also):
             yield word, Meaning("strength", strength=bucket.strength, shift=bucket.shift)
     for word in ("half", "halfway", "half way"):
@@ -152,8 +139,6 @@ def _lexicon() -> tuple[dict[tuple[str, ...], Meaning], int]:
 
 
 # Items: the phrases of a sentence.
-
-
 @dataclass
 class Item:
     """A phrase found in a text: its meaning, its words, and what its clause says about it."""
@@ -378,9 +363,9 @@ def scan(text: str) -> Scan:
         emotions[next(iter(emotions))] = stated
     named = [(name, min(found, len(levels(name)))) for name, found in emotions.items()]
     emotion, level = named[0] if named else (None, None)
-    shown = {unit for each in named for unit in prototype(*each)} | units.keys()
+    shown = {unit for each in named for unit in action_units.prototype(*each)} | units.keys()
     denied = [each for each in denied if each not in emotions]
-    units |= {unit: 0.0 for each in denied for unit in carriers(each) if unit not in shown}
+    units |= {unit: 0.0 for each in denied for unit in action_units.carriers(each) if unit not in shown}
     return Scan(emotion, level, tuple(named[1:]), units, _unknown(items, clauses, heads), tuple(denied))
 
 
