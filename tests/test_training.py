@@ -174,9 +174,9 @@ def test_a_checkpoint_of_another_recipe_or_a_damaged_one_is_refused(tmp_path):
     refuse("of another one", steps=60)
     refuse("of another one", items=19)
     other = nn.Sequential(nn.Linear(1, 9), nn.Dropout(0.2), nn.Tanh(), nn.Linear(9, 1))
-    refuse(r"has \(9, 1\) for model/0.weight; got \(8, 1\) in .*last.safetensors", other)
-    refuse(r"has \(1, 1\) for model/weight; got nothing", nn.Linear(1, 1))
-    refuse(r"has nothing for average/module.3.bias; got \(1,\)", network()[:3])
+    refuse(r"of this model; got .*last.safetensors: \(8, 1\) for model.0.weight, not \(9, 1\)", other)
+    refuse(r"nothing for model.weight, not \(1, 1\)", nn.Linear(1, 1))
+    refuse(r"\(1,\) for average.module.3.bias, not nothing", network()[:3])
     kept = tmp_path / "last.safetensors"
     kept.write_bytes(kept.read_bytes()[:200])
     refuse("whole checkpoint")

@@ -11,6 +11,7 @@ clips of a person are joined, so that the network also knows the middle of long 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Unpack
@@ -29,20 +30,12 @@ from avi_lib.motion.flow import COLOUR, DRAWN, FPS, FlowNetwork
 from avi_lib.settings import FlowSettings
 from avi_lib.training.loop import How, LogLine, Losses, train
 
-JOINED_FRAMES = 8
-"""Frames over which two clips fade into one another."""
-GAINS = {
-    "brows": (0.55, 1.7),
-    "gaze": (0.55, 1.7),
-    "cheeks_nose": (0.55, 1.7),
-    "head": (0.55, 1.7),
-    "blink": (0.8, 1.2),
-}
+JOINED_FRAMES = 8  # frames over which two clips fade into one another
+GAINS = dict.fromkeys(("brows", "gaze", "cheeks_nose", "head"), (0.55, 1.7)) | {"blink": (0.8, 1.2)}
 """By how much the movement of a group is made smaller or larger."""
 HELD = 0.3
 """A channel held above this is kept within its limits; below, a clip may go beyond rest, as trackers' people do."""
-_MOST = 7.0
-"""Squared errors are counted up to this many deviations: tracks have leaps."""
+_MOST = 7.0  # squared errors are counted up to this many deviations: tracks have leaps
 
 
 class RealTake(NamedTuple):
@@ -110,7 +103,9 @@ class FlowLosses:
         self.of_person: dict[tuple[str, str], list[RealTake]] = {}
         for take in self.real:
             self.of_person.setdefault(take.person, []).append(take)
-        self.rest = {person: _at_rest(own) for person, own in self.of_person.items()}
+        neutral = {who: [take for take in own if take.neutral] or own for who, own in self.of_person.items()}
+        rest = {who: np.median([take.level for take in own], axis=0) for who, own in neutral.items()}
+        self.rest = {who: level.astype(np.float32) for who, level in rest.items()}
         rng = np.random.default_rng([settings.train.seed, 3])
         seen = self.draw(rng.integers(len(self.real), size=256), rng)
         spoken = seen.features[seen.valid.repeat_interleave(2, dim=1)]
@@ -204,12 +199,6 @@ def _in_units(flow: FlowNetwork, batch: Example) -> tuple[torch.Tensor, torch.Te
     return motion, batch.valid[..., None] & batch.present[:, None, list(DRAWN)]
 
 
-def _at_rest(own: Sequence[RealTake]) -> Float32[np.ndarray, " 55"]:
-    """What a person's face is held at when it is neutral."""
-    levels = [take.level for take in own if take.neutral] or [take.level for take in own]
-    return np.median(levels, axis=0).astype(np.float32)
-
-
 def _joined(first: RealTake, second: RealTake) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features, contour and moves of two takes, one after the other."""
     fade = np.linspace(0.0, 1.0, JOINED_FRAMES + 2, dtype=np.float32)[1:-1, None]
@@ -232,14 +221,8 @@ def _asked(rng: np.random.Generator) -> Float32[np.ndarray, " 55"]:
     return added
 
 
-def _mirrored(name: str) -> int:
-    """The channel of the other side."""
-    side, other = ("Left", "Right") if name.endswith("Left") else ("Right", "Left")
-    swapped = name.removesuffix(side) + other if name.endswith(side) else name
-    return ARKIT.index(swapped)
-
-
-MIRRORED = np.array([_mirrored(name) for name in ARKIT.channels])
+_OTHER = {"Left": "Right", "Right": "Left"}
+MIRRORED = np.array([ARKIT.index(re.sub("Left$|Right$", lambda side: _OTHER[side[0]], c)) for c in ARKIT.channels])
 TURNED = np.array([-1.0 if name in ("headYaw", "headRoll") else 1.0 for name in ARKIT.channels], np.float32)
 
 

@@ -38,16 +38,12 @@ FACE_REGIONS = ("lips", "eyes", "upper_face", "face")
 FAINT = 0.02
 """mm^2 that a channel at full weight counts beyond what it moves: some, such as the tongue's, move no
 vertex of a region, and would be left free."""
-CLOSED_MM = 0.5
-"""Lips less than this apart are closed."""
-LOOKED_AT = 256
-"""Items from which features, styles and motion are normalised and losses scaled."""
-LEAST_DEVIATION = 0.02
-"""Channels that hardly move are normalised as if they moved this much."""
+CLOSED_MM = 0.5  # lips less than this apart are closed
+LOOKED_AT = 256  # items from which features, styles and motion are normalised and losses scaled
+LEAST_DEVIATION = 0.02  # channels that hardly move are normalised as if they moved this much
 LEAST_STYLE = 0.1
 """Entries of a style that hardly differ are normalised as if they differed by this share of what is usual."""
-NOTEWORTHY = 0.05
-"""An error this large counts in any channel, however seldom it moves."""
+NOTEWORTHY = 0.05  # an error this large counts in any channel, however seldom it moves
 
 Motion = Float[torch.Tensor, "clips frames channels"]
 Present = Bool[torch.Tensor, "clips channels"]
@@ -55,8 +51,6 @@ Valid = Bool[torch.Tensor, "clips frames"]
 
 
 # The batch: speech with its true motion, and other motion that shows the style.
-
-
 class MotionBatch(NamedTuple):
     """Motion at 25 frames a second, which channels of each clip are true, which frames are there.
 
@@ -79,14 +73,19 @@ Drawn = tuple[MotionBatch, MotionBatch, tuple[MotionBatch, MotionBatch] | None]
 
 
 class Take(NamedTuple):
-    """A clip and its motions, by number, with the share of each in every channel; None for the whole of one.
+    """A clip and its motions, by name of script, with the share of each in every channel; None for the whole of one.
 
     With `fresh`, an instruction and a seed, the clip performs that instead.
     """
 
     item: Item
-    motions: tuple[tuple[int, Float[np.ndarray, " channels"] | None], ...] = ()
+    motions: tuple[tuple[str, Float[np.ndarray, " channels"] | None], ...] = ()
     fresh: tuple[Instruction, int] | None = None
+
+    @classmethod
+    def whole(cls, item: Item, script: int = 0) -> Take:
+        """One motion of a clip as it is."""
+        return cls(item, ((item.clip.scripts[script], None),))
 
 
 def draw(
@@ -107,37 +106,32 @@ def draw_unlabelled(
 ) -> tuple[MotionBatch, MotionBatch]:
     """Any speech, and real motion that shows another style: the motion is the speech's own, not the answer."""
     real = [mixture.real[int(number)] for number in rng.integers(len(mixture.real), size=len(items))]
-    style = _style(mixture, [Take(item, ((0, None),)) for item in real], settings, rng)
-    return _speech(mixture, [Take(item, ((0, None),)) for item in items], settings, rng), style
+    style = _style(mixture, list(map(Take.whole, real)), settings, rng)
+    return _speech(mixture, list(map(Take.whole, items)), settings, rng), style
 
 
 def _take(item: Item, space: MotionSpace, settings: TalkingSettings, rng: np.random.Generator) -> Take:
     if not item.real and rng.random() < settings.fresh:
         return Take(item, fresh=(draw_instruction(rng), int(rng.integers(2**62))))
-    scripts = len(item.clip.scripts)
-    first = int(rng.integers(scripts))
-    if item.real or scripts < 2 or rng.random() >= settings.mixed:
-        return Take(item, ((first, None),))
-    second = (first + 1 + int(rng.integers(scripts - 1))) % scripts
+    scripts = item.clip.scripts
+    first = int(rng.integers(len(scripts)))
+    if item.real or len(scripts) < 2 or rng.random() >= settings.mixed:
+        return Take.whole(item, first)
+    second = (first + 1 + int(rng.integers(len(scripts) - 1))) % len(scripts)
     share = np.zeros(len(space), np.float32)
     for group in space.groups.values():
         share[list(group)] = rng.random() if rng.random() < 0.5 else float(rng.random() < 0.5)
-    return Take(item, ((first, share), (second, 1 - share)))
+    return Take(item, ((scripts[first], share), (scripts[second], 1 - share)))
 
 
 def _shown_by(mixture: Mixture, take: Take, settings: TalkingSettings, rng: np.random.Generator) -> Take:
     """The same scripts in the same shares, at times as performed over another clip."""
-    if take.fresh is not None:
-        others = mixture.performed
-        shows = rng.random() < settings.exchanged
-        return Take(others[int(rng.integers(len(others)))] if shows else take.item, fresh=take.fresh)
-    corpus, clip = take.item.corpus, take.item.clip
-    partners = mixture.partners(take.item)
-    if not partners or rng.random() >= settings.exchanged:
+    others: Sequence[Item] = mixture.performed
+    if take.fresh is None:
+        others = [Item(take.item.corpus, partner) for partner in mixture.partners(take.item)]
+    if not others or rng.random() >= settings.exchanged:
         return take
-    partner = partners[int(rng.integers(len(partners)))]
-    motions = tuple((corpus.number(partner, clip.scripts[script]), share) for script, share in take.motions)
-    return Take(Item(corpus, partner), motions)
+    return take._replace(item=others[int(rng.integers(len(others)))])
 
 
 def _speech(
@@ -189,7 +183,7 @@ def _part(
     if take.fresh is not None:
         full, still = performer_of(take.item).perform_with_still(*take.fresh)
         return features, still.values[rows], full.values[rows] - still.values[rows], present
-    parts = [(script, np.float32(1) if share is None else share) for script, share in take.motions]
+    parts = [(corpus.number(clip, name), np.float32(1) if share is None else share) for name, share in take.motions]
     motion, idle = (
         np.sum([read(clip, script)[rows] * share for script, share in parts], axis=0)
         for read in (corpus.motion, corpus.idle)
@@ -205,8 +199,6 @@ def _padded(curves: Sequence[np.ndarray], frames: int) -> tuple[torch.Tensor, to
 
 
 # Errors of motion, on a head's mesh without making its vertices: a quadratic form of the change of the weights.
-
-
 @dataclass(frozen=True, eq=False)
 class MotionError:
     """Quadratic errors of motion by region.
@@ -223,31 +215,29 @@ class MotionError:
         return {region: (change @ factor.to(change)).square().sum(dim=-1) for region, factor in self.factors.items()}
 
 
-def motion_error(space: MotionSpace) -> MotionError:
+def motion_error(space: MotionSpace, deviation: Float[torch.Tensor, " channels"] | None = None) -> MotionError:
     """The errors that training lowers.
 
     ARKIT: FACE_REGIONS of the open head's mesh in mm^2, and "head", its rotation, in radians^2. FLAME, whose mesh is
-    not to hand: squared coefficients, expression as "face", jaw as "lips", and "head".
+    not to hand: squared coefficients, expression as "face", jaw as "lips", and "head". With their `deviation` also
+    "channels": every channel in units of it, so that small and rare ones count as well.
     """
     every = torch.eye(len(space))
-    rotation = every[:, list(space.groups["head"])]
+    factors = {"head": every[:, list(space.groups["head"])]}
+    if deviation is not None:
+        factors["channels"] = torch.diag(1 / deviation)
     if space is not ARKIT:
         named = {"face": every[:, list(space.groups["expression"])], "lips": every[:, list(space.groups["lips"])]}
-        return MotionError({**named, "head": rotation}, None)
-    head, shapes, factors = load_head(), len(ARKIT_BLENDSHAPES), {}
+        return MotionError(named | factors, None)
+    head, shapes, regions = load_head(), len(ARKIT_BLENDSHAPES), {}
     for region in FACE_REGIONS:
         basis = MM * head.shapes[:, head.regions[region]].astype(np.float64)
         form = np.einsum("avi,bvi->ab", basis, basis) / basis.shape[1] + FAINT * np.eye(shapes)
         factor = np.zeros((len(ARKIT), shapes))
         factor[:shapes] = np.linalg.cholesky(form)
-        factors[region] = torch.from_numpy(factor.astype(np.float32))
+        regions[region] = torch.from_numpy(factor.astype(np.float32))
     gap = MM * head.lip_gap(np.eye(len(ARKIT), dtype=np.float32))
-    return MotionError({**factors, "head": rotation}, torch.from_numpy(gap))
-
-
-def with_channels(error: MotionError, deviation: Float[torch.Tensor, " channels"]) -> MotionError:
-    """The same and "channels": every channel in units of its deviation, so that small and rare ones count as well."""
-    return replace(error, factors={**error.factors, "channels": torch.diag(1 / deviation)})
+    return MotionError(regions | factors, torch.from_numpy(gap))
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,16 +295,13 @@ def content_loss(error: MotionError, generated: Motion, own: Motion, valid: Vali
     if error.gap is None:
         return torch.zeros((), device=generated.device)
     with torch.autocast(generated.device.type, enabled=False):
-        row = error.gap.to(own)
-        curves = [_standardised(motion.float() @ row, valid) for motion in (generated, own)]
+        row, count, curves = error.gap.to(own), valid.sum(dim=1, keepdim=True), []
+        for motion in (generated.float(), own):
+            curve = motion @ row
+            curve = (curve - (curve * valid).sum(dim=1, keepdim=True) / count) * valid
+            # a millimetre's hundredth steadies flat curves
+            curves.append(curve / (curve.square().sum(dim=1, keepdim=True) / count + 1e-4).sqrt())
         return 1 - (curves[0] * curves[1] * valid).sum(dim=1).div(valid.sum(dim=1)).mean()
-
-
-def _standardised(curve: Float[torch.Tensor, "clips frames"], valid: Valid) -> Float[torch.Tensor, "clips frames"]:
-    """Mean 0 and variance 1 over the valid frames of each clip; a millimetre's hundredth steadies flat ones."""
-    count = valid.sum(dim=1, keepdim=True)
-    curve = (curve - (curve * valid).sum(dim=1, keepdim=True) / count) * valid
-    return curve / (curve.square().sum(dim=1, keepdim=True) / count + 1e-4).sqrt()
 
 
 def _channel_mean(motion: Motion, present: Present, valid: Valid) -> Float[torch.Tensor, " channels"]:
@@ -328,8 +315,6 @@ def _mean(values: Float[torch.Tensor, "clips frames"], valid: Valid) -> torch.Te
 
 
 # Training.
-
-
 class TalkingLosses:
     """The losses of a batch, as the training loop asks for them; sets the model's normalisation when made."""
 
@@ -353,7 +338,7 @@ class TalkingLosses:
         model.generator.style_mean.copy_(usual)
         least = LEAST_STYLE * torch.from_numpy(styles.scale(mixture.space))
         model.generator.style_deviation.copy_(torch.maximum(differs.sqrt(), least))
-        self.error = with_channels(motion_error(mixture.space), deviation.clamp_min(NOTEWORTHY))
+        self.error = motion_error(mixture.space, deviation.clamp_min(NOTEWORTHY))
         self.scale = Scale.of(self.error, speech.motion, speech.present, speech.valid)
 
     def draw(self, items: np.ndarray, rng: np.random.Generator) -> Drawn:

@@ -42,8 +42,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from avi_lib.errors import AviError, InputError, OutputError, cause, one_line
-from avi_lib.files import atomic_path, check_writable, make_folder, write_file
+from avi_lib.files import check_writable, make_folder, write_file
 from avi_lib.settings import Settings, TrainSettings
+from avi_lib.weights import check_weights
 
 LogLine = dict[str, Any]
 M = TypeVar("M", bound=nn.Module)
@@ -233,15 +234,9 @@ class Processes:
 class TrainingLog:
     """A line of losses every so many steps, in memory, in a file and on a TensorBoard where one is asked for.
 
-    Args:
-        path: the file, a JSON object a line; lines up to `step` are kept.
-        step: where training goes on.
-        board: folder of a TensorBoard, none when None.
-        written: whether this process writes; others keep lines in memory alone.
-
-    Raises:
-        InputError: the file is not a log, or a board is asked for and the package `tensorboard` is not installed.
-        OutputError: file or board cannot be written.
+    The file `path` has a JSON object a line, of which those up to `step` are kept; `board` is the folder of the
+    TensorBoard. A process that has not `written` keeps lines in memory alone. Raises InputError for a file that is no
+    log, and a board without the package `tensorboard`; OutputError where file or board cannot be written.
     """
 
     def __init__(self, path: Path, step: int, board: Path | None = None, written: bool = True) -> None:
@@ -259,8 +254,7 @@ class TrainingLog:
             self._board = SummaryWriter(str(board), purge_step=step + 1)  # nothing past the step is shown
         self._begun_s = time.perf_counter() - (self.lines[-1]["s"] if self.lines else 0.0)
         if written:
-            with atomic_path(path) as temporary:
-                temporary.write_text("".join(f"{json.dumps(line)}\n" for line in self.lines), "utf-8")
+            write_file(path, "".join(f"{json.dumps(line)}\n" for line in self.lines).encode())
 
     def add(self, step: int, losses: Mapping[str, float], epoch: float) -> LogLine:
         """Add a step's losses; `s` is the time that training has taken, in all runs together."""
@@ -286,18 +280,14 @@ class TrainingLog:
 def read_log(path: Path, step: int) -> list[LogLine]:
     """Lines of a log up to a step; a last line that a kill cut short is dropped. InputError for another file."""
     try:
-        whole = path.read_text("utf-8").rpartition("\n")[0]
-        lines = [json.loads(line) for line in whole.splitlines()]
+        lines = list(map(json.loads, path.read_text("utf-8").rpartition("\n")[0].splitlines()))
         return [line for line in lines if line["step"] <= step and line["s"] >= 0]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "the log of a training", f"{path}: {cause(error)}", "remove it, or take another folder"
-        ) from error
+        do = "remove it, or take another folder"
+        raise InputError("the log of a training", f"{path}: {cause(error)}", do) from error
 
 
 # Checkpoints: everything that training needs to go on as if it had never stopped, in one safetensors file.
-
-
 def save_checkpoint(
     path: Path,
     step: int,
@@ -308,7 +298,7 @@ def save_checkpoint(
     processes: int = 1,
 ) -> None:
     """Write step, recipe, weights, averaged weights, the optimizer's state, number of processes, atomically."""
-    tensors = _weights_of(model, average)
+    tensors = nn.ModuleDict({"model": model, "average": average}).state_dict()
     for number, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{number}/{name}": value for name, value in moments.items()}
     written = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -329,6 +319,7 @@ def load_checkpoint(
     Raises InputError when it is damaged, of another recipe or of another model, or left by another number of processes
     before its last step (they draw other random numbers); all three are as they were then.
     """
+    both, moments = nn.ModuleDict({"model": model, "average": average}), dict[int, dict[str, torch.Tensor]]()
     try:
         with safe_open(path, "pt") as stored:
             header = json.loads((stored.metadata() or {})["avi"])
@@ -338,26 +329,15 @@ def load_checkpoint(
             if step < steps and (made := header.get("processes", 1)) != processes:
                 raise InputError(f"a checkpoint of {processes} processes", f"{path} of {made}", f"take {made}")
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+        for name in [name for name in found if name.startswith("optimizer/")]:
+            _, number, moment = name.split("/")
+            moments.setdefault(int(number), {})[moment] = found.pop(name)
+        check_weights(both, found)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError("a whole checkpoint", f"{path}: {cause(error)}", REMEDY) from error
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name in [name for name in found if name.startswith("optimizer/")]:
-        _, number, moment = name.split("/")
-        moments.setdefault(int(number), {})[moment] = found.pop(name)
-    own = _weights_of(model, average)
-    for name in [*own, *sorted(found.keys() - own.keys())]:
-        has, got = (tuple(where[name].shape) if name in where else "nothing" for where in (own, found))
-        if has != got:
-            raise InputError(f"a checkpoint of this model, which has {has} for {name}", f"{got} in {path}", REMEDY)
-    for name, value in found.items():
-        own[name].copy_(value)
+        raise InputError("a whole checkpoint of this model", f"{path}: {cause(error)}", REMEDY) from error
+    both.load_state_dict(found)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     return step
-
-
-def _weights_of(model: nn.Module, average: nn.Module) -> dict[str, torch.Tensor]:
-    parts = {"model": model, "average": average}
-    return {f"{part}/{name}": value for part, each in parts.items() for name, value in each.state_dict().items()}
 
 
 def trained_by(processes: int, stage: Callable[..., T], *parts: Any, **how: Any) -> T:
@@ -413,25 +393,15 @@ def train(
 
     Killed or not, the result is the same to the bit, on a processor with as many threads; CUDA adds in any order.
 
-    Args:
-        model: the network; it is moved to the device.
-        loss_of: losses of a batch, see above.
-        items: number of training items.
-        settings: the recipe's numbers.
-        folder: where checkpoint and log are kept.
-        recipe: what is trained on what, in words or a digest; with the settings it decides whether a checkpoint fits.
-        device: where to compute; the processor when None.
-        progress: show a bar; on a terminal only when None.
-        on_log: called with every line of the log, in the first process alone.
-        board: folder of a TensorBoard that shows the losses, none when None.
+    model, loss_of: the network, which is moved to the device, and losses of a batch, see above; items: how many there
+    are; folder: where checkpoint and log are kept; recipe: what is trained on what, in words or a digest: with items
+    and settings it decides whether a checkpoint fits; device: the processor when None; progress: show a bar, on a
+    terminal only when None; on_log: called with every line of the log, in the first process alone; board: folder of a
+    TensorBoard that shows the losses.
 
-    Returns:
-        The averaged weights in a model of their own, and the log's lines.
-
-    Raises:
-        AviError: a loss or the gradient is not finite; the checkpoint before is kept.
-        InputError: there is no item, or fewer in a batch than processes; the folder cannot be written, or holds a
-            checkpoint of another recipe or model, or a damaged one; a board is asked for without its package.
+    Gives the averaged weights in a model of their own, and the log's lines. Raises AviError for a loss or gradient that
+    is not finite, the checkpoint before is kept then; InputError for no item, fewer in a batch than processes, a folder
+    that cannot be written or holds a checkpoint of another recipe or model, and a board without its package.
     """
     if items < 1:
         raise InputError("at least one training item", str(items), "check the corpus and what is selected from it")
@@ -448,18 +418,18 @@ def train(
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.average))
     rate, decay = settings.learning_rate, settings.weight_decay
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay, fused=True)
-    count, last = processes.count, settings.steps
-    step = load_checkpoint(kept, digest, model, average, optimizer, count, last) if kept.is_file() else 0
+    state, count, last = (model, average, optimizer), processes.count, settings.steps
+    step = load_checkpoint(kept, digest, *state, count, last) if kept.is_file() else 0
     processes.start_alike(model, step)
     log = TrainingLog(folder / "log.jsonl", step, board, written=first)
     hidden = True if not first else None if progress is None else not progress
+    draw: Callable[..., Any] = getattr(loss_of, "draw", lambda items, _: items)
 
     def drawn(step: int) -> tuple[int, np.random.Generator, Any]:
         """A step's items, how many there are, and its random stream behind what was drawn for them."""
         items_of_step = processes.share(batch_at(step, items, settings.batch, settings.seed))
         rng = rng_at(step, settings.seed, processes.rank)
-        draw: Callable[..., Any] | None = getattr(loss_of, "draw", None)
-        return len(items_of_step), rng, draw(items_of_step, rng) if draw else items_of_step
+        return len(items_of_step), rng, draw(items_of_step, rng)
 
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else ()),
@@ -476,7 +446,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, settings)
             with torch.autocast(device.type, torch.bfloat16, enabled=computes_bfloat16(device)):
-                found = loss_of(model, batch, rng, step / settings.steps)
+                found = loss_of(model, batch, rng, step / last)
             optimizer.zero_grad(set_to_none=True)
             found["loss"].backward()
             weight = share / settings.batch
@@ -491,13 +461,13 @@ def train(
             average.update_parameters(model)
             step += 1
             shown.update()
-            if step % settings.log_every == 0 or step == settings.steps:
+            if step % settings.log_every == 0 or step == last:
                 line = log.add(step, losses, epoch=step * settings.batch / items)
                 shown.set_postfix(loss=f"{losses['loss']:.4g}")
                 if on_log is not None and first:
                     on_log(line)
-            if (step % settings.save_every == 0 or step == settings.steps) and first:
-                save_checkpoint(kept, step, digest, model, average, optimizer, count)
+            if (step % settings.save_every == 0 or step == last) and first:
+                save_checkpoint(kept, step, digest, *state, count)
     if processes.count > 1:
         distributed.barrier()
     return cast(M, average.module), log.lines

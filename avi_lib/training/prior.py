@@ -88,21 +88,11 @@ def make_bank(
 
     A performance moves less than a face: where there is real motion, its dynamics are lent to the performed styles.
 
-    Args:
-        corpora: prepared ones in the space ARKIT.
-        encoder: of the sentences.
-        scripts: how many.
-        texts: sentences a script, at most.
-        seed: the source of every choice.
-        draw: what is held out; see `draw_style_script`.
-        kind: of all scripts, drawn when None.
-        splits: whose speakers perform; a voice that one corpus holds out does not train through another.
-        real: whether real motion of these splits goes in too, with what is known of its styles.
-        folder: where states of texts are kept by content; nowhere when None.
-        progress: as in `train`.
-
-    Raises:
-        InputError: no performed clip of a second or more.
+    corpora: prepared ones in the space ARKIT; encoder: of the sentences, `texts` of each of `scripts` at most; draw,
+    kind: what is held out, and the kind of all scripts, see `draw_style_script`; splits: whose speakers perform, and a
+    voice that one corpus holds out does not train through another; real: whether real motion of these splits goes in
+    too, with what is known of its styles; folder: where states of texts are kept by content, nowhere when None. Raises
+    InputError for no performed clip of a second or more.
     """
     without = shared_voices(corpora) if "train" in splits else frozenset()
     clips = [
