@@ -51,17 +51,14 @@ Basis = Float64[np.ndarray, "52 vertices 3"]
 def lve_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | None = None) -> float:
     """Lip vertex error: the mean over frames of the largest distance of any lip vertex from its true place.
 
-    Richard et al. 2021, "MeshTalk"; Fan et al. 2022, "FaceFormer". In millimetres: some public code squares the
-    distances, and its figures do not compare with these.
+    Richard et al. 2021, "MeshTalk"; Fan et al. 2022, "FaceFormer". Some public code squares the distances, and its
+    figures do not compare with these.
     """
     return _vertex_error_mm(motion, target, head, "lips", present)
 
 
 def eve_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | None = None) -> float:
-    """Emotional vertex error: what `lve_mm` is, over the region `upper_face` (eyes, forehead, nose, upper cheeks).
-
-    Peng et al. 2023, "EmoTalk", where the region is the eyes and the forehead.
-    """
+    """Emotional vertex error: `lve_mm` over eyes, forehead, nose and upper cheeks (Peng et al. 2023, "EmoTalk")."""
     return _vertex_error_mm(motion, target, head, "upper_face", present)
 
 
@@ -69,9 +66,8 @@ def fdd_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | Non
     """Upper-face dynamics deviation, signed: how much livelier the true upper face is than this one, in millimetres.
 
     The mean over vertices of std(target) - std(motion), where std is the standard deviation over time of a vertex's
-    distance from its place at rest. 0 is best, > 0 is too still, < 0 is too lively; over many clips signs cancel, so
-    report the mean of absolute values too. NaN with fewer than two frames. Xing et al. 2023, "CodeTalker"; their
-    public code takes the squared distance, the paper the distance.
+    distance from its place at rest. > 0 is too still, < 0 too lively; over many clips signs cancel, so report the mean
+    of absolute values too. NaN with fewer than two frames. Xing et al. 2023, "CodeTalker", as the paper has it.
     """
     weights, others = _pair(motion, target, present)
     basis = _basis_mm(head, "upper_face", present)
@@ -84,8 +80,7 @@ def fdd_mm(motion: Motion, target: Other, head: Head, present: ChannelMask | Non
 def jitter_mm(motion: Motion, head: Head, present: ChannelMask | None = None) -> float:
     """Jitter: the mean length of the third difference over time of the lips' vertices, in mm per frame cubed.
 
-    A place, a speed or an acceleration that is constant has none. It depends on the frame rate: compare at one rate
-    only. NaN with fewer than four frames.
+    Compare at one frame rate only. NaN with fewer than four frames.
     """
     thirds, basis = np.diff(_weights(motion, present), 3, axis=0), _basis_mm(head, "lips", present)
     if basis is None or not len(thirds):
@@ -96,8 +91,7 @@ def jitter_mm(motion: Motion, head: Head, present: ChannelMask | None = None) ->
 def lip_closure(gap: Gap, phones: Sequence[Phone], fps: float) -> float:
     """Lip closure d: the mean lip gap on open vowels less that on /m b p/, in standard deviations of the gap.
 
-    Any unit and any offset of the gap will do. NaN without an open vowel, without /m b p/, or for a gap that is
-    constant.
+    The gap may have any unit and offset. NaN without an open vowel, without /m b p/, or for a gap that is constant.
     """
     _check_curve(gap, fps)
     kinds = frame_phones(phones, len(gap), fps)
@@ -111,27 +105,17 @@ def closures(gap: Gap, phones: Sequence[Phone], fps: float) -> Bool[np.ndarray, 
     """Do the lips close on each /m b p/? One answer an instance, so that those of many clips can be put together.
 
     Yes where the gap comes down to CLOSED_SHARE of its 90th percentile in some frame that the phone touches: that
-    reads the same for a mesh (mm) and for landmarks of a video (eye distances), whatever the size of the mouth, and
-    takes no credit for lips that hang open, since 0 stays the closed mouth. Real lips do not reach 0 there, because
-    landmarks of closed lips keep some distance. Instances beyond the gap's end are left out; so are all those of a
-    clip whose mouth never opens (90th percentile not above 0).
+    reads the same for a mesh and for landmarks of a video, whatever the size of the mouth, and takes no credit for lips
+    that hang open. Instances beyond the gap's end are left out; so are all of a clip whose mouth never opens.
     """
     _check_curve(gap, fps)
     wide = float(np.percentile(gap, 90))
-    if wide <= 0:
-        return np.zeros(0, bool)
-    spans = [
+    touched = [
         gap[int(np.floor(start_s * fps + 1e-6)) : int(np.ceil(end_s * fps - 1e-6))]
         for phone, start_s, end_s in phones
-        if phone in BILABIAL
+        if phone in BILABIAL and wide > 0
     ]
-    return np.array([span.min() <= CLOSED_SHARE * wide for span in spans if len(span)], bool)
-
-
-def closed_fraction(gap: Gap, phones: Sequence[Phone], fps: float) -> float:
-    """Share of the /m b p/ on which the lips close, as `closures` finds it; NaN without such an instance."""
-    closed = closures(gap, phones, fps)
-    return float(closed.mean()) if len(closed) else float("nan")
+    return np.array([span.min() <= CLOSED_SHARE * wide for span in touched if len(span)], bool)
 
 
 def frame_phones(phones: Sequence[Phone], frames: int, fps: float) -> np.ndarray:
@@ -146,14 +130,11 @@ def frame_phones(phones: Sequence[Phone], frames: int, fps: float) -> np.ndarray
 
 def correlation(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " others"]) -> float:
     """Pearson correlation over the frames both curves have; NaN with fewer than two or where a curve is constant."""
-    shared = min(len(a), len(b))
-    if shared < 2:
+    shared = np.stack([curve[: min(len(a), len(b))] for curve in (a, b)])
+    if shared.shape[1] < 2:
         return float("nan")
-    a, b = a[:shared], b[:shared]
-    _check_finite(np.stack([a, b], axis=1))
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan")
-    return float(np.corrcoef(a, b)[0, 1])
+    _check_finite(shared.T)
+    return float(np.corrcoef(shared)[0, 1]) if np.ptp(shared, axis=1).all() else float("nan")
 
 
 def _vertex_error_mm(motion: Motion, target: Other, head: Head, region: str, present: ChannelMask | None) -> float:
@@ -288,10 +269,12 @@ def measure_motion(
     scores = dict.fromkeys(MEASURES, float("nan"))
     if has_channels(motion, ("jawOpen",)):
         seen = own_gap if gap is None else gap[:frames]
-        moves = bool(np.ptp(seen) > 0)
         # a mouth that never moves tells nothing of what is said: 0, not unknown
-        scores["lip_closure_d"] = lip_closure(seen, speech.phones, FPS) if moves else 0.0
-        scores["closed_share"] = closed_fraction(seen, speech.phones, FPS) if moves else 0.0
+        scores |= {"lip_closure_d": 0.0, "closed_share": 0.0}
+        if np.ptp(seen) > 0:
+            closed = closures(seen, speech.phones, FPS)
+            scores["lip_closure_d"] = lip_closure(seen, speech.phones, FPS)
+            scores["closed_share"] = float(closed.mean()) if len(closed) else float("nan")
         spoken = speech.spoken(frames)
         jaw = values[:, ARKIT.index("jawOpen")]
         scores["jaw_energy_r"] = correlation(jaw[spoken], speech.level_db[:frames][spoken])

@@ -90,11 +90,9 @@ def compare_runs(runs: Sequence[Path]) -> Comparison:
     if not stages:
         got = "; ".join(", ".join(each["stages"]) or "none" for each in manifests)
         raise InputError("runs of one notebook", got, "run the same notebook with other parameters")
-    settings = _by_run([_settings(each, stages) for each in manifests])
+    found = [_found(run, manifest, stages) for run, manifest in zip(runs, manifests, strict=True)]
+    settings, figures = (_by_run([each[part] for each in found]) for part in (0, 1))
     settings = {name: row for name, row in settings.items() if len({json.dumps(value) for value in row}) > 1}
-    figures = _by_run(
-        [_figures(run, stages, len(each["parameters"])) for run, each in zip(runs, manifests, strict=True)]
-    )
     pictures = []
     for stage in stages:
         shown = [_pictures(run / f"{stage}.ipynb") for run in runs]
@@ -112,19 +110,17 @@ def sweep(
     One entry where nothing is swept. Raises InputError as `choose` does.
     """
     defaults = {name: value for values in find_stages(root, numbers).values() for name, value in values.items()}
-    values = {name: _parts(text, defaults.get(name)) for name, text in texts.items()}
-    many = [dict(zip(values, chosen, strict=True)) for chosen in product(*values.values())]
+    parts = {name: "," if isinstance(defaults.get(name), int | float) else "|" for name in texts}
+    values = [
+        [part.strip() for part in text.split(parts[name])] if parts[name] in text else [text]
+        for name, text in texts.items()
+    ]
+    many = [dict(zip(texts, chosen, strict=True)) for chosen in product(*values)]
     if len(many) > MOST_RUNS:
         raise InputError(f"at most {MOST_RUNS} runs", f"{len(many)}", "name fewer values")
     for each in many:
         choose(find_stages(root, numbers), each, profile)
     return many
-
-
-def _parts(text: str, default: Any) -> list[str]:
-    """The values of a parameter: commas part numbers and truth values, bars part texts, which may have commas."""
-    by = "," if isinstance(default, int | float) else "|"
-    return [part.strip() for part in text.split(by)] if by in text else [text]
 
 
 def _text(value: Any) -> str:
@@ -139,27 +135,20 @@ def _by_run(found: Sequence[Mapping[str, Any]]) -> Rows:
     return {name: [each.get(name) for each in found] for name in names}
 
 
-def _settings(manifest: Mapping[str, Any], stages: Sequence[str]) -> Values:
-    """Parameters of the stages, and what they ran on."""
-    alone = len(stages) == 1
-    flat: Values = {}
+def _found(run: Path, manifest: Mapping[str, Any], stages: Sequence[str]) -> tuple[Values, Values]:
+    """Parameters of the stages with what they ran on, and numbers that their notebooks recorded."""
+    settings: Values = {}
+    figures: Values = {}
     for stage in stages:
-        before = "" if alone else f"{stage}: "
-        flat |= {f"{before}{name}": value for name, value in manifest["parameters"][stage].items() if name != "OUT"}
-        done = manifest["stages"][stage]
-        flat |= {f"{before}{name}": done.get(name) for name in ("device", "threads")}
-    return flat | {"commit": manifest.get("commit"), "library": manifest["library"][:12]}
-
-
-def _figures(run: Path, stages: Sequence[str], several: int) -> Values:
-    """Numbers that the notebooks recorded."""
-    flat: Values = {}
-    for stage in stages:
-        path = (run if several == 1 else run / stage) / RECORD
+        before = "" if len(stages) == 1 else f"{stage}: "
+        done, asked = manifest["stages"][stage], dict(manifest["parameters"][stage])
+        asked.pop("OUT", None)
+        asked |= {name: done.get(name) for name in ("device", "threads")}
+        settings |= {f"{before}{name}": value for name, value in asked.items()}
+        path = (run if len(manifest["parameters"]) == 1 else run / stage) / RECORD
         if path.is_file():
-            before = "" if len(stages) == 1 else f"{stage}: "
-            _flatten(json.loads(path.read_text("utf-8")), before, flat)
-    return flat
+            _flatten(json.loads(path.read_text("utf-8")), before, figures)
+    return settings | {"commit": manifest.get("commit"), "library": manifest["library"][:12]}, figures
 
 
 def _flatten(value: Any, name: str, flat: Values) -> None:
@@ -174,12 +163,12 @@ def _curves(run: Path) -> dict[str, np.ndarray]:
     """What trainings logged, by the log's folder and the value's name: step and value (steps, 2)."""
     found: dict[str, list[tuple[float, float]]] = {}
     for path in sorted(run.rglob("log.jsonl")):
-        for line in path.read_text("utf-8").splitlines():
-            row = json.loads(line)
+        for row in map(json.loads, path.read_text("utf-8").splitlines()):
             flat: Values = {}
-            _flatten({key: each for key, each in row.items() if key != "step"}, "", flat)
+            step = row.pop("step", 0)
+            _flatten(row, "", flat)
             for name, value in flat.items():
-                found.setdefault(f"{path.parent.relative_to(run)}: {name}", []).append((row.get("step", 0), value))
+                found.setdefault(f"{path.parent.relative_to(run)}: {name}", []).append((step, value))
     return {name: np.array(points, float) for name, points in found.items() if len(points) > 1}
 
 

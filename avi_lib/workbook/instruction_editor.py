@@ -25,13 +25,10 @@ from avi_lib.instruction.instruction import FADE_S, Entry, Instruction, Timeline
 from avi_lib.workbook import studio
 from avi_lib.workbook.studio import LEVELS, REGIONS, STRENGTHS
 
-MOST_ROWS = 12
-"""Rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`."""
-UNNAMED = -1.0
-"""Value of a slider whose action unit the sentence does not name."""
+MOST_ROWS = 12  # rows of a timeline that a page still shows well; longer ones are files for `avi talk --timeline`
+UNNAMED = -1.0  # value of a slider whose action unit the sentence does not name
 
-Reporting = Callable[[], AbstractContextManager[None]]
-"""A context that shows errors in the page, each in one line."""
+Reporting = Callable[[], AbstractContextManager[None]]  # A context that shows errors in the page, each in one line
 _FLEXIBLE = {"flex": "1 1 auto", "width": "auto"}
 
 
@@ -94,7 +91,7 @@ class InstructionEditor:
         for name, slider in self.units.items():
             slider.description, slider.tooltip = name.replace("_", " "), f"{name}, {ACTION_UNITS[name].facs} of FACS"
             self._edits(partial(self._unit_moved, name), slider)
-        self._edits(self._reworded, self.reword)
+        self._edits(lambda: self._rewrite(1), self.reword)
         self._edits(self._added, self.plus)
 
     def _edits(self, act: Callable[[], None], *controls: Any) -> None:
@@ -193,15 +190,10 @@ class InstructionEditor:
         units = {**self.current.folded().action_units, unit: self.units[unit].value}
         self._rewrite(action_units={name: value for name, value in units.items() if value != UNNAMED})
 
-    def _reworded(self) -> None:
-        self._wordings += 1
-        self._rewrite()
-
-    def _rewrite(self, **changed: Any) -> None:
+    def _rewrite(self, reworded: int = 0, **changed: Any) -> None:
         """Write the sentence of changed parts, about the same speaker; in other words where a person asked for some."""
-        old = self.current.folded()
-        names = ("action_units", "emotion", "level")
-        parts: dict[str, Any] = {name: getattr(old, name) for name in names} | changed
+        old, self._wordings = self.current.folded(), self._wordings + reworded
+        parts: dict[str, Any] = {name: getattr(old, name) for name in ("action_units", "emotion", "level")} | changed
         speaker, rng = studio.speaker_of(old.text), np.random.default_rng(self._wordings)
         try:
             if self._wordings:

@@ -49,12 +49,9 @@ _HUES = "#777777 #4db6ac #f2b134 #3b6fb6 #d1495b #7b4fa3 #6a8d3a #e07b39 #8c5a3c
 EMOTION_COLOURS = dict(zip(EMOTIONS, _HUES, strict=True))
 WIDTH_IN = 11.0
 
-EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")
-"""What differs most visibly from one expression to another; see `side_mean`."""
-
+EXPRESSIVE = ("browDown", "browInnerUp", "mouthSmile")  # what differs most visibly between expressions; see `side_mean`
 MOVED, SAME = 0.02, 0.05
 """Channels whose range is smaller do not move; the two sides of a face that never differ by this much are one curve."""
-
 _LOOK: Any = {"axes.spines.top": False, "axes.spines.right": False, "axes.labelsize": 8.5, "axes.titlesize": 9}
 _LEGEND: dict[str, Any] = {"fontsize": 7.5, "frameon": False}
 _BESIDE: dict[str, Any] = {**_LEGEND, "loc": "upper left", "bbox_to_anchor": (1.0, 1.03)}
@@ -212,8 +209,16 @@ def time_panels(
     height_in = sum(heights) + 0.7
     figure, grid = panels(len(heights), 1, height_in, sharex=True, squeeze=False, height_ratios=heights)
     column, first = list(grid[:, 0]), int(speech is not None)
-    if speech is not None:
-        _draw_spectrogram(column[0], speech)
+    if speech is not None:  # level in dB, down to 70 dB below the loudest point; 32 ms every 10 ms
+        spectra = specgram(np.pad(speech.wave, 256), NFFT=512, Fs=speech.rate_hz, noverlap=512 - 160)
+        power, hertz, times_s = map(np.asarray, spectra)
+        level_db, middles_s = 10 * np.log10(np.maximum(power, 1e-14)), times_s - 256 / speech.rate_hz
+        top_khz, half_s = hertz[-1] / 1000, 80 / speech.rate_hz
+        extent = (middles_s[0] - half_s, middles_s[-1] + half_s, 0.0, top_khz)
+        ranges: dict[str, Any] = {"vmin": level_db.max() - 70.0, "vmax": level_db.max(), "cmap": "magma"}
+        column[0].imshow(level_db, aspect="auto", origin="lower", extent=extent, interpolation="bilinear", **ranges)
+        column[0].set_facecolor("black")
+        column[0].set(ylim=(0, top_khz), ylabel="frequency (kHz)")
     if phones:
         _draw_phones(column[-1], phones, duration_s)
     shown = column[first : first + count]
@@ -247,36 +252,20 @@ def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> Non
     panel.spines["left"].set_visible(False)
 
 
-def _draw_spectrogram(panel: Axes, speech: Voice) -> None:
-    """Level in dB by time and frequency, down to 70 dB below the loudest point; 32 ms every 10 ms."""
-    length, hop = 512, 160
-    spectra = specgram(np.pad(speech.wave, length // 2), NFFT=length, Fs=speech.rate_hz, noverlap=length - hop)
-    power, hertz, times_s = map(np.asarray, spectra)
-    level_db = 10 * np.log10(np.maximum(power, 1e-14))
-    middles_s, step_s = times_s - length / 2 / speech.rate_hz, hop / speech.rate_hz
-    extent = (middles_s[0] - step_s / 2, middles_s[-1] + step_s / 2, 0.0, hertz[-1] / 1000)
-    ranges: dict[str, Any] = {"vmin": level_db.max() - 70.0, "vmax": level_db.max(), "cmap": "magma"}
-    panel.imshow(level_db, aspect="auto", origin="lower", extent=extent, interpolation="bilinear", **ranges)
-    panel.set_facecolor("black")
-    panel.set(ylim=(0, hertz[-1] / 1000), ylabel="frequency (kHz)")
-
-
 def _scale(panel: Axes, motion: MotionClip, members: Sequence[str]) -> str:
     """Weights from 0 to 1, and further where they go; other values about 0. Gives the unit."""
     low, high = panel.dataLim.intervaly
-    channels = [side for member in members for side in _sides(motion, member)]
-    if all(motion.space.limits[motion.space.index(channel)] == (0.0, 1.0) for channel in channels):
+    columns = _columns(motion, members)
+    if all(motion.space.limits[column] == (0.0, 1.0) for column in columns):
         panel.set_ylim(min(0.0, low), max(1.0, high))
         panel.set_yticks((0.0, 0.5, 1.0))
         return "weight"
     reach = 1.1 * max(0.2, abs(low), abs(high))  # at least, so that what hardly moves looks like it
     panel.set_ylim(-reach, reach)
-    return "coefficient" if channels[0].startswith("expression") else "rad"
+    return "coefficient" if motion.space.channels[columns[0]].startswith("expression") else "rad"
 
 
 # What to show
-
-
 def moving_groups(motions: Iterable[MotionClip], most: int = 4) -> dict[str, list[str]]:
     """By group the names of the channels that move most in any of the motions; never without a channel.
 
@@ -315,7 +304,13 @@ def differing_channels(first: MotionClip, second: MotionClip, most: int = 1) -> 
 
 def side_mean(motion: MotionClip, channel: str) -> Curve:
     """A channel's curve; of a name such as `browDown` that has a left and a right side, their mean."""
-    return np.asarray(np.mean([motion[side] for side in _sides(motion, channel)], axis=0, dtype=np.float32))
+    sides = motion.values[:, _columns(motion, [channel])]
+    return np.asarray(sides.mean(axis=1, dtype=np.float32))
+
+
+def _columns(motion: MotionClip, names: Sequence[str]) -> list[int]:
+    """Positions of the channels of names that `moving_groups` gives."""
+    return motion.space.columns(*(name.partition(" = ")[0] for name in names))
 
 
 def _line(motion: MotionClip, channel: str) -> tuple[Curve, Curve]:
@@ -346,15 +341,7 @@ def mouth_moments(motion: MotionClip, phones: Sequence[Phone]) -> tuple[int, int
     return int(mouth.argmax()), min(shut, len(motion) - 1)
 
 
-def _sides(motion: MotionClip, name: str) -> tuple[str, ...]:
-    """The channels of a name that `moving_groups` gives."""
-    channel = name.partition(" = ")[0]
-    return (channel,) if channel in motion.space.channels else (f"{channel}Left", f"{channel}Right")
-
-
 # Training and scores
-
-
 def plot_losses(
     log: Sequence[LogLine] | Mapping[str, Sequence[LogLine]], parts: Mapping[str, Sequence[str]] | None = None
 ) -> Figure:
@@ -388,15 +375,13 @@ def live_losses(
 
     show: such as the `update` of an IPython display handle.
     """
-    lines: list[LogLine] = []
-    shown_s = -float("inf")
+    lines, shown_s = list[LogLine](), [-float("inf")]
 
     def take(line: LogLine) -> None:
-        nonlocal shown_s
         lines.append(line)
-        if time.monotonic() - shown_s >= every_s:
+        if time.monotonic() - shown_s[-1] >= every_s:
             show(plot_losses(lines, parts))
-            shown_s = time.monotonic()
+            shown_s.append(time.monotonic())
 
     return take
 
@@ -414,8 +399,7 @@ def plot_matrix(
     Numbers of at least 0.005 are written as in `form`. The darkest cell has the number `highest`, or the largest of
     its table when that is None. `axes` says what rows and columns are.
     """
-    height_in = (0.36 if form else 0.22) * len(rows) + 1.5
-    figure, grid = panels(1, len(tables), height_in, sharey=True, squeeze=False)
+    figure, grid = panels(1, len(tables), (0.36 if form else 0.22) * len(rows) + 1.5, sharey=True, squeeze=False)
     for panel, (title, table) in zip(grid[0], tables.items(), strict=True):
         top = float(highest or max(table.max(), 1e-9))
         image = panel.imshow(table, cmap="Blues", vmin=0, vmax=top, aspect="auto")
@@ -423,7 +407,7 @@ def plot_matrix(
             colour = "white" if table[i, j] > 0.6 * top else INK
             panel.text(j, i, form.format(table[i, j]), ha="center", va="center", fontsize=8, color=colour)
         panel.set_xticks(range(len(columns)), columns, rotation=45 * (len(columns) > 6))
-        panel.set_yticks(range(len(rows)), [short(row) for row in rows])
+        panel.set_yticks(range(len(rows)), map(short, rows))
         panel.set(xlabel=axes[1], title=title)
     grid[0, 0].set_ylabel(axes[0])
     if not form:
@@ -435,20 +419,17 @@ def plot_estimates(table: Table) -> Figure:
     """A panel for each measure: every system's mean with its 95 % interval; differences of systems are left out."""
     systems = [system for system in table.systems if system != DIFFERENCE]
     rows = -(-len(table.measures) // 4)
-    height_in = rows * (0.28 * len(systems) + 0.75) + 0.2
-    figure, grid = panels(rows, 4, height_in, sharey=True, squeeze=False)
+    figure, grid = panels(rows, 4, rows * (0.28 * len(systems) + 0.75) + 0.2, sharey=True, squeeze=False)
     for panel in grid.flat[len(table.measures) :]:
         panel.axis("off")
     for panel, (name, measure) in zip(grid.flat, table.measures.items(), strict=False):
-        for row, system in enumerate(systems):
+        for row, (system, colour) in enumerate(zip(systems, COLOURS * len(systems), strict=False)):
             found = table.estimates.get((name, system))
             if found is not None and np.isfinite(found.value):
-                colour = COLOURS[row % len(COLOURS)]
                 panel.plot(found.value, row, "o", color=colour, markersize=5)
                 panel.plot([found.low, found.high], [row, row], color=colour, linewidth=2, solid_capstyle="butt")
         arrow = {"higher": "→", "lower": "←", "near": ""}[measure.better]
-        unit = f" ({measure.unit})" if measure.unit else ""
-        panel.set_title(f"{measure.title}{unit} {arrow}", fontsize=8.5)
+        panel.set_title(f"{measure.title}{measure.unit and f' ({measure.unit})'} {arrow}", fontsize=8.5)
         panel.margins(0.12, 0.25)
         panel.grid(axis="x", linewidth=0.4, alpha=0.6)
         panel.xaxis.set_major_locator(MaxNLocator(4))
@@ -509,8 +490,6 @@ def plot_bars(
 
 
 # Pictures, tables and views
-
-
 def plot_pictures(
     pictures: Sequence[UInt8[np.ndarray, "height width 3"]], titles: Sequence[str], columns: int = 4
 ) -> Figure:
@@ -579,14 +558,10 @@ def view_mesh(head: RiggedHead, motion: MotionClip, most: int = 16) -> go.Figure
     """
     picks = np.unique(np.linspace(0, len(motion) - 1, min(most, len(motion))).astype(int)).tolist()
     names = [f"{pick / motion.fps:.2f}" for pick in picks]
-    high, wide = head.atlas.shape[:2]
-    across = np.clip((head.uv[:, 0] * wide).astype(int), 0, wide - 1)
-    down = np.clip((head.uv[:, 1] * high).astype(int), 0, high - 1)
+    size = np.array(head.atlas.shape[1::-1])
+    across, down = np.clip((head.uv * size.astype(np.float32)).astype(int), 0, size - 1).T
     colours = (head.atlas[down, across] * head.occlusion[:, None]).clip(0, 255).astype(np.uint8)
-    places = [
-        {axis: np.ascontiguousarray(column) for axis, column in zip("xyz", vertices.T, strict=True)}
-        for vertices in head.move(motion.at(picks))
-    ]
+    places = [dict(zip("xyz", np.ascontiguousarray(each.T), strict=True)) for each in head.move(motion.at(picks))]
     mesh = go.Mesh3d(
         **places[0],
         **dict(zip("ijk", head.triangles.T, strict=True)),
@@ -600,13 +575,13 @@ def view_mesh(head: RiggedHead, motion: MotionClip, most: int = 16) -> go.Figure
     moving = {"frame": {"duration": 1000 * motion.duration_s / len(picks), "redraw": True}, "fromcurrent": True}
     steps = [{"args": [[name], still], "label": name, "method": "animate"} for name in names]
     play = {"label": "play", "method": "animate", "args": [None, moving | {"transition": {"duration": 0}}]}
-    places_of = {"eye": (0.0, 0.3, 1.25), "center": (0.0, 0.24, 0.0), "up": (0, 1, 0)}
-    camera = {name: dict(zip("xyz", place, strict=True)) for name, place in places_of.items()}
+    camera = {"eye": (0.0, 0.3, 1.25), "center": (0.0, 0.24, 0.0), "up": (0, 1, 0)}
     figure = go.Figure(data=[mesh], frames=frames)
     figure.update_layout(
-        scene={**{f"{axis}axis": {"visible": False} for axis in "xyz"}, "aspectmode": "data", "camera": camera},
+        scene_camera={name: dict(zip("xyz", place, strict=True)) for name, place in camera.items()},
+        scene={**{f"{axis}axis": {"visible": False} for axis in "xyz"}, "aspectmode": "data"},
         height=480,
-        margin={"l": 0, "r": 0, "t": 0, "b": 0},
+        margin=dict.fromkeys("lrtb", 0),
         sliders=[{"steps": steps, "currentvalue": {"suffix": " s"}}],
         updatemenus=[{"type": "buttons", "showactive": False, "buttons": [play]}],
     )

@@ -25,11 +25,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import Field, TypeAdapter, ValidationError, create_model
 
 import avi_lib
 from avi_lib.errors import InputError, cause
@@ -44,8 +43,7 @@ EARLIER = {"04": _GENERATOR, "06": {**_GENERATOR, "PRIOR": "run:04_diffusion_tra
 VARIABLES = {
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"),
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTHONHASHSEED"),
-}
-"""What a run keeps of the environment and sets in its kernels: sums of floats depend on the number of threads."""
+}  # what a run keeps of the environment and sets in its kernels: sums of floats depend on the number of threads
 _TIME = re.compile(r"(^|_)(s|ms|seconds)$")
 _VARYING = re.compile(r"\d+(?:\.\d+)?(?= (?:CPU )?(?:ms|s|seconds|minutes)\b)|(?<=0x)[0-9a-f]{6,}")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", list: "a list", dict: "an object"}
@@ -90,11 +88,9 @@ def run_notebooks(
 
     `parameters` are texts for values of the parameters cells, and `profile` PROFILE where there is one. The folder is
     `output`, or one below `outputs/` named after the time: OUT of a notebook alone; each of several has one in it.
-
-    Raises:
-        InputError: an unknown number or parameter, a value that does not fit, or a folder that is in use.
-        RunError: a cell failed or took too long, or the kernel was killed; `resume_run` goes on from there.
-        KeyboardInterrupt: the run was stopped; what is finished is kept.
+    Raises InputError for an unknown number or parameter, a value that does not fit, and a folder that is in use;
+    RunError for a cell that failed or took too long, or a killed kernel, from which `resume_run` goes on;
+    KeyboardInterrupt when it was stopped.
     """
     root = (root or project_root()).resolve()
     values = choose(find_stages(root, numbers), parameters, profile)
@@ -182,32 +178,22 @@ def value_of(name: str, text: str, default: Any) -> Any:
     return value
 
 
-class _Stage(TypedDict):
-    address: str
-    inputs: dict[str, str]
-
-
-class _Finished(_Stage):
-    outputs: dict[str, str]
-    seconds: float
-    device: str | None
-    threads: int | None
-
-
-class _Failure(TypedDict):
-    kind: str
-
-
-class _Manifest(TypedDict):
-    """What is relied on of a manifest."""
-
-    parameters: dict[str, Values]
-    environment: dict[str, str]
-    packages: dict[str, str | None]
-    library: str
-    system: Any
-    stages: dict[str, _Stage]
-    failure: _Failure | None
+# What is relied on of a manifest, of a stage that began and of one that is finished.
+_MANIFEST = create_model(
+    "_MANIFEST",
+    format=Literal[2],
+    parameters=dict[str, Values],
+    environment=dict[str, str],
+    packages=dict[str, str | None],
+    library=str,
+    system=Any,
+    stages=dict[str, Values],
+    failure=Values | None,
+)
+_STAGE = create_model("_STAGE", address=str, inputs=dict[str, str])
+_DONE = create_model(
+    "_DONE", __base__=_STAGE, outputs=dict[str, str], seconds=float, device=str | None, threads=int | None
+)
 
 
 def read_manifest(run: Path, root: Path | None = None) -> dict[str, Any]:
@@ -217,12 +203,10 @@ def read_manifest(run: Path, root: Path | None = None) -> dict[str, Any]:
     """
     path = run / MANIFEST
     try:
-        manifest = json.loads(path.read_text("utf-8"))
-        if manifest["format"] != 2:
-            raise ValueError("another format")
-        TypeAdapter(_Manifest).validate_python(manifest, strict=True)
-        finished = [stage for stage in manifest["stages"].values() if "outputs" in stage]
-        TypeAdapter(list[_Finished]).validate_python(finished, strict=True)
+        manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        _MANIFEST.model_validate(manifest, strict=True)
+        for stage in manifest["stages"].values():
+            (_DONE if "outputs" in stage else _STAGE).model_validate(stage, strict=True)
     except FileNotFoundError as error:
         raise InputError("the folder of a run", f"{run} without {MANIFEST}", "name a folder below outputs/") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -258,7 +242,7 @@ def describe(run: Path) -> dict[str, Any]:
             stages[name] = {"finished": True, "seconds": stage["seconds"], "outputs": sorted(stage["outputs"])}
     failure = manifest["failure"]
     status = "finished" if all(stage["finished"] for stage in stages.values()) else "interrupted"
-    status = "failed" if failure is not None and failure["kind"] != "stopped" else status
+    status = "failed" if failure is not None and failure.get("kind") != "stopped" else status
     return {"run": str(run), "status": "running" if running else status, "stages": stages, "failure": failure}
 
 
@@ -412,15 +396,12 @@ MOST_NAMED = 8
 
 def made_lines(run: Path) -> Iterator[str]:
     """What a run made, for a person: by notebook its time and its files, videos and weights first."""
-    found = describe(run)
-    for name, stage in found["stages"].items():
+    kinds = (".mp4", ".webm", ".safetensors", ".html", ".png", ".npz")
+    for name, stage in describe(run)["stages"].items():
         if not stage["finished"]:
             continue
-        order = {
-            suffix: place for place, suffix in enumerate((".mp4", ".webm", ".safetensors", ".html", ".png", ".npz"))
-        }
         files = [file for file in stage["outputs"] if file != f"{name}.ipynb" and not file.endswith(RECORD)]
-        files.sort(key=lambda file: (order.get(Path(file).suffix, len(order)), file))
+        files.sort(key=lambda file: ([Path(file).suffix != kind for kind in kinds], file))
         more = f" and {len(files) - MOST_NAMED} more" if len(files) > MOST_NAMED else ""
         yield f"{name}: {stage['seconds']:.0f} s; {', '.join(files[:MOST_NAMED]) or 'no files'}{more}"
     yield f"run: {run}"
@@ -512,6 +493,10 @@ def verify_run(run: Path, root: Path | None = None) -> dict[str, Any]:
 
 def repeating(path: Path, places: Mapping[Path, str]) -> Any:
     """What of a file must repeat: no times, addresses, widget numbers, folders, nor what `varies` cells show."""
+
+    def untimed(pairs: list[tuple[str, Any]]) -> Values:
+        return {key: value for key, value in pairs if not _TIME.search(key)}
+
     if path.suffix not in (".ipynb", ".jsonl") and path.name != RECORD:
         return path.read_bytes()
     text = path.read_text("utf-8", errors="replace")
@@ -519,13 +504,9 @@ def repeating(path: Path, places: Mapping[Path, str]) -> Any:
         if path.suffix == ".ipynb":
             return [_cell(cell, places) for cell in json.loads(text)["cells"]]
         lines = text.splitlines() if path.suffix == ".jsonl" else [text]
-        return [json.loads(line, object_pairs_hook=_untimed) for line in lines]
+        return [json.loads(line, object_pairs_hook=untimed) for line in lines]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return text
-
-
-def _untimed(pairs: list[tuple[str, Any]]) -> Values:
-    return {key: value for key, value in pairs if not _TIME.search(key)}
 
 
 def _cell(cell: dict[str, Any], places: Mapping[Path, str]) -> Values:

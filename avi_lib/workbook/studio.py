@@ -121,7 +121,7 @@ class Studio:
         self._received = tempfile.TemporaryDirectory(prefix="avi-playground-")
         self._neutral: Talk | None = None
         # what an edit leaves as it is, such as the face it is compared with, is not made again
-        self._direct, self._part = lru_cache(8)(self._direct_one), lru_cache(8)(part_of)
+        self._direct, self._part = lru_cache(8)(lambda *asked: self.talker.direct(*asked)), lru_cache(8)(part_of)
 
     def recording(self, path: str, words: str = "") -> Recording:
         """The recording at a path; the words of shipped samples are known."""
@@ -172,21 +172,18 @@ class Studio:
         """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
         made = {}
         for name, request in requests.items():
+            sample = request.sample if self.talker.prior_sampler is not None else None
             for seed in range(request.seed, request.seed + request.samples):
                 label = name if request.samples == 1 else f"{name}, seed {seed}"
-                made[label] = self._direct(self.neutral, replace(request, seed=seed, samples=1))
+                made[label] = self._direct(self.neutral, request.timeline, seed, request.factors, sample)
         return made
 
-    def _direct_one(self, neutral: Talk, request: Request) -> Talk:
-        sample = request.sample if self.talker.prior_sampler is not None else None
-        return self.talker.direct(neutral, request.timeline, request.seed, request.factors, sample)
-
-    def video(self, talks: Sequence[Talk], start_s: float = 0.0, most_s: float = PREVIEW_S) -> bytes:
-        """Talks side by side as mp4, or a single one without its caption; at most `most_s` seconds from `start_s`.
+    def video(self, talks: Sequence[Talk], start_s: float = 0.0) -> bytes:
+        """Talks side by side as mp4, or a single one without its caption; at most `PREVIEW_S` seconds from `start_s`.
 
         Pictures of the first two are kept: the one that an edit is compared with is not drawn anew.
         """
-        parts = [self._part(talk, start_s, most_s) for talk in talks]
+        parts = [self._part(talk, start_s, PREVIEW_S) for talk in talks]
         self.talker.remember([part.motion for part in parts[:2]])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "preview.mp4"
