@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
 import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy cores take many times as long
+
+import atexit
 import pwd
 import resource
 import shutil

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from talking_corpora import flame, performed
+from train_line import StoppedError, stop_at
 
 from avi_lib.corpus.dataset import Item
 from avi_lib.errors import InputError
@@ -13,7 +14,6 @@ from avi_lib.motion import style as styles
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.flow import COLOUR, DRAWN, FlowNetwork, draw, noise_of
 from avi_lib.settings import FlowSettings, TrainSettings
-from avi_lib.speech.encoders import one_thread
 from avi_lib.training import flow as training
 from avi_lib.training.loop import train
 
@@ -21,13 +21,6 @@ DIM, BROW = 6, ARKIT.index("browDownLeft")
 SMALL = FlowSettings(
     width=16, frames=40, train=TrainSettings(steps=12, batch=4, learning_rate=3e-3, warmup=2, average=0.5)
 )
-
-
-@pytest.fixture(autouse=True)
-def alone():
-    """Two threads that wait for each other on busy cores take many times as long."""
-    with one_thread():
-        yield
 
 
 def takes(count: int = 6) -> list[training.RealTake]:
@@ -97,24 +90,15 @@ def test_what_a_take_is_made_into_shows_the_style_that_is_told():
 
 
 def test_training_lowers_the_loss_and_gone_on_with_gives_the_bytes_of_an_unbroken_run(tmp_path):
-    def trained(folder: str, steps: int) -> FlowNetwork:
+    def trained(folder: str, **watched: object) -> FlowNetwork:
         network = training.untrained(DIM, SMALL)
         losses = training.FlowLosses(takes(), SMALL, network)
         asked = SMALL.train.model_copy(update={"save_every": 4, "log_every": 1})
-        stop = [0]
+        return train(network, losses, 6, asked, tmp_path / folder, "x", progress=False, **watched)[0]
 
-        def on_log(line: dict) -> None:
-            stop.append(line["loss"])
-            if line["step"] == steps:
-                raise InterruptedError
-
-        try:
-            network, _ = train(network, losses, 6, asked, tmp_path / folder, "x", progress=False, on_log=on_log)
-        except InterruptedError:
-            return trained(folder, 0)
-        return network
-
-    whole, parts = trained("whole", 0), trained("parts", 6)
+    with pytest.raises(StoppedError):
+        trained("parts", on_log=stop_at(6))
+    whole, parts = trained("whole"), trained("parts")
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), parts.state_dict().values(), strict=True))
     untrained = training.untrained(DIM, SMALL)
     judge = training.FlowLosses(takes(), SMALL, untrained)

@@ -13,7 +13,7 @@ SAMPLES = Path(__file__).resolve().parents[1] / "data" / "samples"
 
 
 def test_importing_the_package_loads_nothing_heavy_and_every_name_is_there() -> None:
-    code = "import sys, avi_lib; print(sorted({'torch', 'numpy', 'pydantic'} & {*sys.modules}))"
+    code = "import sys, avi_lib; print(sorted({'torch', 'numpy', 'pydantic', 'av'} & {*sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert all(hasattr(avi, name) for name in avi.__all__) and not hasattr(avi, "sing")

@@ -19,18 +19,10 @@ from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace
 from avi_lib.motion.flow import DRAWN
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PerformerSettings
-from avi_lib.speech.encoders import one_thread
 from avi_lib.speech.phones import Phone
 from avi_lib.speech.prosody import prosody
 
 DIM = 6
-
-
-@pytest.fixture(autouse=True)
-def alone():
-    """Two threads that wait for each other on busy cores take many times as long."""
-    with one_thread():
-        yield
 
 
 def made(space: MotionSpace = ARKIT, encoder: str = "still", features: int = DIM) -> talking.TalkingModel:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browsers import chromium
 from PIL import Image
 
 from avi_lib.face.camera import PORTRAIT, View, background
@@ -23,8 +24,7 @@ from avi_lib.motion.clip import ARKIT, MotionClip
 
 SIZE = 384
 SCRIPTS = Path(__file__).resolve().parents[1] / ".tools" / "js" / "node_modules"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+FLAGS = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 GREEN = (0, 255, 0)
 
 PAGE = """<!doctype html><style>body {{ margin: 0 }} canvas {{ display: block }}</style>
@@ -81,18 +81,14 @@ def folder(head: Head, motion: MotionClip, tmp_path_factory: pytest.TempPathFact
 
 
 def test_browser_shows_the_silhouette_that_our_renderer_shows(head: Head, motion: MotionClip, folder: Path):
-    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser_path is None or not (SCRIPTS / "three").is_dir():
-        pytest.skip("no Chromium is installed, or three.js is not in .tools/js")
+    if not (SCRIPTS / "three").is_dir():
+        pytest.skip("three.js is not in .tools/js")
     (folder / "three").symlink_to(SCRIPTS / "three")
     shots: list[np.ndarray] = []
     problems: list[str] = []
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, playwright.sync_playwright() as driver:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, chromium(SIZE, SIZE, *FLAGS) as page:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = driver.chromium.launch(executable_path=browser_path, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": SIZE, "height": SIZE})
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
@@ -100,7 +96,6 @@ def test_browser_shows_the_silhouette_that_our_renderer_shows(head: Head, motion
         for frame in range(len(motion)):
             page.evaluate("seconds => window.show(seconds)", frame / motion.fps)
             shots.append(np.asarray(Image.open(io.BytesIO(page.locator("canvas").screenshot())).convert("RGB")))
-        browser.close()
         server.shutdown()
     assert not [problem for problem in problems if "favicon" not in problem and "404" not in problem]
     wall = background(SIZE, SIZE).astype(int)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from raw_corpora import talkers, write_table_corpus
 from small_instructors import FELT, SETTINGS, STATES, Mirror, bank, example_features, faces, frozen, sounds, trained
+from train_line import StoppedError, stop_at
 
 from avi_lib.corpus.adapters import RawCorpus, scan_source
 from avi_lib.errors import InputError
@@ -105,20 +106,12 @@ def test_no_weight_of_the_language_model_changes_and_the_losses_fall():
     assert all(log[-1]["loss"] < log[0]["loss"] for log in (made.aligned, made.spoken))
 
 
-class StopError(Exception):
-    """Ends a training at a step."""
-
-
 def test_a_training_that_is_stopped_in_every_part_goes_on_to_the_same_bytes(tmp_path):
-    for part, step in (("align", 45), ("speak", 10)):
-
-        def stop(*now, last=(part, step)):
-            if (now[0], now[1]["step"]) == last:
-                raise StopError
-
-        with pytest.raises(StopError):
-            train_instructor(bank(), sounds(), faces(bank()), frozen(), SETTINGS, tmp_path, progress=False, on_log=stop)
-    made = train_instructor(bank(), sounds(), faces(bank()), frozen(), SETTINGS, tmp_path, progress=False)
+    taught = bank(), sounds(), faces(bank()), frozen(), SETTINGS, tmp_path
+    for last in (("align", 45), ("speak", 10)):
+        with pytest.raises(StoppedError):
+            train_instructor(*taught, progress=False, on_log=stop_at(*last))
+    made = train_instructor(*taught, progress=False)
     assert fingerprint(made.model) == fingerprint(trained().model)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from browsers import chromium
 
 from avi_lib.motion.clip import load_npz
 from avi_lib.speech.loading import load_voice
@@ -55,16 +55,9 @@ def until(page: Any, condition: str) -> None:
 
 
 def test_a_page_lends_its_microphone_sees_the_face_and_asks(served, microphone, tmp_path):
-    driver = pytest.importorskip("playwright.sync_api", reason="no playwright to drive a browser")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
     session, url = served
-    options = ["--no-sandbox", "--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-    options.append(f"--use-file-for-fake-audio-capture={microphone}")
-    with driver.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=options)
-        page = browser.new_page(viewport={"width": 1100, "height": 760})
+    options = ["--disable-gpu", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with chromium(1100, 760, *options, f"--use-file-for-fake-audio-capture={microphone}") as page:
         wrong: list[str] = []
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url)
@@ -79,7 +72,6 @@ def test_a_page_lends_its_microphone_sees_the_face_and_asks(served, microphone, 
         page.screenshot(path=tmp_path / "live.png")
         print(f"screenshot: {tmp_path / 'live.png'}")
         assert not wrong and page.text_content("#error") == ""
-        browser.close()
     session.send_signal(signal.SIGINT)
     printed, said = session.communicate(timeout=60)
     assert session.returncode == 0, said

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from small_priors import TEXT, Letters, network, prior
 from talking_corpora import flame, performed, recorded
+from train_line import StoppedError, stop_at
 
 from avi_lib.errors import AviError, InputError
 from avi_lib.instruction.action_units import ACTION_UNITS
@@ -307,15 +308,8 @@ def test_training_learns_styles_and_hides_texts_and_readings_at_random(bank, tra
 
 
 def test_a_training_that_is_stopped_goes_on_to_the_same_bytes_with_the_same_bank_alone(bank, trained, tmp_path):
-    class StopError(Exception):
-        pass
-
-    def stop(line):
-        if line["step"] >= 45:
-            raise StopError
-
-    with pytest.raises(StopError):
-        train_prior(bank, Letters(), SETTINGS, tmp_path, progress=False, on_log=stop)
+    with pytest.raises(StoppedError):
+        train_prior(bank, Letters(), SETTINGS, tmp_path, progress=False, on_log=stop_at(45))
     other = make_bank([performed()], Letters(), 40, 2, seed=1, progress=False)
     with pytest.raises(InputError, match="another"):
         train_prior(other, Letters(), SETTINGS, tmp_path, progress=False)

@@ -168,14 +168,6 @@ def test_every_sentence_moves_the_face_as_the_performer_reads_it(prior_sampler: 
     assert len(asked) > 200 and not wrong, wrong
 
 
-def test_several_samples_differ_and_each_is_what_its_seed_draws_alone(prior_sampler: PriorSampler):
-    how = SampleSettings(guidance=2.0)
-    together = prior_sampler.styles("He is sad.", [7, 8], how)
-    for seed, style in zip((7, 8), together, strict=True):
-        np.testing.assert_allclose(style, prior_sampler.style("He is sad.", seed, how), atol=1e-4)
-    assert np.linalg.norm(together[0] - together[1]) > 0.01
-
-
 def test_what_is_explicit_is_the_same_with_every_seed_and_what_is_forbidden_rests(prior_sampler: PriorSampler):
     raised = prior_sampler.styles("A person speaks with brows strongly raised.", range(8))
     brows, down, smile = (ARKIT.index(name) for name in ("browInnerUp", "browDownLeft", "mouthSmileLeft"))
@@ -267,13 +259,6 @@ def test_a_style_is_drawn_otherwise_without_another_talker(talker: Talker, furio
     assert guided.styles.tobytes() == Talker(settings).direct(furious, FURIOUS).styles.tobytes()
     with pytest.raises(InputError, match="where the prior draws the style"):
         Talker(TalkSettings(generator="performer")).direct(furious, FURIOUS, sample=SampleSettings(guidance=3.0))
-
-
-def test_a_prior_of_other_styles_and_other_encoders_are_refused(tmp_path: Path):
-    with pytest.raises(InputError, match="prior: learned, performer"):
-        Talker(TalkSettings(prior=str(tmp_path / "nowhere"))).prepare(video=False)
-    with pytest.raises(InputError, match="--text-encoder"):
-        Talker(TalkSettings(generator="performer", text_encoder="minilm")).prepare(video=False)
 
 
 @pytest.fixture(scope="module")

@@ -37,17 +37,13 @@ def blinking(times_s: tuple[float, ...], width: int) -> MotionClip:
 @pytest.mark.parametrize("strength", [0.3, 0.9])
 def test_an_asked_strength_reads_back_as_the_level_of_its_channel(unit, channel, strength):
     motion = performer().perform(Instruction("", action_units={unit: strength}), seed=4)
-
     style = styles.style_of(motion, (0.5, 3.5))
-
     assert styles.levels(style, ARKIT)[ARKIT.index(channel)] == pytest.approx(strength, rel=0.06)
 
 
 def test_blinks_are_counted_and_measured_and_change_no_level():
     style = styles.style_of(blinking((1.0, 2.0, 3.0), width=4))
-
     entries = dict(zip(styles.names(ARKIT), style.tolist(), strict=True))
-
     assert entries["blinks a second"] == pytest.approx(0.75)
     assert entries["width of a blink in s"] == pytest.approx(0.16)
     assert entries["eyeBlinkLeft"] == 0.0
@@ -57,9 +53,7 @@ def test_entries_of_channels_that_are_missing_are_zero_and_not_known():
     present = np.ones(len(ARKIT), bool)
     present[list(ARKIT.groups["blink"])] = False
     motion = MotionClip(blinking((1.0,), 4).values, FPS, ARKIT, present)
-
     style, mask = styles.style_of(motion), styles.known(ARKIT, present)
-
     assert not style[~mask].any() and not mask[ARKIT.index("eyeBlinkLeft")]
     assert (
         not mask[styles.names(ARKIT).index("blinks a second")] and mask[styles.names(ARKIT).index("reach of the jaw")]
@@ -69,7 +63,6 @@ def test_entries_of_channels_that_are_missing_are_zero_and_not_known():
 def test_a_style_enlivened_keeps_its_levels_and_its_mouth():
     still = styles.style_of(performer().perform(Instruction("", action_units={"brow_down": 0.5}), seed=4))
     mixed = styles.enlivened(still, styles.style_of(blinking((1.0, 2.0), 4)))
-
     assert (styles.levels(mixed, ARKIT) == styles.levels(still, ARKIT)).all()
     assert mixed[len(ARKIT) :][ARKIT.index("eyeBlinkLeft")] > 0.2
     assert mixed[styles.names(ARKIT).index("reach of the jaw")] == still[styles.names(ARKIT).index("reach of the jaw")]
@@ -77,9 +70,7 @@ def test_a_style_enlivened_keeps_its_levels_and_its_mouth():
 
 def test_a_style_of_another_space_has_levels_and_spreads_alone_and_no_frames_have_none():
     values = np.ones((30, len(FLAME)), np.float32)
-
     style = styles.style_of(MotionClip(values, FPS, FLAME))
-
     assert style.shape == (styles.STYLE,) and style[: len(FLAME)] == pytest.approx(1.0)
     assert not style[len(FLAME) :].any()
     with pytest.raises(InputError):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from talking_corpora import flame, performed, recorded, take
+from train_line import StoppedError, stop_at, untimed, weights
 
 from avi_lib.corpus.dataset import Corpus, Mixture
 from avi_lib.corpus.prepare import prepare
@@ -16,21 +17,9 @@ from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.motion.formats import save_livelink
 from avi_lib.motion.generator import Shape, TalkingModel, load_talking_model, read_talking_about, save_talking_model
 from avi_lib.settings import TalkingSettings
-from avi_lib.speech.encoders import one_thread
 from avi_lib.training.generator import TalkingLosses, about, train_talking
 
 TRAIN = {"batch": 4, "learning_rate": 5e-3, "warmup": 2, "average": 0.5, "save_every": 2, "log_every": 1}
-
-
-class StoppedError(Exception):
-    """Stands for a kill."""
-
-
-@pytest.fixture(autouse=True)
-def alone():
-    """Two threads that wait for each other on busy cores take many times as long."""
-    with one_thread():
-        yield
 
 
 def settings(steps: int, **changes: object) -> TalkingSettings:
@@ -45,22 +34,6 @@ def mixed(*corpora: Corpus, without: tuple[str, ...] = ()) -> Mixture:
 def untrained(mixture: Mixture, asked: TalkingSettings) -> TalkingModel:
     torch.manual_seed(0)
     return TalkingModel(Shape("ARKIT", "still", "0" * 64, mixture.features, asked.width))
-
-
-def weights(model: TalkingModel) -> bytes:
-    return b"".join(value.numpy().tobytes() for value in model.state_dict().values())
-
-
-def untimed(log: list[dict]) -> list[dict]:
-    return [{name: value for name, value in line.items() if name != "s"} for line in log]
-
-
-def stop_at(step: int):
-    def on_log(line: dict) -> None:
-        if line["step"] == step:
-            raise StoppedError
-
-    return on_log
 
 
 def test_training_on_performed_and_real_motion_lowers_the_losses(tmp_path):

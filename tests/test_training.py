@@ -26,6 +26,7 @@ from train_line import (
     network,
     stopping_after,
     train_parts,
+    untimed,
     weights,
 )
 
@@ -34,10 +35,6 @@ from avi_lib.settings import TrainSettings
 from avi_lib.training import loop
 
 SCRIPT = Path(__file__).with_name("train_line.py")
-
-
-def untimed(lines: list[dict]) -> list[dict]:
-    return [{name: value for name, value in line.items() if name != "s"} for line in lines]
 
 
 def written(folder: Path) -> list[dict]:

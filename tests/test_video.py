@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 import resource
 from collections.abc import Iterator
 from pathlib import Path
@@ -322,38 +321,3 @@ def test_the_command_makes_what_is_asked_of_the_picture(tmp_path: Path, capsys: 
     assert decoded(tmp_path / "a.mp4")[0].shape == (128 + 24, 192, 3)
     with Image.open(tmp_path / "a.png") as sheet:
         assert sheet.width == 4 * 96 and sheet.height > 4 * 128  # two rows of both faces
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--gaze", "seed:x"], "seed:7"),
-        (["--strength", "nose=1"], "factors among"),
-        (["--strength", "gaze"], "valid strength"),
-        (["--strength", "gaze=9"], "strength"),
-        (["--size", "12x"], "1920x1080"),
-        (["--size", "4000"], "size"),
-        (["--framing", "feet"], "framing"),
-        (["--backdrop", "red"], "backdrop"),
-        (["--backdrop", "transparent"], r"\.webm"),
-        (["--identity", "beard=1"], "slider"),
-        (["--identity", "old"], "valid identity.old"),
-        (["--sheet", "sheet.jpg"], r"\.png"),
-        (["-o", "face.gif"], "ending in"),
-        (["--size", 5000 * "9"], "1920x1080"),
-        (["--gaze", "m.npz", "--motion", "m.npz", "--no-video"], "which is read"),
-        (["--head", "h.glb", "--motion", "h.glb"], "which is read"),
-        (["--motion", "z.usda", "--sheet", "z_atlas.png"], "twice"),
-        (["--beside", "Sad.", "--no-video", "--motion", "b.npz"], "no video"),
-        ([*["--beside", "Sad."] * 9], "up to 8"),
-        (["--seed", str(2**63 - 1), "--samples", "2"], "2\\^63"),
-    ],
-)
-def test_bad_arguments_of_the_picture_are_one_line(arguments, words, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("m.npz", "h.glb"):
-        (tmp_path / name).write_bytes(b"kept")
-    assert main(["talk", str(SAMPLE), "--instruction", "Sad.", "--generator", "performer", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and re.search(words, said)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"m.npz": b"kept", "h.glb": b"kept"}

@@ -19,6 +19,7 @@ import av
 import nbformat
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -373,10 +374,20 @@ def test_a_notebook_names_nothing_that_its_modules_lack(path: Path):
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where notebooks 02 to 06 share what the first of them prepares, also when two workers run them."""
+def preparation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of notebook 01, whose corpus the notebooks after it read; one of two workers makes it for both."""
     base = tmp_path_factory.getbasetemp()
-    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "prepared"
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with FileLock(base / "preparation.lock"):
+        if not (base / "preparation" / "record.json").exists():
+            run_notebooks(["01"], {"PREPARED": str(base / "prepared")}, base / "preparation", ROOT)
+    return base / "preparation"
+
+
+@pytest.fixture(scope="session")
+def prepared(preparation: Path) -> Path:
+    """Where corpora lie prepared."""
+    return preparation.with_name("prepared")
 
 
 @pytest.mark.workbook
@@ -393,9 +404,8 @@ def test_the_quick_start_leaves_a_talking_face_and_a_record(tmp_path: Path):
 
 
 @pytest.mark.workbook
-def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
-    run = run_notebooks(["01"], {"PREPARED": str(tmp_path / "prepared")}, tmp_path / "run", ROOT)
-    recorded = json.loads((run / "record.json").read_text("utf-8"))
+def test_data_preparation_leaves_a_corpus_and_a_record(preparation: Path, prepared: Path):
+    recorded = json.loads((preparation / "record.json").read_text("utf-8"))
     assert recorded["clips"] >= 60 and recorded["refused"] == 0
     assert 3 < recorded["minutes"] < 20
     assert recorded["speakers"] >= 6 and recorded["test_speakers"] >= 1
@@ -403,8 +413,8 @@ def test_data_preparation_leaves_a_corpus_and_a_record(tmp_path: Path):
     assert recorded["batch_ms"] < 50
     if recorded["tracked"]:
         assert recorded["tracked"]["lip_gap_mm"] > 0.8 and recorded["tracked"]["eyeBlink"] > 0.9
-    assert pictures_in(run / "01_data_prep.ipynb") == (11 if recorded["tracked"] else 10)
-    corpus = Corpus(tmp_path / "prepared" / "samples")
+    assert pictures_in(preparation / "01_data_prep.ipynb") == (11 if recorded["tracked"] else 10)
+    corpus = Corpus(prepared / "samples")
     assert len(corpus) == recorded["clips"]
     assert {clip.split for clip in corpus.clips} == {"train", "validation", "test"}
 

@@ -60,6 +60,20 @@ def loss_of_parts(model, items, rng, way):
     return {"loss": error + 0.1 * y.abs().mean(), "error": error}
 
 
+def stop_at(*last):
+    """A log that ends a training at a step, or at a part of it and a step of that."""
+
+    def on_log(*now):
+        if (*now[:-1], now[-1]["step"]) == last:
+            raise StoppedError
+
+    return on_log
+
+
+def untimed(lines: list[dict]) -> list[dict]:
+    return [{name: value for name, value in line.items() if name != "s"} for line in lines]
+
+
 def stopping_after(steps: int, loss=loss_of, stop=None):
     """The loss, until that many steps are done."""
     done = 0
