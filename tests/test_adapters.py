@@ -49,9 +49,6 @@ def reason(scan: Scan, name: str) -> str:
     return found
 
 
-# Finding files
-
-
 def test_files_are_found_at_any_depth_hidden_ones_are_not_and_links_are_followed_once(tmp_path: Path) -> None:
     tree(tmp_path / "one", "b/c/x.WAV", "a.flac", ".hidden/y.wav", "b/._x.wav", "README.md", "é/ü.wav")
     found, refused = find(tmp_path / "one", SPEECH_SUFFIXES)
@@ -91,9 +88,6 @@ def test_a_source_where_nothing_fits_says_the_layout_and_a_missing_one_says_so(a
     assert ADAPTERS[adapter].layout in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="which is missing"):
         scan_source(adapter, tmp_path / "absent")
-
-
-# Phones and tables
 
 
 @pytest.mark.parametrize(
@@ -139,9 +133,6 @@ def test_a_table_keeps_separators_within_cells_fills_short_rows_and_skips_empty_
         (2, {"clip": "a", "text": "one, two\u2028three", "x": ""}),
         (5, {"clip": "b", "text": "", "x": ""}),
     ]
-
-
-# Corpora whose names are their labels
 
 
 @pytest.mark.parametrize(
@@ -344,9 +335,6 @@ def test_any_names_end_in_a_scan_or_an_error(paths: list[tuple[list[str], str]])
             assert all(refusal.reason and refusal.name.isprintable() for refusal in scan.refused)
 
 
-# Tables
-
-
 def motion(path: Path, space: MotionSpace = ARKIT) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     save_npz(MotionClip(np.zeros((5, len(space)), np.float32), 25.0, space), path)
@@ -509,9 +497,6 @@ def test_videos_take_speaker_sound_and_transcript_from_what_lies_around_them(tmp
     assert scan.recordings[1].video == tmp_path / "ann/y.mp4"
     assert reason(scan, "top.webm") == "the same recording as top.mp4, which is kept"
     assert "UTF-8" in reason(scan, "b.mp4") and "more than 100000 bytes" in reason(scan, "c.mp4")
-
-
-# Real recordings
 
 
 def test_ravdess_real_clips_are_all_read_with_their_phones(real_data: Path) -> None:

@@ -48,9 +48,6 @@ def facegood_file(path: Path, **peaks: float) -> Path:
     return rig_file(path, names, weights)
 
 
-# Live Link Face
-
-
 def test_a_take_finds_its_sound_by_name_or_as_the_only_one_of_its_folder(tmp_path: Path) -> None:
     take(tmp_path / "a" / "one.csv", jawOpen=0.5)
     take(tmp_path / "b" / "two.csv", jawOpen=0.5)
@@ -113,9 +110,6 @@ def test_groups_that_never_move_are_missing_and_a_face_that_never_does_is_an_err
     take(tmp_path / "still.csv")
     with pytest.raises(InputError, match=r"still\.csv"):
         load_take(tmp_path / "still.csv")
-
-
-# Named rigs
 
 
 def test_arkit_names_decide_whatever_their_order_and_case_and_weights_end_at_one(tmp_path: Path) -> None:
@@ -221,9 +215,6 @@ def test_an_array_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: 
         load_rig(tmp_path / "a.npz")
 
 
-# FLAME coefficients
-
-
 def flame_arrays(frames: int = FRAMES, expressions: int = 50) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
     return {"exp": rng.normal(size=(frames, expressions)), "jaw_pose": rng.normal(0.1, 0.01, (frames, 3))}
@@ -286,9 +277,6 @@ def test_bad_flame_coefficients_are_an_error_that_says_why(tmp_path: Path, chang
         load_flame(tmp_path / "a.npz")
 
 
-# Real recordings
-
-
 def test_real_facegood_recordings_move_the_mouth_and_nothing_else(real_data: Path) -> None:
     found = scan_source("rig", real_data / "facegood")
     assert len(found.recordings) == 5 and found.refused == () and all(r.speech for r in found.recordings)
@@ -325,9 +313,6 @@ def test_real_iphone_takes_are_whole_faces_with_a_head_where_it_was_tracked(real
     silent = load_rig(real_data / "arkit_iphone" / "MySlate_167_iPhone_cal.npz")
     assert talking.present.all() and silent.present[:52].all() and not silent.present[52:].any()
     assert 0.01 < talking["headPitch"].std() < 0.1  # radians
-
-
-# Tracked talk of one speaker, and action units of actors
 
 
 def indexed(folder: Path, rows: list[dict[str, str]], **arrays: object) -> Path:

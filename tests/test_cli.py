@@ -420,9 +420,6 @@ def test_a_timeline_is_carried_out_by_network_and_rules(recording: Path, tmp_pat
         assert brows[35:45].mean() > brows[:15].mean() + 0.3, kind
 
 
-# `avi instruct`, and `avi talk` without an instruction.
-
-
 def test_an_instruction_has_its_sentence_first_and_as_json_the_probability_of_every_emotion(capsys: Capture):
     assert main(["instruct", str(SPOKEN)]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -153,9 +153,6 @@ def test_networks_on_the_wave_hardly_notice_their_windows(models, monkeypatch):
     assert cosine(encoder.encode(wave), whole).min() > 0.99
 
 
-# The product's default encoder, where set-up has fetched it.
-
-
 @pytest.fixture(scope="session")
 def whisper_tiny():
     state, detail = inspect("whisper-tiny-en")
@@ -202,9 +199,6 @@ def test_loading_says_nothing_and_leaves_settings_and_threads_as_they_were(whisp
         load_encoder(str(models / kind)).encode_layers(tone(0.5))
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled(), torch.get_num_threads()) == before
-
-
-# What cannot be encoded or loaded ends in one clear line.
 
 
 @pytest.mark.parametrize(
@@ -298,9 +292,6 @@ def test_a_config_that_does_not_fit_is_refused(models, tmp_path, name, change, s
     options = json.loads((folder / name).read_text())
     (folder / name).write_text("{" if change is None else json.dumps(options | change))
     assert said in refused(folder)
-
-
-# Augmentation
 
 
 def rng(seed: int = 0) -> np.random.Generator:

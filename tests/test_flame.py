@@ -64,9 +64,6 @@ def flame(frames: int, seed: int = 0) -> MotionClip:
     return MotionClip(values, FPS, FLAME)
 
 
-# Skinning
-
-
 def by_the_book(shape: np.ndarray, expression: np.ndarray, pose: np.ndarray) -> np.ndarray:
     """One frame of Li et al. 2017, vertex by vertex in float64; pose is the five joints' axis-angle."""
     a = flame_arrays()
@@ -106,9 +103,6 @@ def test_coefficients_are_saved_of_flame_motion_alone(tmp_path: Path):
     with pytest.raises(InputError, match="the FLAME space"):
         save_flame_coefficients(arkit(), tmp_path / "hello.npz")
     assert not list(tmp_path.iterdir())
-
-
-# The map
 
 
 def test_the_map_loses_little_of_what_the_file_can_show(fitted: FlameMap):
@@ -178,9 +172,6 @@ def test_a_template_that_does_not_face_the_viewer_is_an_error(tmp_path, open_hea
         fit_flame_map(model, open_head)
 
 
-# The head
-
-
 def test_a_flame_head_is_a_mesh_that_motion_drives(head: FlameHead):
     check_mesh(head)
     assert isinstance(head, RiggedHead)
@@ -227,9 +218,6 @@ def test_the_face_is_painted_with_lips_eyes_and_brows(head: FlameHead):
     balls = np.unique(head.triangles[head.material == MATERIAL_NAMES.index("eye")])
     column, row = (head.uv[balls[head.vertices[balls, 2].argmax()]] * size).astype(int)
     assert head.atlas[row, column].sum() < 0.6 * cheek.sum(), "a dark pupil"
-
-
-# Coefficients on disk
 
 
 def test_coefficients_come_back_exactly_through_the_corpus_adapter(tmp_path: Path):

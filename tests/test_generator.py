@@ -67,9 +67,6 @@ def noise(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape) + shape[0]))
 
 
-# The networks
-
-
 @pytest.mark.parametrize("chunk", [7, 100])
 def test_motion_in_chunks_is_the_motion_of_the_whole_and_no_longer_at_a_time(model, chunk, monkeypatch):
     spoken, one = torch.from_numpy(features(401)), torch.from_numpy(style())
@@ -106,9 +103,6 @@ def test_what_is_padded_behind_a_clip_changes_nothing(model):
     padded = model.generator(spoken, two, talking.valid_frames(torch.tensor([60, 41]), 60))
     assert (padded[1, :41] - alone).abs().max() < 1e-5
     assert padded[1, 41:].abs().max() == 0
-
-
-# The model
 
 
 @pytest.mark.parametrize("space", [ARKIT, FLAME], ids=lambda space: space.name)
@@ -160,9 +154,6 @@ def test_unfit_features_are_refused_and_weights_that_are_too_large_or_have_no_fo
     assert not (tmp_path / "large.safetensors").exists()
     with pytest.raises(OutputError):
         talking.save_talking_model(model, tmp_path / "none" / "talking.safetensors")
-
-
-# Its file
 
 
 def rewrite(path: Path, header: object, **tensors: torch.Tensor) -> Path:

@@ -390,9 +390,6 @@ def test_animations_of_one_face_are_merged_and_others_are_listed_or_chosen_by_na
         read_glb_motion(tmp_path / "two.gltf", "Walk")
 
 
-# Hostile and damaged files
-
-
 def _accessor(**traits: Any) -> Callable[[Builder], None]:
     return lambda builder: builder.json["accessors"][0].update(traits)
 

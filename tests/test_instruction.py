@@ -151,9 +151,6 @@ def test_stronger_words_mean_larger_strengths_and_higher_levels():
     assert [parts(f"{word} afraid")[1] for word in ("slightly", "quite", "extremely")] == [1, 2, 3]
 
 
-# words.yaml: every word means one thing, and every wording is understood.
-
-
 def test_every_level_word_means_its_emotion_and_level():
     for emotion in EMOTIONS:
         for level in levels(emotion):
@@ -195,9 +192,6 @@ def test_every_wording_and_every_adverb_is_understood():
             strength, said = next(spoken[place])
             text = phrase.replace("*", said).replace("~", said).replace("@", "their")
             assert parts(text)[2] == dict.fromkeys(wording.units, strength), text
-
-
-# Texts that are refused, and texts that are not.
 
 
 @pytest.mark.parametrize(
@@ -271,9 +265,6 @@ def test_parsing_time_grows_with_the_length_only():
     for word in ("not ", "corner of ", "raise ", "brow, ", "and ", "slightly "):
         Instruction.parse((word * 400)[:390])
     assert (time.process_time() - start) / 6 < 0.05
-
-
-# The face that is asked for.
 
 
 def test_every_unit_moves_existing_channels_or_has_a_rhythm():

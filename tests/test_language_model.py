@@ -104,9 +104,6 @@ def test_texts_that_were_encoded_before_are_read_and_a_damaged_file_is_made_agai
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
 
 
-# Causal models.
-
-
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return llama(tmp_path_factory.mktemp("llama"))
@@ -208,10 +205,7 @@ def test_text_comes_back_from_its_tokens_and_level_and_class_have_theirs_in_an_a
 
 
 def test_fingerprints_follow_weights_and_words(tmp_path):
-    for save, load in (
-        (save_bert, load_text_encoder),
-        (save_llama, load_language_model),
-    ):
+    for save, load in ((save_bert, load_text_encoder), (save_llama, load_language_model)):
         folders = (save(tmp_path / f"{save.__name__}{i}", seed) for i, seed in enumerate((0, 0, 1)))
         one, two, other = (load(str(folder)).fingerprint for folder in folders)
         assert one == two != other
@@ -245,9 +239,6 @@ def test_what_is_no_language_model_is_refused(tmp_path):
     ):
         with pytest.raises(InputError, match=words):
             load_language_model(str(folder))
-
-
-# Quantised weights are read once, and kept whole; models load one at a time.
 
 
 @pytest.fixture

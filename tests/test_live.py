@@ -105,9 +105,6 @@ def test_another_instruction_comes_on_within_half_a_second_and_memory_stays(gene
     assert all(grown[name] <= sizes[name] + 40_000 for name in sizes)
 
 
-# Receivers.
-
-
 @pytest.fixture
 def udp() -> Iterator[socket.socket]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
@@ -197,9 +194,6 @@ def test_a_port_that_is_taken_and_addresses_that_are_none_are_refused(page: Page
     for text in ("localhost", "127.0.0.1:", "127.0.0.1:99999", "no.such.host.invalid:11111"):
         with pytest.raises(InputError, match="expected a"):
             address(text)
-
-
-# Sound on its way.
 
 
 def test_a_pause_is_filled_with_silence_and_what_comes_later_than_that_is_left_out() -> None:

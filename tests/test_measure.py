@@ -53,9 +53,6 @@ def performer() -> Performer:
     return Performer(phones, prosody(wave.astype(np.float32)), 5.2)
 
 
-# Units
-
-
 @pytest.mark.parametrize("unit", SUSTAINED)
 def test_a_unit_that_is_held_is_found_alone_and_at_its_strength(unit: str) -> None:
     strength = 0.8
@@ -130,9 +127,6 @@ def test_curves_of_another_space_are_an_error() -> None:
         measure_units(clip, REST)
 
 
-# The neutral face
-
-
 def test_a_face_at_rest_shows_no_units_but_a_smile_that_never_ends_is_one() -> None:
     own = both("eyeSquint", 0.3) | {"headRoll": 0.2}
     resting = held(20.0, **own, **both("eyeLookDown", 0.25))
@@ -156,9 +150,6 @@ def test_recordings_labelled_neutral_decide_and_a_channel_counts_only_where_it_i
         neutral_face([])
 
 
-# Performed speech
-
-
 def test_plain_talk_shows_next_to_nothing(performer: Performer) -> None:
     clips = [performer.perform(Instruction("she speaks"), seed) for seed in range(12)]
     neutral = neutral_face([(clip.values, ALL) for clip in clips])
@@ -176,9 +167,6 @@ def test_what_is_performed_over_speech_is_measured_within_a_word_of_it(performer
     assert np.average([entry.near for entry in sustained], weights=counts) > 0.93
     assert np.average([entry.found for entry in sustained], weights=counts) > 0.9
     assert np.mean([entry.false for entry in scores.values()]) < 0.01
-
-
-# Real faces
 
 
 def test_real_takes_are_measured_as_what_they_show(real_data: Path) -> None:

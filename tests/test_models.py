@@ -314,9 +314,6 @@ def test_the_manifest_pins_every_model_and_shipped_asset_and_names_no_path_outsi
         )
 
 
-# The doctor
-
-
 def test_doctor_reports_each_thing_it_looked_at_and_never_fetches(tmp_path, monkeypatch):
     monkeypatch.setenv("AVI_CACHE", str(tmp_path / "cache"))
     checks = {check.name: check for check in doctor(tmp_path / "outputs")}

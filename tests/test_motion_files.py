@@ -13,15 +13,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from avi_lib.errors import InputError
-from avi_lib.motion.clip import (
-    ARKIT,
-    FLAME,
-    MotionClip,
-    MotionSpace,
-    in_units,
-    load_npz,
-    save_npz,
-)
+from avi_lib.motion.clip import ARKIT, FLAME, MotionClip, MotionSpace, in_units, load_npz, save_npz
 from avi_lib.motion.formats import HEADER, load_livelink, load_motion, save_livelink, save_motion
 
 
@@ -54,9 +46,6 @@ def clock_timecode(time_s: float, per_second: float) -> str:
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}:{within:06.3f}"
 
 
-# Clips
-
-
 def test_spaces_have_the_documented_channels_and_disjoint_groups():
     assert len(ARKIT) == 55 and ARKIT.channels[-3:] == ("headPitch", "headYaw", "headRoll")
     assert len(FLAME) == 56
@@ -78,9 +67,6 @@ def test_spaces_have_the_documented_channels_and_disjoint_groups():
 def test_clips_that_are_not_finite_or_of_another_width_are_refused(values: np.ndarray, fps: float, named: str):
     with pytest.raises(InputError, match=named):
         MotionClip(values, fps, ARKIT)
-
-
-# Live Link Face CSV
 
 
 @pytest.mark.parametrize(
@@ -433,9 +419,6 @@ def test_npz_header_that_claims_too_much_is_refused(tmp_path: Path, shape: tuple
             bad.writestr(name, header.getvalue() if name == "values.npy" else good.read(name))
     with pytest.raises(InputError, match="values of the shape" if shape[0] > 0 else "a motion npz"):
         load_npz(tmp_path / "bad.npz")
-
-
-# Rotations at another frame rate
 
 
 def turning(axis: tuple[float, float, float], fps: float, group: str) -> MotionClip:

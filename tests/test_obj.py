@@ -395,9 +395,6 @@ def test_nothing_is_left_of_a_motion_or_a_head_that_cannot_be_written(tmp_path: 
     assert not list(tmp_path.iterdir())
 
 
-# Names that other tools give to shapes and materials
-
-
 def renamed(channel: str, left: str, right: str) -> str:
     """A channel with its side written another way; directions of the jaw and the mouth stay as they are."""
     if channel in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):

@@ -174,9 +174,6 @@ def test_what_cannot_talk_is_refused_with_its_reason(tracker, kept, head, tmp_pa
     assert "one photograph ending in" in capsys.readouterr().err
 
 
-# The neural renderer.
-
-
 def changed(networks: PortraitNetworks, seed: int = 1) -> PortraitNetworks:
     """The same with last layers that are not zero, so that every part of it draws."""
     generator = torch.Generator().manual_seed(seed)

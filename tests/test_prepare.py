@@ -352,9 +352,6 @@ def test_ravdess_is_prepared_with_its_labels_and_phones(real_data, whisper, tmp_
     assert {corpus.features(clip).shape[1] for clip in corpus.clips} == {384}
 
 
-# Motion
-
-
 def take(seconds: float, fps: float = 60.0, **held: float) -> MotionClip:
     """A take that talks (the jaw swings), whose brows stir a little and hold some weights."""
     times_s = (np.arange(round(seconds * fps)) + 0.5) / fps

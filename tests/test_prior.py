@@ -29,8 +29,6 @@ TARGET = torch.linspace(-1, 1, STYLE)
 QUICK = SampleSettings(steps=4)
 parse = Instruction.parse
 
-# What a reading fixes
-
 
 def fixed_of(text: str) -> dict[str, float]:
     """Values of the fixed entries by channel; spreads and dynamics by their names."""
@@ -77,9 +75,6 @@ def test_every_unit_and_emotion_has_a_token_of_its_own():
     assert rows[priors.UNITS.index("brow_down")].tolist() == [1.0, 0.0, 1.0]
 
 
-# The network
-
-
 def read(net: priors.PriorNetwork, *texts: str, hidden: bool = False):
     """Readings of the texts alone; with `hidden` of nothing."""
     states = [torch.from_numpy(each) for each in Letters().encode(texts)]
@@ -120,9 +115,6 @@ def test_a_token_knows_its_neighbours_within_its_text_so_order_counts():
     other[0, 0] = torch.linspace(-1, 1, TEXT)
     changed = (net.read(other, *rest).values - plain.values).abs().amax(dim=(0, 1, 3))[1:13] > 1e-6
     assert changed.tolist() == [place <= priors.REACH * priors.BINDINGS for place in range(12)]
-
-
-# The sampler
 
 
 class Stub(priors.PriorNetwork):
@@ -208,9 +200,6 @@ def test_predicted_styles_are_shown_step_by_step():
     last = drawn(network(), [1], SampleSettings(steps=8), callback=lambda step, style: seen.append((step, style)))
     assert [step for step, _ in seen] == list(range(8))
     torch.testing.assert_close(seen[-1][1], last, atol=1e-5, rtol=0)
-
-
-# Styles for sentences
 
 
 @pytest.fixture(scope="module")
@@ -315,9 +304,6 @@ def test_a_training_that_is_stopped_goes_on_to_the_same_bytes_with_the_same_bank
         train_prior(other, Letters(), SETTINGS, tmp_path, progress=False)
     again, _ = train_prior(bank, Letters(), SETTINGS, tmp_path, progress=False)
     assert fingerprint(again) == fingerprint(trained[0])
-
-
-# Its file
 
 
 def test_a_saved_prior_draws_as_before_within_float16_and_says_what_it_was_trained_on(trained, tmp_path):

@@ -272,9 +272,6 @@ def test_a_bad_argument_is_one_line_and_nothing_runs(arguments, message, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notebooks", "pyproject.toml"]
 
 
-# What must repeat
-
-
 def cell(folder: Path, outputs: list[Any], source: str = "1", tags: tuple[str, ...] = ()) -> Any:
     """What of a notebook with these outputs must repeat."""
     file = write_workbook(folder, a00_a=[source]) / "notebooks" / "00_a.ipynb"

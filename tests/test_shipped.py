@@ -85,9 +85,6 @@ def test_the_weights_are_small_half_precision_and_say_what_they_were_trained_on(
         assert all(each["licence"] not in ("", "unknown") and each["minutes"] > 0 for each in corpora.values())
 
 
-# The talking model
-
-
 def test_the_mouth_rests_where_nobody_speaks(talker: Talker, calm: Talk):
     style = talker.generator.model.style_of(calm.motion)
     hiss = 0.01 * np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
@@ -100,9 +97,6 @@ def test_lips_are_open_on_vowels_shut_on_m_b_p_and_keep_their_timing_whatever_th
     gap = load_head().lip_gap(calm.motion.values)
     assert lip_closure(gap, calm.phones.phones, calm.motion.fps) > 1.5
     assert np.corrcoef(furious.motion["jawOpen"], calm.motion["jawOpen"])[0, 1] > 0.9
-
-
-# Sentences
 
 
 @pytest.mark.parametrize(
@@ -219,9 +213,6 @@ def test_motion_is_finite_and_within_limits_whatever_the_text(talker: Talker, pl
     motion = talker.generator.model.motion_of(plain.features[:100], style)
     assert np.isfinite(motion.values).all()
     assert np.array_equal(motion.values, ARKIT.limited(motion.values))
-
-
-# Within the pipeline
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_one_another_style(talker: Talker, furious: Talk):

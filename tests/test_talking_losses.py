@@ -383,9 +383,6 @@ def test_a_fresh_script_is_performed_by_the_clip_and_by_whom_shows_the_style():
     assert len({numbers(each) for each in drawn}) == 6, "another script every time"
 
 
-# Mixtures
-
-
 def named(mixture: Mixture) -> Counter:
     return Counter(item.clip.clip for item in mixture.items)
 

@@ -95,9 +95,6 @@ def cents_off(result: Prosody, f0_hz):
     return 1200 * np.abs(np.log2(result.f0_hz[result.voiced] / f0_hz[middle][result.voiced]))
 
 
-# Prosody
-
-
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(75, 150), (110, 220), (300, 120), (200, 450)])
 def test_pitch_follows_a_glide_without_octave_errors(from_hz, to_hz):
     wave, f0_hz = glide(from_hz, to_hz)
@@ -198,9 +195,6 @@ def test_on_real_speech_vowels_are_voiced_and_syllables_fall_on_them(real_data: 
     assert 0.4 < beats / seconds < 1.5
 
 
-# Voice
-
-
 @pytest.mark.parametrize("samples", [1, HOP, 3 * HOP + 7, 48_111])
 def test_states_of_early_layers_are_joined_in_pairs(samples):
     found = Voice(tone(samples / RATE_HZ)[:samples]).acoustic_features(Counting())
@@ -242,9 +236,6 @@ def test_breath_groups_are_the_voice_itself_or_parts_of_it_in_whole_frames():
     assert max(part.duration_s for part in parts) <= 5.0
     np.testing.assert_array_equal(np.concatenate([part.wave for part in parts]), voice.wave)
     assert list(starts_s) == [sum(part.duration_s for part in parts[:i]) for i in range(len(parts))]
-
-
-# Phones
 
 
 def load(path):

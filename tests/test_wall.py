@@ -185,9 +185,6 @@ def test_sound_that_a_child_makes_up_is_refused(tmp_path, monkeypatch, answers):
         load_voice(save(tmp_path / "a.wav", encoded(voice(1), "wav")))
 
 
-# Atomic writes
-
-
 def test_the_new_file_replaces_the_old_one_whole(tmp_path: Path):
     target = tmp_path / "a.txt"
     target.write_text("old")
