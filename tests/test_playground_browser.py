@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsers import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOK = "07_playground.ipynb"
@@ -68,8 +67,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(request: pytest.FixtureRequest) -> Iterator[Any]:
     """The notebook with all its cells run, and the first preview ready."""
-    driver = pytest.importorskip("playwright.sync_api")
-    with chromium(1440, 1000, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as page:
+    driver = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright to drive a browser: pip install playwright"
+    )
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    options = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    with driver.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(MOST_WAIT_MS)
         page.goto(request.getfixturevalue("lab"))
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
@@ -84,6 +91,7 @@ def page(request: pytest.FixtureRequest) -> Iterator[Any]:
         page.locator(".avi-page").scroll_into_view_if_needed()  # Chromium loads no video that is out of sight
         page.wait_for_function(READY, arg="")
         yield page
+        browser.close()
 
 
 def renewed(page: Any, act: Callable[[], object]) -> float:
