@@ -50,7 +50,7 @@ SHARED = ("angry", "happy", "neutral", "sad")
 """Emotions that all of them know."""
 FOLDS = 8
 RESAMPLES = 400
-CLEAN = ("samples", "av_grid_s1", "emodb", "crema")
+CLEAN = ("av_grid_s1", "emodb", "crema")
 """Corpora whose licences allow weights to be shipped for any use."""
 AUDIBLE = ("AU05", "AU06", "AU07", "AU10", "AU12", "AU14")
 RECIPES: Mapping[str, tuple[Mapping[str, object], Callable[[FeatureBank], FeatureBank]]] = {
@@ -79,15 +79,18 @@ def measure(options: Options) -> Iterator[Figure]:
         encoder=encoder.name, encoder_fingerprint=encoder.fingerprint, states=encoder.dim, layers=len(encoder.early),
         text_encoder="", text_fingerprint="", text=1, language_model="", language_fingerprint="", width=1,
     )  # fmt: skip
-    yield from travel(bank, shape, settings)
-    yield from speakers(
-        bank, read_faces(options.real / "av_ravdess_au" / "static_means.csv", bank.clips), shape, settings
-    )
+    real = bank.select([clip.corpus != "samples" for clip in bank.clips])
+    yield from travel(real, shape, settings)
+    with_samples = {corpus: leave_out(shape, bank, corpus, settings)[0] for corpus in CORPORA}
+    yield from _left_out("with the sample corpus", with_samples)
+    faces = read_faces(options.real / "av_ravdess_au" / "static_means.csv", real.clips)
+    yield from speakers(real, faces, shape, settings)
     yield from words(bank, shape, settings)
 
 
 def read_bank(options: Options) -> FeatureBank:
-    """The clips that the shipped weights were trained on; of their features the means, which is all that is heard."""
+    """The sample corpus and the clips that the shipped weights were trained on; of their features the means, which is
+    all that is heard."""
     found = [RawCorpus("samples", "table", SAMPLES / "corpus"), RawCorpus("av_grid_s1", "av_grid_s1", Path())]
     found += [RawCorpus(name, adapter, Path()) for name, adapter in CORPORA.items()]
     chosen = [each if each.folder.parts else each._replace(folder=options.real / each.name) for each in found]
