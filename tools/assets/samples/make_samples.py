@@ -18,7 +18,9 @@ Kokoro predicts durations, fundamental frequency and energy before it makes soun
 predictions are taken out, changed and put back. The directions of the changes follow Scherer (2003), "Vocal
 communication of emotion: a review of research paradigms", Speech Communication 40: anger and joy raise mean F0, F0
 range, intensity, rate and high-frequency energy; sadness lowers all five. Surprise has a high and wide F0 (Murray &
-Arnott 1993, JASA 93), here with a rise at the end.
+Arnott 1993, JASA 93), here with a rise at the end. How far joy and sadness go was read from actors against their neutral
+speech (RAVDESS, EMO-DB, CREMA-D, nEMO): joy 2.6 to 9.8 semitones higher and 1 to 7 dB brighter, sadness about as high
+and by a fifth to a half fewer syllables a second.
 """
 
 from __future__ import annotations
@@ -109,12 +111,12 @@ READINGS = (
         text="We made it home before the rain, and my mom baked my favorite pie!",
         phonemes="wi mˈAd ɪt hˈOm bəfˈɔɹ ðə ɹˈAn, ænd mI mˈɑm bˈAkt mI fˈAvəɹət pˈI!",
         instruction="A person feels very happy and speaks with lip corners strongly raised.",
-        speed=1.12,
-        f0_mean=1.25,
+        speed=1.1,
+        f0_mean=1.6,
         f0_range=1.7,
-        energy=1.2,
-        tilt_db=2.0,
-        level_db=-19.5,
+        energy=2.0,
+        tilt_db=6.0,
+        level_db=-17.0,
     ),
     Reading(
         name="sad",
@@ -123,12 +125,12 @@ READINGS = (
         text="My grandfather passed away in the spring. I still miss his voice so much.",
         phonemes="mI ɡɹˈænfˌɑðəɹ pˈæst əwˈA ɪn ðə spɹˈɪŋ. ˈI stˈɪl mˈɪs hɪz vˈYs sˌO mˈʌʧ.",
         instruction="A person feels quite sad and speaks with inner brows raised and lip corners down.",
-        speed=0.84,
-        f0_mean=0.9,
-        f0_range=0.45,
+        speed=0.66,
+        f0_mean=0.98,
+        f0_range=0.35,
         energy=-2.5,
-        tilt_db=-6.0,
-        level_db=-27.0,
+        tilt_db=-5.0,
+        level_db=-26.0,
     ),
     Reading(
         name="surprised",
