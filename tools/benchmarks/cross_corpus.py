@@ -89,8 +89,7 @@ def measure(options: Options) -> Iterator[Figure]:
 
 
 def read_bank(options: Options) -> FeatureBank:
-    """The sample corpus and the clips that the shipped weights were trained on; of their features the means, which is
-    all that is heard."""
+    """The sample corpus and what the shipped weights learned from; of their features the means, which are heard."""
     found = [RawCorpus("samples", "table", SAMPLES / "corpus"), RawCorpus("av_grid_s1", "av_grid_s1", Path())]
     found += [RawCorpus(name, adapter, Path()) for name, adapter in CORPORA.items()]
     chosen = [each if each.folder.parts else each._replace(folder=options.real / each.name) for each in found]

@@ -18,9 +18,9 @@ Kokoro predicts durations, fundamental frequency and energy before it makes soun
 predictions are taken out, changed and put back. The directions of the changes follow Scherer (2003), "Vocal
 communication of emotion: a review of research paradigms", Speech Communication 40: anger and joy raise mean F0, F0
 range, intensity, rate and high-frequency energy; sadness lowers all five. Surprise has a high and wide F0 (Murray &
-Arnott 1993, JASA 93), here with a rise at the end. How far joy and sadness go was read from actors against their neutral
-speech (RAVDESS, EMO-DB, CREMA-D, nEMO): joy 2.6 to 9.8 semitones higher and 1 to 7 dB brighter, sadness about as high
-and by a fifth to a half fewer syllables a second.
+Arnott 1993, JASA 93), here with a rise at the end. How far joy and sadness go was read from actors against their
+neutral speech (RAVDESS, EMO-DB, CREMA-D, nEMO): joy 2.6 to 9.8 semitones higher and 1 to 7 dB brighter, sadness about as
+high and with 0.5 to 1.9 syllables a second fewer.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ READINGS = (
         f0_range=1.7,
         energy=2.0,
         tilt_db=6.0,
-        level_db=-17.0,
+        level_db=-19.0,
     ),
     Reading(
         name="sad",
