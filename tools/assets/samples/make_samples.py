@@ -19,7 +19,7 @@ predictions are taken out, changed and put back. The directions of the changes f
 communication of emotion: a review of research paradigms", Speech Communication 40: anger and joy raise mean F0, F0
 range, intensity, rate and high-frequency energy; sadness lowers all five. Surprise has a high and wide F0 (Murray &
 Arnott 1993, JASA 93), here with a rise at the end. How far joy and sadness go was read from actors against their
-neutral speech (RAVDESS, EMO-DB, CREMA-D, nEMO): joy 2.6 to 9.8 semitones higher and 1 to 7 dB brighter, sadness about as
+neutral speech (RAVDESS, EMO-DB, CREMA-D, nEMO): joy 2.6 to 9.8 semitones higher, 1 to 7 dB brighter; sadness about as
 high and with 0.5 to 1.9 syllables a second fewer.
 """
 
