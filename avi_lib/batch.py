@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from avi_lib.corpus.layouts import find, printable, stem
-from avi_lib.errors import AviError, InputError
+from avi_lib.errors import AviError, InputError, expect
 from avi_lib.face.video import CONTAINERS, lettering, save_picture
 from avi_lib.files import check_writable, keep_inputs, make_folder
 from avi_lib.instruction.instruction import Instruction, Timeline, as_json, load_timeline, understand
@@ -100,9 +100,8 @@ def find_recordings(
             others = [f"{each.name} ({each.reason})" for each in refused] + sorted(files.keys() - found.keys())
             more = f" and {len(others) - 5} more" if len(others) > 5 else ""
             over = f"{', '.join(map(printable, others[:5]))}{more}"
-            if not found:
-                got = f"none in {source}" + (f", which holds {over}" if others else "")
-                raise InputError("a folder with recordings", got, "name the files or another folder")
+            got = f"none in {source}" + (f", which holds {over}" if others else "")
+            expect(found, "a folder with recordings", got, "name the files or another folder")
             notes += [f"{source}: passed over {over}"] if others else []
         for name, recording in found.items():
             recordings.setdefault(os.path.realpath(recording), (recording, name))
@@ -167,15 +166,13 @@ def talk_all(
         raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", "ask for fewer, with another --seed for more")
     if text is not None and not alone:
         raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
-    if not places:
-        raise InputError("something to write", "neither video nor motion", "name a motion file or leave out --no-video")
+    expect(places, "something to write", "neither video nor motion", "name a motion file or leave out --no-video")
     if settings.seed + samples > 2**63:
         raise InputError("seeds below 2^63", f"{samples} samples from {settings.seed}", "begin with a smaller --seed")
     shown = bool({"video", "sheet"} & set(places))
-    if beside and not (shown and len(beside) <= MOST_BESIDE):
-        got = f"{len(beside)}" if shown else "no video"
-        expected = f"a video or a sheet for up to {MOST_BESIDE} sentences beside it"
-        raise InputError(expected, got, "leave out some --beside")
+    got = f"{len(beside)}" if shown else "no video"
+    expected = f"a video or a sheet for up to {MOST_BESIDE} sentences beside it"
+    expect(not (beside and not (shown and len(beside) <= MOST_BESIDE)), expected, got, "leave out some --beside")
     jobs = plan_jobs(recordings, alone, places, samples)
     others = [understand(sentence) for sentence in beside]
     with Talker(settings) as talker:

@@ -34,22 +34,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
 
 import yaml
 
-from avi_lib import __version__
-from avi_lib.errors import AviError, InputError
+from avi_lib import __version__, settings
+from avi_lib.errors import AviError, InputError, expect
 from avi_lib.files import check_writable, file_sha256
 from avi_lib.models import Model, Shipped, cache_folder, inspect, load_manifest
-from avi_lib.settings import (
-    Factors,
-    FactorSettings,
-    InstructSettings,
-    PrepareSettings,
-    RenderSettings,
-    SampleSettings,
-    Settings,
-    TalkSettings,
-    profile,
-    validated,
-)
+from avi_lib.settings import Factors, Settings, TalkSettings, validated
 
 if TYPE_CHECKING:
     from avi_lib.batch import Outcome
@@ -178,28 +167,21 @@ def _parser() -> argparse.ArgumentParser:
         option("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
         command.set_defaults(command=globals()[f"_{name}"], unsaid=0, unread=False)
         for flags, how in table.get("options", {}).items():
-            if kind := kinds.get(flags):
-                _settings_options(option, kind, kind.model_fields if how == "*" else how.split())
+            if flags not in kinds:
+                given: dict[str, Any] = {key: types[value] if key == "type" else value for key, value in how.items()}
+                given |= {"default": []} if how.get("action") == "append" else {}
+                option(*flags.split(), **given)
                 continue
-            given: dict[str, Any] = {key: types[value] if key == "type" else value for key, value in how.items()}
-            if how.get("action") == "append":
-                given["default"] = []
-            option(*flags.split(), **given)
+            for field in kinds[flags].model_fields if how == "*" else how.split():  # whose texts settings read
+                of, plain = kinds[flags].model_fields[field], field.removesuffix("_deg")
+                given = {"dest": field, "help": of.description, "action": "store_true", "default": None}
+                if of.annotation is not bool:
+                    choices = [each for each in get_args(of.annotation) if isinstance(each, str)]
+                    default = "" if of.default in (None, "") else f" (default {of.default})"
+                    text = f"{of.description}{default}"
+                    given = {"dest": field, "help": text, "metavar": "|".join(choices) or plain.upper()}
+                option(f"--{plain.replace('_', '-')}", **given)
     return parser
-
-
-def _settings_options(option: Callable[..., Any], kind: type[Settings], names: Iterable[str]) -> None:
-    """An option for each of these settings, whose texts the settings themselves read; None where it is not given."""
-    for name in names:
-        field = kind.model_fields[name]
-        flag = f"--{name.removesuffix('_deg').replace('_', '-')}"
-        if field.annotation is bool:
-            option(flag, dest=name, action="store_true", default=None, help=field.description)
-        else:
-            choices = [each for each in get_args(field.annotation) if isinstance(each, str)]
-            default = "" if field.default in (None, "") else f" (default {field.default})"
-            metavar = "|".join(choices) or name.removesuffix("_deg").upper()
-            option(flag, dest=name, metavar=metavar, help=f"{field.description}{default}")
 
 
 def _print(options: Options, as_json: object, lines: Iterable[str], code: int = 0) -> int:
@@ -233,7 +215,7 @@ def _talk(options: Options) -> int:
     if unknown := sorted(set(strengths).difference(Factors.model_fields)):
         raise InputError(f"factors among {', '.join(Factors.model_fields)}", ", ".join(unknown), "rename them")
     factors = {
-        factor: validated(FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, "1"))
+        factor: validated(settings.FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, "1"))
         for factor in Factors.model_fields
     }
     size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
@@ -246,13 +228,13 @@ def _talk(options: Options) -> int:
             got = f"{options.portrait} beside the head {options.head}" if options.head else options.portrait
             raise InputError(f"one photograph ending in {', '.join(PHOTO_SUFFIXES)}", got, "name one of these")
         options.head = options.portrait
-    settings = _settings(
+    chosen = _settings(
         TalkSettings,
         options,
-        sample=_settings(SampleSettings, options),
+        sample=_settings(settings.SampleSettings, options),
         identity=_pairs(options.identity),
         factors=Factors(**factors),
-        render=_settings(RenderSettings, options, size=int(size[2] or size[1]), width=int(size[1])),
+        render=_settings(settings.RenderSettings, options, size=int(size[2] or size[1]), width=int(size[1])),
     )
     places = {} if options.no_video else {"video": options.output}
     places |= {kind: place for kind, place in (("motion", options.motion), ("sheet", options.sheet)) if place}
@@ -260,16 +242,15 @@ def _talk(options: Options) -> int:
         name: getattr(options, name)
         for name in ("instruction", "text", "timeline", "samples", "beside", "track", "workers")
     }
-    return _print_all(options, talk_all(options.speech, settings, places, **more))
+    return _print_all(options, talk_all(options.speech, chosen, places, **more))
 
 
 def _instruct(options: Options) -> int:
     from avi_lib.batch import instruct_all
 
-    settings = _settings(InstructSettings, options)
-    return _print_all(
-        options, instruct_all(options.speech, settings, options.timeline, options.track, options.workers), only=True
-    )
+    chosen = _settings(settings.InstructSettings, options)
+    outcomes = instruct_all(options.speech, chosen, options.timeline, options.track, options.workers)
+    return _print_all(options, outcomes, only=True)
 
 
 MODEL_LINES = ("generator: ", "prior: ", "instructor: ")  # said once of all recordings
@@ -313,8 +294,7 @@ def _live(options: Options) -> int:
     to += [receivers.Vmc(*receivers.address(each)) for each in [options.vmc] if each]
     to += [receivers.Recording(options.motion)] if options.motion else []
     to += [receivers.Page(port, options.host)] if port is not None else []
-    if not to:
-        raise InputError("somebody who gets the motion", "nobody", "name --livelink, --vmc, --port or --motion")
+    expect(to, "somebody who gets the motion", "nobody", "name --livelink, --vmc, --port or --motion")
     asked = understand(options.instruction) if options.instruction else None
     with Talker(_settings(TalkSettings, options)) as talker:
         session = live.LiveSession(talker, source, to, asked)
@@ -350,8 +330,7 @@ def _export(options: Options) -> int:
     if options.motion.suffix.lower() == ".pkl":
         from avi_lib.heads.flame import load_flame_file, save_flame_npz
 
-        if options.output.suffix.lower() != ".npz":
-            raise InputError("an npz for a FLAME model", str(options.output), "change the suffix")
+        expect(options.output.suffix.lower() == ".npz", "an npz for a FLAME model", options.output, "change the suffix")
         save_flame_npz(load_flame_file(options.motion), options.output)
         return 0
     motion = load_motion(options.motion, options.animation).whole()
@@ -366,40 +345,36 @@ def _export(options: Options) -> int:
 
 
 def _evaluate(options: Options) -> int:
-    from avi_lib.evaluation.report import rescore
-
-    return _with_page(options, lambda: rescore(options.motion, options.speech, options.reference, options.text))
-
-
-def _compare(options: Options) -> int:
-    from avi_lib.workbook.comparison import compare_runs
-
-    return _with_page(options, lambda: compare_runs(options.runs))
-
-
-def _with_page(options: Options, find: Callable[[], Any]) -> int:
-    """Print what is found, and write it as a page where one is asked for."""
     if options.report is not None:
-        if options.report.suffix.lower() != ".html":
-            raise InputError("a page that ends in .html", str(options.report), "change the suffix")
+        expect(options.report.suffix.lower() == ".html", "a page ending in .html", options.report, "change the suffix")
         check_writable(options.report)
-    found = find()
+    if "runs" in options:
+        from avi_lib.workbook.comparison import compare_runs
+
+        found: Any = compare_runs(options.runs)
+    else:
+        from avi_lib.evaluation.report import rescore
+
+        found = rescore(options.motion, options.speech, options.reference, options.text)
     if options.report is not None:
         found.write_html(options.report)
     return _print(options, found.as_dict(), found.lines())
 
 
+_compare = _evaluate
+
+
 def _prepare(options: Options) -> int:
     from avi_lib.corpus.prepare import prepare
 
-    base = profile(options.profile).prepare.model_dump() if options.profile else {}
-    settings = _settings(PrepareSettings, options, base)
-    health = prepare(options.adapter, options.source, options.destination, settings, workers=options.workers)
+    base = settings.profile(options.profile).prepare.model_dump() if options.profile else {}
+    chosen = _settings(settings.PrepareSettings, options, base)
+    health = prepare(options.adapter, options.source, options.destination, chosen, workers=options.workers)
     return _print(options, asdict(health), health.lines())
 
 
 def _run(options: Options) -> int:
-    from avi_lib.workbook.comparison import sweep
+    from avi_lib.workbook.comparison import compare_runs, sweep
     from avi_lib.workbook.run import LOG, describe, made_lines, project_root, resume_run, run_notebooks
 
     limits = {"cell_limit_s": options.cell_limit, "limit_s": options.limit}
@@ -413,34 +388,25 @@ def _run(options: Options) -> int:
         raise InputError("a parameter as NAME=VALUE", wrong[0], "write for example -p SEED=7")
     LOG.handlers = [] if options.json else [_Said()]
     LOG.setLevel(logging.INFO)
-    try:
-        if options.resume is not None:
-            run = resume_run(options.resume, **limits)
-        else:
-            root, given = project_root(), _pairs(options.parameters)
-            swept = sweep(root, options.numbers, given, options.profile)
-            if len(swept) > 1:
-                return _run_sweep(options, root, swept, limits)
-            run = run_notebooks(options.numbers, given, options.output, profile=options.profile, **limits)
-    except AviError as error:
-        if options.json and hasattr(error, "run"):
-            _print(options, describe(error.run), ())
-        raise
-    return _print(options, describe(run), made_lines(run))
-
-
-def _run_sweep(options: Options, root: Path, swept: Sequence[Mapping[str, str]], limits: Mapping[str, float]) -> int:
-    """A run for each value below one folder, and a table of them."""
-    from avi_lib.workbook.comparison import compare_runs
-    from avi_lib.workbook.run import run_notebooks
-
+    root, given, runs = options.resume or project_root(), _pairs(options.parameters), list[Path]()
+    swept = [given] if options.resume else sweep(root, options.numbers, given, options.profile)
     folder = options.output or root / "outputs" / f"{datetime.now():%Y%m%d-%H%M%S}-sweep"
     varied = [name for name in swept[0] if len({each[name] for each in swept}) > 1]
-    runs: list[Path] = []
-    for each in swept:
-        name = re.sub(r"[^\w.=-]+", "_", "-".join(f"{key}={each[key][:40]}" for key in varied))
-        _say(f"run {len(runs) + 1} of {len(swept)}: {name}")
-        runs.append(run_notebooks(options.numbers, each, folder / name, root, profile=options.profile, **limits))
+    try:
+        if options.resume is not None:
+            runs = [resume_run(options.resume, **limits)]
+        elif not varied:
+            runs = [run_notebooks(options.numbers, given, options.output, profile=options.profile, **limits)]
+        for each in swept if varied else ():  # a run for each value below one folder, and a table of them
+            name = re.sub(r"[^\w.=-]+", "_", "-".join(f"{key}={each[key][:40]}" for key in varied))
+            _say(f"run {len(runs) + 1} of {len(swept)}: {name}")
+            runs.append(run_notebooks(options.numbers, each, folder / name, root, profile=options.profile, **limits))
+    except AviError as error:
+        if options.json and hasattr(error, "run") and not varied:
+            _print(options, describe(error.run), ())
+        raise
+    if not varied:
+        return _print(options, describe(runs[0]), made_lines(runs[0]))
     found = compare_runs(runs)
     found.write_html(folder / "comparison.html")
     return _print(options, found.as_dict(), [*found.lines(), f"page: {folder / 'comparison.html'}"])

@@ -48,6 +48,12 @@ class AssetError(AviError):
     """A frozen model or a shipped asset is missing, damaged or cannot be fetched."""
 
 
+def expect(good: object, expected: str, got: object, do: str) -> None:
+    """InputError, with what came and what to do about it, unless what is expected holds."""
+    if not good:
+        raise InputError(expected, str(got), do)
+
+
 def one_line(text: str) -> str:
     """A text as it may stand in a line for a person: what a terminal would obey, or cannot show, becomes a space."""
     line = "".join(each if each.isprintable() else " " for each in str(text))

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 from upath import UPath
 
-from avi_lib.errors import AssetError, InputError, OutputError, cause
+from avi_lib.errors import AssetError, InputError, OutputError, cause, expect
 
 _MAKING = ".avi-making"  # ending of the folder in which another one is made
 _CANNOT_WRITE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR}
@@ -98,8 +98,7 @@ def keep_inputs(inputs: Iterable[Path], targets: Iterable[Path]) -> None:
     """Raise InputError for a file to be written that is one of those that are read."""
     kept = {path.resolve() for path in inputs}
     for target in targets:
-        if target.resolve() in kept:
-            raise InputError("a new file to write", f"{target}, which is read", "choose another name")
+        expect(target.resolve() not in kept, "a new file to write", f"{target}, which is read", "choose another name")
 
 
 Place = Path | UPath

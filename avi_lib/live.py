@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from queue import SimpleQueue
 from typing import IO, NamedTuple
 
 import numpy as np
 import soxr
 from jaxtyping import Float32
 
-from avi_lib.errors import AssetError, AviError, InputError
+from avi_lib.errors import AssetError, AviError, InputError, expect
 from avi_lib.instruction.instruction import Instruction, understand
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.live import FPS, FRAME, HOP, LiveFace
@@ -62,9 +63,8 @@ class Intake:
 
         Raises InputError for a rate outside `RATES_HZ`.
         """
-        if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-            expected = f"a rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
-            raise InputError(expected, f"{rate_hz} Hz", "say at which rate the samples come")
+        expected = f"a rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
+        expect(RATES_HZ[0] <= rate_hz <= RATES_HZ[1], expected, f"{rate_hz} Hz", "say at which rate the samples come")
         samples = np.clip(np.nan_to_num(samples, posinf=0.0, neginf=0.0), -1, 1)
         if rate_hz != RATE_HZ:
             if self._resampler is None or self._resampler[0] != rate_hz:
@@ -79,18 +79,14 @@ class Intake:
                 late = min(max(round(behind), 0), len(samples))
                 self.dropped += late
                 samples = samples[late:]
-            self._add(samples)
-
-    def _add(self, samples: Wave) -> None:
-        self._pieces.append(samples)
-        self._waiting += len(samples)
-        while self._waiting > MOST_WAITING_S * RATE_HZ and len(self._pieces) > 1:
-            lost = len(self._pieces.popleft())
-            self._waiting -= lost
-            self.dropped += lost
-            assert self.begun_s is not None
-            self.begun_s += lost / RATE_HZ
-        self._ready.notify()
+            self._pieces.append(samples)
+            self._waiting += len(samples)
+            while self._waiting > MOST_WAITING_S * RATE_HZ and len(self._pieces) > 1:
+                lost = len(self._pieces.popleft())
+                self._waiting -= lost
+                self.dropped += lost
+                self.begun_s += lost / RATE_HZ
+            self._ready.notify()
 
     def take(self, fills: bool) -> Wave | None:
         """The sound that has come, at most a hop of it; None at its end. With `fills`, silence where none comes."""
@@ -229,9 +225,8 @@ class LiveSession:
         self, talker: Talker, source: Source, receivers: Sequence[Receiver], asked: Instruction | None = None
     ) -> None:
         if talker.generator is None or talker.prior_sampler is None:
-            raise InputError(
-                "the learned generator and prior, which go with the sound", "the performer", "leave it out"
-            )
+            expected = "the learned generator and prior, which go with the sound"
+            raise InputError(expected, "the performer", "leave it out")
         self._talker, self._source, self._receivers = talker, source, receivers
         self.pages = [each for each in receivers if isinstance(each, Page)]
         self._follows = asked is None
@@ -240,8 +235,7 @@ class LiveSession:
         self._next: Future[tuple[Instruction, np.ndarray]] | None = None
         self._wish: deque[str] = deque(maxlen=1)
         self._stopped, self._intake = threading.Event(), Intake()
-        self._due: deque[tuple[int, float, Values]] = deque()
-        self._more = threading.Condition()
+        self._due: SimpleQueue[tuple[int, float, Values] | None] = SimpleQueue()
         self._offs_ms: list[float] = []
         self._latest: tuple[int, Values] | None = None
         self._drawing, self._shown, self._given = threading.Lock(), -1, -1
@@ -259,11 +253,10 @@ class LiveSession:
         """Speak until the sound ends, or until stopped or interrupted; errors of the source are raised here."""
         talker, intake = self._talker, self._intake
         assert talker.generator is not None
-        style = self._style(self._asked)
-        face = LiveFace(talker.generator, style, self._asked, talker.settings.seed)
-        for _ in face.push(np.zeros(16 * HOP * FRAME, np.float32)):  # what is slow the first time
-            pass
-        face = LiveFace(talker.generator, style, self._asked, talker.settings.seed)
+        seed = talker.settings.seed
+        new_face = partial(LiveFace, talker.generator, talker.style(self._asked, seed), self._asked, seed)
+        list(new_face().push(np.zeros(16 * HOP * FRAME, np.float32)))  # what is slow the first time
+        face = new_face()
         for page in self.pages:
             page.heard = lambda samples, rate_hz: intake.put(samples, rate_hz, fills=True)
             page.asked = self.direct
@@ -305,9 +298,7 @@ class LiveSession:
         except KeyboardInterrupt:  # how a person ends it
             self.stop()
         finally:
-            with self._more:
-                self._due.append((-1, 0.0, np.zeros(0, np.float32)))
-                self._more.notify()
+            self._due.put(None)
             threads[1].join()
             self._stopped.set()
             self._worker.shutdown(cancel_futures=True)
@@ -321,15 +312,10 @@ class LiveSession:
         jitter_ms = float(np.percentile(np.abs(offs), 95))
         return LiveReport(frame, int((offs > 20).sum()), inserted_s, dropped_s, first_ms, jitter_ms, busy_s / spoken_s)
 
-    def _style(self, asked: Instruction) -> np.ndarray:
-        sampler = self._talker.prior_sampler
-        assert sampler is not None
-        return sampler.style(asked, self._talker.settings.seed, self._talker.settings.sample)
-
     def _ask(self, of: str | Voice) -> tuple[Instruction, np.ndarray]:
         """What a sentence asks for, or the instructor writes of a voice, and its style."""
         asked = understand(of) if isinstance(of, str) else self._talker.instructor.instruct(of).instruction
-        return asked, self._style(asked)
+        return asked, self._talker.style(asked, self._talker.settings.seed)
 
     def _take_wishes(self, face: LiveFace) -> None:
         """Let the face do what was asked for meanwhile, once its style is drawn."""
@@ -352,22 +338,14 @@ class LiveSession:
         """Frames that wait until they are due."""
         begun_s = self._intake.begun_s
         assert begun_s is not None, "there are frames where there was sound"
-        with self._more:
-            for row in values:
-                self._due.append((frame, begun_s + frame / FPS + LATENCY_S, row))
-                frame += 1
-            self._more.notify()
-        return frame
+        for number, row in enumerate(values, frame):
+            self._due.put((number, begun_s + number / FPS + LATENCY_S, row))
+        return frame + len(values)
 
     def _publish(self) -> None:
         """Send each frame when it is due."""
-        while True:
-            with self._more:
-                while not self._due:
-                    self._more.wait()
-                frame, due_s, values = self._due.popleft()
-            if frame < 0:
-                return
+        while (due := self._due.get()) is not None:
+            frame, due_s, values = due
             if not self._stopped.wait(max(due_s - time.monotonic(), 0.0)) or self._intake.ended:
                 self._offs_ms.append(1000 * (time.monotonic() - due_s))
                 self._latest = frame, values

@@ -27,7 +27,7 @@ from typing import Annotated, Any, Literal
 from filelock import FileLock
 from pydantic import Field
 
-from avi_lib.errors import AssetError, InputError, cause
+from avi_lib.errors import AssetError, InputError, cause, expect
 from avi_lib.files import atomic_folder, content_sha256, file_sha256, folder_files
 from avi_lib.settings import Settings
 
@@ -137,8 +137,7 @@ class Manifest(Settings):
     def model(self, name: str) -> Model:
         """The model of that name; InputError lists the names there are."""
         models = {model.name: model for model in self.models}
-        if name not in models:
-            raise InputError(f"the name of a frozen model ({', '.join(models)})", repr(name), "see `avi models`")
+        expect(name in models, f"the name of a frozen model ({', '.join(models)})", repr(name), "see `avi models`")
         return models[name]
 
 
@@ -422,8 +421,7 @@ def read_config(path: Path) -> dict[str, Any]:
         reason = "no object" if not isinstance(content, dict) else ""
     except (OSError, ValueError, RecursionError) as error:
         reason = cause(error) if isinstance(error, OSError) else f"no JSON ({cause(error)})"
-    if reason:
-        raise InputError(f"a model folder with {path.name}", f"{path}: {reason}", do)
+    expect(not reason, f"a model folder with {path.name}", f"{path}: {reason}", do)
     return content
 
 

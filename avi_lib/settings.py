@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, expect
 
 
 class Settings(BaseModel):
@@ -274,8 +274,7 @@ PROFILES = {
 
 def profile(name: str) -> Profile:
     """The profile of a name; InputError when there is none."""
-    if name not in PROFILES:
-        raise InputError(f"a profile of {', '.join(PROFILES)}", repr(name), "choose one of them")
+    expect(name in PROFILES, f"a profile of {', '.join(PROFILES)}", repr(name), "choose one of them")
     return PROFILES[name]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property, lru_cache, partial
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from tqdm import tqdm
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, expect
 from avi_lib.face.camera import FRAMINGS, TRANSPARENT, View
 from avi_lib.face.head import RiggedHead, load_any_head
 from avi_lib.face.people import VOICE, Chosen, choose
@@ -97,6 +97,7 @@ CHUNK_FRAMES = 16  # frames deformed at a time, while others are drawn: memory s
 
 R = TypeVar("R", bound="Renderer")
 Picture = UInt8[np.ndarray, "height width channels"]
+Style = Float32[np.ndarray, " style"]
 Shown = UInt8[np.ndarray, "shown width channels"]  # a picture with its strip under it
 
 
@@ -381,6 +382,11 @@ class Talker(Renderer):
             self._loaded("motion.prior", "load_prior_sampler", of_prior, settings.text_encoder) if sampled else nothing,
         )
 
+    def style(self, asked: Instruction, seed: int, sample: SampleSettings | None = None) -> Style:
+        """A style (128,) for an instruction, drawn by the prior of the settings."""
+        assert self.prior_sampler is not None, "the settings have a prior"
+        return self.prior_sampler.style(asked, seed, sample or self.settings.sample)
+
     def prepare(self, video: bool, writes: bool = False) -> None:
         """Make what the settings name, so that a wrong name is found before any work; `writes` with the instructor."""
         sources = _sources(self.settings.factors)
@@ -449,14 +455,9 @@ class Talker(Renderer):
             if self.generator is None:
                 return performer.perform_timeline(timeline, seed), None
             assert draft.features is not None, "the learned generator reads them"
-            drawn = {}
-            for each in timeline.instructions:
-                if each in drawn:
-                    continue
-                if self.prior_sampler is None:
-                    drawn[each] = self.generator.style_of(performer, each, seed)
-                else:
-                    drawn[each] = self.prior_sampler.style(each, seed, sample)
+            drawn_by_prior, performed = partial(self.style, sample=sample), partial(self.generator.style_of, performer)
+            draw = drawn_by_prior if self.prior_sampler else performed
+            drawn = {each: draw(each, seed) for each in dict.fromkeys(timeline.instructions)}
             styles = [drawn[each] for each in timeline.instructions]
             motion = self.generator.perform_timeline(draft.features, performer, timeline, seed, styles)
             return motion, np.stack(styles)
@@ -513,8 +514,7 @@ def _weights(what: str, name: str) -> Path | None:
     """A file of weights, None for what is shipped or made by rules; InputError for another name."""
     if name in ("learned", "performer"):
         return None
-    if not Path(name).is_file():
-        raise InputError(f"{what}, or a file of weights", name, "name one of them")
+    expect(Path(name).is_file(), f"{what}, or a file of weights", name, "name one of them")
     return Path(name)
 
 
@@ -529,11 +529,9 @@ def instruct(voice: Voice) -> Written:
     return _talker().instructor.instruct(voice)
 
 
-def draw_style(asked: Instruction, seed: int = 0) -> Float32[np.ndarray, " style"]:
+def draw_style(asked: Instruction, seed: int = 0) -> Style:
     """A style (128,) for an instruction, drawn by the diffusion prior."""
-    sampler = _talker().prior_sampler
-    assert sampler is not None, "the settings have a prior"
-    return sampler.style(asked, seed)
+    return _talker().style(asked, seed)
 
 
 def talk(voice: Voice, asked: Instruction | Timeline | None = None, *, text: str | None = None, seed: int = 0) -> Talk:

@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
-from avi_lib.errors import AviError, InputError, cause
+from avi_lib.errors import AviError, InputError, cause, expect
 
 _SAID: dict[str, Any] = {"value": dict, "end": int, "exit": int, "failed": str, "memory": str}
 _SAID |= {"InputError": list, "AviError": list}
@@ -65,9 +65,8 @@ def behind_wall(
         raise InputError(f"reading to end within {seconds:g} s", f"{name}, which takes longer", f"{do}, or split it")
     if kind == "memory" or (kind == "exit" and said == -signal.SIGKILL):
         raise InputError(f"reading to need at most {memory_mb} MB", f"{name}, which wants more", do)
-    if kind in ("exit", "failed"):
-        why = said if kind == "failed" else f"its reader broke off, exit {said}"
-        raise InputError(expected, f"{name}, which could not be decoded ({why})", do)
+    why = said if kind == "failed" else f"its reader broke off, exit {said}"
+    expect(kind not in ("exit", "failed"), expected, f"{name}, which could not be decoded ({why})", do)
     if kind != "end":
         raise (InputError if kind == "InputError" else AviError)(*said)
 

@@ -30,7 +30,7 @@ from jaxtyping import Float32, Int64, UInt8
 from jinja2 import Environment
 from PIL import Image
 
-from avi_lib.errors import InputError, OutputError, cause
+from avi_lib.errors import InputError, OutputError, cause, expect
 from avi_lib.face.camera import MATERIALS, Material
 from avi_lib.face.head import Head, check_head, gaze, quaternions
 from avi_lib.face.surface import vertex_normals
@@ -42,8 +42,7 @@ PARENTS = (0, 0, 1, 1)  # of the joints body, head, leftEye and rightEye; the fi
 
 
 def _check(head: Head, motion: MotionClip, do: str) -> None:
-    if motion.space is not ARKIT:
-        raise InputError("motion in the ARKIT space", f"the space {motion.space.name}", do)
+    expect(motion.space is ARKIT, "motion in the ARKIT space", f"the space {motion.space.name}", do)
     check_head(head)
     balls = np.concatenate(head.eyeballs)
     if len(balls) and (head.head_weight[balls] != 1.0).any():
@@ -106,8 +105,7 @@ def write_glb(head: Head, motion: MotionClip, path: Path) -> None:
     if not FPS_RANGE[0] <= motion.fps <= FPS_RANGE[1]:
         expected = f"{FPS_RANGE[0]:g} to {FPS_RANGE[1]:g} frames per second for glTF"
         raise InputError(expected, f"{motion.fps:g}", "export it as npz, or at another rate")
-    if len(motion) > MAX_FRAMES:
-        raise InputError(f"at most {MAX_FRAMES} frames for glTF", str(len(motion)), "export it in parts")
+    expect(len(motion) <= MAX_FRAMES, f"at most {MAX_FRAMES} frames for glTF", len(motion), "export it in parts")
     still, binary = deepcopy(_still(head))
     clock = binary.add("times", (np.arange(len(motion)) / motion.fps).astype(np.float32)[:, None], bounds=True)
     keys = [binary.add("weights", motion.values[:, : len(ARKIT_BLENDSHAPES)].reshape(-1, 1))]

@@ -21,7 +21,7 @@ from jaxtyping import Float, Float32, Int32
 from scipy.sparse import csc_matrix, csr_matrix
 from scipy.spatial.transform import Rotation
 
-from avi_lib.errors import InputError
+from avi_lib.errors import expect
 from avi_lib.files import atomic_path
 from avi_lib.pickles import unpickled
 from avi_lib.wall import behind_wall
@@ -103,15 +103,13 @@ def load_flame_file(path: Path) -> dict[str, np.ndarray]:
     Raises InputError for a file that is missing, damaged, asks for anything but arrays (which is named; nothing of it
     is carried out), or holds arrays that are no FLAME: 5023 vertices, 9976 triangles, 5 joints.
     """
-    if not path.is_file():
-        raise InputError("a FLAME model file, generic_model.pkl or an npz of it", str(path), "check the path")
+    expect(path.is_file(), "a FLAME model file, generic_model.pkl or an npz of it", path, "check the path")
     terms = {"name": str(path), "expected": "a FLAME model of plain arrays", "do": _GET}
     with path.open("rb") as stream:
         (arrays,) = behind_wall(read_flame_arrays, stream, **terms, seconds=SECONDS, memory_mb=2048)
 
     def check(good: bool | np.bool, expected: str, got: object, do: str = _GET) -> None:
-        if not good:
-            raise InputError(expected, f"{got} in {path}", do)
+        expect(good, expected, f"{got} in {path}", do)
 
     with np.errstate(over="ignore", invalid="ignore"):
         for name, shape in _SHAPES.items():

@@ -24,7 +24,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, expect
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, RiggedHead, gaze_rotations, load_head, rotations
 from avi_lib.face.surface import vertex_normals
@@ -177,14 +177,12 @@ def _mouth(p: np.ndarray, jaw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     front = np.flatnonzero((np.abs(p[:, 0]) < 0.04) & (p[:, 1] < -0.03) & (p[:, 1] > -0.12) & (p[:, 2] > -0.01))
     pairs = front[cKDTree(p[front]).query_pairs(_SEAM_PAIR_M, output_type="ndarray")]
     apart = np.abs(jaw[pairs[:, 0]] - jaw[pairs[:, 1]]) > _SEAM_JUMP
-    if apart.sum() < 20:
-        got = f"{int(apart.sum())} places between lips"
-        raise InputError("a face whose lips part when its jaw turns", got, _UNCHANGED)
+    got = f"{int(apart.sum())} places between lips"
+    expect(apart.sum() >= 20, "a face whose lips part when its jaw turns", got, _UNCHANGED)
     seam: np.ndarray = p[pairs[apart]].mean(axis=1)
     x = seam[:, 0]
     middle, left, right = np.abs(x) < 0.003, x > np.quantile(x, 0.95), x < np.quantile(x, 0.05)
-    if not middle.any():
-        raise InputError("a mouth in the middle of the face", "none there", _UNCHANGED)
+    expect(middle.any(), "a mouth in the middle of the face", "none there", _UNCHANGED)
     return seam, np.stack([seam[part][seam[part, 2].argmax()] for part in (middle, left, right)])
 
 
@@ -389,9 +387,8 @@ def load_flame_head(path: Path, sliders: Mapping[str, float]) -> FlameHead:
         number = re.fullmatch(r"shape(\d{1,3})", name, re.ASCII)
         if number is None or int(number[1]) >= SHAPE_DIRECTIONS:
             raise InputError(f"sliders shape0 to shape{SHAPE_DIRECTIONS - 1} of a FLAME head", repr(name), "rename it")
-        if not abs(value) <= MOST_SHAPE:
-            expected = f"a FLAME slider of at most {MOST_SHAPE:g} either way"
-            raise InputError(expected, f"{name}={value:g}", "lower it")
+        expected = f"a FLAME slider of at most {MOST_SHAPE:g} either way"
+        expect(abs(value) <= MOST_SHAPE, expected, f"{name}={value:g}", "lower it")
         shape[int(number[1])] = value
     open_head = load_head()
     model = flame_model(load_flame_file(path), shape)

@@ -23,18 +23,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from scipy.spatial.transform import Rotation, Slerp
 
-from avi_lib.errors import Finding, InputError, cause
+from avi_lib.errors import Finding, InputError, cause, expect
 from avi_lib.face.head import ball_middle, parts_of
 from avi_lib.heads import placing
-from avi_lib.motion.clip import (
-    ARKIT,
-    ARKIT_BLENDSHAPES,
-    HEAD_ROTATION,
-    MotionClip,
-    match_channels,
-    read_clip,
-    words,
-)
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, HEAD_ROTATION, MotionClip, match_channels, read_clip, words
 from avi_lib.wall import behind_wall
 
 MAX_FRAMES = 500_000
@@ -54,42 +46,71 @@ _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "
 Part = dict[str, Any]  # an object of a document, without what is null
 
 
-class GltfFile:
-    """The document of a file and access to its bytes.
+class Gltf:
+    """A file: its document, access to its bytes, and its tree of nodes.
 
-    Raises InputError when it is no glTF 2.0, or needs an extension that is not read, such as the compression of Draco
-    and meshopt.
+    Of every node `parent` (-1: none) and its matrix in the file's `world`; `order` from the roots down. `drawn` are the
+    nodes of the default scene that show a mesh, `joints` those of skins. Nodes named head that show no mesh are
+    `heads`, nodes named as the left and the right eye are `eyes`; `carried` tells which nodes are, or stand below, the
+    head, the left and the right eye. Raises InputError for what is no glTF 2.0, needs an extension that is not read,
+    such as the compression of Draco and meshopt, or has nodes with two parents or in a circle.
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise InputError("a .glb or .gltf file", f"{path}, which is none", "check the path")
+        expect(path.is_file(), "a .glb or .gltf file", f"{path}, which is none", "check the path")
         self.path, self._buffers, text = path, dict[int, bytes](), path.read_bytes()
         try:
             if text[:4] == b"glTF":
                 (size,) = struct.unpack_from("<12xI", text)
                 self._buffers[0], text = text[28 + size :], text[20 : 20 + size]
             self.document: Part = json.loads(
-                text, object_pairs_hook=lambda fields: {k: v for k, v in fields if v is not None}, parse_float=_number
+                text,
+                object_pairs_hook=lambda fields: {k: v for k, v in fields if v is not None},
+                parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text),  # as in 24.0
             )
         except (ValueError, RecursionError, struct.error) as error:
-            raise self.refused("a glTF 2.0 document", cause(error), "copy it again, or export it anew") from error
+            do = "copy it again, or export it anew"
+            raise InputError(f"a glTF 2.0 document in {path}", cause(error), do) from error
         version = self.document["asset"]["version"]
-        if not version.startswith("2."):
-            raise self.refused("glTF 2.0", f"version {version[:20]}", "convert it to glTF 2.0")
+        self.expect(version.startswith("2."), "glTF 2.0", f"version {version[:20]}", "convert it to glTF 2.0")
         for extension in self.document.get("extensionsRequired", ()):
-            if extension not in EXTENSIONS and not extension.startswith("KHR_materials_"):
-                raise InputError(f"a file that can be read without {extension[:120]}", str(path), "export it without")
+            read = extension in EXTENSIONS or extension.startswith("KHR_materials_")
+            expect(read, f"a file that can be read without {extension[:120]}", path, "export it without")
+        self.nodes = self.document.get("nodes", [])
+        self.parent, self.world = [-1] * len(self.nodes), np.zeros((len(self.nodes), 4, 4))
+        for index, node in enumerate(self.nodes):
+            for child in node.get("children", ()):
+                self.part("nodes", child)
+                self.expect(self.parent[child] < 0, "a tree of nodes", f"node {child} with two parents")
+                self.parent[child] = index
+        self.order = [node for node, parent in enumerate(self.parent) if parent < 0]
+        for index in self.order:  # grows while it is walked
+            local, above = local_matrix(self.nodes[index]), self.parent[index]
+            self.world[index] = local if above < 0 else self.world[above] @ local
+            self.order.extend(self.nodes[index].get("children", ()))
+        self.expect(len(self.order) == len(self.nodes), "a tree of nodes", "nodes in a circle")
+        self.number, scenes = self.document.get("scene", 0), self.document.get("scenes")
+        self.roots = self.part("scenes", self.number).get("nodes", []) if scenes else self.order
+        shown = self.below(set(self.roots))
+        self.drawn = [node for node in self.order if shown[node] and "mesh" in self.nodes[node]]
+        self.joints = {joint for skin in self.document.get("skins", ()) for joint in skin["joints"]}
+        spoken = [[word for word in words(node.get("name", "")) if not word.isdigit()] for node in self.nodes]
+        named = [
+            {node for node, said in enumerate(spoken) if any(set(said[-len(name) :]) == name for name in names)}
+            for names in (({"head"},), *EYES)  # by the last words but a number: "Wolf3D_EyeLeft.001" ends in eye, left
+        ]
+        self.heads, self.eyes = {node for node in named[0] if "mesh" not in self.nodes[node]}, named[1:]
+        self.carried = np.stack([self.below(nodes) for nodes in (self.heads, *self.eyes)])
 
-    def refused(self, expected: str, got: str, do: str = "export it again as a plain .glb") -> InputError:
-        """An error that names this file."""
-        return InputError(f"{expected} in {self.path}", got, do)
+    def expect(self, good: object, expected: str, got: object, do: str = "export it again as a plain .glb") -> None:
+        """InputError that names this file, unless what is expected of it holds."""
+        if not good:
+            raise InputError(f"{expected} in {self.path}", str(got), do)
 
     def part(self, kind: str, index: int, parent: Part | None = None) -> Part:
         """The part of that number in a list of the document, or of a part of it; InputError when there are fewer."""
         parts = (self.document if parent is None else parent).get(kind, ())
-        if not 0 <= index < len(parts):
-            raise self.refused(f"number {index} of the {kind}", f"{len(parts)} of them")
+        self.expect(0 <= index < len(parts), f"number {index} of the {kind}", f"{len(parts)} of them")
         part: Part = parts[index]
         return part
 
@@ -101,11 +122,15 @@ class GltfFile:
         Raises InputError unless they are of this width and this count.
         """
         accessor, what = self.part("accessors", index), f"accessor {index}"
-        wide, kind, size = _WIDTHS.get(accessor["type"]), _TYPES.get(accessor["componentType"], ""), accessor["count"]
+        wide, kind, size = (
+            _WIDTHS.get(accessor["type"], 0),
+            _TYPES.get(accessor["componentType"], ""),
+            accessor["count"],
+        )
         fit = type(size) is int and size > 0 and width in (None, wide) and count in (None, size)
-        if wide is None or not kind or not fit or (whole and "f" in kind):
-            wanted = f"{count or 'some'} elements of {width or 'some'} {'integers' if whole else 'numbers'} in {what}"
-            raise self.refused(wanted, f"{size} of type {accessor['type']} and {accessor['componentType']}"[:200])
+        wanted = f"{count or 'some'} elements of {width or 'some'} {'integers' if whole else 'numbers'} in {what}"
+        got = f"{size} of type {accessor['type']} and {accessor['componentType']}"[:200]
+        self.expect(wide and kind and fit and not (whole and "f" in kind), wanted, got)
         try:
             values = self._range(accessor, size, wide, kind)
             if "sparse" in accessor:
@@ -115,14 +140,13 @@ class GltfFile:
                     raise ValueError("sparse indices that fall")
                 values[places[:, 0]] = self._range(sparse["values"], sparse["count"], wide, kind)
         except (ValueError, TypeError, IndexError) as error:
-            raise self.refused(f"{what} within its buffer view", f"{size} elements ({cause(error)})") from error
+            self.expect(False, f"{what} within its buffer view", f"{size} elements ({cause(error)})")
         if whole:
             return values.astype(np.int64)
         if accessor.get("normalized") and "f" not in kind:
             values = np.maximum(values / np.float32(np.iinfo(values.dtype).max), np.float32(-1.0))
         values = values.astype(np.float32)
-        if not np.isfinite(values).all():
-            raise self.refused(f"finite numbers in {what}", "NaN or infinity")
+        self.expect(np.isfinite(values).all(), f"finite numbers in {what}", "NaN or infinity")
         return values
 
     def _range(self, part: Part, count: int, width: int, kind: str) -> np.ndarray:
@@ -145,9 +169,9 @@ class GltfFile:
         if "uri" in buffer and number not in self._buffers:
             self._buffers[number] = self.resource(buffer["uri"])
         content = memoryview(self._buffers.get(number, b""))[: buffer["byteLength"]]
-        if start < 0 or not 0 <= size <= buffer["byteLength"] - start or len(content) < buffer["byteLength"]:
-            got = f"{size} from byte {start}"
-            raise self.refused(f"buffer view {index} within its {len(content)} bytes", got, "copy it again")
+        whole = len(content) == buffer["byteLength"] and 0 <= start <= len(content) - size <= len(content)
+        within = f"buffer view {index} within its {len(content)} bytes"
+        self.expect(whole, within, f"{size} from byte {start}", "copy it again")
         return content[start : start + size], view.get("byteStride")
 
     def resource(self, uri: str) -> bytes:
@@ -160,52 +184,6 @@ class GltfFile:
             return placing.inside(self.path.parent, unquote(uri)).read_bytes()
         except (OSError, ValueError) as error:
             raise InputError(expected, f"{uri[:80]!r}, which {error}", do) from error
-
-
-def _number(text: str) -> float:
-    """Some exporters write whole numbers as 24.0."""
-    number = float(text)
-    return int(number) if number.is_integer() else number
-
-
-class GltfScene:
-    """The tree of nodes: `parent` of each (-1: none) and its matrix in the file's `world`; `order` from the roots down.
-
-    `drawn` are the nodes of the default scene that show a mesh. Nodes named head that show no mesh are `heads`, nodes
-    named as the left and the right eye are `eyes`; `carried` tells which nodes are, or stand below, the head, the left
-    and the right eye. Raises InputError for nodes with two parents, or in a circle.
-    """
-
-    def __init__(self, file: GltfFile) -> None:
-        self.file, self.nodes = file, file.document.get("nodes", [])
-        self.parent, self.world = [-1] * len(self.nodes), np.zeros((len(self.nodes), 4, 4))
-        for index, node in enumerate(self.nodes):
-            for child in node.get("children", ()):
-                file.part("nodes", child)
-                if self.parent[child] >= 0:
-                    raise file.refused("a tree of nodes", f"node {child} with two parents")
-                self.parent[child] = index
-        self.order = [node for node, parent in enumerate(self.parent) if parent < 0]
-        for index in self.order:  # grows while it is walked
-            local, above = local_matrix(self.nodes[index]), self.parent[index]
-            self.world[index] = local if above < 0 else self.world[above] @ local
-            self.order.extend(self.nodes[index].get("children", ()))
-        if len(self.order) < len(self.nodes):
-            raise file.refused("a tree of nodes", "nodes in a circle")
-        self.number = file.document.get("scene", 0)
-        scenes = "scenes" in file.document and file.document["scenes"]
-        self.roots = file.part("scenes", self.number).get("nodes", []) if scenes else self.order
-        shown = self.below(set(self.roots))
-        self.drawn = [node for node in self.order if shown[node] and "mesh" in self.nodes[node]]
-        self.joints = {joint for skin in file.document.get("skins", ()) for joint in skin["joints"]}
-        self.heads = {node for node in self._named({"head"}) if "mesh" not in self.nodes[node]}
-        self.eyes = tuple(self._named(*names) for names in EYES)
-        self.carried = np.stack([self.below(nodes) for nodes in (self.heads, *self.eyes)])
-
-    def _named(self, *names: set[str]) -> set[int]:
-        """Nodes whose name ends in these words, but for a number: "Wolf3D_EyeLeft.001" ends in eye, left."""
-        spoken = [[word for word in words(node.get("name", "")) if not word.isdigit()] for node in self.nodes]
-        return {node for node, said in enumerate(spoken) if any(set(said[-len(name) :]) == name for name in names)}
 
     def below(self, nodes: set[int]) -> Bool[np.ndarray, " nodes"]:
         """Which nodes are among these or stand somewhere below one of them."""
@@ -273,48 +251,46 @@ Weights = list[tuple["_Curve", dict[str, list[int]]]]
 
 def read_animation(path: str, name: str | None) -> dict[str, Any]:
     """What `read_glb_motion` runs behind the wall: values (frames, channels) float32, fps, channels moved, notes."""
-    file = GltfFile(Path(path))
-    scene, animations = GltfScene(file), file.document.get("animations", [])
+    gltf = Gltf(Path(path))
+    animations = gltf.document.get("animations", [])
     called = [str(each.get("name", f"number {number}"))[:80] for number, each in enumerate(animations)]
-    if name is not None and name not in called:
-        raise file.refused(f"an animation {name[:80]!r}", ", ".join(called)[:400] or "none", "name one of them")
-    moves: list[dict[tuple[int, str], Move]] = [
-        {} for _ in animations
-    ]  # what each moves of a face, by node and property
+    there = ", ".join(called)[:400] or "none"
+    gltf.expect(name in (None, *called), f"an animation {str(name)[:80]!r}", there, "name one of them")
+    moves: list[dict[tuple[int, str], Move]] = [{} for _ in animations]  # of a face, by node and property
     for found, animation in zip(moves, animations, strict=True):
         for channel in animation["channels"]:
             node, moved = channel["target"].get("node", -1), channel["target"]["path"]
-            if moved == "weights" or (moved == "rotation" and node in scene.heads):
+            if moved == "weights" or (moved == "rotation" and node in gltf.heads):
                 found[node, moved] = animation, channel["sampler"]
     chosen = (place for place in range(len(called)) if name in (None, called[place]))
-    first = next((place for place in chosen if _weight_curves(file, moves[place])[0]), None)
+    first = next((place for place in chosen if _weight_curves(gltf, moves[place])[0]), None)
     if first is None:
-        raise file.refused("an animation of morph targets with ARKit's names", "none", "export it with its animation")
+        do = "export it with its animation"
+        raise InputError(f"an animation of morph targets with ARKit's names in {path}", "none", do)
     merged, left = moves[first], []
     for place, other in enumerate(moves):
         if place != first and animations[place]["channels"]:
             left += [called[place]] if not other or other.keys() & merged.keys() else []
             merged = other | merged
-    weights, notes = _weight_curves(file, merged)
+    weights, notes = _weight_curves(gltf, merged)
     if left:
         notes.append(f"animations that are not read beside {called[first]}: {', '.join(left)}; --animation chooses one")
-    return _sampled(file, scene, merged, weights, animations[first].get("extras")) | {"notes": notes}
+    return _sampled(gltf, merged, weights, animations[first].get("extras")) | {"notes": notes}
 
 
 class _Curve:
     """Keys of one property: times in seconds and values (keys, width)."""
 
-    def __init__(self, file: GltfFile, move: Move, width: int) -> None:
-        sampler = file.part("samplers", move[1], move[0])
-        self.times = file.numbers(sampler["input"], 1)[:, 0].astype(np.float64)
-        if (np.diff(self.times) <= 0.0).any() or self.times[0] < 0.0:
-            raise file.refused(f"rising times in accessor {sampler['input']}", "times that stand still or go back")
+    def __init__(self, gltf: Gltf, move: Move, width: int) -> None:
+        sampler = gltf.part("samplers", move[1], move[0])
+        self.times = gltf.numbers(sampler["input"], 1)[:, 0].astype(np.float64)
+        rise = (np.diff(self.times) > 0.0).all() and self.times[0] >= 0.0
+        gltf.expect(rise, f"rising times in accessor {sampler['input']}", "times that stand still or go back")
         self.kind = sampler.get("interpolation", "LINEAR")
         parts = {"LINEAR": 1, "STEP": 1, "CUBICSPLINE": 3}[self.kind]
-        values = file.numbers(sampler["output"]).astype(np.float64).ravel()
-        if values.size != parts * width * len(self.times):
-            wanted = f"{parts * width} numbers for each of {len(self.times)} keys in accessor {sampler['output']}"
-            raise file.refused(wanted, str(values.size))
+        values = gltf.numbers(sampler["output"]).astype(np.float64).ravel()
+        wanted = f"{parts * width} numbers for each of {len(self.times)} keys in accessor {sampler['output']}"
+        gltf.expect(values.size == parts * width * len(self.times), wanted, values.size)
         self.values, self._into, self._out = values.reshape(-1, parts, width).swapaxes(0, 1)[[parts // 2, 0, -1]]
 
     def at(self, times: Float64[np.ndarray, " frames"]) -> Float64[np.ndarray, "frames width"]:
@@ -339,7 +315,7 @@ class _Curve:
         return _rotations(self.at(times))
 
 
-def _weight_curves(file: GltfFile, moves: dict[tuple[int, str], Move]) -> tuple[Weights, list[str]]:
+def _weight_curves(gltf: Gltf, moves: dict[tuple[int, str], Move]) -> tuple[Weights, list[str]]:
     """The weights that move ARKit channels, each of the first mesh that has it; and notes."""
     curves: Weights = []
     notes: dict[str, None] = {}
@@ -347,22 +323,20 @@ def _weight_curves(file: GltfFile, moves: dict[tuple[int, str], Move]) -> tuple[
     for (node, path), move in moves.items():
         if path != "weights" or node < 0:
             continue
-        mesh = file.part("meshes", file.part("nodes", node)["mesh"])
+        mesh = gltf.part("meshes", gltf.part("nodes", node)["mesh"])
         targets = max((len(primitive.get("targets", ())) for primitive in mesh["primitives"]), default=0)
         match = match_channels(target_names(mesh)[:targets])
         if new := {name: places for name, places in match.parts.items() if name not in found}:
             notes |= dict.fromkeys(match.notes)
-            curves.append((_Curve(file, move, targets), new))
+            curves.append((_Curve(gltf, move, targets), new))
             found |= new.keys()
     return curves, list(notes)
 
 
-def _sampled(
-    file: GltfFile, scene: GltfScene, moves: dict[tuple[int, str], Move], weights: Weights, extras: Any
-) -> dict[str, Any]:
+def _sampled(gltf: Gltf, moves: dict[tuple[int, str], Move], weights: Weights, extras: Any) -> dict[str, Any]:
     """Frames at an even rate of an animation: its weights, and the turns of the head."""
-    heads = scene.topmost({node for node, path in moves if path == "rotation"})[:1]
-    turned = [_Curve(file, moves[node, "rotation"], 4) for node in heads]
+    heads = gltf.topmost({node for node, path in moves if path == "rotation"})[:1]
+    turned = [_Curve(gltf, moves[node, "rotation"], 4) for node in heads]
     every = [*(curve for curve, _ in weights), *turned]
     keys = max((curve.times for curve in every), key=len)
     noted = extras.get("fps") if isinstance(extras, dict) else None
@@ -370,8 +344,7 @@ def _sampled(
     start, end = min(curve.times[0] for curve in every), max(curve.times[-1] for curve in every)
     grain = min(max(1e-3, fps * float(np.spacing(np.float32(end)))), 0.5)  # in frames: keys are 32-bit seconds
     count = int(np.floor((end - start) * fps + grain)) + 1
-    if count > MAX_FRAMES:
-        raise file.refused(f"at most {MAX_FRAMES} frames", f"{count} at {fps:g} frames per second", "cut it")
+    gltf.expect(count <= MAX_FRAMES, f"at most {MAX_FRAMES} frames", f"{count} at {fps:g} frames per second", "cut it")
     times = start + np.arange(count) / fps
     nearest = keys[np.searchsorted((keys[1:] + keys[:-1]) / 2.0, times)]
     times = np.where(np.abs(nearest - times) < grain / fps, nearest, times)
@@ -381,9 +354,9 @@ def _sampled(
         for name, parts in places.items():
             values[:, ARKIT_BLENDSHAPES.index(name)] = weight[:, parts].mean(axis=1)
     for node, curve in zip(heads, turned, strict=True):
-        above = scene.parent[node]
-        frame = Rotation.identity() if above < 0 else _rotation(scene.world[above])
-        turn = frame * curve.turned(times) * _rotation(local_matrix(scene.nodes[node])).inv() * frame.inv()
+        above = gltf.parent[node]
+        frame = Rotation.identity() if above < 0 else _rotation(gltf.world[above])
+        turn = frame * curve.turned(times) * _rotation(local_matrix(gltf.nodes[node])).inv() * frame.inv()
         values[:, len(ARKIT_BLENDSHAPES) :] = turn.as_euler("YXZ")[:, [1, 0, 2]]  # pitch, yaw, roll
     moved = [name for _, places in weights for name in places]
     return {"values": values, "fps": fps, "moved": [*moved, *(HEAD_ROTATION if heads else ())]}
@@ -419,75 +392,69 @@ def read_gltf_head(path: str) -> dict[str, Any]:
     What is missing or was chosen is in its `notes`. Raises InputError for a file that is no glTF 2.0, compressed by
     Draco or meshopt, damaged, too large, or without such morph targets.
     """
-    file = GltfFile(Path(path))
-    scene = GltfScene(file)
-    absent = [node for node in scene.roots if node >= len(scene.nodes)][:1]
-    notes = [f"scene {scene.number} names node {node} of {len(scene.nodes)}" for node in absent]
-    if not scene.drawn:
-        why = "no node has a mesh" if scene.roots else f"scene {scene.number} names no nodes"
-        raise file.refused("a scene that draws a mesh", f"nothing is drawn: {''.join(notes) or why}")
+    gltf = Gltf(Path(path))
+    absent = [node for node in gltf.roots if node >= len(gltf.nodes)][:1]
+    notes = [f"scene {gltf.number} names node {node} of {len(gltf.nodes)}" for node in absent]
+    why = "no node has a mesh" if gltf.roots else f"scene {gltf.number} names no nodes"
+    gltf.expect(gltf.drawn, "a scene that draws a mesh", f"nothing is drawn: {''.join(notes) or why}")
     pieces, left_out, count = list[placing.Piece](), 0, 0
-    for node in scene.drawn:
-        mesh = file.part("meshes", scene.nodes[node]["mesh"])
+    for node in gltf.drawn:
+        mesh = gltf.part("meshes", gltf.nodes[node]["mesh"])
         for primitive in mesh["primitives"]:
             if primitive.get("mode", 4) < 4:
                 left_out += 1
                 continue
-            pieces.append(_piece(file, scene, node, mesh, primitive, notes))
+            pieces.append(_piece(gltf, node, mesh, primitive, notes))
             count += len(pieces[-1].vertices)
-            if count > MAX_VERTICES:
-                raise file.refused(f"at most {MAX_VERTICES} vertices", str(count), "simplify the mesh")
+            gltf.expect(count <= MAX_VERTICES, f"at most {MAX_VERTICES} vertices", count, "simplify the mesh")
     notes = [*dict.fromkeys(notes)]
     if left_out:
         notes.append(f"{left_out} primitives of points and lines are left out")
-    if not pieces:
-        raise file.refused("meshes of triangles", "; ".join(notes) or "no primitives, so nothing is drawn")
-    if not any(piece.shapes for piece in pieces):
-        names = ", ".join(name for mesh in file.document["meshes"] for name in target_names(mesh))[:120]
-        got = f"only the targets {names}" if names else "no named morph targets"
-        raise file.refused("morph targets with ARKit's names (mesh.extras.targetNames)", got)
+    gltf.expect(pieces, "meshes of triangles", "; ".join(notes) or "no primitives, so nothing is drawn")
+    names = ", ".join(name for mesh in gltf.document["meshes"] for name in target_names(mesh))[:120]
+    got = f"only the targets {names}" if names else "no named morph targets"
+    shaped = any(piece.shapes for piece in pieces)
+    gltf.expect(shaped, "morph targets with ARKit's names (mesh.extras.targetNames)", got)
     shells = placing.clear_shells([piece.names for piece in pieces], notes)
     pieces = [piece for piece, shell in zip(pieces, shells, strict=True) if not shell]
     vertices, shapes = np.concatenate([piece.vertices for piece in pieces]), placing.joined_shapes(pieces)
     traits = {name: np.concatenate([piece.traits[name] for piece in pieces], axis=-1) for name in pieces[0].traits}
     extent = float(np.ptp(vertices, axis=0).max())
     reach = max(float(np.abs(moved).max()) for moved in shapes.values())
-    if not (1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent):
-        raise file.refused("a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
+    measured = 1e-9 < extent < 1e9 and reach <= extent and np.abs(vertices).max() < 1e6 * extent
+    gltf.expect(measured, "a head within measure", f"{extent:.3g} units, which its targets move by {reach:.3g}")
     weld, carried = _weld(vertices, traits["normals"].T, shapes), traits["carried"]
-    eyes, neck = _eyes(scene, carried[1:], vertices), None
-    carrying = scene.topmost(scene.heads & scene.joints)
+    eyes, neck = _eyes(gltf, carried[1:], vertices), None
+    carrying = gltf.topmost(gltf.heads & gltf.joints)
     moved = np.any([shape.any(axis=1) for shape in shapes.values()], axis=0)
     if len(carrying) == 1 and carried[0][moved].mean() >= 0.5:  # or else the face hardly hangs on that joint
-        neck = carried[0], scene.world[carrying[0], :3, 3]
-    pictures = {key: _picture(file, key, notes) for key in {piece.picture: None for piece in pieces}}
-    return parts_of(placing.placed_head(file.path.stem, pieces, pictures, weld, notes, eyes, neck))
+        neck = carried[0], gltf.world[carrying[0], :3, 3]
+    pictures = {key: _picture(gltf, key, notes) for key in {piece.picture: None for piece in pieces}}
+    return parts_of(placing.placed_head(gltf.path.stem, pieces, pictures, weld, notes, eyes, neck))
 
 
-def _piece(
-    file: GltfFile, scene: GltfScene, number: int, mesh: Part, primitive: Part, notes: list[str]
-) -> placing.Piece:
+def _piece(gltf: Gltf, number: int, mesh: Part, primitive: Part, notes: list[str]) -> placing.Piece:
     """A primitive as a node shows it, with the vertices that its triangles use.
 
     Grey vertex colours are baked occlusion; others are not kept. Its traits are `normals` (3, V), and `carried` (3, V):
     how much of each vertex the head and the left and right eye carry.
     """
-    node, attributes = scene.nodes[number], primitive["attributes"]
-    places = file.numbers(attributes["POSITION"], 3)
+    node, attributes = gltf.nodes[number], primitive["attributes"]
+    places = gltf.numbers(attributes["POSITION"], 3)
     count = len(places)
-    kept, triangles = np.unique(_triangles(file, primitive, count), return_inverse=True)
+    kept, triangles = np.unique(_triangles(gltf, primitive, count), return_inverse=True)
     triangles = triangles.reshape(-1, 3)
 
     def attribute(name: str, width: int | None, default: float) -> Float32[np.ndarray, "V width"]:
         if name not in attributes:
             return np.full((len(kept), width or 3), default, np.float32)
-        return file.numbers(attributes[name], width, count)[kept]
+        return gltf.numbers(attributes[name], width, count)[kept]
 
     if "skin" in node:
-        turn, carried = _skinned(file, scene, node["skin"], attributes, count, kept)
+        turn, carried = _skinned(gltf, node["skin"], attributes, count, kept)
     else:
-        turn = np.broadcast_to(scene.world[number], (len(kept), 4, 4))
-        carried = np.repeat(scene.carried[:, [number]].astype(float), len(kept), axis=1)
+        turn = np.broadcast_to(gltf.world[number], (len(kept), 4, 4))
+        carried = np.repeat(gltf.carried[:, [number]].astype(float), len(kept), axis=1)
     turn = turn.astype(np.float32)
     if np.linalg.det(turn[0, :3, :3].astype(float)) < 0.0:
         triangles = triangles[:, ::-1]
@@ -502,21 +469,20 @@ def _piece(
     for place, target in enumerate(targets):
         weight = weights[place] if place < len(weights) else 0.0
         if "POSITION" in target and (place in channels or weight):
-            moved = np.einsum("vij,vj->vi", turn[:, :3, :3], file.numbers(target["POSITION"], 3, count)[kept])
+            moved = np.einsum("vij,vj->vi", turn[:, :3, :3], gltf.numbers(target["POSITION"], 3, count)[kept])
             if place in channels:
                 shapes[channels[place]] = shapes.get(channels[place], 0.0) + moved
             else:
                 rest += np.float32(weight) * moved
 
-    material = file.part("materials", primitive["material"]) if "material" in primitive else {}
+    material = gltf.part("materials", primitive["material"]) if "material" in primitive else {}
     colour = material.get("pbrMetallicRoughness", {})
     texture = colour.get("baseColorTexture", {})
     cutoffs = {"OPAQUE": 0.0, "MASK": material.get("alphaCutoff", 0.5), "BLEND": 0.5}
     moved = _uv_matrix(texture)
     uv = attribute(f"TEXCOORD_{texture.get('texCoord', 0)}", 2, 0.0) @ moved[:, :2].T + moved[:, 2]
     colours = np.clip(attribute("COLOR_0", None, 1.0), 0.0, 1.0)
-    if colours.shape[1] not in (3, 4):
-        raise file.refused("three or four numbers a vertex as COLOR_0", str(colours.shape[1]))
+    gltf.expect(colours.shape[1] in (3, 4), "three or four numbers a vertex as COLOR_0", colours.shape[1])
     if coloured := bool(np.ptp(colours[:, :3], axis=1).max() >= GREY):
         notes.append("its vertex colours are not shown")
     normals = np.einsum("vij,vj->vi", turn[:, :3, :3], attribute("NORMAL", 3, 0.0))
@@ -533,15 +499,14 @@ def _piece(
     )
 
 
-def _triangles(file: GltfFile, primitive: Part, count: int) -> Int64[np.ndarray, "T 3"]:
+def _triangles(gltf: Gltf, primitive: Part, count: int) -> Int64[np.ndarray, "T 3"]:
     """Vertex numbers of a primitive's triangles, of a strip's or of a fan's."""
-    corners = file.numbers(primitive["indices"], 1, whole=True)[:, 0] if "indices" in primitive else np.arange(count)
-    if len(corners) < 3 or corners.max() >= count or corners.min() < 0:
-        raise file.refused(f"three or more indices below {count}", f"{len(corners)} up to {corners.max()}")
-    mode = primitive.get("mode", 4)
-    if mode > 6 or (mode == 4 and len(corners) % 3) or len(corners) > 6 * MAX_VERTICES:
-        expected = f"at most {2 * MAX_VERTICES} whole triangles"
-        raise file.refused(expected, f"{len(corners)} indices of mode {mode}", "simplify the mesh")
+    corners = gltf.numbers(primitive["indices"], 1, whole=True)[:, 0] if "indices" in primitive else np.arange(count)
+    known = len(corners) >= 3 and 0 <= corners.min() <= corners.max() < count
+    gltf.expect(known, f"three or more indices below {count}", f"{len(corners)} up to {corners.max()}")
+    mode, got = primitive.get("mode", 4), f"{len(corners)} indices of mode {primitive.get('mode', 4)}"
+    whole = mode <= 6 and not (mode == 4 and len(corners) % 3) and len(corners) <= 6 * MAX_VERTICES
+    gltf.expect(whole, f"at most {2 * MAX_VERTICES} whole triangles", got, "simplify the mesh")
     if mode == 4:
         return corners.reshape(-1, 3)
     triangles = np.stack([corners[:-2], corners[1:-1], corners[2:]], axis=1)
@@ -553,52 +518,50 @@ def _triangles(file: GltfFile, primitive: Part, count: int) -> Int64[np.ndarray,
 
 
 def _skinned(
-    file: GltfFile, scene: GltfScene, number: int, attributes: Part, count: int, kept: Int64[np.ndarray, " V"]
+    gltf: Gltf, number: int, attributes: Part, count: int, kept: Int64[np.ndarray, " V"]
 ) -> tuple[Float64[np.ndarray, "V 4 4"], Float64[np.ndarray, "3 V"]]:
     """Each vertex's matrix from its skin, and how much of it the head's and the eyes' joints carry."""
-    skin = file.part("skins", number)
+    skin = gltf.part("skins", number)
     joints = skin["joints"]
     for joint in (min(joints), max(joints)):
-        file.part("nodes", joint)
-    matrices = scene.world[joints]
+        gltf.part("nodes", joint)
+    matrices = gltf.world[joints]
     if "inverseBindMatrices" in skin:
-        columns = file.numbers(skin["inverseBindMatrices"], 16)
-        if len(columns) < len(joints):
-            raise file.refused(f"{len(joints)} inverse bind matrices", str(len(columns)))
+        columns = gltf.numbers(skin["inverseBindMatrices"], 16)
+        gltf.expect(len(columns) >= len(joints), f"{len(joints)} inverse bind matrices", len(columns))
         matrices = matrices @ columns[: len(joints)].reshape(-1, 4, 4).transpose(0, 2, 1).astype(float)
     turn, total, carried = np.zeros((len(kept), 4, 4)), np.zeros(len(kept)), np.zeros((3, len(kept)))
     for group in range(4):
         if not {f"JOINTS_{group}", f"WEIGHTS_{group}"} <= attributes.keys():
             break
-        shares = np.maximum(file.numbers(attributes[f"WEIGHTS_{group}"], 4, count)[kept], 0.0)
-        numbers = file.numbers(attributes[f"JOINTS_{group}"], 4, count, whole=True)[kept]
+        shares = np.maximum(gltf.numbers(attributes[f"WEIGHTS_{group}"], 4, count)[kept], 0.0)
+        numbers = gltf.numbers(attributes[f"JOINTS_{group}"], 4, count, whole=True)[kept]
         numbers = np.where(shares > 0.0, numbers, 0)
-        if numbers.max() >= len(joints) or numbers.min() < 0:
-            raise file.refused(f"joint numbers below {len(joints)}", str(numbers.max()))
+        known = 0 <= numbers.min() <= numbers.max() < len(joints)
+        gltf.expect(known, f"joint numbers below {len(joints)}", numbers.max())
         for share, joint in zip(shares.T, numbers.T, strict=True):
             turn += share[:, None, None] * matrices[joint]
             total += share
-            carried += share * scene.carried[:, joints][:, joint]
+            carried += share * gltf.carried[:, joints][:, joint]
     turn[total == 0.0], total[total == 0.0] = matrices[0], 1.0
     return turn / total[:, None, None], carried / total
 
 
-def _picture(file: GltfFile, key: tuple[int | None, ...], notes: list[str]) -> placing.Picture:
+def _picture(gltf: Gltf, key: tuple[int | None, ...], notes: list[str]) -> placing.Picture:
     """The picture of a texture, or white, times a factor of colour in linear light and opacity.
 
     A texture that is not read gives way to the plain colour, and a note.
     """
     index, rgba, factor = key[0], placing.plain_picture((255, 255, 255)), np.array(key[1:], float)
-    if not ((factor >= 0.0) & (factor <= 1.0)).all():
-        raise file.refused("colour factors of 0 to 1", f"{factor.tolist()}")
+    gltf.expect(((factor >= 0.0) & (factor <= 1.0)).all(), "colour factors of 0 to 1", factor.tolist())
     if index is not None:
-        texture, content = file.part("textures", index), b""
+        texture, content = gltf.part("textures", index), b""
         source = texture.get("extensions", {}).get("EXT_texture_webp", texture).get("source")
         if isinstance(source, int) and source >= 0:
-            image = file.part("images", source)
-            content = bytes(file.view(image["bufferView"])[0]) if "bufferView" in image else file.resource(image["uri"])
+            image = gltf.part("images", source)
+            content = bytes(gltf.view(image["bufferView"])[0]) if "bufferView" in image else gltf.resource(image["uri"])
         if content and content[1:7] != b"KTX 20":
-            rgba = placing.read_picture(io.BytesIO(content), f"image {source} of {file.path}")
+            rgba = placing.read_picture(io.BytesIO(content), f"image {source} of {gltf.path}")
         else:
             notes.append(f"texture {index} is in a form that is not read (KTX2); its surface has a plain colour")
     if (factor == 1.0).all():
@@ -633,17 +596,15 @@ def _weld(
     return weld
 
 
-def _eyes(
-    scene: GltfScene, carried: Float32[np.ndarray, "2 V"], vertices: Float32[np.ndarray, "V 3"]
-) -> placing.Eyes | None:
+def _eyes(gltf: Gltf, carried: Float32[np.ndarray, "2 V"], vertices: Float32[np.ndarray, "V 3"]) -> placing.Eyes | None:
     """Both eyeballs where the file has both: a joint is the middle of what it carries, else a sphere is fitted."""
     left = carried[0] > 0.99
     members = [np.flatnonzero(ball).astype(np.int32) for ball in (left, ~left & (carried[1] > 0.99))]
     if min(len(ball) for ball in members) < 4:
         return None
-    joints = [scene.topmost(nodes & scene.joints) for nodes in scene.eyes]
+    joints = [gltf.topmost(nodes & gltf.joints) for nodes in gltf.eyes]
     centres = [
-        scene.world[found[0], :3, 3] if found else ball_middle(vertices[ball])
+        gltf.world[found[0], :3, 3] if found else ball_middle(vertices[ball])
         for found, ball in zip(joints, members, strict=True)
     ]
     return members, np.stack(centres)

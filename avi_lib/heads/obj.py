@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float64, Int32, Integer
 from PIL import Image
 
-from avi_lib.errors import InputError, OutputError, cause
+from avi_lib.errors import InputError, OutputError, cause, expect
 from avi_lib.face.head import RiggedHead, check_head, parts_of
 from avi_lib.files import atomic_folder
 from avi_lib.heads import placing
@@ -80,8 +80,7 @@ def read_obj(path: Path) -> ObjMesh:
     except ValueError as error:
         forms = f"v with three numbers below {MAX_COORDINATE:g}, vt with two, f of 3 to {MAX_CORNERS} points there are"
         raise InputError(forms, f"{str(error)[:80]} in {path}", "export it again") from error
-    if not len(points):
-        raise InputError(f"vertices (v) in {path}", "none", "export one head as OBJ")
+    expect(len(points), f"vertices (v) in {path}", "none", "export one head as OBJ")
     names = len(mesh.materials) + len(libraries)
     if max(len(points), len(mesh.uv) // 3) > MAX_POINTS or len(mesh.corners) > MAX_TRIANGLES or names > MAX_NAMES:
         most = f"at most {MAX_POINTS} vertices, {MAX_TRIANGLES} triangles and {MAX_NAMES} materials"
@@ -249,14 +248,12 @@ def read_obj_head(path: str) -> dict[str, Any]:
             "export one OBJ a blendshape at full weight",
         )
     rest = read_obj(neutral)
-    if not len(rest.corners):
-        raise InputError(f"faces in {neutral}", "points only", "export the mesh with its faces")
+    expect(len(rest.corners), f"faces in {neutral}", "points only", "export the mesh with its faces")
     moved: dict[str, np.ndarray] = {}
     for channel, place in [(channel, place) for channel, places in match.parts.items() for place in places]:
         shape, again = read_obj(others[place]), "export all shapes of one mesh"
-        if len(shape.points) != len(rest.points):
-            got = f"{len(shape.points)} in {others[place]}"
-            raise InputError(f"the {len(rest.points)} vertices of {neutral.name}", got, again)
+        got = f"{len(shape.points)} in {others[place]}"
+        expect(len(shape.points) == len(rest.points), f"the {len(rest.points)} vertices of {neutral.name}", got, again)
         if not np.array_equal(shape.corners[..., 0], rest.corners[..., 0]):
             raise InputError(f"the faces of {neutral.name}, in its order", f"others in {others[place]}", again)
         moved[channel] = moved.get(channel, 0.0) + shape.points - rest.points
@@ -315,8 +312,9 @@ def _sorted_files(folder: Path) -> tuple[Path, list[Path]]:
         paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".obj" and path.is_file())
     except OSError as error:
         raise InputError("a folder of OBJ files", f"{folder}: {cause(error)}", "check the path") from error
-    if len(paths) > MAX_FILES:
-        raise InputError(f"at most {MAX_FILES} OBJ files in {folder}", str(len(paths)), "give the head its own folder")
+    expect(
+        len(paths) <= MAX_FILES, f"at most {MAX_FILES} OBJ files in {folder}", len(paths), "make a folder for the head"
+    )
     if outside := [path.name for path in paths if not path.resolve().is_relative_to(folder.resolve())]:
         raise InputError(
             f"OBJ files that lie in {folder}", f"{outside[0]}, a link out of the folder", "copy it into the folder"
@@ -347,8 +345,7 @@ def write_obj_sequence(head: RiggedHead, motion: MotionClip, folder: Path) -> No
     """
     folder = Path(folder)
     check_head(head)
-    if folder.exists():
-        raise InputError("a folder that does not exist yet", str(folder), "remove it or choose another name")
+    expect(not folder.exists(), "a folder that does not exist yet", folder, "remove it or choose another name")
     if not folder.parent.is_dir():
         raise OutputError("an existing folder to write into", str(folder.parent), "create it or choose another place")
     _, first, point = np.unique(head.weld, return_index=True, return_inverse=True)

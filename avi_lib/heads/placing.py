@@ -21,7 +21,7 @@ import yaml
 from jaxtyping import Bool, Float, Float32, Int, Int32, Int64, UInt8
 from PIL import Image
 
-from avi_lib.errors import InputError, cause
+from avi_lib.errors import InputError, cause, expect
 from avi_lib.face.camera import MATERIAL_NAMES
 from avi_lib.face.head import Head, with_gaze, with_texels
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES, words
@@ -160,8 +160,7 @@ def _painted(
         notes.append("a texture that repeats itself is shown once, with seams")
     if clear:
         notes.append(f"{clear} triangles that one sees through are left out")
-    if not any(len(piece.triangles) for piece in placed):
-        raise InputError("surfaces that one can see", "none", "export it again")
+    expect(any(len(piece.triangles) for piece in placed), "surfaces that one can see", "none", "export it again")
     return atlas, placed
 
 
@@ -263,8 +262,7 @@ def placed_head(
     if still := [channel for channel, moved in shapes.items() if not np.abs(moved).max() > least]:
         notes.append(f"the same as at rest, so they do not move: {', '.join(still)}")
         shapes = {channel: moved for channel, moved in shapes.items() if channel not in still}
-    if not shapes:
-        raise InputError("shapes that move the face", f"none but the same as at rest in {name}", "export them anew")
+    expect(shapes, "shapes that move the face", f"none but the same as at rest in {name}", "export them anew")
     firsts = np.cumsum([0, *(len(piece.vertices) for piece in pieces)])[:-1]
     triangles = [piece.triangles + first for piece, first in zip(pieces, firsts, strict=True)]
     corners = np.concatenate(triangles).astype(np.int32)
@@ -341,7 +339,7 @@ def _axes(
         middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2.0
         facing = np.where(up == 0.0, moved @ (vertices - middle), 0.0)
         notes.append("its front is where its shapes move it, since that skin looks to no side")
-    front = _nearest_axis(np.where(up == 0.0, facing, 0.0))
+    front = _nearest_axis(facing)
     return np.stack([np.cross(up, front), up, front]).astype(np.float32)
 
 
@@ -378,8 +376,7 @@ def _sized_eyes(
             if centres[0, 0] < centres[1, 0]:
                 notes.append("its left eye is on its right: names of sides exchanged, or the mesh turned inside out")
             return sign, centres, scale
-    if not height > 0.0:
-        raise InputError("a head with some height", "a flat mesh", "check which axis is up: it should be y")
+    expect(height > 0.0, "a head with some height", "a flat mesh", "check which axis is up: it should be y")
     sign = "height" if 1.25 * HEAD_HEIGHT_M < height <= TALLEST_M else ""
     if sign:  # a bust or a body in metres, whose head is at its top
         top, height = vertices[vertices[:, 1] >= high[1] - HEAD_HEIGHT_M], HEAD_HEIGHT_M

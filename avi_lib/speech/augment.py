@@ -122,11 +122,17 @@ def put_in_room(wave: Wave, room: Room, rng: np.random.Generator) -> Wave:
         raise InputError("a wave of finite samples", "an empty or damaged one", "load a recording with load_voice")
     if room.rt60_s is not None:
         wave = reverberate(wave, room.rt60_s, room.direct_db, rng)
-    wave = equalise(wave, room.tilt_db, room.low_shelf_db, room.high_shelf_db)
+
+    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
+        octaves = np.log2(np.clip(hz, 60.0, 8000.0) / 1000.0)
+        low, high = 1 / (1 + (hz / 200.0) ** 2), 1 - 1 / (1 + (hz / 4000.0) ** 2)
+        return 10 ** ((room.tilt_db * octaves + room.low_shelf_db * low + room.high_shelf_db * high) / 20)
+
+    wave = filtered(wave, gains)
     wave = wave if room.level_dbfs is None else at_level(wave, room.level_dbfs)
     if room.tone_dbfs is not None:
         wave = wave + room_tone(len(wave), room.tone_dbfs, room.tone_slope_db, rng, room.hum_hz, room.hum_db)
-    wave = wave if room.band_hz is None else band_limit(wave, room.band_hz)
+    wave = wave if room.band_hz is None else filtered(wave, partial(band_gains, band_hz=room.band_hz))
     if room.limit_db is not None:
         ceiling = np.float32(max(np.abs(wave).max(), 1e-9) * 10 ** (-room.limit_db / 20))
         wave = ceiling * np.tanh(wave / ceiling)
@@ -155,22 +161,6 @@ def at_level(wave: Wave, dbfs: float) -> Wave:
     """The wave (samples,) with its sounding part at a level; a wave of zeros stays one."""
     level = active_dbfs(wave)
     return wave if level <= SILENT_DBFS else gain(wave, dbfs - level)
-
-
-def equalise(wave: Wave, tilt_db: float, low_shelf_db: float, high_shelf_db: float) -> Wave:
-    """The wave (samples,) with a tilt an octave around 1 kHz and shelves below 200 Hz and above 4 kHz."""
-
-    def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
-        octaves = np.log2(np.clip(hz, 60.0, 8000.0) / 1000.0)
-        low, high = 1 / (1 + (hz / 200.0) ** 2), 1 - 1 / (1 + (hz / 4000.0) ** 2)
-        return 10 ** ((tilt_db * octaves + low_shelf_db * low + high_shelf_db * high) / 20)
-
-    return filtered(wave, gains)
-
-
-def band_limit(wave: Wave, band_hz: tuple[float, float]) -> Wave:
-    """The wave (samples,) between two edges in Hz, as a Butterworth filter of fourth order passes it."""
-    return filtered(wave, lambda hz: band_gains(hz, *band_hz))
 
 
 def reverberate(wave: Wave, rt60_s: float, direct_db: float, rng: np.random.Generator) -> Wave:
@@ -230,7 +220,7 @@ def degrade(wave: Wave, codec: str) -> Wave:
         return (np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255).astype(np.float32)
     if codec == "low-rate":
         step = max(float(np.abs(wave).max()), 1e-9) / 511
-        return (np.round(band_limit(wave, (30.0, 3000.0)) / step) * step).astype(np.float32)
+        return (np.round(filtered(wave, partial(band_gains, band_hz=(30.0, 3000.0))) / step) * step).astype(np.float32)
     raise InputError(f"a codec of {', '.join(CODECS)}", repr(codec), "choose one of them")
 
 
@@ -241,8 +231,9 @@ def filtered(wave: Wave, gains: Gains) -> Wave:
     return np.fft.irfft(spectrum, size)[: len(wave)].astype(np.float32)
 
 
-def band_gains(hz: Float64[np.ndarray, " bins"], low_hz: float, high_hz: float) -> Float64[np.ndarray, " bins"]:
-    """Gains of a Butterworth band of fourth order at frequencies in Hz."""
+def band_gains(hz: Float64[np.ndarray, " bins"], band_hz: tuple[float, float]) -> Float64[np.ndarray, " bins"]:
+    """Gains of a Butterworth band of fourth order, between two edges, at frequencies in Hz."""
+    low_hz, high_hz = band_hz
     return 1 / np.sqrt((1 + (low_hz / np.maximum(hz, 1.0)) ** 8) * (1 + (hz / high_hz) ** 8))
 
 
@@ -276,7 +267,7 @@ def _cluttered(samples: int, rng: np.random.Generator) -> np.ndarray:
         times_s = np.arange(round(rng.uniform(0.05, 0.6) * RATE_HZ)) / RATE_HZ
         ring = np.sin(2 * np.pi * np.exp(rng.uniform(np.log(80), np.log(5000), (3, 1))) * times_s).sum(axis=0)
         noise, low_hz = rng.standard_normal(len(times_s), np.float32), rng.uniform(100, 4000)
-        noise = filtered(noise, partial(band_gains, low_hz=low_hz, high_hz=2 * low_hz))
+        noise = filtered(noise, partial(band_gains, band_hz=(low_hz, 2 * low_hz)))
         short = np.exp(-times_s / rng.uniform(0.002, 0.3)) * np.minimum(1.0, (times_s[-1] - times_s) / 0.005)
         short = short * (rng.random() * ring + rng.random() * noise)
         at = int(rng.integers(max(1, samples - len(short))))
@@ -306,19 +297,14 @@ def _music(samples: int, rng: np.random.Generator) -> np.ndarray:
         length = min(samples - at, beat * int(rng.integers(1, 3)))
         for degree in degrees:
             semitones = scale[degree % len(scale)] + 12 * (degree // len(scale))
-            wave[at : at + length] += _note(root_hz * 2 ** (semitones / 12), length, brightness, decay)
+            hz, time_s = root_hz * 2 ** (semitones / 12), np.arange(length) / RATE_HZ
+            harmonics = np.arange(1, max(2, min(9, int(7000 / hz))))
+            tones = np.sin(2 * np.pi * hz * harmonics[:, None] * time_s) * (brightness ** (harmonics - 1))[:, None]
+            wave[at : at + length] += tones.sum(axis=0) * np.exp(-decay * time_s) * np.minimum(1, time_s / 0.008)
         if rng.random() < 0.4:
             strike = min(samples - at, RATE_HZ // 12)
             wave[at : at + strike] += 0.6 * rng.standard_normal(strike) * np.exp(-np.arange(strike) / (RATE_HZ / 60))
     return wave + 1e-3 * rng.standard_normal(samples)
-
-
-def _note(hz: float, length: int, brightness: float, decay: float) -> np.ndarray:
-    """A tone with harmonics that begins at once and dies away."""
-    time_s = np.arange(length) / RATE_HZ
-    harmonics = np.arange(1, max(2, min(9, int(7000 / hz))))
-    tones = np.sin(2 * np.pi * hz * harmonics[:, None] * time_s) * (brightness ** (harmonics - 1))[:, None]
-    return tones.sum(axis=0) * np.exp(-decay * time_s) * np.minimum(1, time_s / 0.008)
 
 
 SOUNDS: dict[str, Maker] = {

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 import av
 from av.stream import Discard
 
-from avi_lib.errors import InputError
+from avi_lib.errors import expect
 
 _FORMATS: dict[str, Any] = json.loads(Path(__file__).with_name("formats.json").read_text("utf-8"))
 _SOUND, _VIDEO = _FORMATS["sound"], _FORMATS["video"]
@@ -60,10 +60,13 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
     options = {"format_whitelist": ",".join(CONTAINERS), "codec_whitelist": ",".join(CODECS)}
     options["protocol_whitelist"] = "none"
     with av.open(recording, options=options, metadata_errors="replace") as container:
-        if not container.streams.audio:
-            got = f"{name} without a sound track"
-            raise InputError("a recording or a video with sound", got, "choose another file")
-        tracks = [f"track {i} ({_described(each)})" for i, each in enumerate(container.streams.audio, 1)]
+        got = f"{name} without a sound track"
+        expect(container.streams.audio, "a recording or a video with sound", got, "choose another file")
+        tracks = []
+        for number, each in enumerate(container.streams.audio, 1):
+            said = [each.metadata.get(key, "")[:80] for key in ("title", "language")]
+            said += [each.codec_context.name, f"{each.codec_context.channels} channels"] if each.codec_context else []
+            tracks.append(f"track {number} ({', '.join(filter(None, said))})")
         if len(tracks) > 1 and not track:
             yield {"tracks": tracks}
             return
@@ -72,8 +75,7 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
             other.discard = Discard.default if other is stream else Discard.all
         context: Any = stream.codec_context
         if context is None or context.name not in CODECS:
-            got = f"{name}, which could not be decoded (codec {context.name if context else 'unknown'})"
-            raise InputError(READABLE, got, CONVERT)
+            raise ValueError(f"codec {context.name if context else 'unknown'}")
         context.thread_count = 1
         source: dict[str, Any] = {
             "container": container.format.name,
@@ -97,8 +99,7 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
         pieces = _pieces(_frames(container, stream, source["open"], counts), begin_s, source, counts)
         first = next(pieces, b"")
         if not first and (counts["damaged"] or not source["channels"]):
-            got = f"{name}, which could not be decoded (no piece of {context.name} sound in it is whole)"
-            raise InputError(READABLE, got, CONVERT)
+            raise ValueError(f"no piece of {context.name} sound in it is whole")
         _check_form(source["channels"], source["rate_hz"], name)
         yield source
         yield from ({"samples": piece} for piece in itertools.chain([first] if first else [], pieces))
@@ -106,26 +107,19 @@ def decode_sound(recording: BinaryIO, name: str, track: int) -> Iterator[dict[st
 
 
 def _check_form(channels: int, rate_hz: int, name: str) -> None:
-    if not 1 <= channels <= MAX_CHANNELS:
-        got = f"{channels} in {name}"
-        raise InputError(f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
-    if not RATES_HZ[0] <= rate_hz <= RATES_HZ[1]:
-        expected = f"a sampling rate of {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
-        raise InputError(expected, f"{rate_hz} Hz in {name}", "record or export it at 16000 Hz or above")
+    got = f"{channels} in {name}"
+    expect(1 <= channels <= MAX_CHANNELS, f"1 to {MAX_CHANNELS} channels", got, "mix the recording down to mono")
+    slow, fast = RATES_HZ
+    do = "record or export it at 16000 Hz or above"
+    expect(slow <= rate_hz <= fast, f"a sampling rate of {slow} to {fast} Hz", f"{rate_hz} Hz in {name}", do)
 
 
 def sound_track(container: Any, track: int, name: str) -> Any:
     """A sound track of an open container by its number from 1 on; 0 for the one that FFmpeg would play."""
     tracks = container.streams.audio
-    if track > len(tracks):
-        raise InputError(f"a track from 1 to {len(tracks)}", f"track {track} of {name}", "name another or leave it out")
+    expected, got = f"a track from 1 to {len(tracks)}", f"track {track} of {name}"
+    expect(track <= len(tracks), expected, got, "name another or leave it out")
     return tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
-
-
-def _described(stream: Any) -> str:
-    context = stream.codec_context
-    words = [stream.metadata.get(key, "")[:80] for key in ("title", "language")]
-    return ", ".join(filter(None, [*words, *([context.name, f"{context.channels} channels"] if context else [])]))
 
 
 def _frames(container: Any, stream: Any, is_open: bool, counts: dict[str, Any]) -> Iterator[Any]:

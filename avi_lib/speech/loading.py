@@ -16,7 +16,6 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ import soxr
 from jaxtyping import Float32, Float64
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from avi_lib.errors import InputError, OutputError, one_line
+from avi_lib.errors import InputError, OutputError, expect, one_line
 from avi_lib.speech.decode import CONVERT, MAX_CHANNELS, RATES_HZ, READABLE, decode_sound
 from avi_lib.speech.encoders import RATE_HZ
 from avi_lib.speech.voice import Finding, SpeechReport, Voice
@@ -57,7 +56,6 @@ _CHUNK = 1 << 18
 
 Wave = Float32[np.ndarray, " samples"]
 Block = Float32[np.ndarray, "samples channels"]
-Channels = Float32[np.ndarray, " channels"]
 
 
 class Source(BaseModel):
@@ -92,8 +90,7 @@ def load_voice(
     speech; the warning `tracks` has its number and lists the others. Raises InputError for whatever cannot be used: the
     text says what came and what to do.
     """
-    if track is not None and track < 1:
-        raise InputError("a track from 1 on", str(track), "name another or leave it out")
+    expect(track is None or track > 0, "a track from 1 on", track, "name another or leave it out")
     load = partial(_load_track, Path(path), max_minutes, max_bytes, refuse_silence)
     loaded = load(track or 0)
     if isinstance(loaded, Voice):
@@ -142,26 +139,31 @@ def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: 
         if isinstance(decoded, list):
             return decoded
         source, statistics, counts = decoded
-        repairs = [*_stream_repairs(source, counts, statistics), *_check_samples(source, statistics, name)]
-        offsets, weights, mended = _choose_mix(statistics)
-        wave = _mix_down(spool, offsets, weights)
-    repairs += mended
+        repairs = _stream_repairs(source, counts, statistics, name)
+        wave = _mixed(spool, statistics, repairs)
     peak = float(max(wave.max(), -wave.min()))
     if peak > 1:
         wave /= np.float32(peak)
         np.clip(wave, -1, 1, out=wave)
         repairs.append(Finding("peak", peak, f"peak {peak:.4g} of full scale, scaled to 1"))
     levels = _levels(wave, name, peak, refuse_silence)
-    warnings = [*_warnings(source, statistics.clipping_fraction, levels)]
-    if source.others:
-        text = f"sound track {track} of {len(source.others) + 1} was used; not used: {'; '.join(source.others)}"
-        warnings.append(Finding("tracks", float(track), text))
+    clipped, silent, speech_dbfs = statistics.clipping_fraction, levels["silence_ratio"], levels["speech_dbfs"]
+    rate_hz, others = source.rate_hz, f"{len(source.others) + 1} was used; not used: {'; '.join(source.others)}"
+    narrow = f"recorded at {rate_hz} Hz: nothing above {rate_hz // 2} Hz can be heard"
+    warnings = _found(
+        (source.open, "open_length", 0.0, "the header leaves the length open, as one written to a pipe does"),
+        (silent > MOSTLY_SILENT, "mostly_silent", silent, f"{silent:.0%} of the recording is silent"),
+        (speech_dbfs < QUIET_DBFS, "quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS"),
+        (clipped > CLIPPED, "clipping", clipped, f"clipped: {clipped:.1%} of the samples lie flat at the extreme"),
+        (rate_hz < RATE_HZ, "narrow_band", rate_hz, narrow),
+        (source.others, "tracks", track, f"sound track {track} of {others}"),
+    )
     report = SpeechReport(
         path=one_line(str(path)),
         **source.model_dump(include={"container", "codec", "channels", "claimed_s"}),
         source_rate_hz=source.rate_hz,
         duration_s=len(wave) / RATE_HZ,
-        clipping_fraction=statistics.clipping_fraction,
+        clipping_fraction=clipped,
         dc_offset=float(np.abs(statistics.mean).max() / max(1.0, statistics.peak)),
         repairs=tuple(repairs),
         warnings=tuple(warnings),
@@ -170,21 +172,22 @@ def _load_track(path: Path, max_minutes: float, max_bytes: int, refuse_silence: 
     return Voice(wave, report)
 
 
+def _found(*rows: tuple[object, str, Any, str]) -> list[Finding]:
+    """The findings that hold: whether it does, name, value and text of each."""
+    return [Finding(name, float(value), text) for holds, name, value, text in rows if holds]
+
+
 def _open_recording(path: Path, max_bytes: int) -> BinaryIO:
     """Open a regular file of 1 byte to `max_bytes`; folders, devices and pipes are refused without waiting on them."""
     shown = str(path)
     try:
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError("a recording", f"the folder {shown}", "name a file inside it")
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError("a regular file", f"the device or pipe {shown}", "save the recording to a file first")
-        if not status.st_size:
-            raise InputError("a recording", f"{shown}, an empty file (0 bytes)", "copy or record it again")
-        if status.st_size > max_bytes:
-            got = f"{shown} with {status.st_size / 1e6:.0f} MB"
-            do = "extract the sound track or split the recording"
-            raise InputError(f"a file of at most {max_bytes / 1e6:.0f} MB", got, do)
+        is_folder, is_file, megabytes = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode), status.st_size / 1e6
+        most, split = f"a file of at most {max_bytes / 1e6:.0f} MB", "extract the sound track or split the recording"
+        expect(not is_folder, "a recording", f"the folder {shown}", "name a file inside it")
+        expect(is_file, "a regular file", f"the device or pipe {shown}", "save the recording to a file first")
+        expect(megabytes, "a recording", f"{shown}, an empty file (0 bytes)", "copy or record it again")
+        expect(status.st_size <= max_bytes, most, f"{shown} with {megabytes:.0f} MB", split)
         return path.open("rb")
     except FileNotFoundError:
         raise InputError("an existing recording", f"{shown}, which is not there", "check the path") from None
@@ -238,10 +241,21 @@ def _store(spool: IO[bytes], samples: Block) -> None:
         raise OutputError("room for temporary files", got, "free space or set TMPDIR to another folder") from error
 
 
-def _stream_repairs(source: Source, counts: dict[str, float], statistics: ChannelStatistics) -> Iterator[Finding]:
-    found_s = statistics.samples / source.rate_hz
+def _stream_repairs(
+    source: Source, counts: dict[str, float], statistics: ChannelStatistics, name: str
+) -> list[Finding]:
+    """What the decoder and the samples say; InputError for too few samples, or too many that are not finite."""
+    found_s, bad = statistics.samples / source.rate_hz, statistics.not_finite
+    share = bad / max(statistics.samples * source.channels, 1)
+    enough, few = f"at least {MIN_S} s of sound", f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers"
+    got = f"{share:.2%} of the samples in {name} not finite"
+    expect(statistics.samples, enough, f"{name}, which has a header and no samples", "record it again")
+    expect(share <= MAX_NOT_FINITE, few, got, "export it again, as 16-bit WAV")
+    expect(found_s >= MIN_S, enough, f"{found_s:.3f} s in {name}", "record a longer clip")
     exact = source.codec.startswith("pcm") or source.codec == "flac"
     missing_s = (source.claimed_s or 0) - found_s - max(counts["cut"] - counts["filled"], counts["loose"], 0)
+    truncated = f"truncated: the header says {source.claimed_s or 0:.2f} s, {found_s:.2f} s found"
+    unfinished = f"broken off after {found_s:.2f} s: the end is not marked as such"
     texts = {
         "damaged": "damaged: {:.0f} of its pieces could not be decoded whole",
         "filled": "time stamps leave gaps: {:.2f} s filled with silence",
@@ -249,28 +263,12 @@ def _stream_repairs(source: Source, counts: dict[str, float], statistics: Channe
         "anew": "time stamps begin anew {:.0f} times on the way; joined without a gap",
         "changes": "rate or channels change {:.0f} times on the way; all brought to those of the beginning",
     }
-    if missing_s > (0.02 if exact else 0.15):
-        text = f"truncated: the header says {source.claimed_s:.2f} s, {found_s:.2f} s found"
-        yield Finding("truncated", missing_s, text)
-    if counts["unfinished"]:
-        yield Finding("unfinished", found_s, f"broken off after {found_s:.2f} s: the end is not marked as such")
-    yield from (Finding(kind, counts[kind], text.format(counts[kind])) for kind, text in texts.items() if counts[kind])
-
-
-def _check_samples(source: Source, statistics: ChannelStatistics, name: str) -> Iterator[Finding]:
-    """Finite, then long enough."""
-    if not statistics.samples:
-        got = f"{name}, which has a header and no samples"
-        raise InputError(f"at least {MIN_S} s of sound", got, "record it again")
-    bad = statistics.not_finite / (statistics.samples * source.channels)
-    if bad > MAX_NOT_FINITE:
-        expected = f"at most {MAX_NOT_FINITE:.1%} of samples that are not numbers"
-        raise InputError(expected, f"{bad:.2%} of the samples in {name} not finite", "export it again, as 16-bit WAV")
-    if (duration_s := statistics.samples / source.rate_hz) < MIN_S:
-        raise InputError(f"at least {MIN_S} s of sound", f"{duration_s:.3f} s in {name}", "record a longer clip")
-    if statistics.not_finite:
-        text = f"{statistics.not_finite} samples that were not finite numbers interpolated"
-        yield Finding("not_finite", float(statistics.not_finite), text)
+    return _found(
+        (missing_s > (0.02 if exact else 0.15), "truncated", missing_s, truncated),
+        (counts["unfinished"], "unfinished", found_s, unfinished),
+        *((counts[kind], kind, counts[kind], text.format(counts[kind])) for kind, text in texts.items()),
+        (bad, "not_finite", bad, f"{bad} samples that were not finite numbers interpolated"),
+    )
 
 
 def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> dict[str, float]:
@@ -298,22 +296,6 @@ def _levels(wave: Wave, name: str, source_peak: float, refuse_silence: bool) -> 
         "snr_db": 10 * np.log10(max(speech / noise - 1, 0.1)),
         "silence_ratio": float(silent.mean()),
     }
-
-
-def _warnings(source: Source, clipping_fraction: float, levels: dict[str, float]) -> Iterator[Finding]:
-    silent, speech_dbfs, rate_hz = levels["silence_ratio"], levels["speech_dbfs"], source.rate_hz
-    pipe = "the header leaves the length open, as one written to a pipe does"
-    flat = f"clipped: {clipping_fraction:.1%} of the samples lie flat at the extreme"
-    narrow = f"recorded at {rate_hz} Hz: nothing above {rate_hz // 2} Hz can be heard"
-    for noted, name, value, text in (
-        (source.open, "open_length", 0.0, pipe),
-        (silent > MOSTLY_SILENT, "mostly_silent", silent, f"{silent:.0%} of the recording is silent"),
-        (speech_dbfs < QUIET_DBFS, "quiet", speech_dbfs, f"quiet: speech at {speech_dbfs:.0f} dBFS"),
-        (clipping_fraction > CLIPPED, "clipping", clipping_fraction, flat),
-        (rate_hz < RATE_HZ, "narrow_band", float(rate_hz), narrow),
-    ):
-        if noted:
-            yield Finding(name, value, text)
 
 
 # What must be known of all channels of a recording before they may be mixed, gathered block by block.
@@ -384,44 +366,37 @@ class ChannelStatistics:
             self._clip_count[channel] += int(runs[runs >= _CLIP_RUN].sum())
 
 
-def _choose_mix(statistics: ChannelStatistics) -> tuple[Channels, Channels, list[Finding]]:
-    """What to subtract from each channel, how to weigh it then, and what was out of the ordinary.
-
-    The mean of all channels, without constant offsets, dead channels and cancelling phases.
-    """
-    repairs = []
+def _mixed(spool: IO[bytes], statistics: ChannelStatistics, repairs: list[Finding]) -> Wave:
+    """The mean of all channels, without constant offsets, dead channels and cancelling phases, which are repairs."""
     covariance, offsets = statistics.covariance, statistics.mean
     power = np.maximum(np.diagonal(covariance), 0.0)
     share = np.abs(offsets) / max(1.0, statistics.peak)
-    if (share >= DC_OF_SCALE).any() or (np.abs(offsets) > DC_OF_RMS * np.sqrt(power)).any():
-        worst = float(share.max())
-        repairs.append(Finding("dc_offset", worst, f"constant offset of {worst:.2g} of full scale removed"))
-    else:
-        offsets = np.zeros_like(offsets)
+    shifted = bool((share >= DC_OF_SCALE).any() or (np.abs(offsets) > DC_OF_RMS * np.sqrt(power)).any())
+    offsets = offsets if shifted else np.zeros_like(offsets)
     loudest = int(power.argmax())
     live = power > DEAD_RATIO * power[loudest]
-    if 0 < live.sum() < len(live):
-        dead = int(len(live) - live.sum())
-        text = f"{dead} of {len(live)} channels carry nothing and were left out"
-        repairs.append(Finding("dead_channels", float(dead), text))
+    dead = len(live) - int(live.sum())
     weights = live / max(1, live.sum())
     unrelated, mixed = float((weights**2 * power).sum()), weights @ covariance @ weights
-    if unrelated and mixed < CANCELLED_RATIO * unrelated:
-        loss_db = float(10 * np.log10(max(mixed / unrelated, 1e-12)))
+    cancelled = bool(unrelated and mixed < CANCELLED_RATIO * unrelated)
+    loss_db = float(10 * np.log10(max(mixed / unrelated, 1e-12))) if cancelled else 0.0
+    if cancelled:
         weights = weights * np.where(covariance[loudest] < 0, -1.0, 1.0)
-        text = f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted"
-        repairs.append(Finding("phase_cancelled", loss_db, text))
-    return offsets.astype(np.float32), weights.astype(np.float32), repairs
-
-
-def _mix_down(spool: IO[bytes], offsets: Channels, weights: Channels) -> Wave:
+    silent = f"{dead} of {len(live)} channels carry nothing and were left out"
+    phases = f"the channels cancel each other ({loss_db:.0f} dB in their mean); opposite phases inverted"
+    repairs += _found(
+        (shifted, "dc_offset", share.max(), f"constant offset of {share.max():.2g} of full scale removed"),
+        (0 < dead < len(live), "dead_channels", dead, silent),
+        (cancelled, "phase_cancelled", loss_db, phases),
+    )
     frame_bytes = 4 * len(weights)
     wave = np.empty(spool.tell() // frame_bytes, np.float32)
     spool.seek(0)
+    offset, of_channels = offsets.astype(np.float32) @ weights.astype(np.float32), weights.astype(np.float32)
     for start in range(0, len(wave), _CHUNK):
         part = wave[start : start + _CHUNK]
         block = np.frombuffer(spool.read(len(part) * frame_bytes), np.float32).reshape(-1, len(weights))
-        part[:] = -(offsets @ weights)
-        for column, weight in zip(block.T, weights, strict=True):
+        part[:] = -offset
+        for column, weight in zip(block.T, of_channels, strict=True):
             part += weight * column
     return wave

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib import import_module
 from itertools import chain, count, pairwise, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ from jaxtyping import Float32, Num
 from rapidfuzz.distance import Levenshtein
 from tqdm import tqdm
 
-from avi_lib.errors import InputError
+from avi_lib.errors import expect
 from avi_lib.speech.encoders import RATE_HZ, check_wave
 
 SILENCE = "SIL"
@@ -158,7 +159,7 @@ def spoken_words(text: str) -> list[str]:
 
 def _spoken_number(token: str) -> list[str]:
     """The words of a number: years of four digits in pairs, long ones and those that begin with 0 digit by digit."""
-    engine = _numbers()
+    engine = _engine("inflect", "engine")
     digits = token.lstrip("$€£").replace(",", "")
     whole = re.split(r"\D", digits)[0]
     if len(whole) > 12 or (len(whole) > 1 and whole[0] == "0"):
@@ -172,10 +173,9 @@ def _spoken_number(token: str) -> list[str]:
 
 
 @cache
-def _numbers() -> Any:
-    from inflect import engine
-
-    return engine()
+def _engine(module: str, name: str) -> Any:
+    """An engine of a package, imported and made when first needed."""
+    return getattr(import_module(module), name)()
 
 
 def _look_up(spelling: str) -> tuple[Pronunciation, ...]:
@@ -193,16 +193,10 @@ def _dictionary() -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines)
 
 
-@cache
-def _reader() -> Any:
-    from hama import G2PModel
-
-    return G2PModel()
-
-
 def _guess(spelling: str) -> tuple[Pronunciation, ...]:
     """The reading hama gives a word the dictionary lacks; none where the network gives no sound."""
-    phones = [phone for part in _reader().predict(spelling).alignments for phone in arpabet(part.phoneme)]
+    read = _engine("hama", "G2PModel").predict(spelling)
+    phones = [phone for part in read.alignments for phone in arpabet(part.phoneme)]
     kept = phones[:1] + [after for before, after in pairwise(phones) if after != before]
     return (tuple(kept),) if kept else ()
 
@@ -276,9 +270,7 @@ def phone_posteriors(wave: Wave) -> PhonePosteriors:
 @cache
 def _hama() -> tuple[Any, tuple[Pronunciation, ...], Float32[np.ndarray, "tokens classes"]]:
     """The CTC network, its classes in ARPAbet, and the 0/1 matrix that sums its tokens into them."""
-    from hama import ASRModel
-
-    model = ASRModel()
+    model = _engine("hama", "ASRModel")
     marks = {model.decode_cfg.blank_token: BLANK, model.decode_cfg.word_boundary_token: WORD_END}
     folded = [marks.get(token) or arpabet(token) or BLANK for token in model.decoder_tokens]
     labels = tuple(sorted(set(folded)))
@@ -396,30 +388,13 @@ def sections(wave: Wave) -> list[Section]:
     return [(a / RATE_HZ, wave[a:b]) for a, b in pairwise([*cuts, len(wave)])]
 
 
-def _audible(wave: Wave) -> bool:
-    """Whether a section is loud enough for phones to be looked for."""
-    return bool(np.sqrt(np.mean(np.square(wave, dtype=np.float64))) >= SILENT_RMS)
-
-
-_bar = partial(tqdm, desc="phones", unit=" sections", leave=False, disable=None, delay=5)
-"""How far a long recording is, on a terminal."""
-
-
 def recognise_phones(wave: Num[np.ndarray, "*channels samples"]) -> PhoneTrack:
     """Phones of a recording (samples,) float32 at 16 kHz without a transcript.
 
-    Time is linear in length and memory bounded, since long recordings are cut at their quietest moments into sections
-    of 16 s at most. The result is the same at every call. Raises InputError for an array that is no such recording.
+    Time is linear in length, since long recordings are cut at their quietest moments into sections of 16 s at most. The
+    result is the same at every call. Raises InputError for an array that is no such recording.
     """
-    check_wave(wave, SHORTEST_S)
-    heard = ((start_s, part) for start_s, part in _bar(sections(wave)) if _audible(part))
-    parts = [_recognise(start_s, part, phone_posteriors(part)) for start_s, part in heard]
-    phones = list(chain.from_iterable(found for found, _ in parts))
-    failures = [failure for _, failure in parts if failure]
-    reason = "; ".join(["no text was given", *([] if phones else ["no phone was heard"]), *failures[:1]])
-    warning = f"times are rough in {len(failures)} sections" if failures else ""
-    method = "hama" if failures else "hama+pocketsphinx"
-    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, warning=warning)
+    return _track(wave, None, ())
 
 
 def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> PhoneTrack:
@@ -429,63 +404,63 @@ def align_phones(wave: Num[np.ndarray, "*channels samples"], text: str) -> Phone
     that are recognised, those are taken. `method` names all methods in use, `reason` the cause, `warning` doubts about
     the text. Raises InputError for an unusable array and for a text without a word that can be pronounced.
     """
-    check_wave(wave, SHORTEST_S)
     words = pronounce(text)
-    if not words:
-        raise InputError("a transcript of what is said", repr(text[:60]), "give the words, or leave the text out")
-    parts = [(start_s, part, phone_posteriors(part)) for start_s, part in _bar(sections(wave))]
-    recognised = [shift(chain.from_iterable(found.words()), start_s) for start_s, _, found in parts]
-    times_s = _word_times(words, list(chain.from_iterable(recognised)), len(wave) / RATE_HZ)
-    edges_s = [start_s for start_s, *_ in parts[1:]]
-    phones: list[Phone] = []
+    expect(words, "a transcript of what is said", repr(text[:60]), "give the words, or leave the text out")
+    return _track(wave, text, words)
+
+
+def _track(wave: Num[np.ndarray, "*channels samples"], text: str | None, words: Sequence[Word]) -> PhoneTrack:
+    """Phones of a recording, section by section: those of its words, or where there are none those that are heard."""
+    check_wave(wave, SHORTEST_S)
+    bar = partial(tqdm, desc="phones", unit=" sections", leave=False, disable=None, delay=5)
+    loud = [section for section in sections(wave) if np.square(section[1], dtype=np.float64).mean() >= SILENT_RMS**2]
+    posteriors = [phone_posteriors(part) for _, part in bar(loud)]
+    heard = [shift(chain.from_iterable(p.words()), start_s) for (start_s, _), p in zip(loud, posteriors, strict=True)]
+    times_s = _word_times(words, list(chain.from_iterable(heard)), len(wave) / RATE_HZ)
+    places = [bisect_right([start_s for start_s, _ in loud[1:]], time_s) for time_s in times_s]
+    phones, problems, agreements = list[Phone](), list[str](), list[float]()
     methods: Counter[str] = Counter()
-    reasons, agreements = [], []
-    places = [bisect_right(edges_s, time_s) for time_s in times_s]
-    for number, (start_s, part, posteriors) in enumerate(_bar(parts)):
+    for number, (start_s, part) in enumerate(bar(loud)):
         own = [word for word, place in zip(words, places, strict=True) if place == number]
         spoken = [phone for word in own for phone in word.pronunciations[0]]
-        agreements.append(Levenshtein.normalized_similarity(spoken, [phone.phone for phone in recognised[number]]))
-        found, method, reason = _align(start_s, part, posteriors, own if agreements[-1] >= TEXT_FITS else [])
-        phones += found
+        agreements.append(Levenshtein.normalized_similarity(spoken, [phone.phone for phone in heard[number]]))
+        fits = agreements[-1] >= TEXT_FITS
+        found, method, problem = _section(part, posteriors[number], own if fits else ())
+        if words and found and not (own and fits):
+            problem = "the text does not fit what is heard"
+        phones += shift(found, start_s)
         methods[method] += 1
-        reasons += [reason] if reason else []
+        problems += [f"{problem} at {start_s:.1f} s"] if problem else []
     warning = ""
-    if min(agreements) < TEXT_FITS_WELL:
-        unused = f"; not used in {sum(a < TEXT_FITS for a in agreements)} of {len(agreements)} sections"
-        warning = f"the text may not be what is said (agreement {min(agreements):.2f})"
-        warning += unused if min(agreements) < TEXT_FITS else ""
-    method = ", ".join(name for name, _ in methods.most_common())
-    reason = "; ".join(["the text was given", *reasons[:1]])
-    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), method, reason, text, warning)
+    if not words:
+        warning = f"times are rough in {len(problems)} sections" if problems else ""
+    elif (least := min(agreements, default=0.0)) < TEXT_FITS_WELL:
+        warning = f"the text may not be what is said (agreement {least:.2f})"
+        if unused := sum(each < TEXT_FITS for each in agreements):
+            warning += f"; not used in {unused} of {len(agreements)} sections"
+    why = [f"{'the' if words else 'no'} text was given", *([] if phones else ["no phone was heard"]), *problems[:1]]
+    used = ", ".join(name for name, _ in methods.most_common()) or "hama"
+    return PhoneTrack(tidy(phones, len(wave) / RATE_HZ), used, "; ".join(why), text, warning)
 
 
-def _recognise(start_s: float, wave: Wave, posteriors: PhonePosteriors) -> tuple[list[Phone], str]:
-    """Phones of one section, times from the recording's start, and why hama timed them, "" if pocketsphinx did."""
-    if not _audible(wave) or not (found := posteriors.words()):
-        return [], ""
+def _section(wave: Wave, posteriors: PhonePosteriors, words: Sequence[Word]) -> tuple[list[Phone], str, str]:
+    """Phones of a section, of these words or else those that are heard; the method, and why it is not the best."""
+    problem = ""
+    if words:
+        try:
+            phones, failure = _time(wave, posteriors, [word.pronunciations for word in words])
+            problem = f"pocketsphinx could not align the words ({failure})" if failure else ""
+            return phones, "hama" if failure else "pocketsphinx", problem
+        except AlignmentError as error:
+            problem = f"the words do not fit into the recording ({error})"
+    if not (found := posteriors.words()):
+        return [], "hama+pocketsphinx", problem
     try:
         phones, failure = _time(wave, posteriors, [[tuple(phone.phone for phone in word)] for word in found])
     except AlignmentError as error:
         phones, failure = list(chain.from_iterable(found)), str(error)
-    where = f"pocketsphinx could not align the phones heard at {start_s:.1f} s ({failure})"
-    return shift(phones, start_s), where if failure else ""
-
-
-def _align(
-    start_s: float, wave: Wave, posteriors: PhonePosteriors, words: Sequence[Word]
-) -> tuple[list[Phone], str, str]:
-    """Phones of a section, the method and, unless pocketsphinx aligned the words, the reason."""
-    where = f"at {start_s:.1f} s"
-    try:
-        if words:
-            phones, failure = _time(wave, posteriors, [word.pronunciations for word in words])
-            reason = f"pocketsphinx could not align the words {where} ({failure})" if failure else ""
-            return shift(phones, start_s), "hama" if failure else "pocketsphinx", reason
-        failed = f"the text does not fit what is heard {where}"
-    except AlignmentError as error:
-        failed = f"the words do not fit into the recording {where} ({error})"
-    phones, failure = _recognise(start_s, wave, posteriors)
-    return phones, "hama" if words or failure else "hama+pocketsphinx", failed if words or phones else ""
+    problem = problem or (f"pocketsphinx could not align the phones heard ({failure})" if failure else "")
+    return phones, "hama" if failure else "hama+pocketsphinx", problem
 
 
 def _time(wave: Wave, posteriors: PhonePosteriors, words: Sequence[Sequence[Pronunciation]]) -> tuple[list[Phone], str]:

@@ -34,7 +34,7 @@ def _breath(samples: int, rng: np.random.Generator) -> np.ndarray:
     def gains(hz: Float64[np.ndarray, " bins"]) -> Float64[np.ndarray, " bins"]:
         octaves = np.log2(np.maximum(hz, 20.0)[:, None] / peaks_hz)
         resonances = (np.exp(-0.5 * (octaves / widths) ** 2) * (1.0, 0.7, 0.4)).sum(axis=1)
-        return (0.1 + resonances) * band_gains(hz, low_hz, high_hz)
+        return (0.1 + resonances) * band_gains(hz, (low_hz, high_hz))
 
     part = np.linspace(0.0, 1.0, samples)
     swell = part ** rng.uniform(0.8, 1.6) * (1 - part) ** rng.uniform(0.4, 0.9)
@@ -47,7 +47,7 @@ def _hiss(samples: int, rng: np.random.Generator) -> np.ndarray:
     low_hz, high_hz = rng.uniform((800, 5000), (3500, 7900))
     part = np.linspace(0.0, 1.0, samples)
     rustle = np.interp(part, np.linspace(0, 1, 10), rng.uniform(0.3, 1.0, 10))
-    return _shaped(samples, lambda hz: band_gains(hz, low_hz, high_hz), rng) * rustle * _faded(samples)
+    return _shaped(samples, lambda hz: band_gains(hz, (low_hz, high_hz)), rng) * rustle * _faded(samples)
 
 
 def _tone(samples: int, rng: np.random.Generator) -> np.ndarray:
