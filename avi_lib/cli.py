@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr, suppress
 from dataclasses import asdict
 from datetime import datetime
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar, get_args
@@ -52,7 +53,10 @@ class _Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"avi: {message}; see `{self.prog} --help`\n")
+        commands = [each for some in self._actions if isinstance(some.choices, dict) for each in some.choices.values()]
+        wrong = message.partition("unrecognized arguments: ")[2].partition(" ")[0].partition("=")[0]
+        meant = get_close_matches(wrong, [option for each in commands for option in each._option_string_actions], 1)
+        self.exit(2, f"avi: {message}{f' (is {meant[0]} meant?)' if meant else ''}; see `{self.prog} --help`\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from avi_lib.settings import Settings
 ASSETS = Path(__file__).parent / "assets"
 MANIFEST = ASSETS / "manifest.json"
 PIP_TIMEOUT_S, PROBE_TIMEOUT_S = 1800.0, 5.0
+ABSENT = "not in the cache"
 
 RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
 
@@ -100,7 +101,7 @@ class Model(Settings):
     def damage_in(self, folder: Path, *, thorough: bool) -> str | None:
         """What is wrong with the model's files below `folder`: names and sizes, contents too when `thorough`."""
         if not folder.is_dir():
-            return "not in the cache"
+            return ABSENT
         for pinned in self.files:
             path = folder / pinned.name
             if not path.is_file() or path.stat().st_size != pinned.bytes:
@@ -220,7 +221,8 @@ def resolve(name: str | Model, path: Path | None = None, *, thorough: bool = Fal
                         fetch(model, folder)
                         if damage := model.damage_in(folder, thorough=True):
                             raise AssetError(f"the pinned files of {model.name}", damage, "do not use this source")
-                    return found(source, f"fetched from the {source} {carrier}, because " + "; ".join(tried))
+                    why = "" if tried == [f"cache {place}: {ABSENT}"] else f", because {'; '.join(tried)}"
+                    return found(source, f"fetched from the {source} {carrier}{why}")
             except AssetError as error:
                 tried.append(f"{source} {carrier}: {error.got}")
     do = f"go online once and run `avi models {model.name}`, or set {model.environment_variable} to your own copy"

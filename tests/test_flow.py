@@ -114,7 +114,7 @@ def test_real_motion_is_taken_and_the_performer_stands_in_where_there_is_none():
     items = [Item(performed(), clip) for clip in performed().clips]
     stand_in = training.takes(items)
     assert len(stand_in) == len(items) and stand_in[0].contour.shape == (len(stand_in[0].moves), 5)
-    lids = list(ARKIT.groups["blink"])
+    lids = list(ARKIT.groups["lids"])
     assert max(np.abs(take.moves[:, lids]).max() for take in stand_in) > 0.3, "with blinks"
     with pytest.raises(InputError, match="space ARKIT"):
         training.takes([Item(flame(), clip) for clip in flame().clips])

@@ -257,14 +257,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_another_face_with_the_sa
     assert again.shape == (51, 55) and np.array_equal(again, ARKIT.limited(again))
     assert perform(generator).tobytes() == perform(generator).tobytes()
     apart = np.abs(other - again)
-    assert all(apart[:, list(ARKIT.groups[group])].max() > 0.05 for group in ("brows", "blink", "gaze", "head"))
+    assert all(apart[:, list(ARKIT.groups[group])].max() > 0.05 for group in ("brows", "lids", "gaze", "head"))
     assert np.delete(apart, DRAWN, axis=1).max() == 0
 
 
 def test_what_the_performer_switches_off_is_held_at_the_level_of_the_style(generator):
     held = style().clip(0.0, 0.5)
     still = generator.perform(SPOKEN, performer(blinks=False, sway=False), ANGRY, 3, held).values
-    for group in ("blink", "head"):
+    for group in ("lids", "head"):
         channels = list(ARKIT.groups[group])
         np.testing.assert_allclose(still[:, channels], np.broadcast_to(held[channels], (51, len(channels))), atol=1e-6)
     assert still[:, list(ARKIT.groups["gaze"])].std(axis=0).max() > 0.01

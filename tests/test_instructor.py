@@ -24,6 +24,7 @@ from avi_lib.instruction.instructor import (
     likeliest,
     load_instructor,
     softened,
+    to_write,
 )
 from avi_lib.instruction.instructor_network import UNITS, QFormer, means, save_instructor_model, stack
 from avi_lib.speech.encoders import RATE_HZ
@@ -96,6 +97,14 @@ def test_units_that_are_heard_are_written_the_strongest_first_and_none_against_a
     (written,) = instructor.write(replace(classified, log_probabilities=sure, units=row))
     assert written.instruction.emotion == "happy" and set(written.instruction.action_units) == set(units)
     assert written.units == units
+
+
+def test_a_smile_is_not_written_into_a_sadness_that_is_unsure():
+    strengths = dict.fromkeys(UNITS.values(), 0.0) | {"lip_corner_pull": 0.7, "lid_tighten": 0.4}
+    row = np.array(list(strengths.values()), np.float32)
+    assert set(to_write(logs(sad2=UNSURE + 0.1), 0.9, row)[1]) == {"lip_corner_pull", "lid_tighten"}
+    assert set(to_write(logs(sad2=UNSURE - 0.1), 0.9, row)[1]) == {"lid_tighten"}
+    assert set(to_write(logs(happy2=UNSURE - 0.1), 0.9, row)[1]) == {"lip_corner_pull", "lid_tighten"}
 
 
 @pytest.mark.parametrize("free", [False, True])

@@ -51,7 +51,7 @@ def test_blinks_are_counted_and_measured_and_change_no_level():
 
 def test_entries_of_channels_that_are_missing_are_zero_and_not_known():
     present = np.ones(len(ARKIT), bool)
-    present[list(ARKIT.groups["blink"])] = False
+    present[list(ARKIT.groups["lids"])] = False
     motion = MotionClip(blinking((1.0,), 4).values, FPS, ARKIT, present)
     style, mask = styles.style_of(motion), styles.known(ARKIT, present)
     assert not style[~mask].any() and not mask[ARKIT.index("eyeBlinkLeft")]

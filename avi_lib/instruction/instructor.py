@@ -25,7 +25,7 @@ from jaxtyping import Float, Float32
 from tqdm import tqdm
 
 from avi_lib.errors import InputError
-from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS, EmotionClass, opposites
+from avi_lib.instruction.action_units import ACTION_UNITS, EMOTION_CLASSES, EMOTIONS, REALISED, EmotionClass, opposites
 from avi_lib.instruction.grammar import MAX_LENGTH, OPENING, QUESTIONS, answer, class_words, continuations
 from avi_lib.instruction.instruction import Entry, Instruction, Timeline
 from avi_lib.instruction.instructor_network import UNITS, Heard, InstructorModel, load_instructor_model, means, stack
@@ -191,9 +191,14 @@ def to_write(
     """The class and the heard units that a sentence names, and what to know of it; see `softened`, `heard_units`.
 
     Where the class is lost the units are too: a face that shows nothing is less wrong than one that shows anything.
+    Where it is unsure, those that nobody shows with it are left out: they are misheard more likely than shown.
     """
     label, warnings = softened(log_probabilities, speech, lost)
-    return label, {} if warnings and label == NEUTRAL else heard_units(strengths), warnings
+    units = {} if warnings and label == NEUTRAL else heard_units(strengths)
+    if warnings and (faces := REALISED.get(label.emotion)):
+        shown = {name for face in faces for name, (*levels, _) in face.units.items() if max(levels) >= FAINT}
+        units = {name: strength for name, strength in units.items() if name in shown}
+    return label, units, warnings
 
 
 @dataclass(frozen=True, eq=False)

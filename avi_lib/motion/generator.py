@@ -270,7 +270,7 @@ class LearnedGenerator:
             style = _as_long(timeline.weights(frames, FPS) @ np.stack(drawn), (len(features) + 1) // 2)
         motion = self.model.motion_of(features, style, performer.prosody.contour(), seed)
         values, held = _as_long(motion.values, frames), _as_long(np.atleast_2d(style), frames)
-        for moves, group in ((settings.blinks, "blink"), (settings.gaze, "gaze"), (settings.sway, "head")):
+        for moves, group in ((settings.blinks, "lids"), (settings.gaze, "gaze"), (settings.sway, "head")):
             if not moves:
                 values[:, list(ARKIT.groups[group])] = held[:, list(ARKIT.groups[group])]
         for weight, asked in zip(timeline.weights(frames, FPS).T, timeline.instructions, strict=True):

@@ -131,7 +131,7 @@ def _gestures(phones: Sequence[Phone]) -> list[tuple[Viseme, float, float]]:
 
 # The performance: speech, expression and idle behaviour in one face.
 
-IDLE_GROUPS = ("blink", "gaze", "head")  # groups of channels that idle behaviour moves
+IDLE_GROUPS = ("lids", "gaze", "head")  # groups of channels that idle behaviour moves
 _BEATEN = {"nod": ("head_nod",), "brow": ("inner_brow_raise", "outer_brow_raise")}
 """What moves with stress, unless one of these units is forbidden."""
 _STREAMS = ("expression", "rhythm", "sway", "gaze", "blinks")

@@ -31,7 +31,7 @@ from avi_lib.settings import FlowSettings
 from avi_lib.training.loop import How, LogLine, Losses, train
 
 JOINED_FRAMES = 8  # frames over which two clips fade into one another
-GAINS = dict.fromkeys(("brows", "gaze", "cheeks_nose", "head"), (0.55, 1.7)) | {"blink": (0.8, 1.2)}
+GAINS = dict.fromkeys(("brows", "gaze", "cheeks_nose", "head"), (0.55, 1.7)) | {"lids": (0.8, 1.2)}
 """By how much the movement of a group is made smaller or larger."""
 HELD = 0.3
 """A channel held above this is kept within its limits; below, a clip may go beyond rest, as trackers' people do."""

@@ -190,5 +190,5 @@ def _varied(what: str, show: Seeded) -> Iterator[Figure]:
         how += f"{min(values):.3f} to {max(values):.3f}"
         yield Figure(f"{what}: {kind} vary from seed to seed by, of their mean", found.value, "", must, how)
     spread = levels_of(show(PLAIN, range(SEEDS)), ARKIT).std(axis=0)
-    upper = [i for group in ("brows", "blink", "cheeks_nose") for i in ARKIT.groups[group]]
+    upper = [i for group in ("brows", "lids", "cheeks_nose") for i in ARKIT.groups[group]]
     yield Figure(f"{what}: a plain sentence varies by, brows, lids, cheeks", float(spread[upper].mean()), "", "-", "")

@@ -45,7 +45,7 @@ from tools.benchmarks.measuring import Figure, Options, there
 PARTS = {
     name: tuple(ARKIT.groups[group])
     for name, group in {
-        "brows": "brows", "lids": "blink", "gaze": "gaze", "cheeks": "cheeks_nose", "head": "head", "mouth": "lips",
+        "brows": "brows", "lids": "lids", "gaze": "gaze", "cheeks": "cheeks_nose", "head": "head", "mouth": "lips",
     }.items()
 }  # fmt: skip
 WINDOW_S, SHORTEST_S = 3.0, 2.0
