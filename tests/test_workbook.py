@@ -289,7 +289,7 @@ def test_speech_is_picked_uploaded_and_recorded_and_what_is_none_leaves_the_one_
     speech.recorded.value = f"data:audio/webm;codecs=opus;base64,{sound}"
     playground.wait()
     assert speech.recorded.value == "" and "the microphone" in speech.health.value
-    assert round(playground.studio.neutral.speech.duration_s, 1) == 5.4
+    assert round(playground.studio.neutral.speech.duration_s, 1) == 7.1
     for sent, named in (
         ("failed:171:Permission denied", "Permission denied"),
         ("data:text/html;base64,PGI+", "data:text/html"),

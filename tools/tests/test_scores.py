@@ -24,7 +24,7 @@ from avi_lib.motion.generator import STYLE, Shape, TalkingModel
 from avi_lib.speech.phones import Phone, tidy
 from avi_lib.training.instructor_data import BankClip
 from tools import study
-from tools.benchmarks import ablations, cross_corpus, phones, talking, units
+from tools.benchmarks import ablations, cross_corpus, instructor, phones, talking, units
 from tools.benchmarks.measuring import Figure
 from tools.benchmarks.prior import nearest_centroid, score_asked
 from tools.benchmarks.systems import Clip, still_sounds
@@ -161,8 +161,8 @@ def test_correlation_within_groups_takes_no_notice_of_the_groups():
 def test_quiet_parts_are_cut_and_a_silent_wave_is_left():
     loud = np.sin(np.arange(16000) / 5).astype(np.float32)
     quiet = np.zeros(8000, np.float32)
-    np.testing.assert_array_equal(cross_corpus._cut(np.concatenate([quiet, loud, quiet])), loud)
-    assert len(cross_corpus._cut(quiet)) == 8000
+    np.testing.assert_array_equal(instructor._cut(np.concatenate([quiet, loud, quiet])), loud)
+    assert len(instructor._cut(quiet)) == 8000
 
 
 # Scores of phones and units; ablations
