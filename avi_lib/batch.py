@@ -172,7 +172,7 @@ def talk_all(
     shown = bool({"video", "sheet"} & set(places))
     got = f"{len(beside)}" if shown else "no video"
     expected = f"a video or a sheet for up to {MOST_BESIDE} sentences beside it"
-    expect(not (beside and not (shown and len(beside) <= MOST_BESIDE)), expected, got, "leave out some --beside")
+    expect(not beside or (shown and len(beside) <= MOST_BESIDE), expected, got, "leave out some --beside")
     jobs = plan_jobs(recordings, alone, places, samples)
     others = [understand(sentence) for sentence in beside]
     with Talker(settings) as talker:

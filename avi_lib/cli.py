@@ -349,23 +349,26 @@ def _export(options: Options) -> int:
 
 
 def _evaluate(options: Options) -> int:
+    from avi_lib.evaluation.report import rescore
+
+    return _with_page(options, lambda: rescore(options.motion, options.speech, options.reference, options.text))
+
+
+def _compare(options: Options) -> int:
+    from avi_lib.workbook.comparison import compare_runs
+
+    return _with_page(options, lambda: compare_runs(options.runs))
+
+
+def _with_page(options: Options, find: Callable[[], Any]) -> int:
+    """Print what is found, and write it as a page where one is asked for."""
     if options.report is not None:
         expect(options.report.suffix.lower() == ".html", "a page ending in .html", options.report, "change the suffix")
         check_writable(options.report)
-    if "runs" in options:
-        from avi_lib.workbook.comparison import compare_runs
-
-        found: Any = compare_runs(options.runs)
-    else:
-        from avi_lib.evaluation.report import rescore
-
-        found = rescore(options.motion, options.speech, options.reference, options.text)
+    found = find()
     if options.report is not None:
         found.write_html(options.report)
     return _print(options, found.as_dict(), found.lines())
-
-
-_compare = _evaluate
 
 
 def _prepare(options: Options) -> int:
@@ -393,18 +396,19 @@ def _run(options: Options) -> int:
     LOG.handlers = [] if options.json else [_Said()]
     LOG.setLevel(logging.INFO)
     root, given, runs = options.resume or project_root(), _pairs(options.parameters), list[Path]()
-    swept = [given] if options.resume else sweep(root, options.numbers, given, options.profile)
+    swept = [] if options.resume else sweep(root, options.numbers, given, options.profile)
     folder = options.output or root / "outputs" / f"{datetime.now():%Y%m%d-%H%M%S}-sweep"
-    varied = [name for name in swept[0] if len({each[name] for each in swept}) > 1]
+    varied = [name for name in given if len({each[name] for each in swept}) > 1]
     try:
         if options.resume is not None:
             runs = [resume_run(options.resume, **limits)]
-        elif not varied:
-            runs = [run_notebooks(options.numbers, given, options.output, profile=options.profile, **limits)]
-        for each in swept if varied else ():  # a run for each value below one folder, and a table of them
-            name = re.sub(r"[^\w.=-]+", "_", "-".join(f"{key}={each[key][:40]}" for key in varied))
-            _say(f"run {len(runs) + 1} of {len(swept)}: {name}")
-            runs.append(run_notebooks(options.numbers, each, folder / name, root, profile=options.profile, **limits))
+        for each in swept:
+            output = options.output
+            if varied:  # a run for each value below one folder, and a table of them
+                name = re.sub(r"[^\w.=-]+", "_", "-".join(f"{key}={each[key][:40]}" for key in varied))
+                output = folder / name
+                _say(f"run {len(runs) + 1} of {len(swept)}: {name}")
+            runs.append(run_notebooks(options.numbers, each, output, root, profile=options.profile, **limits))
     except AviError as error:
         if options.json and hasattr(error, "run") and not varied:
             _print(options, describe(error.run), ())
