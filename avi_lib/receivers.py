@@ -209,9 +209,14 @@ class Page:
                 client.give(message)
 
     def hold(self, kind: str, **values: Any) -> None:
-        """Tell every client, and those who come later, what holds from now on."""
+        """Tell every client, however slow, and those who come later, what holds from now on."""
         self.state[kind] = json.dumps({"type": kind, **values})
-        self.tell(self.state[kind])
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._owe, kind)
+
+    def _owe(self, kind: str) -> None:
+        for client in tuple(self.clients):
+            client.owe(kind)
 
     def send(self, frame: int, values: Values) -> None:
         """A frame as JSON."""
@@ -247,17 +252,19 @@ class _Front(RequestHandler):
 
 
 class _Client(WebSocketHandler):
-    """One client; a message that comes while the last one is still on its way is not sent."""
+    """One client; a message that comes while the last one is still on its way is not sent, but for what holds."""
 
     def initialize(self, page: Page) -> None:
         self.page, self.pictures, self.rate_hz = page, False, RATE_HZ
         self._busy: Any = None
         self._answer: Any = None
+        self._owed: dict[str, None] = {}
+        self._paying: Any = None
 
     def open(self, *_: str) -> None:
         self.set_nodelay(True)
         self.page.clients.add(self)
-        self._answer = asyncio.ensure_future(self._greet())
+        self.owe(*self.page.state)
 
     def on_close(self) -> None:
         self.page.clients.discard(self)
@@ -271,9 +278,17 @@ class _Client(WebSocketHandler):
         except WebSocketClosedError:
             self.page.clients.discard(self)
 
-    async def _greet(self) -> None:
-        for message in tuple(self.page.state.values()):
-            await self._write(message)
+    def owe(self, *kinds: str) -> None:
+        """Tell what holds, one after another, the latest of each kind."""
+        self._owed |= dict.fromkeys(kinds)
+        if self._paying is None or self._paying.done():
+            self._paying = asyncio.ensure_future(self._pay())
+
+    async def _pay(self) -> None:
+        while self._owed:
+            kind = next(iter(self._owed))
+            del self._owed[kind]
+            await self._write(self.page.state[kind])
 
     async def _write(self, message: str | bytes) -> None:
         with suppress(WebSocketClosedError):

@@ -180,9 +180,12 @@ def test_a_client_that_does_not_read_misses_messages_and_a_lost_one_is_forgotten
         page.sound(np.zeros(400_000, np.float32))
         time.sleep(0.01)
     assert page.missed > 20
+    page.hold("instruction", text="She smiles.")
     page.hold("hello", fps=FPS)
     quick = create_connection(f"{page.url.replace('http', 'ws')}motion", timeout=5)
-    assert json.loads(quick.recv())["fps"] == FPS
+    assert {json.loads(quick.recv())["type"] for _ in range(2)} == {"instruction", "hello"}
+    kinds = (json.loads(text)["type"] for text in iter(slow.recv, None) if isinstance(text, str))
+    assert [next(kinds), next(kinds)] == ["instruction", "hello"], "what holds is told however slow a client is"
     slow.sock.close()
     quick.close()
     wait_until(lambda: page.send(0, FACE) or not page.clients, 5)
