@@ -31,7 +31,7 @@ from avi_lib.instruction.instruction import Instruction, understand
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.live import FPS, FRAME, HOP, LiveFace
 from avi_lib.receivers import RATES_HZ, Page, Receiver, Values
-from avi_lib.speech.encoders import RATE_HZ, Wave
+from avi_lib.speech.encoders import RATE_HZ, Wave, one_thread
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talker
 
@@ -214,6 +214,9 @@ def _give_way() -> None:
 
     A third of what another gets: with much less, no picture is drawn at all where the processors are busy elsewhere.
     """
+    import torch
+
+    torch.set_num_threads(1)  # of this thread: two that wait for each other keep the motion waiting
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
@@ -252,6 +255,7 @@ class LiveSession:
         """Ask for something else, from any thread; the instruction follows the voice no longer."""
         self._wish.append(text)
 
+    @one_thread()  # two would wait for each other, and pictures for both
     def run(self) -> LiveReport:
         """Speak until the sound ends, or until stopped or interrupted; errors of the source are raised here."""
         talker, intake = self._talker, self._intake

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
+from threadpoolctl import ThreadpoolController
 from tqdm import tqdm
 
 from avi_lib.errors import AssetError, AviError, InputError
@@ -36,6 +37,27 @@ AGAIN = 5
 LOCAL, RAY = "local:", "ray://"
 _ALONE = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 _T = TypeVar("_T")
+
+
+class _OneBlasThread:
+    def __init__(self) -> None:
+        self._lock, self._within = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                self._limit = ThreadpoolController().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if not self._within:
+                self._limit.restore_original_limits()
+
+
+one_blas_thread = _OneBlasThread()
+"""Within this block, in any thread, numpy's products take one thread: small ones wait longer for two than they work."""
 
 
 @contextmanager

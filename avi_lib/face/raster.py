@@ -47,6 +47,7 @@ from avi_lib.face.surface import (
     vertex_normals,
     with_middles,
 )
+from avi_lib.workers import one_blas_thread
 
 Picture = UInt8[np.ndarray, "height width channels"]
 
@@ -592,12 +593,13 @@ class Rasteriser:
     def draw_all(self, shapes: Iterable[Float32[np.ndarray, "V 3"]]) -> Iterator[Picture]:
         """Pictures as `draw` makes them, in order, as many at a time as there are processors."""
         begun: deque[Future[Picture]] = deque()
-        for vertices in shapes:
-            begun.append(self._pool.submit(self.draw, vertices))
-            if len(begun) > self._threads:
+        with one_blas_thread:
+            for vertices in shapes:
+                begun.append(self._pool.submit(self.draw, vertices))
+                if len(begun) > self._threads:
+                    yield begun.popleft().result()
+            while begun:
                 yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
 
     def draw(self, vertices: Float32[np.ndarray, "V 3"]) -> Picture:
         """One sRGB picture of the mesh with its vertices (metres) moved here; see `View.wall`."""

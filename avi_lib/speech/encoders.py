@@ -30,6 +30,7 @@ from tqdm import tqdm
 from avi_lib.errors import InputError
 from avi_lib.files import content_sha256, file_sha256
 from avi_lib.models import load_pretrained, locate, read_config
+from avi_lib.workers import one_blas_thread
 
 RATE_HZ = 16_000
 FPS = 50.0
@@ -200,13 +201,14 @@ def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) ->
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Torch runs on one thread; on their number the last digits depend."""
+    """Torch and numpy run on one thread; on their number the last digits depend."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with one_blas_thread:
+            yield
     finally:
         torch.set_num_threads(before)
 
