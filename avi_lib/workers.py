@@ -31,7 +31,7 @@ from avi_lib.errors import AssetError, AviError, InputError
 
 MOST = 256
 """Processes of one machine."""
-IN_FLIGHT = 2
+IN_FLIGHT = 4
 AGAIN = 5
 """How often a recording is begun anew whose worker or machine failed."""
 LOCAL, RAY = "local:", "ray://"
@@ -97,7 +97,8 @@ def _start() -> None:
             parent.join()
             os._exit(1)
 
-    os.environ.update(_ALONE)
+    os.environ.update(_ALONE)  # for libraries that come later; others came with the parent's main module
+    ThreadpoolController().limit(limits=1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
 
@@ -116,10 +117,15 @@ def _ray_pool(place: str) -> Iterator[Executor]:
         if not (number.isdecimal() and 1 <= int(number) <= MOST):
             raise InputError(f"1 to {MOST} workers after {RAY}local:", repr(number), f"write for example {RAY}local:2")
         options = {"num_cpus": int(number), "include_dashboard": False, "address": "local"}
-    seen = {"PYTHONPATH": os.pathsep.join(sys.path)} if host == "local" else {}
-    settings = {"runtime_env": {"env_vars": _ALONE | seen}, "log_to_driver": False, "logging_level": "error"}
+    surroundings = {"PYTHONPATH": os.pathsep.join(sys.path), **_ALONE}
+    if host != "local":
+        options["runtime_env"] = {"env_vars": _ALONE}
+        surroundings = {}
     try:
-        ray.init(**options, **settings)
+        with _surrounded(
+            surroundings
+        ):  # which workers that are started at once inherit; those of another wait for work
+            ray.init(**options, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray's have no kind of their own
         do = "start one there with `ray start --head`, or check the address"
         raise AssetError(f"a Ray cluster at {place}", str(error) or "nobody answers", do) from error
@@ -129,6 +135,18 @@ def _ray_pool(place: str) -> Iterator[Executor]:
     finally:
         pool.shutdown(cancel_futures=True)
         ray.shutdown()
+
+
+@contextmanager
+def _surrounded(by: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these variables, as it was before afterwards."""
+    before = dict(os.environ)
+    os.environ.update(by)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 class RayPool(Executor):

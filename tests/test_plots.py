@@ -17,7 +17,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction, evenly
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
-from avi_lib.speech.phones import Phone
+from avi_lib.speech.phones import Phone, PhoneTrack
 from avi_lib.speech.prosody import prosody
 from avi_lib.speech.voice import SpeechReport, Voice
 from avi_lib.workbook import plots
@@ -64,6 +64,16 @@ def test_trajectories_have_a_panel_a_group_with_weights_from_0_to_1_over_seconds
     assert phones.get_xlabel() == "time (s)" and phones.get_xlim() == (0, 1)
     assert [text.get_text() for text in phones.texts] == ["M", "AA"]
     assert [text.get_position()[0] for text in phones.texts] == pytest.approx([0.25, 0.55])
+
+
+def test_wave_and_words_stand_above_the_trajectories_and_turns_of_the_head_are_never_one_curve():
+    said = (Phone("M", 0.2, 0.3), Phone("AA", 0.3, 0.5), Phone("M", 0.5, 0.6), Phone("OW", 0.6, 0.8))
+    track, speech = PhoneTrack(said, "pocketsphinx", "", "Mom, oh dear!"), spoken(voice(1.0))
+    motion = moving(headYaw=WAVE, headPitch=WAVE)
+    wave, head, phones = drawn(plots.plot_trajectories(motion, phones=track, speech=speech))
+    assert wave.get_ylabel() == "wave" and labels(head) == ["headPitch", "headYaw"]
+    assert [(text.get_text(), text.get_position()[0]) for text in wave.texts] == [("mom", 0.4), ("oh", 0.7)]
+    assert [text.get_text() for text in phones.texts] == ["M", "AA", "M", "OW"]
 
 
 @pytest.mark.parametrize("count", [30, 150])

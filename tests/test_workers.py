@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,28 @@ def test_recordings_made_by_workers_are_those_of_one_process(place: str, tmp_pat
         assert [outcome.path for outcome in outcomes] == SAMPLES and not any(outcome.error for outcome in outcomes)
         digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()})
     assert digests[0] == digests[1] and len(digests[0]) == 2
+
+
+MAIN = """
+import numpy as np
+from threadpoolctl import threadpool_info
+from avi_lib.workers import worker_pool
+
+def threads():
+    np.ones((300, 300)) @ np.ones((300, 300))
+    return {each["num_threads"] for each in threadpool_info()}
+
+if __name__ == "__main__":
+    with worker_pool("local:1") as pool:
+        print(pool.submit(threads).result())
+"""
+
+
+def test_a_worker_has_one_thread_though_the_program_loads_numpy_first(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(MAIN, "utf-8")
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    ended = subprocess.run([sys.executable, tmp_path / "main.py"], env=given, capture_output=True, text=True)
+    assert ended.stdout == "{1}\n", ended.stderr
 
 
 @pytest.mark.parametrize("workers", [0, "none", "local:0", "local:many", "1000"])

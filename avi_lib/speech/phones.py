@@ -139,6 +139,18 @@ def pronounce(text: str) -> tuple[Word, ...]:
     return tuple(word for word in words if word.pronunciations)
 
 
+def words_in(phones: Iterable[Phone], text: str | None) -> list[Phone]:
+    """The words of a text with their times, as phones that were aligned with it tell; up to where they tell another."""
+    spoken, found = [phone for phone in phones if phone.phone != SILENCE], list[Phone]()
+    for word in pronounce(text or ""):
+        fits = (len(each) for each in word.pronunciations if tuple(p.phone for p in spoken[: len(each)]) == each)
+        if not (count := max(fits, default=0)):
+            break
+        found.append(Phone(word.text, spoken[0].start_s, spoken[count - 1].end_s))
+        spoken = spoken[count:]
+    return found
+
+
 def spoken_words(text: str) -> list[str]:
     """Split a transcript into the words that are said: numbers and common symbols spelled out, capitals as letters.
 

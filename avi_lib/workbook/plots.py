@@ -37,7 +37,7 @@ from avi_lib.instruction.action_units import EMOTIONS
 from avi_lib.instruction.instruction import Timeline
 from avi_lib.motion.clip import MotionClip
 from avi_lib.motion.expression import frame_times
-from avi_lib.speech.phones import BILABIAL, SILENCE, Phone
+from avi_lib.speech.phones import BILABIAL, SILENCE, Phone, PhoneTrack, words_in
 from avi_lib.speech.prosody import Prosody
 from avi_lib.speech.voice import Voice
 from avi_lib.talker import Talk
@@ -62,29 +62,35 @@ Curve = Float[np.ndarray, " frames"]
 
 
 def plot(talk: Talk) -> Figure:
-    """The trajectories of a talk: the channels that move most of every group, over its phones."""
-    return plot_trajectories(talk.motion, phones=talk.phones.phones)
+    """The trajectories of a talk: the channels that move most of every group, between its wave and its phones."""
+    return plot_trajectories(talk.motion, phones=talk.phones, speech=talk.speech)
 
 
 def plot_trajectories(
     motions: MotionClip | Mapping[str, MotionClip],
     channels: Sequence[str] = (),
-    phones: Sequence[Phone] = (),
+    phones: Sequence[Phone] | PhoneTrack = (),
     most: int = 4,
+    speech: Voice | None = None,
 ) -> Figure:
     """Channels of one or several motions over time in seconds: weights in 0-1, rotations in radians.
 
     Without `channels` there is a panel for each group with the channels that move most; of several motions the first
     is drawn broad and pale. With `channels` (see `side_mean`) there is a panel for each of them, and each motion has
-    its own colour; of two motions the band between them is shaded. Phones stand along the time axis.
+    its own colour; of two motions the band between them is shaded. Phones stand along the time axis; the wave of
+    `speech`, with the words where a track of phones knows them, above.
 
     most: at most so many channels of a group.
     """
+    track = phones if isinstance(phones, PhoneTrack) else PhoneTrack(tuple(phones), "", "")
     clips = {"": motions} if isinstance(motions, MotionClip) else dict(motions)
     first, *others = clips.values()
     groups = {channel: [channel] for channel in channels} or moving_groups(clips.values(), most)
     duration_s = max(clip.duration_s for clip in clips.values())
-    figure, shown = time_panels(len(groups), duration_s, phones, 1.15 if channels else 1.35)
+    over = int(speech is not None)
+    figure, shown = time_panels(over + len(groups), duration_s, track.phones, 1.15 if channels else 1.35)
+    if speech is not None:
+        _draw_wave(shown.pop(0), speech, words_in(track.phones, track.text))
     for panel, (group, members) in zip(shown, groups.items(), strict=True):
         if channels:
             lines = {name: _line(clip, group) for name, clip in clips.items()}
@@ -142,12 +148,7 @@ def plot_timeline(motion: MotionClip, timeline: Timeline, phones: Sequence[Phone
 def plot_recording(speech: Voice, phones: Sequence[Phone], prosody: Prosody) -> Figure:
     """Waveform, spectrogram, pitch with level, and phones, on one axis of time."""
     figure, (top, bottom) = time_panels(2, speech.duration_s, phones, 1.4, speech)
-    columns = max(1, min(2000, len(speech.wave)))
-    step = len(speech.wave) // columns
-    blocks = speech.wave[: step * columns].reshape(columns, step)
-    times_s = (np.arange(columns) + 0.5) * step / speech.rate_hz
-    top.fill_between(times_s, blocks.min(axis=1), blocks.max(axis=1), color=WAVE, linewidth=0)
-    top.set_ylabel("wave")
+    _draw_wave(top, speech)
     times_s = frame_times(len(prosody.f0_hz), prosody.fps)
     bottom.plot(times_s, np.where(prosody.voiced, prosody.f0_hz, np.nan), ".", color=ACCENT, markersize=4)
     bottom.set_ylabel("F0 (Hz)", color=ACCENT)
@@ -235,6 +236,23 @@ def _draw_lines(panel: Axes, lines: Mapping[str, tuple[Curve, Curve]], named: bo
         panel.plot(times_s, values, color=colour, label=label, **{"linewidth": 1.3, **style})
 
 
+def _draw_wave(panel: Axes, speech: Voice, words: Sequence[Phone] = ()) -> None:
+    """The wave, and words over it; one that would run into the one before is left out."""
+    columns = max(1, min(2000, len(speech.wave)))
+    step = len(speech.wave) // columns
+    blocks = speech.wave[: step * columns].reshape(columns, step)
+    times_s, low, high = (np.arange(columns) + 0.5) * step / speech.rate_hz, blocks.min(axis=1), blocks.max(axis=1)
+    panel.fill_between(times_s, low, high, color=WAVE, linewidth=0)
+    panel.set_ylabel("wave")
+    letter_s, ended_s = 0.009 * speech.duration_s, -1.0
+    for word, start_s, end_s in words:
+        middle_s, half_s = (start_s + end_s) / 2, letter_s * len(word) / 2
+        panel.axvline(start_s, color=WAVE, linewidth=0.6)
+        if middle_s - half_s >= ended_s:
+            panel.text(middle_s, 1.02, word, transform=panel.get_xaxis_transform(), ha="center", fontsize=8, color=INK)
+            ended_s = middle_s + half_s
+
+
 def _draw_phones(panel: Axes, phones: Sequence[Phone], duration_s: float) -> None:
     """Phones as boxes in turn on two rows; a name that would run into the one before is left out."""
     least_s, ends_s = 0.075 * duration_s / 9.0, [-1.0, -1.0]
@@ -278,7 +296,8 @@ def moving_groups(motions: Iterable[MotionClip], most: int = 4) -> dict[str, lis
         names: dict[int, list[str]] = {}
         for i in sorted((i for i in members if ranges[i] >= MOVED), key=lambda i: -ranges[i]):
             apart = [np.abs(clip.values - clip.values[:, [i]]).max(axis=0) for clip in clips]
-            twin = next((n for n in names if max(each[n] for each in apart) < SAME), i)
+            sided = names if space.channels[i].endswith(("Left", "Right")) else ()
+            twin = next((n for n in sided if max(each[n] for each in apart) < SAME), i)
             names.setdefault(twin, []).append(space.channels[i])
         for channels in list(names.values())[:most]:
             bases = {channel.removesuffix("Left").removesuffix("Right") for channel in channels}
