@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -82,13 +83,15 @@ def page(request: pytest.FixtureRequest) -> Iterator[Any]:
         page.goto(request.getfixturevalue("lab"))
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.get_by_text("| Idle").wait_for()  # what is run before the kernel has answered is dropped
-        for patience_ms in (30_000, MOST_WAIT_MS):  # now and then even after that
+        begun = page.locator(".jp-InputPrompt", has_text=re.compile(r"\[[*\d]"))
+        for patience_ms in (5_000, 10_000, MOST_WAIT_MS):  # now and then even after that
             page.wait_for_timeout(1000)
             page.get_by_role("menuitem", name="Run", exact=True).click()
             page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
             with suppress(driver.TimeoutError):
-                page.locator(".avi-page").wait_for(timeout=patience_ms)
+                begun.first.wait_for(timeout=patience_ms)
                 break
+        page.locator(".avi-page").wait_for()
         page.locator(".avi-page").scroll_into_view_if_needed()  # Chromium loads no video that is out of sight
         page.wait_for_function(READY, arg="")
         yield page
