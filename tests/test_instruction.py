@@ -317,6 +317,22 @@ def test_named_units_win_over_the_emotion_and_forbidden_ones_are_off():
     assert ecstatic["mouthSmileLeft"] == 0.0 and ecstatic["cheekSquintLeft"] == prototype("happy", 3)["cheek_raise"]
 
 
+@pytest.mark.parametrize(
+    ("sentence", "smile"),
+    [
+        ("She is trying not to smile.", 0.3),
+        ("He is holding back a smile.", 0.3),
+        ("They cannot help smiling.", 0.6),
+        ("She can't stop smiling.", 0.6),
+        ("Try not to smile.", 0.0),
+        ("She is not trying to smile.", 0.0),
+        ("Stop smiling.", 0.0),
+    ],
+)
+def test_what_is_held_back_is_seen_a_little_and_what_cannot_be_stopped_is_not_denied(sentence: str, smile: float):
+    assert targets(sentence)["mouthSmileLeft"] == smile
+
+
 def test_head_rotations_have_the_sign_of_the_motion_space():
     assert targets("look left, head down")["headPitch"] == pytest.approx(0.21)
     assert targets("turn your head to the left")["headYaw"] > 0
