@@ -12,10 +12,10 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from functools import lru_cache, partial
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -47,6 +47,7 @@ KINDS = {"video": ".mp4", "motion": ".npz", "sheet": ".png"}
 Places = Mapping[str, Path | None]
 """Kinds of results that are asked for, and where they go; None for names made of those of the recordings."""
 MOST_SAMPLES, MOST_BESIDE = 1000, 8
+_FAILURES = (AviError, OSError, MemoryError)
 _T = TypeVar("_T")
 _TALK = re.compile(r"\.talk(\.\d+)?\.mp4$")
 
@@ -219,18 +220,10 @@ def _each(
     make: Callable[[_T], Iterable[Outcome]], work: Sequence[_T], workers: str | None, notes: Sequence[str]
 ) -> Iterator[Outcome]:
     """Outcomes in the order of the work: one after the other is done here, or `workers` do it."""
-
-    def made() -> Iterator[Outcome]:
-        if workers is None:
-            for each in work:
-                yield from make(each)
-            return
-        with worker_pool(workers) as pool:
-            for future in [pool.submit(_listed, make, each) for each in work]:
-                yield from result_of(future)
-
-    for number, outcome in enumerate(made()):
-        yield outcome if number else outcome._replace(notes=notes)
+    with nullcontext() if workers is None else worker_pool(workers) as pool:
+        made = map(make, work) if pool is None else map(result_of, [pool.submit(_listed, make, each) for each in work])
+        for number, outcome in enumerate(chain.from_iterable(made)):
+            yield outcome if number else outcome._replace(notes=notes)
 
 
 def _listed(make: Callable[[_T], Iterable[Outcome]], item: _T) -> list[Outcome]:
@@ -250,35 +243,33 @@ def _talk_samples(made_by: Talker | str, task: Task, jobs: Sequence[Job]) -> Ite
     """
     talker = _talker_of(made_by) if isinstance(made_by, str) else made_by
     first: Talk | None = None
-
-    def make(job: Job) -> tuple[dict[str, Any], list[str]]:
-        nonlocal first
-        begun = time.perf_counter()
-        first = first or talker.listen(load_voice(job.recording, track=task.track), task.asked, task.text)
-        seed = talker.settings.seed + job.sample - 1
-        talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
-        if "motion" in job.files:
-            save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
-        talks = [talk, *(talker.direct(talk, other) for other in task.others)]
-        if "sheet" in job.files:
-            save_picture(talker.contact_sheet(*talks), job.files["sheet"])
-        if "video" in job.files:
-            talker.write_comparison(talks, job.files["video"])
-        return _report(talker, talk, job, task.others, time.perf_counter() - begun)
-
     for job in jobs:
-        if job.sample == 1 or first:
-            yield _outcome(job.recording, task.alone, partial(make, job), sample=job.sample)
+        begun = time.perf_counter()
+        try:
+            first = first or talker.listen(load_voice(job.recording, track=task.track), task.asked, task.text)
+            seed = talker.settings.seed + job.sample - 1
+            talk = first if first.seed == seed else talker.direct(first, first.timeline, seed)
+            if "motion" in job.files:
+                save_motion(talk.motion, job.files["motion"], talker.head_of(talk))
+            talks = [talk, *(talker.direct(talk, other) for other in task.others)]
+            if "sheet" in job.files:
+                save_picture(talker.contact_sheet(*talks), job.files["sheet"])
+            if "video" in job.files:
+                talker.write_comparison(talks, job.files["video"])
+            told = _report(talker, talk, job, task.others, time.perf_counter() - begun)
+            outcome = Outcome(job.recording, task.alone, *told)
+        except _FAILURES as problem:
+            outcome = _failed(job.recording, task.alone, problem, sample=job.sample)
+        yield outcome
+        if first is None:
+            return
 
 
-def _outcome(path: Path, alone: bool, make: Callable[[], tuple[dict[str, Any], list[str]]], **about: Any) -> Outcome:
-    """What becomes of a recording: what `make` tells of it, or why it failed."""
-    try:
-        return Outcome(path, alone, *make())
-    except (AviError, OSError, MemoryError) as problem:
-        do, got = "free memory or disk, or check the file", str(problem) or type(problem).__name__
-        error = problem if isinstance(problem, AviError) else AviError(f"{path} to be worked through", got, do)
-        return Outcome(path, alone, {"path": str(path), **about, "error": str(error)}, error=error)
+def _failed(path: Path, alone: bool, problem: Exception, **about: Any) -> Outcome:
+    """What is told of a recording that could not be worked through, and why."""
+    do, got = "free memory or disk, or check the file", str(problem) or type(problem).__name__
+    error = problem if isinstance(problem, AviError) else AviError(f"{path} to be worked through", got, do)
+    return Outcome(path, alone, {"path": str(path), **about, "error": str(error)}, error=error)
 
 
 def _report(
@@ -388,7 +379,7 @@ def _instruct_one(
 ) -> list[Outcome]:
     settings, instructor = InstructSettings.model_validate_json(settings_json), _instructor_of(settings_json)
 
-    def write() -> tuple[dict[str, Any], list[str]]:
+    try:
         begun = time.perf_counter()
         speech = load_voice(path, refuse_silence=False, track=track)
         values: dict[str, Any] = {"path": str(path)}
@@ -411,9 +402,9 @@ def _instruct_one(
         if timeline and alone:  # a file for `avi talk --timeline`
             lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
-        return values | {"speech": speech.report.model_dump(mode="json")}, lines
-
-    return [_outcome(path, alone, write)]
+        return [Outcome(path, alone, values | {"speech": speech.report.model_dump(mode="json")}, lines)]
+    except _FAILURES as problem:
+        return [_failed(path, alone, problem)]
 
 
 def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
 from importlib import import_module
-from itertools import count
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -101,6 +101,14 @@ Style = Float32[np.ndarray, " style"]
 Shown = UInt8[np.ndarray, "shown width channels"]  # a picture with its strip under it
 
 
+def _kept(pictures: Iterable[Picture], drawn: list[Picture]) -> Iterator[Picture]:
+    """The pictures, which are also put into a list in place of what is there."""
+    drawn.clear()
+    for picture in pictures:
+        drawn.append(picture)
+        yield picture
+
+
 class Renderer:
     """Heads and what draws them, each made when first needed; a context manager.
 
@@ -180,21 +188,13 @@ class Renderer:
         """Pictures of a motion, one at a time, by the head of a talk."""
         drawn = next((pictures for clip, pictures in self._drawn if clip is motion), None)
         if drawn is not None and len(drawn) == len(motion):
-            yield from drawn
-            return
+            return iter(drawn)
         head, rasteriser = self.head_of(talk), self.rasteriser_of(talk)
         chunks = (range(len(motion))[start : start + CHUNK_FRAMES] for start in range(0, len(motion), CHUNK_FRAMES))
-        pictures: Iterable[Picture]
-        pictures = rasteriser.draw_all(vertices for chunk in chunks for vertices in head.move(motion.at(chunk)))
+        pictures = rasteriser.draw_all(chain.from_iterable(map(head.move, map(motion.at, chunks))))
         if isinstance(head, Portrait):
-            pictures = head.refined(motion, pictures)
-        if drawn is None:
-            yield from pictures
-            return
-        drawn.clear()
-        for picture in pictures:
-            drawn.append(picture)
-            yield picture
+            pictures = iter(head.refined(motion, pictures))
+        return pictures if drawn is None else _kept(pictures, drawn)
 
     def remember(self, motions: Sequence[MotionClip]) -> None:
         """Keep the pictures of these motions once they are drawn, and forget those of all others."""
@@ -211,11 +211,12 @@ class Renderer:
             if motion.space is not ARKIT:
                 raise InputError("a strip of ARKit motion", f"motion of {motion.space.name}", "leave out the strip")
             strip = Strip(motion, self.view.width, self.view.height // 2)
-        for frame, picture in zip(picks or count(), self.frames(motion, talk), strict=False):
-            if caption or self.picture.caption:
-                past = [entry for entry in talk.timeline.entries if entry.at_s <= frame / motion.fps]
-                picture = captioned(picture, past[-1].instruction.text)
-            yield picture if strip is None else np.concatenate([picture, strip.at(frame)])
+        pictures: Iterator[Shown] = self.frames(motion, talk)
+        if caption or self.picture.caption:
+            entries, frames = talk.timeline.entries, picks or range(len(motion))
+            texts = ([each.instruction.text for each in entries if each.at_s <= i / motion.fps][-1] for i in frames)
+            pictures = map(captioned, pictures, texts)
+        return pictures if strip is None else (np.concatenate([each, strip.at(i)]) for i, each in enumerate(pictures))
 
     def write_video(self, talk: Talk, output: Path) -> None:
         """Render a talk with its sound, atomically."""
@@ -231,9 +232,10 @@ class Renderer:
         if any(len(talk.motion) != len(first.motion) for talk in talks):
             got = ", ".join(f"{len(talk.motion)} frames" for talk in talks)
             raise InputError("talks of the same recording", got, "compare them over one recording")
-        frames = zip(*(self.pictures(talk, caption=several) for talk in talks), strict=True)
-        bar = tqdm(frames, "rendering", len(first.motion), unit=" frames", leave=False, disable=None)
-        pictures = (tiled(shown, columns_of(len(talks))) if several else shown[0] for shown in bar)
+        pictures, *more = [self.pictures(talk, caption=several) for talk in talks]
+        if several:
+            pictures = (tiled(shown, columns_of(len(talks))) for shown in zip(pictures, *more, strict=True))
+        pictures = iter(tqdm(pictures, "rendering", len(first.motion), unit=" frames", leave=False, disable=None))
         mark = SYNTHETIC if is_photo(self.shown) else ""
         write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 

@@ -47,6 +47,7 @@ SECTIONS = (
     "reader",
     "cross_corpus",
     "runs",
+    "depth",
     "scaling",
     "siege",
 )
