@@ -549,7 +549,10 @@ def test_the_neural_portrait_leaves_weights_a_video_and_a_record(tmp_path: Path)
 
 
 def pictures_in(path: Path) -> int:
-    """How many pictures an executed notebook shows."""
+    """How many pictures an executed notebook shows, in which nothing is pink and no number is missing."""
     cells = nbformat.read(path, as_version=4).cells
     outputs = [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+    said = [each.get("text") or each.get("data", {}).get("text/markdown", "") for each in outputs]
+    assert not any(each.get("name") == "stderr" for each in outputs)
+    assert not [text for text in said if re.search(r"\bnan\b", text)]
     return sum("image/png" in output.get("data", {}) for output in outputs)
