@@ -302,10 +302,14 @@ def _live(options: Options) -> int:
     asked = understand(options.instruction) if options.instruction else None
     with Talker(_settings(TalkSettings, options)) as talker:
         session = live.LiveSession(talker, source, to, asked)
+        waits = source.recorded and not (options.livelink or options.vmc)
         for page in session.pages:
-            _say(f"open {page.url}")
+            _say(f"open {page.url}" + (" and the recording begins" if waits else ""))
+        while waits and not all(page.opened.wait(0.2) for page in session.pages):
+            pass  # in short pieces, so that Ctrl-C is heard
         report = session.run()
-    return _print(options, report._asdict(), report.lines())
+    lines = [*report.lines(), *([f"motion: {options.motion}"] if options.motion and report.frames else [])]
+    return _print(options, report._asdict(), lines)
 
 
 def _track(options: Options) -> int:

@@ -118,17 +118,20 @@ class Intake:
 class Source(NamedTuple):
     """Where sound comes from: `play` puts it in until it ends, or an event says stop, in a thread of its own.
 
-    `fills` where it comes by the clock and may be late; `from_page` where a page's microphone puts it in.
+    `fills` where it comes by the clock and may be late; `from_page` where a page's microphone puts it in; `recorded`
+    where it can wait for whoever listens.
     """
 
     play: Callable[[Intake, threading.Event], object]
     fills: bool = False
     from_page: bool = False
+    recorded: bool = False
 
 
 def played(voice: Voice) -> Source:
     """A recording, as fast as it was spoken."""
-    return Source(partial(_pace, np.split(voice.wave, range(HOP * FRAME, len(voice.wave), HOP * FRAME)), RATE_HZ))
+    pieces = np.split(voice.wave, range(HOP * FRAME, len(voice.wave), HOP * FRAME))
+    return Source(partial(_pace, pieces, RATE_HZ), recorded=True)
 
 
 def piped(stream: IO[bytes], rate_hz: int = RATE_HZ) -> Source:
@@ -204,9 +207,10 @@ class LiveReport(NamedTuple):
     def lines(self) -> Iterator[str]:
         """The report for a person."""
         yield f"{self.frames} frames, the first after {self.first_ms:.0f} ms; {self.busy:.2f} s of work a second"
-        yield f"95 % within {self.jitter_ms:.1f} ms of their time, {self.late} late"
+        yield f"95 % within {self.jitter_ms:.1f} ms of their time, {self.late} late by more than 20 ms"
         if self.inserted_s or self.dropped_s:
-            yield f"{self.inserted_s:.2f} s of silence put in, {self.dropped_s:.2f} s of sound left out"
+            left_out = f"{self.dropped_s:.2f} s of sound left out, by which the motion is shorter"
+            yield f"{self.inserted_s:.2f} s of silence put in, {left_out}"
 
 
 def _give_way() -> None:

@@ -161,6 +161,8 @@ class Page:
         self.heard: Callable[[Wave, int], None] = lambda samples, rate_hz: None
         self.asked: Callable[[str], None] = lambda text: None
         self.clients: set[_Client] = set()
+        self.opened = threading.Event()
+        """That somebody came."""
         self.missed = 0
         """Messages that clients were too slow for."""
         self.state: dict[str, Any] = {}
@@ -264,6 +266,7 @@ class _Client(WebSocketHandler):
     def open(self, *_: str) -> None:
         self.set_nodelay(True)
         self.page.clients.add(self)
+        self.page.opened.set()
         self.owe(*self.page.state)
 
     def on_close(self) -> None:

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,24 @@ def test_a_session_can_be_asked_and_stopped_and_a_pipe_may_end_anywhere(tmp_path
         assert waiting.run().frames == 0
         with pytest.raises(InputError, match="learned generator"):
             LiveSession(Talker(TalkSettings(generator="performer")), played(load_voice(SAMPLE)), [kept])
+
+
+def test_a_recording_begins_when_its_page_is_open(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    addresses: list[str] = []
+    monkeypatch.setattr("avi_lib.cli._say", addresses.append)
+    asked = ["live", str(SAMPLE), "--instruction", CALM.text, "--port", "0", "--motion", str(tmp_path / "live.npz")]
+    with ThreadPoolExecutor(1) as live:
+        ended = live.submit(main, asked)
+        wait_until(lambda: bool(addresses), 60)
+        time.sleep(1)
+        page = addresses[0].split()[1]
+        client = create_connection(f"{page.replace('http', 'ws')}motion", timeout=30)
+        while isinstance(got := client.recv(), bytes) or json.loads(got)["type"] != "motion":
+            pass
+        client.close()
+        assert ended.result() == 0
+    whole = round(load_voice(SAMPLE).duration_s * FPS)
+    assert abs(len(load_npz(tmp_path / "live.npz")) - whole) <= 1, "nothing was played before"
 
 
 def test_nobody_to_send_to_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -92,6 +93,13 @@ def test_a_reader_is_trained_saved_and_read_again(tmp_path: Path) -> None:
     assert asked[0].emotion or asked[0].action_units
     assert asked[0].said == "The baker finds a pigeon in his flour." and not asked[0].unknown
     assert asked[1].text == UNREAD and asked[1].unknown
+
+
+def test_a_sentence_of_words_that_are_none_is_not_understood() -> None:
+    for text in ("flobble wug", "Wug!", "zxcv bnmq"):
+        asked = understand(text)
+        assert asked.emotion == "neutral" and asked.unknown == tuple(re.findall(r"\w+", text))
+    assert understand("He looks like he just won the lottery.").emotion == "happy"
 
 
 def test_what_the_parser_finds_denied_or_asked_for_counts_before_the_network() -> None:

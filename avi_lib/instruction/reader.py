@@ -31,6 +31,7 @@ from avi_lib.instruction.instruction import Instruction
 from avi_lib.instruction.language_model import TextEncoder, TextStates, encode_texts, load_text_encoder
 from avi_lib.instruction.parser import Scan, scan
 from avi_lib.models import cache_folder
+from avi_lib.speech.phones import is_word
 from avi_lib.weights import build_network, check_encoder, read_about, read_weights, save_weights, weights_of
 
 SHIPPED_READER = Path(__file__).resolve().parents[1] / "assets" / "reader.safetensors"
@@ -202,7 +203,7 @@ class Reader:
         shares = found.moods[:, 0].softmax(dim=1).numpy()
         shares[:, EMOTIONS.index("neutral")] += shares[:, -1]
         readable = _sigmoid(found.flags[:, 1].numpy()) >= self.thresholds.readable
-        kept = readable & np.array([is_latin(text) for text in texts])
+        kept = readable & np.array([is_english(text) for text in texts])
         return np.where(kept[:, None], shares[:, :-1], np.float32(1 / len(EMOTIONS)))
 
     def states(self, texts: Sequence[str]) -> list[tuple[State, ...]]:
@@ -227,7 +228,7 @@ class Reader:
     def _states(self, text: str, answer: Answers) -> tuple[State | None, ...]:
         """States, None for one that is not sure; none at all of a text that cannot be read."""
         in_order, readable = _sigmoid(answer.flags)
-        if readable < self.thresholds.readable or not is_latin(text):
+        if readable < self.thresholds.readable or not is_english(text):
             return ()
         said = scan(text) if in_order <= 0.5 else None
         first, *rest = (self._state(answer, number, said) for number in range(2 if in_order > 0.5 else 1))
@@ -304,11 +305,12 @@ def in_halves(text: str) -> tuple[str, str] | None:
     return (f"{ends[1]}.", ends[2]) if ends else None
 
 
-def is_latin(text: str) -> bool:
-    """Whether most letters of a text are Latin, and there are some: others the encoder has no words for."""
-    letters = [char for char in text if char.isalpha()]
+def is_english(text: str) -> bool:
+    """Whether most letters of a text are Latin, and most of its words in a dictionary: the encoder knows no others."""
+    letters, words = [char for char in text if char.isalpha()], re.findall(r"[^\W\d_]{2,}", text.casefold())
     latin = sum("LATIN" in unicodedata.name(char, "") for char in letters)
-    return bool(letters) and latin >= _LATIN_SHARE * len(letters)
+    known = sum(map(is_word, words))
+    return bool(letters) and latin >= _LATIN_SHARE * len(letters) and 2 * known > len(words)
 
 
 def _instruction(said: str, text: str) -> Instruction:
@@ -354,7 +356,7 @@ def read(text: str) -> Instruction:
         return {"text": np.frombuffer(written(states).encode() if states else b"", np.uint8)}
 
     try:
-        found = cached(cache_folder() / "sentences", ["reading", file_sha256(SHIPPED_READER), text], answer)
+        found = cached(cache_folder() / "sentences", ["reading of words", file_sha256(SHIPPED_READER), text], answer)
     except OutputError:  # a full or protected cache is no reason not to answer
         found = answer()
     except AssetError:

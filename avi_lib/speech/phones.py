@@ -205,6 +205,11 @@ def _dictionary() -> dict[str, str]:
     return dict(line.split(" ", 1) for line in lines)
 
 
+def is_word(spelling: str) -> bool:
+    """Whether the dictionary has a word of lower-case letters."""
+    return spelling in _dictionary()
+
+
 def _guess(spelling: str) -> tuple[Pronunciation, ...]:
     """The reading hama gives a word the dictionary lacks; none where the network gives no sound."""
     read = _engine("hama", "G2PModel").predict(spelling)

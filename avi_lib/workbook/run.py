@@ -538,7 +538,10 @@ def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
         first = next((byte for byte, (one, two) in pairs if one != two), min(len(before), len(after)))
         yield f"{len(before)} bytes and {len(after)}, from byte {first}"
     elif before != after:
-        yield f"{at or 'the whole'}: {str(before)[:40]!r}, now {str(after)[:40]!r}"
+        then, now = str(before), str(after)
+        same = next((i for i, (one, two) in enumerate(zip(then, now, strict=False)) if one != two), 0)
+        first = max(same - 20, 0)
+        yield f"{at or 'the whole'}: {then[first : first + 40]!r}, now {now[first : first + 40]!r}"
 
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -267,11 +267,12 @@ def score_exchange(model: TalkingModel, items: Sequence[Item], head: Head) -> di
     for item in items:
         corpus, clip = item.corpus, item.clip
         features, shown = corpus.features(clip).astype(np.float32), motion_of(item)
-        own, plain = shown.values, model.motion_of(features, model.style_of(shown)).values[: clip.frames]
+        contour, own = corpus.prosody(clip).contour(), shown.values
+        plain = model.motion_of(features, model.style_of(shown), contour).values[: clip.frames]
         for partner in corpus.partners(clip):
             true = motion_of(item, corpus.number(clip, partner.scripts[0])).values
             style = model.style_of(motion_of(Item(corpus, partner)))
-            made = model.motion_of(features, style).values[: clip.frames]
+            made = model.motion_of(features, style, contour).values[: clip.frames]
             for name, value in {
                 "EVE exchanged": eve_mm(made, true, head),
                 "EVE distance": eve_mm(own, true, head),
