@@ -159,7 +159,7 @@ class Knowing(TalkingModel):
         style[self.scripts.index(self.shown[motion.values.tobytes()])] = 1.0
         return style
 
-    def motion_of(self, features, style, contour):
+    def motion_of(self, features, style, contour=None):
         script = self.scripts[int(style.argmax())] if self.heeds else 0
         return MotionClip(self.true[features.tobytes(), script] + self.off, 25.0, ARKIT)
 
