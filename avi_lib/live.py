@@ -216,7 +216,7 @@ class LiveReport(NamedTuple):
 def _give_way() -> None:
     """Let this thread, and those that it starts, wait for the others of this process, where a thread can.
 
-    A third of what another gets: with much less, no picture is drawn at all where the processors are busy elsewhere.
+    A third of what another gets: with much less, no picture is drawn at all beside other busy programs.
     """
     import torch
 

@@ -117,14 +117,11 @@ def _ray_pool(place: str) -> Iterator[Executor]:
         if not (number.isdecimal() and 1 <= int(number) <= MOST):
             raise InputError(f"1 to {MOST} workers after {RAY}local:", repr(number), f"write for example {RAY}local:2")
         options = {"num_cpus": int(number), "include_dashboard": False, "address": "local"}
-    surroundings = {"PYTHONPATH": os.pathsep.join(sys.path), **_ALONE}
-    if host != "local":
-        options["runtime_env"] = {"env_vars": _ALONE}
-        surroundings = {}
+    here = host == "local"  # its workers are started at once, and inherit; those of a cluster are told
+    seen = {"PYTHONPATH": os.pathsep.join(sys.path), **_ALONE} if here else {}
+    options |= {} if here else {"runtime_env": {"env_vars": _ALONE}}
     try:
-        with _surrounded(
-            surroundings
-        ):  # which workers that are started at once inherit; those of another wait for work
+        with _surrounded(seen):
             ray.init(**options, log_to_driver=False, logging_level="error")
     except Exception as error:  # Ray's have no kind of their own
         do = "start one there with `ray start --head`, or check the address"
@@ -139,14 +136,17 @@ def _ray_pool(place: str) -> Iterator[Executor]:
 
 @contextmanager
 def _surrounded(by: Mapping[str, str]) -> Iterator[None]:
-    """The environment with these variables, as it was before afterwards."""
-    before = dict(os.environ)
+    """The environment with these variables, which are as before afterwards."""
+    before = {name: os.environ.get(name) for name in by}
     os.environ.update(by)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 class RayPool(Executor):
