@@ -39,7 +39,7 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 RENDERER_SUFFIX = ".safetensors"
 """Of a neural renderer, which holds the photograph of its person."""
 SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
-RECIPE = 5
+RECIPE = 6
 """Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
 LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
 LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
@@ -127,6 +127,7 @@ class Portrait(Head):
     lip_pairs: Int32[np.ndarray, "2 pairs"]  # vertices of the inner lips that meet, upper and lower
     lip_followers: Int32[np.ndarray, " followers"]
     lip_shares: Float32[np.ndarray, "followers pairs"]  # how much of each gap that is closed they go
+    relit: Float32[np.ndarray, " V"]  # how much the light on a vertex changes with its slope, 0-1
     photo: UInt8[np.ndarray, "height width 3"]  # the photograph as it is shown
     landmarks: Float32[np.ndarray, "478 2"]  # its own, column and row in pixels
     networks: PortraitNetworks | None = None  # what draws its pictures anew
@@ -148,9 +149,11 @@ class Portrait(Head):
 
     def rasteriser(self) -> Any:
         """What draws the portrait over its own backdrop; numba is loaded for it."""
+        from avi_lib.face.portrait_layers import Creases
         from avi_lib.face.raster import Rasteriser
 
-        return Rasteriser(self, self.view, self.backdrop, pictured=(PICTURED,))
+        shown = self.move(MotionClip(self.own[None], 25.0, ARKIT))[0]
+        return Rasteriser(self, self.view, self.backdrop, (PICTURED,), Creases(self, shown, self.relit))
 
     def refined(self, motion: MotionClip, pictures: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         """The rasteriser's pictures of a motion, drawn anew by the networks where there are some."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -63,6 +63,8 @@ HIDDEN = np.float32(0.02)
 """What is seen of a surface in a pixel, in samples, up to which it is left out."""
 FLAT_M = np.float32(0.0015)
 """How much the depth of a pixel may differ from that between both beside it where these tell how shaded it is."""
+WARMTH = (np.float32(0.85), np.float32(1.05), np.float32(1.1))
+"""How much each channel takes part where what is pictured grows lighter or darker: red light goes around in skin."""
 SAME_SURFACE = np.float32(0.004)
 """Samples of one connected part of the mesh whose distances differ by less than this share of it are one surface."""
 
@@ -538,7 +540,9 @@ def paint_band(
             while stop < count and material[stop] == kind:
                 stop += 1
             if materials[kind, 12] > 0:
-                rgb[:, first:stop] = values[4:7, first:stop]
+                for channel in range(3):
+                    relit = one + WARMTH[channel] * values[12, first:stop]
+                    rgb[channel, first:stop] = np.minimum(values[4 + channel, first:stop] * relit, one)
             else:
                 _light(y, first, stop, found, materials[kind], rays, studio)
         for i in range(count):
@@ -568,13 +572,16 @@ class Rasteriser:
     """Draws a view of a mesh, each picture in one thread (the kernels release the interpreter lock).
 
     A `backdrop` takes the place of the view's own. Materials that are `pictured` are drawn without light and cast no
-    shadow; edges stay straight then. Raises InputError for a mesh whose arrays do not fit.
+    shadow; edges stay straight then, and `relit` says by how much each vertex is lighter than its colour, as a share.
+    Raises InputError for a mesh whose arrays do not fit.
     """
 
     def __init__(
-        self, mesh: RenderMesh, view: View, backdrop: np.ndarray | None = None, pictured: Collection[int] = ()
-    ) -> None:
+        self, mesh: RenderMesh, view: View, backdrop: np.ndarray | None = None, pictured: Collection[int] = (),
+        relit: Callable[[Float32[np.ndarray, "V 3"]], Float32[np.ndarray, " V"]] | None = None,
+    ) -> None:  # fmt: skip
         check_mesh(mesh)
+        self._relit = relit
         self.view = view
         self._count, self._rounds = len(mesh.vertices), []
         self._coarse = mesh.triangles.astype(np.uint32), mesh.weld.astype(np.uint32)
@@ -619,6 +626,8 @@ class Rasteriser:
         runs = self._strands @ vertices
         runs /= np.maximum(np.linalg.norm(runs, axis=1, keepdims=True), np.float32(1e-9))
         surface.attributes[self._hairy, 11:14] = runs
+        if self._relit is not None:
+            surface.attributes[:, 11] = self._relit(vertices)
         surface.attributes[:, 9], surface.found[:], surface.lit[..., 5] = -1.0, False, 0.0
         screen = project(vertices, self._matrix, self.view.width, self.view.height)
         picture = self._wall.copy()
