@@ -18,7 +18,7 @@ from avi_lib.face import portrait as portraits
 from avi_lib.face.camera import FRAMINGS, View
 from avi_lib.face.head import Head
 from avi_lib.face.portrait import Portrait, load_portrait
-from avi_lib.face.portrait_layers import project
+from avi_lib.face.portrait_layers import Creases, project
 from avi_lib.face.portrait_networks import (
     RADIUS,
     SIZES,
@@ -147,6 +147,26 @@ def test_nothing_but_the_person_moves(portrait: Portrait, head: Head):
     assert far.mean() > 0.2
     assert np.abs(pictures[0] - pictures[1]).max(axis=2)[far].max() == 0
     assert np.abs(pictures[0] - pictures[1]).max() > 50
+
+
+def test_light_on_the_skin_follows_its_slopes_and_is_the_photographs_own_at_its_own_expression(portrait: Portrait):
+    own = MotionClip(portrait.own[None], 25.0, ARKIT)
+    asked = motion({"mouthSmile": 1.0}, {"browDown": 1.0, "noseSneer": 1.0}, {"browInnerUp": 1.0, "jawOpen": 0.5})
+    (shown,), (smile, angry, wide) = portrait.move(own), portrait.move(asked)
+    (turned,) = portrait.move(replace(own, values=own.values + motion({"headYaw": 0.2, "headPitch": 0.1}).values))
+    creases = Creases(portrait, shown)
+    assert not creases(shown).any() and not creases(turned).any()
+    places = project(shown, portrait.view)
+    beside = (np.linalg.norm(places - portrait.landmarks[[92]], axis=1) < 6) & (portrait.relit > 0.5)
+    assert -0.3 <= creases(smile)[beside].mean() < -0.02
+    between = (np.linalg.norm(places - portrait.landmarks[[9]], axis=1) < 6) & (portrait.relit > 0.5)
+    assert -0.3 <= creases(angry)[between].mean() < -0.02
+    for vertices in (smile, angry, wide):
+        assert np.abs(creases(vertices)).max() <= 0.3 and not creases(vertices)[portrait.relit == 0].any()
+    unlit = Rasteriser(portrait, portrait.view, portrait.backdrop, (portraits.PICTURED,))
+    with portrait.rasteriser() as lit, unlit:
+        assert np.array_equal(lit.draw(shown), unlit.draw(shown))
+        assert np.abs(lit.draw(angry).astype(int) - unlit.draw(angry)).max() > 10
 
 
 def test_the_same_photograph_gives_the_same_portrait_and_is_prepared_once(portrait, photo, kept, monkeypatch):

@@ -39,7 +39,7 @@ PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 RENDERER_SUFFIX = ".safetensors"
 """Of a neural renderer, which holds the photograph of its person."""
 SYNTHETIC = "Synthetic video: a photograph animated from speech by avi. No such words were spoken before a camera."
-RECIPE = 6
+RECIPE = 9
 """Part of the key under which a prepared photograph is kept: raise it when what is prepared changes."""
 LOOKS = 6  # times the tracker looks at one picture, as its landmarks settle over some frames
 LONGEST_SIDE, MOST_BYTES = 4096, 100 << 20
@@ -49,7 +49,7 @@ SHUT, AJAR, AGAPE = 0.6, 0.12, 0.5  # scores of closed eyes, of a mouth a little
 DISTANCE_M = 1.2  # from the person to the camera, which no photograph tells
 MOST_TURN_RAD = np.radians([8.0, 12.0, 10.0]).astype(np.float32)
 """Pitch, yaw and roll beyond which the photograph has nothing to show."""
-SEALS_M = 0.0009
+SEALS_M = 0.0015
 """How much smaller a wide gap of the lips is drawn, so that small ones close."""
 PICTURED = MATERIAL_NAMES.index("skin")
 """The material of all that the photograph shows."""
@@ -68,15 +68,22 @@ class Answer(NamedTuple):
 
 ANSWERED = (
     Answer(("jawOpen",), (0.85, 1.2), (-0.2, 0.3)),
-    Answer(("mouthSmileLeft", "mouthSmileRight"), (0.75, 1.15), (-0.3, 0.5)),
+    Answer(("mouthSmileLeft", "mouthSmileRight"), (0.9, 1.15), (0.0, 0.5)),
     Answer(("eyeBlinkLeft", "eyeBlinkRight"), (1.0, 1.0), (0.0, 0.8)),
     Answer(("eyeLookOutLeft", "eyeLookInRight"), (0.9, 1.2), (-0.1, 0.4)),
     Answer(("eyeLookOutRight", "eyeLookInLeft"), (0.9, 1.2), (-0.1, 0.4)),
     Answer(("eyeLookUpLeft", "eyeLookUpRight"), (0.9, 1.2), (-0.1, 0.4)),
     Answer(("eyeLookDownLeft", "eyeLookDownRight"), (0.9, 1.2), (-0.1, 0.4)),
     Answer(("browInnerUp", "browOuterUpLeft", "browOuterUpRight"), (0.8, 1.25), (-0.2, 0.4)),
-    Answer(("browDownLeft", "browDownRight"), (0.8, 1.1), (-0.2, 0.4)),
+    Answer(("browDownLeft", "browDownRight"), (0.8, 1.1), (-0.2, 1.0)),
 )
+UNREAD = (
+    Answer(("noseSneer", "mouthFrown", "cheekSquint", "eyeSquint"), (1.0, 1.0), (1.0, 1.0)),
+    Answer(("eyeWide",), (1.3, 1.3), (0.4, 0.4)),
+    Answer(("mouthPress", "mouthRoll", "mouthShrug"), (1.0, 1.0), (-0.8, -0.8)),
+)
+"""How channels that begin so and that the tracker hardly reads are drawn: half a weight of nose, corners and lids shows
+too little on a photograph; half a weight of pressed lips moves them further than those of the talkers in GRID."""
 PLAIN = np.stack([np.ones(len(ARKIT), np.float32), np.zeros(len(ARKIT), np.float32)])
 """Gain and bend where a weight is drawn as it is."""
 PROBED = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -127,7 +134,7 @@ class Portrait(Head):
     lip_pairs: Int32[np.ndarray, "2 pairs"]  # vertices of the inner lips that meet, upper and lower
     lip_followers: Int32[np.ndarray, " followers"]
     lip_shares: Float32[np.ndarray, "followers pairs"]  # how much of each gap that is closed they go
-    relit: Float32[np.ndarray, " V"]  # how much the light on a vertex changes with its slope, 0-1
+    relit: Float32[np.ndarray, " V"]  # how much of a change of light each vertex shows, 0-1
     photo: UInt8[np.ndarray, "height width 3"]  # the photograph as it is shown
     landmarks: Float32[np.ndarray, "478 2"]  # its own, column and row in pixels
     networks: PortraitNetworks | None = None  # what draws its pictures anew
@@ -153,7 +160,7 @@ class Portrait(Head):
         from avi_lib.face.raster import Rasteriser
 
         shown = self.move(MotionClip(self.own[None], 25.0, ARKIT))[0]
-        return Rasteriser(self, self.view, self.backdrop, (PICTURED,), Creases(self, shown, self.relit))
+        return Rasteriser(self, self.view, self.backdrop, (PICTURED,), Creases(self, shown))
 
     def refined(self, motion: MotionClip, pictures: Iterable[np.ndarray]) -> Iterable[np.ndarray]:
         """The rasteriser's pictures of a motion, drawn anew by the networks where there are some."""
@@ -203,7 +210,7 @@ class Portrait(Head):
         marks = self.landmarks[list(FIRM)].astype(np.float64)
         members = skin[np.linalg.norm(shown[skin] - marks[:, None], axis=2).argmin(axis=1)]
         none, pairs = np.zeros(0, np.int32), np.zeros((2, 0), np.int32)
-        rows = ("vertices", "uv", "weld", "occlusion", "head_weight")
+        rows = ("vertices", "uv", "weld", "occlusion", "head_weight", "relit")
         parts: dict[str, Any] = {name: getattr(self, name)[members] for name in rows}
         parts |= {"shapes": self.shapes[:, members], "identity": self.identity[:, members], "eyeballs": (none, none)}
         parts |= {"lip_pairs": pairs, "lip_followers": none, "lip_shares": np.zeros((0, 0), np.float32)}
@@ -493,8 +500,8 @@ def look_at(
 def answering(portrait: Portrait) -> Float32[np.ndarray, "2 channels"]:
     """Gain and bend, w -> w (gain + bend (1 - w)), by which the tracker reads of the pictures what is asked.
 
-    They stay within the bounds of `ANSWERED`, since the tracker has a bias of its own on every person; what it hardly
-    sees stays as it is.
+    They stay within the bounds of `ANSWERED`, since the tracker has a bias of its own on every person; what it does not
+    see stays as it is, or as `UNREAD` says.
     """
     strengths = np.array(PROBED[1:])
     values = np.zeros((1 + len(ANSWERED) * len(strengths), len(ARKIT)), np.float32)  # the first picture shows rest
@@ -505,6 +512,8 @@ def answering(portrait: Portrait) -> Float32[np.ndarray, "2 channels"]:
             values[rows, ARKIT.index(channel)] = strengths
     _, read, _ = read_back(portrait, MotionClip(values, 25.0, ARKIT))
     answers = PLAIN.copy()
+    for names, (gain, _), (bend, _) in UNREAD:
+        answers[:, [channel.startswith(names) for channel in ARKIT.channels]] = [[gain], [bend]]
     wanted = np.linspace(0.1, 0.8, 8)
     for rows, answer in asked:
         members = [ARKIT.index(channel) for channel in answer.channels]

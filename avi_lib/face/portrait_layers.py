@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 from scipy.interpolate import RBFInterpolator
-from scipy.sparse import coo_array, diags_array, eye_array
+from scipy.sparse import coo_array, diags_array
 from scipy.spatial import cKDTree
 
 from avi_lib.face.camera import MATERIAL_NAMES, View
@@ -50,12 +50,14 @@ UPPER_DOWN_M, LOWER_UP_M, LOWER_BEHIND_M = 0.002, 0.004, 0.0015
 SPREAD_M = 0.035  # how far beyond the face's edge its expression is felt
 
 
-LIGHT = (0.0, 0.5, 0.87)  # towards what lights the skin: above and before the face
+LIGHT = (0.0, 0.5, 0.866)  # towards what lights the skin: above and before the face
 DIFFUSE = 0.35  # share of the light that comes from all sides
 CREASED = 0.35  # power of the area left to pressed skin that its light follows: it folds, and folds lie in shadow
 SOFTENED = 2  # times that the light of a vertex is the mean over its neighbours
 RATIO = (0.7, 1.3)  # bounds of the change of light
 UNSEEN = 0.004  # up to which it is left out, as no grey changes by it
+DEEP = ((0.04, 0.16), (0.0, -0.05), (-0.005, -0.045), (-0.005, -0.045))
+"""How deep within the face's edge, the mouth and the eyes, in widths of the face, no change and all of it shows."""
 
 
 # Geometry of one picture.
@@ -203,7 +205,8 @@ def build(
     )
     first = sum(len(eye.vertices) for eye in eyes)
     made |= _seal(skin, np.unique(face), vertices, regions, first)
-    made["relit"] = relit_of(skin, own, marks, view, regions, first, len(made["vertices"]))
+    made["relit"] = np.zeros(len(made["vertices"]), np.float32)
+    made["relit"][first : first + len(skin.vertices)] = _relit(skin, own, marks, view, regions)
     return {**made, "eye_centres": np.stack(centres).astype(np.float32)}
 
 
@@ -511,73 +514,68 @@ def _join(pieces: Sequence[Piece], page_of: Sequence[int], pages: Sequence[np.nd
     }
 
 
+# Light on the skin.
+
+
+def _relit(
+    skin: Piece, own: np.ndarray, marks: np.ndarray, view: View, regions: Landmarks
+) -> Float32[np.ndarray, " members"]:
+    """How much of a change of light each vertex of the face shows: all of the skin, nothing of edges, lips and eyes."""
+    places = project(skin.vertices + np.tensordot(own, skin.shapes, axes=1), view)
+    upper, lower = regions.lips
+    mouth = [regions.lip_corners[0], *upper, regions.lip_corners[1], *lower[::-1]]
+    share, wide = np.ones(len(places), np.float32), np.ptp(marks[list(regions.oval), 0])
+    for line, (none, all_of_it) in zip((regions.oval, mouth, *regions.eyes), DEEP, strict=True):
+        contour = marks[list(line), :2].astype(np.float32)
+        depth = np.array([cv2.pointPolygonTest(contour, tuple(map(float, at)), True) for at in places]) / wide
+        part = np.clip((depth - none) / (all_of_it - none), 0, 1)
+        share *= part * part * (3 - 2 * part)
+    return share
+
+
 class Creases:
     """How the light on the skin changes as it moves: an expression ratio (Liu, Shan and Zhang 2001).
 
     What the face with an expression scatters, by the slopes of its skin and by how far that is pressed together,
-    divided by what it scatters as it is in the photograph. Turns of the head change nothing.
+    divided by what it scatters in the photograph. Turns of the head change nothing.
 
     Args:
-        portrait: the mesh.
-        shown: its vertices as they are in the photograph.
-        relit: how much each vertex takes part, 0-1.
+        portrait: a `portrait.Portrait`.
+        shown: its vertices in metres as they are in the photograph.
     """
 
-    def __init__(self, portrait: Head, shown: Float[np.ndarray, "V 3"], relit: Float[np.ndarray, " V"]) -> None:
-        self._triangles = portrait.triangles[(relit[portrait.triangles] > 0).any(axis=1)]
-        self._members, local = np.unique(self._triangles, return_inverse=True)
-        corners, count = local.reshape(-1, 3), len(self._members)
-        of = np.repeat(np.arange(len(corners)), 3)
-        self._around = coo_array((np.ones(corners.size), (corners.ravel(), of)), (count, len(corners))).tocsr()
+    def __init__(self, portrait: Any, shown: Float32[np.ndarray, "V 3"]) -> None:
+        self._triangles = portrait.triangles[(portrait.relit[portrait.triangles] > 0).any(axis=1)]
+        self._members, corner = np.unique(self._triangles, return_inverse=True)
+        of, count = np.repeat(np.arange(len(self._triangles)), 3), len(self._members)
+        self._around = coo_array((np.ones(len(of)), (corner.ravel(), of))).tocsr()
         near = self._around @ self._around.T
         near = diags_array(1 / near.sum(axis=1)) @ near
-        self._soft = eye_array(count)
+        self._soft = diags_array(portrait.relit[self._members].astype(np.float64)).tocsr()
         for _ in range(SOFTENED):
-            self._soft = near @ self._soft
-        self._soft = (diags_array(relit[self._members]) @ self._soft).tocsr().astype(np.float32)
-        rigid = (np.abs(portrait.shapes).max(axis=(0, 2)) < 1e-6) & (portrait.head_weight == 1)
-        rigid[np.concatenate(portrait.eyeballs)] = False
-        self._rigid, arms = np.flatnonzero(rigid), portrait.vertices[rigid].astype(np.float64)
+            self._soft = self._soft @ near
+        skull = (np.abs(portrait.shapes).max(axis=(0, 2)) < 1e-6) & (portrait.head_weight == 1)
+        skull[np.concatenate(portrait.eyeballs)] = False
+        self._skull, arms = np.flatnonzero(skull), portrait.vertices[skull].astype(np.float64)
         self._arms = np.linalg.pinv(arms - arms.mean(axis=0))
-        self._light = np.array(LIGHT) / np.linalg.norm(LIGHT)
         self._usual = np.zeros((2, count))
         self._usual = self._lit(shown)
 
-    def _lit(self, vertices: Float[np.ndarray, "V 3"]) -> Float[np.ndarray, "2 members"]:
-        """Logarithms of the light that is scattered and of the area."""
-        skull = vertices[self._rigid].astype(np.float64)
-        turn = self._arms @ (skull - skull.mean(axis=0))
+    def _lit(self, vertices: Float32[np.ndarray, "V 3"]) -> Float[np.ndarray, "2 members"]:
+        """Logarithms of the light that is scattered and of the area around each vertex."""
+        skull = vertices[self._skull].astype(np.float64)
+        light = np.array(LIGHT) @ (self._arms @ (skull - skull.mean(axis=0)))
         a, b, c = vertices[self._triangles].astype(np.float64).transpose(1, 0, 2)
         slopes = np.cross(b - a, c - a)
         normals, areas = self._around @ slopes, self._around @ np.linalg.norm(slopes, axis=1)
-        facing = normals @ (self._light @ turn) / np.linalg.norm(normals, axis=1)
+        facing = normals @ light / np.linalg.norm(normals, axis=1)
         lit: np.ndarray = np.log([DIFFUSE + (1 - DIFFUSE) * np.maximum(facing, 0), areas])
         return lit
 
     def __call__(self, vertices: Float32[np.ndarray, "V 3"]) -> Float32[np.ndarray, " V"]:
-        """By how much each vertex is lighter than in the photograph, as a share."""
+        """By how much each vertex (metres) is lighter than in the photograph, as a share."""
         light, area = self._lit(vertices) - self._usual
-        ratio = np.exp(self._soft @ (light + CREASED * np.minimum(area, 0)))
-        ratio = np.clip(ratio, *RATIO) - 1
-        relit = np.zeros(len(vertices), np.float32)
-        relit[self._members] = np.sign(ratio) * np.maximum(np.abs(ratio) - UNSEEN, 0)
-        return relit
-
-
-def relit_of(
-    skin: Piece, own: np.ndarray, marks: np.ndarray, view: View, regions: Landmarks, first: int, count: int
-) -> Float32[np.ndarray, " V"]:
-    """How much the light on each vertex changes with its slope: the skin, neither its edges nor lips or eyes."""
-    places = project(skin.vertices + np.tensordot(own, skin.shapes, axes=1), view)
-    wide = np.ptp(marks[list(regions.oval), 0])
-    (up, down), share = regions.lips, np.ones(len(places))
-    corners = regions.lip_corners
-    mouth = [corners[0], *up, corners[1], *down[::-1]]
-    for around, side, start, full in ((regions.oval, 1, 0.04, 0.16), (mouth, -1, 0.0, 0.05), *((eye, -1, 0.005, 0.045) for eye in regions.eyes)):
-        line = marks[list(around), :2].astype(np.float32)
-        deep = np.array([cv2.pointPolygonTest(line, tuple(map(float, at)), True) for at in places]) * side / wide
-        part = np.clip((deep - start) / (full - start), 0, 1)
-        share *= part * part * (3 - 2 * part)
-    relit = np.zeros(count, np.float32)
-    relit[first : first + len(share)] = share
-    return relit
+        ratio = np.clip(np.exp(self._soft @ (light + CREASED * np.minimum(area, 0))), *RATIO) - 1
+        lighter = np.zeros(len(vertices), np.float32)
+        lighter[self._members] = np.sign(ratio) * np.maximum(np.abs(ratio) - UNSEEN, 0)
+        return lighter

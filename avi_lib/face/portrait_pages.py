@@ -209,7 +209,7 @@ def mouth_page(head: Head, picture: np.ndarray, marks: np.ndarray) -> np.ndarray
     smooth = cv2.GaussianBlur(picture, (0, 0), max(np.ptp(marks[:, 0]) / 30, 1.0))
     places = np.clip(marks[list(CHEEKS), :2].astype(int), 0, np.array(picture.shape[1::-1]) - 1)
     light = (smooth[places[:, 1], places[:, 0]].mean(axis=0) / CHEEK_RGB) ** 2.2
-    tone = light.mean() * (light / light.mean()) ** 0.3
+    tone = light.mean() * (light / light.mean()) ** 0.5
     linear = (page / 255.0) ** 2.2 * np.clip(MOUTH_LIGHT * tone, 0.02, 2.0)
     tinted: np.ndarray = np.round(255 * np.clip(linear, 0, 1) ** (1 / 2.2)).astype(np.uint8)
     return tinted

@@ -76,9 +76,9 @@ class Surface(NamedTuple):
     """What the mesh looks like.
 
     Attributes of a vertex: normal (0:3), openness (3), place in the atlas (4:6), point (6:9), how much far blockers
-    keep of the key light (9), how close it lies to what is before it (10), where its hair runs to (11:14), of what is
-    pictured how much lighter it is than its picture (11). What the two sides of a vertex answer (lit): scattered light (0:3), mirrored of the key light (3) and of the rim light (4),
-    whether that is known (5), place in the atlas (6:8).
+    keep of the key light (9), how close it lies to what is before it (10), where its hair runs to (11:14) or by how
+    much it is lighter than what is pictured (11). What the two sides of a vertex answer (lit): scattered light (0:3),
+    mirrored of the key light (3) and of the rim light (4), whether that is known (5), place in the atlas (6:8).
     """
 
     triangles: np.ndarray
