@@ -111,11 +111,11 @@ def test_a_moved_portrait_moves_as_the_head_in_the_photograph_does(portrait, hea
 
 
 def test_lips_meet_and_lids_cover_the_eye(portrait: Portrait, head: Head):
+    moved = portrait.move(motion({}, {"eyeBlink": 1.0}, {"mouthPress": 0.6, "mouthRollLower": 0.3}, {"eyeBlink": 1.0}))
+    moved[3, np.concatenate(portrait.eyeballs)] += 9.0
     with portrait.rasteriser() as rasteriser:
-        rest, shut, pressed = (
-            rasteriser.draw(vertices).astype(int)
-            for vertices in portrait.move(motion({}, {"eyeBlink": 1.0}, {"mouthPress": 0.6, "mouthRollLower": 0.3}))
-        )
+        rest, shut, pressed, blind = (rasteriser.draw(vertices).astype(int) for vertices in moved)
+    assert np.abs(shut - blind).max() <= 16
     for eye in portrait.eyeballs:
         column, row = project(portrait.vertices[eye], portrait.view).mean(axis=0).astype(int)
         skin = rest[row + 16, column]  # below the eye
