@@ -39,6 +39,7 @@ from avi_lib.instruction.instruction import (
     expression_targets,
     load_timeline,
     normalise_text,
+    understand,
 )
 from avi_lib.instruction.parser import COMPOSITIONS, lexicon_entries, scan, stem, stems_of
 from avi_lib.motion.clip import ARKIT
@@ -322,6 +323,7 @@ def test_named_units_win_over_the_emotion_and_forbidden_ones_are_off():
     [
         ("She is trying not to smile.", 0.3),
         ("He is holding back a smile.", 0.3),
+        ("She tries to hide a smile.", 0.3),
         ("They cannot help smiling.", 0.6),
         ("She can't stop smiling.", 0.6),
         ("Try not to smile.", 0.0),
@@ -367,10 +369,11 @@ def test_weights_add_up_and_half_of_an_entry_has_come_on_at_its_time():
 @pytest.mark.parametrize(
     ("sentence", "parts"),
     [
-        ("First she is sad, then she becomes furious.", ["she is sad", "she becomes furious."]),
-        ("He goes from calm to angry to glad, and finally he frowns", ["He goes calm", "He goes angry", "He goes glad",
-         "he frowns"]),
-        ("Sad, then she explodes, then happy", ["Sad", "she explodes, then happy"]),
+        ("First she is sad, then she becomes furious.", ["She is sad.", "She becomes furious."]),
+        ("He goes from calm to angry to glad, and finally he frowns", ["He goes calm.", "He goes angry.",
+         "He goes glad.", "He frowns."]),
+        ("Sad, then she explodes, then happy", ["Sad.", "She explodes, then happy."]),
+        ("First a person feels sad, then feels angry.", ["A person feels sad.", "A person feels angry."]),
         ("a smile from ear to ear, now and then", None),
         ("First she explodes, then she is sad.", None),
         ("Finally she is happy.", None),
@@ -388,6 +391,13 @@ def test_what_a_sentence_asks_for_one_after_the_other_shares_the_time(sentence, 
 def test_a_file_comes_back_as_it_was_written(tmp_path):
     timeline = evenly([CALM, FURIOUS, SAD], 6.0, 0.5)
     assert load_timeline(write(tmp_path, as_json(timeline))) == timeline
+
+
+def test_sentences_of_a_file_are_understood_as_one_alone_is(tmp_path):
+    rows = [{"at_s": 0, "instruction": "He is looking a little to the left, they say."}]
+    asked = load_timeline(write(tmp_path, rows)).entries[0].instruction
+    assert asked == understand(rows[0]["instruction"]) and asked.action_units["gaze_left"] > 0
+    assert asked.said and not asked.unknown
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,16 @@ def test_what_the_parser_finds_denied_or_asked_for_counts_before_the_network() -
     )
     assert scared.emotion != "fear" and "fear" not in dict(scared.others)
     assert tilted.action_units.get("head_tilt_right", 0.0) > 0
+    bored, scolding = reader.instructions(["She is bored but very polite.", "She scolds, then can't help laughing."])
+    assert bored.emotion == "bored", "what a sentence says is never denied"
+    assert [part.emotion for part in in_order(scolding)] == ["angry", "happy"]
 
 
 def test_the_parser_keeps_the_sentences_whose_words_it_knows() -> None:
-    for text in ("She is furious, with slightly raised brows.", "A person speaks.", "He is not angry at all."):
+    for text in (
+        "She is furious, with slightly raised brows.",
+        "A person speaks.",
+        "He is not angry at all.",
+        "First a person feels sad, then feels quite angry.",
+    ):
         assert understand(text) == Instruction.parse(text)

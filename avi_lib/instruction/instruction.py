@@ -26,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from avi_lib.errors import InputError, cause, kind_of
 from avi_lib.instruction import action_units
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, opposites, prototype, quantise
-from avi_lib.instruction.grammar import MAX_LENGTH
+from avi_lib.instruction.grammar import MAX_LENGTH, SPEAKERS
 from avi_lib.instruction.parser import scan
 
 SECOND_EMOTION = 0.7  # how much of a second emotion's prototype a mix ("happy and surprised") takes over as named units
@@ -257,7 +257,7 @@ def load_timeline(path: Path) -> Timeline:
     entries = []
     for number, row in enumerate(rows, 1):
         try:
-            entries.append(Entry(row.at_s, Instruction.parse(row.instruction), row.fade_s))
+            entries.append(Entry(row.at_s, understand(row.instruction), row.fade_s))
         except InputError as error:
             raise InputError(error.expected, f"{error.got} in number {number} of {path}", error.do) from error
     return Timeline(tuple(entries))
@@ -302,7 +302,14 @@ def in_order(instruction: Instruction) -> tuple[Instruction, ...]:
             if len(moods) > 1 and all(scan(mood).emotion for mood in moods):
                 texts[number : number + 1] = [before + mood for mood in moods]
                 break
-    return tuple(map(Instruction.parse, texts)) if len(texts) > 1 else (instruction,)
+    return tuple(Instruction.parse(_whole(each)) for each in texts) if len(texts) > 1 else (instruction,)
+
+
+def _whole(part: str) -> str:
+    """A part of a sentence as a sentence of its own."""
+    part = part.strip(" ,;.")
+    part = f"{SPEAKERS[0].subject} {part}" if part.startswith(("feels ", "speaks ")) else part
+    return f"{part[:1].upper()}{part[1:]}."
 
 
 def as_timeline(asked: Instruction | Timeline, duration_s: float) -> Timeline:

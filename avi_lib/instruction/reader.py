@@ -214,7 +214,8 @@ class Reader:
         found = self._each(texts)
         halves = {i: parts for i, states in enumerate(found) if len(states) > 1 and (parts := in_halves(texts[i]))}
         if halves:
-            read = self._each([part for parts in halves.values() for part in parts])
+            each = [half for parts in halves.values() for half in parts]
+            read = [_said(half) or states for half, states in zip(each, self._each(each), strict=True)]
             for i, first, second in zip(halves, read[::2], read[1::2], strict=True):
                 last = second[-1] if second else None
                 last = last._replace(denied=()) if last else found[i][-1]
@@ -237,7 +238,8 @@ class Reader:
         forbidden = _sigmoid(answer.forbidden) >= self.thresholds.forbidden
         still = {name: 0.0 for name, no in zip(UNITS, forbidden, strict=False) if no and name not in first.units}
         denied = [name for name, no in zip(EMOTIONS, forbidden[len(UNITS) :], strict=True) if no]
-        denied = [name for name in denied if not any(name in each.emotions for each in (first, *rest) if each)]
+        asked = {name for each in (first, *rest) if each for name in each.emotions} | _named(scan(text)).keys()
+        denied = [name for name in denied if name not in asked]
         return first._replace(units={**first.units, **dict([*still.items()][:MOST_UNITS])}, denied=tuple(denied)), *rest
 
     def _state(self, answer: Answers, number: int, said: Scan | None) -> State | None:
@@ -260,6 +262,8 @@ class Reader:
             return None
         level = int(answer.levels[number].argmax()) + 1
         emotions = {MOODS[first]: min(level, levels(MOODS[first])[-1])}
+        if said and said.emotion and MOODS[first] == "neutral":
+            return State(_named(said), chosen)
         mixed = shares[second] >= SECOND_SHARE and MOODS[second] not in ("none", "neutral")
         if mixed and MOODS[first] != "neutral":
             emotions[MOODS[second]] = min(max(level - 1, 1), levels(MOODS[second])[-1])
@@ -277,6 +281,17 @@ class Reader:
             _instruction(text, written(states) if states else "")
             for text, states in zip(texts, self.states(texts), strict=True)
         ]
+
+
+def _said(text: str) -> tuple[State, ...]:
+    """What the parser reads of a text whose words it knows and that names an emotion; no state of another."""
+    found = scan(text)
+    named = {} if found.unknown else _named(found)
+    return (State(named, found.units, found.denied),) if named else ()
+
+
+def _named(found: Scan) -> dict[str, int]:
+    return {found.emotion: found.level or 1, **dict(found.others)} if found.emotion else {}
 
 
 @torch.inference_mode()
@@ -356,7 +371,7 @@ def read(text: str) -> Instruction:
         return {"text": np.frombuffer(written(states).encode() if states else b"", np.uint8)}
 
     try:
-        found = cached(cache_folder() / "sentences", ["reading of words", file_sha256(SHIPPED_READER), text], answer)
+        found = cached(cache_folder() / "sentences", ["reading of words, 2", file_sha256(SHIPPED_READER), text], answer)
     except OutputError:  # a full or protected cache is no reason not to answer
         found = answer()
     except AssetError:
