@@ -164,7 +164,8 @@ def talk_all(
         raise InputError("an instruction or a timeline", "both", "write the instruction into the timeline")
     asked = load_timeline(timeline) if timeline else None if instruction is None else understand(instruction)
     if not 1 <= samples <= MOST_SAMPLES:
-        raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", "ask for fewer, with another --seed for more")
+        do = "ask for one at least" if samples < 1 else "ask for fewer, with another --seed for more"
+        raise InputError(f"1 to {MOST_SAMPLES} samples", f"{samples}", do)
     if text is not None and not alone:
         raise InputError("a transcript for one recording named on its own", "several or a folder", "leave out --text")
     expect(places, "something to write", "neither video nor motion", "name a motion file or leave out --no-video")
@@ -291,7 +292,7 @@ def _report(
     lines += [f"warning: {phones.warning}"] if phones.warning else []
     lines += [f"generator: {made_by}", *([f"prior: {prior}"] if prior else []), *talk.factors]
     lines += [f"warning: {warning}" for warning in warnings]
-    lines += [f"beside it: {other.text}" for other in others]
+    lines += [f"beside it, {line}" for other in others for line in _instruction_lines(other, 0.0)]
     head = talker.head_of(talk)
     who = [f"head: {talk.speaker.name}: {talk.speaker.reason}"] if talk.speaker else []
     lines += [*who, *(f"head: {note}" for note in head.notes)]

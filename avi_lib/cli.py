@@ -216,10 +216,14 @@ def _talk(options: Options) -> int:
     from avi_lib.batch import talk_all
 
     strengths = _pairs(options.strength)
-    if unknown := sorted(set(strengths).difference(Factors.model_fields)):
-        raise InputError(f"factors among {', '.join(Factors.model_fields)}", ", ".join(unknown), "rename them")
+    if wrong := [text for text in options.strength if text.partition("=")[0] not in Factors.model_fields]:
+        expected = f"a strength as FACTOR=X, of {', '.join(Factors.model_fields)}"
+        raise InputError(expected, wrong[0], "write for example --strength blink=0.5")
+    drive = options.drive or "speech"
     factors = {
-        factor: validated(settings.FactorSettings, source=getattr(options, factor), strength=strengths.get(factor, "1"))
+        factor: validated(
+            settings.FactorSettings, source=getattr(options, factor) or drive, strength=strengths.get(factor, "1")
+        )
         for factor in Factors.model_fields
     }
     size = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", options.size.lower(), re.ASCII)
@@ -265,8 +269,9 @@ def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False
 
     Where what is printed is the `only` result, the work ends when nobody reads it.
     """
-    failed, told = 0, set[str]()
+    begun_s, told, paths, failed = time.monotonic(), set[str](), dict[Path, None](), dict[Path, None]()
     for outcome in outcomes:
+        paths[outcome.path] = None
         for note in outcome.notes:
             _say(note)
         lines = [line for line in outcome.lines if options.verbose or line not in told]
@@ -276,11 +281,15 @@ def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False
         if options.unread and only:
             return 141
         if outcome.error is not None:
-            failed = 1
+            failed[outcome.path] = None
             _say(f"{outcome.path}: {outcome.error}")
             if outcome.alone:
                 return outcome.error.exit_code
-    return failed
+    if len(paths) > 1 and not options.json:
+        left = f"; failed: {', '.join(map(str, failed))}" if failed else ""
+        done = len(paths) - len(failed)
+        _say(f"{done} of {len(paths)} recordings done in {time.monotonic() - begun_s:.0f} s{left}")
+    return int(bool(failed))
 
 
 def _live(options: Options) -> int:

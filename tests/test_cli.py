@@ -111,6 +111,16 @@ def test_a_folder_of_recordings_goes_on_after_one_fails(recording: Path, tmp_pat
     over, failed = printed.err.splitlines()
     assert "error" in made[1] and "b_broken.wav" in failed and "passed over notes.txt" in over
     assert left(motions) == ["a.npz", "c.npz", "sub"] and left(motions / "sub") == ["a.npz"]
+    driven = ["--drive", str(motions / "a.npz"), "--blink", "off"]
+    assert (
+        main(["talk", str(source), "--instruction", ANGRY, "--no-video", "--motion", str(tmp_path / "b"), *driven]) == 1
+    )
+    ended = capsys.readouterr().err.splitlines()[-1]
+    assert "3 of 4 recordings done" in ended and ended.endswith(f"failed: {source / 'b_broken.wav'}")
+    again, first = load_npz(tmp_path / "b" / "c.npz"), load_npz(motions / "a.npz")
+    blinks = [again.space.channels.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
+    others = np.delete(np.arange(len(again.space.channels)), blinks)
+    assert np.array_equal(again.values[:, others], first.values[:, others]) and not again.values[:, blinks].any()
 
 
 @pytest.mark.parametrize(

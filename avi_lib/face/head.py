@@ -369,7 +369,9 @@ def load_head(name_or_path: str | Path = "open") -> Head:
             raise AssetError(expected, f"a damaged one ({cause(error)})", "install the package again") from error
     path = Path(name_or_path)
     if not path.is_file():
-        raise InputError(f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "check the path")
+        raise InputError(
+            f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "choose one, or check the path"
+        )
     return head_behind_wall(read_baked_parts, path)
 
 

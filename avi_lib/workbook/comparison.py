@@ -166,7 +166,7 @@ def _curves(run: Path) -> dict[str, np.ndarray]:
         for row in map(json.loads, path.read_text("utf-8").splitlines()):
             flat: Values = {}
             step = row.pop("step", 0)
-            _flatten(row, "", flat)
+            _flatten({key: value for key, value in row.items() if key not in ("epoch", "s")}, "", flat)
             for name, value in flat.items():
                 found.setdefault(f"{path.parent.relative_to(run)}: {name}", []).append((step, value))
     return {name: np.array(points, float) for name, points in found.items() if len(points) > 1}
