@@ -14,7 +14,7 @@ from raw_corpora import RATE_HZ, voice
 
 from avi_lib.corpus.dataset import ClipEntry, Corpus, Part
 from avi_lib.errors import InputError
-from avi_lib.face.head import load_head
+from avi_lib.face.head import load_any_head, load_head
 from avi_lib.instruction.instruction import Instruction, evenly
 from avi_lib.motion.clip import ARKIT, FLAME, MotionClip
 from avi_lib.speech.phones import Phone, PhoneTrack
@@ -297,4 +297,9 @@ def test_the_viewer_shows_the_head_as_it_moves_and_the_browser_tells_motions_by_
     assert np.array_equal(shown, head.move(motion.at([32]))[0])
     assert figure.data[0].vertexcolor.shape == (len(head.vertices), 3)
     curves = plots.browse_trajectories({"one": motion, "two": motion}).data
-    assert [(each.name, each.line.dash) for each in curves] == [("jawOpen, one", "solid"), ("jawOpen, two", "dash")]
+    assert [(each.name, each.line.dash) for each in curves[:2]] == [("one", "solid"), ("two", "dash")]
+    shown = [(each.hovertext, each.line.dash, each.showlegend) for each in curves[2:] if each.name == "jawOpen"]
+    assert shown == [("one", "solid", True), ("two", "dash", False)], "a channel stands in the legend once"
+    cast = load_any_head("anna", {})
+    seen = plots.view_mesh(cast, motion, most=2).data[0]
+    assert len(cast.triangles) / 2 < len(seen.i) < len(cast.triangles), "hair that is mostly seen through is not drawn"

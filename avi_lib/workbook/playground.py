@@ -347,8 +347,8 @@ class Playground:
         self.write.tooltip = "the instructor writes an instruction for the speech"
         self.instruction.sentence_box.children[0].children += (self.write,)
         self.people.box.layout.width = f"{SHOWN_PX}px"
-        play = widgets.HBox([self.keep, self.shown, self.autoplay, self.loop])
-        left = widgets.VBox([self.video, self.people.box, play, self.start])
+        play = (widgets.HBox([self.keep, self.shown]), widgets.HBox([self.autoplay, self.loop]))
+        left = widgets.VBox([self.video, self.people.box, *play, self.start])
         left.layout.flex, left.layout.margin = "0 0 auto", "0 14px 0 0"
         small = hint("Expression: brows, cheeks, nose, lids, mouth corners. A factor leaves all others as they are.")
         tabs = {

@@ -552,38 +552,53 @@ def panels(rows: int, columns: int = 1, height_in: float = 3.0, **options: Any) 
 def browse_trajectories(motions: Mapping[str, MotionClip]) -> go.Figure:
     """The channels that move most in each group, hovered over for their values and clicked away in the legend.
 
-    motions: by their names; all are drawn, a channel in one colour, those after the first one dashed.
+    motions: by their names; all are drawn, a channel in one colour, those after the first one dashed. The legend has
+    each channel once, and each motion.
     """
     groups = moving_groups(motions.values())
     figure = make_subplots(rows=len(groups), cols=1, shared_xaxes=True, vertical_spacing=0.03)
+    dashes = dict(zip(motions, ("solid", "dash", "dot", "dashdot") * len(motions), strict=False))
+    for name, dash in dashes.items() if len(motions) > 1 else ():
+        figure.add_trace(go.Scatter(x=[None], y=[None], name=name, mode="lines", line={"dash": dash, "color": "grey"}))
     for row, (group, members) in enumerate(groups.items(), 1):
-        dashes = ("solid", "dash", "dot", "dashdot") * len(motions)
-        for (name, motion), dash in zip(motions.items(), dashes, strict=False):
+        for number, (name, motion) in enumerate(motions.items()):
             for channel, colour in zip(members, COLOURS, strict=False):
-                (times_s, values), label = _line(motion, channel), f"{channel}, {name}" if len(motions) > 1 else channel
-                line = {"dash": dash, "width": 1.5, "color": colour}
-                figure.add_trace(go.Scatter(x=times_s, y=values, name=label, line=line, legendgroup=group), row, 1)
+                times_s, values = _line(motion, channel)
+                line = {"dash": dashes[name], "width": 1.5, "color": colour}
+                told = {"name": channel, "legendgroup": channel, "showlegend": not number, "hovertext": name}
+                figure.add_trace(go.Scatter(x=times_s, y=values, line=line, **told), row, 1)
         label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
         figure.update_yaxes(title_text=label, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)
-    figure.update_layout(height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40})
+    legend = {"font": {"size": 10}, "tracegroupgap": 0}
+    figure.update_layout(
+        height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40}, legend=legend
+    )
     return figure
+
+
+MOSTLY_SOLID = 70  # of 255
 
 
 def view_mesh(head: RiggedHead, motion: MotionClip, most: int = 16) -> go.Figure:
     """The head in 3D at up to `most` moments spread over a motion, with a slider and a button to play them.
 
     Each moment costs some 100 kB of the notebook. A vertex has the texture's colour, darkened where little light gets.
+    Nothing is drawn half transparent: a triangle of hair is left out where its middle is mostly seen through.
     """
     picks = np.unique(np.linspace(0, len(motion) - 1, min(most, len(motion))).astype(int)).tolist()
     names = [f"{pick / motion.fps:.2f}" for pick in picks]
     size = np.array(head.atlas.shape[1::-1])
     across, down = np.clip((head.uv * size.astype(np.float32)).astype(int), 0, size - 1).T
     colours = (head.atlas[down, across] * head.occlusion[:, None]).clip(0, 255).astype(np.uint8)
+    solid = head.triangles
+    if head.alpha is not None:
+        across, down = np.clip((head.uv[solid].mean(axis=1) * size.astype(np.float32)).astype(int), 0, size - 1).T
+        solid = solid[head.alpha[down, across] >= MOSTLY_SOLID]
     places = [dict(zip("xyz", np.ascontiguousarray(each.T), strict=True)) for each in head.move(motion.at(picks))]
     mesh = go.Mesh3d(
         **places[0],
-        **dict(zip("ijk", head.triangles.T, strict=True)),
+        **dict(zip("ijk", solid.T, strict=True)),
         vertexcolor=colours,
         lighting={"ambient": 0.7, "diffuse": 0.6, "specular": 0.1, "roughness": 0.7},
         lightposition={"x": -1, "y": 2, "z": 3},
