@@ -6,7 +6,8 @@
 An example is a frame of a video, and the layers' picture of one photograph of the same person carried to the motion
 that was tracked in that frame. Photographs are frames of the videos themselves, each of which draws parts from which
 other photographs come, so that pairs are learned in both directions. Rendered heads take the place of videos before
-there are any: their motion is known exactly, and they are nobody's.
+there are any: their motion is known exactly, and they are nobody's. They come from the whole cast, speak as loudly as
+people do, turn no further than a photograph can, and are seen by cameras as poor as those of real videos.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8
@@ -24,14 +26,14 @@ from scipy.ndimage import gaussian_filter1d
 from avi_lib.corpus.scripts import draw_instruction
 from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, View
-from avi_lib.face.head import Head, load_head
-from avi_lib.face.portrait import FIRM, Portrait, place_of, portrait_of
+from avi_lib.face.head import HEADS, Head, load_head
+from avi_lib.face.portrait import FIRM, MOST_TURN_RAD, Portrait, place_of, portrait_of
 from avi_lib.face.portrait_layers import project
 from avi_lib.face.portrait_networks import SIZES, Crops, Shape, as_maps, crops_of, windows
 from avi_lib.face.tracking import FaceFollower, pictures_of
 from avi_lib.files import cached, file_sha256
 from avi_lib.models import cache_folder, resolve
-from avi_lib.motion.clip import ARKIT, MotionClip
+from avi_lib.motion.clip import ARKIT, ARKIT_BLENDSHAPES, MotionClip
 from avi_lib.motion.performer import Performer
 from avi_lib.settings import PortraitSettings, RenderSettings
 from avi_lib.speech.decode import VIDEO_SUFFIXES
@@ -43,6 +45,8 @@ FPS = 25.0
 PART_S = 4.0  # a video is cut into parts this long, and a shorter one is a part
 HELD_OUT = 5  # every so many parts one is held out
 STEADY_FRAMES = 2.0  # deviation of the bell over which eyes and nose are averaged to steady a crop
+OPENED, TURNED = (0.8, 2.2), 0.5  # times that rendered heads open the mouth further, and turn
+COARSENED, QUALITY = (1.0, 3.5), (40, 96)  # how much coarser their cameras are than the picture, and JPEG's quality
 CALM = [ARKIT.index(name) for name in ("jawOpen", "eyeBlinkLeft", "eyeBlinkRight", "mouthSmileLeft", "mouthPucker")]
 
 
@@ -259,23 +263,23 @@ def _gathered(
 def rendered(speech: Sequence[Path], settings: PortraitSettings) -> Examples:
     """Examples of heads that nobody is: faces, skins, light and backdrops drawn anew, performing what is said."""
     what = settings.model_dump(include={"size", "people", "frames"}) | {"seed": settings.train.seed}
-    key = {"what": "rendered", "recipe": RECIPE, "speech": [file_sha256(each) for each in speech], **what}
+    key = {"what": "rendered heads", "recipe": RECIPE, "speech": [file_sha256(each) for each in speech], **what}
     return Examples(**cached(cache_folder() / "portraits", key, lambda: _render(speech, settings)))
 
 
 def _render(speech: Sequence[Path], settings: PortraitSettings) -> dict[str, np.ndarray]:
     from avi_lib.face.raster import Rasteriser
 
-    shape, voices = SIZES[settings.size], [load_voice(each) for each in speech]
+    shape, voices = SIZES[settings.size], [load_voice(each) for each in speech[: settings.people]]
     performers = [Performer(each.phones().phones, each.prosody(FPS), each.duration_s) for each in voices]
     portraits, rows = list[Portrait](), []
     for number in range(settings.people):
         rng = np.random.default_rng([settings.train.seed, 7, number])
         head, view = _somebody(rng)
-        motion = performers[number % len(performers)].perform(draw_instruction(rng), number)
+        motion = _spoken(performers[number % len(performers)].perform(draw_instruction(rng), number), rng)
         frames = np.sort(rng.choice(len(motion), min(settings.frames, len(motion)), replace=False))
         with Rasteriser(head, view) as rasteriser:
-            photo, *true = [_lit(each, number, settings) for each in rasteriser.draw_all(
+            photo, *true = [_photographed(each, number, settings) for each in rasteriser.draw_all(
                 (head.vertices, *head.move(motion.at(frames.tolist()))))]  # fmt: skip
         try:
             portrait = portrait_of(photo, Path(f"somebody {number}"), RenderSettings(), answered=False)
@@ -293,8 +297,8 @@ def _render(speech: Sequence[Path], settings: PortraitSettings) -> dict[str, np.
 
 
 def _somebody(rng: np.random.Generator) -> tuple[Head, View]:
-    """A face between those that the sliders make, before a plain backdrop."""
-    head = load_head()
+    """One of the heads that are shipped, made another by its sliders, before a plain backdrop."""
+    head = load_head(list(HEADS)[rng.integers(len(HEADS))])
     chosen = rng.choice(len(head.identity_names), 4, replace=False)
     sliders = {head.identity_names[i]: float(rng.uniform(*(0.6 * head.identity_bounds[i]))) for i in chosen}
     camera = (
@@ -305,12 +309,26 @@ def _somebody(rng: np.random.Generator) -> tuple[Head, View]:
     return head.with_identity(sliders), View.square(512, camera, "#" + bytes(rng.integers(20, 220, 3).tolist()).hex())
 
 
-def _lit(picture: np.ndarray, number: int, settings: PortraitSettings) -> np.ndarray:
-    """A picture in the light of this person: brighter or darker, warmer or colder."""
+def _spoken(motion: MotionClip, rng: np.random.Generator) -> MotionClip:
+    """The motion with the mouth opened further, and turns that a portrait follows."""
+    values, turns = motion.values.copy(), slice(len(ARKIT_BLENDSHAPES), None)
+    values[:, ARKIT.index("jawOpen")] *= rng.uniform(*OPENED)
+    values[:, : turns.start] = values[:, : turns.start].clip(0, 1)
+    values[:, turns] = MOST_TURN_RAD * np.tanh(TURNED * values[:, turns] / MOST_TURN_RAD)
+    return replace(motion, values=values)
+
+
+def _photographed(picture: np.ndarray, number: int, settings: PortraitSettings) -> np.ndarray:
+    """A picture in the light and by the camera of this person: darker, warmer, less fine, and compressed."""
     rng = np.random.default_rng([settings.train.seed, 8, number])
     gain, gamma = rng.uniform(0.8, 1.15) * rng.uniform(0.93, 1.07, 3), rng.uniform(0.8, 1.25)
     lit: np.ndarray = np.clip(np.rint(255 * gain * (picture / 255) ** gamma), 0, 255).astype(np.uint8)
-    return lit
+    side, quality = round(len(picture) / rng.uniform(*COARSENED)), int(rng.integers(*QUALITY))
+    small = cv2.resize(lit, (side, side), interpolation=cv2.INTER_AREA)
+    kept = cv2.imencode(".jpg", small[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+    read: Any = cv2.imdecode(kept, cv2.IMREAD_COLOR)
+    seen: np.ndarray = cv2.resize(read[..., ::-1], picture.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return seen
 
 
 def _beside(head: Head, view: View, marks: Float[np.ndarray, "N 2"]) -> Int[np.ndarray, " N"]:
