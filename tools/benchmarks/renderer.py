@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, UInt8
 from scipy.ndimage import gaussian_filter1d
 
-from avi_lib.face.portrait import FIRM, Portrait, load_portrait, look_at, place_of, portrait_of
+from avi_lib.face.portrait import FIRM, Portrait, look_at, place_of, portrait_of
 from avi_lib.face.portrait_networks import Shape, as_maps, crops_of, fade, load_networks, redrawn, windows
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import PortraitSettings, RenderSettings
@@ -35,7 +35,7 @@ from avi_lib.training.portrait_data import (
     videos_in,
 )  # fmt: skip
 from tools.benchmarks.measuring import Figure, Options, left_out, there
-from tools.benchmarks.portrait import OTHERS, following, landmark_errors, thin_plate
+from tools.benchmarks.portrait import TRAINED_ON, following, landmark_errors, thin_plate
 
 MEASURED = Shape(192, (96, 64))  # sizes of the crops that are compared
 EVERY = 5  # frames from one that is compared and tracked again to the next
@@ -64,32 +64,37 @@ def measure(options: Options) -> Iterator[Figure]:
         found = compare(options.renderer, videos_in(folder), PortraitSettings())
         yield from figures(found)
     if there(others := options.real / "grid10", "talkers whom the renderer has not seen"):
-        yield from strangers(options.renderer, [others / f"{name}.mpg" for name in OTHERS])
+        yield from strangers(options.renderer, [each for each in videos_in(others) if each.stem != TRAINED_ON])
 
 
 def compare(weights: Path, videos: Sequence[Path], settings: PortraitSettings) -> dict[str, dict[str, np.ndarray]]:
     """Measures (parts,) of every row, by row and name."""
-    portrait, parts, network = load_portrait(weights, RenderSettings()), parts_of(videos), load_perceptual()
+    parts, network = parts_of(videos), load_perceptual()
     home, at = photographs(parts, settings.photos)[0]
+    photo = next(rgb for number, rgb in pictures_in(home) if number == at)
+    portrait = replace(portrait_of(photo, weights, RenderSettings()), networks=load_networks(weights))
     rest = home.values[at] - portrait.own
     found = [compare_part(portrait, part, rest, network) for part in held_out(parts)]
     return {row: {name: np.array([each[row][name] for each in found]) for name in found[0][row]} for row in found[0]}
 
 
 def strangers(weights: Path, videos: Sequence[Path]) -> Iterator[Figure]:
-    """How far the networks help the first picture of a video of somebody else."""
-    networks, features = load_networks(weights), load_perceptual()
+    """How far the networks help the first pictures of videos of other people, each counting once."""
+    networks, features, found = load_networks(weights), load_perceptual(), list[dict[str, dict[str, float]]]()
     for video in videos:
         part = parts_of([video])[0]
         _, first = next(pictures_in(part))
         portrait = replace(portrait_of(first, video, RenderSettings()), networks=networks)
-        found = compare_part(portrait, part, part.values[0] - portrait.own, features)
-        for name in ("mouth perceptual", "mouth PSNR", "face perceptual", "face PSNR"):
-            times, unit = (1, "dB") if "PSNR" in name else (100, "%")
-            rows = {row: times * found[row][name] for row in (WARP, "layers", "renderer")}
-            how = ", ".join(f"{row} {value:.2f}" for row, value in rows.items())
-            better = MEASURES[name] * (rows["renderer"] - rows["layers"])
-            yield Figure(f"renderer better than layers on {video.stem}: {name}", better, unit, ">= 0", how)
+        found.append(compare_part(portrait, part, part.values[0] - portrait.own, features))
+    for name in ("mouth perceptual", "mouth PSNR", "face perceptual", "face PSNR"):
+        times, unit = (1, "dB") if "PSNR" in name else (100, "%")
+        rows = {row: times * np.array([each[row][name] for each in found]) for row in (WARP, "layers", "renderer")}
+        means = ", ".join(f"{row} {values.mean():.2f}" for row, values in rows.items())
+        for row in (WARP, "layers"):
+            better = MEASURES[name] * (rows["renderer"] - rows[row])
+            middle, low, high = interval(better)
+            how = f"{low:.2f} to {high:.2f} (95 %), {(better > 0).sum()} of {len(found)}; {means}"
+            yield Figure(f"strangers: renderer better than {row}: {name}", middle, unit, ">= 0", how)
 
 
 def compare_part(portrait: Portrait, part: Part, rest: np.ndarray, network: Perceptual) -> dict[str, dict[str, float]]:
