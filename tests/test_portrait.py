@@ -23,6 +23,7 @@ from avi_lib.face.portrait_networks import (
     RADIUS,
     SIZES,
     PortraitNetworks,
+    _applied,
     load_networks,
     refined,
     save_networks,
@@ -34,6 +35,7 @@ from avi_lib.models import cache_folder
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.settings import PortraitSettings, RenderSettings, TrainSettings
 from avi_lib.training import portrait as training
+from avi_lib.training import portrait_data as data
 from avi_lib.training.portrait_data import Examples
 
 SIDE, SMALL = 256, RenderSettings(size=256)
@@ -218,6 +220,16 @@ def test_an_untrained_renderer_draws_the_layers_to_the_bit_and_a_trained_one_the
     assert all(map(np.array_equal, refined(portrait, networks, asked, layers), drawn))
 
 
+def test_fine_lines_of_the_layers_fade_where_the_mouth_is_drawn_anew():
+    lines = np.tile(np.array([40, 200], np.uint8), 64)[None, :, None].repeat(128, 0).repeat(3, 2)
+    mouth_edit = np.zeros((32, 48, 3), np.float32)
+    mouth_edit[:, 16:32] = 0.05
+    still, face, mouth = np.zeros((64, 64, 2), np.float32), np.array([0, 0, 128, 128]), np.array([16, 40, 112, 104])
+    drawn = _applied(lines, face, mouth, still, np.zeros((64, 64, 3), np.float32), mouth_edit).astype(int)
+    assert np.array_equal(drawn[:, :30], lines[:, :30])
+    assert np.ptp(drawn[72, 56:72]) < 0.6 * 160 and drawn[72, 56:72].mean() == pytest.approx(120 + 0.05 * 255, abs=1)
+
+
 def test_the_box_of_a_face_goes_with_eyes_and_nose_and_not_with_the_mouth(portrait: Portrait):
     rest, turned, spoken = portrait.places(motion({}, {"headRoll": 0.1, "headYaw": 0.15}, {"jawOpen": 0.9})).boxes
     assert np.allclose(rest, portrait.face_box, atol=1.0) and np.allclose(rest, spoken, atol=4.0)
@@ -297,6 +309,21 @@ def test_training_lowers_the_loss_and_goes_on_to_the_same_bits(tmp_path: Path, m
     assert all(torch.equal(kept[name], before[name]) != ("drawing.last" in name) for name in before if "last" in name)
     with pytest.raises(InputError, match="size small"):
         training.train_renderer(made_up(6), PortraitSettings(size="small"), tmp_path / "other", whole)
+
+
+def test_rendered_heads_are_the_whole_casts_and_turn_no_further_than_a_portrait_follows():
+    names = {data._somebody(np.random.default_rng(seed))[0].name for seed in range(3)}
+    assert len(names) > 1
+    loud = MotionClip(np.full((3, 55), 0.9, np.float32), 25.0, ARKIT)
+    spoken = data._spoken(loud, np.random.default_rng(0))
+    assert (np.abs(spoken.values[:, 52:]) < portraits.MOST_TURN_RAD).all() and spoken.values[:, :52].max() <= 1
+
+
+def test_rendered_heads_are_seen_by_cameras_as_poor_as_a_videos():
+    fine = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    seen = [data._photographed(fine, number, PortraitSettings()) for number in (0, 1, 0)]
+    assert np.array_equal(seen[0], seen[2]) and not np.array_equal(seen[0], seen[1])
+    assert seen[0].shape == fine.shape and np.abs(np.diff(seen[0].astype(float), axis=1)).mean() < 40
 
 
 def test_at_the_size_of_the_paper_one_step_has_gradients_in_every_network():

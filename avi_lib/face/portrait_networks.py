@@ -38,6 +38,8 @@ FORMAT, KIND = 1, "portrait renderer"
 MOST_FLOW = 2.0  # pixels of the flow's own grid, a quarter of the picture's
 EDGE = 0.12  # share of a crop over which what is learned fades towards its edge
 GENTLE = 0.1  # of what the last layer of an editing network gives: it begins at zero, and AdamW's first steps are large
+STRONG = 0.1  # of what is drawn in a mouth, from which on it takes the place of the layers' finest lines too
+SOFT = 0.7  # deviation of the bell that takes these out, in pixels of the mouth's crop
 TOGETHER = 8  # pictures that go through the networks at a time
 _REMEDY = "train it with notebook 08"
 
@@ -385,7 +387,10 @@ def redrawn(
 def _applied(
     picture: Picture, face: np.ndarray, mouth: np.ndarray, flow: np.ndarray, edit: np.ndarray, mouth_edit: np.ndarray
 ) -> Picture:
-    """The whole picture bent by the flow of its face, with what is added to face and mouth."""
+    """The whole picture bent by the flow of its face, with what is added to face and mouth.
+
+    Lines too fine for the mouth's crop, such as the edges of teeth, fade where much is drawn over them.
+    """
     result = picture.copy()
     height, width = picture.shape[:2]
     left, top = np.clip(np.floor(face[:2]).astype(int), 0, (width - 1, height - 1))
@@ -395,7 +400,11 @@ def _applied(
     columns, rows = (np.arange(side, dtype=np.float32) for side in size)
     places = np.stack(np.meshgrid(columns, rows), axis=-1) + bent + origin.astype(np.float32)
     changed: Any = cv2.remap(picture, places, np.zeros(0), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    added = _laid(edit, face, origin, size) + _laid(mouth_edit, mouth, origin, size)
+    drawn = _laid(mouth_edit, mouth, origin, size)
+    soft = SOFT * float(mouth[2] - mouth[0]) / mouth_edit.shape[1]
+    new = cv2.GaussianBlur(np.clip(np.abs(drawn).max(axis=2) / STRONG, 0, 1), (0, 0), soft)[..., None]
+    changed = changed + new * (cv2.GaussianBlur(changed, (0, 0), soft).astype(np.float32) - changed)
+    added = _laid(edit, face, origin, size) + drawn
     result[top:low, left:right] = np.clip(np.rint(changed + 255 * added), 0, 255)
     return result
 
