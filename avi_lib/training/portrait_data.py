@@ -28,6 +28,7 @@ from avi_lib.errors import InputError
 from avi_lib.face.camera import FRAMINGS, View
 from avi_lib.face.head import HEADS, Head, load_head
 from avi_lib.face.portrait import FIRM, MOST_TURN_RAD, Portrait, place_of, portrait_of
+from avi_lib.face.portrait import RECIPE as LAYERS_RECIPE
 from avi_lib.face.portrait_layers import project
 from avi_lib.face.portrait_networks import SIZES, Crops, Shape, as_maps, crops_of, windows
 from avi_lib.face.tracking import FaceFollower, pictures_of
@@ -39,8 +40,8 @@ from avi_lib.settings import PortraitSettings, RenderSettings
 from avi_lib.speech.decode import VIDEO_SUFFIXES
 from avi_lib.speech.loading import load_voice
 
-RECIPE = 2
-"""Part of the key under which examples are kept: raise it when what they are changes."""
+RECIPE = [3, LAYERS_RECIPE]
+"""Part of the key under which examples are kept: raise it when what they are changes, as the layers' does."""
 FPS = 25.0
 PART_S = 4.0  # a video is cut into parts this long, and a shorter one is a part
 HELD_OUT = 5  # every so many parts one is held out
@@ -263,7 +264,7 @@ def _gathered(
 def rendered(speech: Sequence[Path], settings: PortraitSettings) -> Examples:
     """Examples of heads that nobody is: faces, skins, light and backdrops drawn anew, performing what is said."""
     what = settings.model_dump(include={"size", "people", "frames"}) | {"seed": settings.train.seed}
-    key = {"what": "rendered heads", "recipe": RECIPE, "speech": [file_sha256(each) for each in speech], **what}
+    key = {"what": "rendered", "recipe": RECIPE, "speech": [file_sha256(each) for each in speech], **what}
     return Examples(**cached(cache_folder() / "portraits", key, lambda: _render(speech, settings)))
 
 
