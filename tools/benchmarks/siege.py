@@ -481,7 +481,8 @@ def hostile_paths(count: int, folder: Path) -> Iterator[Attack]:
     for number in range(count):
         rng = np.random.default_rng([9, number])
         kind = list(attacks)[number % len(attacks)]
-        shutil.rmtree(inside, ignore_errors=True)
+        while inside.exists():  # a kernel that ends may still write there
+            shutil.rmtree(inside, ignore_errors=True)
         inside.mkdir()
         treasure = sorted(outside.iterdir())
         before = folder_files(outside).keys()
