@@ -112,7 +112,8 @@ class Killing:
             right = status == expected or (done and (victim == "run" or process.returncode == 0))
             if status == "failed":
                 right &= failure is not None and failure["signal"] == "SIGKILL" and took_s < FAILED_WITHIN_S
-                right &= "SIGKILL" in said and len(said.splitlines()) == 1
+                right &= sum("SIGKILL" in line for line in said.splitlines()) == 1
+                right &= all(line.startswith("avi: ") for line in said.splitlines())  # what begins and ends is told too
             where = f" in {failure['stage']}, cell {failure['cell']}, said after {took_s:.2f} s" if failure else ""
             story = f"{status}{where}"
             resume_run(run, self.root)
