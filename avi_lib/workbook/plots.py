@@ -570,7 +570,13 @@ def browse_trajectories(motions: Mapping[str, MotionClip]) -> go.Figure:
         label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
         figure.update_yaxes(title_text=label, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)
-    legend = {"font": {"size": 10}, "tracegroupgap": 0}
+    legend = {
+        "orientation": "h",
+        "yanchor": "bottom",
+        "y": 1.01,
+        "font": {"size": 10},
+        "tracegroupgap": 0,
+    }  # beside, names take the room
     figure.update_layout(
         height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40}, legend=legend
     )
