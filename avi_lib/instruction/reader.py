@@ -231,14 +231,15 @@ class Reader:
         in_order, readable = _sigmoid(answer.flags)
         if readable < self.thresholds.readable or not is_english(text):
             return ()
-        said = scan(text) if in_order <= 0.5 else None
+        found = scan(text)
+        said = found if in_order <= 0.5 else None
         first, *rest = (self._state(answer, number, said) for number in range(2 if in_order > 0.5 else 1))
         if first is None:
             return None, *rest
         forbidden = _sigmoid(answer.forbidden) >= self.thresholds.forbidden
         still = {name: 0.0 for name, no in zip(UNITS, forbidden, strict=False) if no and name not in first.units}
         denied = [name for name, no in zip(EMOTIONS, forbidden[len(UNITS) :], strict=True) if no]
-        asked = {name for each in (first, *rest) if each for name in each.emotions} | _named(scan(text)).keys()
+        asked = {name for each in (first, *rest) if each for name in each.emotions} | _named(found).keys()
         denied = [name for name in denied if name not in asked]
         return first._replace(units={**first.units, **dict([*still.items()][:MOST_UNITS])}, denied=tuple(denied)), *rest
 

@@ -570,16 +570,10 @@ def browse_trajectories(motions: Mapping[str, MotionClip]) -> go.Figure:
         label = f"{group} (rad)" if group == "head" else group.replace("_", ", ")
         figure.update_yaxes(title_text=label, row=row, col=1)
     figure.update_xaxes(title_text="time (s)", row=len(groups), col=1)
-    legend = {
-        "orientation": "h",
-        "yanchor": "bottom",
-        "y": 1.01,
-        "font": {"size": 10},
-        "tracegroupgap": 0,
-    }  # beside, names take the room
-    figure.update_layout(
-        height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40}, legend=legend
-    )
+    # The legend stands above: beside the curves its names would take their room.
+    legend = {"orientation": "h", "yanchor": "bottom", "y": 1.01, "font_size": 10, "tracegroupgap": 0}
+    figure.update_layout(height=170 * len(groups) + 80, template="plotly_white", margin={"t": 30, "b": 40})
+    figure.update_layout(legend=legend)
     return figure
 
 
@@ -595,12 +589,15 @@ def view_mesh(head: RiggedHead, motion: MotionClip, most: int = 16) -> go.Figure
     picks = np.unique(np.linspace(0, len(motion) - 1, min(most, len(motion))).astype(int)).tolist()
     names = [f"{pick / motion.fps:.2f}" for pick in picks]
     size = np.array(head.atlas.shape[1::-1])
-    across, down = np.clip((head.uv * size.astype(np.float32)).astype(int), 0, size - 1).T
-    colours = (head.atlas[down, across] * head.occlusion[:, None]).clip(0, 255).astype(np.uint8)
+
+    def texels(uv: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        across, down = np.clip((uv * size.astype(np.float32)).astype(int), 0, size - 1).T
+        return down, across
+
+    colours = (head.atlas[texels(head.uv)] * head.occlusion[:, None]).clip(0, 255).astype(np.uint8)
     solid = head.triangles
     if head.alpha is not None:
-        across, down = np.clip((head.uv[solid].mean(axis=1) * size.astype(np.float32)).astype(int), 0, size - 1).T
-        solid = solid[head.alpha[down, across] >= MOSTLY_SOLID]
+        solid = solid[head.alpha[texels(head.uv[solid].mean(axis=1))] >= MOSTLY_SOLID]
     places = [dict(zip("xyz", np.ascontiguousarray(each.T), strict=True)) for each in head.move(motion.at(picks))]
     mesh = go.Mesh3d(
         **places[0],
