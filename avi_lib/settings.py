@@ -204,7 +204,7 @@ class InstructorSettings(Settings):
     """The instructor, its training data, and how it is trained: it listens, is aligned with sentences, and speaks."""
 
     penalty: float = Field(0.5, gt=0, description="of half the squared weights of the linear maps to classes")
-    axes: int = Field(200, ge=2, description="directions of most variance that these maps read")
+    axes: int = Field(400, ge=2, description="directions of most variance that these maps read")
     features: int = Field(160, ge=16, le=2048, multiple_of=16, description="features of a query")
     queries: int = Field(0, ge=0, le=64, description="queries of the Q-Former; 0 leaves it out")
     blocks: int = Field(2, ge=1, le=24, description="blocks of the Q-Former")

@@ -11,13 +11,13 @@ import numpy as np
 import soundfile
 from jaxtyping import Float32
 
-from avi_lib.speech.encoders import SpeechEncoder
+from avi_lib.speech.encoders import WindowedEncoder
 
 RATE_HZ = 16_000
 WORDS = (("MAMA", ("M", "AA", "M", "AA")), ("BEE", ("B", "IY")), ("FIVE", ("F", "AY", "V")))
 
 
-class StillEncoder(SpeechEncoder):
+class StillEncoder(WindowedEncoder):
     """Stands in for a speech encoder: the level of every 20 ms, and a one."""
 
     name, dim, layers, fingerprint, reason = "still", 2, 1, "0" * 64, "made up for a test"

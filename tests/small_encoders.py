@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
+from avi_lib.speech.encoders import HOP, RATE_HZ, WindowedEncoder
 
 NETWORK = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 WAVEFORM = NETWORK | {"conv_dim": (8,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
@@ -46,7 +46,7 @@ def tone(seconds: float, seed: int = 0) -> np.ndarray:
     return (envelope * np.clip(0.3 * rng.standard_normal(len(times_s)), -1, 1)).astype(np.float32)
 
 
-class Echo(SpeechEncoder):
+class Echo(WindowedEncoder):
     """Gives back the first sample of each frame, so that windows must agree."""
 
     name = reason = fingerprint = "echo"

@@ -13,7 +13,7 @@ from small_priors import Letters
 
 from avi_lib.instruction.instructor_network import UNITS
 from avi_lib.settings import InstructorSettings, TrainSettings
-from avi_lib.speech.encoders import HOP, SpeechEncoder
+from avi_lib.speech.encoders import HOP, WindowedEncoder
 from avi_lib.speech.voice import AcousticFeatures
 from avi_lib.training.instructor import FrozenModels, TrainedInstructor, train_instructor
 from avi_lib.training.instructor_data import BankClip, FeatureBank
@@ -38,7 +38,7 @@ SETTINGS = InstructorSettings(
 )
 
 
-class Mirror(SpeechEncoder):
+class Mirror(WindowedEncoder):
     """A speech encoder whose states are the first samples of every frame."""
 
     name = reason = fingerprint = "mirror"

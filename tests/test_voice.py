@@ -16,7 +16,7 @@ from small_encoders import tone
 
 from avi_lib.errors import InputError
 from avi_lib.speech import voice as module
-from avi_lib.speech.encoders import HOP, RATE_HZ, SpeechEncoder
+from avi_lib.speech.encoders import HOP, RATE_HZ, WindowedEncoder
 from avi_lib.speech.loading import load_voice
 from avi_lib.speech.phones import (
     ARPABET,
@@ -71,7 +71,7 @@ def sung(hz, depth_st=0.0, rate_hz=4.0, level=0.5):
     return (level * wave * envelope / np.abs(wave).max()).astype(np.float32)
 
 
-class Counting(SpeechEncoder):
+class Counting(WindowedEncoder):
     """Two layers: the frame's number, and its negative."""
 
     name = reason = fingerprint = "counting"

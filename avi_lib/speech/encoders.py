@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache, partial
@@ -27,7 +27,7 @@ from jaxtyping import Float, Float32, Num
 from scipy.sparse import csr_array
 from tqdm import tqdm
 
-from avi_lib.errors import InputError
+from avi_lib.errors import InputError, expect
 from avi_lib.files import content_sha256, file_sha256
 from avi_lib.models import load_pretrained, locate, read_config
 from avi_lib.workers import one_blas_thread
@@ -82,27 +82,76 @@ class SpeechEncoder(ABC):
         """The words of a wave; "" of an encoder that has no decoder."""
         return ""
 
+    @abstractmethod
     def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a wave (samples,) float32 at 16 kHz, of any length and level.
 
         The same wave gives the same bytes at every call. Raises InputError for an empty wave, another type or shape
         and samples that are not finite.
         """
-        return self._features(wave, 1, partial(self._encode_window, every_layer=False))[0]
 
+    @abstractmethod
     def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of every layer, the network's input embedding first and what `encode` gives last."""
-        return self._features(wave, self.layers, partial(self._encode_window, every_layer=True))
 
+    @abstractmethod
     def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of the layers named in `early` alone."""
-        return self._features(wave, len(self.early), self._encode_early)
 
+    @abstractmethod
     def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a piece of a longer sound, of a window at most, while that is still spoken.
 
         The sound's peak, and the loudest band of its spectrum at that level, are told, as the piece does not know them.
         """
+
+
+class JoinedEncoder(SpeechEncoder):
+    """Several encoders side by side: their numbers follow on one another; layers are the early ones and the last."""
+
+    def __init__(self, encoders: Sequence[SpeechEncoder]) -> None:
+        counts = {len(each.early) for each in encoders}
+        expect(len(counts) == 1, "encoders with as many early layers", f"{sorted(counts)}", "join deeper ones")
+        self._encoders, self.layers = encoders, 1 + counts.pop()
+        self.name, self.reason = ("+".join(each.name for each in encoders), "; ".join(e.reason for e in encoders))
+        self.dim = sum(each.dim for each in encoders)
+        self.fingerprint = content_sha256([each.fingerprint for each in encoders])
+        self.window, self.overlap = (min(getattr(e, name) for e in encoders) for name in ("window", "overlap"))
+
+    @property
+    def early(self) -> tuple[int, ...]:
+        return tuple(range(self.layers - 1))
+
+    def transcribe(self, wave: Wave) -> str:
+        return next(filter(None, (each.transcribe(wave) for each in self._encoders)), "")
+
+    def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
+        return np.concatenate([each.encode(wave) for each in self._encoders], axis=1)
+
+    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
+        own = [(each, each.encode_layers(wave)) for each in self._encoders]
+        return np.concatenate([states[[*each.early, -1]] for each, states in own], axis=2)
+
+    def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
+        return np.concatenate([each.encode_early(wave) for each in self._encoders], axis=2)
+
+    def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
+        return np.concatenate([each.encode_piece(wave, peak, loudest_log10) for each in self._encoders], axis=1)
+
+
+class WindowedEncoder(SpeechEncoder):
+    """A network that reads a long wave in windows that overlap."""
+
+    def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
+        return self._features(wave, 1, partial(self._encode_window, every_layer=False))[0]
+
+    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
+        return self._features(wave, self.layers, partial(self._encode_window, every_layer=True))
+
+    def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
+        return self._features(wave, len(self.early), self._encode_early)
+
+    def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
         frames = -(-len(wave) // HOP)
         return self._encode_window(self._prepare(wave / np.float32(peak), frames, loudest_log10), 0, frames, False)[0]
 
@@ -137,20 +186,23 @@ class SpeechEncoder(ABC):
 
 
 def load_encoder(name_or_path: str = "whisper-tiny-en") -> SpeechEncoder:
-    """A frozen speech encoder by its name in `avi models`, or from a folder; the last two loaded are kept.
+    """A frozen speech encoder by its name in `avi models`, or from a folder; the last three loaded are kept.
 
     A folder holds Whisper in CTranslate2 form (config.json, model.bin), or HuBERT, wav2vec 2.0, WavLM or Whisper as
-    transformers saves them (config.json and safetensors). One processor thread is used, and results are the same at
-    every call. Raises InputError for a folder that is no such model or is damaged, and AssetError when a model named
+    transformers saves them (config.json and safetensors). Several, with a + between them, are read side by side. One
+    processor thread is used, and results are the same at every call. Raises InputError for a folder that is no such model or is damaged, and AssetError when a model named
     cannot be found.
     """
+    parts = name_or_path.split("+")
+    if len(parts) > 1 and not os.path.isdir(name_or_path):  # noqa: PTH112 (False for what no path can be)
+        return JoinedEncoder([load_encoder(each) for each in parts])
     found = locate(name_or_path, "speech encoder")
     files = sorted(path for path in found.folder.iterdir() if path.is_file())
     contents = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
     return _load(found.folder, contents, found.name, found.described)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str) -> SpeechEncoder:
     """The encoder of a folder whose files are as `contents` says."""
     kind = read_config(folder / "config.json").get("model_type")
@@ -289,7 +341,7 @@ OVERLAP = 50
 """Frames that windows share; sharing 2 s was no better."""
 
 
-class CTranslateWhisper(SpeechEncoder):
+class CTranslateWhisper(WindowedEncoder):
     """Whisper's encoder from a folder with config.json and model.bin; InputError when they cannot be loaded.
 
     The last layer comes from the library, which gives no other; those before it from the same weights in torch.
@@ -423,7 +475,7 @@ WAVEFORM_WINDOW, WAVEFORM_OVERLAP = 1000, 100
 """Networks on the wave have no absolute positions and were trained on up to 16-30 s: windows of 20 s that share 2 s."""
 
 
-class HubEncoder(SpeechEncoder):
+class HubEncoder(WindowedEncoder):
     """A network of transformers on the processor in float32, from a folder with config.json and safetensors.
 
     HuBERT, wav2vec 2.0 and WavLM are convolutions over the wave, 400 samples wide and 320 apart, then a transformer.

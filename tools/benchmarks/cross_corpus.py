@@ -42,10 +42,13 @@ from avi_lib.training.instructor_data import BankClip, FeatureBank, make_feature
 from tools.benchmarks.measuring import SAMPLES, Figure, Options, there
 from tools.benchmarks.scores import Classification, recall
 
+ENCODER = "whisper-tiny-en+whisper-base"
 CORPORA = {"ravdess": "ravdess", "emodb": "emodb", "crema": "table", "nemo": "table", "koemo": "table"}
 """Folders of recordings and the adapters that read them."""
 MOST = {"crema": 384, "nemo": 192}
 """Clips at most of corpora, as the shipped weights were trained."""
+TINY = 384
+"""Numbers of a state of the first of the encoders."""
 SHARED = ("angry", "happy", "neutral", "sad")
 """Emotions that all of them know."""
 FOLDS = 8
@@ -58,10 +61,13 @@ RECIPES: Mapping[str, tuple[Mapping[str, object], Callable[[FeatureBank], Featur
     "weights held a third as small": ({"penalty": 0.15}, lambda bank: bank),
     "weights held three times as small": ({"penalty": 1.5}, lambda bank: bank),
     "60 directions": ({"axes": 60}, lambda bank: bank),
+    "200 directions": ({"axes": 200}, lambda bank: bank),
     "recordings only, none augmented": ({}, lambda bank: _viewed(bank, lambda views: views[:1])),
     "first of the layers alone": ({}, lambda bank: _viewed(bank, lambda views: tuple(v[:1] for v in views))),
     "middle layer alone": ({}, lambda bank: _viewed(bank, lambda views: tuple(v[1:2] for v in views))),
     "last of the layers alone": ({}, lambda bank: _viewed(bank, lambda views: tuple(v[2:] for v in views))),
+    "Whisper-tiny.en alone": ({}, lambda bank: _viewed(bank, lambda views: tuple(v[..., :TINY] for v in views))),
+    "Whisper-base alone": ({}, lambda bank: _viewed(bank, lambda views: tuple(v[..., TINY:] for v in views))),
 }
 """Ways to listen that are compared by leaving corpora out: settings, and what is made of the features."""
 Logits = Float64[np.ndarray, "_clips _classes"]
@@ -74,7 +80,7 @@ def measure(options: Options) -> Iterator[Figure]:
     if not there(options.real, "the instructor on corpora left out"):
         return
     bank, settings = read_bank(options), profile("full").instructor
-    encoder = load_encoder()
+    encoder = load_encoder(ENCODER)
     shape = InstructorShape(
         encoder=encoder.name, encoder_fingerprint=encoder.fingerprint, states=encoder.dim, layers=len(encoder.early),
         text_encoder="", text_fingerprint="", text=1, language_model="", language_fingerprint="", width=1,
@@ -94,7 +100,7 @@ def read_bank(options: Options) -> FeatureBank:
     found += [RawCorpus(name, adapter, Path()) for name, adapter in CORPORA.items()]
     chosen = [each if each.folder.parts else each._replace(folder=options.real / each.name) for each in found]
     views = profile("full").instructor.views
-    bank = make_feature_bank(chosen, "whisper-tiny-en", views, 0, options.cache, most=MOST)
+    bank = make_feature_bank(chosen, ENCODER, views, 0, options.cache, most=MOST)
     return _viewed(
         bank, lambda own: tuple(view.mean(axis=1, keepdims=True, dtype=np.float32).astype(np.float16) for view in own)
     )
@@ -139,9 +145,10 @@ def travel(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettin
     """Every corpus heard by what was fitted on the others: recipes, a plain probe, a neutral recording, confidence."""
     for name, (changes, change) in RECIPES.items():
         own = change(bank)
-        layers = shape.model_copy(update={"layers": own.views[0][0].shape[0]})
+        layers, _, states = own.views[0][0].shape
+        read = shape.model_copy(update={"layers": layers, "states": states})
         how = settings.model_copy(update=dict(changes))
-        held = {corpus: leave_out(layers, own, corpus, how) for corpus in CORPORA}
+        held = {corpus: leave_out(read, own, corpus, how) for corpus in CORPORA}
         yield from _left_out(name, {corpus: found[0] for corpus, found in held.items()})
         if name != "shipped":
             continue
@@ -150,7 +157,9 @@ def travel(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettin
         yield from _left_out("beside the mean of what the speaker said so far", {c: f[3] for c, f in held.items()})
         alone = {corpus: found[0] for corpus, found in held.items()}
         yield from _left_out("unsure ones as neutral", alone, {c: _threshold(alone, c) for c in alone})
-        yield from _paired(bank, alone)
+        yield from _paired("more than a logistic regression on the same", "-", bank, alone)
+        tiny = _viewed(bank, lambda views: tuple(view[..., :TINY] for view in views))
+        yield from _paired("more than a logistic regression on layers 1 to 3 of Whisper-tiny.en", ">= 0.03", tiny, alone)
         yield from _confidence(alone)
     clean = bank.select([clip.corpus in CLEAN for clip in bank.clips])
     among = {corpus: [clip.corpus in (*CLEAN, corpus) for clip in bank.clips] for corpus in CORPORA}
@@ -177,7 +186,7 @@ def _left_out(name: str, held: Held, least: Mapping[str, tuple[float, float]] | 
     yield Figure(f"corpora left out, four emotions: {name}", float(np.mean(values)), "", must, ", ".join(words))
 
 
-def _paired(bank: FeatureBank, held: Held) -> Iterator[Figure]:
+def _paired(name: str, must: str, bank: FeatureBank, held: Held) -> Iterator[Figure]:
     """The instructor minus a logistic regression of the four emotions on the recordings' means."""
     numbers = clip_means([views[0] for views in bank.views])
     every = np.array([clip.emotion in SHARED for clip in bank.clips])
@@ -198,7 +207,7 @@ def _paired(bank: FeatureBank, held: Held) -> Iterator[Figure]:
     ends = [np.percentile(each, (2.5, 97.5)) for each in (*drawn, np.mean(drawn, axis=0))]
     words = ", ".join(f"{c} {g:+.2f} ({a:+.2f} to {b:+.2f})" for c, g, (a, b) in zip(held, gains, ends, strict=False))
     words = f"{ends[-1][0]:+.3f} to {ends[-1][1]:+.3f}; {words}"
-    yield Figure("more than a logistic regression on the same", float(np.mean(gains)), "", ">= 0.03", words)
+    yield Figure(name, float(np.mean(gains)), "", must, words)
 
 
 def _confidence(held: Held) -> Iterator[Figure]:

@@ -135,9 +135,9 @@ def measure(options: Options) -> Iterator[Figure]:
     changes = {"steps": STEPS, "average": 0.99, "batch": BATCH, "warmup": STEPS // 10, "save_every": 50}
     train = settings.train.model_copy(update=changes | {"learning_rate": 1.5e-3})
     few = settings.model_copy(update={"scripts": SCRIPTS, "train": train})
-    yield from measure_peer(
-        corpora(options), encoder, few, make_folder(ROOT / "outputs" / "peer"), options.cache / "texts"
-    )
+    folder = ROOT / "outputs" / "peer"
+    make_folder(folder)
+    yield from measure_peer(corpora(options), encoder, few, folder, options.cache / "texts")
 
 
 def measure_peer(
