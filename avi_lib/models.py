@@ -40,7 +40,7 @@ RelativePath = Annotated[str, Field(pattern=r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$")]
 
 
 class Pinned(Settings):
-    """A data file: its name in the cache, its path inside the wheel, or those of its parts in order, and its content."""
+    """A data file: its name in the cache, its path inside a wheel or those of its parts in order, and its content."""
 
     name: RelativePath
     member: RelativePath | tuple[RelativePath, ...]

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Float32, Num
@@ -45,6 +45,7 @@ Wave = Float32[np.ndarray, " samples"]
 Read = Float32[np.ndarray, "*bins steps"]
 """What a network reads: samples, or columns of a spectrogram."""
 States = Float32[np.ndarray, "layers frames dim"]
+Which = Literal["last", "every", "early"]
 
 
 class SpeechEncoder(ABC):
@@ -54,56 +55,50 @@ class SpeechEncoder(ABC):
         name: what the encoder is called in figures and records.
         dim: length of a feature vector.
         layers: number of layers that `encode_layers` gives.
+        early: which of them tell how something is said, see `WindowedEncoder`.
         fps: frames a second, always 50.
         fingerprint: SHA-256 over the model's files, the library that runs it and the settings that decide the numbers.
         reason: why this model and where from, and its licence.
-        window: longest stretch that is encoded at once, in frames.
-        overlap: frames that consecutive windows share.
     """
 
     name: str
     dim: int
     layers: int
+    early: tuple[int, ...]
     fps: float = FPS
     fingerprint: str
     reason: str
-    window: int
-    overlap: int
-
-    @property
-    def early(self) -> tuple[int, ...]:
-        """Numbers of the layers at a quarter, half and three quarters of the depth.
-
-        They tell how something is said wherever it was recorded; the last ones tell what is said, and the studio.
-        """
-        return tuple(sorted({round((self.layers - 1) * share) for share in (0.25, 0.5, 0.75)}))
 
     def transcribe(self, wave: Wave) -> str:
         """The words of a wave; "" of an encoder that has no decoder."""
         return ""
 
-    @abstractmethod
     def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a wave (samples,) float32 at 16 kHz, of any length and level.
 
         The same wave gives the same bytes at every call. Raises InputError for an empty wave, another type or shape
         and samples that are not finite.
         """
+        return self._encode(wave, "last")[0]
 
-    @abstractmethod
     def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of every layer, the network's input embedding first and what `encode` gives last."""
+        return self._encode(wave, "every")
 
-    @abstractmethod
     def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
         """Features of the layers named in `early` alone."""
+        return self._encode(wave, "early")
 
-    @abstractmethod
     def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
         """Features of the last layer for a piece of a longer sound, of a window at most, while that is still spoken.
 
         The sound's peak, and the loudest band of its spectrum at that level, are told, as the piece does not know them.
         """
+        raise InputError("an encoder that can be asked while speech goes on", self.name, "use one encoder alone")
+
+    @abstractmethod
+    def _encode(self, wave: Any, which: Which) -> States:
+        """Features of some layers of the whole wave."""
 
 
 class JoinedEncoder(SpeechEncoder):
@@ -113,47 +108,49 @@ class JoinedEncoder(SpeechEncoder):
         counts = {len(each.early) for each in encoders}
         expect(len(counts) == 1, "encoders with as many early layers", f"{sorted(counts)}", "join deeper ones")
         self._encoders, self.layers = encoders, 1 + counts.pop()
-        self.name, self.reason = ("+".join(each.name for each in encoders), "; ".join(e.reason for e in encoders))
+        self.early = tuple(range(self.layers - 1))
+        self.name, self.reason = "+".join(each.name for each in encoders), "; ".join(each.reason for each in encoders)
         self.dim = sum(each.dim for each in encoders)
         self.fingerprint = content_sha256([each.fingerprint for each in encoders])
-        self.window, self.overlap = (min(getattr(e, name) for e in encoders) for name in ("window", "overlap"))
-
-    @property
-    def early(self) -> tuple[int, ...]:
-        return tuple(range(self.layers - 1))
 
     def transcribe(self, wave: Wave) -> str:
+        """As the first of them that has a decoder."""
         return next(filter(None, (each.transcribe(wave) for each in self._encoders)), "")
 
-    def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
-        return np.concatenate([each.encode(wave) for each in self._encoders], axis=1)
-
-    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
-        own = [(each, each.encode_layers(wave)) for each in self._encoders]
-        return np.concatenate([states[[*each.early, -1]] for each, states in own], axis=2)
-
-    def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
-        return np.concatenate([each.encode_early(wave) for each in self._encoders], axis=2)
-
-    def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
-        return np.concatenate([each.encode_piece(wave, peak, loudest_log10) for each in self._encoders], axis=1)
+    def _encode(self, wave: Any, which: Which) -> States:
+        own = [(each, each._encode(wave, which)) for each in self._encoders]
+        kept = [states[[*each.early, -1]] if which == "every" else states for each, states in own]
+        return np.concatenate(kept, axis=2)
 
 
 class WindowedEncoder(SpeechEncoder):
-    """A network that reads a long wave in windows that overlap."""
+    """A network that reads a long wave in windows that overlap.
 
-    def encode(self, wave: Num[np.ndarray, "*channels samples"]) -> Float32[np.ndarray, "frames dim"]:
-        return self._features(wave, 1, partial(self._encode_window, every_layer=False))[0]
+    Attributes:
+        window: longest stretch that is encoded at once, in frames.
+        overlap: frames that consecutive windows share.
+    """
 
-    def encode_layers(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
-        return self._features(wave, self.layers, partial(self._encode_window, every_layer=True))
+    window: int
+    overlap: int
 
-    def encode_early(self, wave: Num[np.ndarray, "*channels samples"]) -> States:
-        return self._features(wave, len(self.early), self._encode_early)
+    @cached_property
+    def early(self) -> tuple[int, ...]:  # type: ignore[override]  # layers are known once it is loaded
+        """Numbers of the layers at a quarter, half and three quarters of the depth.
+
+        They tell how something is said wherever it was recorded; the last ones tell what is said, and the studio.
+        """
+        return tuple(sorted({round((self.layers - 1) * share) for share in (0.25, 0.5, 0.75)}))
 
     def encode_piece(self, wave: Wave, peak: float, loudest_log10: float) -> Float32[np.ndarray, "frames dim"]:
+        """As `SpeechEncoder.encode_piece`."""
         frames = -(-len(wave) // HOP)
         return self._encode_window(self._prepare(wave / np.float32(peak), frames, loudest_log10), 0, frames, False)[0]
+
+    def _encode(self, wave: Any, which: Which) -> States:
+        every = partial(self._encode_window, every_layer=which == "every")
+        layers = {"last": 1, "every": self.layers, "early": len(self.early)}[which]
+        return self._features(wave, layers, self._encode_early if which == "early" else every)
 
     def _features(self, wave: Any, layers: int, encode: Callable[[Read, int, int], States]) -> States:
         check_wave(wave)
@@ -190,8 +187,8 @@ def load_encoder(name_or_path: str = "whisper-tiny-en") -> SpeechEncoder:
 
     A folder holds Whisper in CTranslate2 form (config.json, model.bin), or HuBERT, wav2vec 2.0, WavLM or Whisper as
     transformers saves them (config.json and safetensors). Several, with a + between them, are read side by side. One
-    processor thread is used, and results are the same at every call. Raises InputError for a folder that is no such model or is damaged, and AssetError when a model named
-    cannot be found.
+    processor thread is used, and results are the same at every call. Raises InputError for a folder that is no such
+    model or is damaged, and AssetError when a model named cannot be found.
     """
     parts = name_or_path.split("+")
     if len(parts) > 1 and not os.path.isdir(name_or_path):  # noqa: PTH112 (False for what no path can be)
@@ -244,7 +241,7 @@ def window_starts(frames: int, window: int, overlap: int) -> list[int]:
     return [*range(0, frames - window, window - overlap), frames - window]
 
 
-def _fingerprint(library: str, encoder: SpeechEncoder, files: Iterable[Path]) -> str:
+def _fingerprint(library: str, encoder: WindowedEncoder, files: Iterable[Path]) -> str:
     """SHA-256 that stands for the features a model gives, from the content of its files."""
     digests = {path.name: file_sha256(path) for path in files}
     settings = {"window": encoder.window, "overlap": encoder.overlap}

@@ -159,7 +159,7 @@ def travel(bank: FeatureBank, shape: InstructorShape, settings: InstructorSettin
         yield from _left_out("unsure ones as neutral", alone, {c: _threshold(alone, c) for c in alone})
         yield from _paired("more than a logistic regression on the same", "-", bank, alone)
         tiny = _viewed(bank, lambda views: tuple(view[..., :TINY] for view in views))
-        yield from _paired("more than a logistic regression on layers 1 to 3 of Whisper-tiny.en", ">= 0.03", tiny, alone)
+        yield from _paired("more than one on layers 1 to 3 of Whisper-tiny.en", ">= 0.03", tiny, alone)
         yield from _confidence(alone)
     clean = bank.select([clip.corpus in CLEAN for clip in bank.clips])
     among = {corpus: [clip.corpus in (*CLEAN, corpus) for clip in bank.clips] for corpus in CORPORA}
