@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,20 @@ from avi_lib.errors import InputError, cause, kind_of
 from avi_lib.instruction import action_units
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, levels, opposites, prototype, quantise
 from avi_lib.instruction.grammar import MAX_LENGTH, SPEAKERS
-from avi_lib.instruction.parser import scan
+from avi_lib.instruction.parser import lexicon_words, scan
+from avi_lib.speech.phones import is_word
 
 SECOND_EMOTION = 0.7  # how much of a second emotion's prototype a mix ("happy and surprised") takes over as named units
 FADE_S = 0.6  # how long an instruction takes to come on where nothing is said: about the onset of an expression
 MOST_ENTRIES = 1000
 MOST_BYTES = 1 << 20
+SHORTEST_SLIP, SLIP = 4, 0.8  # letters of a word whose spelling is mended, and how much of a known word it must have
+_DIRECTION = r"(?:left|right|up|down)(?:wards?)?"
+_ALONE = re.compile(
+    rf"^(?:(?:at )?first,?\s+)?(?P<begin>[^,;.]+?\s)(?:to\s+\w+\s+)?{_DIRECTION}\b,?\s+(?:and\s+)?then\s+"
+    rf"(?P<end>(?:back\s+)?(?:to\s+\w+\s+)?{_DIRECTION}\W*)$",
+    re.IGNORECASE,
+)
 Faces = Mapping[str, Mapping[str, float]]  # the action units (name to strength) that show each emotion
 
 
@@ -136,11 +145,32 @@ def understand(text: str) -> Instruction:
     Raises InputError as `Instruction.parse` does.
     """
     asked = Instruction.parse(text)
+    if (plain := mended(asked)) != asked.text:
+        asked = replace(Instruction.parse(plain), said=asked.text)
     if not asked.unknown:
         return asked
     from avi_lib.instruction import reader  # which takes torch
 
-    return reader.read(asked.text)
+    return replace(reader.read(asked.text), said=asked.said or asked.text)
+
+
+def mended(asked: Instruction) -> str:
+    """The text of a parsed sentence with its slips mended.
+
+    A word of no dictionary becomes the parser's own word that it nearly is ("hapy"), names aside; a direction that
+    stands alone in the second half gets the words of the first ("looks left, then right").
+    """
+    text = asked.text
+    for word in asked.unknown:
+        name = re.search(rf"\S\s+{re.escape(word)}\b", text) if word[:1].isupper() else None
+        if len(word) >= SHORTEST_SLIP and word.isalpha() and not name and not is_word(word.casefold()):
+            like = [known for known in lexicon_words() if known[0] == word[0].casefold()]
+            for near in get_close_matches(word.casefold(), like, 1, SLIP):
+                text = re.sub(rf"\b{re.escape(word)}\b", near, text)
+    if not (found := _ALONE.match(text)):
+        return text
+    begin = re.sub(r"^(He|She|They|A|The)\b", lambda who: who[0].lower(), found["begin"])
+    return f"{text[: found.start('end')]}{begin}{found['end']}"
 
 
 def expression_targets(instruction: Instruction, faces: Faces | None = None) -> dict[str, float]:

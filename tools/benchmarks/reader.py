@@ -18,7 +18,7 @@ import numpy as np
 
 from avi_lib.instruction.action_units import EMOTION_CLASSES, prototype
 from avi_lib.instruction.grammar import class_words
-from avi_lib.instruction.instruction import Instruction, expression_targets, in_order
+from avi_lib.instruction.instruction import Instruction, expression_targets, in_order, mended
 from avi_lib.instruction.language_model import TextEncoder, load_language_model
 from avi_lib.instruction.parser import scan
 from avi_lib.instruction.reader import UNREAD, Reader, load_reader
@@ -87,7 +87,7 @@ def _unreadable() -> list[dict[str, Any]]:
 
 def reads(reader: Reader, texts: Sequence[str]) -> list[Instruction]:
     """As `understand` does, many at once."""
-    asked = [Instruction.parse(text) for text in texts]
+    asked = [Instruction.parse(mended(Instruction.parse(text))) for text in texts]
     free = [i for i, each in enumerate(asked) if each.unknown]
     for i, each in zip(free, reader.instructions([asked[i].text for i in free]), strict=True):
         asked[i] = each
