@@ -38,6 +38,7 @@ from avi_lib.instruction.instruction import (
     evenly,
     expression_targets,
     load_timeline,
+    mended,
     normalise_text,
     understand,
 )
@@ -333,6 +334,26 @@ def test_named_units_win_over_the_emotion_and_forbidden_ones_are_off():
 )
 def test_what_is_held_back_is_seen_a_little_and_what_cannot_be_stopped_is_not_denied(sentence: str, smile: float):
     assert targets(sentence)["mouthSmileLeft"] == smile
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("She is hapy and raises her left browe.", "She is happy and raises her left brow."),
+        ("A persen feels qiute angry.", "A person feels quite angry."),
+        ("First he looks left, then right.", "First he looks left, then he looks right."),
+        ("He turns his head to the left and then to the right.", "He turns his head to the left, then his head right."),
+    ],
+)
+def test_slips_are_mended_and_what_was_written_is_kept(slip, meant):
+    asked, wanted = understand(slip), Instruction.parse(meant)
+    assert (asked.emotion, asked.level, asked.action_units) == (wanted.emotion, wanted.level, wanted.action_units)
+    assert asked.said == slip and not asked.unknown
+
+
+def test_names_words_of_the_dictionary_and_plain_sentences_are_not_mended():
+    for text in ("Then Smyle is bored.", "He is a bard.", "She looks left.", "He sings, then looks up.", "Ok."):
+        assert mended(Instruction.parse(text)) == text
 
 
 def test_head_rotations_have_the_sign_of_the_motion_space():
