@@ -358,7 +358,8 @@ def _export(options: Options) -> int:
         motion, lost = converted(motion, options.space.upper(), head)
         notes += [f"converted: {lost}"] if lost else []
     save_motion(motion, options.output, head)
-    return _print(options, {"path": str(options.output), "notes": notes}, notes) if options.json or notes else 0
+    made = f"motion: {', '.join(str(path) for path in written_files(options.output))}"
+    return _print(options, {"path": str(options.output), "notes": notes}, [*notes, made])
 
 
 def _evaluate(options: Options) -> int:

@@ -16,7 +16,7 @@ import json
 import re
 import tempfile
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -234,7 +234,8 @@ class Corpus:
         self.folder = place(folder)
         description = read_description(self.folder)
         if description is None:
-            raise InputError("a prepared corpus", f"{folder} without one", "make it with `avi prepare`")
+            do = f"make it with `avi prepare ADAPTER SOURCE {folder}` (adapters: docs/corpora.md)"
+            raise InputError("a prepared corpus", f"{folder} without one", do)
         if (made := description.get("format")) != FORMAT:
             raise InputError(f"a corpus of format {FORMAT}", f"format {made} in {folder}", "prepare it again")
         self.description: dict[str, Any] = description
@@ -381,12 +382,15 @@ def prepare_corpora(
     """Corpora prepared, each below a folder under its own name, and opened; what is there already is found again.
 
     `chosen` are raw corpora, see `choose_corpora`; `use` names corpora in the folder `prepared` that are taken just as
-    they are instead, with commas between them. Where these lack what a training needs, the shipped samples among the
-    chosen ones are taken as well, which is printed.
+    they are instead, with commas between them; of the chosen ones that are not there yet, they are prepared. Where
+    these lack what a training needs, the shipped samples among the chosen ones are taken as well, which is printed.
     """
     from avi_lib.corpus.prepare import prepare
 
     names = [name.strip() for name in use.split(",") if name.strip()]
+    for raw in chosen:
+        if raw.name in names and read_description(prepared / raw.name) is None:
+            prepare(raw.adapter, raw.folder, prepared / raw.name, settings, progress=True)
     corpora, wanted = [Corpus(prepared / name) for name in names], list(() if names else chosen)
     if corpora and (missing := lacking(corpora)) and "samples" not in names:
         wanted = [raw for raw in chosen if raw.name == "samples"]
@@ -401,7 +405,7 @@ def lacking(corpora: Sequence[Corpus]) -> list[str]:
     clips = [clip for corpus in corpora for clip in corpus.clips]
     needs = {
         "clip to train on": any(clip.split == "train" for clip in clips),
-        "speaker held out": any(clip.split in ("validation", "test") for clip in clips),
+        "performed clips of speakers that are held out, two or more of a split": bool(_judged(corpora, set())),
         "performed motion, from which is learned what can be asked for": any(c.motion == "performed" for c in clips),
     }
     return [what for what, there in needs.items() if not there]
@@ -541,18 +545,23 @@ def held_out(corpora: Sequence[Corpus], known_words: bool = False) -> list[Item]
     """
     spoken = {clip.text for corpus in corpora for clip in corpus.select(split="train")} - {None}
     trained_on = set() if known_words else spoken
-    found = [
-        Item(corpus, clip)
-        for split in ("test", "validation")
-        for corpus in corpora
-        for clip in corpus.select(split=split, motion="performed")
-        if clip.features and corpus.partners(clip) and clip.text not in trained_on
-    ]
+    found = _judged(corpora, trained_on)
     if not found:
         names = ", ".join(str(corpus.folder) for corpus in corpora) or "no corpus"
         do = "add a corpus of three speakers or more that is performed, such as the samples"
         raise InputError("performed clips whose speaker and words are held out", f"none in {names}", do)
     return found
+
+
+def _judged(corpora: Sequence[Corpus], known: Set[str | None]) -> list[Item]:
+    """Performed clips of the test and the validation that have a partner, but for those whose text is known."""
+    return [
+        Item(corpus, clip)
+        for split in ("test", "validation")
+        for corpus in corpora
+        for clip in corpus.select(split=split, motion="performed")
+        if clip.features and corpus.partners(clip) and clip.text not in known
+    ]
 
 
 def shared_voices(corpora: Sequence[Corpus]) -> frozenset[str]:

@@ -366,14 +366,25 @@ def _take_part(stage: Callable[..., object], parts: Sequence[Any], how: Mapping[
     stage(*parts, **how, progress=False)
 
 
+LICENCES = {
+    **dict.fromkeys(("samples", "synthesised"), "Apache-2.0"),
+    **dict.fromkeys(("ravdess", "nemo", "koemo", "av_ravdess_au"), "CC-BY-NC-SA-4.0"),
+    "av_grid_s1": "CC-BY-4.0",
+    "crema": "ODbL-1.0",
+    "emodb": "CC0-1.0",
+    "facegood": "MIT",
+}
+"""Licences of well-known corpora, by the names that folders of theirs have here."""
+
+
 def about_training(
     corpora: Sequence[str], settings: Settings, licences: Mapping[str, str], digest: str
 ) -> dict[str, object]:
     """For the header of a file of weights: corpora with their licences, settings, digest of the training data.
 
-    corpora, licences: names of corpora, and licences by name.
+    corpora, licences: names of corpora, and licences by name, beside those of `LICENCES`.
     """
-    named = {name: licences.get(name, "unknown") for name in corpora}
+    named = {name: {**LICENCES, **licences}.get(name, "unknown") for name in corpora}
     return {"corpora": named, "settings": settings.model_dump(), "bank": digest}
 
 
