@@ -5,7 +5,7 @@ sentence's token states, through a network of the kind that AVI-Talking puts bef
 own loss and a contrastive one. It is trained at several learning rates, of which the one that serves it best on what is
 compared is taken; it samples without added noise, as ours, in as many calls of its network. Pooled (`max_text_len=1`)
 it has no tokens to attend to; with access to tokens it attends to 40, the sentence's own and learned padding. Ours
-reads the text alone here, as the peer does; with the parser's reading it is told beside.
+is trained on the text alone here, as the peer is; as it is shipped, with the parser's reading, it is told beside.
 """
 
 from __future__ import annotations
@@ -169,13 +169,15 @@ def measure_peer(
     bank = bank or make_bank(corpora, encoder, settings.scripts, settings.texts, settings.train.seed, folder=texts)
     held = held_out_bank(corpora, encoder, "wording", settings.held_out, 1, folder=texts)
     ours, _ = train_prior(bank, encoder, settings, folder / "ours", progress=progress)
+    text = settings.model_copy(update={"text_alone": 1.0 - settings.dropped, "parse_alone": 0.0})
+    reads, _ = train_prior(bank, encoder, text, folder / "ours-text", progress=progress)
     true, how = normal(ours, held.styles), SampleSettings()
     first, calls = [each[0] for each in held.texts_of], 2 * how.steps - 1
-    own, parsed = (score_styles(draw_bank(ours, held, how, parsed=each), true) for each in (False, True))
+    mixed, parsed = (score_styles(draw_bank(ours, held, how, parsed=each), true) for each in (False, True))
+    own = score_styles(draw_bank(reads, held, how, parsed=False), normal(reads, held.styles))
     for what, found in parsed.items():
-        yield Figure(
-            f"with the parser's reading: {what}", found.value, "", "-", f"from the text alone {own[what].value:.3f}"
-        )
+        others = f"its text alone {mixed[what].value:.3f}; trained on text alone {own[what].value:.3f}"
+        yield Figure(f"with the parser's reading: {what}", found.value, "", "-", others)
     chosen: dict[str, PeerModel] = {}
     for form, tokens in FORMS.items():
         peers = []
