@@ -96,6 +96,9 @@ class SpeechEncoder(ABC):
         """
         raise InputError("an encoder that can be asked while speech goes on", self.name, "use one encoder alone")
 
+    def rest(self) -> None:  # noqa: B027 (most kinds have nothing to let go of)
+        """Let go of what the last layer alone needs."""
+
     @abstractmethod
     def _encode(self, wave: Any, which: Which) -> States:
         """Features of some layers of the whole wave."""
@@ -112,6 +115,8 @@ class JoinedEncoder(SpeechEncoder):
         self.name, self.reason = "+".join(each.name for each in encoders), "; ".join(each.reason for each in encoders)
         self.dim = sum(each.dim for each in encoders)
         self.fingerprint = content_sha256([each.fingerprint for each in encoders])
+        for each in encoders[1:]:  # the first one writes words down, and serves the talking generator too
+            each.rest()
 
     def transcribe(self, wave: Wave) -> str:
         """As the first of them that has a decoder."""
@@ -348,27 +353,35 @@ class CTranslateWhisper(WindowedEncoder):
     overlap = OVERLAP
 
     def __init__(self, folder: Path, name: str, reason: str) -> None:
-        from ctranslate2.models import Whisper
-
-        options = {"device": "cpu", "compute_type": "float32", "inter_threads": 1, "intra_threads": 1}
-        try:
-            # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
-            with ThreadPoolExecutor(1) as apart:
-                self._model = apart.submit(Whisper, str(folder), **options).result()
-        except (RuntimeError, ValueError, MemoryError) as error:
-            got = f"{folder}: {' '.join(str(error).split())}"
-            do = "copy the model again, or for a model of `avi models` run `avi models --check`"
-            raise InputError("Whisper in CTranslate2 form", got, do) from error
         self.name, self.reason, self._file = name, reason, folder / "model.bin"
+        self._bins = int(self._model.n_mels)
         self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", self._file))
         self._places = _encoder_tensors(self._file)
         self.layers = 1 + len(
             {name.split("/")[0] for name in self._places if name.startswith("layer_")} - {"layer_norm"}
         )
-        self.dim = self._run(np.zeros((self._model.n_mels, 2), np.float32)).shape[-1]
+        self.dim = self._run(np.zeros((self._bins, 2), np.float32)).shape[-1]
+
+    @cached_property
+    def _model(self) -> Any:
+        from ctranslate2.models import Whisper
+
+        folder, options = self._file.parent, {"inter_threads": 1, "intra_threads": 1}
+        try:
+            # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
+            with ThreadPoolExecutor(1) as apart:
+                return apart.submit(Whisper, str(folder), device="cpu", compute_type="float32", **options).result()
+        except (RuntimeError, ValueError, MemoryError) as error:
+            got = f"{folder}: {' '.join(str(error).split())}"
+            do = "copy the model again, or for a model of `avi models` run `avi models --check`"
+            raise InputError("Whisper in CTranslate2 form", got, do) from error
+
+    def rest(self) -> None:
+        """Let go of what the last layer alone needs."""
+        self.__dict__.pop("_model", None)
 
     def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
-        return centred_log_mel(wave, frames, self._model.n_mels, loudest_log10)
+        return centred_log_mel(wave, frames, self._bins, loudest_log10)
 
     def transcribe(self, wave: Wave) -> str:
         """The words of at most `HEARD_S` of a wave, as Whisper's decoder writes them; "" where it is not all there."""
