@@ -39,3 +39,5 @@ def test_files_that_the_documents_name_are_there() -> None:
     for document in (root / "README.md", root / "CONTRIBUTING.md", *(root / "docs").glob("*.md")):
         named = set(re.findall(file, document.read_text("utf-8"))) - {"notebooks/NN_name.ipynb"}
         assert not [name for name in named if not (root / name).exists()], document.name
+        links = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", document.read_text("utf-8"))
+        assert not [link for link in links if not (document.parent / link).exists()], document.name
