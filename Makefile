@@ -17,7 +17,7 @@ setup: $(READY)
 # torch comes first: when nothing is installed, other packages would draw in its several GB of GPU libraries.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear $(VENV)
-	@echo "installing packages (3.4 GB in $(VENV)), then models (0.9 GB in the cache): minutes, most of them quiet"
+	@echo "installing packages (3.4 GB in $(VENV)), then models (0.9 GB, 1.4 GB unpacked in the cache): minutes, most of them quiet"
 	$(BIN)/pip install --quiet torch==2.13.0
 	$(BIN)/pip install --quiet -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps -e .

@@ -398,7 +398,10 @@ def _instruct_one(
             one = instructor.instruct(
                 speech, settings.temperature, settings.seed, settings.free, neutral, settings.text
             )
-            values, lines = values | written_json(one), [one.instruction.text, *_written_lines(one)]
+            values, lines = (
+                values | written_json(one),
+                [one.instruction.text, *_written_lines(one, neutral is not None)],
+            )
         lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`
             lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
@@ -421,13 +424,18 @@ def _instruction_lines(asked: Instruction, at_s: float) -> list[str]:
     return lines + ([f"not understood: {', '.join(asked.unknown)}"] if asked.unknown else [])
 
 
-def _written_lines(written: Written) -> list[str]:
-    """The three likeliest emotions of the speech, and warnings."""
+def _written_lines(written: Written, beside: bool = True) -> list[str]:
+    """The three likeliest emotions of the speech, what is heard of a face, and warnings."""
     likely = sorted(written.probabilities.items(), key=lambda pair: -pair[1])[:3]
     emotions = ", ".join(f"{emotion} {share:.2f}" for emotion, share in likely)
-    units = ", ".join(f"{name} {strength:.2f}" for name, strength in written.units.items())
-    heard = [f"heard in the face: {units}"] if units else []
-    return [f"emotion of the speech: {emotions}", *heard, *(f"warning: {warning}" for warning in written.warnings)]
+    kinds = {"heard in the face": True, "heard, but not written, as it hardly goes with that": False}
+    heard = []
+    for kind, said in kinds.items():
+        own = {name: each for name, each in written.units.items() if (name in written.instruction.action_units) == said}
+        heard += [f"{kind}: {', '.join(f'{name} {strength:.2f}' for name, strength in own.items())}"] if own else []
+    hint = "; --neutral with a calm recording of the same person hears more"
+    warnings = [f"{each}{hint if each.startswith('unsure') and not beside else ''}" for each in written.warnings]
+    return [f"emotion of the speech: {emotions}", *heard, *(f"warning: {warning}" for warning in warnings)]
 
 
 def written_json(written: Written) -> dict[str, Any]:

@@ -167,7 +167,12 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=table["what"])
         option, json_of = command.add_argument, table.get("json", "one JSON object")
         option("--json", action="store_true", help=f"print {json_of} and nothing else")
-        option("-v", "--verbose", action="store_true", help="say of every recording which models were used, not once")
+        option(
+            "-v",
+            "--verbose",
+            action="store_true",
+            help="say of every recording which models were used, and whence",
+        )
         option("--progress", action="store_true", help="a line every 10 s on standard error, in a pipe too")
         command.set_defaults(command=globals()[f"_{name}"], unsaid=0, unread=False)
         for flags, how in table.get("options", {}).items():
@@ -261,7 +266,8 @@ def _instruct(options: Options) -> int:
     return _print_all(options, outcomes, only=True)
 
 
-MODEL_LINES = ("generator: ", "prior: ", "instructor: ")  # said once of all recordings
+MODEL_LINES = ("generator: ", "prior: ", "instructor: ")  # said once of all recordings, in short
+PLACES = re.compile(r"[:;] (?:found in the cache|another process|fetched from the \w+) [^;]*; licence [^;]+")
 
 
 def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False) -> int:
@@ -276,6 +282,8 @@ def _print_all(options: Options, outcomes: Iterable[Outcome], only: bool = False
             _say(note)
         lines = [line for line in outcome.lines if options.verbose or line not in told]
         told.update(line for line in lines if line.startswith(MODEL_LINES))
+        if not options.verbose:
+            lines = [PLACES.sub("", line) if line.startswith(MODEL_LINES) else line for line in lines]
         if outcome.error is None or options.json:
             _print(options, outcome.values, lines)
         if options.unread and only:

@@ -214,7 +214,8 @@ class Renderer:
         pictures: Iterator[Shown] = self.frames(motion, talk)
         if caption or self.picture.caption:
             entries, frames = talk.timeline.entries, picks or range(len(motion))
-            texts = ([each.instruction.text for each in entries if each.at_s <= i / motion.fps][-1] for i in frames)
+            asked = ([each.instruction for each in entries if each.at_s <= i / motion.fps][-1] for i in frames)
+            texts = (each.said or each.text for each in asked)
             pictures = map(captioned, pictures, texts)
         return pictures if strip is None else (np.concatenate([each, strip.at(i)]) for i, each in enumerate(pictures))
 
@@ -240,7 +241,7 @@ class Renderer:
         write_video(output, pictures, first.motion.fps, first.speech.wave, first.speech.rate_hz, mark)
 
     def contact_sheet(self, *talks: Talk, count: int = 8) -> UInt8[np.ndarray, "rows across 3"]:
-        """Pictures spread evenly over a talk, each under its time; of several below one another, with their sentences.
+        """Pictures spread evenly over a talk, each under its time; of several, with their sentences, row by row.
 
         A transparent backdrop is shown as black.
         """
@@ -249,8 +250,8 @@ class Renderer:
             picks = ((np.arange(count) + 0.5) / count * len(talk.motion)).astype(int).tolist()
             titles = [f"{pick / talk.motion.fps:.2f} s" for pick in picks]
             pictures = self.pictures(talk, caption=len(talks) > 1, picks=picks)
-            sheets.append(tiled([picture[..., :3] for picture in pictures], 4, titles))
-        return np.concatenate(sheets)
+            sheets.append(np.split(tiled([picture[..., :3] for picture in pictures], 4, titles), -(-count // 4)))
+        return np.concatenate([row for rows in zip(*sheets, strict=True) for row in rows])
 
     def close(self) -> None:
         """Stop the threads that draw."""

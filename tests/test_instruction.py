@@ -341,6 +341,7 @@ def test_what_is_held_back_is_seen_a_little_and_what_cannot_be_stopped_is_not_de
     [
         ("She is hapy and raises her left browe.", "She is happy and raises her left brow."),
         ("A persen feels qiute angry.", "A person feels quite angry."),
+        ("She is angri and suprised.", "She is angry and surprised."),
         ("First he looks left, then right.", "First he looks left, then he looks right."),
         ("He turns his head to the left and then to the right.", "He turns his head to the left, then his head right."),
     ],
@@ -349,6 +350,11 @@ def test_slips_are_mended_and_what_was_written_is_kept(slip, meant):
     asked, wanted = understand(slip), Instruction.parse(meant)
     assert (asked.emotion, asked.level, asked.action_units) == (wanted.emotion, wanted.level, wanted.action_units)
     assert asked.said == slip and not asked.unknown
+
+
+def test_how_far_may_stand_between_a_movement_and_its_direction():
+    assert scan("She speaks calmly, looking a little to the left.").units == {"gaze_left": 0.3}
+    assert scan("Her head is turned slightly left.").units == {"head_turn_left": 0.3}
 
 
 def test_names_words_of_the_dictionary_and_plain_sentences_are_not_mended():
@@ -415,7 +421,7 @@ def test_a_file_comes_back_as_it_was_written(tmp_path):
 
 
 def test_sentences_of_a_file_are_understood_as_one_alone_is(tmp_path):
-    rows = [{"at_s": 0, "instruction": "He is looking a little to the left, they say."}]
+    rows = [{"at_s": 0, "instruction": "He looks to the left as if a bus were coming."}]
     asked = load_timeline(write(tmp_path, rows)).entries[0].instruction
     assert asked == understand(rows[0]["instruction"]) and asked.action_units["gaze_left"] > 0
     assert asked.said and not asked.unknown

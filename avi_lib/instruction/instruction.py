@@ -16,7 +16,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -165,12 +165,19 @@ def mended(asked: Instruction) -> str:
         name = re.search(rf"\S\s+{re.escape(word)}\b", text) if word[:1].isupper() else None
         if len(word) >= SHORTEST_SLIP and word.isalpha() and not name and not is_word(word.casefold()):
             like = [known for known in lexicon_words() if known[0] == word[0].casefold()]
-            for near in get_close_matches(word.casefold(), like, 1, SLIP):
-                text = re.sub(rf"\b{re.escape(word)}\b", near, text)
+            near = get_close_matches(word.casefold(), like, 3, SLIP)
+            for best in sorted(near, key=lambda known: _slips(word.casefold(), known))[:1]:
+                text = re.sub(rf"\b{re.escape(word)}\b", best, text)
     if not (found := _ALONE.match(text)):
         return text
     begin = re.sub(r"^(He|She|They|A|The)\b", lambda who: who[0].lower(), found["begin"])
     return f"{text[: found.start('end')]}{begin}{found['end']}"
+
+
+def _slips(word: str, known: str) -> int:
+    """How many letters one spelling has other than another."""
+    steps = SequenceMatcher(None, word, known, autojunk=False).get_opcodes()
+    return sum(max(i2 - i1, j2 - j1) for kind, i1, i2, j1, j2 in steps if kind != "equal")
 
 
 def expression_targets(instruction: Instruction, faces: Faces | None = None) -> dict[str, float]:

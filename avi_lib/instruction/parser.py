@@ -31,6 +31,13 @@ MARKS = frozenset("%.,;:!?()—–")  # tokens that are punctuation
 _TOKEN = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+(?:'[^\W\d_]+)*|[%.,;:!?()—–]")
 """A number, a word (apostrophes inside it), or a mark; hyphens only separate words."""
 
+_LITTLE_WAY = re.compile(
+    r"\b((?:look|glanc|gaz|star|turn|tilt|lean)\w*) ((?:just )?(?:a (?:little|bit|touch)|slightly|somewhat|far)) "
+    r"((?:to (?:the|his|her|their|my|your) )?(?:left|right|up|down|away|aside)\b)",
+    re.IGNORECASE,
+)
+"""How far stands between a movement and its direction ("looking a little to the left"): said first it is one phrase."""
+
 _DETERMINERS = frozenset(words(TABLES["determiners"]))
 _IRREGULAR = dict(pair.split() for pair in words(TABLES["irregular"]))
 _INVARIABLE = frozenset(words(TABLES["invariable"]))
@@ -343,7 +350,7 @@ class Scan:
 
 def scan(text: str) -> Scan:
     """What a sentence asks for; see the module's docstring for how. Any text is allowed; most words may be unknown."""
-    items = _items(tokenise(text))
+    items = _items(tokenise(_LITTLE_WAY.sub(r"\2 \1 \3", text)))
     clauses = _clauses(items)
     _share(clauses)
     heads = _heads(clauses)

@@ -27,7 +27,7 @@ from avi_lib.errors import AssetError, OutputError
 from avi_lib.files import cached, file_sha256
 from avi_lib.instruction.action_units import ACTION_UNITS, EMOTIONS, EmotionClass, levels
 from avi_lib.instruction.grammar import PLAIN_FRAME, SPEAKERS, class_words, describe
-from avi_lib.instruction.instruction import Instruction
+from avi_lib.instruction.instruction import Instruction, in_order
 from avi_lib.instruction.language_model import TextEncoder, TextStates, encode_texts, load_text_encoder
 from avi_lib.instruction.parser import Scan, scan
 from avi_lib.models import cache_folder
@@ -86,7 +86,8 @@ def _clause(state: State) -> str:
         frame = PLAIN_FRAME if any(state.units.values()) else "{who} {speak}."
         said = describe(state.units, rng=np.random.default_rng(0), frame=frame, speakers=SPEAKERS[:1])
         said = said.removeprefix("A person ")
-    return f"A person feels {felt}{f' and {said}' if state.units else ''}" if felt else f"A person {said}"
+    joined = f" and {said}" if any(state.units.values()) else said.removeprefix("speaks")
+    return f"A person feels {felt}{joined if state.units else ''}" if felt else f"A person {said}"
 
 
 # The network.
@@ -209,10 +210,17 @@ class Reader:
     def states(self, texts: Sequence[str]) -> list[tuple[State, ...]]:
         """What every sentence asks for; no state for one that is not understood.
 
-        A sentence in order is read once more in its two halves, where words of time join them.
+        A sentence in order is read once more in its two halves, where words of time join them; parts in each of which
+        the parser finds something, each for itself.
         """
         found = self._each(texts)
-        halves = {i: parts for i, states in enumerate(found) if len(states) > 1 and (parts := in_halves(texts[i]))}
+        for i, text in enumerate(texts):
+            parts = [part.text for part in in_order(Instruction.parse(text))] if found[i] else []
+            if len(parts) > 1:
+                every = [_said(part, True) or read for part, read in zip(parts, self._each(parts), strict=True)]
+                if all(every):
+                    found[i] = tuple(states[-1] if states[-1] else None for states in every)
+        halves = {i: parts for i, states in enumerate(found) if len(states) == 2 and (parts := in_halves(texts[i]))}
         if halves:
             each = [half for parts in halves.values() for half in parts]
             read = [_said(half) or states for half, states in zip(each, self._each(each), strict=True)]
@@ -284,11 +292,12 @@ class Reader:
         ]
 
 
-def _said(text: str) -> tuple[State, ...]:
-    """What the parser reads of a text whose words it knows and that names an emotion; no state of another."""
+def _said(text: str, moved: bool = False) -> tuple[State, ...]:
+    """What the parser reads of a text whose words it knows; where none is `moved` one that names an emotion."""
     found = scan(text)
     named = {} if found.unknown else _named(found)
-    return (State(named, found.units, found.denied),) if named else ()
+    known = bool(named) or (moved and not found.unknown and bool(found.units))
+    return (State(named, found.units, found.denied),) if known else ()
 
 
 def _named(found: Scan) -> dict[str, int]:
@@ -372,7 +381,7 @@ def read(text: str) -> Instruction:
         return {"text": np.frombuffer(written(states).encode() if states else b"", np.uint8)}
 
     try:
-        found = cached(cache_folder() / "sentences", ["reading of words, 2", file_sha256(SHIPPED_READER), text], answer)
+        found = cached(cache_folder() / "sentences", ["reading of words, 3", file_sha256(SHIPPED_READER), text], answer)
     except OutputError:  # a full or protected cache is no reason not to answer
         found = answer()
     except AssetError:
