@@ -220,7 +220,7 @@ class Reader:
                 every = [_said(part, True) or read for part, read in zip(parts, self._each(parts), strict=True)]
                 if all(every):
                     found[i] = tuple(states[-1] if states[-1] else None for states in every)
-        halves = {i: parts for i, states in enumerate(found) if len(states) == 2 and (parts := in_halves(texts[i]))}
+        halves = {i: both for i, states in enumerate(found) if len(states) == 2 and (both := in_halves(texts[i]))}
         if halves:
             each = [half for parts in halves.values() for half in parts]
             read = [_said(half) or states for half, states in zip(each, self._each(each), strict=True)]

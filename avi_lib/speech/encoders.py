@@ -96,9 +96,6 @@ class SpeechEncoder(ABC):
         """
         raise InputError("an encoder that can be asked while speech goes on", self.name, "use one encoder alone")
 
-    def rest(self) -> None:  # noqa: B027 (most kinds have nothing to let go of)
-        """Let go of what the last layer alone needs."""
-
     @abstractmethod
     def _encode(self, wave: Any, which: Which) -> States:
         """Features of some layers of the whole wave."""
@@ -115,8 +112,6 @@ class JoinedEncoder(SpeechEncoder):
         self.name, self.reason = "+".join(each.name for each in encoders), "; ".join(each.reason for each in encoders)
         self.dim = sum(each.dim for each in encoders)
         self.fingerprint = content_sha256([each.fingerprint for each in encoders])
-        for each in encoders[1:]:  # the first one writes words down, and serves the talking generator too
-            each.rest()
 
     def transcribe(self, wave: Wave) -> str:
         """As the first of them that has a decoder."""
@@ -187,32 +182,35 @@ class WindowedEncoder(SpeechEncoder):
         return self._encode_window(prepared, start, stop, every_layer=True)[list(self.early)]
 
 
-def load_encoder(name_or_path: str = "whisper-tiny-en") -> SpeechEncoder:
+def load_encoder(name_or_path: str = "whisper-tiny-en", last: bool = True) -> SpeechEncoder:
     """A frozen speech encoder by its name in `avi models`, or from a folder; the last three loaded are kept.
 
     A folder holds Whisper in CTranslate2 form (config.json, model.bin), or HuBERT, wav2vec 2.0, WavLM or Whisper as
     transformers saves them (config.json and safetensors). Several, with a + between them, are read side by side. One
-    processor thread is used, and results are the same at every call. Raises InputError for a folder that is no such
+    processor thread is used, and results are the same at every call. Where the `last` layer will hardly be asked for,
+    what it alone needs is loaded when it is. Raises InputError for a folder that is no such
     model or is damaged, and AssetError when a model named cannot be found.
     """
     parts = name_or_path.split("+")
     if len(parts) > 1 and not os.path.isdir(name_or_path):  # noqa: PTH112 (False for what no path can be)
-        return JoinedEncoder([load_encoder(each) for each in parts])
+        # the first one writes words down, and serves the talking generator too
+        return JoinedEncoder([load_encoder(parts[0]), *(load_encoder(each, last=False) for each in parts[1:])])
     found = locate(name_or_path, "speech encoder")
     files = sorted(path for path in found.folder.iterdir() if path.is_file())
     contents = tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-    return _load(found.folder, contents, found.name, found.described)
+    return _load(found.folder, contents, found.name, found.described, last)
 
 
 @lru_cache(maxsize=3)
-def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str) -> SpeechEncoder:
+def _load(folder: Path, contents: tuple[Any, ...], name: str, reason: str, last: bool) -> SpeechEncoder:
     """The encoder of a folder whose files are as `contents` says."""
     kind = read_config(folder / "config.json").get("model_type")
     converted = kind is None and (folder / "model.bin").is_file()
     encoder = CTranslateWhisper(folder, name, reason) if converted else HubEncoder(folder, kind, name, reason)
     every_layer = not converted  # the default one needs no torch until its other layers are asked for
     silence = np.zeros(RATE_HZ // 2, np.float32)
-    features = encoder.encode_layers(silence) if every_layer else encoder.encode(silence)[None]
+    every = encoder.encode_layers if every_layer else (lambda wave: encoder.encode(wave)[None])
+    features = every(silence) if last or every_layer else encoder.encode_early(silence)[:1]
     expected, do = "a speech encoder with 50 frames a second", "copy the model again, or use another"
     if features.shape != (shape := (encoder.layers if every_layer else 1, 25, encoder.dim)):
         raise InputError(expected, f"features of shape {features.shape} instead of {shape} from {folder}", do)
@@ -354,31 +352,32 @@ class CTranslateWhisper(WindowedEncoder):
 
     def __init__(self, folder: Path, name: str, reason: str) -> None:
         self.name, self.reason, self._file = name, reason, folder / "model.bin"
-        self._bins = int(self._model.n_mels)
         self.fingerprint = _fingerprint("ctranslate2", self, (folder / "config.json", self._file))
-        self._places = _encoder_tensors(self._file)
+        with self._readable():
+            self._places = _encoder_tensors(self._file)
+            self.dim, self._bins = self._places["conv1/weight"][2][:2]
         self.layers = 1 + len(
             {name.split("/")[0] for name in self._places if name.startswith("layer_")} - {"layer_norm"}
         )
-        self.dim = self._run(np.zeros((self._bins, 2), np.float32)).shape[-1]
 
     @cached_property
     def _model(self) -> Any:
         from ctranslate2.models import Whisper
 
-        folder, options = self._file.parent, {"inter_threads": 1, "intra_threads": 1}
+        folder, options = str(self._file.parent), {"inter_threads": 1, "intra_threads": 1}
+        # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
+        with self._readable(), ThreadPoolExecutor(1) as apart:
+            return apart.submit(Whisper, folder, device="cpu", compute_type="float32", **options).result()
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """InputError for whatever damaged files make of being read."""
         try:
-            # it sets the number of OpenMP threads of the thread that makes it, which torch would then keep to
-            with ThreadPoolExecutor(1) as apart:
-                return apart.submit(Whisper, str(folder), device="cpu", compute_type="float32", **options).result()
-        except (RuntimeError, ValueError, MemoryError) as error:
-            got = f"{folder}: {' '.join(str(error).split())}"
+            yield
+        except (RuntimeError, ValueError, MemoryError, struct.error, LookupError, OverflowError, OSError) as error:
+            got = f"{self._file.parent}: {' '.join(str(error).split())}"
             do = "copy the model again, or for a model of `avi models` run `avi models --check`"
             raise InputError("Whisper in CTranslate2 form", got, do) from error
-
-    def rest(self) -> None:
-        """Let go of what the last layer alone needs."""
-        self.__dict__.pop("_model", None)
 
     def _prepare(self, wave: Wave, frames: int, loudest_log10: float | None = None) -> Read:
         return centred_log_mel(wave, frames, self._bins, loudest_log10)
