@@ -391,6 +391,11 @@ def prepare_corpora(
     for raw in chosen:
         if raw.name in names and read_description(prepared / raw.name) is None:
             prepare(raw.adapter, raw.folder, prepared / raw.name, settings, progress=True)
+    if absent := [name for name in names if read_description(prepared / name) is None]:
+        there = sorted(path.name for path in prepared.iterdir() if read_description(path)) if prepared.exists() else []
+        got = f"no {', '.join(absent)} in {prepared}, where there are: {', '.join(there) or 'none'}"
+        do = f"name one of these, or make it with `avi prepare ADAPTER SOURCE {prepared / absent[0]}` (docs/corpora.md)"
+        raise InputError("names of prepared corpora", got, do)
     corpora, wanted = [Corpus(prepared / name) for name in names], list(() if names else chosen)
     if corpora and (missing := lacking(corpora)) and "samples" not in names:
         wanted = [raw for raw in chosen if raw.name == "samples"]

@@ -22,7 +22,7 @@ import numpy as np
 from avi_lib.errors import InputError
 from avi_lib.evaluation.report import page_of
 from avi_lib.files import atomic_path
-from avi_lib.workbook.run import RECORD, Values, choose, find_stages, read_manifest
+from avi_lib.workbook.run import MANIFEST, RECORD, Values, choose, find_stages, read_manifest
 
 MOST_RUNS, MOST_PICTURES = 12, 24
 Rows = dict[str, list[Any]]  # by name a value for each run, None where it has none
@@ -78,11 +78,12 @@ class Comparison(NamedTuple):
 
 
 def compare_runs(runs: Sequence[Path]) -> Comparison:
-    """Runs side by side; what all of them have alike is left out of the settings.
+    """Runs side by side; what all of them have alike is left out of the settings. A folder of runs stands for these.
 
     Raises InputError for fewer than two runs or too many, for a folder that holds none, and for runs of no common
     notebook.
     """
+    runs = [run for folder in runs for run in _below(folder)]
     if not 2 <= len(runs) <= MOST_RUNS:
         raise InputError(f"2 to {MOST_RUNS} runs", f"{len(runs)}", "name folders below outputs/")
     manifests = [read_manifest(run) for run in runs]
@@ -100,6 +101,12 @@ def compare_runs(runs: Sequence[Path]) -> Comparison:
             pictures.append(Picture(f"{stage}: {place[0]}", [each.get(place) for each in shown]))
     names = [str(run) for run in runs]
     return Comparison(names, settings, figures, _by_run([_curves(run) for run in runs]), pictures[:MOST_PICTURES])
+
+
+def _below(folder: Path) -> list[Path]:
+    """The runs in a folder that is none itself, as a sweep leaves them; else the folder itself; none of a file."""
+    inside = [] if (folder / MANIFEST).exists() else sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    return inside or ([] if folder.is_file() else [folder])
 
 
 def sweep(

@@ -379,8 +379,9 @@ def plot_losses(
                 means = np.array([np.mean([used[i][name] for i in chunk]) for chunk in chunks])
                 curves[name] = np.array([used[chunk[-1]]["step"] for chunk in chunks], float), means
         _draw_lines(panel, curves, marker="." if len(lines) < 12 else "")
-        positive = all((np.asarray(line.get_ydata()) > 0).all() for line in panel.lines)
-        panel.set(xlabel="step", ylabel=label, yscale="log" if panel.lines and positive else "linear")
+        every = np.concatenate([np.ravel(line.get_ydata()) for line in panel.lines] or [np.zeros(1)])
+        decades = every.min() > 0 and every.max() > 10 * every.min()
+        panel.set(xlabel="step", ylabel=label, yscale="log" if decades else "linear")
         panel.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         if panel.lines:
             panel.legend(**_LEGEND, ncols=1 + (len(panel.lines) > 5))

@@ -537,6 +537,8 @@ def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
         pairs = enumerate(zip(before, after, strict=False))
         first = next((byte for byte, (one, two) in pairs if one != two), min(len(before), len(after)))
         yield f"{len(before)} bytes and {len(after)}, from byte {first}"
+    elif before != after and at.rpartition("/")[2] in ("png", "jpeg", "mp4"):
+        yield f"{at}: another picture"
     elif before != after:
         then, now = str(before), str(after)
         same = next((i for i, (one, two) in enumerate(zip(then, now, strict=False)) if one != two), 0)
@@ -546,9 +548,9 @@ def differences(before: Any, after: Any, at: str = "") -> Iterator[str]:
 
 def report_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What `verify_run` found, for a person."""
+    yield from (f"condition  {condition}" for condition in found["conditions"])
     yield from (f"changed    {name}: not what the run left" for name in found["changed"])
     yield from (f"differs    {name}: {', '.join(where)}" for name, where in found["differs"].items())
-    yield from (f"condition  {condition}" for condition in found["conditions"])
     if found["again"]:
         yield f"again      {found['again']}"
     yield f"{found['files'] - len(found['differs'])} of {found['files']} files repeat"
