@@ -32,7 +32,7 @@ from avi_lib.face.people import cast, choose
 from avi_lib.files import atomic_path, cached, file_sha256, make_folder
 from avi_lib.instruction.action_units import STRENGTH_WORDS
 from avi_lib.instruction.grammar import SPEAKERS, Speaker, describe
-from avi_lib.instruction.instruction import Instruction, Timeline, as_json
+from avi_lib.instruction.instruction import Instruction, Timeline, as_json, as_timeline, in_order
 from avi_lib.models import cache_folder
 from avi_lib.motion.clip import ARKIT, MotionClip
 from avi_lib.motion.formats import save_motion, writable_here
@@ -172,10 +172,12 @@ class Studio:
         """The recording under named requests: a talk by the name of each, or one for every seed of several samples."""
         made = {}
         for name, request in requests.items():
-            sample = request.sample if self.talker.prior_sampler is not None else None
+            sample, asked = request.sample if self.talker.prior_sampler is not None else None, request.timeline
+            if len(asked.entries) == 1 and len(in_order(only := asked.entries[0].instruction)) > 1:
+                asked = as_timeline(only, self.neutral.speech.duration_s)
             for seed in range(request.seed, request.seed + request.samples):
                 label = name if request.samples == 1 else f"{name}, seed {seed}"
-                made[label] = self._direct(self.neutral, request.timeline, seed, request.factors, sample)
+                made[label] = self._direct(self.neutral, asked, seed, request.factors, sample)
         return made
 
     def video(self, talks: Sequence[Talk], start_s: float = 0.0) -> bytes:
@@ -273,17 +275,24 @@ def speaker_of(sentence: str) -> Speaker:
 
 
 def reading(instruction: Instruction) -> str:
-    """What is understood of a sentence as HTML: emotion and level, action units with strengths, words left over."""
+    """What is understood of a sentence as HTML: emotion and level, action units with strengths, words left over.
+
+    States one after the other, and what was written where the sentence is the reader's words for it.
+    """
     chips = []
-    if instruction.emotion is not None:
-        level = f" · {LEVELS[instruction.level]}" if instruction.level and instruction.emotion != "neutral" else ""
-        chips.append((f"{instruction.emotion}{level}", "avi-emotion"))
-    chips += [(f"and {emotion}", "avi-emotion") for emotion, _ in instruction.others]
-    for name, value in instruction.action_units.items():
-        chips.append((f"{name.replace('_', ' ')} {f'{value:.2f}' if value else 'not at all'}", ""))
+    for number, part in enumerate(in_order(instruction)):
+        own = [("then", "")] if number else []
+        if part.emotion is not None:
+            level = f" · {LEVELS[part.level]}" if part.level and part.emotion != "neutral" else ""
+            own.append((f"{part.emotion}{level}", "avi-emotion"))
+        own += [(f"and {emotion}", "avi-emotion") for emotion, _ in part.others]
+        for name, value in part.action_units.items():
+            own.append((f"{name.replace('_', ' ')} {f'{value:.2f}' if value else 'not at all'}", ""))
+        chips += own
     chips = chips or [("nothing asked for", "")]
     chips += [(word, "avi-unknown") for word in instruction.unknown]
-    return "".join(f'<span class="avi-chip {kind}">{escape(text)}</span>' for text, kind in chips)
+    wrote = f'<span class="avi-hint">you wrote: {escape(instruction.said)}</span>' if instruction.said else ""
+    return "".join(f'<span class="avi-chip {kind}">{escape(text)}</span>' for text, kind in chips) + wrote
 
 
 def heard(written: Written) -> str:
