@@ -279,7 +279,8 @@ def parse_source(text: str) -> tuple[str, str]:
         return kind, value
     if Path(text).suffix.lower() not in {*VIDEO_SUFFIXES, *READABLE} or not Path(text).is_file():
         do = f"write {SPEECH}, {OFF}, {SEED}:7, {TEXT}:SENTENCE, or a file of motion or video"
-        raise InputError("a source of a factor", repr(text[:200]), do)
+        gone = ", which is not there" if Path(text).suffix.lower() in {*VIDEO_SUFFIXES, *READABLE} else ""
+        raise InputError("a source of a factor", f"{text[:200]!r}{gone}", do)
     return FILE, text
 
 

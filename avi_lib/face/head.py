@@ -19,6 +19,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -369,9 +370,9 @@ def load_head(name_or_path: str | Path = "open") -> Head:
             raise AssetError(expected, f"a damaged one ({cause(error)})", "install the package again") from error
     path = Path(name_or_path)
     if not path.is_file():
-        raise InputError(
-            f"a head's name ({', '.join(HEADS)}) or a baked .npz file", str(path), "choose one, or check the path"
-        )
+        near = "".join(f" (is {name} meant?)" for name in get_close_matches(name_or_path, HEADS, 1))
+        expected = f"a head's name ({', '.join(HEADS)}) or a baked .npz file"
+        raise InputError(expected, f"{path}{near}", "choose one, or check the path")
     return head_behind_wall(read_baked_parts, path)
 
 

@@ -57,7 +57,12 @@ class Gltf:
     """
 
     def __init__(self, path: Path) -> None:
-        expect(path.is_file(), "a .glb or .gltf file", f"{path}, which is none", "check the path")
+        expect(
+            path.is_file(),
+            "a .glb or .gltf file",
+            f"{path}, which is {'no file' if path.exists() else 'not there'}",
+            "check the path",
+        )
         self.path, self._buffers, text = path, dict[int, bytes](), path.read_bytes()
         try:
             if text[:4] == b"glTF":

@@ -219,7 +219,7 @@ def read_array(opened: Callable[[], IO[bytes]], name: str, kinds: str, most_byte
 
 
 # Clips.
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MotionClip:
     """Curves of every channel of a motion space at a fixed frame rate.
 
@@ -237,6 +237,10 @@ class MotionClip:
     start_s: float = 0.0
     repairs: tuple[Finding, ...] = ()
     warnings: tuple[Finding, ...] = ()
+
+    def __repr__(self) -> str:
+        """Its space, size and rate; not its curves."""
+        return f"<MotionClip of {self.space.name}: {len(self.values)} frames at {self.fps:g} a second>"
 
     def __post_init__(self) -> None:
         """Refuse curves that no face can carry out."""

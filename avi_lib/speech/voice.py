@@ -92,6 +92,10 @@ class Voice:
         self._phones: dict[str | None, PhoneTrack] = {}
         self._states: dict[SpeechEncoder, Float32[np.ndarray, "layers frames dim"]] = {}
 
+    def __repr__(self) -> str:
+        """Its path, where it has one, and length."""
+        return f"<Voice {self._report.path if self._report else 'made'}: {self.duration_s:.2f} s at {RATE_HZ} Hz>"
+
     @property
     def report(self) -> SpeechReport:
         """How it was loaded."""
