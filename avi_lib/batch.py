@@ -405,6 +405,8 @@ def _instruct_one(
         lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`
             lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
+        if not alone:
+            lines = [f"{path}:", *lines]
         values |= {"instructor": instructor.reason, "seconds": round(time.perf_counter() - begun, 3)}
         return [Outcome(path, alone, values | {"speech": speech.report.model_dump(mode="json")}, lines)]
     except _FAILURES as problem:

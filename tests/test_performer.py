@@ -13,6 +13,7 @@ from avi_lib.errors import InputError
 from avi_lib.face import tracking
 from avi_lib.face.head import load_head
 from avi_lib.instruction.instruction import Instruction
+from avi_lib.motion import expression
 from avi_lib.motion.clip import ARKIT, FACTORS, FLAME, MotionClip, compose, fitted, save_npz
 from avi_lib.motion.formats import save_livelink
 from avi_lib.motion.performer import VISEMES, Performer, articulate, frame_count
@@ -342,3 +343,11 @@ def test_factors_from_the_same_sentence_or_from_the_motion_give_the_talk_again(t
     sourced = {factor: FactorSettings(source=str(tmp_path / "talk.npz")) for factor in FACTORS}
     again = talker.direct(talk, HAPPY, factors=Factors(**sourced))
     assert again.motion.values.tobytes() == talk.motion.values.tobytes()
+
+
+def test_eyes_do_not_blink_where_a_sentence_forbids_it():
+    units = Instruction.parse("Don't blink.").action_units
+    values = np.zeros((250, len(ARKIT)), np.float32)
+    expression.add_blinks(values, 25.0, np.random.default_rng(0), expression.blink_rate(units) * 20.0)
+    assert units == {"blink_more": 0.0} and not values.any()
+    assert expression.blink_rate({}) == 1.0 < expression.blink_rate({"blink_more": 0.5})

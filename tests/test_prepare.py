@@ -235,10 +235,8 @@ def test_a_corpus_of_ones_own_that_lacks_something_says_so_and_goes_on_with_the_
     chosen = [RawCorpus("samples", "table", source)]
     found = prepare_corpora(chosen, out, settings, "mine")
     said = capsys.readouterr().out
-    assert [corpus.folder.name for corpus in found] == [
-        "samples",
-        "mine",
-    ] and "mine: no performed clips of speakers that are held out, two or more of a split; goes" in said
+    assert [corpus.folder.name for corpus in found] == ["samples", "mine"]
+    assert "mine: no performed clips of speakers that are held out, two or more of a split; goes" in said
     assert [corpus.folder.name for corpus in prepare_corpora(chosen, out, settings, "samples")] == ["samples"]
     assert not capsys.readouterr().out
 

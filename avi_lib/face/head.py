@@ -83,19 +83,23 @@ class RenderMesh:
         return with_texels(self.alpha < 255, self.uv, self.triangles)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RiggedHead(RenderMesh, ABC):
     """A mesh that motion moves, whichever file it comes from; it stands as the open head does, for the same camera."""
 
     name: str
     notes: tuple[str, ...] = ()  # what a person should know of it: channels it lacks, how well it follows
 
+    def __repr__(self) -> str:
+        """Its name and size; not its arrays."""
+        return f"<{type(self).__name__} {self.name}: {len(self.vertices)} vertices, {len(self.triangles)} triangles>"
+
     @abstractmethod
     def move(self, motion: MotionClip) -> Float32[np.ndarray, "frames V 3"]:
         """Vertices in metres of every frame; InputError for motion of a space that the head cannot follow."""
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Head(RiggedHead):
     """A head at rest and everything that moves it: blendshapes, a neck and two eyeballs."""
 
@@ -370,7 +374,7 @@ def load_head(name_or_path: str | Path = "open") -> Head:
             raise AssetError(expected, f"a damaged one ({cause(error)})", "install the package again") from error
     path = Path(name_or_path)
     if not path.is_file():
-        near = "".join(f" (is {name} meant?)" for name in get_close_matches(name_or_path, HEADS, 1))
+        near = "".join(f" (is {name} meant?)" for name in get_close_matches(str(name_or_path), HEADS, 1))
         expected = f"a head's name ({', '.join(HEADS)}) or a baked .npz file"
         raise InputError(expected, f"{path}{near}", "choose one, or check the path")
     return head_behind_wall(read_baked_parts, path)

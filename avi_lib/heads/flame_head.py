@@ -348,7 +348,7 @@ _SHEET = 9
 _SHEET_DEPTH_M, _SHEET_ABOVE_M, _SHEET_BELOW_M = 0.014, 0.008, 0.030
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class FlameHead(RiggedHead):
     """The head of a FLAME file.
 

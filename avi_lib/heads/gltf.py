@@ -57,10 +57,11 @@ class Gltf:
     """
 
     def __init__(self, path: Path) -> None:
+        got = f"{path}, which is {'no file' if path.exists() else 'not there'}"
         expect(
             path.is_file(),
             "a .glb or .gltf file",
-            f"{path}, which is {'no file' if path.exists() else 'not there'}",
+            got,
             "check the path",
         )
         self.path, self._buffers, text = path, dict[int, bytes](), path.read_bytes()

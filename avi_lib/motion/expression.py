@@ -92,8 +92,17 @@ def pulses(times_s: Curve, beats: Sequence[Beat]) -> Curve:
     return curve
 
 
+def blink_rate(units: Mapping[str, float]) -> float:
+    """How many times as often as usual eyes blink under some action units: not at all where it is forbidden."""
+    if units.get("blink_more") == 0.0:
+        return 0.0
+    return (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
+
+
 def add_blinks(values: Values, fps: float, rng: np.random.Generator, per_minute: float) -> None:
     """Close both eyes now and then, in place; intervals are gamma distributed with the mean 60 / per_minute seconds."""
+    if per_minute <= 0:
+        return
     times_s = frame_times(len(values), fps)
     mean_s = 60.0 / per_minute
     lids = np.zeros(len(values))

@@ -22,7 +22,7 @@ from jaxtyping import Float32
 
 from avi_lib.instruction.instruction import Instruction
 from avi_lib.motion.clip import ARKIT
-from avi_lib.motion.expression import add_blinks, add_head_rhythm, dynamics
+from avi_lib.motion.expression import add_blinks, add_head_rhythm, blink_rate, dynamics
 from avi_lib.motion.flow import COLOUR, DRAWN, draw
 from avi_lib.motion.generator import LearnedGenerator
 from avi_lib.motion.style import Style
@@ -227,8 +227,7 @@ class LiveFace:
                 nod, shake = (units.get(f"head_{unit}", 0.0) for unit in ("nod", "shake"))
                 add_head_rhythm(values, FPS, rng, nod=nod, shake=shake)
             else:
-                rate = dynamics(asked.emotion, asked.level).blinks_per_minute
-                rate *= (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
+                rate = blink_rate(units) * dynamics(asked.emotion, asked.level).blinks_per_minute
                 add_blinks(values, FPS, rng, rate)
             self._blocks = {k: v for k, v in self._blocks.items() if k[0] >= number - 1} | {key: values}
         return self._blocks[key]

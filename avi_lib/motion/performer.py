@@ -202,8 +202,8 @@ class Performer:
         if settings.gaze:
             expression.add_gaze(values, fps, rng["gaze"], how.restlessness)
         if settings.blinks:
-            rate = (1.0 + 1.6 * units.get("blink_more", 0.0)) * (1.0 - 0.8 * units.get("blink_less", 0.0))
-            expression.add_blinks(values, fps, rng["blinks"], rate * how.blinks_per_minute)
+            rate = expression.blink_rate(units) * how.blinks_per_minute
+            expression.add_blinks(values, fps, rng["blinks"], rate)
         return MotionClip(ARKIT.limited(values), fps, ARKIT), still
 
     def perform_timeline(self, timeline: Timeline, seed: int) -> MotionClip:
