@@ -398,10 +398,8 @@ def _instruct_one(
             one = instructor.instruct(
                 speech, settings.temperature, settings.seed, settings.free, neutral, settings.text
             )
-            values, lines = (
-                values | written_json(one),
-                [one.instruction.text, *_written_lines(one, neutral is not None)],
-            )
+            values |= written_json(one)
+            lines = [one.instruction.text, *_written_lines(one, neutral is not None)]
         lines.append(f"instructor: {instructor.reason}")
         if timeline and alone:  # a file for `avi talk --timeline`
             lines = [json.dumps(rows, ensure_ascii=False, indent=1)]
@@ -435,7 +433,7 @@ def _written_lines(written: Written, beside: bool = True) -> list[str]:
     for kind, said in kinds.items():
         own = {name: each for name, each in written.units.items() if (name in written.instruction.action_units) == said}
         heard += [f"{kind}: {', '.join(f'{name} {strength:.2f}' for name, strength in own.items())}"] if own else []
-    hint = "; --neutral with a calm recording of the same person hears more"
+    hint = "; a folder of what one person says is heard better with --neutral own"
     warnings = [f"{each}{hint if each.startswith('unsure') and not beside else ''}" for each in written.warnings]
     return [f"emotion of the speech: {emotions}", *heard, *(f"warning: {warning}" for warning in warnings)]
 

@@ -139,15 +139,16 @@ def test_networks_on_the_wave_equal_transformers_on_the_wave_with_silent_ends(mo
     np.testing.assert_allclose(load(kind).encode(wave), theirs, atol=1e-4)
 
 
-def test_encoders_side_by_side_give_each_its_numbers_in_order(models, load):
-    wave, both = tone(7.3), load_encoder(f"{models / 'whisper'}+{models / 'hubert'}")
-    own = [load("whisper"), load("hubert")]
-    assert both.dim == sum(each.dim for each in own) and both.name == "whisper+hubert"
+@pytest.mark.parametrize("second", ["hubert", "ctranslate2"])
+def test_encoders_side_by_side_give_each_its_numbers_in_order(models, load, second):
+    wave, both = tone(7.3), load_encoder(f"{models / 'whisper'}+{models / second}")
+    own = [load("whisper"), load(second)]
+    assert both.dim == sum(each.dim for each in own) and both.name == f"whisper+{second}"
     early = np.concatenate([each.encode_early(wave) for each in own], axis=2)
     assert np.array_equal(both.encode_early(wave), early)
     assert np.array_equal(both.encode_layers(wave)[list(both.early)], early)
     assert np.array_equal(both.encode(wave), np.concatenate([each.encode(wave) for each in own], axis=1))
-    other = load_encoder(f"{models / 'hubert'}+{models / 'whisper'}")
+    other = load_encoder(f"{models / second}+{models / 'whisper'}")
     assert len({both.fingerprint, other.fingerprint, own[0].fingerprint}) == 3
 
 

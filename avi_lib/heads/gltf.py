@@ -58,12 +58,7 @@ class Gltf:
 
     def __init__(self, path: Path) -> None:
         got = f"{path}, which is {'no file' if path.exists() else 'not there'}"
-        expect(
-            path.is_file(),
-            "a .glb or .gltf file",
-            got,
-            "check the path",
-        )
+        expect(path.is_file(), "a .glb or .gltf file", got, "check the path")
         self.path, self._buffers, text = path, dict[int, bytes](), path.read_bytes()
         try:
             if text[:4] == b"glTF":

@@ -151,7 +151,8 @@ def understand(text: str) -> Instruction:
         return asked
     from avi_lib.instruction import reader  # which takes torch
 
-    return replace(reader.read(asked.text), said=asked.said or asked.text)
+    found = reader.read(asked.text)
+    return replace(found, said=asked.said or found.said)
 
 
 def mended(asked: Instruction) -> str:

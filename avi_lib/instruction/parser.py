@@ -147,7 +147,7 @@ def _lexicon() -> tuple[dict[tuple[str, ...], Meaning], int]:
 
 @cache
 def lexicon_words() -> tuple[str, ...]:
-    """The words of the lexicon's phrases that begin to have a spelling, of four letters or more."""
+    """The words of the lexicon's phrases, of four letters or more."""
     every = (word for phrase, _ in lexicon_entries() for word in tokenise(phrase))
     return tuple(sorted({word for word in every if len(word) > 3 and word.isalpha()}))
 

@@ -219,7 +219,7 @@ class Reader:
             if len(parts) > 1:
                 every = [_said(part, True) or read for part, read in zip(parts, self._each(parts), strict=True)]
                 if all(every):
-                    found[i] = tuple(states[-1] if states[-1] else None for states in every)
+                    found[i] = tuple(states[-1] for states in every)
         halves = {i: both for i, states in enumerate(found) if len(states) == 2 and (both := in_halves(texts[i]))}
         if halves:
             each = [half for parts in halves.values() for half in parts]

@@ -404,6 +404,8 @@ class CTranslateWhisper(WindowedEncoder):
         return np.concatenate([self._before(read), last]) if every_layer else last
 
     def _encode_early(self, prepared: Read, start: int, stop: int) -> States:
+        if self.early[-1] == self.layers - 1:  # of a network with two layers or fewer the last one is among them
+            return super()._encode_early(prepared, start, stop)
         return self._before(prepared[:, 2 * start : 2 * stop])[list(self.early)]
 
     def _before(self, mel: Read) -> States:
